@@ -1,0 +1,13 @@
+"""The errors a user can cause or must hear of. Their text names the file or value and what to do about it."""
+
+
+class MusterError(Exception):
+    """Something outside the program stopped it: disk, permission, network. The command ends with `exit_code`."""
+
+    exit_code = 1
+
+
+class InputError(MusterError):
+    """The user asked for something that cannot be: a missing folder, a file of the wrong kind, a bad value."""
+
+    exit_code = 2

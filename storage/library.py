@@ -1,0 +1,177 @@
+"""A library: one directory or bucket prefix that holds everything Muster knows of a collection.
+
+Every file in it appears whole or not at all: written under a temporary name and renamed on local disks, one PUT on
+object stores. Paths given to the functions here are relative to the library, with forward slashes.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+
+from storage.errors import InputError, MusterError
+
+FORMAT = 1  # grows when an older Muster could misread what a newer one wrote
+
+
+@dataclass(frozen=True)
+class Library:
+    """An open library. `uri` reopens it, from another process or node; `fs` and `path` are where it lies."""
+
+    uri: str
+    fs: pafs.FileSystem
+    path: str
+
+    @property
+    def local(self) -> Path | None:
+        return Path(self.path) if isinstance(self.fs, pafs.LocalFileSystem) else None
+
+    def at(self, name: str) -> str:
+        return f"{self.path}/{name}"
+
+    def read(self, name: str) -> bytes:
+        """The bytes of one file; FileNotFoundError where there is none."""
+        with self.fs.open_input_stream(self.at(name)) as stream:
+            return bytes(stream.read())
+
+    def write(self, name: str, data: bytes) -> None:
+        """Put one file in place, whole; an existing one is replaced."""
+        if self.local is None:
+            with self.fs.open_output_stream(self.at(name)) as stream:
+                stream.write(data)
+            return
+        with self._temporary(name, data) as temporary:
+            os.replace(temporary, self.at(name))
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Put one file in place if there is none; False where another was there first."""
+        if self.local is None:  # no conditional PUT in pyarrow.fs; writers of one name write the same rows
+            if self.fs.get_file_info(self.at(name)).type != pafs.FileType.NotFound:
+                return False
+            self.write(name, data)
+            return True
+        with self._temporary(name, data) as temporary:
+            try:
+                os.link(temporary, self.at(name))
+            except FileExistsError:
+                return False
+            except OSError:  # no hard links here (exFAT, some network mounts)
+                if os.path.exists(self.at(name)):
+                    return False
+                os.replace(temporary, self.at(name))
+        return True
+
+    @contextlib.contextmanager
+    def _temporary(self, name: str, data: bytes) -> Iterator[str]:
+        folder, _, base = self.at(name).rpartition("/")
+        os.makedirs(folder, exist_ok=True)
+        temporary = f"{folder}/.{base}.{uuid.uuid4().hex}.tmp"
+        try:
+            with open(temporary, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            yield temporary
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
+
+    def remove(self, name: str) -> None:
+        """Delete one file; nothing happens where there is none."""
+        with contextlib.suppress(FileNotFoundError):
+            self.fs.delete_file(self.at(name))
+
+    def names(self, folder: str) -> list[str]:
+        """The plain names in a folder of the library, sorted, temporary ones left out; empty where it is missing."""
+        selector = pafs.FileSelector(self.at(folder), allow_not_found=True)
+        return sorted(i.base_name for i in self.fs.get_file_info(selector) if not i.base_name.startswith("."))
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the library for one writing command. On object stores there is no lock: commits are idempotent there.
+
+        Raises MusterError when another process holds it. The lock dies with its process, however that ends.
+        """
+        if self.local is None:
+            yield
+            return
+        with open(self.local / ".lock", "a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                holder = file.read().strip() or "another process"
+                raise MusterError(f"library {self.uri} is in use by {holder}: wait for it to end, or stop it") from None
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}")
+            file.flush()
+            yield
+
+
+def open_library(uri: str | Path, create: bool = False) -> Library:
+    """Open the library at a local path or any `pyarrow.fs` URI; with `create`, make it where there is none.
+
+    Raises InputError when there is none, when something else is there, or when a newer Muster wrote it.
+    """
+    library = _locate(str(uri))
+    try:
+        marker = json.loads(library.read("library.json"))
+    except FileNotFoundError:
+        if not create:
+            raise InputError(f"no library at {uri}: make one with `muster scan FOLDER -l {uri}`") from None
+        return _create(library)
+    except NotADirectoryError:
+        raise InputError(f"{uri} is a file, not a library: give -l a folder") from None
+    except (ValueError, UnicodeDecodeError):
+        raise InputError(f"{uri}/library.json is damaged: restore it, or choose another folder with -l") from None
+    if marker.get("format", 0) > FORMAT:
+        raise InputError(
+            f"library {uri} was written by Muster {marker.get('muster')} (format {marker['format']}); this Muster"
+            f" reads up to format {FORMAT}: upgrade Muster"
+        )
+    return library
+
+
+def _locate(uri: str) -> Library:
+    if "://" not in uri:
+        path = str(Path(uri).expanduser().absolute())
+        return Library(path, pafs.LocalFileSystem(), path)
+    try:
+        fs, path = pafs.FileSystem.from_uri(uri)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"cannot open library {uri}: {error}") from None
+    path = path.rstrip("/")
+    return Library(path if isinstance(fs, pafs.LocalFileSystem) else uri.rstrip("/"), fs, path)
+
+
+def _create(library: Library) -> Library:
+    if library.local is not None and library.local.is_dir() and any(library.local.iterdir()):
+        raise InputError(
+            f"{library.path} holds other files and no library: give -l an empty or new folder"
+            " (Muster writes only there, never beside your photos)"
+        )
+    try:
+        library.write("library.json", json.dumps({"format": FORMAT, "muster": _version()}).encode())
+    except OSError as error:
+        raise MusterError(f"cannot make a library at {library.uri}: {error.strerror or error}") from None
+    return library
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("muster")
+
+
+def dump_json(value: Any) -> bytes:
+    """JSON bytes for files in a library: the same value always gives the same bytes."""
+    return json.dumps(value, sort_keys=True, indent=1, default=str).encode()

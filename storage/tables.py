@@ -1,0 +1,148 @@
+"""Tables of a library: Parquet shards made visible by commits.
+
+`LIBRARY/<table>/<fingerprint>/shard-<id>.parquet` holds the rows of one shard of the manifest as one version of one
+task made them; `LIBRARY/_commits/<fingerprint>/shard-<id>.json`, written last, makes them count. Readers here trust
+commits only, so a worker that dies leaves nothing visible, and running a shard twice is harmless.
+"""
+
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from storage.errors import InputError, MusterError
+from storage.library import Library, dump_json
+
+ROW_GROUP_ROWS = 8192  # a face row is at most about 6 KB with its thumbnail: row groups stay under 64 MiB
+
+
+def fingerprint(description: Mapping[str, Any]) -> str:
+    """16 hex digits that stand for a task, its version, parameters and weights' digests."""
+    return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def describe(library: Library, description: Mapping[str, Any]) -> str:
+    """Record what a fingerprint stands for, in `_tasks/<fingerprint>.json`; returns the fingerprint."""
+    name = fingerprint(description)
+    library.create(f"_tasks/{name}.json", dump_json(description))
+    return name
+
+
+def descriptions(library: Library) -> dict[str, dict[str, Any]]:
+    """Everything recorded by `describe`: fingerprint → description."""
+    return {name.removesuffix(".json"): json.loads(library.read(f"_tasks/{name}")) for name in library.names("_tasks")}
+
+
+def to_parquet(rows: pa.Table) -> bytes:
+    """The bytes of a Parquet file: zstd, statistics on, small row groups. The same rows give the same bytes."""
+    sink = io.BytesIO()
+    pq.write_table(rows, sink, compression="zstd", row_group_size=ROW_GROUP_ROWS)
+    return sink.getvalue()
+
+
+def write_shard(
+    library: Library, fingerprint: str, shard: str, rows: Mapping[str, pa.Table], facts: Any = None
+) -> bool:
+    """Write one shard's rows of one task, table by table, then commit them.
+
+    `rows`: table name → rows, each beginning with `image_id`. `facts`: whatever JSON belongs into the commit (timings).
+    Returns False where the shard was already committed; the rows are then the same.
+    """
+    files = [_write_file(library, table, fingerprint, shard, part) for table, part in rows.items()]
+    commit = {"shard": shard, "fingerprint": fingerprint, "files": files, "facts": facts or {}}
+    return library.create(_commit(fingerprint, shard), dump_json(commit))
+
+
+def _write_file(library: Library, table: str, fingerprint: str, shard: str, rows: pa.Table) -> dict[str, Any]:
+    metadata = {
+        **(rows.schema.metadata or {}),
+        b"muster.table": table.encode(),
+        b"muster.fingerprint": fingerprint.encode(),
+    }
+    data = to_parquet(rows.replace_schema_metadata(metadata))
+    name = f"{table}/{fingerprint}/shard-{shard}.parquet"
+    library.write(name, data)
+    return {"name": name, "table": table, "rows": rows.num_rows, "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def _commit(fingerprint: str, shard: str) -> str:
+    return f"_commits/{fingerprint}/shard-{shard}.json"
+
+
+def committed(library: Library, fingerprint: str) -> list[str]:
+    """The ids of the shards that are done under this fingerprint. One listing, no file is opened."""
+    return [
+        n[len("shard-") : -len(".json")] for n in library.names(f"_commits/{fingerprint}") if n.startswith("shard-")
+    ]
+
+
+def commits(library: Library, fingerprint: str, shards: Iterable[str] | None = None) -> list[dict[str, Any]]:
+    """The commits of these shards (of all, by default), in order of their ids."""
+    ids = sorted(committed(library, fingerprint) if shards is None else shards)
+    with ThreadPoolExecutor(16) as pool:
+        return list(pool.map(lambda shard: json.loads(library.read(_commit(fingerprint, shard))), ids))
+
+
+def read(
+    library: Library,
+    table: str,
+    fingerprint: str,
+    columns: Sequence[str] | None = None,
+    shards: Iterable[str] | None = None,
+) -> pa.Table | None:
+    """All committed rows of a table, in order of shard id; None where no shard is committed.
+
+    Raises MusterError naming the file when a committed one is missing or damaged.
+    """
+    names = [f["name"] for c in commits(library, fingerprint, shards) for f in c["files"] if f["table"] == table]
+    with ThreadPoolExecutor(8) as pool:
+        parts = list(pool.map(lambda name: _read_file(library, name, columns), names))
+    return pa.concat_tables(parts, promote_options="default") if parts else None
+
+
+def _read_file(library: Library, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+    try:
+        return pq.read_table(io.BytesIO(library.read(name)), columns=columns)
+    except (FileNotFoundError, pa.ArrowInvalid) as error:
+        raise MusterError(
+            f"{library.at(name)} is missing or damaged ({error}): delete its commit in _commits/, and run again"
+        ) from None
+
+
+def replace_shard(library: Library, old: str, new: str, keep: Sequence[str]) -> None:
+    """Give the rows of shard `old` whose image is in `keep` to shard `new`, under every fingerprint; then drop `old`.
+
+    Nothing is computed again. May be interrupted and repeated: the new rows are committed before the old ones go.
+    """
+    kept = pa.array(keep, pa.string())
+    for name in library.names("_commits"):
+        if old not in committed(library, name):
+            continue
+        [commit] = commits(library, name, [old])
+        if keep:
+            rows = {f["table"]: _read_file(library, f["name"]) for f in commit["files"]}
+            rows = {t: r.filter(pc.is_in(r["image_id"], value_set=kept)) for t, r in rows.items()}
+            write_shard(library, name, new, rows, commit["facts"])
+        library.remove(_commit(name, old))
+        for file in commit["files"]:
+            library.remove(file["name"])
+
+
+def resolve(library: Library, table: str, wanted: str) -> str:
+    """`wanted` if this library has that table under it; else an InputError that says what there is instead."""
+    if committed(library, wanted):
+        return wanted
+    others = [d for f, d in descriptions(library).items() if d.get("task") == table and committed(library, f)]
+    if others:
+        known = ", ".join(sorted({str(d.get("model")) for d in others}))
+        raise InputError(
+            f"library {library.uri} has {table} by another model or version ({known}), not by the one asked for:"
+            f" choose it with --model {table}=NAME, or run `muster run` again"
+        )
+    raise InputError(f"library {library.uri} has no {table} yet: run `muster run -l {library.uri}` first")

@@ -1,0 +1,64 @@
+"""The contract of a task, the image it is given, and the registry of tasks."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+StateDict = Mapping[str, torch.Tensor]
+
+
+class TaskError(ValueError):
+    """A task or model that does not exist, or was asked for what it cannot do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One decoded image.
+
+    `pixels`: uint8 RGB, (height, width, 3), upright: EXIF orientation is applied.
+    `scale`: decoded side ÷ full side, in (0, 1]. `size`: full upright (width, height) in pixels.
+    """
+
+    image_id: str
+    pixels: np.ndarray[Any, np.dtype[np.uint8]]
+    scale: float
+    size: tuple[int, int]
+
+
+class Task(Protocol):
+    """One vision task over images. `name` is also the name of its table.
+
+    `version` counts the changes of code that change rows. `parameters` are the settings that change rows.
+    `models` names the weights it needs: role → zoo entry. Together with the weights' digests these make the table's
+    fingerprint. `max_side` is the longest image side it needs, in pixels; the worker decodes once, at the largest
+    that any of its tasks asks for.
+    """
+
+    name: str
+    version: int
+    schema: pa.Schema
+    max_side: int
+    models: Mapping[str, str]
+    parameters: Mapping[str, Any]
+
+    def load(self, device: torch.device, weights: Mapping[str, StateDict]) -> None:
+        """Build the networks on `device`; `weights`: zoo entry name → state dict. Called once, before any image."""
+
+    def __call__(self, images: Sequence[Image]) -> pa.Table:
+        """Rows for these images, in their order, with `schema`. Boxes and landmarks in full-size upright pixels."""
+
+
+F = TypeVar("F", bound=Callable[..., "Task"])
+_TASKS: dict[str, Callable[..., Task]] = {}
+
+
+def register(factory: F) -> F:
+    name = factory.name  # type: ignore[attr-defined]
+    if name in _TASKS:
+        raise TaskError(f"task {name!r} is registered twice")
+    _TASKS[name] = factory
+    return factory
