@@ -62,3 +62,25 @@ def register(factory: F) -> F:
         raise TaskError(f"task {name!r} is registered twice")
     _TASKS[name] = factory
     return factory
+
+
+def create(name: str, model: str | None = None) -> Task:
+    """A task by its name, with one of its models (its default where None); TaskError lists the known names."""
+    if name not in _TASKS:
+        raise TaskError(f"no task {name!r}; known: {', '.join(sorted(_TASKS))}")
+    return _TASKS[name](model)
+
+
+def names() -> list[str]:
+    """The names of all registered tasks, sorted."""
+    return sorted(_TASKS)
+
+
+def inference_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 where the device multiplies it natively (AMX or AVX-512-BF16 on CPUs), else float32."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+    if device.type == "cpu":
+        cpu = torch.cpu.get_capabilities()
+        return torch.bfloat16 if cpu.get("amx_bf16") or cpu.get("avx512_bf16") else torch.float32
+    return torch.float32

@@ -14,7 +14,7 @@ Bools = np.ndarray[Any, np.dtype[np.bool_]]
 
 @dataclass(frozen=True, slots=True)
 class FScore:
-    """Each in [0, 1]. Without a claimed pair precision is 1, without a true pair recall is 1: nothing said, nothing wrong."""
+    """Each in [0, 1]. Precision is 1 where nothing was claimed, recall is 1 where there was nothing to claim."""
 
     precision: float
     recall: float

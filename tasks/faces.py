@@ -1,0 +1,255 @@
+"""The task `faces`: detection, alignment, embedding and quality, from images to one row per face."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import simplejpeg
+import torch
+import torch.nn.functional as F  # noqa: N812
+from PIL import Image as PillowImage
+from torchvision.ops import nms
+
+from tasks.align import CROP, align
+from tasks.base import Image, StateDict, inference_dtype, register
+from tasks.models import zoo
+from tasks.models.fuse import for_inference
+from tasks.models.yunet import STRIDES
+
+Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+Floats = np.ndarray[Any, np.dtype[np.float32]]
+_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_DETECT_PIXELS = 16 * 640 * 640  # per batch: activations of larger ones leave the caches
+_EMBED_CROPS = 32
+
+SCHEMA = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("face_id", pa.string(), nullable=False),
+        pa.field("box_xyxy", pa.list_(pa.float32(), 4)),
+        pa.field("score", pa.float32()),
+        pa.field("landmarks", pa.list_(pa.list_(pa.float32(), 2), 5)),
+        pa.field("quality", pa.float32()),
+        pa.field("embedding", pa.list_(pa.float32(), 128)),
+        pa.field("thumbnail", pa.binary()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class FaceParameters:
+    """What changes the rows. Sides in pixels of the decoded image, scores in 0..1."""
+
+    max_side: int = 1280  # a face 2.5 % of a phone photo's width is 32 pixels wide here, 16 at 640
+    half_above: int = 640  # above this, also looked at in half size: the detector fades beyond faces of 450 pixels
+    min_score: float = 0.6
+    max_overlap: float = 0.3  # intersection over union
+
+
+@dataclass(frozen=True)
+class Detections:
+    """Faces of one image, best first: `boxes` (N, 4) xyxy, `scores` (N,), `landmarks` (N, 5, 2); float32, in pixels."""
+
+    boxes: torch.Tensor
+    scores: torch.Tensor
+    landmarks: torch.Tensor
+
+
+@register
+class Faces:
+    name = "faces"
+    version = 1
+    schema = SCHEMA
+
+    def __init__(self, model: str | None = None, parameters: FaceParameters | None = None) -> None:
+        self.models = zoo.roles(self.name, model or zoo.DEFAULTS[self.name])
+        self._parameters = parameters or FaceParameters()
+        self.parameters: Mapping[str, Any] = asdict(self._parameters)
+        self.max_side = self._parameters.max_side
+
+    def load(self, device: torch.device, weights: Mapping[str, StateDict]) -> None:
+        self.device, self.dtype = device, inference_dtype(device)
+        detector, embedder = (self.models[role] for role in ("detector", "embedder"))
+        self.detector = for_inference(zoo.ENTRIES[detector].build(weights[detector]), device, self.dtype)
+        self.embedder = for_inference(zoo.ENTRIES[embedder].build(weights[embedder]), device, self.dtype)
+
+    @torch.inference_mode()
+    def __call__(self, images: Sequence[Image]) -> pa.Table:
+        found = detect(self.detector, [image.pixels for image in images], self._parameters, self.device, self.dtype)
+        crops = [align(image.pixels, faces.landmarks) for image, faces in zip(images, found, strict=True)]
+        embeddings = embed(
+            self.embedder, torch.cat([*crops, torch.empty(0, CROP, CROP, 3, dtype=torch.uint8)]), self.dtype
+        )
+        parts = []
+        for image, faces, mine in zip(images, found, crops, strict=True):
+            parts.append(_rows(image, faces, mine.numpy(), embeddings[: len(mine)].numpy()))
+            embeddings = embeddings[len(mine) :]
+        return pa.concat_tables([SCHEMA.empty_table(), *parts])
+
+
+def _rows(image: Image, faces: Detections, crops: Pixels, embeddings: Floats) -> pa.Table:
+    boxes, landmarks, scores = faces.boxes.numpy(), faces.landmarks.numpy(), faces.scores.numpy()
+    columns = [
+        [image.image_id] * len(scores),
+        [f"{image.image_id}-{i}" for i in range(len(scores))],
+        _lists(boxes / image.scale, SCHEMA.field("box_xyxy").type),
+        scores,
+        _lists(landmarks / image.scale, SCHEMA.field("landmarks").type),
+        quality(crops, boxes, landmarks, scores),
+        _lists(embeddings, SCHEMA.field("embedding").type),
+        [thumbnail(image.pixels, box) for box in boxes],
+    ]
+    return pa.table(columns, SCHEMA)
+
+
+def _lists(values: np.ndarray[Any, Any], kind: pa.DataType) -> pa.Array:
+    """An array (N, K) or (N, K, 2) as fixed-size lists."""
+    flat = pa.array(np.ascontiguousarray(values, np.float32).reshape(-1))
+    if values.ndim == 3:
+        flat = pa.FixedSizeListArray.from_arrays(flat, type=kind.value_type)
+    return pa.FixedSizeListArray.from_arrays(flat, type=kind)
+
+
+def thumbnail(pixels: Pixels, box: Floats, side: int = 160) -> bytes:
+    """The square around a face, 1.6 times its box, shifted to stay in the image: a JPEG of `side` pixels."""
+    height, width = pixels.shape[:2]
+    half = min(0.8 * max(box[2] - box[0], box[3] - box[1]), width / 2, height / 2)
+    x = min(max((box[0] + box[2]) / 2, half), width - half)
+    y = min(max((box[1] + box[3]) / 2, half), height - half)
+    square = (max(x - half, 0), max(y - half, 0), min(x + half, width), min(y + half, height))
+    small = PillowImage.fromarray(pixels).resize((side, side), PillowImage.Resampling.BILINEAR, square, reducing_gap=2)
+    return simplejpeg.encode_jpeg(np.asarray(small), quality=85, colorsubsampling="420")
+
+
+def detect(
+    network: torch.nn.Module,
+    images: Sequence[Pixels],
+    parameters: FaceParameters,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> list[Detections]:
+    """Faces of each image (uint8 RGB, (H, W, 3), any sizes), in pixels of that image.
+
+    Images are padded to multiples of 32, or of 64 where they are also looked at in half size, never to one another, so
+    that what is found does not depend on the batch.
+    """
+    found: dict[int, Detections] = {}
+    for batch, padded in _batches(images, parameters.half_above):
+        found |= zip(batch, _detect_batch(network, padded.to(device), parameters, dtype), strict=True)
+    return [found[i] for i in range(len(images))]
+
+
+def _batches(images: Sequence[Pixels], half_above: int) -> Iterator[tuple[list[int], torch.Tensor]]:
+    """Images of one padded size together: their positions, and (N, H, W, 3) uint8."""
+    by_size: dict[tuple[int, int], list[int]] = {}
+    for i, pixels in enumerate(images):
+        step = 64 if max(pixels.shape[:2]) > half_above else 32
+        height, width = (-(-side // step) * step for side in pixels.shape[:2])
+        by_size.setdefault((height, width), []).append(i)
+    for (height, width), members in by_size.items():
+        count = max(1, _DETECT_PIXELS // (height * width))
+        for start in range(0, len(members), count):
+            batch = members[start : start + count]
+            padded = np.zeros((len(batch), height, width, 3), np.uint8)
+            for j, i in enumerate(batch):
+                padded[j, : images[i].shape[0], : images[i].shape[1]] = images[i]
+            yield batch, torch.from_numpy(padded)
+
+
+def _detect_batch(
+    network: torch.nn.Module, padded: torch.Tensor, parameters: FaceParameters, dtype: torch.dtype
+) -> list[Detections]:
+    bgr = padded.flip(3).permute(0, 3, 1, 2).to(dtype)  # (N, 3, H, W), channels-last in memory
+    levels = [_decode(network(bgr), scale=1)]
+    if max(padded.shape[1:3]) > parameters.half_above:
+        levels.append(_decode(network(F.avg_pool2d(bgr, 2)), scale=2))
+    faces = torch.cat(levels, 1).cpu()  # (N, cells, 15)
+    return [_suppress(each[each[:, 4] > parameters.min_score], parameters.max_overlap) for each in faces]
+
+
+def _decode(outputs: list[torch.Tensor], scale: int) -> torch.Tensor:
+    """The detector's maps as (N, cells, 15): box xyxy, score, landmarks, in pixels × `scale`."""
+    levels = []
+    for stride, output in zip(STRIDES, outputs, strict=True):
+        n, _, height, width = output.shape
+        cells = output.float().permute(0, 2, 3, 1).reshape(n, height * width, 16)
+        y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+        corner = torch.stack([x, y], -1).view(1, -1, 2).to(cells)
+        score = (cells[..., 0].sigmoid() * cells[..., 1].sigmoid()).sqrt()  # class × object
+        centre, half = corner + cells[..., 2:4], cells[..., 4:6].exp() / 2
+        landmarks = (corner[:, :, None] + cells[..., 6:].unflatten(-1, (5, 2))).flatten(-2)
+        boxes = torch.cat([centre - half, centre + half], -1)
+        pixels = stride * scale
+        levels.append(torch.cat([boxes * pixels, score[..., None], landmarks * pixels], -1))
+    return torch.cat(levels, 1)
+
+
+def _suppress(faces: torch.Tensor, max_overlap: float) -> Detections:
+    """(N, 15) → the faces that no better one overlaps, best first."""
+    kept = faces[nms(faces[:, :4], faces[:, 4], max_overlap)]
+    return Detections(kept[:, :4], kept[:, 4], kept[:, 5:].unflatten(-1, (5, 2)))
+
+
+def embed(network: torch.nn.Module, crops: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Embeddings of aligned crops (N, 112, 112, 3; uint8 RGB): (N, 128) float32, L2-normalised.
+
+    The sum of the normalised outputs for a crop and its mirror image, normalised again.
+    """
+    device = next(network.buffers()).device
+    mean, std = (torch.tensor(v, device=device) * 255 for v in (_IMAGENET_MEAN, _IMAGENET_STD))
+    parts = [torch.empty(0, 128)]
+    for batch in crops.split(_EMBED_CROPS // 2):
+        upright = (((batch.to(device) - mean) / std).permute(0, 3, 1, 2)).to(dtype)  # channels-last in memory
+        both = torch.cat([upright, upright.flip(3)]).contiguous(memory_format=torch.channels_last)
+        one, mirrored = F.normalize(network(both).float()).chunk(2)
+        parts.append(F.normalize(one + mirrored).cpu())
+    return torch.cat(parts)
+
+
+def quality(
+    crops: Pixels,
+    boxes: Floats,
+    landmarks: Floats,
+    scores: Floats,
+) -> Floats:
+    """How far a face can be trusted to be recognised, (N,) in 0..1: the product of size, sharpness, pose and score.
+
+    `crops`: (N, 112, 112, 3) uint8; `boxes` (N, 4) xyxy and `landmarks` (N, 5, 2) in pixels of the decoded image;
+    `scores` (N,).
+    Each factor rises linearly from 0 to 1 between two bounds, named in the code.
+    """
+    side = (boxes[:, 2:] - boxes[:, :2]).min(1)
+    return np.prod(
+        [
+            _ramp(side, 12, 60),
+            _ramp(sharpness(crops), 1.0, 6.0),
+            1 - _ramp(yaw(landmarks), 0.35, 1.2),
+            _ramp(scores, 0.5, 0.85),
+        ],
+        axis=0,
+    ).astype(np.float32)
+
+
+def _ramp(x: np.ndarray[Any, Any], low: float, high: float) -> np.ndarray[Any, Any]:
+    return np.clip((x - low) / (high - low), 0, 1)
+
+
+def sharpness(crops: Pixels) -> Floats:
+    """Mean absolute Laplacian of the brightness over its standard deviation, in per cent: (N,)."""
+    grey = crops[:, 16:-16, 16:-16].astype(np.float32).mean(-1)
+    laplacian = (
+        4 * grey[:, 1:-1, 1:-1] - grey[:, :-2, 1:-1] - grey[:, 2:, 1:-1] - grey[:, 1:-1, :-2] - grey[:, 1:-1, 2:]
+    )
+    contrast = grey.std((1, 2)) + 1
+    return 100 * np.abs(laplacian).mean((1, 2)) / contrast
+
+
+def yaw(landmarks: Floats) -> Floats:
+    """How far the nose stands off the line between eyes and mouth, in half eye distances: (N,), 0 = frontal."""
+    eyes, mouth = landmarks[:, :2].mean(1), landmarks[:, 3:].mean(1)
+    across = landmarks[:, 1] - landmarks[:, 0] + landmarks[:, 4] - landmarks[:, 3]
+    length = np.maximum(np.linalg.norm(across, axis=1), 1e-3)
+    offset = ((landmarks[:, 2] - (eyes + mouth) / 2) * across).sum(1) / length
+    return np.abs(offset) / (length / 4)
