@@ -106,6 +106,25 @@ def read(
     return pa.concat_tables(parts, promote_options="default") if parts else None
 
 
+def require(
+    library: Library,
+    table: str,
+    fingerprint: str,
+    columns: Sequence[str] | None = None,
+    shards: Iterable[str] | None = None,
+) -> pa.Table:
+    """`read`, where there must be rows: MusterError where no shard is committed."""
+    rows = read(library, table, fingerprint, columns, shards)
+    if rows is None:
+        raise MusterError(f"library {library.uri} has no committed {table}: run `muster run -l {library.uri}` first")
+    return rows
+
+
+def count(library: Library, table: str, fingerprint: str, shards: Iterable[str] | None = None) -> int:
+    """The number of committed rows, from the commits alone."""
+    return sum(f["rows"] for c in commits(library, fingerprint, shards) for f in c["files"] if f["table"] == table)
+
+
 def _read_file(library: Library, name: str, columns: Sequence[str] | None = None) -> pa.Table:
     try:
         return pq.read_table(io.BytesIO(library.read(name)), columns=columns)

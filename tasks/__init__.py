@@ -1,0 +1,5 @@
+"""Pure computation on images and embeddings. Importing this package registers every task."""
+
+from tasks import faces, previews
+
+__all__ = ["faces", "previews"]

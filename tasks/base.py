@@ -1,12 +1,13 @@
 """The contract of a task, the image it is given, and the registry of tasks."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import torch
+from PIL import Image as PillowImage
 
 StateDict = Mapping[str, torch.Tensor]
 
@@ -74,6 +75,17 @@ def create(name: str, model: str | None = None) -> Task:
 def names() -> list[str]:
     """The names of all registered tasks, sorted."""
     return sorted(_TASKS)
+
+
+def shrink(image: Image, max_side: int) -> Image:
+    """The image with its longest side at most `max_side`; itself where it is small enough."""
+    height, width = image.pixels.shape[:2]
+    factor = max_side / max(height, width)
+    if factor >= 1:
+        return image
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    small = PillowImage.fromarray(image.pixels).resize(size, PillowImage.Resampling.BILINEAR, reducing_gap=2)
+    return replace(image, pixels=np.asarray(small), scale=image.scale * max(size) / max(height, width))
 
 
 def inference_dtype(device: torch.device) -> torch.dtype:

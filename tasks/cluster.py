@@ -1,4 +1,4 @@
-"""Who is who among unlabelled faces: a graph method where nobody knows k, k-means where someone does, and stable ids."""
+"""Who is who among unlabelled faces: by graph where nobody knows k, by k-means where someone does; stable ids."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -18,8 +18,8 @@ class GraphParameters:
     threshold: float = 0.48  # two clusters whose faces are this similar on average are one person
     smoothing: float = 0.5  # neighbours at least this similar are averaged into a face before it is compared
     stranger: float = 0.45  # neighbours less similar than this are taken for other people;
-    crowd: float = 0.36  # a face whose ten most similar strangers are above this on average has to be closer to match
-    min_quality: float = 0.0  # faces below it join a cluster, and never start or bridge one
+    crowd: float = 0.35  # a face whose ten most similar strangers are above this on average has to be closer to match
+    min_quality: float = 0.1  # faces below it join a cluster, and never start or bridge one
     same_photo: bool = False  # whether two faces of one photo may be one person
 
 
@@ -55,6 +55,7 @@ def cluster_graph(
     both = good[a] & good[b] & (photos[a] != photos[b])
     _link(clusters, a[both], b[both], photos, p.threshold)
     labels = clusters.labels()
+    _one_per_photo(labels, vectors, crowding, clusters, photos)
     to_good = ~good[a] & (labels[b] >= 0)
     _attach(clusters, labels, a[to_good], b[to_good], photos, p.threshold)
     result = np.empty_like(labels)
@@ -73,8 +74,9 @@ def _crowding(a: Ints, s: Floats, n: int, p: GraphParameters) -> Floats:
     a, s = a[order], s[order]
     nearest = np.arange(len(a)) - np.searchsorted(a, a) < 10
     a, s = a[nearest], s[nearest]
-    mean = np.bincount(a, s, n) / np.maximum(np.bincount(a, minlength=n), 1)
-    return np.maximum(mean - p.crowd, 0).astype(np.float32)
+    count = np.bincount(a, minlength=n)
+    mean = np.bincount(a, s, n) / np.maximum(count, 1)
+    return np.where(count > 0, np.maximum(mean - p.crowd, -0.06), 0).astype(np.float32)
 
 
 def _smooth(embeddings: Floats, a: Ints, b: Ints, s: Floats) -> Floats:
@@ -94,7 +96,7 @@ class _Clusters:
         self.sums, self.crowding = vectors.copy(), crowding.copy()
         self.sizes = np.ones(len(vectors), np.int64)
         self.parents = np.arange(len(vectors))
-        self.vectors, self.own = vectors, crowding
+        self.scratch = np.empty(len(vectors), np.float32), np.empty(len(vectors), np.int64)
 
     def linkage(self, a: Ints, b: Ints) -> Floats:
         """Mean cosine between the faces of clusters a and of b, less their mean crowding. Rounded, so ties are ties."""
@@ -105,9 +107,9 @@ class _Clusters:
         return np.asarray(np.round(mean - crowding, 5), dtype=np.float32)
 
     def merge(self, a: Ints, b: Ints) -> None:
-        """Clusters b become part of clusters a, pair by pair; no cluster twice."""
+        """Clusters b become part of clusters a; no cluster twice in b, nor in both."""
         for values in (self.sums, self.crowding, self.sizes):
-            values[a] += values[b]
+            np.add.at(values, a, values[b])
         self.parents[b] = a
 
     def labels(self) -> Ints:
@@ -120,46 +122,77 @@ class _Clusters:
 def _link(clusters: _Clusters, a: Ints, b: Ints, photos: Ints, threshold: float) -> None:
     """Average linkage over the pairs a, b of neighbours, down to `threshold`; never two faces of one photo.
 
-    In rounds: every two clusters that are each other's most similar merge. Without the photos' constraint this gives
-    the clusters of one-by-one merging (Murtagh, A survey of recent advances in hierarchical clustering algorithms,
-    1983; at scale: Sumengen et al., arXiv 2105.11653, 2021), in few rounds of array operations. Pairs below the
-    threshold are dropped: the mean over two clusters is at most their best pair, or best part.
+    In rounds: every two clusters that are each other's most similar merge, which without the rule of the photos gives
+    the clusters of merging one by one (Murtagh, A survey of recent advances in hierarchical clustering algorithms,
+    1983; at scale Sumengen et al., arXiv 2105.11653, 2021). Pairs below the threshold are dropped: the mean similarity
+    to a merged cluster is at most that to the better of its parts, which is then still here.
     """
     n = len(photos)
-    keys = np.unique(np.minimum(a, b) * n + np.maximum(a, b))
-    a, b = np.divmod(keys, n)
-    s = clusters.linkage(a, b)
+    keys = _keys(a, b, n)
+    s = clusters.linkage(*np.divmod(keys, n))
     keys, s = keys[s >= threshold], s[s >= threshold]
     c, d = _rivals(photos)
-    best, first = np.empty(n, np.float32), np.empty(n, np.int64)
-    merged = np.zeros(n, bool)
+    touched = np.zeros(n, bool)
     while len(keys):
+        into, what = _round(clusters, keys, s, c, d)
+        clusters.merge(into, what)
+        touched[into] = touched[what] = True
         a, b = np.divmod(keys, n)
-        best[a] = best[b] = -np.inf
-        np.maximum.at(best, a, s)
-        np.maximum.at(best, b, s)
-        top = keys[(s == best[a]) & (s == best[b])]
-        # of equal ones, the first in the order of the keys
-        a, b = np.divmod(top, n)
-        first[a] = first[b] = n * n
-        np.minimum.at(first, a, top)
-        np.minimum.at(first, b, top)
-        a, b = np.divmod(top[(first[a] == top) & (first[b] == top)], n)
-        clusters.merge(a, b)
-        merged[a] = merged[b] = True
+        stale = touched[a] | touched[b]
         c, d = clusters.parents[c], clusters.parents[d]
-
-        a, b = np.divmod(keys, n)
-        stale = merged[a] | merged[b]
-        a, b = clusters.parents[a[stale]], clusters.parents[b[stale]]
-        near = merged[c] | merged[d]
-        forbidden = np.minimum(c, d)[near] * n + np.maximum(c, d)[near]
-        fresh = np.unique((np.minimum(a, b) * n + np.maximum(a, b))[a != b])
-        fresh = fresh[~np.isin(fresh, forbidden)]
-        merged[:] = False
+        fresh = _keys(clusters.parents[a[stale]], clusters.parents[b[stale]], n)
+        near = touched[c] | touched[d]
+        fresh = fresh[~np.isin(fresh, _forbidden(clusters.sizes, c[near], d[near]))]
         t = clusters.linkage(*np.divmod(fresh, n))
         keys = np.concatenate([keys[~stale], fresh[t >= threshold]])
         s = np.concatenate([s[~stale], t[t >= threshold]])
+        touched[into] = touched[what] = False
+
+
+def _keys(a: Ints, b: Ints, n: int) -> Ints:
+    """The pairs a, b of two different clusters, each once, whichever way round, as numbers: smaller · n + larger."""
+    keys = np.sort((np.minimum(a, b) * n + np.maximum(a, b))[a != b])  # np.unique hashes, which takes four times as long
+    return keys[np.diff(keys, prepend=-1) > 0]
+
+
+def _forbidden(sizes: Ints, c: Ints, d: Ints) -> Ints:
+    """The pairs of clusters, as numbers, that hold faces c and d of one photo, more often than in one face of twenty."""
+    n = len(sizes)
+    keys, counts = np.unique(np.minimum(c, d) * n + np.maximum(c, d), return_counts=True)
+    c, d = np.divmod(keys, n)
+    return keys[counts * 20 > np.minimum(sizes[c], sizes[d])]
+
+
+def _round(clusters: _Clusters, keys: Ints, s: Floats, c: Ints, d: Ints) -> tuple[Ints, Ints]:
+    """Which clusters merge into which: pairs that are each other's most similar, of equal ones the first.
+
+    And, so that a person of thousands of photos does not take as many rounds: small clusters whose most similar one is
+    ten times their size and merging, and hardly more similar to what it merges with. c, d: clusters not to be joined.
+    """
+    n = len(clusters.sizes)
+    a, b = np.concatenate([np.divmod(keys, n), np.divmod(keys, n)[::-1]], axis=1)  # both ways round
+    keys, s = np.tile(keys, 2), np.tile(s, 2)
+    best, first = clusters.scratch
+    best[a] = -np.inf
+    np.maximum.at(best, a, s)
+    first[a] = n * n
+    top = s == best[a]
+    np.minimum.at(first, a[top], keys[top])
+    chosen = first[a] == keys
+    a, b, keys, s = a[chosen], b[chosen], keys[chosen], s[chosen]  # b is the choice of a, for each a once
+    mutual = first[b] == keys
+    smaller = (clusters.sizes[a] < clusters.sizes[b]) | ((clusters.sizes[a] == clusters.sizes[b]) & (a > b))
+    centre = np.zeros(n, bool)
+    centre[b[mutual & smaller]] = True
+    joins = ~mutual & centre[b] & (clusters.sizes[a] * 10 <= clusters.sizes[b]) & (s >= best[b] - 0.02)
+    goal = np.arange(n)
+    goal[a[joins]] = b[joins]
+    goal[a[mutual & smaller]] = b[mutual & smaller]
+    blocked = np.zeros(n, bool)
+    quarrel = (goal[c] == goal[d])
+    blocked[c[quarrel]] = blocked[d[quarrel]] = True
+    merging = (mutual & smaller) | (joins & ~blocked[a])
+    return b[merging], a[merging]
 
 
 def _rivals(photos: Ints) -> tuple[Ints, Ints]:
@@ -173,6 +206,14 @@ def _rivals(photos: Ints) -> tuple[Ints, Ints]:
         pairs.append(np.stack([order[:-step][same], order[step:][same]]))
     c, d = np.concatenate(pairs, axis=1)
     return c, d
+
+
+def _one_per_photo(labels: Ints, vectors: Floats, crowding: Floats, clusters: _Clusters, photos: Ints) -> None:
+    """Of the faces of one photo in one cluster only the one most like the cluster stays; changes `labels`."""
+    similarity = np.einsum("nd,nd->n", vectors, clusters.sums[labels]) / clusters.sizes[labels]
+    order = np.lexsort((-np.round(similarity, 5), labels, photos))
+    again = (np.diff(labels[order], prepend=-1) == 0) & (np.diff(photos[order], prepend=photos[order[0]] - 1) == 0)
+    labels[order[again]] = -1
 
 
 def _attach(clusters: _Clusters, labels: Ints, a: Ints, b: Ints, photos: Ints, threshold: float) -> None:

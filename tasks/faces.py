@@ -13,7 +13,7 @@ from PIL import Image as PillowImage
 from torchvision.ops import nms
 
 from tasks.align import CROP, align
-from tasks.base import Image, StateDict, inference_dtype, register
+from tasks.base import Image, StateDict, inference_dtype, register, shrink
 from tasks.models import zoo
 from tasks.models.fuse import for_inference
 from tasks.models.yunet import STRIDES
@@ -77,6 +77,7 @@ class Faces:
 
     @torch.inference_mode()
     def __call__(self, images: Sequence[Image]) -> pa.Table:
+        images = [shrink(image, self.max_side) for image in images]
         found = detect(self.detector, [image.pixels for image in images], self._parameters, self.device, self.dtype)
         crops = [align(image.pixels, faces.landmarks) for image, faces in zip(images, found, strict=True)]
         embeddings = embed(

@@ -20,7 +20,7 @@ PAIRS = st.lists(st.tuples(st.sampled_from(np.linspace(-1, 1, 9, dtype=np.float3
 def together(labels):
     """(N, N) bool, by the definition: equal labels, -1 equal to itself only."""
     n = len(labels)
-    return np.array([[i == j or labels[i] == labels[j] != -1 for j in range(n)] for i in range(n)]).reshape(n, n)
+    return np.array([[i == j or labels[i] == labels[j] != -1 for j in range(n)] for i in range(n)], bool).reshape(n, n)
 
 
 @given(LABELS)

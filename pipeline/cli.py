@@ -1,0 +1,441 @@
+"""The `muster` command. The only file that prints."""
+
+import json
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from storage.errors import MusterError
+from storage.library import open_library
+
+# torch, ray and faiss take seconds to import: the commands that need them import them, so that --help answers at once.
+
+
+class _Interrupted(BaseException):
+    """Ctrl-C, or a polite request to end. Not KeyboardInterrupt, which typer answers itself."""
+
+
+def _interrupt(number: int, frame: object) -> None:
+    signal.signal(number, signal.SIG_DFL)  # a second one ends at once
+    raise _Interrupted
+
+
+def main() -> None:
+    """Run the command; what a user can cause ends as one line and an exit code: 2 for bad input, 130 for Ctrl-C."""
+    signal.signal(signal.SIGINT, _interrupt)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        app()
+    except _Interrupted:
+        _fail("stopped. What was done is kept: run the same command again to go on", 130)
+    except MusterError as error:
+        _fail(str(error), error.exit_code)
+    except OSError as error:  # of the disk or the network, where nobody nearer knew what to say
+        _fail(f"{error.filename or ''}: {error.strerror or error}".removeprefix(": "), 1)
+    except ValueError as error:
+        if type(error).__name__ != "TaskError":  # tasks.base is not imported here: it brings torch
+            raise
+        _fail(str(error), 2)
+
+
+def _fail(text: str, code: int) -> NoReturn:
+    print(f"muster: {text}", file=sys.stderr)
+    sys.exit(code)
+
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="Who and what is in a collection of photos.",
+)
+models_app = typer.Typer(no_args_is_help=True, help="The networks Muster knows, and their weights.")
+evaluate_app = typer.Typer(no_args_is_help=True, help="Accuracy on labelled photos.")
+app.add_typer(models_app, name="models")
+app.add_typer(evaluate_app, name="evaluate")
+
+LibraryOption = Annotated[
+    str, typer.Option("--library", "-l", envvar="MUSTER_LIBRARY", help="Folder or bucket URI of the library.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
+ModelOption = Annotated[
+    list[str],
+    typer.Option("--model", metavar="TASK=NAME", help="Model of a task; may be repeated. See `muster models list`."),
+]
+WeightsOption = Annotated[
+    Path | None, typer.Option("--weights-dir", envvar="MUSTER_WEIGHTS", help="Folder to look for weights in first.")
+]
+DeviceOption = Annotated[str, typer.Option(help="cpu, cuda, or auto: cuda where there is one.")]
+WorkersOption = Annotated[int | None, typer.Option(help="Number of workers.", show_default="one per GPU or core")]
+AddressOption = Annotated[
+    str | None, typer.Option(envvar="RAY_ADDRESS", help="A running Ray cluster.", show_default="this machine alone")
+]
+TasksOption = Annotated[str, typer.Option(help="Tasks to run, with commas.")]
+SourcesArgument = Annotated[
+    list[str], typer.Argument(metavar="SOURCE…", help="Folders, globs, files or Parquet manifests; local or any URI.")
+]
+MethodOption = Annotated[str, typer.Option(help="graph: finds the number of people. kmeans: see --k.")]
+KOption = Annotated[str, typer.Option(help="Number of people for kmeans, or auto.")]
+SamePhotoOption = Annotated[
+    bool, typer.Option("--same-photo", help="Two faces of one photo may be one person (collages, mirrors).")
+]
+LIBRARY, TASKS = "./library", "faces,previews"
+
+
+@app.command()
+def scan(sources: SourcesArgument, library: LibraryOption = LIBRARY, as_json: JsonOption = False) -> None:
+    """Find images and note them in the library's manifest; a later scan finds what is new, changed or gone.
+
+    Example: muster scan ~/Pictures 's3://bucket/photos/' -l ./library
+    """
+    _report(_scan(library, sources), as_json, "{found} images: {new} new, {changed} changed, {gone} gone")
+
+
+@app.command()
+def run(
+    library: LibraryOption = LIBRARY,
+    tasks: TasksOption = TASKS,
+    model: ModelOption = [],  # noqa: B006
+    device: DeviceOption = "auto",
+    workers: WorkersOption = None,
+    weights_dir: WeightsOption = None,
+    address: AddressOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Process every image that the tasks have not seen yet. Stop it and run it again as often as you like.
+
+    Example: muster run -l ./library --tasks faces --workers 4
+    """
+    summary = _run(library, tasks, model, device, workers, weights_dir, address)
+    _report(summary, as_json, _RUN_TEXT)
+
+
+@app.command()
+def cluster(
+    library: LibraryOption = LIBRARY,
+    method: MethodOption = "graph",
+    k: KOption = "auto",
+    same_photo: SamePhotoOption = False,
+    model: ModelOption = [],  # noqa: B006
+    as_json: JsonOption = False,
+) -> None:
+    """Find out which faces are one person. Ids of people stay when photos are added.
+
+    Example: muster cluster -l ./library
+    """
+    _report(_cluster(library, method, k, same_photo, model), as_json, _CLUSTER_TEXT)
+
+
+@app.command()
+def people(
+    library: LibraryOption = LIBRARY,
+    out: Annotated[Path | None, typer.Option(help="Folder for the pages.", show_default="LIBRARY/people")] = None,
+    model: ModelOption = [],  # noqa: B006
+    as_json: JsonOption = False,
+) -> None:
+    """Write the people pages: a site that opens from disk, without a server.
+
+    Example: muster people -l ./library --out ~/people
+    """
+    _report(_people(library, out, model), as_json, _PEOPLE_TEXT)
+
+
+@app.command()
+def photos(
+    sources: SourcesArgument,
+    library: LibraryOption = LIBRARY,
+    out: Annotated[Path | None, typer.Option(help="Folder for the pages.", show_default="LIBRARY/people")] = None,
+    method: MethodOption = "graph",
+    k: KOption = "auto",
+    same_photo: SamePhotoOption = False,
+    model: ModelOption = [],  # noqa: B006
+    device: DeviceOption = "auto",
+    workers: WorkersOption = None,
+    weights_dir: WeightsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Photos in, people pages out: scan, run, cluster and people in one.
+
+    Example: muster photos ~/Pictures
+    """
+    _check_out(library, out)
+    steps = {"scan": _scan(library, sources)}
+    _say(f"{steps['scan']['found']} images, {steps['scan']['new']} of them new")
+    steps["run"] = _run(library, TASKS, model, device, workers, weights_dir, None)
+    steps["cluster"] = _cluster(library, method, k, same_photo, model)
+    steps["people"] = _people(library, out, model)
+    merged = {**steps["run"], **steps["cluster"], **steps["people"]}
+    _report({**merged, **steps}, as_json, f"{_RUN_TEXT}\n{_CLUSTER_TEXT}\n{_PEOPLE_TEXT}")
+
+
+@app.command()
+def status(library: LibraryOption = LIBRARY, as_json: JsonOption = False) -> None:
+    """What a library holds, and what is still to be done.
+
+    Example: muster status -l ./library
+    """
+    from pipeline.status import status as status_of
+
+    facts = status_of(open_library(library))
+    lines = ["{images} images in {shards} shards: {ok} ok, {errors} errors, {pending} not processed yet"]
+    lines += [
+        f"{t['task']} ({t['model'] or 'no model'}, {t['fingerprint']}): {t['rows']} rows, {t['shards']} shards done"
+        for t in facts["tables"]
+    ]
+    _report(facts, as_json, "\n".join(lines))
+
+
+@app.command()
+def demo(folder: Annotated[Path, typer.Argument(help="Folder to fill.")]) -> None:
+    """Make an album of public-domain photographs to try Muster on.
+
+    Example: muster demo ./demo
+    """
+    from storage.demo import make_album
+
+    make_album(folder)
+
+
+@models_app.command("list")
+def models_list(weights_dir: WeightsOption = None, as_json: JsonOption = False) -> None:
+    """The models of each task, with licence, training data and where their weights are.
+
+    Example: muster models list
+    """
+    from pipeline import models
+
+    rows = models.describe_all(weights_dir)
+    lines = [
+        f"{r['task']}={r['model']} {r['role']}: {r['name']}, {r['licence']}, trained on {r['training_data']}, "
+        f"{r['path'] or 'not here yet'}"
+        for r in rows
+    ]
+    _report({"models": rows}, as_json, "\n".join(lines).replace("{", "{{").replace("}", "}}"))
+
+
+@models_app.command("pull")
+def models_pull(
+    names: Annotated[list[str] | None, typer.Argument(help="Weights to fetch.", show_default="all")] = None,
+    weights_dir: WeightsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Download weights into the cache, verified by their SHA-256.
+
+    Example: muster models pull mobilefacenet
+    """
+    from pipeline import models
+
+    with _download_bar() as on_download:
+        paths = models.pull(names, weights_dir, on_download)
+    _report({"paths": paths}, as_json, "\n".join(paths.values()))
+
+
+@models_app.command("verify")
+def models_verify(weights_dir: WeightsOption = None, as_json: JsonOption = False) -> None:
+    """Check the SHA-256 of all weights that are here; exit code 1 where one is wrong.
+
+    Example: muster models verify
+    """
+    from pipeline import models
+
+    states = models.verify(weights_dir)
+    _report({"models": states}, as_json, "\n".join(f"{name}: {state}" for name, state in states.items()))
+    if "wrong" in states.values():
+        raise typer.Exit(1)
+
+
+ImagesOption = Annotated[str, typer.Option("--images", help="Labelled images: a Parquet file or any other source.")]
+KeepOption = Annotated[
+    str, typer.Option("--library", "-l", help="Library to keep the work in.", show_default="one that is thrown away")
+]
+
+
+@evaluate_app.command("verify")
+def evaluate_verify(
+    images: ImagesOption,
+    pairs: Annotated[str, typer.Option(help="Pairs file in the layout of LFW's View 2.")],
+    library: KeepOption = "",
+    model: ModelOption = [],  # noqa: B006
+    device: DeviceOption = "auto",
+    workers: WorkersOption = None,
+    weights_dir: WeightsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Is this the same person? Accuracy over labelled pairs, fold by fold.
+
+    Example: muster evaluate verify --images lfw.parquet --pairs pairs.txt
+    """
+    from pipeline import evaluate
+
+    evaluate.check_pairs(pairs)
+    config = _config(library, "faces", model, device, workers, weights_dir, None)
+    with _progress() as on_progress:
+        data = evaluate.labelled(images, config, on_progress)
+    text = "accuracy {accuracy} ± {std} at {threshold}, {pairs} pairs, {undetected} images without a face"
+    _report(evaluate.verify(data, pairs).as_json(), as_json, text)
+
+
+@evaluate_app.command("cluster")
+def evaluate_cluster(
+    images: ImagesOption,
+    label: Annotated[str, typer.Option(help="Column that names the person.")],
+    library: KeepOption = "",
+    k: KOption = "auto",
+    model: ModelOption = [],  # noqa: B006
+    device: DeviceOption = "auto",
+    workers: WorkersOption = None,
+    weights_dir: WeightsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Are the clusters the people? Both methods over labelled photos.
+
+    Example: muster evaluate cluster --images lfw.parquet --label person
+    """
+    from pipeline import evaluate
+    from pipeline.people import parse_k
+
+    count = parse_k(k)
+    config = _config(library, "faces", model, device, workers, weights_dir, None)
+    with _progress() as on_progress:
+        data = evaluate.labelled(images, config, on_progress)
+    results = evaluate.cluster(data, label, [("graph", None), ("kmeans", count)])
+    text = "\n".join(
+        f"{method}: pairwise F {r['pairwise_f1']}, BCubed F {r['bcubed_f1']},"
+        f" {r['clusters']} clusters, {r['people']} people"
+        for method, r in results.items()
+    )
+    _report({**results["graph"], **results, "undetected": data.undetected}, as_json, text)
+
+
+_RUN_TEXT = "{images} images: {ok} ok, {errors} errors, {faces} faces; {processed} now at {images_per_second} images/s"
+_CLUSTER_TEXT = "{people} people in {clustered} faces, {unclustered} faces alone"
+_PEOPLE_TEXT = "open {index}"
+
+
+def _config(
+    library: str,
+    tasks: str,
+    model: list[str],
+    device: str,
+    workers: int | None,
+    weights_dir: Path | None,
+    address: str | None,
+) -> Any:
+    from pipeline.config import RunConfig, parse_models, parse_tasks
+
+    return RunConfig(library, parse_tasks(tasks), parse_models(model), device, workers, weights_dir, address)
+
+
+def _scan(library: str, sources: list[str]) -> dict[str, Any]:
+    from storage import manifest
+
+    opened = open_library(library, create=True)
+    with opened.lock():
+        result = asdict(manifest.scan(opened, sources))
+    for folder in result["unreadable"]:
+        _say(f"muster: cannot list {folder}: what is in it was left out")
+    return result
+
+
+def _run(library: str, tasks: str, *rest: Any) -> dict[str, Any]:
+    from pipeline.run import run
+
+    config = _config(library, tasks, *rest)
+    with _progress() as on_progress, _download_bar() as on_download:
+        return asdict(run(config, on_progress, on_download))
+
+
+def _cluster(library: str, method: str, k: str, same_photo: bool, model: list[str]) -> dict[str, Any]:
+    from pipeline.config import parse_models
+    from pipeline.people import cluster_faces, parse_k
+
+    count, name = parse_k(k), parse_models(model).get("faces")
+    opened = open_library(library)
+    with opened.lock():
+        return asdict(cluster_faces(opened, name, method, count, same_photo))
+
+
+def _people(library: str, out: Path | None, model: list[str]) -> dict[str, Any]:
+    from pipeline.config import parse_models
+    from pipeline.people import write_people
+
+    folder = _check_out(library, out)
+    summary = write_people(open_library(library), parse_models(model).get("faces"), folder)
+    return {**asdict(summary), "out": str(folder), "index": (folder / "index.html").absolute().as_uri()}
+
+
+def _check_out(library: str, out: Path | None) -> Path:
+    from storage.errors import InputError
+
+    if out is None and "://" in library:
+        raise InputError(f"library {library} is not on this machine: say with --out where the pages go")
+    return out.expanduser() if out is not None else Path(library).expanduser() / "people"
+
+
+def _report(facts: Any, as_json: bool, text: str) -> None:
+    """The outcome of a command: JSON, or a sentence filled in."""
+    facts = facts if isinstance(facts, dict) else asdict(facts)
+    print(json.dumps(facts, default=str) if as_json else text.format_map(facts))
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _progress() -> Iterator[Any]:
+    """Rate, time left, faces and errors so far: a bar on a terminal, else a plain line now and then; on stderr."""
+    if not sys.stderr.isatty():
+        yield _PlainProgress()
+        return
+    columns = (BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("starting workers", total=None)
+
+        def show(p: Any) -> None:
+            bar.update(task, total=p.total, completed=p.images, description=_line(p))
+
+        yield show
+
+
+class _PlainProgress:
+    """A line at most every ten seconds, and one at the end."""
+
+    def __init__(self) -> None:
+        self.last = time.monotonic()
+
+    def __call__(self, p: Any) -> None:
+        if time.monotonic() - self.last >= 10 or p.images >= p.total:
+            self.last = time.monotonic()
+            left = (p.total - p.images) / p.rate if p.rate else 0.0
+            _say(f"{_line(p)}, {left:.0f} s left")
+
+
+def _line(p: Any) -> str:
+    return f"{p.images}/{p.total} images, {p.rate:.1f}/s, {p.faces} faces, {p.errors} errors"
+
+
+@contextmanager
+def _download_bar() -> Iterator[Any]:
+    """Bytes of weights fetched so far, in one line that is overwritten on a terminal."""
+
+    def show(done: int, total: int | None) -> None:
+        if sys.stderr.isatty():
+            of = f" of {total / 1e6:.1f}" if total else ""
+            print(f"\rweights: {done / 1e6:.1f}{of} MB ", end="", file=sys.stderr, flush=True)
+
+    yield show
+
+
+if __name__ == "__main__":
+    main()

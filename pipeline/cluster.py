@@ -1,0 +1,153 @@
+"""Ray: a local cluster for one command, and the pool of worker actors the dispatcher speaks to."""
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pipeline.config import RunConfig
+from pipeline.dispatch import Died, Done, Event, Failed, Order, WorkerId
+from pipeline.worker import ShardWorker, TaskSpec, is_fatal
+from storage.errors import MusterError
+
+# Ray reads its authentication from the environment once, when it is first imported: hence the imports inside.
+
+
+@contextlib.contextmanager
+def connected(address: str | None) -> Iterator[None]:
+    """Connect to a Ray cluster, or start one on this machine, with a token of its own."""
+    if address is None:
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    import ray
+
+    if ray.is_initialized():  # by whoever called: theirs to end
+        yield
+        return
+    # The smallest object store Ray takes: only orders and counts cross it.
+    local = {"include_dashboard": False, "object_store_memory": 80 << 20} if address is None else {}
+    try:
+        ray.init(address or "local", log_to_driver=False, configure_logging=False, **local)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        where = f"the Ray cluster at {address}" if address else "Ray on this machine"
+        raise MusterError(f"cannot start or reach {where}: {str(error).splitlines()[0]}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+class _Actor(ShardWorker):
+    def ready(self) -> bool:
+        return True
+
+    def attempt(self, order: Order) -> dict[str, Any]:
+        """`process`, with errors as values: {"result": …} or {"reason": …, "fatal": …}."""
+        try:
+            return {"result": self.process(order)}
+        except MusterError as error:
+            return {"reason": str(error), "fatal": is_fatal(error)}
+
+
+class RayWorkers:
+    """Worker actors as the dispatcher's `Workers`."""
+
+    def __init__(self, config: RunConfig, specs: Sequence[TaskSpec]) -> None:
+        self.arguments = (config.library, list(specs), "cuda" if config.on_gpu else "cpu", config.weights_dir)
+        self.options = _resources(config)
+        self.actors: dict[WorkerId, Any] = {}
+        self.calls: dict[Any, tuple[WorkerId, Order]] = {}
+        self.spare: list[WorkerId] = []
+        self.started = 0
+        self.local = config.address is None
+
+    def prepare(self, count: int) -> None:
+        """Start workers ahead of their first orders; returns when all on this machine, or one in a cluster, are ready.
+
+        Raises MusterError with the cause where they cannot start.
+        """
+        import ray
+        from ray.exceptions import RayActorError, RayTaskError
+
+        self.spare = [self._create() for _ in range(count)]
+        calls = [self.actors[worker].ready.remote() for worker in self.spare]
+        ready, _ = ray.wait(calls, num_returns=count if self.local else 1)
+        try:
+            ray.get(ready)
+        except (RayActorError, RayTaskError) as error:
+            cause = str(error).strip().splitlines()[-1]
+            raise MusterError(f"a worker could not start: {cause}") from error
+
+    def start(self) -> WorkerId:
+        return self.spare.pop() if self.spare else self._create()
+
+    def _create(self) -> WorkerId:
+        import ray
+
+        worker, self.started = self.started, self.started + 1
+        # Two calls at a time, so that the next shard decodes while this one is in the model.
+        actor = ray.remote(_Actor).options(max_concurrency=2, **self.options)
+        self.actors[worker] = actor.remote(*self.arguments, decoder_threads(self.options))
+        return worker
+
+    def submit(self, worker: WorkerId, order: Order) -> None:
+        self.calls[self.actors[worker].attempt.remote(order)] = (worker, order)
+
+    def wait(self, seconds: float) -> list[Event]:
+        import ray
+
+        ready, _ = ray.wait(list(self.calls), num_returns=1, timeout=seconds)
+        return [self._event(call) for call in ready if call in self.calls]
+
+    def _event(self, call: Any) -> Event:
+        import ray
+        from ray.exceptions import RayActorError, RayTaskError
+
+        worker, order = self.calls.pop(call)
+        try:
+            answer = ray.get(call)
+        except RayActorError as error:
+            self._forget(worker)
+            return Died(worker, " ".join(str(error).split())[:500])
+        except RayTaskError as error:  # a fault in Muster, not in the data: say all of it
+            return Failed(worker, order, str(error))
+        if "result" in answer:
+            return Done(worker, order, answer["result"])
+        return Failed(worker, order, answer["reason"], answer["fatal"])
+
+    def kill(self, worker: WorkerId) -> None:
+        import ray
+
+        ray.kill(self.actors[worker])
+        self._forget(worker)
+
+    def _forget(self, worker: WorkerId) -> None:
+        self.actors.pop(worker, None)
+        self.calls = {call: held for call, held in self.calls.items() if held[0] != worker}
+
+
+def _resources(config: RunConfig) -> dict[str, Any]:
+    """What an actor asks of Ray. On this machine alone the pool is sized here, and Ray is asked for nothing."""
+    if config.on_gpu:
+        return {"num_gpus": 1, "num_cpus": 0}
+    return {"num_cpus": 0 if config.address is None else 1}
+
+
+def decoder_threads(options: dict[str, Any]) -> int:
+    """One per core on a CPU machine, where the model runs on the same core; a share of the cores beside a GPU."""
+    if options.get("num_gpus"):
+        import ray
+
+        return max(2, len(os.sched_getaffinity(0)) // max(1, int(ray.cluster_resources().get("GPU", 1))))
+    return 1
+
+
+def available_workers(config: RunConfig) -> int:
+    """How many workers to start: as asked, or one per GPU or core of the cluster or this machine."""
+    if config.workers is not None or config.address is None:
+        return config.worker_count
+    import ray
+
+    return max(1, int(ray.cluster_resources().get("GPU" if config.on_gpu else "CPU", 1)))

@@ -1,0 +1,75 @@
+"""What a command was asked to do, validated once at the edge."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from storage.errors import InputError
+from tasks import base
+from tasks.models import zoo
+
+DEVICES = ("auto", "cpu", "cuda")
+DEFAULT_TASKS = ("faces", "previews")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One run. Raises InputError where the values cannot be."""
+
+    library: str
+    tasks: tuple[str, ...] = DEFAULT_TASKS
+    models: Mapping[str, str] = field(default_factory=dict)  # task → model name; its default where absent
+    device: str = "auto"
+    workers: int | None = None  # one per GPU or core where None
+    weights_dir: Path | None = None
+    address: str | None = None  # of a running Ray cluster; this machine alone where None
+
+    def __post_init__(self) -> None:
+        if self.workers is not None and self.workers < 1:
+            raise InputError(f"--workers {self.workers}: at least 1 worker is needed")
+        if self.device not in DEVICES:
+            raise InputError(f"--device {self.device}: choose one of {', '.join(DEVICES)}")
+        if self.device == "cuda" and self.address is None and not torch.cuda.is_available():
+            raise InputError("--device cuda: no CUDA device is visible here; use --device cpu or auto")
+        if not self.tasks:
+            raise InputError(f"--tasks names no task; known: {', '.join(base.names())}")
+        for task in self.models.keys() - set(self.tasks):
+            raise InputError(
+                f"--model {task}={self.models[task]}: task {task!r} is not among --tasks {','.join(self.tasks)}"
+            )
+        if self.weights_dir is not None and not self.weights_dir.is_dir():
+            raise InputError(f"--weights-dir {self.weights_dir}: no such folder")
+        for task in self.tasks:
+            base.create(task, self.models.get(task))
+
+    @property
+    def on_gpu(self) -> bool:
+        return self.device == "cuda" or (self.device == "auto" and torch.cuda.is_available())
+
+    @property
+    def worker_count(self) -> int:
+        if self.workers is not None:
+            return self.workers
+        return torch.cuda.device_count() if self.on_gpu else len(os.sched_getaffinity(0))
+
+
+def parse_tasks(text: str) -> tuple[str, ...]:
+    """`faces,previews` → names, each once."""
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+
+
+def parse_models(options: Sequence[str]) -> dict[str, str]:
+    """`["faces=published"]` → {"faces": "published"}; InputError where an option has another form."""
+    models = {}
+    for option in options:
+        task, separator, name = option.partition("=")
+        if not separator or not name:
+            raise InputError(f"--model {option}: write TASK=NAME, for example --model faces={zoo.DEFAULTS['faces']}")
+        if task not in base.names():
+            raise InputError(f"--model {option}: no task {task!r}; known: {', '.join(base.names())}")
+        zoo.roles(task, name)
+        models[task] = name
+    return models

@@ -1,0 +1,51 @@
+"""The zoo on this machine: which weights are here, fetching them, checking them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from storage import weights
+from storage.errors import InputError
+from tasks.models import zoo
+
+
+def describe_all(weights_dir: Path | None) -> list[dict[str, Any]]:
+    """A row per task, model and role: the entry, its licence and data, and its file where it is here."""
+    rows = []
+    for task, models in zoo.MODELS.items():
+        for model, roles in models.items():
+            for role, name in roles.items():
+                entry = zoo.ENTRIES[name]
+                path = weights.find(weights_file(entry), weights_dir)
+                facts = {
+                    f: getattr(entry, f)
+                    for f in ("name", "file", "url", "sha256", "licence", "source", "training_data")
+                }
+                rows.append({"task": task, "model": model, "role": role, **facts, "path": str(path) if path else None})
+    return rows
+
+
+def pull(names: Sequence[str] | None, weights_dir: Path | None, on_download: weights.Progress | None) -> dict[str, str]:
+    """Fetch these entries (all, by default); name → file."""
+    for name in names or ():
+        if name not in zoo.ENTRIES:
+            raise InputError(f"no weights {name!r}; known: {', '.join(zoo.ENTRIES)}")
+    entries = [zoo.ENTRIES[name] for name in names or zoo.ENTRIES]
+    return {e.name: str(weights.fetch(weights_file(e), weights_dir, on_download)) for e in entries}
+
+
+def verify(weights_dir: Path | None) -> dict[str, str]:
+    """Entry → "ok", "wrong" (another checksum) or "missing", of the files in `weights_dir` and the cache."""
+    return {name: _state(entry, weights_dir) for name, entry in zoo.ENTRIES.items()}
+
+
+def _state(entry: zoo.Entry, weights_dir: Path | None) -> str:
+    folders = [folder for folder in (weights_dir, weights.cache_dir()) if folder is not None]
+    files = [folder / entry.file for folder in folders if (folder / entry.file).is_file()]
+    if not files:
+        return "missing"
+    return "ok" if all(weights.verify(file, entry.sha256) for file in files) else "wrong"
+
+
+def weights_file(entry: zoo.Entry) -> weights.WeightsFile:
+    return weights.WeightsFile(entry.file, entry.url, entry.sha256)

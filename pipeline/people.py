@@ -1,0 +1,156 @@
+"""From faces to people: clustering of a library's faces, and the pages that show them."""
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.worker import IMAGES_DESCRIPTION, describe
+from storage import index, manifest, tables
+from storage.errors import InputError, MusterError
+from storage.library import Library
+from tasks import cluster
+from web.people import PagesSource, PagesSummary, write_pages
+
+NEIGHBOURS = 50
+METHODS = ("graph", "kmeans")
+SEED = 0
+
+Floats = np.ndarray[Any, np.dtype[np.float32]]
+Ints = np.ndarray[Any, np.dtype[np.int64]]
+
+
+@dataclass(frozen=True)
+class ClusterSummary:
+    """`people`: clusters of at least two faces. `how`: the method, and for k-means how k came about."""
+
+    faces: int
+    people: int
+    clustered: int
+    unclustered: int
+    method: str
+    how: str
+
+
+@dataclass(frozen=True)
+class Faces:
+    """The committed faces of one model. `table`: face_id, image_id, quality; `embeddings`: (N, D), its rows."""
+
+    fingerprint: str
+    table: pa.Table
+    embeddings: Floats
+
+    @property
+    def photos(self) -> Ints:
+        """(N,): faces of one photo have one number."""
+        return self.table["image_id"].combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
+
+    @property
+    def quality(self) -> Floats:
+        return self.table["quality"].to_numpy()
+
+
+def parse_k(text: str) -> int | None:
+    """`auto` → None, a positive number → itself."""
+    if text == "auto":
+        return None
+    if not text.isdigit() or int(text) < 1:
+        raise InputError(f"--k {text}: give a number of people of at least 1, or auto")
+    return int(text)
+
+
+def load_faces(library: Library, model: str | None) -> Faces:
+    """Every face of the manifest's images, by this model; InputError says what there is where there are none of it."""
+    fingerprint = tables.resolve(library, "faces", tables.fingerprint(describe("faces", model)))
+    columns = ["face_id", "image_id", "quality", "embedding"]
+    table = tables.read(library, "faces", fingerprint, columns, shards(library, fingerprint))
+    if table is None:
+        raise InputError(
+            f"library {library.uri} has no faces for its images yet: run `muster run -l {library.uri}` first"
+        )
+    embeddings = table["embedding"].combine_chunks()
+    width = embeddings.type.list_size
+    return Faces(fingerprint, table.drop(["embedding"]), embeddings.flatten().to_numpy().reshape(-1, width))
+
+
+def shards(library: Library, fingerprint: str) -> list[str]:
+    done = set(tables.committed(library, fingerprint))
+    return [shard for shard, _ in manifest.shards(library) if shard in done]
+
+
+def cluster_faces(library: Library, model: str | None, method: str, k: int | None, same_photo: bool) -> ClusterSummary:
+    """Say which faces are one person, and write it to `clusters/<fingerprint>/clusters.parquet`.
+
+    Clusters keep the ids that most of their faces had before. The caller holds the lock.
+    """
+    faces = load_faces(library, model)
+    labels, how = label(library, faces, method, k, same_photo)
+    face_ids = faces.table["face_id"].to_pylist()
+    ids = cluster.inherit_ids(labels, face_ids, _previous(library, faces.fingerprint))
+    rows = faces.table.select(["face_id", "image_id"]).append_column("cluster_id", pa.array(ids, pa.string()))
+    rows = rows.replace_schema_metadata({"muster.method": how, "muster.fingerprint": faces.fingerprint})
+    library.write(_clusters(faces.fingerprint), tables.to_parquet(rows))
+    clustered = sum(i is not None for i in ids)
+    return ClusterSummary(len(ids), len(set(ids) - {None}), clustered, len(ids) - clustered, method, how)
+
+
+def label(library: Library | None, faces: Faces, method: str, k: int | None, same_photo: bool) -> tuple[Ints, str]:
+    """A label per face, -1 where it is alone, and how it was found. With a library, its index is used and kept."""
+    if method not in METHODS:
+        raise InputError(f"--method {method}: choose one of {', '.join(METHODS)}")
+    if k is not None and method != "kmeans":
+        raise InputError(f"--k {k} needs --method kmeans: the graph method finds the number of people by itself")
+    if not len(faces.embeddings):
+        return np.empty(0, np.int64), method
+    if method == "kmeans":
+        labels, _, how = cluster.cluster_kmeans(faces.embeddings, k, SEED)
+        return labels, how
+    if library is None:
+        built = index.build(faces.table, faces.embeddings, faces.fingerprint)
+    else:
+        built = index.current(library, faces.table, faces.embeddings, faces.fingerprint)
+    similarities, rows = built.search(faces.embeddings, NEIGHBOURS + 1, faces.fingerprint)
+    parameters = cluster.GraphParameters(same_photo=same_photo)
+    return cluster.cluster_graph(faces.embeddings, rows, similarities, faces.photos, faces.quality, parameters), "graph"
+
+
+def _clusters(fingerprint: str) -> str:
+    return f"clusters/{fingerprint}/clusters.parquet"
+
+
+def _previous(library: Library, fingerprint: str) -> Mapping[str, str]:
+    try:
+        rows = pq.read_table(io.BytesIO(library.read(_clusters(fingerprint))))
+    except FileNotFoundError:
+        return {}
+    except pa.ArrowInvalid as error:
+        raise MusterError(
+            f"{library.at(_clusters(fingerprint))} is damaged ({error}): delete it, and cluster again"
+        ) from None
+    pairs = zip(rows["face_id"].to_pylist(), rows["cluster_id"].to_pylist(), strict=True)
+    return {face: name for face, name in pairs if name is not None}
+
+
+def write_people(library: Library, model: str | None, out: Path) -> PagesSummary:
+    """The people pages of a clustered library, in the folder `out`."""
+    fingerprint = tables.resolve(library, "faces", tables.fingerprint(describe("faces", model)))
+    try:
+        clusters = pq.read_table(io.BytesIO(library.read(_clusters(fingerprint))))
+    except FileNotFoundError:
+        raise InputError(
+            f"library {library.uri} is not clustered yet: run `muster cluster -l {library.uri}` first"
+        ) from None
+    images = manifest.read_manifest(library)
+    fingerprints = {
+        "images": tables.fingerprint(IMAGES_DESCRIPTION),
+        "faces": fingerprint,
+        "previews": tables.fingerprint(describe("previews", None)),
+    }
+    uris = dict(zip(images["image_id"].to_pylist(), images["uri"].to_pylist(), strict=True))
+    source = PagesSource(library, shards(library, fingerprint), fingerprints, clusters, uris)
+    return write_pages(source, out)

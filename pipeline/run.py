@@ -1,0 +1,178 @@
+"""The main path: manifest → pending shards → workers → committed tables → summary. The driver never touches pixels."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow.compute as pc
+
+from pipeline import cluster
+from pipeline.config import RunConfig
+from pipeline.dispatch import Dispatcher, Order, Stopped
+from pipeline.worker import IMAGES_DESCRIPTION, TaskSpec, describe
+from storage import manifest, tables, weights
+from storage.errors import InputError, MusterError
+from storage.library import Library, open_library
+from tasks.models import zoo
+
+
+@dataclass
+class Progress:
+    """How far a run is. `began`: when it was asked for; `ready`: when its workers were; both of time.monotonic()."""
+
+    total: int
+    began: float
+    ready: float = 0.0
+    images: int = 0
+    errors: int = 0
+    faces: int = 0
+    seconds: float = 0.0  # from ready to the last result
+
+    @property
+    def rate(self) -> float:
+        return self.images / self.seconds if self.seconds else 0.0
+
+    def add(self, result: Mapping[str, Any]) -> None:
+        """Count one more shard."""
+        self.images += result["images"]
+        self.errors += result["errors"]
+        self.faces += result["rows"].get("faces", 0)
+        self.seconds = time.monotonic() - self.ready
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What the library holds after a run, and what the run did.
+
+    `images` == `ok` + `errors`: of the whole manifest. `processed`: images of this run, in `seconds` at
+    `images_per_second`, both counted from when the first worker was ready; `startup_seconds` is before that.
+    """
+
+    images: int
+    ok: int
+    errors: int
+    faces: int
+    processed: int
+    seconds: float
+    images_per_second: float
+    startup_seconds: float
+    workers: int
+    error_kinds: dict[str, int] = field(default_factory=dict)
+
+
+OnProgress = Callable[[Progress], None]
+
+
+def run(config: RunConfig, on_progress: OnProgress, on_download: weights.Progress | None = None) -> Summary:
+    """Process every image of the manifest that the tasks have not seen. The caller holds no lock.
+
+    Raises InputError, or MusterError where a shard could not be done; the others are committed all the same.
+    """
+    began = time.monotonic()
+    library = open_library(config.library)
+    with library.lock():
+        specs = task_specs(library, config)
+        orders = pending(library, specs)
+        progress = Progress(sum(order.images for order in orders), began)
+        workers = 0
+        if orders:
+            _fetch_weights(config, on_download)
+            with cluster.connected(config.address):
+                workers = _work(library, config, specs, orders, progress, on_progress)
+        return summarise(library, specs, progress, workers)
+
+
+def task_specs(library: Library, config: RunConfig) -> list[TaskSpec]:
+    """The tasks of a run, after `images`, which always runs; recorded in the library."""
+    images = TaskSpec("images", None, tables.describe(library, IMAGES_DESCRIPTION))
+    described = {name: describe(name, config.models.get(name)) for name in config.tasks}
+    return [images] + [
+        TaskSpec(name, config.models.get(name), tables.describe(library, what)) for name, what in described.items()
+    ]
+
+
+def pending(library: Library, specs: Sequence[TaskSpec]) -> list[Order]:
+    """An order for each shard of the manifest that some task has not committed."""
+    shards = manifest.shards(library)
+    if not shards:
+        raise InputError(f"library {library.uri} has no images yet: run `muster scan FOLDER -l {library.uri}` first")
+    done = {spec.name: set(tables.committed(library, spec.fingerprint)) for spec in specs}
+    orders = []
+    for shard, images in shards:
+        missing = tuple(spec.name for spec in specs if shard not in done[spec.name])
+        if missing:
+            orders.append(Order(shard, missing, images))
+    return orders
+
+
+def _fetch_weights(config: RunConfig, on_download: weights.Progress | None) -> None:
+    """Have every file of weights before a worker starts, so that what is missing is said at once."""
+    for name in config.tasks:
+        for entry in describe(name, config.models.get(name))["weights"].values():
+            known = zoo.ENTRIES[entry["name"]]
+            weights.fetch(weights.WeightsFile(known.file, known.url, known.sha256), config.weights_dir, on_download)
+
+
+def _work(
+    library: Library,
+    config: RunConfig,
+    specs: Sequence[TaskSpec],
+    orders: Sequence[Order],
+    progress: Progress,
+    on_progress: OnProgress,
+) -> int:
+    """Do these orders; returns how many workers did."""
+    count = min(cluster.available_workers(config), len(orders))
+    pool = cluster.RayWorkers(config, [spec for spec in specs if spec.name != "images"])
+    pool.prepare(count)
+    progress.ready = time.monotonic()
+
+    def on_done(order: Order, result: Mapping[str, Any]) -> None:
+        progress.add(result)
+        on_progress(progress)
+
+    def members(shard: str) -> list[str]:
+        return manifest.read_shard(library, shard)["image_id"].to_pylist()
+
+    try:
+        failed = Dispatcher(orders, pool, count, members).run(on_done)
+    except Stopped as stopped:
+        raise MusterError(f"{stopped}. What was done is kept; run again to go on") from stopped
+    if failed:
+        shard, reason = next(iter(failed.items()))
+        raise MusterError(f"{len(failed)} of {len(orders)} shards failed; {shard}: {reason}. Run again to retry them")
+    return count
+
+
+def summarise(library: Library, specs: Sequence[TaskSpec], progress: Progress, workers: int) -> Summary:
+    """Counts over the committed tables of the current manifest."""
+    shards = [shard for shard, _ in manifest.shards(library)]
+    fingerprints = {spec.name: spec.fingerprint for spec in specs}
+    images = tables.require(library, "images", fingerprints["images"], ["image_id", "status", "error_kind"], shards)
+    broken = images.filter(pc.equal(images["status"], "error"))
+    kinds = Counter(broken["error_kind"].to_pylist())
+    ids = set(broken["image_id"].to_pylist())
+    for name, fingerprint in fingerprints.items():
+        errors = (
+            tables.read(library, "errors", fingerprint, ["image_id", "error_kind"], shards)
+            if name != "images"
+            else None
+        )
+        if errors is not None:
+            kinds.update(errors["error_kind"].to_pylist())
+            ids.update(errors["image_id"].to_pylist())
+    faces = tables.count(library, "faces", fingerprints["faces"], shards) if "faces" in fingerprints else 0
+    return Summary(
+        images=images.num_rows,
+        ok=images.num_rows - len(ids),
+        errors=len(ids),
+        faces=faces,
+        processed=progress.images,
+        seconds=round(progress.seconds, 3),
+        images_per_second=round(progress.rate, 2),
+        startup_seconds=round(progress.ready - progress.began, 3) if progress.images else 0.0,
+        workers=workers,
+        error_kinds=dict(kinds.most_common()),
+    )

@@ -1,0 +1,39 @@
+"""What a library holds, from its manifest and commits."""
+
+from typing import Any
+
+import pyarrow.compute as pc
+
+from pipeline.worker import IMAGES_DESCRIPTION
+from storage import manifest, tables
+from storage.library import Library
+
+
+def status(library: Library) -> dict[str, Any]:
+    """Images, how many are done, and each task's rows under each model it was run with."""
+    shards = dict(manifest.shards(library))
+    done = [shard for shard in tables.committed(library, tables.fingerprint(IMAGES_DESCRIPTION)) if shard in shards]
+    rows = tables.read(library, "images", tables.fingerprint(IMAGES_DESCRIPTION), ["status"], done)
+    errors = 0 if rows is None else pc.sum(pc.equal(rows["status"], "error")).as_py() or 0
+    processed = 0 if rows is None else rows.num_rows
+    return {
+        "library": library.uri,
+        "images": sum(shards.values()),
+        "shards": len(shards),
+        "ok": processed - errors,
+        "errors": errors,
+        "pending": sum(shards.values()) - processed,
+        "tables": [_table(library, name, what, shards) for name, what in sorted(tables.descriptions(library).items())],
+    }
+
+
+def _table(library: Library, fingerprint: str, description: dict[str, Any], shards: dict[str, int]) -> dict[str, Any]:
+    done = [shard for shard in tables.committed(library, fingerprint) if shard in shards]
+    return {
+        "task": description["task"],
+        "model": description["model"],
+        "fingerprint": fingerprint,
+        "rows": tables.count(library, description["task"], fingerprint, done),
+        "shards": len(done),
+        "pending": sum(shards.values()) - sum(shards[shard] for shard in done),
+    }

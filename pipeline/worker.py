@@ -1,0 +1,250 @@
+"""A worker: loads its tasks once, then turns shards into committed tables.
+
+`ShardWorker` does not know that it runs in a Ray actor. Reader and decoder threads run ahead of the model by a bounded
+number of bytes and images; two shards are in hand at a time, so that one decodes while the other is in the model.
+"""
+
+import errno
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import safetensors.torch
+import torch
+
+from pipeline.dispatch import Order
+from storage import images, manifest, tables, weights
+from storage.errors import MusterError
+from storage.images import ImageError, Photo
+from storage.library import open_library
+from storage.reader import Reader
+from tasks import base
+from tasks.models import zoo
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+CHUNK = 32  # images a task sees at once
+READ_AHEAD = 64 << 20  # bytes of files read before they are decoded
+MIN_SIDE = 512  # so that the perceptual hash does not depend on which tasks run
+
+IMAGES = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("status", pa.string(), nullable=False),
+        ("error_kind", pa.string()),
+        ("error", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("format", pa.string()),
+        ("orientation", pa.int8()),
+        ("taken_at", pa.timestamp("us")),
+        ("latitude", pa.float64()),
+        ("longitude", pa.float64()),
+        ("camera", pa.string()),
+        ("sha256", pa.string()),
+        ("phash", pa.int64()),
+    ]
+)
+ERRORS = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        ("task", pa.string()),
+        ("error_kind", pa.string()),
+        ("error", pa.string()),
+    ]
+)
+IMAGES_DESCRIPTION = {"task": "images", "version": 1, "model": None, "parameters": {}, "weights": {}}
+SKIPPED = {
+    "crash": "the worker process died on this image: its decoder or a model crashed",
+    "timeout": "the worker did not come back from this image in time",
+}
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """A task as a worker is told of it. `model`: None for its default."""
+
+    name: str
+    model: str | None
+    fingerprint: str
+
+
+def describe(name: str, model: str | None) -> dict[str, Any]:
+    """What a task's fingerprint covers: task, version, parameters and the digests of its weights."""
+    task = base.create(name, model)
+    return {
+        "task": name,
+        "version": task.version,
+        "model": model or zoo.DEFAULTS.get(name),
+        "parameters": dict(task.parameters),
+        "weights": {role: {"name": e, "sha256": zoo.ENTRIES[e].sha256} for role, e in task.models.items()},
+    }
+
+
+def load_task(spec: TaskSpec, device: torch.device, weights_dir: Path | None) -> base.Task:
+    task = base.create(spec.name, spec.model)
+    task.load(device, {name: load_weights(zoo.ENTRIES[name], weights_dir) for name in set(task.models.values())})
+    return task
+
+
+def load_weights(entry: zoo.Entry, weights_dir: Path | None) -> base.StateDict:
+    """The verified state dict of a zoo entry, on the CPU. Never unpickles code."""
+    path = weights.fetch(weights.WeightsFile(entry.file, entry.url, entry.sha256), weights_dir)
+    if path.suffix == ".safetensors":
+        return safetensors.torch.load_file(path)
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+class ShardWorker:
+    def __init__(
+        self, library: str, specs: Sequence[TaskSpec], device: str, weights_dir: Path | None, threads: int = 1
+    ) -> None:
+        """`device`: "cpu" or "cuda". `threads`: of torch on a CPU, and decoders."""
+        if device == "cpu":
+            torch.set_num_threads(threads)
+        self.library = open_library(library)
+        self.tasks = {spec.name: (spec, load_task(spec, torch.device(device), weights_dir)) for spec in specs}
+        self.images_fingerprint = tables.fingerprint(IMAGES_DESCRIPTION)
+        self.decoders = ThreadPoolExecutor(threads)
+        self.model = threading.Lock()  # one shard at a time in the model; the other one decodes
+
+    def process(self, order: Order) -> dict[str, Any]:
+        """Do one shard and commit its tables. Returns counts and seconds.
+
+        Raises MusterError where the library cannot be read or written.
+        """
+        started = time.monotonic()
+        rows = manifest.read_shard(self.library, order.shard).select(["image_id", "uri"]).to_pylist()
+        if order.probe is not None:
+            rows = [row for row in rows if row["image_id"] in set(order.probe)]
+        specs = [self.tasks[name] for name in order.tasks if name != "images"]
+        facts: list[dict[str, Any]] = []
+        parts: dict[str, list[pa.Table]] = {spec.name: [task.schema.empty_table()] for spec, task in specs}
+        errors: dict[str, list[dict[str, str]]] = {spec.name: [] for spec, _ in specs}
+        decoded = self._decoded(rows, max([MIN_SIDE, *(task.max_side for _, task in specs)]), dict(order.skip))
+        while chunk := list(islice(decoded, CHUNK)):
+            facts += [_facts(image_id, outcome) for image_id, outcome in chunk]
+            good = [_image(image_id, photo) for image_id, photo in chunk if isinstance(photo, Photo)]
+            for spec, task in specs if good else []:
+                with self.model:
+                    table, failed = apply(task, good)
+                parts[spec.name].append(table)
+                errors[spec.name] += failed
+        if order.probe is None:
+            self._commit(order, facts, parts, errors)
+        broken = {f["image_id"] for f in facts if f["status"] == "error"}
+        broken |= {row["image_id"] for failed in errors.values() for row in failed}
+        return {
+            "images": len(rows),
+            "errors": len(broken),
+            "rows": {name: sum(part.num_rows for part in tables) for name, tables in parts.items()},
+            "seconds": time.monotonic() - started,
+        }
+
+    def _decoded(
+        self, rows: Sequence[Mapping[str, str]], max_side: int, skip: Mapping[str, str]
+    ) -> Iterator[tuple[str, Photo | ImageError]]:
+        """image_id and what came of it, in order; read and decoded ahead of the caller."""
+        reader = Reader()
+
+        def read(row: Mapping[str, str]) -> bytes | ImageError:
+            kind = skip.get(row["image_id"])
+            return ImageError(kind, SKIPPED[kind]) if kind else _outcome(reader.read, row["uri"])
+
+        def decode(data: bytes | ImageError) -> Photo | ImageError:
+            return data if isinstance(data, ImageError) else _outcome(images.decode, data, max_side)
+
+        with ThreadPoolExecutor(4) as readers:
+            read_ahead = ahead(readers, read, rows, limit=16)
+            decoded = ahead(self.decoders, decode, read_ahead, limit=CHUNK)
+            yield from zip((row["image_id"] for row in rows), decoded, strict=True)
+
+    def _commit(
+        self,
+        order: Order,
+        facts: list[dict[str, Any]],
+        parts: Mapping[str, list[pa.Table]],
+        errors: Mapping[str, list[dict[str, str]]],
+    ) -> None:
+        try:
+            for name, part in parts.items():
+                rows = {name: pa.concat_tables(part)}
+                if errors[name]:
+                    rows["errors"] = pa.Table.from_pylist(errors[name], ERRORS)
+                tables.write_shard(self.library, self.tasks[name][0].fingerprint, order.shard, rows)
+            if "images" in order.tasks:
+                rows = {"images": pa.Table.from_pylist(facts, IMAGES)}
+                tables.write_shard(self.library, self.images_fingerprint, order.shard, rows)
+        except OSError as error:
+            raise MusterError(f"cannot write to library {self.library.uri}: {error.strerror or error}") from error
+
+
+def apply(task: base.Task, batch: Sequence[base.Image]) -> tuple[pa.Table, list[dict[str, str]]]:
+    """A task's rows, and a row for each image it failed on, found by calling it again on halves."""
+    try:
+        return task(batch), []
+    except Exception as error:  # a task may fail in any way; its cause becomes the image's row
+        if isinstance(error, torch.OutOfMemoryError):
+            torch.cuda.empty_cache()
+        if len(batch) == 1:
+            kind = "out_of_memory" if isinstance(error, torch.OutOfMemoryError) else "task"
+            text = f"{type(error).__name__}: {error}"
+            return task.schema.empty_table(), [
+                {"image_id": batch[0].image_id, "task": task.name, "error_kind": kind, "error": text}
+            ]
+    middle = len(batch) // 2
+    (left, left_errors), (right, right_errors) = apply(task, batch[:middle]), apply(task, batch[middle:])
+    return pa.concat_tables([left, right]), left_errors + right_errors
+
+
+def ahead(pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T], limit: int) -> Iterator[R]:
+    """`map` in a pool that runs at most `limit` items ahead of the caller."""
+    iterator = iter(items)
+    running: deque[Future[R]] = deque(pool.submit(function, item) for item in islice(iterator, limit))
+    while running:
+        result = running.popleft().result()
+        running.extend(pool.submit(function, item) for item in islice(iterator, 1))
+        yield result
+
+
+def _outcome(function: Callable[..., R], *arguments: Any) -> R | ImageError:
+    try:
+        return function(*arguments)
+    except ImageError as error:
+        return error
+
+
+def _image(image_id: str, photo: Photo) -> base.Image:
+    return base.Image(image_id, photo.pixels, photo.scale, photo.size)
+
+
+def _facts(image_id: str, outcome: Photo | ImageError) -> dict[str, Any]:
+    """The row of `images`."""
+    if isinstance(outcome, ImageError):
+        width, height = outcome.size or (None, None)
+        known = {"format": outcome.format, "sha256": outcome.sha256, "width": width, "height": height}
+        return {"image_id": image_id, "status": "error", "error_kind": outcome.kind, "error": str(outcome), **known}
+    width, height = outcome.size
+    names = ("format", "orientation", "taken_at", "latitude", "longitude", "camera", "sha256", "phash")
+    facts = {name: getattr(outcome, name) for name in names}
+    return {"image_id": image_id, "status": "ok", "width": width, "height": height, **facts}
+
+
+def is_fatal(error: BaseException) -> bool:
+    """Whether no other shard can be done either: the disk is full, or the library may not be written."""
+    cause = error.__cause__
+    return isinstance(cause, OSError) and cause.errno in (
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EROFS,
+        errno.EACCES,
+        errno.EPERM,
+    )

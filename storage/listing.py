@@ -1,0 +1,186 @@
+"""Files below a folder, glob or bucket prefix, at local paths and on any filesystem that `pyarrow.fs` opens."""
+
+import os
+import re
+import stat
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+from urllib.parse import quote
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+
+from storage.errors import InputError, MusterError
+from storage.library import Library
+from storage.uris import filesystem_of, local_path, local_uri
+
+SKIPPED_FOLDERS = ("@eaDir",)  # thumbnails that Synology keeps beside photos; .thumbnails is hidden, as are others
+
+
+class File(NamedTuple):
+    """`uri`: its name in tables. `modified`: microseconds since 1970, UTC. None: not known, or a broken link."""
+
+    uri: str
+    size: int | None
+    modified: int | None
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a source lies. `source`: its name in tables. `uri`, `path`: its folder or file, in tables and on `fs`."""
+
+    source: str
+    fs: pafs.FileSystem
+    uri: str
+    path: str
+    pattern: str = ""  # of a glob: what follows the folder
+    file: File | None = None  # if it is one file
+
+
+def locate(source: str) -> Place:
+    """The place that a user names. Raises InputError where nothing is there, MusterError where it cannot be reached."""
+    path = local_path(source)
+    return _locate_remote(source.rstrip("/")) if path is None else _locate_local(source, path)
+
+
+def list_files(place: Place, library: Library, unreadable: list[str]) -> list[File]:
+    """The files of a place in order of their URIs; hidden ones and those of the library are left out.
+
+    Links are followed. URIs of folders below that cannot be listed are added to `unreadable`; MusterError where the
+    place itself cannot.
+    """
+    if place.file:
+        return [place.file]
+    depth = None if not place.pattern or "**" in place.pattern else place.pattern.count("/")
+    local = isinstance(place.fs, pafs.LocalFileSystem)
+    files = _walk(place.path, depth, library, unreadable) if local else _list_remote(place, depth, library)
+    matches = _glob(place.pattern).fullmatch if place.pattern else bool
+    start = len(place.path.rstrip("/")) + 1
+    return sorted(file for path, file in files if matches(path[start:]))
+
+
+# ---- places ----------------------------------------------------------------------------------------------------------
+
+
+def _locate_local(source: str, path: str) -> Place:
+    path = os.path.abspath(os.path.expanduser(path))
+    folder, pattern = (path, "") if os.path.lexists(path) else _split_glob(path, "*?[")
+    try:
+        status = os.stat(folder)
+    except OSError as error:
+        raise InputError(f"cannot read {source}: {error.strerror}") from None
+    place = Place(local_uri(path), pafs.LocalFileSystem(), local_uri(folder), folder, pattern)
+    if stat.S_ISDIR(status.st_mode):
+        return place
+    if pattern or not stat.S_ISREG(status.st_mode):
+        raise InputError(f"cannot read {source}: it is neither a file nor a folder")
+    return replace(place, file=_local_file(path, status))
+
+
+def _locate_remote(source: str) -> Place:
+    url, question, query = source.partition("?")
+    folder, pattern = _split_glob(url, "*[")
+    folder += question + query
+    try:
+        fs, path = filesystem_of(folder)
+        info = fs.get_file_info(path)
+    except pa.ArrowInvalid as error:
+        raise InputError(f"cannot read {source}: {error}") from None
+    except OSError as error:
+        raise MusterError(f"cannot read {source}: {error}") from None
+    if info.type == pafs.FileType.NotFound:
+        raise InputError(f"cannot read {source}: nothing is there")
+    place = Place(source, fs, folder, path, pattern)
+    return replace(place, file=_remote_file(place, info)) if info.is_file else place
+
+
+def _split_glob(path: str, wildcards: str) -> tuple[str, str]:
+    """The folder before the first part with a wildcard, and the rest."""
+    match = re.search(rf"/[^/]*[{re.escape(wildcards)}].*", path, re.DOTALL)
+    return (path[: match.start()] or "/", match[0][1:]) if match else (path, "")
+
+
+def _glob(pattern: str) -> re.Pattern[str]:
+    """A shell glob as a regular expression over relative paths; `**` stands for any number of folders."""
+    known = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    tokens = re.split(r"(\*\*/|\*\*|\*|\?|\[[^]/]+\])", pattern)
+    return re.compile("".join(known.get(t) or _character_class(t) or re.escape(t) for t in tokens), re.DOTALL)
+
+
+def _character_class(token: str) -> str:
+    if not (token.startswith("[") and token.endswith("]")):
+        return ""
+    inner = token[1:-1].replace("\\", "\\\\")
+    return f"[^{inner[1:]}]" if inner[0] in "!^" else f"[{inner}]"
+
+
+# ---- listings --------------------------------------------------------------------------------------------------------
+
+
+def _walk(root: str, depth: int | None, library: Library, unreadable: list[str]) -> Iterator[tuple[str, File]]:
+    """Path and file for every file below a local folder, at most `depth` folders down; each folder once."""
+    seen = {_inode(library.path)} if library.local else set()
+    todo = deque([(root, 0)])
+    while todo:
+        folder, level = todo.popleft()
+        try:
+            if (inode := _inode(folder)) in seen:
+                continue
+            seen.add(inode)
+            with os.scandir(folder) as listing:
+                entries = sorted((e for e in listing if not _hidden(e.name)), key=lambda entry: entry.name)
+        except OSError as error:
+            if folder == root:
+                raise MusterError(f"cannot list {root}: {error.strerror}") from None
+            unreadable.append(local_uri(folder))
+            continue
+        for entry in entries:
+            status = _status(entry)
+            if status is None:
+                if entry.is_symlink():  # a broken link becomes a row, that the user may hear of it
+                    yield entry.path, File(local_uri(entry.path), None, None)
+            elif stat.S_ISREG(status.st_mode):  # not pipes and devices
+                yield entry.path, _local_file(entry.path, status)
+            elif stat.S_ISDIR(status.st_mode) and (depth is None or level < depth):
+                # Linked folders last: what is reached by a real path and by a link keeps the real path.
+                (todo.append if entry.is_symlink() else todo.appendleft)((entry.path, level + 1))
+
+
+def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
+    try:
+        return entry.stat()
+    except OSError:
+        return None
+
+
+def _inode(path: str) -> tuple[int, int]:
+    status = os.stat(path)
+    return status.st_dev, status.st_ino
+
+
+def _local_file(path: str, status: os.stat_result) -> File:
+    return File(local_uri(path), status.st_size, status.st_mtime_ns // 1000)
+
+
+def _list_remote(place: Place, depth: int | None, library: Library) -> Iterator[tuple[str, File]]:
+    try:
+        infos = place.fs.get_file_info(pafs.FileSelector(place.path, recursive=depth != 0))
+    except OSError as error:
+        raise MusterError(f"cannot list {place.source}: {error}") from None
+    own = library.path + "/" if library.fs.type_name == place.fs.type_name else None
+    for info in infos:
+        hidden = any(map(_hidden, info.path[len(place.path) :].split("/")))
+        if info.is_file and not hidden and not (own and info.path.startswith(own)):
+            yield info.path, _remote_file(place, info)
+
+
+def _remote_file(place: Place, info: pafs.FileInfo) -> File:
+    folder, question, query = place.uri.partition("?")
+    uri = folder + quote(info.path[len(place.path) :]) + question + query
+    return File(uri, info.size, None if info.mtime_ns is None else info.mtime_ns // 1000)
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith(".") or name in SKIPPED_FOLDERS

@@ -1,0 +1,275 @@
+"""The manifest: one row per image found, in shards, which are the unit of work, of retry and of commit.
+
+`LIBRARY/manifest/shard-<id>.parquet`; the id stands for the image_ids within and ends with their number. A scan changes
+as few shards as it can, because a shard that stays keeps its tables without another look at them.
+
+A scan may die between any two steps, and the next one completes it: new rows are written before old ones go, and every
+step can be repeated. Until then an image may stand in two shards; read_manifest() shows it once.
+"""
+
+import hashlib
+import io
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from storage import tables
+from storage.errors import InputError, MusterError
+from storage.library import Library
+from storage.sources import Found, find_images, unite
+from storage.uris import exists, split_inline
+
+SCHEMA = pa.schema(
+    {
+        "image_id": pa.string(),  # 32 hex digits: stands for uri, size and modified
+        "uri": pa.string(),  # see storage/uris.py
+        "size": pa.int64(),  # bytes; null where not known
+        "modified": pa.timestamp("us", "UTC"),  # null where not known
+        "source": pa.string(),  # the source that found it
+    }
+)
+SHARDS_WANTED = 64  # of one scan, so that a small album still spreads over workers
+SHARD_ROWS = (8, 256)  # at least, so that a shard is worth its files; at most, so that a retry is cheap
+
+Mask = npt.NDArray[np.bool_]
+Rows = npt.NDArray[np.int64]  # row numbers, -1 for none
+
+
+@dataclass(frozen=True)
+class ScanResult:
+    """What a scan found, in images: `found` = `new` + `changed` + `unchanged`.
+
+    `changed`: a known uri with another size or time. `gone`: dropped from the manifest. `duplicates`: rows dropped
+    because another one of this scan has their uri. `skipped`: suffix → number of files that are no images. `shards`:
+    of the whole manifest, afterwards. `unreadable`: folders that could not be listed; what is known of them stays.
+    """
+
+    found: int
+    new: int
+    changed: int
+    unchanged: int
+    gone: int
+    duplicates: int
+    skipped: dict[str, int]
+    shards: int
+    unreadable: list[str]
+
+
+def scan(library: Library, sources: Sequence[str]) -> ScanResult:
+    """Bring the manifest up to date with what `sources` hold; other images stay. The caller holds library.lock().
+
+    Raises InputError or MusterError, before anything is written, where a source cannot be used.
+    """
+    if not sources:
+        raise InputError("nothing to scan: name at least one folder, file, glob or Parquet file")
+    places = [find_images(source, library) for source in sources]
+    found, from_parquet, duplicates = _merge(places)
+    old = shards(library)
+    stored = _read_shards(library, [shard for shard, _ in old])
+    plan = _plan(stored, found, from_parquet, places)
+    try:
+        for rows in _cut(plan.fresh):
+            _write(library, rows)
+        start = 0
+        for shard, number in old:
+            _settle(library, shard, plan, start, start + number)
+            start += number
+    except OSError as error:
+        raise MusterError(f"cannot write to library {library.uri}: {error}. Run the scan again afterwards.") from error
+    changed, gone, new = plan.changed, plan.gone, plan.fresh.num_rows - plan.changed
+    return ScanResult(
+        found=found.num_rows,
+        new=new,
+        changed=changed,
+        unchanged=found.num_rows - new - changed,
+        gone=gone,
+        duplicates=duplicates,
+        skipped=dict(sum((place.skipped for place in places), Counter())),
+        shards=len(shards(library)),
+        unreadable=sorted({folder for place in places for folder in place.unreadable}),
+    )
+
+
+def shards(library: Library) -> list[tuple[str, int]]:
+    """Id and number of rows of every shard, in order of id. One listing, no file is opened."""
+    matches = (re.fullmatch(r"shard-([0-9a-f]+-(\d+))\.parquet", name) for name in library.names("manifest"))
+    return [(match[1], int(match[2])) for match in matches if match]
+
+
+def read_shard(library: Library, shard: str) -> pa.Table:
+    """The rows of one shard: SCHEMA and user columns. Raises MusterError where it is missing or damaged."""
+    try:
+        return pq.ParquetFile(io.BytesIO(library.read(_name(shard)))).read()
+    except (FileNotFoundError, pa.ArrowException) as error:
+        raise MusterError(
+            f"{library.at(_name(shard))} is missing or damaged ({error}): delete it and run `muster scan` again"
+        ) from None
+
+
+def read_manifest(library: Library) -> pa.Table:
+    """All images: SCHEMA and the user columns of all sources, in order of shards. Empty where nothing was scanned."""
+    rows = _read_shards(library, [shard for shard, _ in shards(library)])
+    return rows.filter(pa.array(_first_of_each(rows["image_id"])))
+
+
+def image_id(uri: str, size: int | None, modified: int | None) -> str:
+    """The id of an image: where it is and what it was. `modified`: microseconds since 1970, UTC."""
+    return hashlib.blake2b(f"{uri}\0{size}\0{modified}".encode(), digest_size=16).hexdigest()
+
+
+# ---- files -----------------------------------------------------------------------------------------------------------
+
+
+def _name(shard: str) -> str:
+    return f"manifest/shard-{shard}.parquet"
+
+
+def _shard_id(rows: pa.Table) -> str:
+    ids = "".join(sorted(rows["image_id"].to_pylist()))
+    return f"{hashlib.blake2b(ids.encode(), digest_size=8).hexdigest()}-{rows.num_rows}"
+
+
+def _write(library: Library, rows: pa.Table) -> None:
+    library.write(_name(_shard_id(rows)), tables.to_parquet(rows))
+
+
+def _read_shards(library: Library, ids: Sequence[str]) -> pa.Table:
+    with ThreadPoolExecutor(8) as pool:
+        parts = list(pool.map(lambda shard: read_shard(library, shard), ids))
+    return pa.concat_tables([SCHEMA.empty_table(), *parts], promote_options="default")
+
+
+# ---- what a scan changes ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """`stored`: the manifest before. `rows`: what its rows become, of which `keep` stay. `fresh`: rows to add."""
+
+    stored: pa.Table
+    rows: pa.Table
+    keep: Mask
+    fresh: pa.Table
+    changed: int
+    gone: int
+
+
+def _merge(places: Sequence[Found]) -> tuple[pa.Table, Mask, int]:
+    """What all sources hold, one row per uri; which rows are from Parquet; how many rows were dropped.
+
+    A row from Parquet goes before a mere file, because it knows more; then the source named first.
+    """
+    places = sorted(places, key=lambda place: not place.from_parquet)
+    rows = unite({place.source: _identified(place) for place in places})
+    from_parquet = np.arange(rows.num_rows) < sum(p.rows.num_rows for p in places if p.from_parquet)
+    first = _first_of_each(rows["uri"])
+    return rows.filter(pa.array(first)), from_parquet[first], int((~first).sum())
+
+
+def _identified(place: Found) -> pa.Table:
+    """The rows of a source with `image_id` and `source`, columns in order of SCHEMA."""
+    rows = place.rows
+    names = zip(
+        rows["uri"].to_pylist(), rows["size"].to_pylist(), rows["modified"].cast("int64").to_pylist(), strict=True
+    )
+    rows = rows.add_column(0, "image_id", pa.array([image_id(*name) for name in names], pa.string()))
+    return rows.add_column(4, "source", pa.array([place.source] * rows.num_rows, pa.string()))
+
+
+def _plan(stored: pa.Table, found: pa.Table, from_parquet: Mask, places: Sequence[Found]) -> _Plan:
+    both = unite({"the library": stored, "the sources": found})
+    place = _find(stored["uri"], found["uri"])  # stored row → found row of its uri
+    before = _find(found["uri"], stored["uri"])  # found row → stored row of its uri
+    same = _find(stored["image_id"], found["image_id"]) >= 0
+    gone = (place < 0) & _gone(stored, place < 0, places)
+    first = _first_of_each(stored["image_id"])
+
+    # A row from Parquet replaces the stored one, and its user columns too. A mere file leaves user columns alone.
+    taken = np.where((place >= 0) & from_parquet[place], stored.num_rows + place, np.arange(stored.num_rows))
+    new = _find(found["image_id"], stored["image_id"]) < 0
+    fixed = stored.num_rows + np.flatnonzero(new)
+    users = np.where((before >= 0) & ~from_parquet, before, stored.num_rows + np.arange(found.num_rows))[new]
+    return _Plan(
+        stored=both.slice(0, stored.num_rows),
+        rows=both.take(taken),
+        keep=first & ~gone & ((place < 0) | same),
+        fresh=_take(both, fixed, users),
+        changed=int((new & (before >= 0)).sum()),
+        gone=int((gone & first).sum()),
+    )
+
+
+def _gone(stored: pa.Table, missing: Mask, places: Sequence[Found]) -> Mask:
+    """Which of the stored rows that no source holds are to be dropped.
+
+    Those that one of these sources found earlier; and those in a folder that was searched, whoever found them, if they
+    were seen once and no file is there now. What lies in folders that could not be listed stays.
+    """
+    uris, seen = stored["uri"], pc.is_valid(stored["modified"]).to_numpy()
+    ours = _mask(pc.is_in(stored["source"], value_set=pa.array({place.source for place in places}, pa.string())))
+    for folder in {place.folder for place in places if place.folder}:
+        for row in np.flatnonzero(missing & ~ours & seen & _below(uris, folder)):
+            ours[row] = not exists(uris[int(row)].as_py())
+    for folder in {folder for place in places for folder in place.unreadable}:
+        ours &= ~_below(uris, folder)
+    return missing & ours
+
+
+def _below(uris: pa.ChunkedArray, folder: str) -> Mask:
+    prefix = folder.partition("?")[0] if "://" in folder else folder
+    return _mask(pc.starts_with(uris, prefix.rstrip("/") + "/"))
+
+
+def _cut(rows: pa.Table) -> Iterator[pa.Table]:
+    """Rows in order of uri, as shards. None has images of two Parquet files, so that a worker reads from one."""
+    size = min(max(-(-rows.num_rows // SHARDS_WANTED), SHARD_ROWS[0]), SHARD_ROWS[1])
+    order = sorted((split_inline(uri) or ("", 0), uri, row) for row, uri in enumerate(rows["uri"].to_pylist()))
+    for _, group in groupby(order, key=lambda item: item[0][0]):
+        numbers = [row for _, _, row in group]
+        for start in range(0, len(numbers), size):
+            yield rows.take(numbers[start : start + size])
+
+
+def _settle(library: Library, shard: str, plan: _Plan, start: int, stop: int) -> None:
+    """Make one stored shard, rows `start` to `stop`, what the plan says. What was computed for its images stays."""
+    keep = plan.keep[start:stop]
+    rows = plan.rows.slice(start, stop - start)
+    if keep.all() and rows.equals(plan.stored.slice(start, stop - start)):
+        return
+    rows = rows.filter(pa.array(keep))
+    new = _shard_id(rows)
+    if rows.num_rows:
+        _write(library, rows)
+    if new != shard:
+        tables.replace_shard(library, shard, new, rows["image_id"].to_pylist())
+        library.remove(_name(shard))
+
+
+def _find(values: pa.ChunkedArray, among: pa.ChunkedArray) -> Rows:
+    """For each value the first row of `among` that has it, or -1."""
+    rows: Rows = pc.fill_null(pc.index_in(values, value_set=among), -1).to_numpy().astype(np.int64)
+    return rows
+
+
+def _first_of_each(values: pa.ChunkedArray) -> Mask:
+    """Which rows have a value that no earlier row has."""
+    return _find(values, values) == np.arange(len(values))
+
+
+def _mask(values: pa.ChunkedArray) -> Mask:
+    mask: Mask = np.array(values.to_numpy(), bool)
+    return mask
+
+
+def _take(rows: pa.Table, fixed: Rows, users: Rows) -> pa.Table:
+    """Rows whose SCHEMA columns come from the rows numbered `fixed`, and whose user columns from those in `users`."""
+    return pa.table({name: rows[name].take(fixed if name in SCHEMA.names else users) for name in rows.schema.names})

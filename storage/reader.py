@@ -1,0 +1,93 @@
+"""The bytes of an image by its URI, wherever it lies, also inside a Parquet file."""
+
+import threading
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterator
+from itertools import accumulate
+
+import pyarrow as pa
+
+from storage import images
+from storage.images import ImageError
+from storage.uris import open_parquet, split_inline
+
+BATCH_BYTES = 8 << 20  # of images taken from a Parquet file at once
+BATCHES_HELD = 4  # so that threads a few rows behind the others still find theirs
+
+
+class Reader:
+    """Reads the bytes of images by their URI. Made for inline images asked for in nearly rising order of rows.
+
+    Threads may share one: they then see one stream over the Parquet file, of which the last few batches are held.
+    Going back further than that, or to another file, is right but slow.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._forget()
+
+    def read(self, uri: str) -> bytes:
+        """The bytes of one image. Raises ImageError."""
+        inline = split_inline(uri)
+        if inline is None:
+            return images.read(uri)
+        with self._lock:
+            try:
+                data = self._value(*inline)
+            except (OSError, pa.ArrowException, IndexError, StopIteration) as error:
+                self._forget()
+                raise _image_error(uri, error) from error
+        if data is None:
+            raise ImageError("empty", f"{uri}: the row has no bytes")
+        return data
+
+    def _forget(self) -> None:
+        self._parquet = ""
+        self._starts: list[int] = []  # first row of each row group, and the number of rows
+        self._stream: Iterator[pa.RecordBatch] = iter(())
+        self._next = 0  # the row that the stream gives next
+        self._held: deque[tuple[int, pa.Array]] = deque(maxlen=BATCHES_HELD)  # (first row, images)
+
+    def _value(self, parquet: str, row: int) -> bytes | None:
+        if parquet != self._parquet:
+            self._open(parquet)
+        while True:
+            for first, column in self._held:
+                if first <= row < first + len(column):
+                    value: bytes | None = column[row - first].as_py()
+                    return value
+            if row < self._next or self._group(row) > self._group(self._next):
+                self._seek(self._group(row))
+            batch = next(self._stream)
+            self._held.append((self._next, batch.column(0)))
+            self._next += batch.num_rows
+
+    def _open(self, parquet: str) -> None:
+        self._forget()
+        self._file = open_parquet(parquet)
+        groups = [self._file.metadata.row_group(i) for i in range(self._file.num_row_groups)]
+        self._starts = [0, *accumulate(g.num_rows for g in groups)]
+        mean = sum(g.total_byte_size for g in groups) // max(self._starts[-1], 1)
+        self._batch_rows = min(max(BATCH_BYTES // max(mean, 1), 1), 256)
+        self._parquet = parquet
+        self._seek(0)
+
+    def _group(self, row: int) -> int:
+        """The row group that holds this row."""
+        if row >= self._starts[-1]:
+            raise IndexError(f"it has {self._starts[-1]} rows")
+        return bisect_right(self._starts, row) - 1
+
+    def _seek(self, group: int) -> None:
+        groups = range(group, len(self._starts) - 1)
+        self._stream = self._file.iter_batches(self._batch_rows, row_groups=list(groups), columns=["image"])
+        self._next = self._starts[group]
+
+
+def _image_error(uri: str, error: Exception) -> ImageError:
+    if isinstance(error, FileNotFoundError):
+        return ImageError("not_found", f"{uri}: no such file")
+    if isinstance(error, PermissionError):
+        return ImageError("permission", f"{uri}: not allowed to read it")
+    return ImageError("unreadable", f"{uri}: {error}")

@@ -1,0 +1,193 @@
+"""The images that a source holds: files of folders, globs and buckets, or the rows of Parquet files."""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import quote
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from storage.errors import InputError
+from storage.library import Library
+from storage.listing import File, list_files, locate
+from storage.uris import inline_uri, local_path, local_uri, open_parquet, split_inline
+
+_SUFFIXES = ".jpg .jpeg .jpe .jfif .mpo .png .webp .heic .heif .hif .avif .tif .tiff .bmp .gif"
+IMAGE_SUFFIXES = frozenset(_SUFFIXES.split())
+PARQUET = ".parquet"
+SCHEMA = pa.schema({"uri": pa.string(), "size": pa.int64(), "modified": pa.timestamp("us", "UTC")})
+RESERVED = ("image_id", "uri", "size", "modified", "source")  # a user column of this name is kept as user_<name>
+
+
+@dataclass
+class Found:
+    """What one source holds.
+
+    `source`: its name in tables. `rows`: SCHEMA and user columns. `from_parquet`: whether Parquet files gave them.
+    `folder`: URI of the folder that was searched, if any; `unreadable`: URIs of folders in it that could not be.
+    `skipped`: suffix → number of files that are no images.
+    """
+
+    source: str
+    folder: str | None = None
+    rows: pa.Table = field(default_factory=SCHEMA.empty_table)
+    from_parquet: bool = False
+    unreadable: list[str] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+
+
+def find_images(source: str, library: Library) -> Found:
+    """The images of one source: a folder, glob, image file or Parquet file, at a local path or a pyarrow.fs URI.
+
+    A single file counts whatever its suffix. Folders and globs give their image files; only where they have none, the
+    rows of their Parquet files. Raises InputError where there is nothing to find, or as locate() and list_files() do.
+    """
+    place = locate(source)
+    found = Found(place.source, folder=None if place.file else place.uri)
+    kinds: dict[str, list[File]] = {"image": [], "parquet": []}
+    for file in list_files(place, library, found.unreadable):
+        suffix = _suffix(file.uri)
+        if suffix == PARQUET:
+            kinds["parquet"].append(file)
+        elif place.file or suffix in IMAGE_SUFFIXES:
+            kinds["image"].append(file)
+        else:
+            found.skipped[suffix] += 1
+    if kinds["image"]:
+        found.rows = _rows(kinds["image"])
+        found.skipped.update([PARQUET] * len(kinds["parquet"]))
+    elif kinds["parquet"]:
+        found.from_parquet = True
+        found.rows = unite({file.uri: _parquet_rows(file, found.skipped) for file in kinds["parquet"]})
+    if not found.rows.num_rows:
+        raise InputError(_nothing_found(source, found))
+    return found
+
+
+def unite(tables: Mapping[str, pa.Table]) -> pa.Table:
+    """All rows, with the columns of all. `tables`: where they come from → rows; at least one.
+
+    Raises InputError where a column has two types.
+    """
+    seen: dict[str, tuple[pa.DataType, str]] = {}
+    for name, table in tables.items():
+        for column in table.schema:
+            known, where = seen.setdefault(column.name, (column.type, name))
+            if pa.types.is_null(known):
+                seen[column.name] = (column.type, name)
+            elif column.type != known and not pa.types.is_null(column.type):
+                raise InputError(
+                    f"column {column.name!r} is {known} in {where}, but {column.type} in {name}:"
+                    " give it one type, or another name in one of them"
+                )
+    return pa.concat_tables(tables.values(), promote_options="default")
+
+
+def _suffix(uri: str) -> str:
+    return os.path.splitext(uri.partition("?")[0] if "://" in uri else uri)[1].lower()
+
+
+def _rows(files: Iterable[File]) -> pa.Table:
+    uris, sizes, times = zip(*files, strict=True)
+    return pa.table([pa.array(c, t) for c, t in zip((uris, sizes, times), SCHEMA.types, strict=True)], schema=SCHEMA)
+
+
+def _nothing_found(source: str, found: Found) -> str:
+    if found.from_parquet:
+        return f"no images in {source}: it has no row with a uri or an image"
+    others = ", ".join(f"{number} {suffix or 'without suffix'}" for suffix, number in found.skipped.most_common(8))
+    return (
+        f"no images in {source}"
+        + (f"; skipped files: {others}" if others else "")
+        + (f"; folders that cannot be read: {len(found.unreadable)}" if found.unreadable else "")
+        + f". Files ending in {_SUFFIXES} count, and any file named by itself."
+    )
+
+
+# ---- Parquet ---------------------------------------------------------------------------------------------------------
+
+
+def _parquet_rows(file: File, skipped: Counter[str]) -> pa.Table:
+    """The images that a Parquet file names in `uri` or holds in `image`. All other columns are the user's."""
+    try:
+        parquet = open_parquet(file.uri)
+        schema = parquet.schema_arrow
+        inline = _is_inline(file.uri, schema)
+        table = parquet.read(columns=[name for name in schema.names if not (inline and name == "image")])
+        table = pa.table([c.cast(_plain(c.type)) for c in table.columns], table.schema.names)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"cannot read {file.uri} as Parquet: {error}") from None
+    if inline:
+        # Bytes are not read here, so that sizes are not known. A rewritten file is known by its time.
+        rows = [File(inline_uri(file.uri, row), None, file.modified) for row in range(parquet.metadata.num_rows)]
+        return _with_user_columns(_rows(rows), table) if rows else SCHEMA.empty_table()
+    named = table.filter(pc.fill_null(pc.not_equal(table["uri"], ""), False))
+    if empty := table.num_rows - named.num_rows:
+        skipped["rows without uri"] += empty
+    return _listed_rows(file.uri, named) if named.num_rows else SCHEMA.empty_table()
+
+
+def _is_inline(uri: str, schema: pa.Schema) -> bool:
+    """Whether the images are in the file. Raises InputError where it neither holds nor names any."""
+    types = {column.name: _plain(column.type) for column in schema}
+    if len(types) < len(schema):
+        raise InputError(f"{uri} has several columns of one name: {', '.join(schema.names)}")
+    if types.get("image") == pa.binary():
+        return True
+    if types.get("uri") == pa.string():
+        return False
+    columns = ", ".join(f"{column.name} ({column.type})" for column in schema)
+    raise InputError(
+        f"{uri} has no usable column: it needs `uri` (string) or `image` (binary, the bytes of image files)."
+        f" It has: {columns or 'none'}"
+    )
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    """The type under which a column is kept: pandas and Polars write the same texts as three different ones."""
+    if pa.types.is_dictionary(kind):
+        return _plain(kind.value_type)
+    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return pa.string()
+    return pa.binary() if pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind) else kind
+
+
+def _listed_rows(parquet: str, table: pa.Table) -> pa.Table:
+    """Rows for the files named in `uri`. Where they cannot be looked at, columns `size` and `modified` are believed."""
+    rows = _rows(_look_at(uri, parquet) for uri in table["uri"].to_pylist())
+    for name, fits in (("size", pa.types.is_integer), ("modified", pa.types.is_timestamp)):
+        if name in table.schema.names and fits(table.schema.field(name).type):
+            given = table[name].cast(SCHEMA.field(name).type, safe=False)
+            rows = rows.set_column(SCHEMA.get_field_index(name), name, pc.coalesce(rows[name], given))
+            table = table.drop_columns([name])
+    return _with_user_columns(rows, table.drop_columns(["uri"]))
+
+
+def _look_at(uri: str, parquet: str) -> File:
+    """The file that a Parquet file names; relative names are relative to the folder of the Parquet file."""
+    path = local_path(uri)
+    if path is None:
+        return File(uri, None, None)
+    if not os.path.isabs(path):
+        home = local_path(parquet)
+        if home is None:
+            base, question, query = parquet.partition("?")
+            return File(base.rpartition("/")[0] + "/" + quote(path) + question + query, None, None)
+        path = os.path.join(os.path.dirname(home), path)
+    path = os.path.abspath(path)
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):  # missing, or a name that no file can have: an error row when it is processed
+        return File(path if split_inline(path) else local_uri(path), None, None)
+    return File(local_uri(path), status.st_size, status.st_mtime_ns // 1000)
+
+
+def _with_user_columns(rows: pa.Table, table: pa.Table) -> pa.Table:
+    for name in table.schema.names:
+        kept = name
+        while kept in RESERVED or kept in rows.schema.names:
+            kept = f"user_{kept}"
+        rows = rows.append_column(kept, table[name])
+    return rows

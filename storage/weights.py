@@ -1,0 +1,163 @@
+"""A model's weights as a verified local file: from a folder the user gives, from the cache, or downloaded.
+
+No file is handed out before its SHA-256 was compared, so a model never loads bytes that its entry does not name.
+"""
+
+import fcntl
+import hashlib
+import http.client
+import os
+import ssl
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from storage.errors import InputError, MusterError
+
+TIMEOUT = 30.0  # seconds without a byte before the connection is given up
+PAUSES = (0.0, 1.0, 2.0, 4.0)  # seconds before each attempt; their number bounds the attempts
+CHUNK = 1 << 18
+NETWORK_ERRORS = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError)
+
+Progress = Callable[[int, int | None], None]  # bytes done, bytes in all (None: the server does not say)
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """`file`: its name on disk. `url`: where it is published. `sha256`: of its bytes, 64 lower-case hex digits."""
+
+    file: str
+    url: str
+    sha256: str
+
+
+def cache_dir() -> Path:
+    """`weights` in `$MUSTER_CACHE`, by default in ~/.cache/muster. Need not exist."""
+    return Path(os.environ.get("MUSTER_CACHE") or "~/.cache/muster").expanduser() / "weights"
+
+
+def verify(path: Path, sha256: str) -> bool:
+    """Whether the file has this SHA-256. Raises MusterError where it cannot be read."""
+    return _sha256(path) == sha256.lower()
+
+
+def find(weights: WeightsFile, weights_dir: Path | None = None) -> Path | None:
+    """The verified file in `weights_dir` (default: env MUSTER_WEIGHTS), else in the cache, else None.
+
+    Raises InputError where the folder is missing or holds a file of that name with other content. A cache file with
+    other content counts as absent: fetch() replaces it.
+    """
+    weights_dir = weights_dir or (Path(os.environ["MUSTER_WEIGHTS"]) if os.environ.get("MUSTER_WEIGHTS") else None)
+    if weights_dir is not None and (given := _find_given(weights, weights_dir.expanduser())):
+        return given
+    cached = cache_dir() / weights.file
+    return cached if cached.is_file() and verify(cached, weights.sha256) else None
+
+
+def fetch(weights: WeightsFile, weights_dir: Path | None = None, progress: Progress | None = None) -> Path:
+    """The verified file: found, or downloaded to the cache. Safe to call from many processes at once.
+
+    Raises InputError as find() does, MusterError where it cannot be downloaded or written.
+    """
+    if path := find(weights, weights_dir):
+        return path
+    target = cache_dir() / weights.file
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(target.with_name(target.name + ".lock")):
+            if not (target.is_file() and verify(target, weights.sha256)):  # another process may have been faster
+                _download(weights, target, progress or (lambda done, total: None))
+    except OSError as error:
+        raise MusterError(f"cannot write {target}: {error}. Set MUSTER_CACHE to a folder with space.") from error
+    return target
+
+
+def _find_given(weights: WeightsFile, weights_dir: Path) -> Path | None:
+    if not weights_dir.is_dir():
+        raise InputError(f"the weights folder {weights_dir} does not exist (--weights-dir or MUSTER_WEIGHTS)")
+    path = weights_dir / weights.file
+    if not path.is_file():
+        return None
+    if (actual := _sha256(path)) != weights.sha256.lower():
+        raise InputError(
+            f"{path} is not the file this model needs: its SHA-256 is {actual}, not {weights.sha256}. "
+            f"Remove it or replace it by {weights.url}"
+        )
+    return path
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise MusterError(f"cannot read {path}: {error.strerror}") from error
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock. The system releases it when the holder dies, so a kill leaves nothing to clean up."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _download(weights: WeightsFile, target: Path, progress: Progress) -> None:
+    # The checksum in the name keeps a part of another version of the file from being continued.
+    part = target.with_name(f"{target.name}.{weights.sha256[:8]}.part")
+    for pause in PAUSES:
+        time.sleep(pause)
+        try:
+            _receive(weights.url, part, progress)
+        except NETWORK_ERRORS as error:
+            cause = str(error) or type(error).__name__
+            if isinstance(error, urllib.error.HTTPError) and not _worth_another_try(error.code, part):
+                break
+            continue
+        actual = _sha256(part)
+        if actual == weights.sha256.lower():
+            os.replace(part, target)
+            return
+        part.unlink()
+        cause = f"the server's file has SHA-256 {actual}"
+    raise MusterError(_by_hand(weights, target, cause))
+
+
+def _receive(url: str, part: Path, progress: Progress) -> None:
+    """Append to `part` what it lacks. A server that ignores Range sends all again, and `part` starts anew."""
+    have = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(
+        url, headers={"User-Agent": "muster"} | ({"Range": f"bytes={have}-"} if have else {})
+    )
+    with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
+        done = have if response.status == http.HTTPStatus.PARTIAL_CONTENT else 0
+        length = response.headers.get("Content-Length")
+        total = done + int(length) if length else None
+        with part.open("ab" if done else "wb") as out:
+            while chunk := response.read(CHUNK):
+                out.write(chunk)
+                done += len(chunk)
+                progress(done, total)
+    if total is not None and done < total:  # urllib ends a cut body as if it were whole
+        raise http.client.IncompleteRead(b"", total - done)
+
+
+def _worth_another_try(status: int, part: Path) -> bool:
+    if status == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+        part.unlink()  # it is not a beginning of this file
+        return True
+    return status >= 500 or status in (http.HTTPStatus.REQUEST_TIMEOUT, http.HTTPStatus.TOO_MANY_REQUESTS)
+
+
+def _by_hand(weights: WeightsFile, target: Path, cause: str) -> str:
+    return (
+        f"cannot download {weights.file}: {cause}\n"
+        f"  from      {weights.url}\n"
+        f"  SHA-256   {weights.sha256}\n"
+        f"To fetch it by hand, on any machine: curl -L -o {weights.file} '{weights.url}'\n"
+        f"then put it into {target.parent}, or into any folder and name that with --weights-dir (env MUSTER_WEIGHTS)."
+    )

@@ -1,0 +1,446 @@
+import io
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urljoin, urlsplit
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageDraw
+
+from storage import tables
+from storage.errors import InputError, MusterError
+from storage.library import open_library
+from web import words
+from web.people import PagesSource, PagesSummary, write_pages
+from web.render import _window
+
+IMAGES = pa.schema(
+    {
+        **dict.fromkeys(("image_id", "status", "error_kind", "error", "camera", "sha256"), pa.string()),
+        "width": pa.int32(),
+        "height": pa.int32(),
+        "taken_at": pa.timestamp("us"),
+    }
+)
+FACES = pa.schema(
+    {
+        **dict.fromkeys(("image_id", "face_id"), pa.string()),
+        "box_xyxy": pa.list_(pa.float32(), 4),
+        "quality": pa.float32(),
+        "thumbnail": pa.binary(),
+    }
+)
+PREVIEWS = pa.schema([("image_id", pa.string()), ("width", pa.int32()), ("height", pa.int32()), ("jpeg", pa.binary())])
+ERRORS = pa.schema([(n, pa.string()) for n in ("image_id", "task", "error_kind", "error")])
+CLUSTERS = pa.schema([(n, pa.string()) for n in ("face_id", "image_id", "cluster_id")])
+FINGERPRINTS = {"images": "1" * 16, "faces": "2" * 16, "previews": "3" * 16}
+RED = (220, 0, 0)
+
+
+@dataclass
+class Collection:
+    """Photos put together by a test, then written as a library's tables."""
+
+    images: list[dict] = field(default_factory=list)
+    faces: list[dict] = field(default_factory=list)
+    previews: list[dict] = field(default_factory=list)
+    errors: list[dict] = field(default_factory=list)
+    clusters: list[dict] = field(default_factory=list)
+    uris: dict[str, str] = field(default_factory=dict)
+    jpegs: dict[tuple, bytes] = field(default_factory=dict)
+
+    def photo(self, uri, clusters: Sequence[str | None] = (), size=(1200, 800), preview=True, **facts) -> str:
+        """A grey photo with one red square per face; `clusters`: which cluster each is in, from left to right."""
+        image_id = f"{len(self.images):032x}"
+        self.uris[image_id] = str(uri)
+        facts = {"taken_at": None, "camera": None, "sha256": image_id, **facts}
+        self.images.append({"image_id": image_id, "status": "ok", "width": size[0], "height": size[1], **facts})
+        boxes = [[100.0 + 250 * n, 150.0, 300.0 + 250 * n, 350.0] for n in range(len(clusters))]
+        if preview:
+            scale = min(1, 512 / max(size))
+            jpeg = self._drawn((round(size[0] * scale), round(size[1] * scale)), boxes, scale)
+            self.previews.append({"image_id": image_id, "width": 0, "height": 0, "jpeg": jpeg})
+        for box, cluster in zip(boxes, clusters, strict=True):
+            face = {"face_id": f"{len(self.faces):040x}", "image_id": image_id}
+            quality = 1 - len(self.faces) * 1e-5
+            self.faces.append(
+                {**face, "box_xyxy": box, "quality": quality, "thumbnail": self._drawn((160, 160), [], 1)}
+            )
+            self.clusters.append({**face, "cluster_id": cluster})
+        return image_id
+
+    def broken(self, uri: str, kind: str, message: str) -> str:
+        image_id = f"{len(self.images):032x}"
+        self.uris[image_id] = uri
+        self.images.append({"image_id": image_id, "status": "error", "error_kind": kind, "error": message})
+        return image_id
+
+    def _drawn(self, size: tuple[int, int], boxes, scale: float) -> bytes:
+        key = (size, str(boxes))
+        if key not in self.jpegs:
+            picture = Image.new("RGB", size, (128, 128, 128))
+            for box in boxes:
+                ImageDraw.Draw(picture).rectangle([v * scale for v in box], fill=RED)
+            sink = io.BytesIO()
+            picture.save(sink, "JPEG", quality=95)
+            self.jpegs[key] = sink.getvalue()
+        return self.jpegs[key]
+
+    def source(self, folder: Path, shard_size: int = 1000) -> PagesSource:
+        library = open_library(folder, create=True)
+        shards = []
+        for start in range(0, len(self.images), shard_size):
+            shards.append(f"{start:08d}")
+            ids = {image["image_id"] for image in self.images[start : start + shard_size]}
+            for name, schema in (("images", IMAGES), ("faces", FACES), ("previews", PREVIEWS)):
+                parts = {name: _table(getattr(self, name), schema, ids)}
+                if name == "faces" and self.errors:
+                    parts["errors"] = _table(self.errors, ERRORS, ids)
+                tables.write_shard(library, FINGERPRINTS[name], shards[-1], parts)
+        clusters = pa.Table.from_pylist(self.clusters, CLUSTERS)
+        return PagesSource(library, shards, FINGERPRINTS, clusters, self.uris)
+
+
+def _table(rows: list[dict], schema: pa.Schema, ids: set[str]) -> pa.Table:
+    return pa.Table.from_pylist([row for row in rows if row["image_id"] in ids], schema)
+
+
+class Parsed(HTMLParser):
+    """A page's elements as (tag, attributes), and its text."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict]] = []
+        self.text = ""
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.text += data + " "
+
+    def all(self, tag: str) -> list[dict]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    @property
+    def words(self) -> str:
+        return " ".join(self.text.split())
+
+
+@pytest.fixture
+def collection(tmp_path: Path) -> Collection:
+    """Two people, one of them with a companion in one photo, an exact duplicate, a stranger, no face, two errors."""
+    photos = tmp_path / "my photos"
+    photos.mkdir()
+    made = Collection()
+    named = [photos / name for name in ("b.jpg", "a.jpg", "copy of a.jpg", "100% ünï#1?.jpg")]
+    for path in named:
+        path.write_bytes(b"original")
+    made.photo(named[0], ["anna"], taken_at=None)
+    made.photo(named[1], ["anna", "bert"], taken_at=datetime(2021, 5, 1, 9, 30), camera="Canon", sha256="same")
+    made.photo(named[2], ["anna", "bert"], taken_at=datetime(2021, 5, 1, 9, 30), camera="Canon", sha256="same")
+    made.photo(named[3], ["anna", None], taken_at=datetime(2019, 12, 31, 23, 59))
+    made.photo("/gone/landscape.jpg")
+    made.broken("/pictures/bad.jpg", "truncated", "ends after 12 bytes")
+    return made
+
+
+def pages_of(site: Path) -> list[Path]:
+    return sorted(site.rglob("*.html"))
+
+
+def files_of(site: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(site)): path.read_bytes() for path in site.rglob("*") if path.is_file()}
+
+
+def test_summary_counts(collection: Collection, tmp_path: Path) -> None:
+    summary = write_pages(collection.source(tmp_path / "library"), tmp_path / "site")
+    assert summary == PagesSummary(people=2, faces=7, photos=5, unclustered=1, errors=1, pages=5)
+    assert len(pages_of(tmp_path / "site")) == 5
+
+
+def test_index_shows_people_by_number_of_photos(collection: Collection, tmp_path: Path) -> None:
+    write_pages(collection.source(tmp_path / "library"), tmp_path / "site", "The Smiths & co")
+    page = Parsed(tmp_path / "site" / "index.html")
+    cards = [a["href"] for a in page.all("a") if a.get("class") == "card"]
+    assert cards == ["people/anna.html", "people/bert.html"]
+    assert "Person 1 3 photos 2019 – 2021 Person 2 1 photo May 2021" in page.words
+    assert "7 faces in 4 photos; 1 photo without a face." in page.words
+    assert "The Smiths & co" in page.words
+
+
+def test_person_page_is_in_time_order_with_duplicates_once(collection: Collection, tmp_path: Path) -> None:
+    write_pages(collection.source(tmp_path / "library"), tmp_path / "site")
+    page = Parsed(tmp_path / "site" / "people" / "anna.html")
+    assert [a["src"][-6:-4] for a in page.all("img") if "/photos/" in a["src"]] == ["03", "01", "00"]
+    assert page.words.count("2 copies") == 1
+    assert page.words.index("2019") < page.words.index("2021") < page.words.index("Undated")
+    assert "1 May 2021, 09:30 Canon" in page.words
+    assert any(a.get("alt") == "Person 1 and Person 2 in a.jpg" for a in page.all("img"))
+
+
+def test_person_page_marks_the_face_and_links_companions(collection: Collection, tmp_path: Path) -> None:
+    write_pages(collection.source(tmp_path / "library"), tmp_path / "site")
+    page = Parsed(tmp_path / "site" / "people" / "bert.html")
+    [svg] = page.all("svg")
+    assert svg["viewbox"] == "0 0 1200 800"
+    [mine] = [a for a in page.all("rect") if a.get("class") == "me"]
+    assert (mine["x"], mine["y"], mine["width"], mine["height"]) == ("350.0", "150.0", "200.0", "200.0")
+    assert [a["href"] for a in page.all("a")].count("anna.html") == 3  # the face, "with Person 1", previous person
+
+
+def test_originals_are_linked_percent_encoded_where_they_exist(collection: Collection, tmp_path: Path) -> None:
+    collection.photo(tmp_path / "gone.jpg", ["carl"])
+    collection.photo(f"{tmp_path}/x.parquet#row=7", ["carl"])
+    collection.photo("s3://bucket/key/c.jpg", ["carl"])
+    (tmp_path / "x.parquet").write_bytes(b"")
+    write_pages(collection.source(tmp_path / "library"), tmp_path / "site")
+    links = {unquote(urlsplit(a["href"]).path) for a in Parsed(tmp_path / "site/people/anna.html").all("a")}
+    assert {str(tmp_path / "my photos" / name) for name in ("b.jpg", "a.jpg", "100% ünï#1?.jpg")} <= links
+    carl = Parsed(tmp_path / "site" / "people" / "carl.html")
+    assert not [a for a in carl.all("a") if a["href"].startswith(("file:", "s3:"))]
+    assert "x.parquet, row 7" in carl.words
+    assert "c.jpg" in carl.words
+
+
+def test_links_resolve_and_pages_are_well_formed(collection: Collection, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    write_pages(collection.source(tmp_path / "library"), site)
+    for path in pages_of(site):
+        page = Parsed(path)
+        ids = [a["id"] for _, a in page.elements if "id" in a]
+        assert len(ids) == len(set(ids))
+        assert len(page.all("h1")) == len(page.all("main")) == 1
+        assert not [a for _, a in page.elements if "style" in a or any(name.startswith("on") for name in a)]
+        for image in page.all("img"):
+            assert {"alt", "width", "height"} <= image.keys()
+        for target in [a["href"] for a in page.all("a") + page.all("link")] + [
+            a["src"] for a in page.all("img") + page.all("script")
+        ]:
+            url = urlsplit(urljoin(path.as_uri(), target))
+            assert url.scheme == "file"
+            assert Path(unquote(url.path)).is_file(), target
+            if url.fragment and url.path == path.as_posix():
+                assert url.fragment in ids
+
+
+@given(name=st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=40))
+def test_original_round_trips_any_file_name(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    if name in (".", ".."):
+        return
+    path = tmp_path_factory.getbasetemp() / "names" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"")
+    link = words.original(str(path))
+    assert link is not None
+    assert link.isascii()
+    assert Path(unquote(urlsplit(link).path)) == path
+    assert words.original(link) == link
+    assert words.file_name(str(path)).isprintable()
+    path.unlink()
+
+
+HOSTILE = [
+    "<img src=x onerror=alert(1)>.jpg",
+    "\"><script>alert(1)</script>'.jpg",
+    "line\nbreak\u202egpj.exe",
+    "javascript:alert(1)",
+    "{{ 7 * 7 }}{% raw %}",
+]
+
+
+def test_hostile_names_stay_text(tmp_path: Path) -> None:
+    made = Collection()
+    for name in HOSTILE:
+        made.photo(f"/photos/{name}", ["anna"], camera=name)
+        made.photo(f"/photos/{name}", [None])
+        made.broken(name, name, name)
+    write_pages(made.source(tmp_path / "library"), tmp_path / "site", HOSTILE[0])
+    for path in pages_of(tmp_path / "site"):
+        page = Parsed(path)
+        assert [a["src"] for a in page.all("script")] == [
+            ("../" if path.parent.name == "people" else "") + "static/people.js"
+        ]
+        assert not [a for a in page.all("img") if a["src"] == "x" or "onerror" in a]
+        assert not [a for a in page.all("a") if a["href"].startswith("javascript")]
+        assert "default-src 'none'" in page.all("meta")[1]["content"]
+        assert HOSTILE[0] in page.text
+    anna = Parsed(tmp_path / "site" / "people" / "anna.html").text
+    assert "line\N{REPLACEMENT CHARACTER}break\N{REPLACEMENT CHARACTER}gpj.exe" in anna
+    assert all(name in anna for name in (HOSTILE[0], HOSTILE[1], "{{ 7 * 7 }}{% raw %}"))
+
+
+def test_ids_that_lead_out_of_the_site_are_refused(tmp_path: Path) -> None:
+    made = Collection()
+    made.photo("/a.jpg", ["../../evil"])
+    with pytest.raises(MusterError, match="damaged"):
+        write_pages(made.source(tmp_path / "library"), tmp_path / "site")
+    assert not (tmp_path / "site").exists()
+
+
+def test_errors_of_images_and_of_tasks(collection: Collection, tmp_path: Path) -> None:
+    bad = collection.images[-1]["image_id"]
+    good = collection.images[0]["image_id"]
+    told_twice = {"image_id": bad, "task": "faces", "error_kind": "truncated", "error": "ends after 12 bytes"}
+    own = {"image_id": good, "task": "faces", "error_kind": "failed", "error": "no luck"}
+    collection.errors = [told_twice, own]
+    summary = write_pages(collection.source(tmp_path / "library"), tmp_path / "site")
+    assert summary.errors == 2
+    page = Parsed(tmp_path / "site" / "errors.html").words
+    assert "b.jpg " in page
+    assert "failed no luck faces" in page
+    assert "truncated ends after 12 bytes images" in page
+
+
+def test_photo_without_preview_shows_the_face(tmp_path: Path) -> None:
+    made = Collection()
+    made.photo("/a.jpg", ["anna"], preview=False)
+    write_pages(made.source(tmp_path / "library"), tmp_path / "site")
+    page = Parsed(tmp_path / "site" / "people" / "anna.html")
+    assert not page.all("svg")
+    assert all("/faces/" in a["src"] for a in page.all("img")[1:])
+
+
+def test_run_again_removes_who_is_gone_and_nothing_else(collection: Collection, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    source = collection.source(tmp_path / "library")
+    write_pages(source, site)
+    before = files_of(site)
+    for path in (site / "notes.txt", site / "people" / "mine.html", site / "faces" / "00" / "mine.jpg"):
+        path.write_text("the user's own")
+    kept = (site / "faces/00" / f"{0:040x}.jpg").stat().st_ino
+    no_bert = [row for row in collection.clusters if row["cluster_id"] != "bert"]
+    write_pages(replace(source, clusters=pa.Table.from_pylist(no_bert, CLUSTERS)), site)
+    assert not (site / "people" / "bert.html").exists()
+    assert (site / "people" / "mine.html").exists()
+    assert (site / "faces" / "00" / "mine.jpg").exists()
+    assert (site / "faces/00" / f"{0:040x}.jpg").stat().st_ino == kept
+    write_pages(replace(source, shards=[]), site)
+    assert {n for n in files_of(site) if n.endswith(".jpg")} == {"faces/00/mine.jpg"}
+    for name in ("notes.txt", "people/mine.html", "faces/00/mine.jpg"):
+        (site / name).unlink()
+    write_pages(source, site)
+    assert files_of(site) == before
+
+
+def test_pictures_of_another_version_are_written_again(collection: Collection, tmp_path: Path) -> None:
+    source = collection.source(tmp_path / "library")
+    write_pages(source, tmp_path / "site")
+    picture = tmp_path / "site/faces/00" / f"{0:040x}.jpg"
+    good = picture.read_bytes()
+    picture.write_bytes(b"of an older version")
+    write_pages(source, tmp_path / "site")
+    assert picture.read_bytes() == b"of an older version"
+    newer = {**FINGERPRINTS, "images": "9" * 16}
+    part = tables.read(source.library, "images", FINGERPRINTS["images"])
+    tables.write_shard(source.library, "9" * 16, source.shards[0], {"images": part})
+    write_pages(replace(source, fingerprints=newer), tmp_path / "site")
+    assert picture.read_bytes() == good
+
+
+def test_interrupted_run_leaves_files_the_next_one_knows(collection: Collection, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    source = collection.source(tmp_path / "library")
+    [previews] = (tmp_path / "library" / "previews").rglob("*.parquet")
+    previews.rename(tmp_path / "elsewhere")
+    with pytest.raises(MusterError, match="missing or damaged"):
+        write_pages(source, site)
+    assert list(site.rglob("*.jpg"))
+    write_pages(replace(source, shards=[]), site)
+    assert not list(site.rglob("*.jpg"))
+
+
+def test_what_stands_in_the_way_is_named(collection: Collection, tmp_path: Path) -> None:
+    source = collection.source(tmp_path / "library")
+    write_pages(source, tmp_path / "site")
+    (tmp_path / "site" / "index.html").unlink()
+    (tmp_path / "site" / "index.html").mkdir()
+    with pytest.raises(MusterError, match=r"cannot write pages to .*site: Is a directory"):
+        write_pages(source, tmp_path / "site")
+
+
+def test_folders_that_are_not_ours_are_refused(collection: Collection, tmp_path: Path) -> None:
+    source = collection.source(tmp_path / "library")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.doc").write_text("years of work")
+    with pytest.raises(InputError, match="holds other files"):
+        write_pages(source, tmp_path / "full")
+    with pytest.raises(InputError, match="is a file"):
+        write_pages(source, tmp_path / "full" / "thesis.doc")
+    with pytest.raises(MusterError, match="cannot write pages"):
+        write_pages(source, tmp_path / "full" / "thesis.doc" / "site")
+    assert files_of(tmp_path / "full") == {"thesis.doc": b"years of work"}
+
+
+@pytest.mark.parametrize("files", ["not json", "[]", '{"files": ["../../thesis.doc"]}', '{"files": ["/etc/passwd"]}'])
+def test_damaged_marker_is_refused(files: str, collection: Collection, tmp_path: Path) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "muster-pages.json").write_text(files)
+    with pytest.raises(InputError, match="damaged"):
+        write_pages(collection.source(tmp_path / "library"), tmp_path / "site")
+
+
+def test_shards_that_have_not_run_yet_are_left_out(collection: Collection, tmp_path: Path) -> None:
+    source = collection.source(tmp_path / "library", shard_size=2)
+    write_pages(source, tmp_path / "whole")
+    whole = files_of(tmp_path / "whole")
+    write_pages(replace(source, shards=[*source.shards, "never ran"]), tmp_path / "more")
+    assert files_of(tmp_path / "more") == whole
+    summary = write_pages(replace(source, shards=["never ran"]), tmp_path / "none")
+    assert summary == PagesSummary(people=0, faces=0, photos=0, unclustered=0, errors=0, pages=3)
+    assert "No people yet." in Parsed(tmp_path / "none" / "index.html").words
+
+
+def test_pages_are_split(tmp_path: Path) -> None:
+    made = Collection()
+    for n in range(401):
+        made.photo(f"/{n:03}.jpg", ["anna", None])
+    for n in range(400):
+        made.photo(f"/other-{n}.jpg", [f"p{n}"])
+    write_pages(made.source(tmp_path / "library"), tmp_path / "site")
+    names = {path.relative_to(tmp_path / "site").as_posix() for path in pages_of(tmp_path / "site")}
+    assert {"index.html", "index-2.html", "index-3.html", "unclustered-2.html"} <= names
+    assert {"people/anna.html", "people/anna.2.html", "people/anna.3.html"} <= names
+    third = Parsed(tmp_path / "site" / "people" / "anna.3.html")
+    assert sum("/photos/" in a["src"] for a in third.all("img")) == 1
+    assert {"anna.html", "anna.2.html"} <= {a["href"] for a in third.all("a")}
+    assert all((tmp_path / "site" / "people" / f"p{n}.html").is_file() for n in range(400))
+    last = Parsed(tmp_path / "site" / "people" / "p99.html")
+    assert any(a["href"].startswith(("../index-2.html#c-p99", "../index-3.html#c-p99")) for a in last.all("a"))
+
+
+@given(st.integers(1, 300).flatmap(lambda total: st.tuples(st.integers(1, total), st.just(total))))
+def test_window_of_page_numbers(at: tuple[int, int]) -> None:
+    number, total = at
+    shown = list(_window(number, total))
+    numbers = [n for n in shown if n is not None]
+    assert numbers == sorted(set(numbers))
+    assert {1, number, total} <= set(numbers)
+    assert len(shown) <= 9
+    for before, gap, after in zip(shown, shown[1:], shown[2:], strict=False):
+        if gap is None:
+            assert after - before > 1
+
+
+@given(st.lists(st.datetimes(), min_size=1))
+def test_span_names_the_years(dates: list[datetime]) -> None:
+    text = words.span(dates)
+    assert str(max(dates).year) in text
+    assert str(min(dates).year) in text
+    assert words.span(dates[::-1]) == text
+
+
+def test_marker_is_small_and_says_what_it_is(collection: Collection, tmp_path: Path) -> None:
+    write_pages(collection.source(tmp_path / "library"), tmp_path / "site")
+    marker = json.loads((tmp_path / "site" / "muster-pages.json").read_text())
+    assert "muster people" in marker["note"]
+    assert set(marker["files"]) == files_of(tmp_path / "site").keys() - {"muster-pages.json"}
+    assert not [name for name in os.listdir(tmp_path / "site") if name.startswith(".")]

@@ -1,0 +1,206 @@
+"""What the people pages show, read from a library's tables: people, their photos, what is unclustered, what failed."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+
+import pyarrow as pa
+
+from storage import tables
+from storage.library import Library
+
+IMAGE_COLUMNS = ["image_id", "status", "error_kind", "error", "width", "height", "taken_at", "camera", "sha256"]
+FACE_COLUMNS = ["image_id", "face_id", "box_xyxy", "quality"]
+EXTRA_FACES = 3
+
+
+@dataclass(frozen=True)
+class PagesSource:
+    """What the pages are made from.
+
+    `shards`: the manifest's current shard ids. `fingerprints`: those of the tables "images", "faces" and "previews".
+    `clusters`: columns face_id, image_id, cluster_id (string, null = unclustered). `uris`: image_id → where it lies.
+    """
+
+    library: Library
+    shards: Sequence[str]
+    fingerprints: Mapping[str, str]
+    clusters: pa.Table
+    uris: Mapping[str, str]
+
+    def parts(self, table: str, columns: Sequence[str], fingerprint: str | None = None) -> Iterator[pa.Table]:
+        """The rows of a table, one shard at a time, so that no table has to fit into memory."""
+        for shard in self.done(fingerprint or self.fingerprints[table]):
+            part = self.part(table, columns, shard, fingerprint)
+            if part is not None:
+                yield part
+
+    def part(self, table: str, columns: Sequence[str], shard: str, fingerprint: str | None = None) -> pa.Table | None:
+        return tables.read(self.library, table, fingerprint or self.fingerprints[table], list(columns), [shard])
+
+    def done(self, fingerprint: str) -> list[str]:
+        """Current shards committed under this fingerprint; after a scan without a run, some are not."""
+        committed = set(tables.committed(self.library, fingerprint))
+        return [shard for shard in self.shards if shard in committed]
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """`width`, `height`: full upright size, pixels. `shard`: where its preview and the thumbnails of its faces are."""
+
+    image_id: str
+    uri: str
+    width: int
+    height: int
+    taken_at: datetime | None
+    camera: str | None
+    sha256: str
+    shard: str
+
+    @property
+    def year(self) -> int | None:
+        return self.taken_at.year if self.taken_at else None
+
+    @property
+    def order(self) -> tuple[bool, datetime, str]:
+        return self.taken_at is None, self.taken_at or datetime.min, self.uri
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """`box`: [x0, y0, x1, y1] in full upright pixels. `cluster_id`: None = unclustered."""
+
+    face_id: str
+    image_id: str
+    box: tuple[float, float, float, float]
+    quality: float
+    cluster_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    uri: str
+    task: str
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A cluster as shown. `photos`: in time order, exact duplicates once. `faces`: on those photos, best first."""
+
+    cluster_id: str
+    number: int
+    photos: list[Photo]
+    faces: list[Face]
+
+    @property
+    def best(self) -> Face:
+        return self.faces[0]
+
+    @property
+    def extras(self) -> list[Face]:
+        return self.faces[1 : 1 + EXTRA_FACES]
+
+    @property
+    def dates(self) -> list[datetime]:
+        return [photo.taken_at for photo in self.photos if photo.taken_at]
+
+
+@dataclass(frozen=True)
+class Album:
+    photos: dict[str, Photo]
+    faces: dict[str, list[Face]]  # image_id → its faces, left to right
+    people: list[Person]  # most photos first
+    failures: list[Failure]
+    copies: Counter[str]  # sha256 → how many images have it
+
+    @cached_property
+    def by_cluster(self) -> dict[str, Person]:
+        return {person.cluster_id: person for person in self.people}
+
+    @cached_property
+    def unclustered(self) -> list[Face]:
+        """Best first: what is worth a look stands before the blurs."""
+        lone = (face for faces in self.faces.values() for face in faces if face.cluster_id is None)
+        return sorted(lone, key=_best_first)
+
+    @property
+    def face_count(self) -> int:
+        return sum(map(len, self.faces.values()))
+
+
+def load_album(source: PagesSource) -> Album:
+    """Everything but the pictures: some hundred bytes a photo, so all of it is held."""
+    photos, failures = _photos(source)
+    faces = _faces(source, photos)
+    copies = Counter(photo.sha256 for photo in photos.values())
+    return Album(photos, faces, _people(photos, faces), _failures(source, failures), copies)
+
+
+def _photos(source: PagesSource) -> tuple[dict[str, Photo], list[Failure]]:
+    photos: dict[str, Photo] = {}
+    failures = []
+    for shard in source.done(source.fingerprints["images"]):
+        part = source.part("images", IMAGE_COLUMNS, shard)
+        for row in part.to_pylist() if part is not None else ():
+            image_id = row["image_id"]
+            uri = source.uris.get(image_id, image_id)
+            if row["status"] == "ok":
+                facts = (row["width"], row["height"], row["taken_at"], row["camera"], row["sha256"] or image_id)
+                photos[image_id] = Photo(image_id, uri, *facts, shard)
+            else:
+                failures.append(Failure(uri, "images", row["error_kind"] or "error", row["error"] or ""))
+    return photos, failures
+
+
+def _faces(source: PagesSource, photos: Mapping[str, Photo]) -> dict[str, list[Face]]:
+    columns = source.clusters.column("face_id").to_pylist(), source.clusters.column("cluster_id").to_pylist()
+    cluster_of = dict(zip(*columns, strict=True))
+    faces = defaultdict(list)
+    for part in source.parts("faces", FACE_COLUMNS):
+        for row in part.to_pylist():
+            face_id, image_id = row["face_id"], row["image_id"]
+            if image_id in photos:
+                face = Face(face_id, image_id, tuple(row["box_xyxy"]), row["quality"], cluster_of.get(face_id))
+                faces[image_id].append(face)
+    return {image_id: sorted(found, key=lambda face: face.box) for image_id, found in faces.items()}
+
+
+def _people(photos: Mapping[str, Photo], faces: Mapping[str, list[Face]]) -> list[Person]:
+    members: dict[str, list[Face]] = defaultdict(list)
+    for face in (face for found in faces.values() for face in found):
+        if face.cluster_id is not None:
+            members[face.cluster_id].append(face)
+    clusters = [(cluster_id, *_distinct(found, photos)) for cluster_id, found in members.items()]
+    clusters.sort(key=lambda c: (-len(c[1]), -len(c[2]), c[0]))
+    return [Person(cluster_id, n, shown, found) for n, (cluster_id, shown, found) in enumerate(clusters, 1)]
+
+
+def _distinct(faces: Sequence[Face], photos: Mapping[str, Photo]) -> tuple[list[Photo], list[Face]]:
+    """Photos without exact duplicates, in time order, and the faces on them, best first."""
+    first: dict[str, Photo] = {}
+    for photo in sorted((photos[face.image_id] for face in faces), key=lambda photo: photo.order):
+        first.setdefault(photo.sha256, photo)
+    shown = {photo.image_id for photo in first.values()}
+    return list(first.values()), sorted((face for face in faces if face.image_id in shown), key=_best_first)
+
+
+def _best_first(face: Face) -> tuple[float, str]:
+    return -face.quality, face.face_id
+
+
+def _failures(source: PagesSource, unread: Sequence[Failure]) -> list[Failure]:
+    """Images that could not be read, then what single tasks failed on; what both tell is told once."""
+    found = dict.fromkeys(unread)
+    told = {(failure.uri, failure.kind, failure.message) for failure in unread}
+    for fingerprint in sorted(set(source.fingerprints.values())):
+        for part in source.parts("errors", ["image_id", "task", "error_kind", "error"], fingerprint):
+            for row in part.to_pylist():
+                uri = source.uris.get(row["image_id"], row["image_id"])
+                failure = Failure(uri, row["task"], row["error_kind"] or "error", row["error"] or "")
+                if (failure.uri, failure.kind, failure.message) not in told:
+                    found[failure] = None
+    return sorted(found, key=lambda failure: (failure.kind, failure.uri, failure.task))

@@ -1,0 +1,110 @@
+"""The people pages: a static site of the people in a library. It opens from disk, without a server or a network.
+
+index.html, index-2.html …          people, most photos first
+people/<cluster_id>.html, .2.html   one person's photos, the face marked
+unclustered.html, errors.html …     what no person could be found for, what failed
+faces/xx/<face_id>.jpg, photos/xx/<image_id>.jpg, static/
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from web.album import Album, PagesSource, load_album
+from web.render import HERE, Page, face_file, photo_file, renderer, safe
+from web.site import Site
+
+__all__ = ["PagesSource", "PagesSummary", "write_pages"]
+
+PEOPLE_PER_PAGE = 200
+PHOTOS_PER_PAGE = 200
+FACES_PER_PAGE = 400
+ERRORS_PER_PAGE = 500
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class PagesSummary:
+    """What was written. `photos`: images that could be read; `errors`: rows of the errors page."""
+
+    people: int
+    faces: int
+    photos: int
+    unclustered: int
+    errors: int
+    pages: int
+
+
+def write_pages(source: PagesSource, out: Path, title: str = "People") -> PagesSummary:
+    """Write the site into the folder `out`, in place of the one that Muster wrote there before.
+
+    Raises InputError where `out` holds anything else, MusterError when it cannot be written.
+    """
+    site = Site(out, source.fingerprints)
+    album = load_album(source)
+    pages = list(_pages(album))
+    statics = {f"static/{path.name}": path for path in sorted((HERE / "static").iterdir())}
+    faces = {
+        face_file(f.face_id): (f.face_id, album.photos[f.image_id].shard) for fs in album.faces.values() for f in fs
+    }
+    photos = {photo_file(p.image_id): (p.image_id, p.shard) for person in album.people for p in person.photos}
+    names = {*statics, *faces, *photos, *(page.name for page in pages)}
+    site.begin(names)
+    _write_images(source, site, "faces", ("face_id", "thumbnail"), faces)
+    _write_images(source, site, "previews", ("image_id", "jpeg"), photos)
+    for name, path in statics.items():
+        site.write(name, path.read_bytes())
+    render = renderer(album, title, photos.keys() - site.missing(photos.keys()))
+    for page in reversed(pages):  # the index last: it never leads to a page that is not there yet
+        site.write(page.name, render(page))
+    site.finish(names)
+    lone = len(album.unclustered)
+    return PagesSummary(len(album.people), album.face_count, len(album.photos), lone, len(album.failures), len(pages))
+
+
+def _pages(album: Album) -> Iterator[Page]:
+    """Every page of the site, the index first."""
+    yield from _split("index.html", "index-{}.html", album.people, PEOPLE_PER_PAGE)
+    yield from _split("unclustered.html", "unclustered-{}.html", album.unclustered, FACES_PER_PAGE)
+    yield from _split("errors.html", "errors-{}.html", album.failures, ERRORS_PER_PAGE)
+    for index, person in enumerate(album.people):
+        around = {
+            "person": person,
+            "before": album.people[index - 1] if index else None,
+            "after": album.people[index + 1] if index + 1 < len(album.people) else None,
+            "home": _page_name("index.html", "index-{}.html", index // PEOPLE_PER_PAGE + 1),
+        }
+        first = f"people/{safe(person.cluster_id)}.html"
+        for page in _split(first, first.replace(".html", ".{}.html"), person.photos, PHOTOS_PER_PAGE):
+            style = "".join(f"#p-{p.image_id}{{--ratio:{p.width / p.height:.4f}}}" for p in page.content["items"])
+            yield Page("person.html", page.names, page.number, {**page.content, **around, "style": style})
+
+
+def _split(first: str, others: str, items: Sequence[T], size: int) -> Iterator[Page]:
+    """Pages of `size` items; one page where there are none."""
+    total = max(1, -(-len(items) // size))
+    names = [_page_name(first, others, number) for number in range(1, total + 1)]
+    for number in range(1, total + 1):
+        yield Page(first, names, number, {"items": items[(number - 1) * size : number * size]})
+
+
+def _page_name(first: str, others: str, number: int) -> str:
+    return first if number == 1 else others.format(number)
+
+
+def _write_images(
+    source: PagesSource, site: Site, table: str, columns: tuple[str, str], wanted: Mapping[str, tuple[str, str]]
+) -> None:
+    """Write the pictures that are not there yet, one shard in memory at a time. `wanted`: file name → (id, shard)."""
+    missing = site.missing(wanted.keys())
+    shards = {wanted[name][1] for name in missing}
+    file_of = {wanted[name][0]: name for name in missing}
+    for shard in source.done(source.fingerprints[table]):
+        part = source.part(table, columns, shard) if shard in shards else None
+        if part is None:
+            continue
+        for key, data in zip(part.column(columns[0]).to_pylist(), part.column(columns[1]), strict=True):
+            if key in file_of:
+                site.write(file_of[key], data.as_py())

@@ -1,0 +1,101 @@
+"""From what the pages show to HTML: the templates' environment, the names of files, the security policy."""
+
+import base64
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from storage.errors import MusterError
+from web import words
+from web.album import Album, Photo
+
+HERE = Path(__file__).parent
+PREVIEW_SIDE = 512
+SAFE = re.compile(r"[A-Za-z0-9_-]{1,128}")  # ids that may be file names as they are
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page to be rendered. `names`: the pages it was split into, itself at `number` − 1."""
+
+    template: str
+    names: Sequence[str]
+    number: int
+    content: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        return self.names[self.number - 1]
+
+
+def renderer(album: Album, title: str, previews: Set[str]) -> Callable[[Page], bytes]:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals |= {
+        "site_title": title,
+        "album": album,
+        "people": album.by_cluster,
+        "lone": len(album.unclustered),
+        "previews": previews,
+        "face_file": face_file,
+        "photo_file": photo_file,
+        "person_page": lambda person: f"people/{person.cluster_id}.html",
+        "fitted": _fitted,
+        "window": _window,
+        **{f.__name__: f for f in (words.count, words.day, words.span, words.file_name, words.folder, words.original)},
+    }
+
+    def render(page: Page) -> bytes:
+        root = "../" * page.name.count("/")
+        policy = _policy(page.content.get("style", ""))
+        text = environment.get_template(page.template).render(page.content, page=page, root=root, policy=policy)
+        return text.encode()
+
+    return render
+
+
+def _policy(style: str) -> str:
+    """Nothing from elsewhere, nothing inline but the one style element whose digest is given."""
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    styles = f"'self' 'sha256-{digest}'" if style else "'self'"
+    limits = "base-uri 'none'; form-action 'none'"
+    return f"default-src 'none'; img-src 'self'; style-src {styles}; script-src 'self'; {limits}"
+
+
+def _window(number: int, total: int) -> Iterable[int | None]:
+    """The page numbers worth linking: first, last, and two around `number`; None stands for a gap."""
+    shown = [n for n in range(1, total + 1) if n in (1, total) or abs(n - number) <= 2]
+    for before, n in zip([0, *shown], shown, strict=False):
+        if n - before > 1:
+            yield None
+        yield n
+
+
+def _fitted(photo: Photo) -> tuple[int, int]:
+    """Width and height of a photo's preview."""
+    scale = min(1.0, PREVIEW_SIDE / max(photo.width, photo.height))
+    return max(1, round(photo.width * scale)), max(1, round(photo.height * scale))
+
+
+def face_file(face_id: str) -> str:
+    return f"faces/{safe(face_id)[:2]}/{face_id}.jpg"
+
+
+def photo_file(image_id: str) -> str:
+    return f"photos/{safe(image_id)[:2]}/{image_id}.jpg"
+
+
+def safe(name: str) -> str:
+    if not SAFE.fullmatch(name):
+        raise MusterError(f"{name!r} cannot be the id of an image, face or cluster: the library is damaged")
+    return name

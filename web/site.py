@@ -1,0 +1,104 @@
+"""The folder that holds a static site: what is ours in it, written file by file, replaced and cleared."""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Set
+from pathlib import Path
+from typing import Any
+
+from storage.errors import InputError, MusterError
+
+MARKER = "muster-pages.json"
+TEMPORARY = ".muster-pages.tmp"
+
+
+class Site:
+    """A folder of pages. The marker lists the files that are ours; no other file there is ever removed.
+
+    The list grows before files are written and shrinks after they are removed, so a run that dies leaves no file that
+    the next one would not know. `stamp` says what the pictures were made by: under another one, none is kept.
+    """
+
+    def __init__(self, out: Path, stamp: Mapping[str, str]) -> None:
+        """Raises InputError where `out` is a file, or holds files that are not a site of ours."""
+        self.out, self.stamp = out, dict(stamp)
+        marker = _read_marker(out)
+        self.owned: set[str] = set(marker.get("files", ()))
+        self._fresh = marker.get("stamp") != self.stamp
+
+    def begin(self, names: Set[str]) -> None:
+        """Take `names` as ours. Raises MusterError when the folder cannot be written."""
+        if self._fresh:
+            self._remove({name for name in self.owned if name.endswith(".jpg")})
+        self.owned |= names
+        self._write_marker()
+
+    def missing(self, names: Set[str]) -> set[str]:
+        """Those of `names` for which there is no file yet."""
+        folders = {os.path.dirname(name) for name in names}
+        return set(names) - {f"{folder}/{file}" for folder in folders for file in self._files(folder)}
+
+    def _files(self, folder: str) -> list[str]:
+        with contextlib.suppress(FileNotFoundError):
+            return os.listdir(self.out / folder)
+        return []
+
+    def write(self, name: str, data: bytes) -> None:
+        """Put one file in place, whole. Not synced: a site is made again more cheaply than a library."""
+        with self._writing():
+            (self.out / name).parent.mkdir(parents=True, exist_ok=True)
+            (self.out / TEMPORARY).write_bytes(data)
+            os.replace(self.out / TEMPORARY, self.out / name)
+
+    def finish(self, names: Set[str]) -> None:
+        """Remove what is ours and not in `names`."""
+        self._remove(self.owned - names)
+        self.owned = set(names)
+        self._write_marker()
+
+    def _remove(self, names: Set[str]) -> None:
+        with self._writing():
+            for name in names:
+                (self.out / name).unlink(missing_ok=True)
+            for folder in {str(parent) for name in names for parent in Path(name).parents if parent.parts}:
+                with contextlib.suppress(OSError):  # not empty
+                    (self.out / folder).rmdir()
+
+    def _write_marker(self) -> None:
+        note = "Made by muster people. Run again, it replaces and removes the files listed here, and no others."
+        content = {"note": note, "stamp": self.stamp, "files": sorted(self.owned)}
+        self.write(MARKER, json.dumps(content, indent=0).encode())
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            reason = error.strerror or error
+            raise MusterError(
+                f"cannot write pages to {self.out}: {reason}: make room, or choose another --out"
+            ) from error
+
+
+def _read_marker(out: Path) -> dict[str, Any]:
+    if not out.exists():
+        return {}
+    if not out.is_dir():
+        raise InputError(f"{out} is a file: give --out a new or empty folder")
+    try:
+        marker = json.loads((out / MARKER).read_bytes())
+        if isinstance(marker, dict) and all(_inside(name) for name in marker.get("files", ())):
+            return marker
+    except FileNotFoundError:
+        if not any(out.iterdir()):
+            return {}
+        raise InputError(f"{out} holds other files and no Muster pages: give --out a new or empty folder") from None
+    except ValueError:
+        pass
+    raise InputError(f"{out / MARKER} is damaged: remove {out} yourself, or choose another --out")
+
+
+def _inside(name: str) -> bool:
+    """A marker that was tampered with must not make us remove files elsewhere."""
+    return not os.path.isabs(name) and ".." not in Path(name).parts

@@ -1,0 +1,45 @@
+// Arrow keys move between people or photos; any link or box with aria-keyshortcuts answers to its key.
+"use strict";
+
+const items = [...document.querySelectorAll("[data-item]")];
+
+const middle = (box) => box.left + box.width / 2;
+
+function beside(current, step) {
+  return items[items.indexOf(current) + step];
+}
+
+// The item nearest in the next row up or down: rows wrap with the width of the window, so it is measured.
+function acrossRows(current, step) {
+  const from = current.getBoundingClientRect();
+  const distance = (box) => Math.abs(box.top - from.top) * 10000 + Math.abs(middle(box) - middle(from));
+  return items
+    .map((item) => [item, item.getBoundingClientRect()])
+    .filter(([, box]) => (step > 0 ? box.top >= from.bottom - 1 : box.bottom <= from.top + 1))
+    .reduce((best, [item, box]) => (!best || distance(box) < best[0] ? [distance(box), item] : best), null)?.[1];
+}
+
+function firstInView() {
+  return items.find((item) => item.getBoundingClientRect().top >= 0) ?? items[0];
+}
+
+const moves = {
+  ArrowRight: (current) => (current ? beside(current, 1) : firstInView()),
+  ArrowLeft: (current) => (current ? beside(current, -1) : firstInView()),
+  ArrowDown: (current) => current && acrossRows(current, 1), // without an item in focus it scrolls, as ever
+  ArrowUp: (current) => current && acrossRows(current, -1),
+  Enter: (current) => current === document.activeElement && void current.querySelector("a[href]")?.click(),
+};
+
+document.addEventListener("keydown", (event) => {
+  if (event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  const current = document.activeElement.closest("[data-item]");
+  const next = moves[event.key]?.(current);
+  if (next) {
+    next.focus();
+    next.scrollIntoView({ block: "nearest" });
+    event.preventDefault();
+  } else if (/^[a-z]$/.test(event.key)) {
+    document.querySelector(`[aria-keyshortcuts="${event.key}"]`)?.click();
+  }
+});

@@ -1,0 +1,57 @@
+"""How the pages say things: counts, dates, file names and links to originals."""
+
+import os
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+ROW = re.compile(r"(.*)#row=(\d+)", re.DOTALL)  # a row of a Parquet manifest with inline images
+
+
+def count(number: int, one: str, many: str = "") -> str:
+    """`count(2, "photo")` → "2 photos"."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def day(when: datetime) -> str:
+    return f"{when.day} {when:%B %Y, %H:%M}"
+
+
+def span(dates: Sequence[datetime]) -> str:
+    """From the first to the last date, as coarse as still tells them apart; empty without dates."""
+    if not dates:
+        return ""
+    first, last = min(dates), max(dates)
+    if first.year != last.year:
+        return f"{first.year} – {last.year}"
+    return f"{first:%b} – {last:%b %Y}" if first.month != last.month else f"{last:%B %Y}"
+
+
+def file_name(uri: str) -> str:
+    """The last part of a path or URI, and the row if it is one of a Parquet file."""
+    path, row = _split(uri)
+    name = path.rstrip("/").rpartition("/")[2] or path
+    return printable(name + (f", row {row}" if row else ""))
+
+
+def folder(uri: str) -> str:
+    return printable(_split(uri)[0].rpartition("/")[0])
+
+
+def printable(text: str) -> str:
+    """Control characters, line breaks and marks that turn the reading direction become replacement characters."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def original(uri: str) -> str | None:
+    """A file:// link to an existing local file; None for rows of Parquet files, buckets and what is gone."""
+    path = url2pathname(urlsplit(uri).path) if uri.startswith("file:///") else uri
+    return Path(path).as_uri() if os.path.isabs(path) and os.path.isfile(path) else None
+
+
+def _split(uri: str) -> tuple[str, str]:
+    match = None if os.path.isfile(uri) else ROW.fullmatch(uri)
+    return (match[1], match[2]) if match else (uri, "")
