@@ -174,8 +174,8 @@ def photos(
     steps["run"] = _run(library, TASKS, model, device, workers, weights_dir, None)
     steps["cluster"] = _cluster(library, method, k, same_photo, model)
     steps["people"] = _people(library, out, model)
-    merged = {**steps["run"], **steps["cluster"], **steps["people"]}
-    _report({**merged, **steps}, as_json, f"{_RUN_TEXT}\n{_CLUSTER_TEXT}\n{_PEOPLE_TEXT}")
+    facts = {**steps["scan"], **steps["run"], **steps["cluster"], **steps["people"]}
+    _report(facts, as_json, f"{_RUN_TEXT}\n{_CLUSTER_TEXT}\n{_PEOPLE_TEXT}")
 
 
 @app.command()

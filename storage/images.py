@@ -188,7 +188,7 @@ _OTHERS = {
     b"<svg": "SVG",
     b"\x1aE\xdf\xa3": "a video",
 }
-_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"avif", b"avis")
+_ISO_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"avif", b"avis")
 
 
 def _open(data: bytes) -> ImageFile.ImageFile:
@@ -196,8 +196,12 @@ def _open(data: bytes) -> ImageFile.ImageFile:
         raise ImageError("empty", "the file is empty")
     try:
         image = Image.open(io.BytesIO(data), formats=_FORMATS)
-    except UnidentifiedImageError:
-        if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
+    except OSError as error:
+        if _cut_short(data):
+            raise ImageError("truncated", "the file is cut short") from error
+        if not isinstance(error, UnidentifiedImageError):
+            raise
+        if data[8:12] in _ISO_BRANDS:
             pillow_heif.open_heif(data)  # raises what Pillow has swallowed
             raise ImageError("unsupported", "no picture in it is HEVC or AV1") from None
         raise _unidentified(data[:16]) from None
@@ -207,11 +211,30 @@ def _open(data: bytes) -> ImageFile.ImageFile:
     return image
 
 
+def _cut_short(data: bytes) -> bool:
+    """Whether a HEIC, AVIF or WebP file says that it goes on behind its last byte.
+
+    libheif fills the tiles that are missing from a cut HEIC and says nothing. Phones append other things to the boxes
+    of ISO/IEC 14496-12 (4 bytes length, 4 bytes type), so the walk ends at the first type that a photo does not need.
+    """
+    if data[8:12] == b"WEBP":
+        return int.from_bytes(data[4:8], "little") + 8 > len(data)
+    if data[8:12] not in _ISO_BRANDS:
+        return False
+    end = 0
+    while data[end + 4 : end + 8] in (b"ftyp", b"meta", b"mdat", b"free", b"skip"):
+        length = int.from_bytes(data[end : end + 4], "big")
+        if length == 1:  # the length follows in 8 bytes
+            length = int.from_bytes(data[end + 8 : end + 16], "big")
+        if length < 8:  # 0: to the end of the file
+            return False
+        end += length
+    return end > len(data)
+
+
 def _unidentified(head: bytes) -> ImageError:
     if head[4:8] == b"ftyp":
-        if head[8:12] not in _HEIF_BRANDS:
-            return ImageError("unsupported", f"not a photo but a video or another ISO media file ({head[8:12]!r})")
-        return ImageError("corrupt", "a HEIC or AVIF file with a broken header")
+        return ImageError("unsupported", f"not a photo but a video or another ISO media file ({head[8:12]!r})")
     for magic, name in _OTHERS.items():
         if head.startswith(magic):
             return ImageError("unsupported", f"{name} is not read")
@@ -249,6 +272,8 @@ def _with_known(error: ImageError, sha256: str, image: Image.Image | None) -> Im
 
 
 def _photo(image: ImageFile.ImageFile, data: bytes, max_side: int | None, sha256: str) -> Photo:
+    if image.format in ("HEIF", "AVIF") and _cut_short(data):
+        raise ImageError("truncated", "the file is cut short")
     side = min(max_side or max(image.size), max(image.size))
     need = _memory(image, data, side)
     if need > MAX_MEMORY:

@@ -42,7 +42,7 @@ class Place:
 def locate(source: str) -> Place:
     """The place that a user names. Raises InputError where nothing is there, MusterError where it cannot be reached."""
     path = local_path(source)
-    return _locate_remote(source.rstrip("/")) if path is None else _locate_local(source, path)
+    return _locate_remote(source) if path is None else _locate_local(source, path)
 
 
 def list_files(place: Place, library: Library, unreadable: list[str]) -> list[File]:
@@ -80,7 +80,7 @@ def _locate_local(source: str, path: str) -> Place:
 
 
 def _locate_remote(source: str) -> Place:
-    url, question, query = source.partition("?")
+    url, question, query = source.rstrip("/").partition("?")
     folder, pattern = _split_glob(url, "*[")
     folder += question + query
     try:
@@ -92,7 +92,7 @@ def _locate_remote(source: str) -> Place:
         raise MusterError(f"cannot read {source}: {error}") from None
     if info.type == pafs.FileType.NotFound:
         raise InputError(f"cannot read {source}: nothing is there")
-    place = Place(source, fs, folder, path, pattern)
+    place = Place(source.rstrip("/"), fs, folder, path, pattern)
     return replace(place, file=_remote_file(place, info)) if info.is_file else place
 
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-BUFFER = 1 << 20  # bytes read ahead of a column; without it pyarrow holds the whole column of a row group
+BUFFER = 1 << 20  # bytes read ahead of a column; by default (pre_buffer) pyarrow reads the column of a whole row group
 
 _INLINE = re.compile(r"(.*\.parquet(?:\?[^#]*)?)#row=(\d+)", re.IGNORECASE | re.DOTALL)
 
@@ -75,6 +75,6 @@ def exists(uri: str) -> bool:
 def open_parquet(uri: str) -> pq.ParquetFile:
     """Open for reading in bounded memory. Raises OSError or pyarrow.ArrowException."""
     if (path := local_path(uri)) is not None:
-        return pq.ParquetFile(pa.OSFile(os.fsencode(path)), buffer_size=BUFFER)
+        return pq.ParquetFile(pa.OSFile(os.fsencode(path)), buffer_size=BUFFER, pre_buffer=False)
     fs, path = filesystem_of(uri)
-    return pq.ParquetFile(fs.open_input_file(path), buffer_size=BUFFER)
+    return pq.ParquetFile(fs.open_input_file(path), buffer_size=BUFFER, pre_buffer=False)

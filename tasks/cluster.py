@@ -1,10 +1,17 @@
 """Who is who among unlabelled faces: by graph where nobody knows k, by k-means where someone does; stable ids."""
 
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
+import faiss
 import numpy as np
 from scipy.sparse import csr_matrix
+
+from tasks.base import TaskError
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 Floats = np.ndarray[Any, np.dtype[np.float32]]
@@ -17,8 +24,8 @@ class GraphParameters:
 
     threshold: float = 0.48  # two clusters whose faces are this similar on average are one person
     smoothing: float = 0.5  # neighbours at least this similar are averaged into a face before it is compared
-    stranger: float = 0.45  # neighbours less similar than this are taken for other people;
-    crowd: float = 0.35  # a face whose ten most similar strangers are above this on average has to be closer to match
+    stranger: float = 0.45  # neighbours less similar than this are taken for other people
+    crowd: float = 0.35  # how similar the ten nearest strangers of a face usually are, on average
     min_quality: float = 0.1  # faces below it join a cluster, and never start or bridge one
     same_photo: bool = False  # whether two faces of one photo may be one person
 
@@ -33,84 +40,90 @@ def cluster_graph(
 ) -> Ints:
     """Labels (N,) int64 of the people found: 0 is the largest cluster, -1 a face alone. A cluster has at least two.
 
-    `embeddings`: (N, D) float32, L2-normalised. `neighbours`, `similarities`: (N, K) int64 and float32 as a FAISS
-    inner-product search over these embeddings returns them, -1 for none. `images`: (N,) int, the photo a face is in.
-    `quality`: (N,) float32 in [0, 1]. Deterministic, whatever the order of the rows.
+    `embeddings`: (N, D) float32, L2-normalised. `neighbours`, `similarities`: (N, K) int64 and float32, as a FAISS
+    inner-product search over these embeddings returns them: most similar first, -1 for none, the face itself or not.
+    `images`: (N,) int, the photo that a face is in. `quality`: (N,) float32 in [0, 1]. Deterministic, and the same
+    for every order of the rows. Memory: the neighbours three times over, the embeddings twice.
     """
     p = parameters or GraphParameters()
+    n = len(embeddings)
     order = np.lexsort((*embeddings.T[:8], images))  # one order for all orders of the rows, so that ties fall alike
-    place = np.full(len(order) + 1, -1)  # the last entry keeps neighbour -1 at -1
-    place[order] = np.arange(len(order))
-    neighbours, similarities, images = place[neighbours[order]], similarities[order], images[order]
+    place = np.full(n + 1, -1)  # the last entry keeps neighbour -1 at -1
+    place[order] = np.arange(n)
+    neighbours, similarities = place[neighbours[order]], similarities[order]
+    photos = np.arange(n) if p.same_photo else images[order]
     good = quality[order] >= p.min_quality
-    photos = np.arange(len(order)) if p.same_photo else images
 
-    pairs = np.repeat(np.arange(len(order)), neighbours.shape[1]), neighbours.ravel()
-    known = (pairs[1] >= 0) & (pairs[0] != pairs[1])
-    a, b, s = pairs[0][known], pairs[1][known], similarities.ravel()[known]
-    crowding = _crowding(a, s, len(order), p)
-    close = (s - (crowding[a] + crowding[b]) / 2 >= p.smoothing) & good[b] & (photos[a] != photos[b])
-    vectors = _smooth(embeddings[order], a[close], b[close], s[close])
-    clusters = _Clusters(vectors, crowding)
-    both = good[a] & good[b] & (photos[a] != photos[b])
-    _link(clusters, a[both], b[both], photos, p.threshold)
+    others = (neighbours >= 0) & (neighbours != np.arange(n)[:, None]) & good[neighbours]
+    crowding = _crowding(others, similarities, p)
+    face, column = np.nonzero(others & (photos[neighbours] != photos[:, None]))
+    neighbour, similarity = neighbours[face, column], similarities[face, column]
+    close = similarity - (crowding[face] + crowding[neighbour]) / 2 >= p.smoothing
+    faces = _Clusters(_smooth(embeddings[order], face[close], neighbour[close], similarity[close]), crowding)
+    clusters = deepcopy(faces)
+    _link(clusters, face[good[face]], neighbour[good[face]], photos, p.threshold)
     labels = clusters.labels()
-    _one_per_photo(labels, vectors, crowding, clusters, photos)
-    to_good = ~good[a] & (labels[b] >= 0)
-    _attach(clusters, labels, a[to_good], b[to_good], photos, p.threshold)
+    loose = ~good | _doubles(faces, clusters, labels, photos)
+    labels[loose] = -1
+    joins = loose[face] & (labels[neighbour] >= 0)
+    _attach(faces, face[joins], clusters, labels[neighbour[joins]], labels, photos, p.threshold)
     result = np.empty_like(labels)
     result[order] = _by_size(labels)
     return result
 
 
-def _crowding(a: Ints, s: Floats, n: int, p: GraphParameters) -> Floats:
-    """How much more alike the ten most similar strangers of each face are than usual, in cosine, at least 0: (n,).
+def _crowding(others: Bools, similarities: Floats, p: GraphParameters) -> Floats:
+    """How much more alike than usual the ten nearest strangers of each face are: (N,), in cosine, at least -.06.
 
-    Faces in a crowd of lookalikes, such as blurred ones, or any face of a very large library, need more evidence.
-    Source: adaptive score normalisation (Cumani et al., Interspeech 2011), and CSLS (Conneau et al., ICLR 2018).
+    `others`, `similarities`: (N, K), which neighbours count, and how alike they are, most alike first.
+
+    A face amid lookalikes, such as a blurred one, or any face of a very large library, needs more evidence; in a small
+    one less will do, though not much less: its strangers are a small sample. 0 where all neighbours are too alike to
+    be strangers. Source: adaptive score normalisation as speaker verification uses it (Cumani et al., Interspeech
+    2011), and CSLS (Conneau et al., ICLR 2018, section 2.3), which subtracts the same mean.
     """
-    a, s = a[s < p.stranger], s[s < p.stranger]
-    order = np.lexsort((-s, a))
-    a, s = a[order], s[order]
-    nearest = np.arange(len(a)) - np.searchsorted(a, a) < 10
-    a, s = a[nearest], s[nearest]
-    count = np.bincount(a, minlength=n)
-    mean = np.bincount(a, s, n) / np.maximum(count, 1)
+    strangers = others & (similarities < p.stranger)
+    strangers &= strangers.cumsum(1, dtype=np.int32) <= 10
+    count = strangers.sum(1)
+    mean = np.where(strangers, similarities, 0).sum(1) / np.maximum(count, 1)
     return np.where(count > 0, np.maximum(mean - p.crowd, -0.06), 0).astype(np.float32)
 
 
 def _smooth(embeddings: Floats, a: Ints, b: Ints, s: Floats) -> Floats:
-    """Each face a plus its neighbours b, weighted by the cube of their similarity, L2-normalised: (N, D) float32.
+    """Each face a plus its neighbours b, weighted by the cube of their similarity s, L2-normalised: (N, D) float32.
 
-    Source: α-weighted query expansion, Radenović, Tolias, Chum, Fine-tuning CNN image retrieval, TPAMI 41 (2019), 3.4.
+    Source: α-weighted query expansion, Radenović, Tolias, Chum, Fine-tuning CNN image retrieval with no human
+    annotation, TPAMI 41 (2019), section 3.
     """
     n = len(embeddings)
-    total = embeddings + csr_matrix((s.astype(np.float32) ** 3, (a, b)), (n, n)) @ embeddings
+    total = embeddings + csr_matrix((s**3, (a, b)), (n, n)) @ embeddings
     return np.asarray(total / np.linalg.norm(total, axis=1, keepdims=True), dtype=np.float32)
 
 
 class _Clusters:
-    """Clusters as sums over their faces, which is all that the mean similarity of two clusters takes."""
+    """Clusters as sums over their faces, which is all that the mean similarity of two clusters takes.
 
-    def __init__(self, vectors: Floats, crowding: Floats) -> None:
-        self.sums, self.crowding = vectors.copy(), crowding.copy()
-        self.sizes = np.ones(len(vectors), np.int64)
-        self.parents = np.arange(len(vectors))
-        self.scratch = np.empty(len(vectors), np.float32), np.empty(len(vectors), np.int64)
+    A cluster goes by the number of one of its faces; `parents` leads from a face to it, in steps.
+    """
 
-    def linkage(self, a: Ints, b: Ints) -> Floats:
-        """Mean cosine between the faces of clusters a and of b, less their mean crowding. Rounded, so ties are ties."""
+    def __init__(self, faces: Floats, crowding: Floats) -> None:
+        self.sums, self.crowding = faces, crowding
+        self.sizes = np.ones(len(faces), np.int64)
+        self.parents = np.arange(len(faces))
+
+    def linkage(self, a: Ints, other: "_Clusters", b: Ints) -> Floats:
+        """Mean cosine between the faces of clusters a here and b in `other`, less their mean crowding: (len(a),)."""
         parts = [slice(i, i + 65536) for i in range(0, len(a), 65536)]  # 64 MiB at a time
-        dots = [np.einsum("nd,nd->n", self.sums[a[part]], self.sums[b[part]]) for part in parts]
-        mean = np.concatenate([*dots, np.empty(0, np.float32)]) / (self.sizes[a] * self.sizes[b])
-        crowding = (self.crowding[a] / self.sizes[a] + self.crowding[b] / self.sizes[b]) / 2
-        return np.asarray(np.round(mean - crowding, 5), dtype=np.float32)
+        dots = [np.einsum("nd,nd->n", self.sums[a[part]], other.sums[b[part]]) for part in parts]
+        mean = np.concatenate([*dots, np.empty(0, np.float32)]) / (self.sizes[a] * other.sizes[b])
+        crowding = (self.crowding[a] / self.sizes[a] + other.crowding[b] / other.sizes[b]) / 2
+        return np.asarray(np.round(mean - crowding, 5), dtype=np.float32)  # rounded, so that ties are ties
 
-    def merge(self, a: Ints, b: Ints) -> None:
-        """Clusters b become part of clusters a; no cluster twice in b, nor in both."""
+    def merge(self, a: Ints, into: Ints) -> None:
+        """Each cluster a becomes part of the cluster beside it in `into`; none may be in both."""
         for values in (self.sums, self.crowding, self.sizes):
-            np.add.at(values, a, values[b])
-        self.parents[b] = a
+            np.add.at(values, into, values[a])
+        self.parents[a] = into
 
     def labels(self) -> Ints:
         """(N,): for each face its cluster, -1 where it is alone."""
@@ -120,112 +133,115 @@ class _Clusters:
 
 
 def _link(clusters: _Clusters, a: Ints, b: Ints, photos: Ints, threshold: float) -> None:
-    """Average linkage over the pairs a, b of neighbours, down to `threshold`; never two faces of one photo.
+    """Average linkage over the pairs a, b of neighbours, down to `threshold`.
 
-    In rounds: every two clusters that are each other's most similar merge, which without the rule of the photos gives
-    the clusters of merging one by one (Murtagh, A survey of recent advances in hierarchical clustering algorithms,
-    1983; at scale Sumengen et al., arXiv 2105.11653, 2021). Pairs below the threshold are dropped: the mean similarity
-    to a merged cluster is at most that to the better of its parts, which is then still here.
+    In rounds: every two clusters that are each other's most similar merge, which gives the clusters of merging one by
+    one (Murtagh, A survey of recent advances in hierarchical clustering algorithms, 1983; at scale Sumengen et al.,
+    arXiv 2105.11653, 2021), but for what `_forbidden` and `_round` say. Pairs below the threshold are dropped: the
+    mean similarity to a merged cluster is at most that to the better of its parts, and that pair is still here.
     """
     n = len(photos)
-    keys = _keys(a, b, n)
-    s = clusters.linkage(*np.divmod(keys, n))
-    keys, s = keys[s >= threshold], s[s >= threshold]
-    c, d = _rivals(photos)
+    pairs = _pairs(a, b, n)
+    a, b = np.divmod(pairs, n)
+    s = clusters.linkage(a, clusters, b)
+    pairs, s = pairs[s >= threshold], s[s >= threshold]
+    c, d = _same_photo(photos)
     touched = np.zeros(n, bool)
-    while len(keys):
-        into, what = _round(clusters, keys, s, c, d)
-        clusters.merge(into, what)
-        touched[into] = touched[what] = True
-        a, b = np.divmod(keys, n)
+    while len(pairs):
+        small, large = _round(clusters, pairs, s, c, d)
+        clusters.merge(small, large)
+        touched[small] = touched[large] = True
+        a, b = np.divmod(pairs, n)
         stale = touched[a] | touched[b]
         c, d = clusters.parents[c], clusters.parents[d]
-        fresh = _keys(clusters.parents[a[stale]], clusters.parents[b[stale]], n)
+        c, d = c[c != d], d[c != d]
         near = touched[c] | touched[d]
+        fresh = _pairs(clusters.parents[a[stale]], clusters.parents[b[stale]], n)
         fresh = fresh[~np.isin(fresh, _forbidden(clusters.sizes, c[near], d[near]))]
-        t = clusters.linkage(*np.divmod(fresh, n))
-        keys = np.concatenate([keys[~stale], fresh[t >= threshold]])
+        a, b = np.divmod(fresh, n)
+        t = clusters.linkage(a, clusters, b)
+        pairs = np.concatenate([pairs[~stale], fresh[t >= threshold]])
         s = np.concatenate([s[~stale], t[t >= threshold]])
-        touched[into] = touched[what] = False
+        touched[small] = touched[large] = False
 
 
-def _keys(a: Ints, b: Ints, n: int) -> Ints:
-    """The pairs a, b of two different clusters, each once, whichever way round, as numbers: smaller · n + larger."""
-    keys = np.sort((np.minimum(a, b) * n + np.maximum(a, b))[a != b])  # np.unique hashes, which takes four times as long
-    return keys[np.diff(keys, prepend=-1) > 0]
+def _round(clusters: _Clusters, pairs: Ints, s: Floats, c: Ints, d: Ints) -> tuple[Ints, Ints]:
+    """Which clusters merge into which: of those that are each other's most similar, the smaller into the larger.
 
-
-def _forbidden(sizes: Ints, c: Ints, d: Ints) -> Ints:
-    """The pairs of clusters, as numbers, that hold faces c and d of one photo, more often than in one face of twenty."""
-    n = len(sizes)
-    keys, counts = np.unique(np.minimum(c, d) * n + np.maximum(c, d), return_counts=True)
-    c, d = np.divmod(keys, n)
-    return keys[counts * 20 > np.minimum(sizes[c], sizes[d])]
-
-
-def _round(clusters: _Clusters, keys: Ints, s: Floats, c: Ints, d: Ints) -> tuple[Ints, Ints]:
-    """Which clusters merge into which: pairs that are each other's most similar, of equal ones the first.
-
-    And, so that a person of thousands of photos does not take as many rounds: small clusters whose most similar one is
-    ten times their size and merging, and hardly more similar to what it merges with. c, d: clusters not to be joined.
+    A person of thousands of photos would take as many rounds, so clusters a tenth of the size of such a larger one,
+    whose most similar it is, merge into it at the same time, unless they share a photo (c, d) with each other.
     """
     n = len(clusters.sizes)
-    a, b = np.concatenate([np.divmod(keys, n), np.divmod(keys, n)[::-1]], axis=1)  # both ways round
-    keys, s = np.tile(keys, 2), np.tile(s, 2)
-    best, first = clusters.scratch
-    best[a] = -np.inf
+    a, b = np.divmod(pairs, n)
+    best, first = np.full(n, -np.inf, np.float32), np.full(n, n * n)
     np.maximum.at(best, a, s)
-    first[a] = n * n
-    top = s == best[a]
-    np.minimum.at(first, a[top], keys[top])
-    chosen = first[a] == keys
-    a, b, keys, s = a[chosen], b[chosen], keys[chosen], s[chosen]  # b is the choice of a, for each a once
-    mutual = first[b] == keys
-    smaller = (clusters.sizes[a] < clusters.sizes[b]) | ((clusters.sizes[a] == clusters.sizes[b]) & (a > b))
-    centre = np.zeros(n, bool)
-    centre[b[mutual & smaller]] = True
-    joins = ~mutual & centre[b] & (clusters.sizes[a] * 10 <= clusters.sizes[b]) & (s >= best[b] - 0.02)
+    np.maximum.at(best, b, s)
+    top_a, top_b = s == best[a], s == best[b]
+    a, b = np.append(a[top_a], b[top_b]), np.append(b[top_a], a[top_b])
+    pairs = np.append(pairs[top_a], pairs[top_b])
+    np.minimum.at(first, a, pairs)
+    chosen = first[a] == pairs  # of equal ones, the first
+    a, b, pairs = a[chosen], b[chosen], pairs[chosen]  # b is the most similar one to a; each a is there once
+    mutual = first[b] == pairs
+    small, large = clusters.sizes[a], clusters.sizes[b]
+    heart = mutual & ((small < large) | ((small == large) & (a > b)))
+    growing = np.zeros(n, bool)
+    growing[b[heart]] = True
+    joins = ~mutual & growing[b] & (small * 10 <= large)
     goal = np.arange(n)
-    goal[a[joins]] = b[joins]
-    goal[a[mutual & smaller]] = b[mutual & smaller]
-    blocked = np.zeros(n, bool)
-    quarrel = (goal[c] == goal[d])
-    blocked[c[quarrel]] = blocked[d[quarrel]] = True
-    merging = (mutual & smaller) | (joins & ~blocked[a])
-    return b[merging], a[merging]
+    goal[a[heart | joins]] = b[heart | joins]
+    quarrels = goal[c] == goal[d]
+    out = np.isin(a, np.concatenate([c[quarrels], d[quarrels]]))
+    merging = heart | (joins & ~out)
+    return a[merging], b[merging]
 
 
-def _rivals(photos: Ints) -> tuple[Ints, Ints]:
+def _pairs(a: Ints, b: Ints, n: int) -> Ints:
+    """The pairs a, b of two different clusters, each once whichever way round, as numbers: smaller · n + larger."""
+    pairs = np.sort((np.minimum(a, b) * n + np.maximum(a, b))[a != b])
+    return pairs[np.diff(pairs, prepend=-1) > 0]  # np.unique hashes, and doubled the time of `_link` at 100,000 faces
+
+
+def _same_photo(photos: Ints) -> tuple[Ints, Ints]:
     """All pairs of faces that are in one photo."""
     order = np.argsort(photos, kind="stable")
-    photos, pairs = photos[order], [np.empty((2, 0), np.int64)]
-    for step in range(1, len(photos)):
-        same = photos[step:] == photos[:-step]
-        if not same.any():
-            break
-        pairs.append(np.stack([order[:-step][same], order[step:][same]]))
-    c, d = np.concatenate(pairs, axis=1)
+    photos, found, step = photos[order], [np.empty((2, 0), np.int64)], 1
+    while (same := photos[step:] == photos[:-step]).any():
+        found.append(np.stack([order[:-step][same], order[step:][same]]))
+        step += 1
+    c, d = np.concatenate(found, axis=1)
     return c, d
 
 
-def _one_per_photo(labels: Ints, vectors: Floats, crowding: Floats, clusters: _Clusters, photos: Ints) -> None:
-    """Of the faces of one photo in one cluster only the one most like the cluster stays; changes `labels`."""
-    similarity = np.einsum("nd,nd->n", vectors, clusters.sums[labels]) / clusters.sizes[labels]
-    order = np.lexsort((-np.round(similarity, 5), labels, photos))
-    again = (np.diff(labels[order], prepend=-1) == 0) & (np.diff(photos[order], prepend=photos[order[0]] - 1) == 0)
-    labels[order[again]] = -1
+def _forbidden(sizes: Ints, c: Ints, d: Ints) -> Ints:
+    """The pairs of clusters, as numbers, that hold faces c and d of one photo, by more than one in twenty faces.
+
+    One mirror or poster must not keep the two halves of a thousand photos apart; `_doubles` puts out its face later.
+    """
+    n = len(sizes)
+    pairs, counts = np.unique(np.minimum(c, d) * n + np.maximum(c, d), return_counts=True)
+    c, d = np.divmod(pairs, n)
+    return pairs[counts * 20 > np.minimum(sizes[c], sizes[d])]
 
 
-def _attach(clusters: _Clusters, labels: Ints, a: Ints, b: Ints, photos: Ints, threshold: float) -> None:
-    """Faces a that may not start a cluster join, best pairs first, that of their neighbour b; changes `labels`."""
-    n = len(labels)
-    a, b = np.divmod(np.unique(a * n + labels[b]), n)
-    s = clusters.linkage(a, b)
-    order = np.lexsort((b, a, -s))
-    taken = {(photo, label) for photo, label in zip(photos.tolist(), labels.tolist(), strict=True) if label >= 0}
-    for i in order[s[order] >= threshold]:
-        place = int(photos[a[i]]), int(b[i])
-        if labels[a[i]] < 0 and place not in taken:
+def _doubles(faces: _Clusters, clusters: _Clusters, labels: Ints, photos: Ints) -> Bools:
+    """(N,): the faces of one photo in one cluster, but for the one that is most like the cluster."""
+    likeness = faces.linkage(np.arange(len(labels)), clusters, labels)
+    order = np.lexsort((-likeness, labels, photos))
+    doubles = np.zeros(len(labels), bool)
+    doubles[order[1:]] = (np.diff(photos[order]) == 0) & (np.diff(labels[order]) == 0)
+    return doubles & (labels >= 0)
+
+
+def _attach(
+    faces: _Clusters, a: Ints, clusters: _Clusters, b: Ints, labels: Ints, photos: Ints, threshold: float
+) -> None:
+    """Faces a join the clusters b, best first, where their photo has no face in it yet; changes `labels`."""
+    a, b = np.divmod(np.unique(a * len(labels) + b), len(labels))
+    s = faces.linkage(a, clusters, b)
+    taken = set(zip(photos[labels >= 0].tolist(), labels[labels >= 0].tolist(), strict=True))
+    for i in np.lexsort((b, a, -s))[: np.count_nonzero(s >= threshold)].tolist():
+        if labels[a[i]] < 0 and (place := (int(photos[a[i]]), int(b[i]))) not in taken:
             labels[a[i]] = b[i]
             taken.add(place)
 
@@ -233,8 +249,125 @@ def _attach(clusters: _Clusters, labels: Ints, a: Ints, b: Ints, photos: Ints, t
 def _by_size(labels: Ints) -> Ints:
     """Labels numbered 0.. by size, largest first, equal ones by their first face; -1 stays."""
     found, first, code, sizes = np.unique(labels, return_index=True, return_inverse=True, return_counts=True)
-    order = np.lexsort((first, -sizes, found < 0))
     number = np.empty(len(found), np.int64)
-    number[order] = np.arange(len(found))
+    number[np.lexsort((first, -sizes, found < 0))] = np.arange(len(found))
     number[found < 0] = -1
-    return number[code]
+    return np.asarray(number[code])
+
+
+def cluster_kmeans(embeddings: Floats, k: int | None, seed: int = 0, region: int = 10_000) -> tuple[Ints, int, str]:
+    """Spherical k-means: labels (N,) int64, 0 the largest cluster; k; and how k was found, as a sentence.
+
+    `embeddings`: (N, D) float32, L2-normalised. `k` None: see `_choose_k`, which looks at about `region` faces at once.
+    Deterministic for a seed. Time grows with N · k. TaskError where k is below 1 or above N. Source: Dhillon and
+    Modha, Concept decompositions for large sparse text data using clustering, Machine Learning 42 (2001).
+    """
+    n = len(embeddings)
+    if k is not None and not 1 <= k <= n:
+        raise TaskError(f"k must be from 1 to the number of faces, {n}, not {k}")
+    if n == 0:
+        raise TaskError("there are no faces to cluster")
+    faces = np.ascontiguousarray(embeddings, np.float32)
+    k, how = (k, "k as given") if k is not None else _choose_k(faces, seed, region)
+    _, found = _kmeans(faces, k, seed)
+    return _by_size(found[:, 0]), k, how
+
+
+def _choose_k(faces: Floats, seed: int, region: int) -> tuple[int, str]:
+    """The k of the highest simplified silhouette, among numbers √2 apart, then among ten around the best.
+
+    In a library of more than two regions: in each of three regions of similar faces, and scaled up, because a random
+    sample would miss most photos of each person. It cannot answer 1. LFW, 10,562 faces of 4,859 people: 4,184, 26 s.
+    """
+    n = len(faces)
+    if n < 3:
+        return n, "k is the number of faces, too few to compare"
+    if n <= 2 * region:
+        k, tried = _best_k(faces, seed)
+        return k, f"k {k} has the highest simplified silhouette of {tried} values from 2 to {n - 1}"
+    regions = n // region
+    _, found = _kmeans(faces, regions, seed)
+    sizes = np.bincount(found[:, 0], minlength=regions)
+    typical = np.argsort(np.abs(sizes - region), kind="stable")[:3]
+    best = [_best_k(faces[found[:, 0] == r], seed)[0] for r in typical]
+    seen = int(sizes[typical].sum())
+    k = round(n * sum(best) / seen)
+    return (
+        k,
+        f"k {k} is scaled from {sum(best)}, of highest simplified silhouette, in {seen} faces of {len(best)} regions",
+    )
+
+
+def _best_k(faces: Floats, seed: int) -> tuple[int, int]:
+    n = len(faces)
+    coarse = {min(round(2 ** (i / 2)), n - 1) for i in range(2, 2 * n.bit_length() + 1)}
+    scores = {k: _silhouette(faces, k, seed) for k in sorted(coarse)}
+    peak = max(scores, key=lambda k: (scores[k], -k))
+    low, high = max((k for k in coarse if k < peak), default=peak), min((k for k in coarse if k > peak), default=peak)
+    fine = np.unique(np.linspace(low, high, 10).round().astype(int)).tolist()
+    scores |= {k: _silhouette(faces, k, seed) for k in fine if k not in scores}
+    return max(scores, key=lambda k: (scores[k], -k)), len(scores)
+
+
+def _silhouette(faces: Floats, k: int, seed: int) -> float:
+    """The mean over faces of (b - a) / max(a, b), a and b the cosine distances to the nearest two centroids.
+
+    A face alone counts 0, after Rousseeuw (1987). Source: Vendramin, Campello, Hruschka, Relative clustering validity
+    criteria: a comparative overview, Statistical Analysis and Data Mining 3 (2010), section 2.1.
+    """
+    similarity, found = _kmeans(faces, k, seed)
+    a, b = np.maximum(1 - similarity, 1e-6).T
+    together = np.bincount(found[:, 0], minlength=k)[found[:, 0]] > 1
+    return float(np.where(together, (b - a) / b, 0).mean())
+
+
+def _kmeans(faces: Floats, k: int, seed: int) -> tuple[Floats, Ints]:
+    """Similarity to and number of the two nearest centroids (one, where k is 1), (N, 2) each."""
+    # ten starts where they cost nothing: the 55 faces of five people need them, LFW gains nothing
+    model = faiss.Kmeans(
+        faces.shape[1],
+        k,
+        niter=20,
+        nredo=10 if len(faces) <= 2000 else 1,
+        spherical=True,
+        seed=seed,
+        init_method=faiss.ClusteringInitMethod_KMEANS_PLUS_PLUS,
+        min_points_per_centroid=1,
+        max_points_per_centroid=len(faces),
+    )
+    model.train(faces)
+    similarity, found = model.index.search(faces, min(2, k))
+    return similarity, found
+
+
+def inherit_ids(labels: Ints, face_ids: Sequence[str], previous: Mapping[str, str]) -> list[str | None]:
+    """The cluster id of each face, None where its label is -1, kept from last time as far as can be.
+
+    `labels`: (N,) int; `face_ids`: N different ones; `previous`: face id → cluster id. Each cluster takes the id of
+    the previous one that it shares most faces with, one to one, largest overlap first, ties by id, then by smallest
+    face id. The others get a new id from their smallest face id. Does not depend on the order of faces or labels.
+    """
+    faces = dict(zip(face_ids, labels.tolist(), strict=True))
+    smallest: dict[int, str] = {}
+    for face in sorted(faces):
+        smallest.setdefault(faces[face], face)
+    smallest.pop(-1, None)
+    overlap = Counter(
+        (previous[face], smallest[label]) for face, label in faces.items() if label >= 0 and face in previous
+    )
+    ids: dict[str, str] = {}  # by the smallest face of the cluster
+    used: set[str] = set()
+    for (old, first), _ in sorted(overlap.items(), key=lambda item: (-item[1], item[0])):
+        if first not in ids and old not in used:
+            ids[first] = old
+            used.add(old)
+    used |= set(previous.values())  # an id that is gone is not given to someone else
+    for first in sorted(set(smallest.values()) - set(ids)):
+        ids[first] = _new_id(first, used)
+        used.add(ids[first])
+    return [ids[smallest[label]] if label >= 0 else None for label in labels.tolist()]
+
+
+def _new_id(face: str, used: set[str]) -> str:
+    new = hashlib.sha256(face.encode()).hexdigest()[:12]
+    return new if new not in used else _new_id(new, used)

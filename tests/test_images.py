@@ -350,16 +350,26 @@ def test_truncation_and_flipped_bytes(name: str) -> None:
         try_decode(bytes(broken), 64)
 
 
-@pytest.mark.parametrize("name", ["jpeg", "png"])
-def test_half_a_file_is_truncated(name: str) -> None:
+@pytest.mark.parametrize("name", ["jpeg", "png", "heic", "avif", "webp"])
+@pytest.mark.parametrize("part", [0.5, 0.9])
+def test_part_of_a_file_is_truncated(name: str, part: float) -> None:
     data = encode(picture(160, 120), **SAVE[name])
-    error = failure(data[: len(data) // 2])
-    assert (error.kind, error.format, error.size) == ("truncated", name, (160, 120))
+    error = failure(data[: int(len(data) * part)])
+    assert error.kind == "truncated"
+    if name in ("jpeg", "png"):  # the others cannot be opened in part
+        assert (error.format, error.size) == (name, (160, 120))
+
+
+def test_a_cut_heic_of_tiles_is_truncated(data: Path) -> None:
+    content = (data / "photos" / "formats" / "IMG_2682.heic").read_bytes()
+    error = failure(content[: len(content) * 9 // 10], 100)
+    assert (error.kind, error.format, error.size) == ("truncated", "heic", (4032, 3024))
 
 
 @pytest.mark.parametrize(("data", "kind"), [
     (b"", "empty"), (b"hello, world", "not_an_image"), (b"%PDF-1.4", "unsupported"), (b"8BPS\0\1", "unsupported"),
-    (b"\0\0\0\x18ftypmp42\0\0\0\0", "unsupported"), (b"\x89PNG\r\n\x1a\n", "corrupt"), (b"\0\0\0\x18ftypheic", "corrupt"),
+    (b"\0\0\0\x18ftypmp42\0\0\0\0", "unsupported"), (b"\x89PNG\r\n\x1a\n", "corrupt"),
+    (b"\0\0\0\x18ftypheic", "truncated"), (b"\0\0\0\x0cftypheic", "corrupt"),
 ])  # fmt: skip
 def test_kinds(data: bytes, kind: str) -> None:
     error = failure(data)

@@ -1,0 +1,35 @@
+# make run [PHOTOS=~/Pictures] [LIBRARY=./library]    install, then photos in, people pages out
+# make test, make check, make bench
+PYTHON ?= python3
+PHOTOS ?= demo
+LIBRARY ?= library
+VENV = .venv
+BIN = $(VENV)/bin
+# Until Muster ships weights of its own, the published ones lie beside the project or are downloaded.
+SHARED_WEIGHTS = $(abspath ../shared/data/weights)
+export MUSTER_WEIGHTS ?= $(wildcard $(SHARED_WEIGHTS))
+
+.PHONY: run test check bench clean
+run: $(VENV)/installed
+	@if [ "$(PHOTOS)" = demo ]; then $(BIN)/muster demo demo; fi
+	$(BIN)/muster photos $(PHOTOS) --library $(LIBRARY)
+
+test: $(VENV)/installed
+	$(BIN)/python -m pytest -q
+
+check: $(VENV)/installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(VENV)/installed
+	$(BIN)/python benchmarks/faces_throughput.py
+
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Muster needs Python 3.11 or newer; name one with make PYTHON=…")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo library

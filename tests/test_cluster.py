@@ -1,0 +1,263 @@
+import hashlib
+
+import faiss
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.cluster.hierarchy import fcluster, linkage
+
+from tasks.base import TaskError
+from tasks.cluster import GraphParameters, cluster_graph, cluster_kmeans, inherit_ids
+from tasks.metrics import bcubed_f1, pairwise_f1
+
+# average linkage and nothing else: no neighbour is close enough to smooth with, none is a stranger
+PLAIN = GraphParameters(threshold=0.5, smoothing=2, stranger=-2, min_quality=0)
+
+
+def search(embeddings, k=None):
+    index = faiss.IndexFlatIP(embeddings.shape[1])
+    index.add(embeddings)
+    similarities, neighbours = index.search(embeddings, k or len(embeddings))
+    return neighbours, similarities
+
+
+def people(sizes, noise=0.6, dimensions=64, seed=0):
+    """Faces of people of these sizes, and who each face is. Two faces of one have a cosine of about 1 / (1 + noise²)."""
+    random = np.random.default_rng(seed)
+    truth = np.repeat(np.arange(len(sizes)), sizes)
+    centres = random.normal(size=(len(sizes), dimensions))
+    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
+    faces = centres[truth] + random.normal(size=(len(truth), dimensions)) * noise / np.sqrt(dimensions)
+    return (faces / np.linalg.norm(faces, axis=1, keepdims=True)).astype(np.float32), truth
+
+
+def graph(embeddings, images=None, quality=None, parameters=None):
+    n = len(embeddings)
+    images = np.arange(n) if images is None else images
+    quality = np.ones(n, np.float32) if quality is None else quality
+    return cluster_graph(embeddings, *search(embeddings), images, quality, parameters)
+
+
+def groups(labels):
+    """The partition without its numbers: the set of clusters, each the set of its rows."""
+    return {frozenset(np.flatnonzero(labels == label).tolist()) for label in set(labels.tolist()) - {-1}}
+
+
+@st.composite
+def libraries(draw):
+    """Up to 30 faces of up to 6 people, alike and less so, some in one photo, some of low quality, some exact copies."""
+    sizes = draw(st.lists(st.integers(1, 8), min_size=1, max_size=6))
+    faces, _ = people(sizes, draw(st.sampled_from([0.3, 0.8, 1.1])), 12, draw(st.integers(0, 10_000)))
+    faces = faces[:30]
+    n = len(faces)
+    copies = draw(st.lists(st.tuples(st.integers(0, n - 1), st.integers(0, n - 1)), max_size=3))
+    images = np.array(draw(st.lists(st.integers(0, n), min_size=n, max_size=n)))
+    for source, copy in copies:
+        if source != copy:
+            faces[copy], images[copy] = faces[source], n + 1 + copy
+    quality = np.array(draw(st.lists(st.sampled_from([0.0, 0.5, 1.0]), min_size=n, max_size=n)), np.float32)
+    return faces, images, quality
+
+
+@given(libraries(), st.randoms(use_true_random=False))
+def test_the_order_of_the_faces_does_not_matter(library, random):
+    order = np.array(random.sample(range(len(library[0])), len(library[0])))
+    expected = graph(*library)
+    shuffled = np.empty_like(expected)
+    shuffled[order] = graph(*(column[order] for column in library))
+    assert groups(shuffled) == groups(expected)
+    assert shuffled.tolist() == expected.tolist()
+
+
+@given(libraries())
+def test_what_always_holds_of_clusters(library):
+    faces, images, quality = library
+    labels = graph(*library)
+    sizes = np.bincount(labels[labels >= 0])
+    assert (sizes >= 2).all()
+    assert (np.diff(sizes) <= 0).all()
+    clustered = list(zip(labels[labels >= 0].tolist(), images[labels >= 0].tolist(), strict=True))
+    assert len(set(clustered)) == len(clustered), "two faces of one photo in one cluster"
+    good = quality >= GraphParameters().min_quality
+    assert all(good[labels == label].sum() >= 2 for label in range(len(sizes)))
+
+
+@given(libraries())
+def test_low_quality_faces_change_nothing_for_the_others(library):
+    faces, images, quality = library
+    good = quality >= GraphParameters().min_quality
+    with_low = graph(*library)[good]
+    assert groups(with_low) == groups(graph(faces[good], images[good], quality[good]))
+
+
+@given(st.integers(0, 10_000), st.sampled_from([0.5, 0.8, 1.1]))
+def test_without_further_rules_it_is_average_linkage(seed, noise):
+    faces, _ = people([3, 3, 2, 1], noise, 8, seed)
+    distances = 1 - (faces @ faces.T)[np.triu_indices(len(faces), 1)].astype(np.float64)
+    expected = fcluster(linkage(distances, "average"), 0.5, "distance")
+    expected = np.where(np.bincount(expected)[expected] > 1, expected, -1)
+    assert groups(graph(faces, parameters=PLAIN)) == groups(expected)
+
+
+def test_a_library_like_a_real_one():
+    random = np.random.default_rng(1)
+    sizes = np.minimum(random.zipf(1.9, 700), 60)
+    faces, truth = people(sizes, 0.75, 128)
+    labels = cluster_graph(faces, *search(faces, 50), np.arange(len(faces)), np.ones(len(faces), np.float32))
+    assert pairwise_f1(labels, truth).f1 > 0.98
+    assert bcubed_f1(labels, truth).f1 > 0.98
+
+
+def arc(*degrees):
+    """Faces on a circle, so that the cosine of two is that of the angle between them."""
+    radians = np.radians(degrees)
+    return np.stack([np.cos(radians), np.sin(radians)], 1).astype(np.float32)
+
+
+def test_a_low_quality_face_joins_and_does_not_bridge():
+    faces = arc(0, 5, 40, 75, 80)  # cosines between the outer pairs: about .26; to the middle one: .79
+    quality = np.array([1, 1, 0.05, 1, 1], np.float32)
+    parameters = GraphParameters(threshold=0.48, smoothing=2, stranger=-2)
+    assert graph(faces, quality=np.ones(5), parameters=parameters).max() == 0, "all are one, had it quality"
+    labels = graph(faces, quality=quality, parameters=parameters)
+    assert labels[0] == labels[1] != labels[3] == labels[4]
+    assert labels[2] in (0, 1)
+    assert graph(faces[2:4], quality=quality[2:4], parameters=parameters).tolist() == [-1, -1], "it starts none"
+
+
+def test_two_low_quality_faces_of_one_photo_do_not_join_one_cluster():
+    faces = arc(0, 2, 10, 20)
+    images, quality = np.array([0, 1, 2, 2]), np.array([1, 1, 0, 0], np.float32)
+    assert graph(faces, images, quality).tolist() == [0, 0, 0, -1]
+
+
+def test_twins_in_one_photo_are_two_people_unless_the_user_says_so():
+    faces, _ = people([6], 0.1)
+    images = np.array([0, 0, 1, 1, 2, 2])
+    apart = graph(faces, images)
+    assert all(len({apart[i], apart[i + 1]}) == 2 for i in (0, 2, 4))
+    together = graph(faces, images, parameters=GraphParameters(same_photo=True))
+    assert together.tolist() == [0] * 6
+
+
+def test_one_mirror_does_not_keep_a_person_of_many_photos_in_two():
+    faces, _ = people([200], 0.75)
+    images = np.arange(200)
+    images[1] = 0  # the mirror: two faces of one person in the first photo
+    labels = graph(faces, images)
+    assert sorted(labels[:2].tolist()) == [-1, 0]
+    assert (labels[2:] == 0).mean() > 0.95
+
+
+def test_copies_are_one_cluster():
+    assert graph(np.repeat(arc(0, 90), 3, axis=0)).tolist() == [0, 0, 0, 1, 1, 1]
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_too_few_faces_are_alone(n):
+    labels = cluster_graph(
+        np.ones((n, 1), np.float32), np.full((n, 5), -1), np.full((n, 5), -1, np.float32), np.arange(n), np.ones(n)
+    )
+    assert labels.tolist() == [-1] * n
+    assert labels.dtype == np.int64
+
+
+def test_kmeans_takes_k_and_finds_the_groups():
+    faces, truth = people([30, 20, 10], 0.3)
+    labels, k, how = cluster_kmeans(faces, 3)
+    assert labels.tolist() == truth.tolist()
+    assert (k, how) == (3, "k as given")
+
+
+def test_kmeans_chooses_k_and_says_how():
+    faces, truth = people([15] * 9, 0.5)
+    labels, k, how = cluster_kmeans(faces, None)
+    assert k == 9
+    assert pairwise_f1(labels, truth).f1 == 1
+    assert "k 9 has the highest simplified silhouette" in how
+
+
+def test_kmeans_chooses_k_by_region_in_a_large_library():
+    faces, _ = people([10] * 60, 0.4)
+    _, k, how = cluster_kmeans(faces, None, region=100)
+    assert 50 <= k <= 70
+    assert "scaled" in how
+
+
+@given(st.integers(1, 12), st.integers(0, 3))
+@settings(max_examples=20)
+def test_kmeans_repeats_itself_and_numbers_by_size(k, seed):
+    faces, _ = people([4, 3, 3, 2], 0.5)
+    labels, _, _ = cluster_kmeans(faces, k, seed)
+    assert labels.tolist() == cluster_kmeans(faces, k, seed)[0].tolist()
+    assert (np.diff(np.bincount(labels)) <= 0).all()
+
+
+@pytest.mark.parametrize("k", [0, -1, 5])
+def test_a_k_that_cannot_be_is_refused(k):
+    with pytest.raises(TaskError, match=f"from 1 to the number of faces, 4, not {k}"):
+        cluster_kmeans(arc(0, 1, 2, 3), k)
+
+
+def test_no_faces_are_refused_by_kmeans():
+    with pytest.raises(TaskError, match="no faces"):
+        cluster_kmeans(np.empty((0, 8), np.float32), None)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_kmeans_on_its_own_with_few_faces(n):
+    labels, k, _ = cluster_kmeans(arc(0, 1, 90)[:n], None)
+    assert (len(labels), k) == (n, min(n, 2))
+
+
+LABELLED = st.lists(st.tuples(st.integers(-1, 5), st.sampled_from(["", "old1", "old2", "old3", "old4"])), max_size=20)
+
+
+def named(rows):
+    labels = np.array([label for label, _ in rows], int)
+    faces = [f"face{i:02}" for i in range(len(rows))]
+    return labels, faces, {face: old for face, (_, old) in zip(faces, rows, strict=True) if old}
+
+
+@given(LABELLED, st.randoms(use_true_random=False))
+def test_ids_name_clusters_one_to_one_in_any_order(rows, random):
+    labels, faces, previous = named(rows)
+    ids = inherit_ids(labels, faces, previous)
+    assert all((name is None) == (label == -1) for name, label in zip(ids, labels, strict=True))
+    both = {(label, name) for label, name in zip(labels.tolist(), ids, strict=True) if label >= 0}
+    assert len(both) == len({label for label, _ in both}) == len({name for _, name in both})
+    order = random.sample(range(len(rows)), len(rows))
+    renumbered = np.where(labels >= 0, 7 - labels, -1)
+    again = inherit_ids(renumbered[order], [faces[i] for i in order], previous)
+    assert again == [ids[i] for i in order]
+
+
+@given(LABELLED)
+def test_an_old_id_goes_to_the_larger_overlap(rows):
+    """No cluster and old id that did not get each other overlap more than what both have got."""
+    labels, faces, previous = named(rows)
+    ids = dict(zip(labels.tolist(), inherit_ids(labels, faces, previous), strict=True))
+    overlap = {}
+    for label, face in zip(labels.tolist(), faces, strict=True):
+        if label >= 0 and face in previous:
+            overlap[label, previous[face]] = overlap.get((label, previous[face]), 0) + 1
+    holder = {name: label for label, name in ids.items() if name}
+    for (label, old), shared in overlap.items():
+        assert shared <= max(overlap.get((label, ids[label]), 0), overlap.get((holder.get(old), old), 0))
+
+
+@given(LABELLED)
+def test_ids_stay_when_nothing_changes(rows):
+    labels, faces, previous = named(rows)
+    ids = inherit_ids(labels, faces, previous)
+    kept = {face: name for face, name in zip(faces, ids, strict=True) if name}
+    assert inherit_ids(labels, faces, kept) == ids
+    more = np.append(labels, [0, 9, 9])
+    assert inherit_ids(more, [*faces, "new1", "new2", "new3"], kept)[: len(ids)] == ids
+
+
+def test_a_new_id_is_not_one_that_was_taken():
+    fresh = inherit_ids(np.array([0, 0]), ["a", "b"], {})[0]
+    assert fresh == hashlib.sha256(b"a").hexdigest()[:12]
+    assert inherit_ids(np.array([0, 0]), ["a", "b"], {"gone": fresh})[0] not in (fresh, None)
