@@ -82,7 +82,7 @@ AddressOption = Annotated[
 ]
 TasksOption = Annotated[str, typer.Option(help="Tasks to run, with commas.")]
 SourcesArgument = Annotated[
-    list[str], typer.Argument(metavar="SOURCE…", help="Folders, globs, files or Parquet manifests; local or any URI.")
+    list[str], typer.Argument(metavar="SOURCE", help="Folders, globs, files or Parquet manifests; local or any URI.")
 ]
 MethodOption = Annotated[str, typer.Option(help="graph: finds the number of people. kmeans: see --k.")]
 KOption = Annotated[str, typer.Option(help="Number of people for kmeans, or auto.")]
@@ -169,6 +169,8 @@ def photos(
     Example: muster photos ~/Pictures
     """
     _check_out(library, out)
+    _check_cluster(method, k, model)
+    _config(library, TASKS, model, device, workers, weights_dir, None)
     steps = {"scan": _scan(library, sources)}
     _say(f"{steps['scan']['found']} images, {steps['scan']['new']} of them new")
     steps["run"] = _run(library, TASKS, model, device, workers, weights_dir, None)
@@ -196,7 +198,9 @@ def status(library: LibraryOption = LIBRARY, as_json: JsonOption = False) -> Non
 
 
 @app.command()
-def demo(folder: Annotated[Path, typer.Argument(help="Folder to fill.")]) -> None:
+def demo(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder to fill.")], as_json: JsonOption = False
+) -> None:
     """Make an album of public-domain photographs to try Muster on.
 
     Example: muster demo ./demo
@@ -204,6 +208,7 @@ def demo(folder: Annotated[Path, typer.Argument(help="Folder to fill.")]) -> Non
     from storage.demo import make_album
 
     make_album(folder)
+    _report({"folder": str(folder)}, as_json, "an album is in {folder}: try `muster photos {folder}`")
 
 
 @models_app.command("list")
@@ -356,13 +361,22 @@ def _run(library: str, tasks: str, *rest: Any) -> dict[str, Any]:
 
 
 def _cluster(library: str, method: str, k: str, same_photo: bool, model: list[str]) -> dict[str, Any]:
-    from pipeline.config import parse_models
-    from pipeline.people import cluster_faces, parse_k
+    from pipeline.people import cluster_faces
 
-    count, name = parse_k(k), parse_models(model).get("faces")
+    count, name = _check_cluster(method, k, model)
     opened = open_library(library)
     with opened.lock():
         return asdict(cluster_faces(opened, name, method, count, same_photo))
+
+
+def _check_cluster(method: str, k: str, model: list[str]) -> tuple[int | None, str | None]:
+    """Number of people and model of faces."""
+    from pipeline.config import parse_models
+    from pipeline.people import check_method, parse_k
+
+    count = parse_k(k)
+    check_method(method, count)
+    return count, parse_models(model).get("faces")
 
 
 def _people(library: str, out: Path | None, model: list[str]) -> dict[str, Any]:

@@ -64,6 +64,13 @@ def parse_k(text: str) -> int | None:
     return int(text)
 
 
+def check_method(method: str, k: int | None) -> None:
+    if method not in METHODS:
+        raise InputError(f"--method {method}: choose one of {', '.join(METHODS)}")
+    if k is not None and method != "kmeans":
+        raise InputError(f"--k {k} needs --method kmeans: the graph method finds the number of people by itself")
+
+
 def load_faces(library: Library, model: str | None) -> Faces:
     """Every face of the manifest's images, by this model; InputError says what there is where there are none of it."""
     fingerprint = tables.resolve(library, "faces", tables.fingerprint(describe("faces", model)))
@@ -101,10 +108,7 @@ def cluster_faces(library: Library, model: str | None, method: str, k: int | Non
 
 def label(library: Library | None, faces: Faces, method: str, k: int | None, same_photo: bool) -> tuple[Ints, str]:
     """A label per face, -1 where it is alone, and how it was found. With a library, its index is used and kept."""
-    if method not in METHODS:
-        raise InputError(f"--method {method}: choose one of {', '.join(METHODS)}")
-    if k is not None and method != "kmeans":
-        raise InputError(f"--k {k} needs --method kmeans: the graph method finds the number of people by itself")
+    check_method(method, k)
     if not len(faces.embeddings):
         return np.empty(0, np.int64), method
     if method == "kmeans":

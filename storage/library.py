@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -36,7 +36,7 @@ class Library:
         return Path(self.path) if isinstance(self.fs, pafs.LocalFileSystem) else None
 
     def at(self, name: str) -> str:
-        return f"{self.path}/{name}"
+        return f"{self.path}/{name}" if name else self.path
 
     def read(self, name: str) -> bytes:
         """The bytes of one file; FileNotFoundError where there is none."""
@@ -46,16 +46,27 @@ class Library:
     def write(self, name: str, data: bytes) -> None:
         """Put one file in place, whole; an existing one is replaced."""
         if self.local is None:
-            with self.fs.open_output_stream(self.at(name)) as stream:
-                stream.write(data)
+            self._put(name, data)
             return
         with self._temporary(name, data) as temporary:
             os.replace(temporary, self.at(name))
 
+    def _put(self, name: str, data: bytes) -> None:
+        try:
+            stream = self.fs.open_output_stream(self.at(name))
+        except FileNotFoundError:  # not an object store: it has folders
+            self.fs.create_dir(self.at(name).rpartition("/")[0])
+            stream = self.fs.open_output_stream(self.at(name))
+        with stream:
+            stream.write(data)
+
+    def has(self, name: str) -> bool:
+        return bool(self.fs.get_file_info(self.at(name)).type == pafs.FileType.File)
+
     def create(self, name: str, data: bytes) -> bool:
         """Put one file in place if there is none; False where another was there first."""
         if self.local is None:  # no conditional PUT in pyarrow.fs; writers of one name write the same rows
-            if self.fs.get_file_info(self.at(name)).type != pafs.FileType.NotFound:
+            if self.has(name):
                 return False
             self.write(name, data)
             return True
@@ -91,7 +102,10 @@ class Library:
             self.fs.delete_file(self.at(name))
 
     def names(self, folder: str) -> list[str]:
-        """The plain names in a folder of the library, sorted, temporary ones left out; empty where it is missing."""
+        """The plain names in a folder of the library, sorted, temporary ones left out; empty where it is missing.
+
+        `folder`: "" for the library itself.
+        """
         selector = pafs.FileSelector(self.at(folder), allow_not_found=True)
         return sorted(i.base_name for i in self.fs.get_file_info(selector) if not i.base_name.startswith("."))
 
@@ -99,22 +113,32 @@ class Library:
     def lock(self) -> Iterator[None]:
         """Hold the library for one writing command. On object stores there is no lock: commits are idempotent there.
 
-        Raises MusterError when another process holds it. The lock dies with its process, however that ends.
+        Raises MusterError when another process holds it, or when the library may not be written. The lock dies with
+        its process, however that ends.
         """
         if self.local is None:
             yield
             return
-        with open(self.local / ".lock", "a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
-                holder = file.read().strip() or "another process"
-                raise MusterError(f"library {self.uri} is in use by {holder}: wait for it to end, or stop it") from None
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()}")
-            file.flush()
+        try:
+            file = open(self.local / ".lock", "a+")  # noqa: SIM115  closed below
+        except OSError as error:
+            raise MusterError(f"cannot write to library {self.uri}: {error.strerror}") from error
+        with file:
+            self._lock(file)
             yield
+
+    def _lock(self, file: TextIO) -> None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+            raise MusterError(f"library {self.uri} is in use by {holder}: wait for it to end, or stop it") from None
+        except OSError as error:
+            raise MusterError(f"cannot lock library {self.uri}: {error.strerror}. Its disk must offer flock") from error
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.flush()
 
 
 def open_library(uri: str | Path, create: bool = False) -> Library:
@@ -131,9 +155,15 @@ def open_library(uri: str | Path, create: bool = False) -> Library:
         return _create(library)
     except NotADirectoryError:
         raise InputError(f"{uri} is a file, not a library: give -l a folder") from None
-    except (ValueError, UnicodeDecodeError):
-        raise InputError(f"{uri}/library.json is damaged: restore it, or choose another folder with -l") from None
-    if marker.get("format", 0) > FORMAT:
+    except OSError as error:
+        raise MusterError(f"cannot read library {uri}: {error.strerror or error}") from error
+    except ValueError:
+        marker = None
+    if not isinstance(marker, dict) or not isinstance(marker.get("format"), int):
+        raise InputError(
+            f"{uri}/library.json is damaged, or not of Muster: restore it, or choose another folder with -l"
+        )
+    if marker["format"] > FORMAT:
         raise InputError(
             f"library {uri} was written by Muster {marker.get('muster')} (format {marker['format']}); this Muster"
             f" reads up to format {FORMAT}: upgrade Muster"
@@ -143,7 +173,7 @@ def open_library(uri: str | Path, create: bool = False) -> Library:
 
 def _locate(uri: str) -> Library:
     if "://" not in uri:
-        path = str(Path(uri).expanduser().absolute())
+        path = str(Path(os.path.expanduser(uri)).absolute())
         return Library(path, pafs.LocalFileSystem(), path)
     try:
         fs, path = pafs.FileSystem.from_uri(uri)
@@ -154,12 +184,12 @@ def _locate(uri: str) -> Library:
 
 
 def _create(library: Library) -> Library:
-    if library.local is not None and library.local.is_dir() and any(library.local.iterdir()):
-        raise InputError(
-            f"{library.path} holds other files and no library: give -l an empty or new folder"
-            " (Muster writes only there, never beside your photos)"
-        )
     try:
+        if library.names(""):  # names that begin with a dot do not count: .DS_Store, what a killed Muster left
+            raise InputError(
+                f"{library.uri} holds other files and no library: give -l an empty or new folder"
+                " (Muster writes only there, never beside your photos)"
+            )
         library.write("library.json", json.dumps({"format": FORMAT, "muster": _version()}).encode())
     except OSError as error:
         raise MusterError(f"cannot make a library at {library.uri}: {error.strerror or error}") from None

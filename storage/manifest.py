@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, permutations
 
 import numpy as np
 import numpy.typing as npt
@@ -71,12 +71,11 @@ def scan(library: Library, sources: Sequence[str]) -> ScanResult:
     """
     if not sources:
         raise InputError("nothing to scan: name at least one folder, file, glob or Parquet file")
-    places = [find_images(source, library) for source in sources]
+    places = list({place.source: place for place in (find_images(source, library) for source in sources)}.values())
     found, from_parquet, duplicates = _merge(places)
-    old = shards(library)
-    stored = _read_shards(library, [shard for shard, _ in old])
-    plan = _plan(stored, found, from_parquet, places)
     try:
+        old, stored = _stored(library)
+        plan = _plan(stored, found, from_parquet, places)
         for rows in _cut(plan.fresh):
             _write(library, rows)
         start = 0
@@ -148,6 +147,28 @@ def _read_shards(library: Library, ids: Sequence[str]) -> pa.Table:
     return pa.concat_tables([SCHEMA.empty_table(), *parts], promote_options="default")
 
 
+def _stored(library: Library) -> tuple[list[tuple[str, int]], pa.Table]:
+    """All shards and their rows, after finishing the step in which an earlier scan died.
+
+    Of that step a shard is left that still stands beside its own remainder: no other two shards share images.
+    """
+    old = shards(library)
+    rows = _read_shards(library, [shard for shard, _ in old])
+    if _first_of_each(rows["image_id"]).all():
+        return old, rows
+    images = {shard: set(read_shard(library, shard)["image_id"].to_pylist()) for shard, _ in old}
+    for whole, rest in permutations(images, 2):
+        if images[rest] < images[whole]:
+            _replace(library, whole, rest, sorted(images[rest]))
+    old = shards(library)
+    return old, _read_shards(library, [shard for shard, _ in old])
+
+
+def _replace(library: Library, old: str, new: str, keep: Sequence[str]) -> None:
+    tables.replace_shard(library, old, new, keep)
+    library.remove(_name(old))
+
+
 # ---- what a scan changes ---------------------------------------------------------------------------------------------
 
 
@@ -191,7 +212,6 @@ def _plan(stored: pa.Table, found: pa.Table, from_parquet: Mask, places: Sequenc
     before = _find(found["uri"], stored["uri"])  # found row → stored row of its uri
     same = _find(stored["image_id"], found["image_id"]) >= 0
     gone = (place < 0) & _gone(stored, place < 0, places)
-    first = _first_of_each(stored["image_id"])
 
     # A row from Parquet replaces the stored one, and its user columns too. A mere file leaves user columns alone.
     taken = np.where((place >= 0) & from_parquet[place], stored.num_rows + place, np.arange(stored.num_rows))
@@ -201,10 +221,10 @@ def _plan(stored: pa.Table, found: pa.Table, from_parquet: Mask, places: Sequenc
     return _Plan(
         stored=both.slice(0, stored.num_rows),
         rows=both.take(taken),
-        keep=first & ~gone & ((place < 0) | same),
+        keep=~gone & ((place < 0) | same),
         fresh=_take(both, fixed, users),
         changed=int((new & (before >= 0)).sum()),
-        gone=int((gone & first).sum()),
+        gone=int(gone.sum()),
     )
 
 
@@ -250,8 +270,7 @@ def _settle(library: Library, shard: str, plan: _Plan, start: int, stop: int) ->
     if rows.num_rows:
         _write(library, rows)
     if new != shard:
-        tables.replace_shard(library, shard, new, rows["image_id"].to_pylist())
-        library.remove(_name(shard))
+        _replace(library, shard, new, rows["image_id"].to_pylist())
 
 
 def _find(values: pa.ChunkedArray, among: pa.ChunkedArray) -> Rows:

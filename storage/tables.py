@@ -36,13 +36,23 @@ def describe(library: Library, description: Mapping[str, Any]) -> str:
 
 def descriptions(library: Library) -> dict[str, dict[str, Any]]:
     """Everything recorded by `describe`: fingerprint → description."""
-    return {name.removesuffix(".json"): json.loads(library.read(f"_tasks/{name}")) for name in library.names("_tasks")}
+    return {name.removesuffix(".json"): _read_json(library, f"_tasks/{name}") for name in library.names("_tasks")}
+
+
+def _read_json(library: Library, name: str) -> dict[str, Any]:
+    try:
+        return json.loads(library.read(name))
+    except (FileNotFoundError, ValueError) as error:
+        raise MusterError(f"{library.at(name)} is missing or damaged ({error}): delete it, and run again") from None
 
 
 def to_parquet(rows: pa.Table) -> bytes:
-    """The bytes of a Parquet file: zstd, statistics on, small row groups. The same rows give the same bytes."""
+    """The bytes of a Parquet file: zstd, statistics and page checksums on, small row groups.
+
+    The same rows give the same bytes.
+    """
     sink = io.BytesIO()
-    pq.write_table(rows, sink, compression="zstd", row_group_size=ROW_GROUP_ROWS)
+    pq.write_table(rows, sink, compression="zstd", row_group_size=ROW_GROUP_ROWS, write_page_checksum=True)
     return sink.getvalue()
 
 
@@ -52,8 +62,10 @@ def write_shard(
     """Write one shard's rows of one task, table by table, then commit them.
 
     `rows`: table name → rows, each beginning with `image_id`. `facts`: whatever JSON belongs into the commit (timings).
-    Returns False where the shard was already committed; the rows are then the same.
+    Returns False where the shard was already committed; what was written then stays as it is.
     """
+    if library.has(_commit(fingerprint, shard)):
+        return False
     files = [_write_file(library, table, fingerprint, shard, part) for table, part in rows.items()]
     commit = {"shard": shard, "fingerprint": fingerprint, "files": files, "facts": facts or {}}
     return library.create(_commit(fingerprint, shard), dump_json(commit))
@@ -66,9 +78,13 @@ def _write_file(library: Library, table: str, fingerprint: str, shard: str, rows
         b"muster.fingerprint": fingerprint.encode(),
     }
     data = to_parquet(rows.replace_schema_metadata(metadata))
-    name = f"{table}/{fingerprint}/shard-{shard}.parquet"
+    name = _file(table, fingerprint, shard)
     library.write(name, data)
     return {"name": name, "table": table, "rows": rows.num_rows, "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def _file(table: str, fingerprint: str, shard: str) -> str:
+    return f"{table}/{fingerprint}/shard-{shard}.parquet"
 
 
 def _commit(fingerprint: str, shard: str) -> str:
@@ -83,10 +99,13 @@ def committed(library: Library, fingerprint: str) -> list[str]:
 
 
 def commits(library: Library, fingerprint: str, shards: Iterable[str] | None = None) -> list[dict[str, Any]]:
-    """The commits of these shards (of all, by default), in order of their ids."""
+    """The commits of these shards (of all, by default), in order of their ids.
+
+    Raises MusterError naming the file when one is missing or damaged.
+    """
     ids = sorted(committed(library, fingerprint) if shards is None else shards)
     with ThreadPoolExecutor(16) as pool:
-        return list(pool.map(lambda shard: json.loads(library.read(_commit(fingerprint, shard))), ids))
+        return list(pool.map(lambda shard: _read_json(library, _commit(fingerprint, shard)), ids))
 
 
 def read(
@@ -127,8 +146,8 @@ def count(library: Library, table: str, fingerprint: str, shards: Iterable[str] 
 
 def _read_file(library: Library, name: str, columns: Sequence[str] | None = None) -> pa.Table:
     try:
-        return pq.read_table(io.BytesIO(library.read(name)), columns=columns)
-    except (FileNotFoundError, pa.ArrowInvalid) as error:
+        return pq.read_table(io.BytesIO(library.read(name)), columns=columns, page_checksum_verification=True)
+    except (OSError, pa.ArrowException) as error:  # OSError: also what Parquet raises for a bad footer or page
         raise MusterError(
             f"{library.at(name)} is missing or damaged ({error}): delete its commit in _commits/, and run again"
         ) from None
@@ -137,20 +156,20 @@ def _read_file(library: Library, name: str, columns: Sequence[str] | None = None
 def replace_shard(library: Library, old: str, new: str, keep: Sequence[str]) -> None:
     """Give the rows of shard `old` whose image is in `keep` to shard `new`, under every fingerprint; then drop `old`.
 
-    Nothing is computed again. May be interrupted and repeated: the new rows are committed before the old ones go.
+    Nothing is computed again. May be interrupted and repeated: the new rows are committed before the old ones go, and
+    a file of `old` goes whether or not a commit still names it: it may show a face that its owner took away.
     """
     kept = pa.array(keep, pa.string())
+    folders = [name for name in library.names("") if not name.startswith("_") and "." not in name]
     for name in library.names("_commits"):
-        if old not in committed(library, name):
-            continue
-        [commit] = commits(library, name, [old])
-        if keep:
+        if keep and library.has(_commit(name, old)):
+            commit = _read_json(library, _commit(name, old))
             rows = {f["table"]: _read_file(library, f["name"]) for f in commit["files"]}
             rows = {t: r.filter(pc.is_in(r["image_id"], value_set=kept)) for t, r in rows.items()}
             write_shard(library, name, new, rows, commit["facts"])
         library.remove(_commit(name, old))
-        for file in commit["files"]:
-            library.remove(file["name"])
+        for table in folders:
+            library.remove(_file(table, name, old))
 
 
 def resolve(library: Library, table: str, wanted: str) -> str:

@@ -219,15 +219,17 @@ def quality(
 
     `crops`: (N, 112, 112, 3) uint8; `boxes` (N, 4) xyxy and `landmarks` (N, 5, 2) in pixels of the decoded image;
     `scores` (N,).
-    Each factor rises linearly from 0 to 1 between two bounds, named in the code.
+    Each factor rises linearly from 0 to 1 between two bounds. They stand where recognition on LFW began to fail: of the
+    faces less like the others of their person than 0.4 there are 1.7 % overall, but 40 % below sharpness 8, 11 % beyond
+    yaw 0.8 and 40 % beyond 1.2, 30 % below score 0.9.
     """
     side = (boxes[:, 2:] - boxes[:, :2]).min(1)
     return np.prod(
         [
-            _ramp(side, 12, 60),
-            _ramp(sharpness(crops), 1.0, 6.0),
-            1 - _ramp(yaw(landmarks), 0.35, 1.2),
-            _ramp(scores, 0.5, 0.85),
+            _ramp(side, 12, 64),
+            _ramp(sharpness(crops), 2.0, 12.0),
+            1 - _ramp(yaw(landmarks), 0.4, 1.3),
+            _ramp(scores, 0.5, 0.9),
         ],
         axis=0,
     ).astype(np.float32)

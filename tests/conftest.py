@@ -1,7 +1,21 @@
+import hashlib
+import json
 import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+# Ray reads these once, when it is first imported, by whichever test comes first.
+os.environ.setdefault("RAY_AUTH_MODE", "token")
+os.environ.setdefault("RAY_AUTH_TOKEN", "0" * 64)
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 DATA = Path(os.environ.get("MUSTER_TEST_DATA", Path(__file__).parents[1].parent / "shared" / "data"))
 
@@ -12,3 +26,172 @@ def data() -> Path:
     if not DATA.is_dir():
         pytest.skip(f"no test data at {DATA} (set MUSTER_TEST_DATA)")
     return DATA
+
+
+@pytest.fixture(scope="session")
+def weights(data: Path) -> Path:
+    return data / "weights"
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[None]:
+    """One Ray for all tests in this process: pipeline.cluster.connected() uses one that runs already."""
+    import ray
+
+    ray.init(
+        "local",
+        num_cpus=2,
+        object_store_memory=80 << 20,
+        include_dashboard=False,
+        log_to_driver=False,
+        configure_logging=False,
+    )
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def make_photos() -> Callable[..., Path]:
+    """make_photos(folder, numbers): photos with these numbers; every third shows a face; the same number, the same."""
+    import numpy as np
+    from PIL import Image
+    from skimage import data as pictures
+
+    head = Image.fromarray(pictures.astronaut()).crop((140, 0, 320, 190))
+
+    def make(folder: Path, numbers: range) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        for number in numbers:
+            noise = np.random.default_rng(number).integers(0, 255, (6, 8, 3), np.uint8)
+            photo = Image.fromarray(noise).resize((400, 300), Image.Resampling.BICUBIC)
+            if number % 3 == 0:
+                photo.paste(head.resize((120 + number % 60, 126 + number % 60)), (20 + number % 90, 40))
+            photo.save(folder / f"{number:04d}.jpg", quality=90)
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def album(tmp_path_factory: pytest.TempPathFactory, make_photos: Callable[..., Path]) -> Path:
+    """24 photos of which 8 show a face, and two files that are broken: one cut short, one no image at all."""
+    folder = make_photos(tmp_path_factory.mktemp("album"), range(24))
+    (folder / "cut.jpg").write_bytes((folder / "0000.jpg").read_bytes()[:3000])
+    (folder / "text.jpg").write_text("This is not an image.")
+    return folder
+
+
+def work(folder: Path, weights: Path, tasks: tuple[str, ...] = ("faces", "previews")) -> list[dict[str, Any]]:
+    """Process what is pending in a library here, in this process, without Ray; the results of its shards."""
+    from pipeline.config import RunConfig
+    from pipeline.run import pending, task_specs
+    from pipeline.worker import ShardWorker
+    from storage.library import open_library
+
+    library = open_library(folder)
+    specs = task_specs(library, RunConfig(str(folder), tasks, device="cpu"))
+    worker = ShardWorker(str(folder), [spec for spec in specs if spec.name != "images"], "cpu", weights)
+    return [worker.process(order) for order in pending(library, specs)]
+
+
+@pytest.fixture(scope="session", name="work")
+def _work() -> Callable[..., list[dict[str, Any]]]:
+    return work
+
+
+@pytest.fixture(scope="session")
+def processed(tmp_path_factory: pytest.TempPathFactory, album: Path, weights: Path) -> Path:
+    """A library of the album: scanned and processed. Not to be changed: see `library`."""
+    from storage.library import open_library
+    from storage.manifest import scan
+
+    folder = tmp_path_factory.mktemp("processed") / "library"
+    scan(open_library(folder, create=True), [str(album)])
+    work(folder, weights)
+    return folder
+
+
+@pytest.fixture
+def library(tmp_path: Path, processed: Path) -> Path:
+    """A copy of `processed` that a test may change."""
+    return Path(shutil.copytree(processed, tmp_path / "library"))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command came to. `error`: the last line of stderr."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def error(self) -> str:
+        assert "Traceback" not in self.err
+        return self.err.splitlines()[-1] if self.err else ""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The JSON object in the last line of stdout."""
+        return json.loads(self.out.splitlines()[-1])
+
+
+@pytest.fixture
+def muster(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Iterator[Callable[..., Outcome]]:
+    """muster(*arguments): run the command in this process, with the test data's weights and a cache of its own."""
+    from pipeline import cli
+
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    monkeypatch.setenv("MUSTER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("MUSTER_WEIGHTS", str(DATA / "weights")) if DATA.is_dir() else None
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.delenv("MUSTER_LIBRARY", raising=False)
+
+    def run(*arguments: object) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["muster", *map(str, arguments)])
+        capsys.readouterr()
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        return Outcome(code, *capsys.readouterr())
+
+    yield run
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture(scope="session")
+def snapshot() -> Callable[[Path], dict[str, tuple[str, int]]]:
+    """snapshot(folder): name → digest and time of every file below it, to see that nothing changed."""
+
+    def take(folder: Path) -> dict[str, tuple[str, int]]:
+        files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+        return {
+            str(path.relative_to(folder)): (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns)
+            for path in files
+        }
+
+    return take
+
+
+@pytest.fixture(scope="session")
+def rows_of() -> Callable[[Path], dict[str, Any]]:
+    """rows_of(folder): table → all its committed rows, every column, in order of id; to compare two libraries."""
+    from storage import tables
+    from storage.library import open_library
+
+    def read(folder: Path) -> dict[str, Any]:
+        library, found = open_library(folder), {}
+        for fingerprint, description in tables.descriptions(library).items():
+            for name in (description["task"], "errors"):
+                rows = tables.read(library, name, fingerprint)
+                if rows is not None:
+                    keys = [(key, "ascending") for key in ("image_id", "face_id") if key in rows.column_names]
+                    found[f"{name}/{fingerprint}"] = rows.combine_chunks().sort_by(keys)
+        return found
+
+    return read

@@ -18,12 +18,12 @@ PLAIN = GraphParameters(threshold=0.5, smoothing=2, stranger=-2, min_quality=0)
 def search(embeddings, k=None):
     index = faiss.IndexFlatIP(embeddings.shape[1])
     index.add(embeddings)
-    similarities, neighbours = index.search(embeddings, k or len(embeddings))
+    similarities, neighbours = index.search(embeddings, k or len(embeddings) + 2)  # two of them -1
     return neighbours, similarities
 
 
 def people(sizes, noise=0.6, dimensions=64, seed=0):
-    """Faces of people of these sizes, and who each face is. Two faces of one have a cosine of about 1 / (1 + noise²)."""
+    """Faces of people of these sizes, and who each is. Two faces of one have a cosine of about 1 / (1 + noise²)."""
     random = np.random.default_rng(seed)
     truth = np.repeat(np.arange(len(sizes)), sizes)
     centres = random.normal(size=(len(sizes), dimensions))
@@ -46,7 +46,7 @@ def groups(labels):
 
 @st.composite
 def libraries(draw):
-    """Up to 30 faces of up to 6 people, alike and less so, some in one photo, some of low quality, some exact copies."""
+    """Up to 30 faces of up to 6 people, alike and less so, some in one photo, of low quality, or exact copies."""
     sizes = draw(st.lists(st.integers(1, 8), min_size=1, max_size=6))
     faces, _ = people(sizes, draw(st.sampled_from([0.3, 0.8, 1.1])), 12, draw(st.integers(0, 10_000)))
     faces = faces[:30]
@@ -72,7 +72,7 @@ def test_the_order_of_the_faces_does_not_matter(library, random):
 
 @given(libraries())
 def test_what_always_holds_of_clusters(library):
-    faces, images, quality = library
+    _, images, quality = library
     labels = graph(*library)
     sizes = np.bincount(labels[labels >= 0])
     assert (sizes >= 2).all()
@@ -87,8 +87,8 @@ def test_what_always_holds_of_clusters(library):
 def test_low_quality_faces_change_nothing_for_the_others(library):
     faces, images, quality = library
     good = quality >= GraphParameters().min_quality
-    with_low = graph(*library)[good]
-    assert groups(with_low) == groups(graph(faces[good], images[good], quality[good]))
+    without = groups(graph(faces[good], images[good], quality[good])) if good.any() else set()
+    assert groups(graph(*library)[good]) == without
 
 
 @given(st.integers(0, 10_000), st.sampled_from([0.5, 0.8, 1.1]))
@@ -116,13 +116,13 @@ def arc(*degrees):
 
 
 def test_a_low_quality_face_joins_and_does_not_bridge():
-    faces = arc(0, 5, 40, 75, 80)  # cosines between the outer pairs: about .26; to the middle one: .79
+    faces = arc(0, 1, 35, 70, 71)  # between the outer pairs .34, which the one in the middle lifts above .48
     quality = np.array([1, 1, 0.05, 1, 1], np.float32)
     parameters = GraphParameters(threshold=0.48, smoothing=2, stranger=-2)
-    assert graph(faces, quality=np.ones(5), parameters=parameters).max() == 0, "all are one, had it quality"
+    assert graph(faces, parameters=parameters).tolist() == [0] * 5, "all are one, had it quality"
     labels = graph(faces, quality=quality, parameters=parameters)
     assert labels[0] == labels[1] != labels[3] == labels[4]
-    assert labels[2] in (0, 1)
+    assert labels[2] >= 0, "it joins one of them"
     assert graph(faces[2:4], quality=quality[2:4], parameters=parameters).tolist() == [-1, -1], "it starts none"
 
 
