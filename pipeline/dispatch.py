@@ -4,11 +4,15 @@ No Ray here. The dispatcher speaks to a `Workers` object, so that the same code 
 tests. Each shard is committed by the worker that finishes it; a commit is idempotent, so handing out a shard twice is
 never wrong, only slow.
 
-A shard in flight when its worker dies is a suspect: it runs again alone. If it kills again, its images are tried in
-halves, committing nothing, until those that kill stand alone (twice, so that an innocent one is not blamed for a node
-that went away); then the shard runs with them left out, and they become rows with their error.
+A shard in flight when its worker dies is a suspect: it runs again, alone on a worker. If it kills again, its images are
+tried in halves, committing nothing, until those that kill stand alone (twice, so that an innocent one is not blamed for
+a node that went away); then the shard runs with them left out, and they become rows with their error.
+
+Every worker first gets a check: a probe of an image that went well before, or of none. One that dies of it has not
+started, and that is held against no shard: otherwise a disk that hangs would turn every image into an error.
 """
 
+import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,12 +22,12 @@ from typing import Any, Protocol
 WorkerId = int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Order:
     """Work for one worker: a shard, and the tasks whose rows it lacks.
 
     `skip`: image_id → error kind, for images that are not to be touched. `probe`: only try these images and commit
-    nothing.
+    nothing. `attempt`: counts from 1.
     """
 
     shard: str
@@ -31,6 +35,7 @@ class Order:
     images: int
     skip: tuple[tuple[str, str], ...] = ()
     probe: tuple[str, ...] | None = None
+    attempt: int = 1
 
 
 @dataclass(frozen=True)
@@ -77,9 +82,11 @@ class Workers(Protocol):
 class Policy:
     held: int = 2  # shards a worker holds, so that it never waits for the driver
     attempts: int = 3  # of a shard that fails with a reason, and of searches in one that kills
-    starts: int = 3  # workers that die in a row before any has done anything
-    grace: float = 120.0  # seconds a shard may take,
-    per_image: float = 10.0  # and seconds more for each of its images, before its worker is given up
+    starts: int = 3  # times that each worker may fail to start, with nothing done in between
+    deaths: int = 32  # times that each worker may die before any image has gone well
+    startup: float = 1800.0  # seconds until a worker must have started: a cluster may have to boot a node first
+    grace: float = 120.0  # seconds that what a worker holds may take,
+    per_image: float = 10.0  # and seconds more for each image of it, before the worker is given up
 
 
 class Stopped(Exception):  # noqa: N818  an outcome, not a fault of this code
@@ -97,6 +104,8 @@ class _Search:
 
 
 class Dispatcher:
+    """Nothing here looks at all workers for one event: a decision costs the same for two workers and for 10,000."""
+
     def __init__(
         self,
         orders: Iterable[Order],
@@ -104,103 +113,177 @@ class Dispatcher:
         count: int,
         members: Callable[[str], Sequence[str]],
         policy: Policy | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`members`: shard → its image ids, asked only when a shard kills workers."""
-        self.workers, self.count, self.members = workers, count, members
+        """`members`: shard → its image ids, asked only once workers die."""
+        self.workers, self.count, self.members, self.clock = workers, count, members, clock
         self.policy = policy or Policy()
         self.queue = deque(orders)
-        self.alone: deque[Order] = deque()
-        self.running: dict[WorkerId, list[tuple[Order, float]]] = {}
+        self.alone: deque[Order] = deque()  # suspects and probes: a worker that holds one holds nothing else
+        self.open = len(self.queue)  # shards neither committed nor failed
+        self.running: dict[WorkerId, list[tuple[Order, float]]] = {}  # what each worker holds, until when
+        self.starting: set[WorkerId] = set()
+        self.free: list[dict[WorkerId, None]] = [
+            {} for _ in range(self.policy.held)
+        ]  # could take more, by what it holds
+        self.next_deadline = math.inf  # no deadline in `running` is before
         self.searches: dict[str, _Search] = {}
         self.deaths: Counter[str] = Counter()
         self.searched: Counter[str] = Counter()
-        self.attempts: Counter[str] = Counter()
         self.failed: dict[str, str] = {}
-        self.idle_deaths = 0
+        self.failed_starts = self.early_deaths = 0
+        self.good: Order | None = None  # the last one whose images went well
+        self.check = replace(self.queue[0], images=0, probe=()) if self.queue else Order("", (), 0)
 
     def run(self, on_done: Callable[[Order, Mapping[str, Any]], None]) -> dict[str, str]:
-        """Work until every shard is committed or has failed; returns shard → reason of those that failed."""
-        while self.queue or self.alone or any(self.running.values()):
+        """Work until every shard is committed or has failed; returns shard → reason of those that failed.
+
+        Raises Stopped where workers cannot start or work, or a failure is fatal.
+        """
+        while self.open:
             self._fill()
             for event in self.workers.wait(1.0):
                 self._handle(event, on_done)
             self._expire()
         return self.failed
 
+    # ---- who gets what -----------------------------------------------------------------------------------------------
+
     def _fill(self) -> None:
-        outstanding = len(self.queue) + len(self.alone) + sum(map(len, self.running.values()))
-        while len(self.running) < min(self.count, outstanding):
-            self.running[self.workers.start()] = []
-        by_load = sorted(self.running, key=lambda worker: len(self.running[worker]))
-        for worker in by_load[:1] if self.alone else []:
-            if not self.running[worker]:
-                self._submit(worker, self.alone.popleft())
-            by_load.remove(worker)  # busy with a suspect, or kept from new work until it is free for one
-        for _ in range(self.policy.held):
-            for worker in by_load:
-                held = self.running[worker]
-                suspect = any(self.deaths[order.shard] for order, _ in held)
-                if self.queue and not suspect and len(held) < self.policy.held:
-                    self._submit(worker, self.queue.popleft())
+        while len(self.running) < min(self.count, self.open):
+            self._start()
+        while self.alone and self.free[0]:
+            self._submit(self.free[0].popitem()[0], self.alone.popleft())
+        for load, free in enumerate(self.free):
+            leave = len(self.starting) if load else 0  # a first shard for each of these goes before a second one here
+            # As many workers as there are suspects get no more: they run dry, to be free for one.
+            while free and len(self.queue) > leave and sum(map(len, self.free)) > len(self.alone):
+                self._submit(free.popitem()[0], self.queue.popleft())
+
+    def _start(self) -> None:
+        worker = self.workers.start()
+        if self.good and not self.check.probe:
+            known = dict(self.good.skip)
+            images = self.good.probe or [i for i in self.members(self.good.shard) if i not in known]
+            self.check = replace(self.good, images=1, probe=tuple(images[:1]))
+        self.running[worker] = []
+        self.starting.add(worker)
+        self._submit(worker, self.check)
 
     def _submit(self, worker: WorkerId, order: Order) -> None:
-        self.running[worker].append((order, time.monotonic()))
+        held, policy = self.running[worker], self.policy
+        images = order.images + sum(before.images for before, _ in held)
+        seconds = policy.startup if worker in self.starting else policy.grace + policy.per_image * images
+        deadline = self.clock() + seconds
+        self.next_deadline = min(self.next_deadline, deadline)
+        held.append((order, deadline))
+        self._place(worker)
         self.workers.submit(worker, order)
 
+    def _place(self, worker: WorkerId) -> None:
+        """Note whether a worker could take more, after what it holds has changed."""
+        for free in self.free:
+            free.pop(worker, None)
+        held = self.running.get(worker)
+        if held is None or worker in self.starting or len(held) == self.policy.held:
+            return
+        if not any(self._runs_alone(order) for order, _ in held):
+            self.free[len(held)][worker] = None
+
+    def _runs_alone(self, order: Order) -> bool:
+        return order.probe is not None or order.shard in self.deaths
+
+    # ---- what becomes of it ------------------------------------------------------------------------------------------
+
     def _handle(self, event: Event, on_done: Callable[[Order, Mapping[str, Any]], None]) -> None:
-        if event.worker not in self.running:
+        held = self.running.get(event.worker)
+        if held is None:
             return  # given up before; what it committed counts all the same
         if isinstance(event, Died):
-            held = [order for order, _ in self.running.pop(event.worker)]
-            self._bury(held, "crash", event.reason)
+            self._bury(event.worker, "crash", event.reason)
             return
-        self.idle_deaths = 0
-        self.running[event.worker] = [held for held in self.running[event.worker] if held[0] is not event.order]
-        if isinstance(event, Failed):
+        left = [(order, deadline) for order, deadline in held if order != event.order]
+        if len(left) == len(held):
+            return  # heard before
+        if isinstance(event, Failed) and event.fatal:
+            raise Stopped(event.reason)
+        self.running[event.worker] = left
+        self.failed_starts = 0
+        if event.worker in self.starting:
+            self.starting.remove(event.worker)
+        elif isinstance(event, Failed):
             self._retry(event)
-        elif event.order.probe is None:
-            self.deaths.pop(event.order.shard, None)
-            on_done(event.order, event.result)
         else:
-            self._next_part(self.searches[event.order.shard])
+            self._finish(event, on_done)
+        self._place(event.worker)
+
+    def _finish(self, event: Done, on_done: Callable[[Order, Mapping[str, Any]], None]) -> None:
+        order = event.order
+        if order.images > (0 if order.probe else len(order.skip)):
+            self.good = order
+        if order.probe is not None:
+            self._next_part(self.searches[order.shard])
+            return
+        self._close(order.shard)
+        on_done(order, event.result)
 
     def _retry(self, event: Failed) -> None:
-        if event.fatal:
-            raise Stopped(event.reason)
-        shard = event.order.shard
-        self.attempts[shard] += 1
-        if self.attempts[shard] < self.policy.attempts:
-            self.queue.append(event.order)
+        order = event.order
+        if order.attempt >= self.policy.attempts:
+            self._close(order.shard, event.reason)
         else:
-            self.failed[shard] = event.reason
+            again = replace(order, attempt=order.attempt + 1)
+            (self.alone if self._runs_alone(order) else self.queue).append(again)
+
+    def _close(self, shard: str, failure: str | None = None) -> None:
+        self.open -= 1
+        for known in (self.deaths, self.searched, self.searches):
+            known.pop(shard, None)
+        if failure is not None:
+            self.failed[shard] = failure
 
     def _expire(self) -> None:
-        now = time.monotonic()
+        now = self.clock()
+        if now < self.next_deadline:
+            return
+        self.next_deadline = math.inf
         for worker, held in list(self.running.items()):
-            if any(now - since > self._deadline(order) for order, since in held):
-                self.workers.kill(worker)
-                late = [order for order, since in self.running.pop(worker) if now - since > self._deadline(order)]
-                self.queue.extend(order for order, _ in held if order not in late and order.probe is None)
-                self._bury(late, "timeout", "no answer in time")
-
-    def _deadline(self, order: Order) -> float:
-        return self.policy.grace + self.policy.per_image * order.images
-
-    def _bury(self, held: Sequence[Order], kind: str, reason: str) -> None:
-        """A worker is gone: its orders go back, as suspects."""
-        self.idle_deaths += 1
-        if self.idle_deaths > self.policy.starts + self.count and not self.searches:
-            raise Stopped(f"workers die one after another: {reason}")
-        for order in held:
-            self.deaths[order.shard] += 1
-            if order.probe is not None:
-                self._blame(self.searches[order.shard], order.probe, kind)
-            elif self.deaths[order.shard] < 2:
-                self.alone.append(order)
-            elif self.searched[order.shard] < self.policy.attempts:
-                self._search(order)
+            deadline = min((deadline for _, deadline in held), default=math.inf)
+            if now < deadline:
+                self.next_deadline = min(self.next_deadline, deadline)
             else:
-                self.failed[order.shard] = f"it kills workers, though each of its images alone does not: {reason}"
+                self.workers.kill(worker)
+                self._bury(worker, "timeout", "no answer in time")
+
+    def _bury(self, worker: WorkerId, kind: str, reason: str) -> None:
+        """A worker is gone: its orders go back, as suspects."""
+        held = self.running.pop(worker)
+        self._place(worker)
+        if worker in self.starting:
+            self.starting.remove(worker)
+            self.failed_starts += 1
+            if self.failed_starts >= self.policy.starts * self.count:
+                raise Stopped(f"workers cannot start: {reason}")
+            return
+        self.early_deaths += self.good is None
+        if self.early_deaths >= self.policy.deaths * self.count:
+            raise Stopped(f"workers die one after another, before any image went well: {reason}")
+        for order, _ in held:
+            self._suspect(order, kind, reason)
+
+    # ---- which images kill -------------------------------------------------------------------------------------------
+
+    def _suspect(self, order: Order, kind: str, reason: str) -> None:
+        shard = order.shard
+        self.deaths[shard] += 1
+        if order.probe is not None:
+            self._blame(self.searches[shard], order.probe, kind)
+        elif self.deaths[shard] < 2:
+            self.alone.append(order)
+        elif self.searched[shard] < self.policy.attempts:
+            self._search(order)
+        else:
+            self._close(shard, f"it kills workers, though each of its images alone does not: {reason}")
 
     def _search(self, order: Order) -> None:
         known = dict(order.skip)

@@ -31,8 +31,8 @@ from tasks.models import zoo
 T = TypeVar("T")
 R = TypeVar("R")
 
-CHUNK = 32  # images a task sees at once
-READ_AHEAD = 64 << 20  # bytes of files read before they are decoded
+CHUNK_IMAGES, CHUNK_BYTES = 32, 48 << 20  # what a task sees at once, at most
+FILES_AHEAD, IMAGES_AHEAD = 16, 16  # read before they are decoded, decoded before the model wants them
 MIN_SIDE = 512  # so that the perceptual hash does not depend on which tasks run
 
 IMAGES = pa.schema(
@@ -130,7 +130,7 @@ class ShardWorker:
         parts: dict[str, list[pa.Table]] = {spec.name: [task.schema.empty_table()] for spec, task in specs}
         errors: dict[str, list[dict[str, str]]] = {spec.name: [] for spec, _ in specs}
         decoded = self._decoded(rows, max([MIN_SIDE, *(task.max_side for _, task in specs)]), dict(order.skip))
-        while chunk := list(islice(decoded, CHUNK)):
+        for chunk in chunks(decoded):
             facts += [_facts(image_id, outcome) for image_id, outcome in chunk]
             good = [_image(image_id, photo) for image_id, photo in chunk if isinstance(photo, Photo)]
             for spec, task in specs if good else []:
@@ -163,8 +163,8 @@ class ShardWorker:
             return data if isinstance(data, ImageError) else _outcome(images.decode, data, max_side)
 
         with ThreadPoolExecutor(4) as readers:
-            read_ahead = ahead(readers, read, rows, limit=16)
-            decoded = ahead(self.decoders, decode, read_ahead, limit=CHUNK)
+            read_ahead = ahead(readers, read, rows, FILES_AHEAD)
+            decoded = ahead(self.decoders, decode, read_ahead, IMAGES_AHEAD)
             yield from zip((row["image_id"] for row in rows), decoded, strict=True)
 
     def _commit(
@@ -185,6 +185,20 @@ class ShardWorker:
                 tables.write_shard(self.library, self.images_fingerprint, order.shard, rows)
         except OSError as error:
             raise MusterError(f"cannot write to library {self.library.uri}: {error.strerror or error}") from error
+
+
+def chunks(decoded: Iterable[tuple[str, Photo | ImageError]]) -> Iterator[list[tuple[str, Photo | ImageError]]]:
+    """Images in order, as many at a time as a task may see; which ones go together depends on nothing but them."""
+    chunk: list[tuple[str, Photo | ImageError]] = []
+    size = 0
+    for image_id, outcome in decoded:
+        chunk.append((image_id, outcome))
+        size += outcome.pixels.nbytes if isinstance(outcome, Photo) else 0
+        if len(chunk) == CHUNK_IMAGES or size >= CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
 
 
 def apply(task: base.Task, batch: Sequence[base.Image]) -> tuple[pa.Table, list[dict[str, str]]]:

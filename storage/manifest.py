@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby, permutations
 
 import numpy as np
@@ -76,8 +77,8 @@ def scan(library: Library, sources: Sequence[str]) -> ScanResult:
     try:
         old, stored = _stored(library)
         plan = _plan(stored, found, from_parquet, places)
-        for rows in _cut(plan.fresh):
-            _write(library, rows)
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(partial(_write, library), _cut(plan.fresh)))
         start = 0
         for shard, number in old:
             _settle(library, shard, plan, start, start + number)
@@ -154,10 +155,12 @@ def _stored(library: Library) -> tuple[list[tuple[str, int]], pa.Table]:
     """
     old = shards(library)
     rows = _read_shards(library, [shard for shard, _ in old])
-    if _first_of_each(rows["image_id"]).all():
+    again = ~_first_of_each(rows["image_id"])
+    if not again.any():
         return old, rows
+    shared = set(rows["image_id"].filter(pa.array(again)).to_pylist())
     images = {shard: set(read_shard(library, shard)["image_id"].to_pylist()) for shard, _ in old}
-    for whole, rest in permutations(images, 2):
+    for whole, rest in permutations([shard for shard in images if images[shard] & shared], 2):
         if images[rest] < images[whole]:
             _replace(library, whole, rest, sorted(images[rest]))
     old = shards(library)

@@ -161,7 +161,7 @@ def replace_shard(library: Library, old: str, new: str, keep: Sequence[str]) -> 
     """
     kept = pa.array(keep, pa.string())
     folders = [name for name in library.names("") if not name.startswith("_") and "." not in name]
-    for name in library.names("_commits"):
+    for name in sorted({*library.names("_commits"), *descriptions(library)}):
         if keep and library.has(_commit(name, old)):
             commit = _read_json(library, _commit(name, old))
             rows = {f["table"]: _read_file(library, f["name"]) for f in commit["files"]}

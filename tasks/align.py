@@ -36,13 +36,14 @@ def align(pixels: np.ndarray[Any, np.dtype[np.uint8]], landmarks: torch.Tensor) 
     """
     crops = torch.zeros(len(landmarks), CROP, CROP, 3, dtype=torch.uint8)
     bottom = torch.tensor([0.0, 0.0, 1.0]).expand(len(landmarks), 1, 3)
-    to_image = torch.linalg.inv(torch.cat([similarity(landmarks), bottom], 1))[:, :2]
+    to_image, failed = torch.linalg.inv_ex(torch.cat([similarity(landmarks), bottom], 1))
+    to_image = to_image[:, :2]
     for i, points in enumerate(_GRID @ to_image.mT):  # (112 · 112, 2): where each crop pixel lies in the image
         low = points.amin(0).floor().long().clamp_min(0).tolist()
         high = (points.amax(0).ceil().long() + 2).clamp_min(0).tolist()
-        region = torch.from_numpy(pixels[low[1] : high[1], low[0] : high[0]])
-        if region.numel():
-            step = int(to_image[i, :, 0].norm())  # whole image pixels per crop pixel
+        region = torch.tensor(pixels[low[1] : high[1], low[0] : high[0]])
+        if region.numel() and not failed[i]:  # landmarks all in one point have no inverse
+            step = min(int(to_image[i, :, 0].norm()), *region.shape[:2])  # whole image pixels per crop pixel
             crops[i] = _sample(region, points - torch.tensor(low), max(1, step))
     return crops
 

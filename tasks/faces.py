@@ -10,7 +10,6 @@ import simplejpeg
 import torch
 import torch.nn.functional as F  # noqa: N812
 from PIL import Image as PillowImage
-from torchvision.ops import nms
 
 from tasks.align import CROP, align
 from tasks.base import Image, StateDict, inference_dtype, register, shrink
@@ -188,9 +187,22 @@ def _decode(outputs: list[torch.Tensor], scale: int) -> torch.Tensor:
 
 
 def _suppress(faces: torch.Tensor, max_overlap: float) -> Detections:
-    """(N, 15) → the faces that no better one overlaps, best first."""
-    kept = faces[nms(faces[:, :4], faces[:, 4], max_overlap)]
-    return Detections(kept[:, :4], kept[:, 4], kept[:, 5:].unflatten(-1, (5, 2)))
+    """(N, 15) → the faces that no better one overlaps, best first.
+
+    The same as torchvision's nms, which is not used because importing torchvision costs each worker 1.1 s and 160 MB.
+    """
+    faces = faces[faces[:, 4].argsort(descending=True, stable=True)]
+    low, high = faces[:, None, :2].maximum(faces[:, :2]), faces[:, None, 2:4].minimum(faces[:, 2:4])
+    shared, area = (high - low).clamp_min(0).prod(2), (faces[:, 2:4] - faces[:, :2]).prod(1)
+    apart = shared <= max_overlap * (area[:, None] + area - shared)
+    left = torch.ones(len(faces), dtype=torch.bool)
+    kept = []
+    for i in range(len(faces)):
+        if left[i]:
+            kept.append(i)
+            left &= apart[i]
+    best = faces[kept]
+    return Detections(best[:, :4], best[:, 4], best[:, 5:].unflatten(-1, (5, 2)))
 
 
 def embed(network: torch.nn.Module, crops: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

@@ -150,6 +150,18 @@ def test_one_mirror_does_not_keep_a_person_of_many_photos_in_two():
     assert (labels[2:] == 0).mean() > 0.95
 
 
+def test_of_two_lookalikes_in_one_photo_the_second_keeps_its_own_company():
+    def at(degrees, axis):  # so far from the person of 30 photos, each in a direction of its own
+        face = np.zeros(4, np.float32)
+        face[[0, axis]] = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+        return face
+
+    faces = np.stack([at(0, 1)] * 30 + [at(10, 1), at(11, 2), at(12, 3), at(40, 3)])
+    images = np.array([*range(31), 31, 31, 32])
+    labels = graph(faces, images, parameters=GraphParameters(0.8, smoothing=2, stranger=-2))
+    assert labels.tolist() == [0] * 32 + [1, 1]
+
+
 def test_copies_are_one_cluster():
     assert graph(np.repeat(arc(0, 90), 3, axis=0)).tolist() == [0, 0, 0, 1, 1, 1]
 
@@ -183,6 +195,12 @@ def test_kmeans_chooses_k_by_region_in_a_large_library():
     _, k, how = cluster_kmeans(faces, None, region=100)
     assert 50 <= k <= 70
     assert "scaled" in how
+
+
+def test_kmeans_chooses_k_among_copies():
+    labels, k, _ = cluster_kmeans(np.repeat(arc(0, 90), 300, axis=0), None, region=200)
+    assert pairwise_f1(labels, np.repeat([0, 1], 300)).precision == 1
+    assert k >= 2
 
 
 @given(st.integers(1, 12), st.integers(0, 3))

@@ -169,12 +169,12 @@ def test_folders_that_may_not_be_listed() -> None:
 
 def test_other_filesystems(tmp_path: Path) -> None:
     fs = pafs.FileSystem.from_uri("fsspec+memory://listing/")[0]
+    root = "fsspec+memory://listing"
+    library = open_library(f"{root}/library", create=True)
     for name in ("a.jpg", "sub/b c#1?.jpg", "sub/.hidden.jpg", ".git/c.jpg", "library/faces.jpg"):
         fs.create_dir(os.path.dirname(f"/listing/{name}"))
         with fs.open_output_stream(f"/listing/{name}") as out:
             out.write(b"abc")
-    root = "fsspec+memory://listing"
-    library = open_library(f"{root}/library", create=True)
     all_of_it = [f"{root}/a.jpg", f"{root}/sub/b%20c%231%3F.jpg"]
     assert listed(root, library) == listed(root + "/", library) == listed(f"{root}/**/*.jpg", library) == all_of_it
     assert listed(f"{root}/*.jpg", library) == all_of_it[:1]

@@ -97,6 +97,10 @@ def test_files_that_look_like_inline_images(tmp_path: Path) -> None:
 
 
 def test_names_that_are_not_utf8(tmp_path: Path) -> None:
+    photo = os.path.join(tmp_path, os.fsdecode(b"\xff.jpg"))
+    with open(photo, "wb") as out:
+        out.write(b"photo")
+    assert Reader().read(local_uri(photo)) == b"photo"
     path = os.path.join(tmp_path, os.fsdecode(b"\xff.parquet"))
     with open(path, "wb") as file:
         pq.write_table(pa.table({"image": [b"a"]}), file)

@@ -37,6 +37,7 @@ def for_inference(network: nn.Module, device: torch.device, dtype: torch.dtype) 
     _fold_batch_norm(graph)
     if device.type == "cpu" and torch.backends.mkldnn.is_available():
         _use_onednn(graph)
+    graph.delete_all_unused_submodules()
     graph.graph.lint()
     graph.recompile()
     return graph.requires_grad_(False).to(device, dtype).to(memory_format=torch.channels_last)

@@ -1,0 +1,348 @@
+"""The dispatcher over simulated workers: images that kill or hang, nodes that go away, late and double events."""
+
+import heapq
+import itertools
+import math
+import random
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.dispatch import Died, Dispatcher, Done, Event, Failed, Order, Policy, Stopped, WorkerId
+
+POLICY = Policy(held=2, deaths=1000, startup=50.0, grace=10.0, per_image=1.0)
+TASKS = ("images", "faces")
+
+
+@dataclass
+class World:
+    """What is in the shards and what will go wrong.
+
+    `bad`: image → "crash" or "timeout", what touching it does to a worker. `failing`: shards that always fail with a
+    reason; `flaky`: shard → how often it does. `losses`: workers that will go away for no reason of their shard.
+    """
+
+    shards: dict[str, list[str]]
+    bad: dict[str, str] = field(default_factory=dict)
+    failing: frozenset[str] = frozenset()
+    flaky: Counter[str] = field(default_factory=Counter)
+    losses: int = 0
+    noise: float = 0.0  # how many events come again, or from workers that are gone
+
+    def orders(self) -> list[Order]:
+        return [Order(shard, TASKS, len(images)) for shard, images in self.shards.items()]
+
+    def touched(self, order: Order) -> list[str]:
+        images = self.shards[order.shard] if order.probe is None else order.probe
+        return [image for image in images if image not in dict(order.skip)]
+
+
+class Simulation:
+    """Workers in simulated time that check what the dispatcher may ask of them."""
+
+    def __init__(self, world: World, seed: int = 0) -> None:
+        self.world, self.random = world, random.Random(seed)
+        self.now, self.order_numbers = 0.0, itertools.count()
+        self.events: list[tuple[float, int, Event]] = []
+        self.held: dict[WorkerId, list[Order]] = {}  # by living workers
+        self.ready: set[WorkerId] = set()
+        self.suspects: set[str] = set()
+        self.lost: Counter[object] = Counter()  # how often a shard, or a probe, lost its worker by chance
+        self.started = self.deaths = self.calls = 0
+        self.submitted: list[tuple[WorkerId, Order]] = []
+
+    def clock(self) -> float:
+        return self.now
+
+    def start(self) -> WorkerId:
+        self.started += 1
+        self.held[self.started] = []
+        return self.started
+
+    def submit(self, worker: WorkerId, order: Order) -> None:
+        assert worker in self.held, "work for a dead worker"
+        others = self.held[worker]
+        assert len(others) < POLICY.held
+        assert order not in others
+        self.submitted.append((worker, order))
+        if others:
+            assert worker in self.ready, "work for a worker that may not even start"
+            alone = [o.shard for o in [*others, order] if o.probe is not None or o.shard in self.suspects]
+            assert not alone, "a suspect is not alone"
+        others.append(order)
+        self.outcome(worker, order)
+
+    def outcome(self, worker: WorkerId, order: Order) -> None:
+        """Decide when and how this ends."""
+        world, seconds = self.world, self.random.uniform(0.1, POLICY.grace + order.images * POLICY.per_image) * 0.9
+        fates = {world.bad[image] for image in world.touched(order) if image in world.bad}
+        event: Event = Done(worker, order, {})
+        if fates:
+            if self.random.choice(sorted(fates)) == "timeout":
+                return
+            event = Died(worker, "segmentation fault")
+        elif worker not in self.ready:
+            pass  # a check
+        elif world.losses and self.may_be_lost(order) and self.random.random() < 0.3:
+            world.losses -= 1
+            self.lost.update([order.shard, order.probe])
+            event = Died(worker, "node went away")
+        elif order.shard in world.failing or world.flaky[order.shard]:
+            world.flaky[order.shard] -= 1
+            event = Failed(worker, order, "cannot read the manifest")
+        self.push(seconds, event)
+
+    def may_be_lost(self, order: Order) -> bool:
+        """A shard that loses its worker a third time fails, and an image tried alone a second time is blamed."""
+        alone = order.probe is not None and len(order.probe) == 1
+        return self.lost[order.shard] < 2 and not (alone and self.lost[order.probe])
+
+    def push(self, seconds: float, event: Event) -> None:
+        heapq.heappush(self.events, (self.now + seconds, next(self.order_numbers), event))
+
+    def wait(self, seconds: float) -> Sequence[Event]:
+        self.calls += 1
+        assert self.calls < 100_000, "the dispatcher does not come to an end"
+        if not self.events or self.events[0][0] > self.now + seconds:
+            self.now += seconds
+            return []
+        heard = []
+        for _ in range(self.random.randint(1, 3)):
+            if self.events:
+                time, _, event = heapq.heappop(self.events)
+                self.now = max(self.now, time)
+                heard += [event] if self.happen(event) else []
+        return heard
+
+    def happen(self, event: Event) -> bool:
+        """Whether the dispatcher hears of it."""
+        again = self.random.random() < self.world.noise
+        if event.worker not in self.held:
+            return again
+        if isinstance(event, Died):
+            self.end(event.worker)
+        elif event.order in self.held[event.worker]:
+            self.held[event.worker].remove(event.order)
+            self.ready.add(event.worker)
+            if isinstance(event, Done) and event.order.probe is None:
+                self.suspects.discard(event.order.shard)
+        if again:
+            self.push(self.random.uniform(0, 5), event)
+        return True
+
+    def kill(self, worker: WorkerId) -> None:
+        assert worker in self.held
+        self.end(worker)
+
+    def end(self, worker: WorkerId) -> None:
+        held = self.held.pop(worker)
+        self.deaths += 1
+        if worker in self.ready:
+            self.suspects |= {order.shard for order in held}
+
+
+class Broken(Simulation):
+    """Workers that fail every order for which `breaks` gives an event, or None to hang."""
+
+    def __init__(self, world: World, breaks: Callable[[WorkerId, Order], Event | None], well: int = 0) -> None:
+        """`well`: how many shards go well before."""
+        super().__init__(world)
+        self.breaks, self.well = breaks, well
+
+    def outcome(self, worker: WorkerId, order: Order) -> None:
+        if self.well > 0 or (order.probe == () and worker not in self.ready and self.well == 0):
+            self.well -= order.probe is None
+            self.push(1.0, Done(worker, order, {}))
+            return
+        event = self.breaks(worker, order)
+        if event is not None:
+            self.push(1.0, event)
+
+
+def died(worker: WorkerId, order: Order) -> Event:
+    return Died(worker, "CUDA driver version is insufficient")
+
+
+def dispatch(
+    simulation: Simulation, count: int = 2, policy: Policy = POLICY
+) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
+    """shard → what was skipped in it, in order of their ends; and the failed ones."""
+    done: dict[str, dict[str, str]] = {}
+
+    def on_done(order: Order, result: Mapping[str, Any]) -> None:
+        assert order.shard not in done, "done twice"
+        assert order.probe is None
+        done[order.shard] = dict(order.skip)
+
+    world = simulation.world
+    failed = Dispatcher(
+        world.orders(), simulation, count, lambda shard: world.shards[shard], policy, simulation.clock
+    ).run(on_done)
+    assert not set(done) & set(failed)
+    assert set(done) | set(failed) == set(world.shards)
+    return done, failed
+
+
+def plain(shards: int, images: int = 4) -> World:
+    return World({f"s{s}": [f"s{s}-{i}" for i in range(images)] for s in range(shards)})
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> World:
+    sizes = draw(st.lists(st.integers(1, 12), min_size=1, max_size=12))
+    shards = {f"s{s}": [f"s{s}-{i}" for i in range(size)] for s, size in enumerate(sizes)}
+    images = [image for members in shards.values() for image in members]
+    return World(
+        shards,
+        bad=draw(st.dictionaries(st.sampled_from(images), st.sampled_from(["crash", "timeout"]), max_size=6)),
+        failing=frozenset(draw(st.lists(st.sampled_from(sorted(shards)), max_size=2))),
+        flaky=Counter(draw(st.dictionaries(st.sampled_from(sorted(shards)), st.integers(1, POLICY.attempts - 1)))),
+        losses=draw(st.integers(0, 8)),
+        noise=draw(st.sampled_from([0.0, 0.3])),
+    )
+
+
+@settings(deadline=None, max_examples=300)
+@given(worlds(), st.integers(1, 6), st.integers(0, 2**32))
+def test_every_shard_ends_once_and_only_images_that_kill_are_skipped(world: World, count: int, seed: int) -> None:
+    losses = world.losses
+    simulation = Simulation(world, seed)
+    done, failed = dispatch(simulation, count)
+    assert set(failed) == world.failing
+    for shard, skipped in done.items():
+        assert skipped == {image: world.bad[image] for image in world.shards[shard] if image in world.bad}
+    assert simulation.deaths <= losses + sum(
+        2 + (2 + math.ceil(math.log2(len(images)))) * sum(image in world.bad for image in images)
+        for images in world.shards.values()
+        if any(image in world.bad for image in images)
+    )
+    assert simulation.started <= count + simulation.deaths
+
+
+def test_healthy_workers_do_every_shard_once() -> None:
+    simulation = Simulation(plain(50))
+    done, failed = dispatch(simulation, count=4)
+    assert (len(done), failed, simulation.started) == (50, {}, 4)
+    assert len(simulation.submitted) == 50 + 4  # and a check of each worker
+
+
+def test_nothing_to_do_starts_nothing() -> None:
+    simulation = Simulation(World({}))
+    assert dispatch(simulation) == ({}, {})
+    assert simulation.started == 0
+
+
+def test_no_more_workers_than_shards() -> None:
+    simulation = Simulation(plain(3))
+    dispatch(simulation, count=100)
+    assert simulation.started == 3
+
+
+def test_every_worker_has_a_first_shard_before_one_has_a_second() -> None:
+    simulation = Simulation(plain(4))
+    dispatch(simulation, count=4)
+    assert len({worker for worker, order in simulation.submitted if order.probe is None}) == 4
+
+
+def test_a_worker_that_never_starts_holds_nothing_up() -> None:
+    simulation = Broken(plain(6), died)
+    simulation.outcome = lambda worker, order: None if worker == 2 else simulation.push(1.0, Done(worker, order, {}))  # type: ignore[method-assign]
+    done, _ = dispatch(simulation, count=2)
+    assert len(done) == 6
+    assert simulation.now < POLICY.startup
+
+
+def test_a_shard_of_nothing_but_killers_becomes_errors_when_others_go_well() -> None:
+    world = plain(3, images=16)
+    world.bad = dict.fromkeys(world.shards["s1"], "crash")
+    done, _ = dispatch(Simulation(world), 1, Policy(grace=10.0, per_image=1.0))
+    assert done == {"s0": {}, "s1": world.bad, "s2": {}}
+
+
+def test_workers_that_cannot_start_stop_the_run() -> None:
+    simulation = Broken(plain(50), died, well=-1)
+    with pytest.raises(Stopped, match="cannot start: CUDA driver"):
+        dispatch(simulation, count=3)
+    assert simulation.deaths == POLICY.starts * 3
+    assert all(order.probe == () for _, order in simulation.submitted)
+
+
+def test_workers_that_hang_while_starting_stop_the_run() -> None:
+    simulation = Broken(plain(5), lambda worker, order: None, well=-1)
+    with pytest.raises(Stopped, match="cannot start: no answer in time"):
+        dispatch(simulation, count=2)
+    assert simulation.now < 5 * POLICY.startup
+
+
+def test_workers_that_die_of_any_work_stop_the_run() -> None:
+    simulation = Broken(plain(1000, images=256), died)
+    with pytest.raises(Stopped, match="before any image went well"):
+        dispatch(simulation, 2, Policy())
+    assert simulation.deaths == Policy().deaths * 2
+
+
+@pytest.mark.parametrize("breaks", [died, lambda worker, order: None], ids=["die", "hang"])
+def test_a_machine_that_breaks_during_the_run_stops_it_and_no_image_is_blamed(
+    breaks: Callable[[WorkerId, Order], Event | None],
+) -> None:
+    simulation = Broken(plain(20), breaks, well=5)
+    with pytest.raises(Stopped, match="cannot start"):
+        dispatch(simulation, count=2)
+    assert not any(order.skip for _, order in simulation.submitted)
+
+
+def test_a_fatal_failure_stops_the_run_with_its_reason() -> None:
+    simulation = Broken(plain(20), lambda worker, order: Failed(worker, order, "the disk is full", True), well=3)
+    with pytest.raises(Stopped, match="the disk is full"):
+        dispatch(simulation)
+
+
+def test_a_shard_that_fails_is_tried_again_and_then_reported() -> None:
+    world = plain(5)
+    world.failing = frozenset({"s2"})
+    simulation = Simulation(world)
+    done, failed = dispatch(simulation)
+    assert failed == {"s2": "cannot read the manifest"}
+    assert len(done) == 4
+    assert sum(order.shard == "s2" and order.probe is None for _, order in simulation.submitted) == POLICY.attempts
+
+
+def test_a_shard_that_only_kills_as_a_whole_fails_in_the_end() -> None:
+    world = plain(4)
+    simulation = Simulation(world)
+    outcome = simulation.outcome
+
+    def too_much_at_once(worker: WorkerId, order: Order) -> None:
+        if order.shard == "s1" and order.probe is None:
+            simulation.push(1.0, Died(worker, "out of memory"))
+        else:
+            outcome(worker, order)
+
+    simulation.outcome = too_much_at_once  # type: ignore[method-assign]
+    done, failed = dispatch(simulation)
+    assert set(done) == {"s0", "s2", "s3"}
+    assert failed["s1"] == "it kills workers, though each of its images alone does not: out of memory"
+    assert simulation.deaths == 2 + POLICY.attempts
+
+
+def test_work_goes_on_while_the_images_that_kill_are_searched() -> None:
+    world = plain(30, images=16)
+    world.bad = {"s0-3": "timeout"}
+    done, _ = dispatch(Simulation(world), count=2)
+    assert list(done).index("s0") > 10
+    assert done["s0"] == {"s0-3": "timeout"}
+
+
+def test_a_suspect_does_not_wait_for_the_end_of_the_queue() -> None:
+    world = plain(100)
+    world.losses = 1
+    simulation = Simulation(world)
+    done, _ = dispatch(simulation, count=3)
+    [shard] = set(simulation.lost) & set(world.shards)
+    begun = [order.shard for _, order in simulation.submitted if order.probe is None].index(str(shard))
+    assert list(done).index(str(shard)) < begun + 20

@@ -1,0 +1,170 @@
+import io
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image as PillowImage
+from torchvision.ops import nms
+
+from tasks import faces
+from tasks.base import Image
+from tasks.faces import Faces, thumbnail
+from tasks.models import zoo
+from tasks.models.fuse import for_inference
+
+
+def weights(data: Path) -> dict:
+    return {
+        name: torch.load(data / "weights" / zoo.ENTRIES[name].file, map_location="cpu", weights_only=True)
+        for name in ("yunet-n", "mobilefacenet")
+    }
+
+
+@pytest.fixture(scope="module")
+def task(data: Path) -> Faces:
+    task = Faces()
+    task.load(torch.device("cpu"), weights(data))
+    return task
+
+
+@pytest.fixture(scope="module")
+def lfw(data: Path) -> list[Image]:
+    rows = pq.ParquetFile(data / "lfw/lfw.parquet").read_row_group(0, ["image"])["image"].to_pylist()[:24]
+    return [_image(str(i), PillowImage.open(io.BytesIO(row))) for i, row in enumerate(rows)]
+
+
+def _image(name: str, picture: PillowImage.Image, scale: float = 1.0) -> Image:
+    pixels = np.array(picture.convert("RGB"))
+    return Image(name, pixels, scale, (round(pixels.shape[1] / scale), round(pixels.shape[0] / scale)))
+
+
+def _astronaut(side: int = 512) -> PillowImage.Image:
+    data = pytest.importorskip("skimage.data")
+    return PillowImage.fromarray(data.astronaut()).resize((side, side))
+
+
+def test_a_face_and_its_landmarks_are_where_they_are(task: Faces) -> None:
+    row = task([_image("a", _astronaut())]).to_pylist()
+    assert len(row) == 1
+    x0, y0, x1, y1 = row[0]["box_xyxy"]
+    assert (x0, y0, x1, y1) == pytest.approx((176, 66, 272, 184), abs=8)
+    left_eye, right_eye, nose, left_mouth, right_mouth = row[0]["landmarks"]
+    assert x0 < left_eye[0] < nose[0] < right_eye[0] < x1
+    assert y0 < left_eye[1] < nose[1] < left_mouth[1] < y1
+    assert left_mouth[0] < right_mouth[0]
+    assert row[0]["quality"] > 0.8
+
+
+def test_coordinates_are_of_the_full_size(task: Faces) -> None:
+    full = task([_image("a", _astronaut())]).to_pylist()[0]
+    half = task([_image("a", _astronaut(256), scale=0.5)]).to_pylist()[0]
+    np.testing.assert_allclose(half["box_xyxy"], full["box_xyxy"], atol=5)
+    np.testing.assert_allclose(half["landmarks"], full["landmarks"], atol=4)
+    assert np.dot(half["embedding"], full["embedding"]) > 0.9
+
+
+@pytest.mark.parametrize("side", [200, 700, 1280, 4000])
+def test_a_face_is_found_once_at_any_size(task: Faces, side: int) -> None:
+    reference = task([_image("a", _astronaut())]).to_pylist()[0]
+    rows = task([_image("a", _astronaut(side))]).to_pylist()
+    assert len(rows) == 1
+    assert np.dot(rows[0]["embedding"], reference["embedding"]) > 0.85
+    np.testing.assert_allclose(np.array(rows[0]["box_xyxy"]) * 512 / side, reference["box_xyxy"], atol=12)
+
+
+def test_a_face_that_fills_a_large_photo_is_found_once(task: Faces) -> None:
+    face = _astronaut().crop((150, 40, 300, 200)).resize((1200, 1280))
+    assert task([_image("a", face)]).num_rows == 1
+
+
+def test_what_is_found_does_not_depend_on_the_batch(task: Faces, lfw: list[Image]) -> None:
+    together = task([*lfw, _image("astronaut", _astronaut(700))])
+    alone = [row for image in lfw for row in task([image]).to_pylist()]
+    assert [r["face_id"] for r in alone] == together["face_id"].to_pylist()[: len(alone)]
+    for one, many in zip(alone, together.to_pylist(), strict=False):
+        assert np.dot(one["embedding"], many["embedding"]) > 0.999
+        np.testing.assert_allclose(one["box_xyxy"], many["box_xyxy"], atol=0.5)
+
+
+def test_bf16_and_fp32_agree(data: Path, lfw: list[Image]) -> None:
+    rows = []
+    for dtype in (torch.float32, torch.bfloat16):
+        task = Faces()
+        task.load(torch.device("cpu"), weights(data))
+        task.dtype = dtype
+        task.detector = for_inference(zoo.ENTRIES["yunet-n"].build(weights(data)["yunet-n"]), task.device, dtype)
+        built = zoo.ENTRIES["mobilefacenet"].build(weights(data)["mobilefacenet"])
+        task.embedder = for_inference(built, task.device, dtype)
+        rows.append(task(lfw).to_pylist())
+    assert [r["face_id"] for r in rows[0]] == [r["face_id"] for r in rows[1]]
+    cosines = [np.dot(full["embedding"], short["embedding"]) for full, short in zip(*rows, strict=True)]
+    assert np.median(cosines) > 0.995
+    assert min(cosines) > 0.95  # where two cells see a face equally well, rounding decides whose landmarks count
+    for full, short in zip(*rows, strict=True):
+        np.testing.assert_allclose(full["box_xyxy"], short["box_xyxy"], atol=4)
+
+
+def test_landmarks_equal_the_canonical_ones(task: Faces, data: Path) -> None:
+    canonical = np.load(data.parent / "reference" / "canonical_faces.npz")
+    table = pq.read_table(data / "lfw/lfw.parquet", columns=["file", "image"])
+    by_name = dict(zip(table["file"].to_pylist(), table["image"].to_pylist(), strict=True))
+    images = [_image(n, PillowImage.open(io.BytesIO(by_name[n]))) for n in canonical["names"].tolist()]
+    found: dict = {}
+    for row in task(images).to_pylist():
+        found.setdefault(row["image_id"], []).append(row)
+    distances, cosines = [], []
+    for name, landmarks, embedding in zip(
+        canonical["names"], canonical["landmarks"], canonical["embedding"], strict=True
+    ):
+        nearest = min(found[str(name)], key=lambda r: np.abs(np.array(r["landmarks"]) - landmarks).max())
+        distances.append(np.abs(np.array(nearest["landmarks"]) - landmarks).max())
+        cosines.append(np.dot(nearest["embedding"], embedding))
+    assert np.median(distances) < 1  # pixels
+    assert max(distances) < 8
+    assert np.median(cosines) > 0.97  # alignment is by least squares here, by least median there
+    assert min(cosines) > 0.85
+
+
+def test_no_image_and_no_face(task: Faces) -> None:
+    assert task([]).equals(faces.SCHEMA.empty_table())
+    blank = Image("a", np.full((300, 200, 3), 128, np.uint8), 1.0, (200, 300))
+    tiny = Image("b", np.zeros((1, 1, 3), np.uint8), 1.0, (1, 1))
+    assert task([blank, tiny]).num_rows == 0
+
+
+@given(st.integers(0, 10_000), st.integers(0, 40), st.floats(0.05, 0.9))
+def test_suppression_is_torchvisions(seed: int, count: int, overlap: float) -> None:
+    g = torch.Generator().manual_seed(seed)
+    low, size = torch.rand(count, 2, generator=g) * 50, torch.rand(count, 2, generator=g) * 40 + 1
+    found = torch.cat([low, low + size, torch.rand(count, 1, generator=g), torch.rand(count, 10, generator=g)], 1)
+    ours = faces._suppress(found, overlap)
+    theirs = found[nms(found[:, :4], found[:, 4], overlap)]
+    torch.testing.assert_close(ours.boxes, theirs[:, :4])
+    torch.testing.assert_close(ours.landmarks.flatten(1), theirs[:, 5:])
+
+
+@given(st.lists(st.floats(-50, 350), min_size=4, max_size=4), st.integers(1, 300), st.integers(1, 300))
+def test_a_thumbnail_for_any_box(box: list[float], width: int, height: int) -> None:
+    picture = np.zeros((height, width, 3), np.uint8)
+    corners = np.array([min(box[0], box[2]), min(box[1], box[3]), max(box[0], box[2]), max(box[1], box[3])], np.float32)
+    jpeg = PillowImage.open(io.BytesIO(thumbnail(picture, corners)))
+    assert jpeg.size == (160, 160)
+
+
+def test_quality_falls_with_blur_size_and_pose(task: Faces) -> None:
+    picture = _astronaut()
+    sharp = task([_image("a", picture)]).to_pylist()[0]["quality"]
+    small = task([_image("a", _astronaut(120))]).to_pylist()[0]["quality"]
+    from PIL import ImageFilter
+
+    blurred = task([_image("a", picture.filter(ImageFilter.GaussianBlur(6)))]).to_pylist()[0]["quality"]
+    assert small < sharp * 0.8
+    assert blurred < sharp * 0.8
+    frontal = np.array([[[-20, 0], [20, 0], [0, 20], [-15, 40], [15, 40]]], np.float32)
+    turned = frontal + np.array([[[0, 0], [0, 0], [18, 0], [0, 0], [0, 0]]], np.float32)
+    assert faces.yaw(frontal)[0] < 0.05
+    assert faces.yaw(turned)[0] > 0.8

@@ -1,0 +1,291 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+import pytest
+from conftest import Outcome
+
+from pipeline.config import RunConfig
+from pipeline.run import Progress, pending, run, task_specs
+from pipeline.worker import IMAGES_DESCRIPTION
+from storage import tables
+from storage.errors import InputError
+from storage.library import Library, open_library
+from storage.manifest import read_manifest, scan, shards
+
+Muster = Callable[..., Outcome]
+Snapshot = Callable[[Path], dict[str, tuple[str, int]]]
+RowsOf = Callable[[Path], dict[str, Any]]
+Process = tuple[int, int]  # its id, and when it began
+PHOTOS = 240
+
+
+# ---- processes -------------------------------------------------------------------------------------------------------
+
+
+def processes() -> dict[Process, int]:
+    """Every live process of this machine, with its parent's id."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            facts = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if facts[0] != "Z":
+            found[int(folder.name), int(facts[19])] = int(facts[1])
+    return found
+
+
+def descendants(parent: int) -> list[Process]:
+    alive, found, parents = processes(), [], {parent}
+    while generation := [process for process, above in alive.items() if above in parents]:
+        found += generation
+        parents = {process[0] for process in generation}
+    return found
+
+
+def actors(parent: int) -> list[int]:
+    """The worker processes below another."""
+    ids = [number for number, _ in descendants(parent)]
+    return [i for i in ids if _command(i).startswith(b"ray::_Actor")]
+
+
+def _command(process: int) -> bytes:
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def until(condition: Callable[[], object], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come about in time"
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def started() -> Iterator[set[Process]]:
+    """The processes of interrupted runs, none of which may stay: Ray's own agents take a minute to miss theirs."""
+    family: set[Process] = set()
+    yield family
+    until(lambda: not family & processes().keys())
+    until(lambda: not actors(os.getpid()))
+
+
+# ---- a run that is interrupted ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory, make_photos: Callable[..., Path]) -> Path:
+    return make_photos(tmp_path_factory.mktemp("photos"), range(PHOTOS))
+
+
+@pytest.fixture
+def scanned(tmp_path: Path, photos: Path) -> Path:
+    scan(open_library(tmp_path / "L", create=True), [str(photos)])
+    return tmp_path / "L"
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(
+    tmp_path_factory: pytest.TempPathFactory, photos: Path, weights: Path, ray_cluster: None, rows_of: RowsOf
+) -> dict[str, Any]:
+    """The tables of a run that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("uninterrupted") / "L"
+    scan(open_library(folder, create=True), [str(photos)])
+    summary = run(RunConfig(str(folder), device="cpu", workers=2, weights_dir=weights), lambda progress: None)
+    assert (summary.images, summary.ok, summary.errors, summary.processed) == (PHOTOS, PHOTOS, 0, PHOTOS)
+    assert summary.faces == PHOTOS // 3
+    return rows_of(folder)
+
+
+def start(folder: Path, weights: Path) -> subprocess.Popen[str]:
+    """`muster run` as a user's shell starts it: a process group of its own, to which Ctrl-C goes."""
+    command = [sys.executable, "-m", "pipeline.cli", "run", "-l", str(folder), "--workers", "2", "--device", "cpu"]
+    return subprocess.Popen(
+        command,
+        cwd=Path(__file__).parents[1],
+        env={**os.environ, "MUSTER_WEIGHTS": str(weights)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def complete(library: Library) -> set[str]:
+    """The shards that all tasks have committed."""
+    done = [set(tables.committed(library, fingerprint)) for fingerprint in tables.descriptions(library)]
+    return set.intersection(*done) if done else set()
+
+
+def visible(library: Library, snapshot: Snapshot) -> dict[str, tuple[str, int]]:
+    """Every commit and every file that one speaks of, with its digest and time."""
+    assert library.local is not None
+    names = {
+        file["name"]
+        for fingerprint in tables.descriptions(library)
+        for commit in tables.commits(library, fingerprint)
+        for file in commit["files"]
+    }
+    files = snapshot(library.local)
+    commits = {name for name in files if name.startswith("_commits/") and "/." not in name}
+    return {name: files[name] for name in names | commits}
+
+
+def resume(muster: Muster, folder: Path, snapshot: Snapshot) -> None:
+    """Run again: only the rest is done, and nothing that was committed is touched."""
+    library = open_library(folder)
+    before, left = visible(library, snapshot), dict(shards(library))
+    for shard in complete(library):
+        del left[shard]
+    assert 0 < len(left) < len(shards(library))
+    outcome = muster("run", "-l", folder, "--workers", 2, "--device", "cpu", "--json")
+    assert outcome.code == 0, outcome.err
+    assert outcome.facts["processed"] == sum(left.values())
+    assert outcome.facts["images"] == PHOTOS
+    assert before.items() <= visible(library, snapshot).items()
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are looked up in /proc")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_interrupted_and_run_again(
+    number: signal.Signals,
+    scanned: Path,
+    photos: Path,
+    weights: Path,
+    uninterrupted: dict[str, Any],
+    started: set[Process],
+    muster: Muster,
+    snapshot: Snapshot,
+    rows_of: RowsOf,
+) -> None:
+    originals, library = snapshot(photos), open_library(scanned)
+    process = start(scanned, weights)
+    try:
+        until(lambda: process.poll() is not None or len(complete(library)) >= len(shards(library)) // 3)
+        family, workers = set(descendants(process.pid)), actors(process.pid)
+        assert (process.poll(), len(workers)) == (None, 2)
+        second = muster("run", "-l", scanned)
+        assert (second.code, f"in use by process {process.pid}" in second.error) == (1, True)
+        if number == signal.SIGKILL:
+            process.kill()
+        else:
+            os.killpg(process.pid, number)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    if number == signal.SIGKILL:
+        assert process.returncode == -signal.SIGKILL
+    else:
+        assert (process.returncode, out) == (130, "")
+        assert err.splitlines()[-1].startswith("muster: stopped. What was done is kept")
+        assert "Traceback" not in err
+    until(lambda: not {process for process in family if process[0] in workers} & processes().keys(), 30)
+    started |= family
+
+    resume(muster, scanned, snapshot)
+    assert rows_of(scanned) == uninterrupted
+    assert snapshot(photos) == originals
+
+
+def test_a_worker_killed(scanned: Path, weights: Path, uninterrupted: dict[str, Any], rows_of: RowsOf) -> None:
+    killed: list[int] = []
+
+    def kill_one(progress: Progress) -> None:
+        if not killed:
+            killed.append(actors(os.getpid())[0])
+            os.kill(killed[0], signal.SIGKILL)
+
+    summary = run(RunConfig(str(scanned), device="cpu", workers=2, weights_dir=weights), kill_one)
+    assert killed
+    assert (summary.images, summary.ok, summary.errors) == (PHOTOS, PHOTOS, 0)
+    assert rows_of(scanned) == uninterrupted
+
+
+# ---- invariants ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_every_image_found_has_one_row(data: Path, tmp_path: Path, muster: Muster, snapshot: Snapshot) -> None:
+    small = [path for path in sorted((data / "broken").iterdir()) if path.is_file() and path.stat().st_size < 200_000]
+    sources = [*small[::6], data / "photos" / "johns" / "John_Simm"]
+    before = [path.stat() for path in small]
+    assert muster("scan", *sources, "-l", tmp_path / "L").code == 0
+    outcome = muster("run", "-l", tmp_path / "L", "--json")
+    assert outcome.code == 0, outcome.err
+    facts = outcome.facts
+    library = open_library(tmp_path / "L")
+    found = read_manifest(library)["image_id"].to_pylist()
+    images = tables.require(library, "images", tables.fingerprint(IMAGES_DESCRIPTION))
+    assert sorted(images["image_id"].to_pylist()) == sorted(found)
+    assert facts["images"] == facts["ok"] + facts["errors"] == len(found)
+    broken = images.filter(pc.equal(images["status"], "error"))
+    assert facts["errors"] == broken.num_rows > 5
+    assert sum(facts["error_kinds"].values()) == broken.num_rows
+    for row in broken.to_pylist():
+        assert row["error_kind"]
+        assert row["error"]
+    assert [path.stat() for path in small] == before
+
+
+def test_running_again_does_nothing_and_new_photos_alone(
+    tmp_path: Path, make_photos: Callable[..., Path], weights: Path, work: Callable[..., Sequence[dict[str, Any]]]
+) -> None:
+    folder = make_photos(tmp_path / "photos", range(20))
+    library = open_library(tmp_path / "L", create=True)
+    scan(library, [str(folder)])
+    assert sum(result["images"] for result in work(tmp_path / "L", weights)) == 20
+    assert work(tmp_path / "L", weights) == []
+    make_photos(folder, range(20, 25))
+    (folder / "0001.jpg").unlink()
+    scan(library, [str(folder)])
+    assert sum(result["images"] for result in work(tmp_path / "L", weights)) == 5
+    rows = tables.require(library, "images", tables.fingerprint(IMAGES_DESCRIPTION))
+    assert sorted(rows["image_id"].to_pylist()) == sorted(read_manifest(library)["image_id"].to_pylist())
+
+
+def test_another_task_is_new_work_for_that_task_alone(processed: Path, album: Path, tmp_path: Path) -> None:
+    library = open_library(tmp_path / "L", create=True)
+    scan(library, [str(album)])
+    specs = task_specs(library, RunConfig(str(tmp_path / "L"), ("faces",), device="cpu"))
+    assert [spec.name for spec in specs] == ["images", "faces"]
+    assert {order.tasks for order in pending(library, specs)} == {("images", "faces")}
+    assert sum(order.images for order in pending(library, specs)) == 26
+    done = open_library(processed)
+    for spec in task_specs(done, RunConfig(str(processed))):
+        assert len(tables.committed(done, spec.fingerprint)) == len(shards(done))
+    more = [*task_specs(done, RunConfig(str(processed))), specs[1].__class__("other", None, "0" * 16)]
+    assert {order.tasks for order in pending(done, more)} == {("other",)}
+
+
+def test_an_empty_library(tmp_path: Path) -> None:
+    library = open_library(tmp_path / "L", create=True)
+    with pytest.raises(InputError, match="has no images yet: run `muster scan"):
+        pending(library, task_specs(library, RunConfig(str(tmp_path / "L"))))
+
+
+def test_progress_counts_shards() -> None:
+    progress = Progress(total=20, began=0.0, ready=time.monotonic() - 10)
+    assert progress.rate == 0
+    progress.add({"images": 8, "errors": 1, "rows": {"faces": 3, "previews": 7}})
+    progress.add({"images": 8, "errors": 0, "rows": {}})
+    assert (progress.images, progress.errors, progress.faces) == (16, 1, 3)
+    assert progress.rate == pytest.approx(1.6, abs=0.1)
+
+
+def test_a_commit_names_its_files(processed: Path) -> None:
+    """What docs/data-model.md says of a commit: enough to check the library without Muster."""
+    for commit in processed.glob("_commits/*/shard-*.json"):
+        facts = json.loads(commit.read_text())
+        assert facts["fingerprint"] == commit.parent.name
+        for file in facts["files"]:
+            assert (processed / file["name"]).is_file()
