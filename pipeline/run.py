@@ -152,27 +152,25 @@ def summarise(library: Library, specs: Sequence[TaskSpec], progress: Progress, w
     fingerprints = {spec.name: spec.fingerprint for spec in specs}
     images = tables.require(library, "images", fingerprints["images"], ["image_id", "status", "error_kind"], shards)
     broken = images.filter(pc.equal(images["status"], "error"))
-    kinds = Counter(broken["error_kind"].to_pylist())
-    ids = set(broken["image_id"].to_pylist())
+    found = [broken]
     for name, fingerprint in fingerprints.items():
-        errors = (
-            tables.read(library, "errors", fingerprint, ["image_id", "error_kind"], shards)
-            if name != "images"
-            else None
-        )
+        if name != "images":
+            found.append(tables.read(library, "errors", fingerprint, ["image_id", "error_kind"], shards))
+    kinds: dict[str, str] = {}  # image_id → what went wrong first
+    for errors in found:
         if errors is not None:
-            kinds.update(errors["error_kind"].to_pylist())
-            ids.update(errors["image_id"].to_pylist())
+            for image_id, kind in zip(errors["image_id"].to_pylist(), errors["error_kind"].to_pylist(), strict=True):
+                kinds.setdefault(image_id, kind)
     faces = tables.count(library, "faces", fingerprints["faces"], shards) if "faces" in fingerprints else 0
     return Summary(
         images=images.num_rows,
-        ok=images.num_rows - len(ids),
-        errors=len(ids),
+        ok=images.num_rows - len(kinds),
+        errors=len(kinds),
         faces=faces,
         processed=progress.images,
         seconds=round(progress.seconds, 3),
         images_per_second=round(progress.rate, 2),
         startup_seconds=round(progress.ready - progress.began, 3) if progress.images else 0.0,
         workers=workers,
-        error_kinds=dict(kinds.most_common()),
+        error_kinds=dict(Counter(kinds.values()).most_common()),
     )

@@ -138,6 +138,9 @@ class ShardWorker:
                     table, failed = apply(task, good)
                 parts[spec.name].append(table)
                 errors[spec.name] += failed
+            if "images" not in order.tasks:  # there it may stand as ok, from a time when it could be read
+                for spec, _ in specs:
+                    errors[spec.name] += [_error(i, spec.name, o) for i, o in chunk if isinstance(o, ImageError)]
         if order.probe is None:
             self._commit(order, facts, parts, errors)
         broken = {f["image_id"] for f in facts if f["status"] == "error"}
@@ -238,6 +241,11 @@ def _outcome(function: Callable[..., R], *arguments: Any) -> R | ImageError:
 
 def _image(image_id: str, photo: Photo) -> base.Image:
     return base.Image(image_id, photo.pixels, photo.scale, photo.size)
+
+
+def _error(image_id: str, task: str, error: ImageError) -> dict[str, str]:
+    """The row of `errors`."""
+    return {"image_id": image_id, "task": task, "error_kind": error.kind, "error": str(error)}
 
 
 def _facts(image_id: str, outcome: Photo | ImageError) -> dict[str, Any]:
