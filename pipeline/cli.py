@@ -191,7 +191,7 @@ def status(library: LibraryOption = LIBRARY, as_json: JsonOption = False) -> Non
     facts = status_of(open_library(library))
     lines = ["{images} images in {shards} shards: {ok} ok, {errors} errors, {pending} not processed yet"]
     lines += [
-        f"{t['task']} ({t['model'] or 'no model'}, {t['fingerprint']}): {t['rows']} rows, {t['shards']} shards done"
+        f"{t['task']} ({t['model'] or 'no model'}, {t['fingerprint']}): {t['rows']} rows, {t['errors']} errors, {t['shards']} shards done"
         for t in facts["tables"]
     ]
     _report(facts, as_json, "\n".join(lines))

@@ -128,7 +128,7 @@ class Dispatcher:
         ]  # could take more, by what it holds
         self.next_deadline = math.inf  # no deadline in `running` is before
         self.searches: dict[str, _Search] = {}
-        self.deaths: Counter[str] = Counter()
+        self.suspects: set[str] = set()
         self.searched: Counter[str] = Counter()
         self.failed: dict[str, str] = {}
         self.failed_starts = self.early_deaths = 0
@@ -152,12 +152,11 @@ class Dispatcher:
     def _fill(self) -> None:
         while len(self.running) < min(self.count, self.open):
             self._start()
-        while self.alone and self.free[0]:
+        while self.alone and self.free[0]:  # there will be one: whoever follows the worker that died
             self._submit(self.free[0].popitem()[0], self.alone.popleft())
         for load, free in enumerate(self.free):
             leave = len(self.starting) if load else 0  # a first shard for each of these goes before a second one here
-            # As many workers as there are suspects get no more: they run dry, to be free for one.
-            while free and len(self.queue) > leave and sum(map(len, self.free)) > len(self.alone):
+            while free and len(self.queue) > leave:
                 self._submit(free.popitem()[0], self.queue.popleft())
 
     def _start(self) -> None:
@@ -191,7 +190,7 @@ class Dispatcher:
             self.free[len(held)][worker] = None
 
     def _runs_alone(self, order: Order) -> bool:
-        return order.probe is not None or order.shard in self.deaths
+        return order.probe is not None or order.shard in self.suspects
 
     # ---- what becomes of it ------------------------------------------------------------------------------------------
 
@@ -237,8 +236,8 @@ class Dispatcher:
 
     def _close(self, shard: str, failure: str | None = None) -> None:
         self.open -= 1
-        for known in (self.deaths, self.searched, self.searches):
-            known.pop(shard, None)
+        self.suspects.discard(shard)
+        self.searches.pop(shard, None)
         if failure is not None:
             self.failed[shard] = failure
 
@@ -275,10 +274,10 @@ class Dispatcher:
 
     def _suspect(self, order: Order, kind: str, reason: str) -> None:
         shard = order.shard
-        self.deaths[shard] += 1
         if order.probe is not None:
             self._blame(self.searches[shard], order.probe, kind)
-        elif self.deaths[shard] < 2:
+        elif shard not in self.suspects:
+            self.suspects.add(shard)
             self.alone.append(order)
         elif self.searched[shard] < self.policy.attempts:
             self._search(order)
@@ -310,7 +309,6 @@ class Dispatcher:
             self.alone.append(replace(order, probe=part, images=len(part)))
             return
         del self.searches[order.shard]
-        self.deaths[order.shard] = 1  # it still runs alone
         self.alone.append(replace(order, skip=tuple(sorted(search.culprits.items()))))
 
 

@@ -14,7 +14,7 @@ from pipeline.worker import IMAGES_DESCRIPTION, describe
 from storage import index, manifest, tables
 from storage.errors import InputError, MusterError
 from storage.library import Library
-from tasks import cluster
+from tasks import cluster, kmeans
 from web.people import PagesSource, PagesSummary, write_pages
 
 NEIGHBOURS = 50
@@ -112,7 +112,7 @@ def label(library: Library | None, faces: Faces, method: str, k: int | None, sam
     if not len(faces.embeddings):
         return np.empty(0, np.int64), method
     if method == "kmeans":
-        labels, _, how = cluster.cluster_kmeans(faces.embeddings, k, SEED)
+        labels, _, how = kmeans.cluster_kmeans(faces.embeddings, k, SEED)
         return labels, how
     if library is None:
         built = index.build(faces.table, faces.embeddings, faces.fingerprint)

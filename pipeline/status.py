@@ -34,6 +34,7 @@ def _table(library: Library, fingerprint: str, description: dict[str, Any], shar
         "model": description["model"],
         "fingerprint": fingerprint,
         "rows": tables.count(library, description["task"], fingerprint, done),
+        "errors": tables.count(library, "errors", fingerprint, done),
         "shards": len(done),
         "pending": sum(shards.values()) - sum(shards[shard] for shard in done),
     }

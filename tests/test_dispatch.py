@@ -146,26 +146,43 @@ class Simulation:
             self.suspects |= {order.shard for order in held}
 
 
-class Broken(Simulation):
-    """Workers that fail every order for which `breaks` gives an event, or None to hang."""
+Script = Callable[[WorkerId, Order], Event | None]
 
-    def __init__(self, world: World, breaks: Callable[[WorkerId, Order], Event | None], well: int = 0) -> None:
-        """`well`: how many shards go well before."""
+
+class Scripted(Simulation):
+    """Workers of which every order ends as a function says; None: it does not."""
+
+    def __init__(self, world: World, script: Script) -> None:
         super().__init__(world)
-        self.breaks, self.well = breaks, well
+        self.script = script
 
     def outcome(self, worker: WorkerId, order: Order) -> None:
-        if self.well > 0 or (order.probe == () and worker not in self.ready and self.well == 0):
-            self.well -= order.probe is None
-            self.push(1.0, Done(worker, order, {}))
-            return
-        event = self.breaks(worker, order)
+        event = self.script(worker, order)
         if event is not None:
             self.push(1.0, event)
 
 
-def died(worker: WorkerId, order: Order) -> Event:
-    return Died(worker, "CUDA driver version is insufficient")
+def well(worker: WorkerId, order: Order) -> Event:
+    return Done(worker, order, {})
+
+
+def die(worker: WorkerId, order: Order) -> Event:
+    return Died(worker, "no CUDA device")
+
+
+def hang(worker: WorkerId, order: Order) -> None:
+    return None
+
+
+def after(shards: int, script: Script) -> Script:
+    """All goes well until so many shards have begun."""
+    begun: set[str] = set()
+
+    def outcome(worker: WorkerId, order: Order) -> Event | None:
+        begun.update([order.shard] if order.probe is None else [])
+        return well(worker, order) if len(begun) < shards else script(worker, order)
+
+    return outcome
 
 
 def dispatch(
@@ -250,11 +267,17 @@ def test_every_worker_has_a_first_shard_before_one_has_a_second() -> None:
 
 
 def test_a_worker_that_never_starts_holds_nothing_up() -> None:
-    simulation = Broken(plain(6), died)
-    simulation.outcome = lambda worker, order: None if worker == 2 else simulation.push(1.0, Done(worker, order, {}))  # type: ignore[method-assign]
+    simulation = Scripted(plain(6), lambda worker, order: None if worker == 2 else well(worker, order))
     done, _ = dispatch(simulation, count=2)
     assert len(done) == 6
     assert simulation.now < POLICY.startup
+
+
+def test_a_node_where_no_worker_starts_does_not_stop_the_others() -> None:
+    simulation = Scripted(plain(50), lambda worker, order: (well if worker == 1 else die)(worker, order))
+    done, _ = dispatch(simulation, count=2)
+    assert len(done) == 50
+    assert simulation.deaths > 2 * POLICY.starts
 
 
 def test_a_shard_of_nothing_but_killers_becomes_errors_when_others_go_well() -> None:
@@ -265,39 +288,39 @@ def test_a_shard_of_nothing_but_killers_becomes_errors_when_others_go_well() -> 
 
 
 def test_workers_that_cannot_start_stop_the_run() -> None:
-    simulation = Broken(plain(50), died, well=-1)
-    with pytest.raises(Stopped, match="cannot start: CUDA driver"):
+    simulation = Scripted(plain(50), die)
+    with pytest.raises(Stopped, match="cannot start: no CUDA device"):
         dispatch(simulation, count=3)
     assert simulation.deaths == POLICY.starts * 3
     assert all(order.probe == () for _, order in simulation.submitted)
 
 
 def test_workers_that_hang_while_starting_stop_the_run() -> None:
-    simulation = Broken(plain(5), lambda worker, order: None, well=-1)
+    simulation = Scripted(plain(5), hang)
     with pytest.raises(Stopped, match="cannot start: no answer in time"):
         dispatch(simulation, count=2)
-    assert simulation.now < 5 * POLICY.startup
+    assert simulation.now < (POLICY.starts + 1) * POLICY.startup
 
 
 def test_workers_that_die_of_any_work_stop_the_run() -> None:
-    simulation = Broken(plain(1000, images=256), died)
-    with pytest.raises(Stopped, match="before any image went well"):
+    script: Script = lambda worker, order: (well if order.probe == () else die)(worker, order)  # noqa: E731
+    simulation = Scripted(plain(1000, images=256), script)
+    with pytest.raises(Stopped, match="before any image went well: no CUDA device"):
         dispatch(simulation, 2, Policy())
     assert simulation.deaths == Policy().deaths * 2
 
 
-@pytest.mark.parametrize("breaks", [died, lambda worker, order: None], ids=["die", "hang"])
-def test_a_machine_that_breaks_during_the_run_stops_it_and_no_image_is_blamed(
-    breaks: Callable[[WorkerId, Order], Event | None],
-) -> None:
-    simulation = Broken(plain(20), breaks, well=5)
+@pytest.mark.parametrize("broken", [die, hang])
+def test_a_machine_that_breaks_during_the_run_stops_it_and_no_image_is_blamed(broken: Script) -> None:
+    simulation = Scripted(plain(20), after(5, broken))
     with pytest.raises(Stopped, match="cannot start"):
         dispatch(simulation, count=2)
     assert not any(order.skip for _, order in simulation.submitted)
 
 
 def test_a_fatal_failure_stops_the_run_with_its_reason() -> None:
-    simulation = Broken(plain(20), lambda worker, order: Failed(worker, order, "the disk is full", True), well=3)
+    full: Script = lambda worker, order: Failed(worker, order, "the disk is full", fatal=True)  # noqa: E731
+    simulation = Scripted(plain(20), after(3, full))
     with pytest.raises(Stopped, match="the disk is full"):
         dispatch(simulation)
 
@@ -313,20 +336,13 @@ def test_a_shard_that_fails_is_tried_again_and_then_reported() -> None:
 
 
 def test_a_shard_that_only_kills_as_a_whole_fails_in_the_end() -> None:
-    world = plain(4)
-    simulation = Simulation(world)
-    outcome = simulation.outcome
+    def too_much_at_once(worker: WorkerId, order: Order) -> Event:
+        return (die if order.shard == "s1" and order.probe is None else well)(worker, order)
 
-    def too_much_at_once(worker: WorkerId, order: Order) -> None:
-        if order.shard == "s1" and order.probe is None:
-            simulation.push(1.0, Died(worker, "out of memory"))
-        else:
-            outcome(worker, order)
-
-    simulation.outcome = too_much_at_once  # type: ignore[method-assign]
+    simulation = Scripted(plain(4), too_much_at_once)
     done, failed = dispatch(simulation)
     assert set(done) == {"s0", "s2", "s3"}
-    assert failed["s1"] == "it kills workers, though each of its images alone does not: out of memory"
+    assert failed == {"s1": "it kills workers, though each of its images alone does not: no CUDA device"}
     assert simulation.deaths == 2 + POLICY.attempts
 
 

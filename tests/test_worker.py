@@ -1,0 +1,311 @@
+import errno
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.config import RunConfig
+from pipeline.dispatch import Order
+from pipeline.run import pending, summarise, task_specs
+from pipeline.run import Progress as RunProgress
+from pipeline.worker import (
+    CHUNK_BYTES,
+    CHUNK_IMAGES,
+    ERRORS,
+    IMAGES_DESCRIPTION,
+    ShardWorker,
+    TaskSpec,
+    ahead,
+    apply,
+    chunks,
+    describe,
+    is_fatal,
+    load_weights,
+)
+from storage import tables
+from storage.errors import InputError, MusterError
+from storage.images import ImageError
+from storage.library import Library, open_library
+from storage.manifest import scan, shards
+from tasks import base
+from tasks.models import zoo
+
+
+class Widths:
+    """A task that fails on the images named in `bad`, and on batches of more than `most`."""
+
+    name = "widths"
+    version = 1
+    schema = pa.schema([pa.field("image_id", pa.string(), nullable=False), ("width", pa.int32())])
+    max_side = 64
+    models: Mapping[str, str] = {}
+    parameters: Mapping[str, Any] = {}
+
+    def __init__(self, bad: Sequence[str] = (), most: int = 1000) -> None:
+        self.bad, self.most = set(bad), most
+        self.batches: list[int] = []
+
+    def load(self, device: torch.device, weights: Mapping[str, base.StateDict]) -> None:
+        pass
+
+    def __call__(self, images: Sequence[base.Image]) -> pa.Table:
+        self.batches.append(len(images))
+        if len(images) > self.most:
+            raise torch.OutOfMemoryError("too many")
+        for image in images:
+            if image.image_id in self.bad:
+                raise RuntimeError(f"I do not like {image.image_id}")
+        rows = [{"image_id": image.image_id, "width": image.size[0]} for image in images]
+        return pa.Table.from_pylist(rows, self.schema)
+
+
+def image(number: int) -> base.Image:
+    return base.Image(str(number), np.zeros((4, 4, 3), np.uint8), 1.0, (number + 1, 4))
+
+
+# ---- a task that fails -----------------------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 40), st.sets(st.integers(0, 39)))
+def test_only_the_images_that_fail_are_lost(number: int, bad: set[int]) -> None:
+    task = Widths([str(i) for i in bad])
+    table, errors = apply(task, [image(i) for i in range(number)])
+    assert table["image_id"].to_pylist() == [str(i) for i in range(number) if i not in bad]
+    assert [error["image_id"] for error in errors] == [str(i) for i in range(number) if i in bad]
+    assert all(error["error_kind"] == "task" and "RuntimeError: I do not like" in error["error"] for error in errors)
+    assert pa.Table.from_pylist(errors, ERRORS).num_rows == len(errors)
+
+
+@given(st.integers(1, 40), st.integers(1, 40))
+def test_out_of_memory_halves_the_batch(number: int, most: int) -> None:
+    table, errors = apply(Widths(most=most), [image(i) for i in range(number)])
+    assert (table.num_rows, errors) == (number, [])
+
+
+def test_out_of_memory_on_one_image_is_its_error() -> None:
+    table, [error] = apply(Widths(most=0), [image(3)])
+    assert (table.num_rows, error["image_id"], error["error_kind"]) == (0, "3", "out_of_memory")
+
+
+# ---- threads and chunks ----------------------------------------------------------------------------------------------
+
+
+@given(st.integers(0, 50), st.integers(1, 8))
+def test_ahead_keeps_the_order_and_the_limit(number: int, limit: int) -> None:
+    asked = count()
+    taken = 0
+    with ThreadPoolExecutor(3) as pool:
+        for i, result in enumerate(ahead(pool, lambda n: n * n, (next(asked) for _ in range(number)), limit)):
+            taken += 1
+            assert result == i * i
+            assert next(asked.__copy__()) <= taken + limit
+    assert taken == number
+
+
+def test_ahead_passes_a_failure_on() -> None:
+    with ThreadPoolExecutor(2) as pool, pytest.raises(ZeroDivisionError):
+        list(ahead(pool, lambda n: 1 // n, [1, 0, 1], 2))
+
+
+@given(st.integers(0, 200))
+def test_chunks_hold_every_image_once(number: int) -> None:
+    images: list[Any] = [(str(i), ImageError("truncated", "")) for i in range(number)]
+    cut = list(chunks(images))
+    assert [pair for chunk in cut for pair in chunk] == images
+    assert all(len(chunk) == CHUNK_IMAGES for chunk in cut[:-1])
+    assert CHUNK_BYTES > 0
+
+
+# ---- shards ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def scanned(tmp_path: Path, album: Path) -> Library:
+    library = open_library(tmp_path / "L", create=True)
+    scan(library, [str(album)])
+    return library
+
+
+def worker_of(library: Library, task: Widths) -> ShardWorker:
+    """A worker whose one task is `task`."""
+    worker = ShardWorker(library.uri, [], "cpu", None)
+    worker.tasks[task.name] = (TaskSpec(task.name, None, "f" * 16), task)
+    return worker
+
+
+def rows(library: Library, table: str, fingerprint: str = "f" * 16) -> list[dict[str, Any]]:
+    return tables.require(library, table, fingerprint).to_pylist()
+
+
+def image_rows(library: Library) -> dict[str, dict[str, Any]]:
+    return {row["image_id"]: row for row in rows(library, "images", tables.fingerprint(IMAGES_DESCRIPTION))}
+
+
+def first(library: Library, *tasks: str) -> Order:
+    shard, number = shards(library)[0]
+    return Order(shard, tasks, number)
+
+
+def members(library: Library, order: Order) -> list[str]:
+    from storage.manifest import read_shard
+
+    return read_shard(library, order.shard)["image_id"].to_pylist()
+
+
+def test_a_task_that_raises_on_one_image_costs_one_row(scanned: Library) -> None:
+    order = first(scanned, "images", "widths")
+    ids = members(scanned, order)
+    result = worker_of(scanned, Widths([ids[2]])).process(order)
+    assert (result["images"], result["errors"], result["rows"]) == (8, 1, {"widths": 7})
+    [error] = rows(scanned, "errors")
+    assert (error["image_id"], error["task"], error["error_kind"]) == (ids[2], "widths", "task")
+    assert sorted(row["image_id"] for row in rows(scanned, "widths")) == sorted(set(ids) - {ids[2]})
+    assert {row["status"] for row in image_rows(scanned).values()} == {"ok"}
+    specs = [TaskSpec("images", None, tables.fingerprint(IMAGES_DESCRIPTION)), TaskSpec("widths", None, "f" * 16)]
+    for shard, number in shards(scanned)[1:]:
+        worker_of(scanned, Widths()).process(Order(shard, ("images", "widths"), number))
+    summary = summarise(scanned, specs, RunProgress(0, 0.0), 0)
+    assert (summary.images, summary.ok, summary.errors) == (26, 23, 3)
+    assert summary.error_kinds == {"task": 1, "truncated": 1, "not_an_image": 1}
+
+
+@pytest.mark.parametrize("kind", ["crash", "timeout"])
+def test_images_to_skip_become_rows_with_their_error(scanned: Library, kind: str) -> None:
+    order = first(scanned, "images", "widths")
+    ids = members(scanned, order)
+    skip = Order(order.shard, order.tasks, order.images, skip=((ids[1], kind),))
+    task = Widths()
+    result = worker_of(scanned, task).process(skip)
+    assert (result["images"], result["errors"], sum(task.batches)) == (8, 1, 7)
+    row = image_rows(scanned)[ids[1]]
+    assert (row["status"], row["error_kind"]) == ("error", kind)
+    assert "worker" in row["error"]
+    assert ids[1] not in [row["image_id"] for row in rows(scanned, "widths")]
+
+
+def test_an_image_that_was_well_and_is_no_more_is_an_error_of_the_new_task(scanned: Library) -> None:
+    """Its row in `images` is committed: it may not be lost between the two."""
+    order = first(scanned, "images")
+    ids = members(scanned, order)
+    worker_of(scanned, Widths()).process(order)
+    again = Order(order.shard, ("widths",), order.images, skip=((ids[1], "crash"),))
+    assert worker_of(scanned, Widths()).process(again)["errors"] == 1
+    assert image_rows(scanned)[ids[1]]["status"] == "ok"
+    [error] = rows(scanned, "errors")
+    assert (error["image_id"], error["task"], error["error_kind"]) == (ids[1], "widths", "crash")
+
+
+def test_a_probe_commits_nothing(scanned: Library) -> None:
+    order = first(scanned, "images", "widths")
+    ids = members(scanned, order)
+    task = Widths()
+    result = worker_of(scanned, task).process(Order(order.shard, order.tasks, 3, probe=tuple(ids[:3])))
+    assert (result["images"], task.batches) == (3, [3])
+    assert not scanned.names("_commits")
+    assert not scanned.names("widths")
+
+
+def test_a_shard_done_twice_is_done_once(scanned: Library) -> None:
+    order = first(scanned, "images", "widths")
+    worker_of(scanned, Widths()).process(order)
+    before = rows(scanned, "widths")
+    worker_of(scanned, Widths()).process(order)
+    assert rows(scanned, "widths") == before
+    assert len(image_rows(scanned)) == 8
+
+
+def test_two_shards_at_once_are_each_their_own(scanned: Library) -> None:
+    """A worker decodes one shard while another is in the model."""
+    worker, ids = worker_of(scanned, Widths()), shards(scanned)
+    with ThreadPoolExecutor(len(ids)) as pool:
+        results = list(pool.map(lambda s: worker.process(Order(s[0], ("images", "widths"), s[1])), ids))
+    assert sum(result["images"] for result in results) == len(image_rows(scanned)) == 26
+    assert sorted(row["image_id"] for row in rows(scanned, "widths")) == sorted(
+        name for name, row in image_rows(scanned).items() if row["status"] == "ok"
+    )
+
+
+def test_broken_files_are_rows(processed: Path, album: Path) -> None:
+    found = image_rows(open_library(processed))
+    broken = {row["error_kind"]: row for row in found.values() if row["status"] == "error"}
+    assert (len(found), set(broken)) == (26, {"truncated", "not_an_image"})
+    assert all(row["error"] and row["sha256"] for row in broken.values())
+    well = next(row for row in found.values() if row["status"] == "ok")
+    assert (well["width"], well["height"], well["format"], well["orientation"]) == (400, 300, "jpeg", 1)
+
+
+def test_a_worker_runs_beside_pytest_threads(scanned: Library) -> None:
+    """The decoder threads end with their shard, so that a worker of a long run does not collect them."""
+    worker = worker_of(scanned, Widths())
+    worker.process(first(scanned, "images", "widths"))
+    before = threading.active_count()
+    for shard, number in shards(scanned)[1:]:
+        worker.process(Order(shard, ("images", "widths"), number))
+    assert threading.active_count() <= before
+
+
+def test_a_library_that_cannot_be_written_is_fatal(scanned: Library, tmp_path: Path) -> None:
+    (tmp_path / "L" / "widths").write_text("in the way")
+    with pytest.raises(MusterError, match="cannot write to library") as caught:
+        worker_of(scanned, Widths()).process(first(scanned, "images", "widths"))
+    assert not is_fatal(caught.value)
+    for number in (errno.ENOSPC, errno.EACCES, errno.EROFS):
+        error = MusterError("x")
+        error.__cause__ = OSError(number, os.strerror(number))
+        assert is_fatal(error)
+
+
+def test_a_manifest_shard_that_is_gone(scanned: Library) -> None:
+    with pytest.raises(MusterError, match="shard-0-8.parquet is missing or damaged"):
+        worker_of(scanned, Widths()).process(Order("0-8", ("images",), 8))
+
+
+# ---- models ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_fingerprint_covers_what_changes_rows() -> None:
+    facts = describe("faces", None)
+    assert facts == describe("faces", "published")
+    assert {role: entry["name"] for role, entry in facts["weights"].items()} == zoo.MODELS["faces"]["published"]
+    assert all(len(entry["sha256"]) == 64 for entry in facts["weights"].values())
+    assert facts["parameters"]["max_side"]
+    assert len({tables.fingerprint({**facts, name: None}) for name in facts} | {tables.fingerprint(facts)}) == 6
+
+
+def test_weights_are_verified_before_they_are_loaded(
+    tmp_path: Path, data: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MUSTER_CACHE", str(tmp_path / "cache"))
+    entry = zoo.ENTRIES["yunet-n"]
+    assert all(
+        isinstance(value, torch.Tensor) for value in entry.build(load_weights(entry, weights)).state_dict().values()
+    )
+    (tmp_path / entry.file).write_bytes((weights / entry.file).read_bytes() + b"\0")
+    with pytest.raises(InputError, match="is not the file this model needs"):
+        load_weights(entry, tmp_path)
+
+
+def test_the_rows_of_a_run_do_not_depend_on_the_process(
+    processed: Path,
+    album: Path,
+    tmp_path: Path,
+    weights: Path,
+    work: Callable[..., object],
+    rows_of: Callable[..., Any],
+) -> None:
+    library = open_library(tmp_path / "L", create=True)
+    scan(library, [str(album)])
+    specs = task_specs(library, RunConfig(library.uri, device="cpu"))
+    assert len(pending(library, specs)) == len(shards(library))
+    work(tmp_path / "L", weights)
+    assert rows_of(tmp_path / "L") == rows_of(processed)
