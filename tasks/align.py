@@ -38,13 +38,16 @@ def align(pixels: np.ndarray[Any, np.dtype[np.uint8]], landmarks: torch.Tensor) 
     bottom = torch.tensor([0.0, 0.0, 1.0]).expand(len(landmarks), 1, 3)
     to_image, failed = torch.linalg.inv_ex(torch.cat([similarity(landmarks), bottom], 1))
     to_image = to_image[:, :2]
-    for i, points in enumerate(_GRID @ to_image.mT):  # (112 · 112, 2): where each crop pixel lies in the image
-        low = points.amin(0).floor().long().clamp_min(0).tolist()
-        high = (points.amax(0).ceil().long() + 2).clamp_min(0).tolist()
+    points = _GRID @ to_image.mT  # (N, 112 · 112, 2): where each crop pixel lies in the image
+    corners = points[:, _CORNERS]
+    lows = corners.amin(1).floor().long().clamp_min(0).tolist()
+    highs = (corners.amax(1).ceil().long() + 2).clamp_min(0).tolist()
+    steps = to_image[:, :, 0].norm(dim=1).tolist()  # image pixels per crop pixel
+    for i, (low, high, step) in enumerate(zip(lows, highs, steps, strict=True)):
         region = torch.tensor(pixels[low[1] : high[1], low[0] : high[0]])
         if region.numel() and not failed[i]:  # landmarks all in one point have no inverse
-            step = min(int(to_image[i, :, 0].norm()), *region.shape[:2])  # whole image pixels per crop pixel
-            crops[i] = _sample(region, points - torch.tensor(low), max(1, step))
+            whole = max(1, min(int(step), *region.shape[:2]))
+            crops[i] = _sample(region, points[i] - torch.tensor(low), whole)
     return crops
 
 
@@ -65,3 +68,4 @@ def _crop_grid() -> torch.Tensor:
 
 
 _GRID = _crop_grid()  # (112 · 112, 3): x, y, 1
+_CORNERS = [0, CROP - 1, CROP * (CROP - 1), CROP * CROP - 1]

@@ -5,6 +5,7 @@ it (batch 16), because activations no longer make passes of their own over memor
 """
 
 import copy
+import operator
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ _ACTIVATIONS: dict[Any, tuple[str, list[float]]] = {nn.ReLU: ("relu", []), nn.Re
 
 
 class _OneDnnConv(nn.Module):
-    """A convolution with its activation, and with the tensor to add before it, if any."""
+    """A convolution with its activation, or with a tensor of its output's shape to add."""
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
@@ -25,10 +26,11 @@ class _OneDnnConv(nn.Module):
         self.geometry = (list(conv.padding), list(conv.stride), list(conv.dilation), conv.groups)
         self.activation: tuple[str, list[float]] = ("none", [])
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.ops.mkldnn._convolution_pointwise(
-            x, self.weight, self.bias, *self.geometry, *self.activation, None
-        )
+    def forward(self, x: torch.Tensor, other: torch.Tensor | None = None) -> torch.Tensor:
+        call, fixed = torch.ops.mkldnn._convolution_pointwise, (self.weight, self.bias, *self.geometry)
+        if other is None:
+            return call(x, *fixed, *self.activation, None)
+        return call.binary(x, other, *fixed, "add", None, None, [], None)
 
 
 def for_inference(network: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
@@ -71,17 +73,26 @@ def _fold_batch_norm(graph: fx.GraphModule) -> None:
 def _use_onednn(graph: fx.GraphModule) -> None:
     for node in list(graph.graph.nodes):
         conv = _module(graph, node)
-        if not isinstance(conv, nn.Conv2d):
-            continue
-        fused = _OneDnnConv(conv)
-        _replace(graph, node, fused)
-        users = list(node.users)
-        after = users[0] if len(users) == 1 else None
-        if after is None:
-            continue
-        activation = _ACTIVATIONS.get(type(_module(graph, after)))
-        if after.op == "call_method" and after.target == "relu":
-            activation = _ACTIVATIONS[nn.ReLU]
-        if activation is not None:
-            fused.activation = activation
-            _drop(graph, after, node)
+        if isinstance(conv, nn.Conv2d):
+            fused = _OneDnnConv(conv)
+            _replace(graph, node, fused)
+            users = list(node.users)
+            if len(users) == 1:
+                _take_in(graph, node, fused, users[0])
+
+
+def _take_in(graph: fx.GraphModule, node: fx.Node, fused: _OneDnnConv, after: fx.Node) -> None:
+    """Make the only user of a convolution a part of it, where that is an activation or a sum."""
+    activation = _ACTIVATIONS.get(type(_module(graph, after)))
+    if after.op == "call_method" and after.target == "relu":
+        activation = _ACTIVATIONS[nn.ReLU]
+    if activation is not None:
+        fused.activation = activation
+        _drop(graph, after, node)
+    elif after.op == "call_function" and after.target is operator.add:
+        other = after.args[0] if after.args[1] is node else after.args[1]
+        if isinstance(other, fx.Node):
+            with graph.graph.inserting_before(after):
+                both = graph.graph.call_module(str(node.target), (node.args[0], other))
+            _drop(graph, after, both)
+            graph.graph.erase_node(node)
