@@ -21,13 +21,9 @@ from storage.library import open_library
 # torch, ray and faiss take seconds to import: the commands that need them import them, so that --help answers at once.
 
 
-class _Interrupted(BaseException):
-    """Ctrl-C, or a polite request to end. Not KeyboardInterrupt, which typer answers itself."""
-
-
 def _interrupt(number: int, frame: object) -> None:
     signal.signal(number, signal.SIG_DFL)  # a second one ends at once
-    raise _Interrupted
+    raise KeyboardInterrupt  # anything else that is raised inside Ray's compiled code becomes a SystemError
 
 
 def main() -> None:
@@ -36,7 +32,9 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         app()
-    except _Interrupted:
+    except (KeyboardInterrupt, SystemExit) as stop:
+        if isinstance(stop, SystemExit) and stop.code != 130:  # what typer makes of Ctrl-C
+            raise
         _fail("stopped. What was done is kept: run the same command again to go on", 130)
     except MusterError as error:
         _fail(str(error), error.exit_code)
@@ -191,7 +189,8 @@ def status(library: LibraryOption = LIBRARY, as_json: JsonOption = False) -> Non
     facts = status_of(open_library(library))
     lines = ["{images} images in {shards} shards: {ok} ok, {errors} errors, {pending} not processed yet"]
     lines += [
-        f"{t['task']} ({t['model'] or 'no model'}, {t['fingerprint']}): {t['rows']} rows, {t['errors']} errors, {t['shards']} shards done"
+        f"{t['task']} ({t['model'] or 'no model'}, {t['fingerprint']}):"
+        f" {t['rows']} rows, {t['errors']} errors, {t['shards']} shards done"
         for t in facts["tables"]
     ]
     _report(facts, as_json, "\n".join(lines))
@@ -282,10 +281,9 @@ def evaluate_verify(
     """
     from pipeline import evaluate
 
-    evaluate.check_pairs(pairs)
     config = _config(library, "faces", model, device, workers, weights_dir, None)
     with _progress() as on_progress:
-        data = evaluate.labelled(images, config, on_progress)
+        data = evaluate.labelled(images, config, on_progress, lambda rows: evaluate.check_pairs(rows, pairs))
     text = "accuracy {accuracy} ± {std} at {threshold}, {pairs} pairs, {undetected} images without a face"
     _report(evaluate.verify(data, pairs).as_json(), as_json, text)
 
@@ -312,7 +310,7 @@ def evaluate_cluster(
     count = parse_k(k)
     config = _config(library, "faces", model, device, workers, weights_dir, None)
     with _progress() as on_progress:
-        data = evaluate.labelled(images, config, on_progress)
+        data = evaluate.labelled(images, config, on_progress, lambda rows: evaluate.check_label(rows, label))
     results = evaluate.cluster(data, label, [("graph", None), ("kmeans", count)])
     text = "\n".join(
         f"{method}: pairwise F {r['pairwise_f1']}, BCubed F {r['bcubed_f1']},"

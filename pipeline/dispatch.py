@@ -95,12 +95,34 @@ class Stopped(Exception):  # noqa: N818  an outcome, not a fault of this code
 
 @dataclass
 class _Search:
-    """Which images of a shard kill workers: parts still to be tried, and the culprits so far."""
+    """Which images of a shard kill workers: parts still to be tried, and the culprits so far, with their error kind."""
 
     order: Order
     parts: list[tuple[str, ...]]
-    culprits: dict[str, str] = field(default_factory=dict)
-    blamed: Counter[str] = field(default_factory=Counter)
+    culprits: dict[str, str]
+    blamed: set[str] = field(default_factory=set)
+
+    def blame(self, part: tuple[str, ...], kind: str) -> None:
+        """A worker is gone that tried just these images."""
+        if len(part) > 1:
+            self.parts += _halves(part)
+        elif part[0] in self.blamed:
+            self.culprits[part[0]] = kind
+        else:
+            self.blamed.add(part[0])
+            self.parts.append(part)
+
+    def next(self) -> Order:
+        """The next probe; in the end the order itself, with the culprits left out."""
+        if self.parts:
+            part = self.parts.pop()
+            return replace(self.order, probe=part, images=len(part))
+        return replace(self.order, skip=tuple(sorted(self.culprits.items())))
+
+
+def _halves(images: tuple[str, ...]) -> Sequence[tuple[str, ...]]:
+    middle = (len(images) + 1) // 2
+    return [part for part in (images[:middle], images[middle:]) if part]
 
 
 class Dispatcher:
@@ -121,18 +143,16 @@ class Dispatcher:
         self.queue = deque(orders)
         self.alone: deque[Order] = deque()  # suspects and probes: a worker that holds one holds nothing else
         self.open = len(self.queue)  # shards neither committed nor failed
+        self.failed: dict[str, str] = {}
         self.running: dict[WorkerId, list[tuple[Order, float]]] = {}  # what each worker holds, until when
         self.starting: set[WorkerId] = set()
-        self.free: list[dict[WorkerId, None]] = [
-            {} for _ in range(self.policy.held)
-        ]  # could take more, by what it holds
+        self.free: list[dict[WorkerId, None]] = [{} for _ in range(self.policy.held)]  # by load: who could take more
         self.next_deadline = math.inf  # no deadline in `running` is before
-        self.searches: dict[str, _Search] = {}
         self.suspects: set[str] = set()
+        self.searches: dict[str, _Search] = {}
         self.searched: Counter[str] = Counter()
-        self.failed: dict[str, str] = {}
         self.failed_starts = self.early_deaths = 0
-        self.good: Order | None = None  # the last one whose images went well
+        self.good: Order | None = None  # the last one of which images went well
         self.check = replace(self.queue[0], images=0, probe=()) if self.queue else Order("", (), 0)
 
     def run(self, on_done: Callable[[Order, Mapping[str, Any]], None]) -> dict[str, str]:
@@ -162,9 +182,8 @@ class Dispatcher:
     def _start(self) -> None:
         worker = self.workers.start()
         if self.good and not self.check.probe:
-            known = dict(self.good.skip)
-            images = self.good.probe or [i for i in self.members(self.good.shard) if i not in known]
-            self.check = replace(self.good, images=1, probe=tuple(images[:1]))
+            images = self.good.probe or _without(self.members(self.good.shard), self.good)
+            self.check = replace(self.good, images=1, probe=images[:1])
         self.running[worker] = []
         self.starting.add(worker)
         self._submit(worker, self.check)
@@ -218,13 +237,13 @@ class Dispatcher:
 
     def _finish(self, event: Done, on_done: Callable[[Order, Mapping[str, Any]], None]) -> None:
         order = event.order
-        if order.images > (0 if order.probe else len(order.skip)):
+        if order.probe or order.images > len(order.skip):
             self.good = order
         if order.probe is not None:
-            self._next_part(self.searches[order.shard])
-            return
-        self._close(order.shard)
-        on_done(order, event.result)
+            self.alone.append(self.searches[order.shard].next())
+        else:
+            self._close(order.shard)
+            on_done(order, event.result)
 
     def _retry(self, event: Failed) -> None:
         order = event.order
@@ -270,48 +289,23 @@ class Dispatcher:
         for order, _ in held:
             self._suspect(order, kind, reason)
 
-    # ---- which images kill -------------------------------------------------------------------------------------------
-
     def _suspect(self, order: Order, kind: str, reason: str) -> None:
         shard = order.shard
         if order.probe is not None:
-            self._blame(self.searches[shard], order.probe, kind)
+            self.searches[shard].blame(order.probe, kind)
+            self.alone.append(self.searches[shard].next())
         elif shard not in self.suspects:
             self.suspects.add(shard)
             self.alone.append(order)
         elif self.searched[shard] < self.policy.attempts:
-            self._search(order)
+            self.searched[shard] += 1
+            images = _without(self.members(shard), order)
+            self.searches[shard] = _Search(order, list(_halves(images)), dict(order.skip))
+            self.alone.append(self.searches[shard].next())
         else:
             self._close(shard, f"it kills workers, though each of its images alone does not: {reason}")
 
-    def _search(self, order: Order) -> None:
-        known = dict(order.skip)
-        images = tuple(image for image in self.members(order.shard) if image not in known)
-        self.searched[order.shard] += 1
-        self.searches[order.shard] = search = _Search(order, list(_halves(images)), known)
-        self._next_part(search)
 
-    def _blame(self, search: _Search, part: tuple[str, ...], kind: str) -> None:
-        if len(part) > 1:
-            search.parts.extend(_halves(part))
-        else:
-            search.blamed[part[0]] += 1
-            if search.blamed[part[0]] < 2:
-                search.parts.append(part)
-            else:
-                search.culprits[part[0]] = kind
-        self._next_part(search)
-
-    def _next_part(self, search: _Search) -> None:
-        order = search.order
-        if search.parts:
-            part = search.parts.pop()
-            self.alone.append(replace(order, probe=part, images=len(part)))
-            return
-        del self.searches[order.shard]
-        self.alone.append(replace(order, skip=tuple(sorted(search.culprits.items()))))
-
-
-def _halves(images: tuple[str, ...]) -> Sequence[tuple[str, ...]]:
-    middle = (len(images) + 1) // 2
-    return [part for part in (images[:middle], images[middle:]) if part]
+def _without(images: Sequence[str], order: Order) -> tuple[str, ...]:
+    skip = dict(order.skip)
+    return tuple(image for image in images if image not in skip)

@@ -2,7 +2,7 @@
 
 import hashlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -21,6 +21,7 @@ from tasks import metrics
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 Floats = np.ndarray[Any, np.dtype[np.float32]]
+Check = Callable[[pa.Table], object]
 
 
 @dataclass(frozen=True)
@@ -63,18 +64,22 @@ class VerifySummary:
         return facts | {f"tar_at_far_{far}": tar for far, tar in self.tar_at_far.items()}
 
 
-def labelled(source: str, config: RunConfig, on_progress: OnProgress) -> Labelled:
-    """Scan and run `source` into a library (config.library, or one thrown away where it is ""), and pick the faces."""
+def labelled(source: str, config: RunConfig, on_progress: OnProgress, check: Check) -> Labelled:
+    """Scan and run `source` into a library (config.library, or one thrown away where it is ""), and pick the faces.
+
+    `check` is given the manifest before hours of work, to raise InputError where the labels do not fit.
+    """
     if config.library:
-        return _labelled(source, config, on_progress)
+        return _labelled(source, config, on_progress, check)
     with tempfile.TemporaryDirectory(prefix="muster-") as folder:
-        return _labelled(source, replace(config, library=f"{folder}/library"), on_progress)
+        return _labelled(source, replace(config, library=f"{folder}/library"), on_progress, check)
 
 
-def _labelled(source: str, config: RunConfig, on_progress: OnProgress) -> Labelled:
+def _labelled(source: str, config: RunConfig, on_progress: OnProgress, check: Check) -> Labelled:
     library = open_library(config.library, create=True)
     with library.lock():
         manifest.scan(library, [source])
+    check(manifest.read_manifest(library))
     run(config, on_progress)
     faces = people.load_faces(library, config.models.get("faces"))
     images = manifest.read_manifest(library)
@@ -99,10 +104,16 @@ def _nearest_centre(library: Library, faces: people.Faces, images: pa.Table) -> 
     return order[first], image[order][first]
 
 
-def check_pairs(pairs: str) -> None:
-    """Say at once, before hours of work, that there is no such file."""
+def check_pairs(images: pa.Table, pairs: str) -> None:
+    """Raises InputError where there is no such file, or it does not speak of these images."""
     if not Path(pairs).is_file():
         raise InputError(f"--pairs {pairs}: no such file")
+    _read_pairs(Path(pairs), _image_names(images))
+
+
+def check_label(images: pa.Table, label: str) -> None:
+    if label not in images.column_names:
+        raise InputError(f"--label {label}: no such column; the images have {', '.join(images.column_names)}")
 
 
 def verify(data: Labelled, pairs: str) -> VerifySummary:
@@ -135,16 +146,15 @@ def _image_names(images: pa.Table) -> dict[str, int]:
 def _read_pairs(path: Path, names: dict[str, int]) -> tuple[Ints, Ints, Any, Ints]:
     """Rows of the first and second images, whether they are one person, and the fold of each pair."""
     try:
-        lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-        sets, size = int(lines[0][0]), int(lines[0][1])
+        numbered = enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        (_, head), *lines = [(number, line.split()) for number, line in numbered if line.strip()]
+        sets, size = int(head[0]), int(head[1])
     except (OSError, UnicodeDecodeError, ValueError, IndexError) as error:
         raise InputError(f"--pairs {path}: not a pairs file, whose first line is `folds pairs`: {error}") from None
-    if len(lines) - 1 != sets * size * 2:
-        raise InputError(
-            f"--pairs {path}: its first line speaks of {sets} × 2 × {size} pairs, but {len(lines) - 1} follow"
-        )
+    if len(lines) != sets * size * 2 or not lines:
+        raise InputError(f"--pairs {path}: its first line speaks of {sets} × 2 × {size} pairs, but {len(lines)} follow")
     rows = []
-    for number, line in enumerate(lines[1:], 2):
+    for number, line in lines:
         try:
             person, i, other, j = (line[0], line[1], line[0], line[2]) if len(line) == 3 else line
             rows.append((names[f"{person}_{int(i):04d}.jpg"], names[f"{other}_{int(j):04d}.jpg"], len(line) == 3))
@@ -161,9 +171,6 @@ def cluster(data: Labelled, label: str, methods: Sequence[tuple[str, int | None]
 
     All faces found are clustered, as in a library; the labelled ones are compared. A face alone is a cluster of one.
     """
-    if label not in data.images.column_names:
-        columns = ", ".join(data.images.column_names)
-        raise InputError(f"--label {label}: no such column; the images have {columns}")
     names = [str(name) for name in data.images[label].take(pa.array(data.owner)).to_pylist()]
     truth = np.unique(names, return_inverse=True)[1]
     half = np.array([hashlib.sha256(name.encode()).digest()[0] & 1 for name in names], bool)

@@ -36,6 +36,8 @@ def pull(names: Sequence[str] | None, weights_dir: Path | None, on_download: wei
 
 def verify(weights_dir: Path | None) -> dict[str, str]:
     """Entry → "ok", "wrong" (another checksum) or "missing", of the files in `weights_dir` and the cache."""
+    if weights_dir is not None and not weights_dir.is_dir():
+        raise InputError(f"--weights-dir {weights_dir}: no such folder")
     return {name: _state(entry, weights_dir) for name, entry in zoo.ENTRIES.items()}
 
 

@@ -59,7 +59,7 @@ def parse_k(text: str) -> int | None:
     """`auto` → None, a positive number → itself."""
     if text == "auto":
         return None
-    if not text.isdigit() or int(text) < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise InputError(f"--k {text}: give a number of people of at least 1, or auto")
     return int(text)
 
@@ -129,22 +129,27 @@ def _clusters(fingerprint: str) -> str:
 
 def _previous(library: Library, fingerprint: str) -> Mapping[str, str]:
     try:
-        rows = pq.read_table(io.BytesIO(library.read(_clusters(fingerprint))))
+        rows = _read_clusters(library, fingerprint)
     except FileNotFoundError:
         return {}
+    pairs = zip(rows["face_id"].to_pylist(), rows["cluster_id"].to_pylist(), strict=True)
+    return {face: name for face, name in pairs if name is not None}
+
+
+def _read_clusters(library: Library, fingerprint: str) -> pa.Table:
+    try:
+        return pq.read_table(io.BytesIO(library.read(_clusters(fingerprint))))
     except pa.ArrowInvalid as error:
         raise MusterError(
             f"{library.at(_clusters(fingerprint))} is damaged ({error}): delete it, and cluster again"
         ) from None
-    pairs = zip(rows["face_id"].to_pylist(), rows["cluster_id"].to_pylist(), strict=True)
-    return {face: name for face, name in pairs if name is not None}
 
 
 def write_people(library: Library, model: str | None, out: Path) -> PagesSummary:
     """The people pages of a clustered library, in the folder `out`."""
     fingerprint = tables.resolve(library, "faces", tables.fingerprint(describe("faces", model)))
     try:
-        clusters = pq.read_table(io.BytesIO(library.read(_clusters(fingerprint))))
+        clusters = _read_clusters(library, fingerprint)
     except FileNotFoundError:
         raise InputError(
             f"library {library.uri} is not clustered yet: run `muster cluster -l {library.uri}` first"

@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow.compute as pc
@@ -72,6 +72,8 @@ def run(config: RunConfig, on_progress: OnProgress, on_download: weights.Progres
     """
     began = time.monotonic()
     library = open_library(config.library)
+    folder = config.weights_dir and config.weights_dir.absolute()
+    config = replace(config, library=library.uri, weights_dir=folder)  # workers have another working directory
     with library.lock():
         specs = task_specs(library, config)
         orders = pending(library, specs)

@@ -1,8 +1,8 @@
 """A FAISS index over the faces of one model, with the map from its rows to faces.
 
-`LIBRARY/index/<fingerprint>/`: `index.faiss`, which FAISS alone can open too, `faces.parquet` (row → face_id, image_id),
-and `index.json`, written last, which says what the other two must be. Similarity is the cosine: the inner product of
-L2-normalised embeddings.
+`LIBRARY/index/<fingerprint>/`: `index.faiss`, which FAISS alone can open too; `faces.parquet`, the face_id and image_id
+of each row; and `index.json`, written last, which says what the other two must be. Similarity is the cosine: the inner
+product of L2-normalised embeddings.
 """
 
 import hashlib

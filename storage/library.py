@@ -180,6 +180,8 @@ def _locate(uri: str) -> Library:
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError(f"cannot open library {uri}: {error}") from None
     path = path.rstrip("/")
+    if not path:
+        raise InputError(f"cannot open library {uri}: it names no bucket or folder")
     return Library(path if isinstance(fs, pafs.LocalFileSystem) else uri.rstrip("/"), fs, path)
 
 

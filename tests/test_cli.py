@@ -389,6 +389,24 @@ def test_json_is_the_last_line(muster: Muster, library: Path, album: Path, tmp_p
     assert facts("demo", tmp_path / "demo")["folder"] == str(tmp_path / "demo")
 
 
+@pytest.mark.usefixtures("ray_cluster")
+def test_relative_names(
+    muster: Muster, album: Path, tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers live in another folder than the shell."""
+    shutil.copytree(album, tmp_path / "photos")
+    (tmp_path / "weights").symlink_to(weights)
+    monkeypatch.chdir(tmp_path)
+    outcome = muster("photos", "photos", "-l", "L", "--out", "pages", "--weights-dir", "weights", "--workers", 1)
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.splitlines() == [
+        "26 images: 24 ok, 2 errors, 8 faces; 26 now" + outcome.out.splitlines()[0].partition("26 now")[2],
+        "1 people in 8 faces, 0 faces alone",
+        f"open {(tmp_path / 'pages' / 'index.html').as_uri()}",
+    ]
+    assert (tmp_path / "pages" / "index.html").is_file()
+
+
 def test_the_library_may_stand_in_the_environment(
     muster: Muster, library: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

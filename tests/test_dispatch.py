@@ -79,7 +79,9 @@ class Simulation:
 
     def outcome(self, worker: WorkerId, order: Order) -> None:
         """Decide when and how this ends."""
-        world, seconds = self.world, self.random.uniform(0.1, POLICY.grace + order.images * POLICY.per_image) * 0.9
+        images = sum(held.images for held in self.held[worker])
+        limit = POLICY.grace + images * POLICY.per_image if worker in self.ready else POLICY.startup
+        world, seconds = self.world, self.random.uniform(0.1, 0.9) * limit
         fates = {world.bad[image] for image in world.touched(order) if image in world.bad}
         event: Event = Done(worker, order, {})
         if fates:
@@ -303,7 +305,9 @@ def test_workers_that_hang_while_starting_stop_the_run() -> None:
 
 
 def test_workers_that_die_of_any_work_stop_the_run() -> None:
-    script: Script = lambda worker, order: (well if order.probe == () else die)(worker, order)  # noqa: E731
+    def script(worker: WorkerId, order: Order) -> Event:
+        return (well if order.probe == () else die)(worker, order)
+
     simulation = Scripted(plain(1000, images=256), script)
     with pytest.raises(Stopped, match="before any image went well: no CUDA device"):
         dispatch(simulation, 2, Policy())
@@ -312,14 +316,26 @@ def test_workers_that_die_of_any_work_stop_the_run() -> None:
 
 @pytest.mark.parametrize("broken", [die, hang])
 def test_a_machine_that_breaks_during_the_run_stops_it_and_no_image_is_blamed(broken: Script) -> None:
-    simulation = Scripted(plain(20), after(5, broken))
+    def script(worker: WorkerId, order: Order) -> Event | None:
+        return (broken if order.images else well)(worker, order)
+
+    simulation = Scripted(plain(20), after(5, script))
     with pytest.raises(Stopped, match="cannot start"):
         dispatch(simulation, count=2)
     assert not any(order.skip for _, order in simulation.submitted)
 
 
+def test_leaving_images_out_is_no_sign_that_any_goes_well() -> None:
+    world = plain(100, images=1)
+    world.bad = {image: "crash" for [image] in world.shards.values()}
+    with pytest.raises(Stopped, match="before any image went well"):
+        dispatch(Simulation(world), 1, Policy(grace=10.0, per_image=1.0))
+
+
 def test_a_fatal_failure_stops_the_run_with_its_reason() -> None:
-    full: Script = lambda worker, order: Failed(worker, order, "the disk is full", fatal=True)  # noqa: E731
+    def full(worker: WorkerId, order: Order) -> Event:
+        return Failed(worker, order, "the disk is full", fatal=True)
+
     simulation = Scripted(plain(20), after(3, full))
     with pytest.raises(Stopped, match="the disk is full"):
         dispatch(simulation)

@@ -197,6 +197,16 @@ def test_interrupted_and_run_again(
     assert snapshot(photos) == originals
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_while_workers_start(number: signal.Signals, scanned: Path, weights: Path) -> None:
+    process = start(scanned, weights)
+    until(lambda: process.poll() is not None or actors(process.pid))
+    os.kill(process.pid, number)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    assert err == "muster: stopped. What was done is kept: run the same command again to go on\n"
+
+
 def test_a_worker_killed(scanned: Path, weights: Path, uninterrupted: dict[str, Any], rows_of: RowsOf) -> None:
     killed: list[int] = []
 

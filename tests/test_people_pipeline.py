@@ -1,0 +1,131 @@
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.people import cluster_faces, label, load_faces, parse_k, write_people
+from storage.errors import InputError, MusterError
+from storage.library import Library, open_library
+from storage.manifest import scan
+from tasks.base import TaskError
+
+Work = Callable[..., object]
+JOHNS = ("John_Salley", "John_Simm")
+
+
+@pytest.fixture(scope="module")
+def johns(tmp_path_factory: pytest.TempPathFactory, data: Path, weights: Path, work: Work) -> Path:
+    """A library of 22 photos of two people."""
+    folder = tmp_path_factory.mktemp("johns")
+    for name in JOHNS:
+        shutil.copytree(data / "photos" / "johns" / name, folder / "photos" / name)
+    scan(open_library(folder / "L", create=True), [str(folder / "photos")])
+    work(folder / "L", weights)
+    return folder
+
+
+def clusters(library: Library) -> dict[str, str | None]:
+    """face_id → cluster_id."""
+    [name] = library.names("clusters")
+    rows = pq.read_table(library.at(f"clusters/{name}/clusters.parquet"))
+    return dict(zip(rows["face_id"].to_pylist(), rows["cluster_id"].to_pylist(), strict=True))
+
+
+@pytest.mark.parametrize(("method", "k"), [("graph", None), ("kmeans", 2), ("kmeans", None)])
+def test_two_people(johns: Path, method: str, k: int | None) -> None:
+    library = open_library(johns / "L")
+    summary = cluster_faces(library, None, method, k, same_photo=False)
+    assert summary.faces == summary.clustered + summary.unclustered == 22
+    assert summary.people == len(set(clusters(library).values()) - {None}) == 2
+    assert summary.method == method
+    first = clusters(library)
+    cluster_faces(library, None, method, k, same_photo=False)
+    assert clusters(library) == first
+
+
+def test_ids_stay_when_photos_are_added(johns: Path, tmp_path: Path, data: Path, weights: Path, work: Work) -> None:
+    shutil.copytree(johns / "L", tmp_path / "L")
+    library = open_library(tmp_path / "L")
+    cluster_faces(library, None, "graph", None, same_photo=False)
+    before = clusters(library)
+    scan(library, [str(data / "photos" / "johns" / "John_Shimkus")])
+    work(tmp_path / "L", weights)
+    assert cluster_faces(library, None, "graph", None, same_photo=False).people == 3
+    after = clusters(library)
+    assert before.items() <= after.items()
+    assert len(after) == 33
+
+
+def test_photos_that_are_gone_are_left_out(johns: Path, tmp_path: Path, weights: Path, work: Work) -> None:
+    shutil.copytree(johns / "photos", tmp_path / "photos")
+    library = open_library(tmp_path / "L", create=True)
+    scan(library, [str(tmp_path / "photos")])
+    work(tmp_path / "L", weights)
+    shutil.rmtree(tmp_path / "photos" / JOHNS[0])
+    scan(library, [str(tmp_path / "photos")])
+    assert len(load_faces(library, None).embeddings) == 11
+    assert cluster_faces(library, None, "graph", None, same_photo=False).people == 1
+
+
+def test_faces_are_rows_beside_embeddings(johns: Path) -> None:
+    faces = load_faces(open_library(johns / "L"), None)
+    assert faces.embeddings.shape == (22, 128)
+    np.testing.assert_allclose(np.linalg.norm(faces.embeddings, axis=1), 1, atol=1e-5)
+    assert sorted(faces.photos) == list(range(22))
+    assert ((faces.quality >= 0) & (faces.quality <= 1)).all()
+
+
+def test_no_faces_at_all(tmp_path: Path, make_photos: Callable[..., Path], weights: Path, work: Work) -> None:
+    library = open_library(tmp_path / "L", create=True)
+    scan(library, [str(make_photos(tmp_path / "photos", range(1, 3)))])
+    work(tmp_path / "L", weights)
+    for method in ("graph", "kmeans"):
+        summary = cluster_faces(library, None, method, None, same_photo=False)
+        assert (summary.faces, summary.people, summary.unclustered) == (0, 0, 0)
+    assert write_people(library, None, tmp_path / "pages").people == 0
+    assert (tmp_path / "pages" / "index.html").is_file()
+
+
+def test_pages_need_clusters(johns: Path, tmp_path: Path) -> None:
+    shutil.copytree(johns / "L", tmp_path / "L")
+    shutil.rmtree(tmp_path / "L" / "clusters", ignore_errors=True)
+    library = open_library(tmp_path / "L")
+    with pytest.raises(InputError, match="is not clustered yet: run `muster cluster"):
+        write_people(library, None, tmp_path / "pages")
+    assert not (tmp_path / "pages").exists()
+    cluster_faces(library, None, "graph", None, same_photo=False)
+    summary = write_people(library, None, tmp_path / "pages")
+    assert (summary.people, summary.faces, summary.photos, summary.errors) == (2, 22, 22, 0)
+
+
+def test_damaged_clusters_are_named(johns: Path, tmp_path: Path) -> None:
+    shutil.copytree(johns / "L", tmp_path / "L")
+    library = open_library(tmp_path / "L")
+    cluster_faces(library, None, "graph", None, same_photo=False)
+    [file] = (tmp_path / "L" / "clusters").rglob("clusters.parquet")
+    file.write_bytes(b"PAR1")
+    with pytest.raises(MusterError, match=f"{file} is damaged"):
+        cluster_faces(library, None, "graph", None, same_photo=False)
+    with pytest.raises(MusterError, match=f"{file} is damaged"):
+        write_people(library, None, tmp_path / "pages")
+
+
+def test_k() -> None:
+    assert parse_k("auto") is None
+    assert parse_k("12") == 12
+    for text in ("0", "-1", "1.5", "", "many", "²"):
+        with pytest.raises(InputError, match="--k"):
+            parse_k(text)
+
+
+def test_what_clustering_refuses(johns: Path) -> None:
+    faces = load_faces(open_library(johns / "L"), None)
+    with pytest.raises(TaskError, match="22, not 1000"):
+        label(None, faces, "kmeans", 1000, same_photo=False)
+    with pytest.raises(InputError, match="--method magic"):
+        label(None, faces, "magic", None, same_photo=False)
+    with pytest.raises(InputError, match="--k 3 needs --method kmeans"):
+        label(None, faces, "graph", 3, same_photo=False)
