@@ -1,10 +1,12 @@
 """The `muster` command. The only file that prints."""
 
 import json
+import os
 import signal
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -21,7 +23,11 @@ from storage.library import open_library
 # torch, ray and faiss take seconds to import: the commands that need them import them, so that --help answers at once.
 
 
+_interrupted = threading.Event()
+
+
 def _interrupt(number: int, frame: object) -> None:
+    _interrupted.set()
     signal.signal(number, signal.SIG_DFL)  # a second one ends at once
     raise KeyboardInterrupt  # anything else that is raised inside Ray's compiled code becomes a SystemError
 
@@ -35,7 +41,8 @@ def main() -> None:
     except (KeyboardInterrupt, SystemExit) as stop:
         if isinstance(stop, SystemExit) and stop.code != 130:  # what typer makes of Ctrl-C
             raise
-        _fail("stopped. What was done is kept: run the same command again to go on", 130)
+        _say("muster: stopped. What was done is kept: run the same command again to go on")
+        os._exit(130)  # by the door: after an interrupted wait Ray crashed 2 of 30 times as the interpreter ended
     except MusterError as error:
         _fail(str(error), error.exit_code)
     except OSError as error:  # of the disk or the network, where nobody nearer knew what to say
@@ -408,7 +415,7 @@ def _say(text: str) -> None:
 def _progress() -> Iterator[Any]:
     """Rate, time left, faces and errors so far: a bar on a terminal, else a plain line now and then; on stderr."""
     if not sys.stderr.isatty():
-        yield _PlainProgress()
+        yield _stoppable(_PlainProgress())
         return
     columns = (BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
@@ -417,7 +424,18 @@ def _progress() -> Iterator[Any]:
         def show(p: Any) -> None:
             bar.update(task, total=p.total, completed=p.images, description=_line(p))
 
-        yield show
+        yield _stoppable(show)
+
+
+def _stoppable(show: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Raises KeyboardInterrupt once more where Python lost it: while Ray forks, what a signal raises is ignored."""
+
+    def on_progress(p: Any) -> None:
+        if _interrupted.is_set():
+            raise KeyboardInterrupt
+        show(p)
+
+    return on_progress
 
 
 class _PlainProgress:

@@ -3,6 +3,8 @@
 import contextlib
 import os
 import secrets
+import signal
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -28,11 +30,14 @@ def connected(address: str | None) -> Iterator[None]:
         return
     # The smallest object store Ray takes: only orders and counts cross it.
     local = {"include_dashboard": False, "object_store_memory": 80 << 20} if address is None else {}
+    terminate = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(address or "local", log_to_driver=False, configure_logging=False, **local)
     except (ConnectionError, RuntimeError, ValueError) as error:
         where = f"the Ray cluster at {address}" if address else "Ray on this machine"
         raise MusterError(f"cannot start or reach {where}: {str(error).splitlines()[0]}") from error
+    if terminate is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, terminate)  # Ray took it, to print a stack trace
     try:
         yield
     finally:
@@ -98,7 +103,10 @@ class RayWorkers:
     def wait(self, seconds: float) -> list[Event]:
         import ray
 
-        ready, _ = ray.wait(list(self.calls), num_returns=1, timeout=seconds)
+        calls = list(self.calls)
+        ready, _ = ray.wait(calls, num_returns=1, timeout=seconds)
+        if ready:  # and whatever else is there by now: one look at all calls serves all of them
+            ready, _ = ray.wait(calls, num_returns=len(calls), timeout=0)
         return [self._event(call) for call in ready if call in self.calls]
 
     def _event(self, call: Any) -> Event:

@@ -86,7 +86,7 @@ class Policy:
     deaths: int = 32  # times that each worker may die before any image has gone well
     startup: float = 1800.0  # seconds until a worker must have started: a cluster may have to boot a node first
     grace: float = 120.0  # seconds that what a worker holds may take,
-    per_image: float = 10.0  # and seconds more for each image of it, before the worker is given up
+    per_image: float = 5.0  # and seconds more for each image of it, before the worker is given up
 
 
 class Stopped(Exception):  # noqa: N818  an outcome, not a fault of this code

@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -337,6 +338,17 @@ def test_what_is_not_an_option_or_command(muster: Muster, arguments: list[str], 
     assert (outcome.code, outcome.out) == (2, "")
     assert part in outcome.err
     assert "Traceback" not in outcome.err
+
+
+def test_an_interrupt_that_python_lost_is_raised_at_the_next_shard(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "_interrupted", threading.Event())
+    seen: list[int] = []
+    on_progress = cli._stoppable(seen.append)
+    on_progress(1)
+    cli._interrupted.set()
+    with pytest.raises(KeyboardInterrupt):
+        on_progress(2)
+    assert seen == [1]
 
 
 # ---- what every command has ------------------------------------------------------------------------------------------
