@@ -328,7 +328,7 @@ def evaluate_cluster(
 
 
 _RUN_TEXT = "{images} images: {ok} ok, {errors} errors, {faces} faces; {processed} now at {images_per_second} images/s"
-_CLUSTER_TEXT = "{people} people in {clustered} faces, {unclustered} faces alone"
+_CLUSTER_TEXT = "people: {people}; faces: {clustered} of them, {unclustered} of nobody known"
 _PEOPLE_TEXT = "open {index}"
 
 
@@ -439,19 +439,21 @@ def _stoppable(show: Callable[[Any], None]) -> Callable[[Any], None]:
 
 
 class _PlainProgress:
-    """A line at most every ten seconds, and one at the end."""
+    """A line at the start and at the end, and at most every ten seconds between."""
 
     def __init__(self) -> None:
-        self.last = time.monotonic()
+        self.last = 0.0
 
     def __call__(self, p: Any) -> None:
         if time.monotonic() - self.last >= 10 or p.images >= p.total:
             self.last = time.monotonic()
-            left = (p.total - p.images) / p.rate if p.rate else 0.0
-            _say(f"{_line(p)}, {left:.0f} s left")
+            left = f", {(p.total - p.images) / p.rate:.0f} s left" if p.rate else ""
+            _say(_line(p) + left)
 
 
 def _line(p: Any) -> str:
+    if not p.images:
+        return f"{p.total} images to process, starting workers"
     return f"{p.images}/{p.total} images, {p.rate:.1f}/s, {p.faces} faces, {p.errors} errors"
 
 

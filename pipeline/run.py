@@ -81,6 +81,7 @@ def run(config: RunConfig, on_progress: OnProgress, on_download: weights.Progres
         workers = 0
         if orders:
             _fetch_weights(config, on_download)
+            on_progress(progress)
             with cluster.connected(config.address):
                 workers = _work(library, config, specs, orders, progress, on_progress)
         return summarise(library, specs, progress, workers)
