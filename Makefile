@@ -1,8 +1,13 @@
-# make run [PHOTOS=~/Pictures] [LIBRARY=./library]    install, then photos in, people pages out
+# make run [PHOTOS=~/Pictures] [LIBRARY=./library]   install, then photos in, people pages out
 # make test, make check, make bench
 PYTHON ?= python3
 PHOTOS ?= demo
+# Never one library for both: strangers from the demo among one's own people
+ifeq ($(PHOTOS),demo)
+LIBRARY ?= demo-library
+else
 LIBRARY ?= library
+endif
 VENV = .venv
 BIN = $(VENV)/bin
 # Until Muster ships weights of its own, the published ones lie beside the project or are downloaded.
@@ -12,7 +17,7 @@ export MUSTER_WEIGHTS ?= $(wildcard $(SHARED_WEIGHTS))
 .PHONY: run test check bench clean
 run: $(VENV)/installed
 	@if [ "$(PHOTOS)" = demo ]; then $(BIN)/muster demo demo; fi
-	$(BIN)/muster photos $(PHOTOS) --library $(LIBRARY)
+	$(BIN)/muster photos "$(PHOTOS)" --library "$(LIBRARY)"
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest -q
@@ -32,4 +37,4 @@ $(VENV)/installed: pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo library
+	rm -rf $(VENV) demo demo-library

@@ -85,14 +85,19 @@ WorkersOption = Annotated[int | None, typer.Option(help="Number of workers.", sh
 AddressOption = Annotated[
     str | None, typer.Option(envvar="RAY_ADDRESS", help="A running Ray cluster.", show_default="this machine alone")
 ]
+RetryOption = Annotated[
+    bool, typer.Option("--retry-errors", help="Try again what could not be reached, crashed, or ran out of memory.")
+]
 TasksOption = Annotated[str, typer.Option(help="Tasks to run, with commas.")]
 SourcesArgument = Annotated[
     list[str], typer.Argument(metavar="SOURCE", help="Folders, globs, files or Parquet manifests; local or any URI.")
 ]
-MethodOption = Annotated[str, typer.Option(help="graph: finds the number of people. kmeans: see --k.")]
+MethodOption = Annotated[
+    str, typer.Option(help="graph: finds the number of people. kmeans: see --k; knows nothing of photos or quality.")
+]
 KOption = Annotated[str, typer.Option(help="Number of people for kmeans, or auto.")]
 SamePhotoOption = Annotated[
-    bool, typer.Option("--same-photo", help="Two faces of one photo may be one person (collages, mirrors).")
+    bool, typer.Option("--same-photo", help="graph: two faces of one photo may be one person (collages).")
 ]
 LIBRARY, TASKS = "./library", "faces,previews"
 
@@ -103,7 +108,8 @@ def scan(sources: SourcesArgument, library: LibraryOption = LIBRARY, as_json: Js
 
     Example: muster scan ~/Pictures 's3://bucket/photos/' -l ./library
     """
-    _report(_scan(library, sources), as_json, "{found} images: {new} new, {changed} changed, {gone} gone")
+    facts = _scan(library, sources)
+    _report(facts, as_json, "{found} images: {new} new, {changed} changed, {gone} gone".format_map(facts))
 
 
 @app.command()
@@ -115,14 +121,15 @@ def run(
     workers: WorkersOption = None,
     weights_dir: WeightsOption = None,
     address: AddressOption = None,
+    retry_errors: RetryOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Process every image that the tasks have not seen yet. Stop it and run it again as often as you like.
 
     Example: muster run -l ./library --tasks faces --workers 4
     """
-    summary = _run(library, tasks, model, device, workers, weights_dir, address)
-    _report(summary, as_json, _RUN_TEXT)
+    facts = _run(library, tasks, model, device, workers, weights_dir, address, retry_errors)
+    _report(facts, as_json, _run_text(facts))
 
 
 @app.command()
@@ -138,7 +145,8 @@ def cluster(
 
     Example: muster cluster -l ./library
     """
-    _report(_cluster(library, method, k, same_photo, model), as_json, _CLUSTER_TEXT)
+    facts = _cluster(library, method, k, same_photo, model)
+    _report(facts, as_json, _CLUSTER_TEXT.format_map(facts))
 
 
 @app.command()
@@ -152,7 +160,8 @@ def people(
 
     Example: muster people -l ./library --out ~/people
     """
-    _report(_people(library, out, model), as_json, _PEOPLE_TEXT)
+    facts = _people(library, out, model)
+    _report(facts, as_json, _PEOPLE_TEXT.format_map(facts))
 
 
 @app.command()
@@ -169,20 +178,26 @@ def photos(
     weights_dir: WeightsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Photos in, people pages out: scan, run, cluster and people in one.
+    """Photos in, people pages out: scan, run, cluster and people in one. The JSON has each step's under its name.
 
     Example: muster photos ~/Pictures
     """
     _check_out(library, out)
-    _check_cluster(method, k, model)
+    _check_cluster(method, k, same_photo, model)
     _config(library, TASKS, model, device, workers, weights_dir, None)
     steps = {"scan": _scan(library, sources)}
     _say(f"{steps['scan']['found']} images, {steps['scan']['new']} of them new")
     steps["run"] = _run(library, TASKS, model, device, workers, weights_dir, None)
     steps["cluster"] = _cluster(library, method, k, same_photo, model)
-    steps["people"] = _people(library, out, model)
-    facts = {**steps["scan"], **steps["run"], **steps["cluster"], **steps["people"]}
-    _report(facts, as_json, f"{_RUN_TEXT}\n{_CLUSTER_TEXT}\n{_PEOPLE_TEXT}")
+    steps["pages"] = _people(library, out, model)
+    facts = {
+        **{name: steps["run"][name] for name in ("images", "ok", "errors", "faces")},
+        "people": steps["cluster"]["people"],
+        "index": steps["pages"]["index"],
+        **steps,
+    }
+    texts = [_run_text(steps["run"]), _CLUSTER_TEXT.format_map(steps["cluster"])]
+    _report(facts, as_json, "\n".join([*texts, _PEOPLE_TEXT.format_map(steps["pages"])]))
 
 
 @app.command()
@@ -194,7 +209,9 @@ def status(library: LibraryOption = LIBRARY, as_json: JsonOption = False) -> Non
     from pipeline.status import status as status_of
 
     facts = status_of(open_library(library))
-    lines = ["{images} images in {shards} shards: {ok} ok, {errors} errors, {pending} not processed yet"]
+    lines = [
+        "{images} images in {shards} shards: {ok} ok, {errors} errors, {pending} not processed yet".format_map(facts)
+    ]
     lines += [
         f"{t['task']} ({t['model'] or 'no model'}, {t['fingerprint']}):"
         f" {t['rows']} rows, {t['errors']} errors, {t['shards']} shards done"
@@ -214,7 +231,7 @@ def demo(
     from storage.demo import make_album
 
     make_album(folder)
-    _report({"folder": str(folder)}, as_json, "an album is in {folder}: try `muster photos {folder}`")
+    _report({"folder": str(folder)}, as_json, f"an album is in {folder}: try `muster photos {folder}`")
 
 
 @models_app.command("list")
@@ -231,7 +248,7 @@ def models_list(weights_dir: WeightsOption = None, as_json: JsonOption = False) 
         f"{r['path'] or 'not here yet'}"
         for r in rows
     ]
-    _report({"models": rows}, as_json, "\n".join(lines).replace("{", "{{").replace("}", "}}"))
+    _report({"models": rows}, as_json, "\n".join(lines))
 
 
 @models_app.command("pull")
@@ -292,7 +309,8 @@ def evaluate_verify(
     with _progress() as on_progress:
         data = evaluate.labelled(images, config, on_progress, lambda rows: evaluate.check_pairs(rows, pairs))
     text = "accuracy {accuracy} ± {std} at {threshold}, {pairs} pairs, {undetected} images without a face"
-    _report(evaluate.verify(data, pairs).as_json(), as_json, text)
+    facts = evaluate.verify(data, pairs).as_json()
+    _report(facts, as_json, text.format_map(facts))
 
 
 @evaluate_app.command("cluster")
@@ -327,9 +345,18 @@ def evaluate_cluster(
     _report({**results["graph"], **results, "undetected": data.undetected}, as_json, text)
 
 
-_RUN_TEXT = "{images} images: {ok} ok, {errors} errors, {faces} faces; {processed} now at {images_per_second} images/s"
 _CLUSTER_TEXT = "people: {people}; faces: {clustered} of them, {unclustered} of nobody known"
 _PEOPLE_TEXT = "open {index}"
+
+
+def _run_text(facts: dict[str, Any]) -> str:
+    text = "{images} images: {ok} ok, {errors} errors"
+    if facts["faces"] is not None:
+        text += ", {faces} faces"
+    text += "; {processed} now at {images_per_second} images/s"
+    if facts["transient"]:
+        text += "\n{transient} images could not be reached: `muster run --retry-errors` tries them again"
+    return text.format_map(facts)
 
 
 def _config(
@@ -340,10 +367,11 @@ def _config(
     workers: int | None,
     weights_dir: Path | None,
     address: str | None,
+    retry: bool = False,
 ) -> Any:
     from pipeline.config import RunConfig, parse_models, parse_tasks
 
-    return RunConfig(library, parse_tasks(tasks), parse_models(model), device, workers, weights_dir, address)
+    return RunConfig(library, parse_tasks(tasks), parse_models(model), device, workers, weights_dir, address, retry)
 
 
 def _scan(library: str, sources: list[str]) -> dict[str, Any]:
@@ -368,19 +396,19 @@ def _run(library: str, tasks: str, *rest: Any) -> dict[str, Any]:
 def _cluster(library: str, method: str, k: str, same_photo: bool, model: list[str]) -> dict[str, Any]:
     from pipeline.people import cluster_faces
 
-    count, name = _check_cluster(method, k, model)
+    count, name = _check_cluster(method, k, same_photo, model)
     opened = open_library(library)
     with opened.lock():
         return asdict(cluster_faces(opened, name, method, count, same_photo))
 
 
-def _check_cluster(method: str, k: str, model: list[str]) -> tuple[int | None, str | None]:
+def _check_cluster(method: str, k: str, same_photo: bool, model: list[str]) -> tuple[int | None, str | None]:
     """Number of people and model of faces."""
     from pipeline.config import parse_models
     from pipeline.people import check_method, parse_k
 
     count = parse_k(k)
-    check_method(method, count)
+    check_method(method, count, same_photo)
     return count, parse_models(model).get("faces")
 
 
@@ -389,7 +417,9 @@ def _people(library: str, out: Path | None, model: list[str]) -> dict[str, Any]:
     from pipeline.people import write_people
 
     folder = _check_out(library, out)
-    summary = write_people(open_library(library), parse_models(model).get("faces"), folder)
+    opened, name = open_library(library), parse_models(model).get("faces")
+    with opened.lock():
+        summary = write_people(opened, name, folder)
     return {**asdict(summary), "out": str(folder), "index": (folder / "index.html").absolute().as_uri()}
 
 
@@ -401,10 +431,9 @@ def _check_out(library: str, out: Path | None) -> Path:
     return out.expanduser() if out is not None else Path(library).expanduser() / "people"
 
 
-def _report(facts: Any, as_json: bool, text: str) -> None:
-    """The outcome of a command: JSON, or a sentence filled in."""
-    facts = facts if isinstance(facts, dict) else asdict(facts)
-    print(json.dumps(facts, default=str) if as_json else text.format_map(facts))
+def _report(facts: dict[str, Any], as_json: bool, text: str) -> None:
+    """The outcome of a command: as JSON, or as text."""
+    print(json.dumps(facts, default=str) if as_json else text)
 
 
 def _say(text: str) -> None:

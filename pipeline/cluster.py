@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pipeline.config import RunConfig
+from pipeline.config import RunConfig, cores
 from pipeline.dispatch import Died, Done, Event, Failed, Order, WorkerId
 from pipeline.worker import ShardWorker, TaskSpec, is_fatal
 from storage.errors import MusterError
@@ -92,8 +92,10 @@ class RayWorkers:
         import ray
 
         worker, self.started = self.started, self.started + 1
-        # Two calls at a time, so that the next shard decodes while this one is in the model.
-        actor = ray.remote(_Actor).options(max_concurrency=2, **self.options)
+        # Beside a GPU two calls at a time, so that the next shard decodes while this one is in the model. Where the
+        # model runs on the same core that would only cost: 213 to 225 images/s with one call, 184 to 204 with two.
+        calls = 2 if self.options.get("num_gpus") else 1
+        actor = ray.remote(_Actor).options(max_concurrency=calls, **self.options)
         self.actors[worker] = actor.remote(*self.arguments, decoder_threads(self.options))
         return worker
 
@@ -148,7 +150,7 @@ def decoder_threads(options: dict[str, Any]) -> int:
     if options.get("num_gpus"):
         import ray
 
-        return max(2, len(os.sched_getaffinity(0)) // max(1, int(ray.cluster_resources().get("GPU", 1))))
+        return max(2, cores() // max(1, int(ray.cluster_resources().get("GPU", 1))))
     return 1
 
 

@@ -15,6 +15,11 @@ DEVICES = ("auto", "cpu", "cuda")
 DEFAULT_TASKS = ("faces", "previews")
 
 
+def cores() -> int:
+    """CPU cores that this process may use; those of the machine where the system does not say (macOS)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @dataclass(frozen=True)
 class RunConfig:
     """One run. Raises InputError where the values cannot be."""
@@ -26,6 +31,7 @@ class RunConfig:
     workers: int | None = None  # one per GPU or core where None
     weights_dir: Path | None = None
     address: str | None = None  # of a running Ray cluster; this machine alone where None
+    retry_errors: bool = False  # images whose error may have passed since, see pipeline.run.TRANSIENT
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
@@ -34,6 +40,11 @@ class RunConfig:
             raise InputError(f"--device {self.device}: choose one of {', '.join(DEVICES)}")
         if self.device == "cuda" and self.address is None and not torch.cuda.is_available():
             raise InputError("--device cuda: no CUDA device is visible here; use --device cpu or auto")
+        if self.on_gpu and self.address is None and self.worker_count > torch.cuda.device_count():
+            raise InputError(  # Ray would wait for the missing ones for ever
+                f"--workers {self.workers}: a worker takes a GPU of its own, and {torch.cuda.device_count()} are here;"
+                " give fewer, or --device cpu"
+            )
         if not self.tasks:
             raise InputError(f"--tasks names no task; known: {', '.join(base.names())}")
         for task in self.models.keys() - set(self.tasks):
@@ -53,7 +64,7 @@ class RunConfig:
     def worker_count(self) -> int:
         if self.workers is not None:
             return self.workers
-        return torch.cuda.device_count() if self.on_gpu else len(os.sched_getaffinity(0))
+        return torch.cuda.device_count() if self.on_gpu else cores()
 
 
 def parse_tasks(text: str) -> tuple[str, ...]:

@@ -112,8 +112,11 @@ def check_pairs(images: pa.Table, pairs: str) -> None:
 
 
 def check_label(images: pa.Table, label: str) -> None:
+    """Raises InputError where there is no such column, or nothing in it."""
     if label not in images.column_names:
         raise InputError(f"--label {label}: no such column; the images have {', '.join(images.column_names)}")
+    if images[label].null_count == images.num_rows:
+        raise InputError(f"--label {label}: that column is empty for every image")
 
 
 def verify(data: Labelled, pairs: str) -> VerifySummary:
@@ -170,18 +173,22 @@ def cluster(data: Labelled, label: str, methods: Sequence[tuple[str, int | None]
     """Clusters against the labels in column `label`: method → figures, over all people and over two halves of them.
 
     All faces found are clustered, as in a library; the labelled ones are compared. A face alone is a cluster of one.
+    `unlabelled`: images without a label; their faces are clustered and not compared.
     """
-    names = [str(name) for name in data.images[label].take(pa.array(data.owner)).to_pylist()]
+    column = data.images[label].take(pa.array(data.owner))
+    compared = data.rows[column.is_valid().to_numpy()]
+    names = [str(name) for name in column.drop_null().to_pylist()]
     truth = np.unique(names, return_inverse=True)[1]
     half = np.array([hashlib.sha256(name.encode()).digest()[0] & 1 for name in names], bool)
     results = {}
     for method, k in methods:
         labels, how = people.label(None, data.faces, method, k, same_photo=False)
-        mine = labels[data.rows]
+        mine = labels[compared]
         results[method] = {
             **_figures(mine, truth),
             "people": len(set(names)),
             "faces": len(mine),
+            "unlabelled": data.images[label].null_count,
             "how": how,
             "half_a": _figures(mine[~half], truth[~half]),
             "half_b": _figures(mine[half], truth[half]),

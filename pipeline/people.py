@@ -39,7 +39,7 @@ class ClusterSummary:
 
 @dataclass(frozen=True)
 class Faces:
-    """The committed faces of one model. `table`: face_id, image_id, quality; `embeddings`: (N, D), its rows."""
+    """Faces of one model. `table`: face_id, image_id, quality; `embeddings`: (N, D), its rows."""
 
     fingerprint: str
     table: pa.Table
@@ -64,11 +64,13 @@ def parse_k(text: str) -> int | None:
     return int(text)
 
 
-def check_method(method: str, k: int | None) -> None:
+def check_method(method: str, k: int | None, same_photo: bool) -> None:
     if method not in METHODS:
         raise InputError(f"--method {method}: choose one of {', '.join(METHODS)}")
     if k is not None and method != "kmeans":
         raise InputError(f"--k {k} needs --method kmeans: the graph method finds the number of people by itself")
+    if same_photo and method == "kmeans":
+        raise InputError("--same-photo needs --method graph: kmeans does not look at photos")
 
 
 def load_faces(library: Library, model: str | None) -> Faces:
@@ -95,20 +97,44 @@ def cluster_faces(library: Library, model: str | None, method: str, k: int | Non
 
     Clusters keep the ids that most of their faces had before. The caller holds the lock.
     """
+    manifest.repair(library)
     faces = load_faces(library, model)
-    labels, how = label(library, faces, method, k, same_photo)
+    rows, place = _distinct(library, faces)
+    distinct = Faces(faces.fingerprint, faces.table.take(rows), faces.embeddings[rows])
+    labels, how = label(library, distinct, method, k, same_photo)
+    labels = labels[place]
     face_ids = faces.table["face_id"].to_pylist()
     ids = cluster.inherit_ids(labels, face_ids, _previous(library, faces.fingerprint))
-    rows = faces.table.select(["face_id", "image_id"]).append_column("cluster_id", pa.array(ids, pa.string()))
-    rows = rows.replace_schema_metadata({"muster.method": how, "muster.fingerprint": faces.fingerprint})
-    library.write(_clusters(faces.fingerprint), tables.to_parquet(rows))
+    table = faces.table.select(["face_id", "image_id"]).append_column("cluster_id", pa.array(ids, pa.string()))
+    table = table.replace_schema_metadata({"muster.method": how, "muster.fingerprint": faces.fingerprint})
+    library.write(_clusters(faces.fingerprint), tables.to_parquet(table))
     clustered = sum(i is not None for i in ids)
     return ClusterSummary(len(ids), len(set(ids) - {None}), clustered, len(ids) - clustered, method, how)
 
 
+def _distinct(library: Library, faces: Faces) -> tuple[Ints, Ints]:
+    """Rows (M,) of the faces of distinct files, and for each face its place (N,) among these.
+
+    A copy of a file shows nobody a second time: its faces go with those of the copy with the smallest image_id.
+    """
+    fingerprint = tables.fingerprint(IMAGES_DESCRIPTION)
+    images = tables.read(library, "images", fingerprint, ["image_id", "sha256"], shards(library, fingerprint))
+    content = dict(zip(*(images[name].to_pylist() for name in ("image_id", "sha256")), strict=True)) if images else {}
+    face_ids, image_ids = (faces.table[name].to_pylist() for name in ("face_id", "image_id"))
+    keys = [  # the file's content, and the face's number in it
+        (content.get(image) or image) + face.removeprefix(image)
+        for face, image in zip(face_ids, image_ids, strict=True)
+    ]
+    first: dict[str, int] = {}
+    for row in sorted(range(len(keys)), key=face_ids.__getitem__):
+        first.setdefault(keys[row], row)
+    rows = np.array(sorted(first.values()), np.int64)
+    return rows, np.searchsorted(rows, [first[key] for key in keys]).astype(np.int64)
+
+
 def label(library: Library | None, faces: Faces, method: str, k: int | None, same_photo: bool) -> tuple[Ints, str]:
     """A label per face, -1 where it is alone, and how it was found. With a library, its index is used and kept."""
-    check_method(method, k)
+    check_method(method, k, same_photo)
     if not len(faces.embeddings):
         return np.empty(0, np.int64), method
     if method == "kmeans":
@@ -146,7 +172,8 @@ def _read_clusters(library: Library, fingerprint: str) -> pa.Table:
 
 
 def write_people(library: Library, model: str | None, out: Path) -> PagesSummary:
-    """The people pages of a clustered library, in the folder `out`."""
+    """The people pages of a clustered library, in the folder `out`. The caller holds the lock."""
+    manifest.repair(library)
     fingerprint = tables.resolve(library, "faces", tables.fingerprint(describe("faces", model)))
     try:
         clusters = _read_clusters(library, fingerprint)

@@ -8,14 +8,17 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from pipeline import cluster
+from pipeline import cluster, models
 from pipeline.config import RunConfig
 from pipeline.dispatch import Dispatcher, Order, Stopped
 from pipeline.worker import IMAGES_DESCRIPTION, TaskSpec, describe
 from storage import manifest, tables, weights
 from storage.errors import InputError, MusterError
 from storage.library import Library, open_library
+from tasks import base
 from tasks.models import zoo
+
+TRANSIENT = ("not_found", "permission", "unreadable", "timeout", "crash", "out_of_memory")  # may pass
 
 
 @dataclass
@@ -47,18 +50,20 @@ class Summary:
     """What the library holds after a run, and what the run did.
 
     `images` == `ok` + `errors`: of the whole manifest. `processed`: images of this run, in `seconds` at
-    `images_per_second`, both counted from when the first worker was ready; `startup_seconds` is before that.
+    `images_per_second`, both counted from when the first worker was ready; `startup_seconds` is before that. `faces`:
+    None where the run was not asked for them. `transient`: errors that another attempt may not meet.
     """
 
     images: int
     ok: int
     errors: int
-    faces: int
+    faces: int | None
     processed: int
     seconds: float
     images_per_second: float
     startup_seconds: float
     workers: int
+    transient: int = 0
     error_kinds: dict[str, int] = field(default_factory=dict)
 
 
@@ -75,7 +80,10 @@ def run(config: RunConfig, on_progress: OnProgress, on_download: weights.Progres
     folder = config.weights_dir and config.weights_dir.absolute()
     config = replace(config, library=library.uri, weights_dir=folder)  # workers have another working directory
     with library.lock():
+        manifest.repair(library)
         specs = task_specs(library, config)
+        if config.retry_errors:
+            forget_transient(library, specs)
         orders = pending(library, specs)
         progress = Progress(sum(order.images for order in orders), began)
         workers = 0
@@ -110,12 +118,27 @@ def pending(library: Library, specs: Sequence[TaskSpec]) -> list[Order]:
     return orders
 
 
+def forget_transient(library: Library, specs: Sequence[TaskSpec]) -> None:
+    """Make the shards pending again that hold an image whose error may have passed. The caller holds the lock."""
+    done = [(spec, set(tables.committed(library, spec.fingerprint))) for spec in specs]
+    for shard, _ in manifest.shards(library):
+        held = [spec for spec, shards in done if shard in shards]
+        if any(_is_transient(library, spec, shard) for spec in held):
+            for spec in reversed(held):  # `images` last: cut short, the errors still stand there for the next time
+                tables.forget_shard(library, spec.fingerprint, shard)
+
+
+def _is_transient(library: Library, spec: TaskSpec, shard: str) -> bool:
+    table = "images" if spec.name == "images" else "errors"
+    rows = tables.read(library, table, spec.fingerprint, ["error_kind"], [shard])
+    return rows is not None and not set(TRANSIENT).isdisjoint(rows["error_kind"].to_pylist())
+
+
 def _fetch_weights(config: RunConfig, on_download: weights.Progress | None) -> None:
     """Have every file of weights before a worker starts, so that what is missing is said at once."""
     for name in config.tasks:
-        for entry in describe(name, config.models.get(name))["weights"].values():
-            known = zoo.ENTRIES[entry["name"]]
-            weights.fetch(weights.WeightsFile(known.file, known.url, known.sha256), config.weights_dir, on_download)
+        for entry in base.create(name, config.models.get(name)).models.values():
+            weights.fetch(models.weights_file(zoo.ENTRIES[entry]), config.weights_dir, on_download)
 
 
 def _work(
@@ -164,7 +187,7 @@ def summarise(library: Library, specs: Sequence[TaskSpec], progress: Progress, w
         if errors is not None:
             for image_id, kind in zip(errors["image_id"].to_pylist(), errors["error_kind"].to_pylist(), strict=True):
                 kinds.setdefault(image_id, kind)
-    faces = tables.count(library, "faces", fingerprints["faces"], shards) if "faces" in fingerprints else 0
+    faces = tables.count(library, "faces", fingerprints["faces"], shards) if "faces" in fingerprints else None
     return Summary(
         images=images.num_rows,
         ok=images.num_rows - len(kinds),
@@ -175,5 +198,6 @@ def summarise(library: Library, specs: Sequence[TaskSpec], progress: Progress, w
         images_per_second=round(progress.rate, 2),
         startup_seconds=round(progress.ready - progress.began, 3) if progress.images else 0.0,
         workers=workers,
+        transient=sum(kind in TRANSIENT for kind in kinds.values()),
         error_kinds=dict(Counter(kinds.values()).most_common()),
     )

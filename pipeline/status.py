@@ -10,7 +10,10 @@ from storage.library import Library
 
 
 def status(library: Library) -> dict[str, Any]:
-    """Images, how many are done, and each task's rows under each model it was run with."""
+    """Images, how many are done, and each task's rows under each model it was run with.
+
+    `scan_interrupted`: a scan died or is at work, and some images may count twice until a command repairs the manifest.
+    """
     shards = dict(manifest.shards(library))
     done = [shard for shard in tables.committed(library, tables.fingerprint(IMAGES_DESCRIPTION)) if shard in shards]
     rows = tables.read(library, "images", tables.fingerprint(IMAGES_DESCRIPTION), ["status"], done)
@@ -23,6 +26,7 @@ def status(library: Library) -> dict[str, Any]:
         "ok": processed - errors,
         "errors": errors,
         "pending": sum(shards.values()) - processed,
+        "scan_interrupted": manifest.interrupted(library),
         "tables": [_table(library, name, what, shards) for name, what in sorted(tables.descriptions(library).items())],
     }
 

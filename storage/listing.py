@@ -16,7 +16,13 @@ from storage.errors import InputError, MusterError
 from storage.library import Library
 from storage.uris import filesystem_of, local_path, local_uri
 
+MUSTERS_OWN = {  # a folder that holds a file of this name and beginning was made by Muster: its pictures are copies
+    "library.json": rb'\{\s*"format": \d+,\s*"muster":',
+    "muster-pages.json": rb'\{\s*"note": "Made by muster people',
+}
 SKIPPED_FOLDERS = ("@eaDir",)  # thumbnails that Synology keeps beside photos; .thumbnails is hidden, as are others
+
+HOW_TO_DROP = "To drop its photos from the library, scan a folder above it that still holds photos."
 
 
 class File(NamedTuple):
@@ -46,7 +52,7 @@ def locate(source: str) -> Place:
 
 
 def list_files(place: Place, library: Library, unreadable: list[str]) -> list[File]:
-    """The files of a place in order of their URIs; hidden ones and those of the library are left out.
+    """The files of a place in order of their URIs; hidden ones and those of libraries and people pages are left out.
 
     Links are followed. URIs of folders below that cannot be listed are added to `unreadable`; MusterError where the
     place itself cannot.
@@ -70,7 +76,8 @@ def _locate_local(source: str, path: str) -> Place:
     try:
         status = os.stat(folder)
     except OSError as error:
-        raise InputError(f"cannot read {source}: {error.strerror}") from None
+        hint = f". {HOW_TO_DROP}" if isinstance(error, FileNotFoundError) else ""
+        raise InputError(f"cannot read {source}: {error.strerror}{hint}") from None
     place = Place(local_uri(path), pafs.LocalFileSystem(), local_uri(folder), folder, pattern)
     if stat.S_ISDIR(status.st_mode):
         return place
@@ -91,7 +98,7 @@ def _locate_remote(source: str) -> Place:
     except OSError as error:
         raise MusterError(f"cannot read {source}: {error}") from None
     if info.type == pafs.FileType.NotFound:
-        raise InputError(f"cannot read {source}: nothing is there")
+        raise InputError(f"cannot read {source}: nothing is there. {HOW_TO_DROP}")
     place = Place(source.rstrip("/"), fs, folder, path, pattern)
     return replace(place, file=_remote_file(place, info)) if info.is_file else place
 
@@ -131,6 +138,8 @@ def _walk(root: str, depth: int | None, library: Library, unreadable: list[str])
             seen.add(inode)
             with os.scandir(folder) as listing:
                 entries = sorted((e for e in listing if not _hidden(e.name)), key=lambda entry: entry.name)
+            if any(_is_marker(e.name, e.path) for e in entries if e.name in MUSTERS_OWN and e.is_file()):
+                continue
         except OSError as error:
             if folder == root:
                 raise MusterError(f"cannot list {root}: {error.strerror}") from None
@@ -146,6 +155,12 @@ def _walk(root: str, depth: int | None, library: Library, unreadable: list[str])
             elif stat.S_ISDIR(status.st_mode) and (depth is None or level < depth):
                 # Linked folders last: what is reached by a real path and by a link keeps the real path.
                 (todo.append if entry.is_symlink() else todo.appendleft)((entry.path, level + 1))
+
+
+def _is_marker(name: str, path: str, fs: pafs.FileSystem | None = None) -> bool:
+    """Whether a file of a name in MUSTERS_OWN is what it seems. `fs`: None for local files."""
+    with fs.open_input_stream(path) if fs else open(path, "rb") as stream:
+        return bool(re.match(MUSTERS_OWN[name], stream.read(128)))
 
 
 def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
@@ -167,12 +182,15 @@ def _local_file(path: str, status: os.stat_result) -> File:
 def _list_remote(place: Place, depth: int | None, library: Library) -> Iterator[tuple[str, File]]:
     try:
         infos = place.fs.get_file_info(pafs.FileSelector(place.path, recursive=depth != 0))
+        markers = [info for info in infos if info.is_file and info.base_name in MUSTERS_OWN]
+        own = [info.path[: -len(info.base_name)] for info in markers if _is_marker(info.base_name, info.path, place.fs)]
     except OSError as error:
         raise MusterError(f"cannot list {place.source}: {error}") from None
-    own = library.path + "/" if library.fs.type_name == place.fs.type_name else None
+    if library.fs.type_name == place.fs.type_name:
+        own.append(library.path + "/")
     for info in infos:
         hidden = any(map(_hidden, info.path[len(place.path) :].split("/")))
-        if info.is_file and not hidden and not (own and info.path.startswith(own)):
+        if info.is_file and not hidden and not info.path.startswith(tuple(own)):
             yield info.path, _remote_file(place, info)
 
 

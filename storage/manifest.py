@@ -3,8 +3,9 @@
 `LIBRARY/manifest/shard-<id>.parquet`; the id stands for the image_ids within and ends with their number. A scan changes
 as few shards as it can, because a shard that stays keeps its tables without another look at them.
 
-A scan may die between any two steps, and the next one completes it: new rows are written before old ones go, and every
-step can be repeated. Until then an image may stand in two shards; read_manifest() shows it once.
+A scan may die between any two steps: new rows are written before old ones go, and every step can be repeated. While it
+writes, `manifest/_scanning` lists what is to be dropped; where a scan left that file behind, repair() finishes the
+dropping, and the next scan the rest. Until then an image may stand in two shards; read_manifest() shows it once.
 """
 
 import hashlib
@@ -13,9 +14,10 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby, permutations
+from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +27,7 @@ import pyarrow.parquet as pq
 
 from storage import tables
 from storage.errors import InputError, MusterError
-from storage.library import Library
+from storage.library import Library, dump_json
 from storage.sources import Found, find_images, unite
 from storage.uris import exists, split_inline
 
@@ -38,6 +40,7 @@ SCHEMA = pa.schema(
         "source": pa.string(),  # the source that found it
     }
 )
+SCANNING = "manifest/_scanning"  # there while a scan changes the library, and after one that died
 SHARDS_WANTED = 64  # of one scan, so that a small album still spreads over workers
 SHARD_ROWS = (8, 256)  # at least, so that a shard is worth its files; at most, so that a retry is cheap
 
@@ -74,18 +77,17 @@ def scan(library: Library, sources: Sequence[str]) -> ScanResult:
         raise InputError("nothing to scan: name at least one folder, file, glob or Parquet file")
     places = list({place.source: place for place in (find_images(source, library) for source in sources)}.values())
     found, from_parquet, duplicates = _merge(places)
-    try:
+    repair(library)
+    with _writing(library):
+        tables.remove_temporary(library)
         old, stored = _stored(library)
         plan = _plan(stored, found, from_parquet, places)
+        library.write(SCANNING, dump_json(plan.dropped))
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(partial(_write, library), _cut(plan.fresh)))
-        start = 0
-        for shard, number in old:
-            _settle(library, shard, plan, start, start + number)
-            start += number
-    except OSError as error:
-        raise MusterError(f"cannot write to library {library.uri}: {error}. Run the scan again afterwards.") from error
-    changed, gone, new = plan.changed, plan.gone, plan.fresh.num_rows - plan.changed
+        _drop(library, old, plan)
+        library.remove(SCANNING)
+    changed, gone, new = plan.changed, len(plan.dropped["gone"]), plan.fresh.num_rows - plan.changed
     return ScanResult(
         found=found.num_rows,
         new=new,
@@ -97,6 +99,27 @@ def scan(library: Library, sources: Sequence[str]) -> ScanResult:
         shards=len(shards(library)),
         unreadable=sorted({folder for place in places for folder in place.unreadable}),
     )
+
+
+def interrupted(library: Library) -> bool:
+    """Whether a scan died, or is at work, so that images may stand in two shards. One look at a file."""
+    return library.has(SCANNING)
+
+
+def repair(library: Library) -> bool:
+    """Finish what a scan that died was to drop; False, after one look at a file, where none died.
+
+    What that scan was to add waits for the next one. May be interrupted and repeated. The caller holds library.lock().
+    Raises MusterError where the library cannot be written.
+    """
+    if not interrupted(library):
+        return False
+    with _writing(library):
+        dropped = tables.read_json(library, SCANNING)
+        old, stored = _stored(library)
+        _drop(library, old, _dropping(stored, dropped))
+        library.remove(SCANNING)
+    return True
 
 
 def shards(library: Library) -> list[tuple[str, int]]:
@@ -129,6 +152,14 @@ def image_id(uri: str, size: int | None, modified: int | None) -> str:
 # ---- files -----------------------------------------------------------------------------------------------------------
 
 
+@contextmanager
+def _writing(library: Library) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise MusterError(f"cannot write to library {library.uri}: {error}. Run the scan again afterwards.") from error
+
+
 def _name(shard: str) -> str:
     return f"manifest/shard-{shard}.parquet"
 
@@ -149,20 +180,7 @@ def _read_shards(library: Library, ids: Sequence[str]) -> pa.Table:
 
 
 def _stored(library: Library) -> tuple[list[tuple[str, int]], pa.Table]:
-    """All shards and their rows, after finishing the step in which an earlier scan died.
-
-    Of that step a shard is left that still stands beside its own remainder: no other two shards share images.
-    """
-    old = shards(library)
-    rows = _read_shards(library, [shard for shard, _ in old])
-    again = ~_first_of_each(rows["image_id"])
-    if not again.any():
-        return old, rows
-    shared = set(rows["image_id"].filter(pa.array(again)).to_pylist())
-    images = {shard: set(read_shard(library, shard)["image_id"].to_pylist()) for shard, _ in old}
-    for whole, rest in permutations([shard for shard in images if images[shard] & shared], 2):
-        if images[rest] < images[whole]:
-            _replace(library, whole, rest, sorted(images[rest]))
+    """All shards and their rows, in order of shards."""
     old = shards(library)
     return old, _read_shards(library, [shard for shard, _ in old])
 
@@ -177,14 +195,20 @@ def _replace(library: Library, old: str, new: str, keep: Sequence[str]) -> None:
 
 @dataclass(frozen=True)
 class _Plan:
-    """`stored`: the manifest before. `rows`: what its rows become, of which `keep` stay. `fresh`: rows to add."""
+    """`stored`: the manifest before. `rows`: what its rows become, of which `keep` stay. `fresh`: rows to add.
+
+    `dropped`: the image_ids of all others, those whose file is "gone" and those that "changed" into fresh ones.
+    """
 
     stored: pa.Table
     rows: pa.Table
     keep: Mask
     fresh: pa.Table
-    changed: int
-    gone: int
+    dropped: dict[str, list[str]]
+
+    @property
+    def changed(self) -> int:
+        return len(self.dropped["changed"])
 
 
 def _merge(places: Sequence[Found]) -> tuple[pa.Table, Mask, int]:
@@ -221,14 +245,32 @@ def _plan(stored: pa.Table, found: pa.Table, from_parquet: Mask, places: Sequenc
     new = _find(found["image_id"], stored["image_id"]) < 0
     fixed = stored.num_rows + np.flatnonzero(new)
     users = np.where((before >= 0) & ~from_parquet, before, stored.num_rows + np.arange(found.num_rows))[new]
+    changed = (place >= 0) & ~same
     return _Plan(
         stored=both.slice(0, stored.num_rows),
         rows=both.take(taken),
-        keep=~gone & ((place < 0) | same),
+        keep=~gone & ~changed,
         fresh=_take(both, fixed, users),
-        changed=int((new & (before >= 0)).sum()),
-        gone=int(gone.sum()),
+        dropped={name: _ids(stored, mask) for name, mask in (("gone", gone), ("changed", changed))},
     )
+
+
+def _dropping(stored: pa.Table, dropped: dict[str, list[str]]) -> _Plan:
+    """Of an interrupted scan's plan, what can be done without its sources.
+
+    A changed image stays until its new row is there: the next scan copies the user columns from it. A shard that stands
+    beside its own remainder already becomes that remainder again.
+    """
+    gone, changed = (
+        _mask(pc.is_in(stored["image_id"], pa.array(dropped[n], pa.string()))) for n in ("gone", "changed")
+    )
+    renewed = _mask(pc.is_in(stored["uri"], stored["uri"].filter(pa.array(~changed)).combine_chunks()))
+    return _Plan(stored, stored, ~gone & ~(changed & renewed), stored.slice(0, 0), dropped)
+
+
+def _ids(rows: pa.Table, mask: Mask) -> list[str]:
+    ids: list[str] = rows["image_id"].filter(pa.array(mask)).to_pylist()
+    return ids
 
 
 def _gone(stored: pa.Table, missing: Mask, places: Sequence[Found]) -> Mask:
@@ -260,6 +302,16 @@ def _cut(rows: pa.Table) -> Iterator[pa.Table]:
         numbers = [row for _, _, row in group]
         for start in range(0, len(numbers), size):
             yield rows.take(numbers[start : start + size])
+
+
+def _drop(library: Library, old: Sequence[tuple[str, int]], plan: _Plan) -> None:
+    """Make the stored shards what the plan says, and let go of every face that went with its image."""
+    start = 0
+    for shard, number in old:
+        _settle(library, shard, plan, start, start + number)
+        start += number
+    if any(plan.dropped.values()):
+        tables.forget_faces(library, read_manifest(library)["image_id"])
 
 
 def _settle(library: Library, shard: str, plan: _Plan, start: int, stop: int) -> None:

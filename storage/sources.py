@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from storage.errors import InputError
 from storage.library import Library
-from storage.listing import File, list_files, locate
+from storage.listing import HOW_TO_DROP, File, list_files, locate
 from storage.uris import inline_uri, local_path, local_uri, open_parquet, split_inline
 
 _SUFFIXES = ".jpg .jpeg .jpe .jfif .mpo .png .webp .heic .heif .hif .avif .tif .tiff .bmp .gif"
@@ -103,6 +103,7 @@ def _nothing_found(source: str, found: Found) -> str:
         + (f"; skipped files: {others}" if others else "")
         + (f"; folders that cannot be read: {len(found.unreadable)}" if found.unreadable else "")
         + f". Files ending in {_SUFFIXES} count, and any file named by itself."
+        + ("" if found.folder is None else f" If it was emptied: {HOW_TO_DROP[0].lower()}{HOW_TO_DROP[1:]}")
     )
 
 

@@ -8,6 +8,7 @@ commits only, so a worker that dies leaves nothing visible, and running a shard 
 import hashlib
 import io
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -36,10 +37,11 @@ def describe(library: Library, description: Mapping[str, Any]) -> str:
 
 def descriptions(library: Library) -> dict[str, dict[str, Any]]:
     """Everything recorded by `describe`: fingerprint → description."""
-    return {name.removesuffix(".json"): _read_json(library, f"_tasks/{name}") for name in library.names("_tasks")}
+    return {name.removesuffix(".json"): read_json(library, f"_tasks/{name}") for name in library.names("_tasks")}
 
 
-def _read_json(library: Library, name: str) -> dict[str, Any]:
+def read_json(library: Library, name: str) -> dict[str, Any]:
+    """One JSON file of the library. Raises MusterError where it is missing or damaged."""
     try:
         return json.loads(library.read(name))
     except (FileNotFoundError, ValueError) as error:
@@ -105,7 +107,7 @@ def commits(library: Library, fingerprint: str, shards: Iterable[str] | None = N
     """
     ids = sorted(committed(library, fingerprint) if shards is None else shards)
     with ThreadPoolExecutor(16) as pool:
-        return list(pool.map(lambda shard: _read_json(library, _commit(fingerprint, shard)), ids))
+        return list(pool.map(lambda shard: read_json(library, _commit(fingerprint, shard)), ids))
 
 
 def read(
@@ -163,13 +165,52 @@ def replace_shard(library: Library, old: str, new: str, keep: Sequence[str]) -> 
     folders = [name for name in library.names("") if not name.startswith("_") and "." not in name]
     for name in sorted({*library.names("_commits"), *descriptions(library)}):
         if keep and library.has(_commit(name, old)):
-            commit = _read_json(library, _commit(name, old))
+            commit = read_json(library, _commit(name, old))
             rows = {f["table"]: _read_file(library, f["name"]) for f in commit["files"]}
             rows = {t: r.filter(pc.is_in(r["image_id"], value_set=kept)) for t, r in rows.items()}
             write_shard(library, name, new, rows, commit["facts"])
         library.remove(_commit(name, old))
         for table in folders:
             library.remove(_file(table, name, old))
+
+
+def forget_shard(library: Library, fingerprint: str, shard: str) -> None:
+    """Make a committed shard pending again: its commit goes, then the files that it names."""
+    files = read_json(library, _commit(fingerprint, shard))["files"]
+    library.remove(_commit(fingerprint, shard))
+    for file in files:
+        library.remove(file["name"])
+
+
+def forget_faces(library: Library, images: pa.ChunkedArray) -> None:
+    """Take the faces of all but these images (image_ids) out of what was made of several shards together.
+
+    Clusters lose their rows. Indexes hold embeddings, and go: they are made again when they are next needed.
+    """
+    for fingerprint in library.names("index"):
+        for name in library.names(f"index/{fingerprint}"):
+            library.remove(f"index/{fingerprint}/{name}")
+    for fingerprint in library.names("clusters"):
+        name = f"clusters/{fingerprint}/clusters.parquet"
+        try:
+            rows = pq.read_table(io.BytesIO(library.read(name)))
+        except FileNotFoundError:
+            continue
+        except (OSError, pa.ArrowException) as error:
+            raise MusterError(f"{library.at(name)} is damaged ({error}): delete it, and cluster again") from None
+        kept = rows.filter(pc.is_in(rows["image_id"], value_set=images.combine_chunks()))
+        if kept.num_rows < rows.num_rows:
+            library.write(name, to_parquet(kept))
+
+
+def remove_temporary(library: Library) -> None:
+    """Remove what writers that were killed left under temporary names. The caller holds library.lock()."""
+    if library.local is None:  # object stores have none
+        return
+    for pattern in ("*/.*.tmp", "*/*/.*.tmp"):
+        for path in library.local.glob(pattern):
+            if re.fullmatch(r"\..+\.[0-9a-f]{32}\.tmp", path.name):
+                path.unlink(missing_ok=True)
 
 
 def resolve(library: Library, table: str, wanted: str) -> str:

@@ -13,7 +13,7 @@ Floats = np.ndarray[Any, np.dtype[np.float32]]
 
 
 def cluster_kmeans(embeddings: Floats, k: int | None, seed: int = 0, region: int = 10_000) -> tuple[Ints, int, str]:
-    """Spherical k-means: labels (N,) int64, 0 the largest cluster; k; and how k was found, as a sentence.
+    """Spherical k-means: labels (N,) int64, 0 the largest cluster, -1 alone; k; and how k was found, as a sentence.
 
     `embeddings`: (N, D) float32, L2-normalised. `k` None: see `_choose_k`, which looks at about `region` faces at once.
     Deterministic for a seed. Time grows with N · k. TaskError where k is below 1 or above N. Source: Dhillon and
@@ -27,7 +27,9 @@ def cluster_kmeans(embeddings: Floats, k: int | None, seed: int = 0, region: int
     faces = np.ascontiguousarray(embeddings, np.float32)
     k, how = (k, "k as given") if k is not None else _choose_k(faces, seed, region)
     _, found = _kmeans(faces, k, seed)
-    return by_size(found[:, 0]), k, how
+    labels = by_size(found[:, 0])
+    labels[np.bincount(labels)[labels] == 1] = -1
+    return labels, k, how
 
 
 def _choose_k(faces: Floats, seed: int, region: int) -> tuple[int, str]:

@@ -208,7 +208,7 @@ def test_a_library_not_clustered_or_not_run(muster: Muster, library: Path, album
     refused(muster("cluster", "-l", tmp_path / "new"), 2, "no faces", "muster run")
 
 
-@pytest.mark.parametrize("command", [["run"], ["cluster"], ["scan", "."]], ids=" ".join)
+@pytest.mark.parametrize("command", [["run"], ["cluster"], ["people"], ["scan", "."]], ids=" ".join)
 def test_a_library_in_use(muster: Muster, library: Path, snapshot: Snapshot, command: list[str]) -> None:
     with open_library(library).lock():
         before = snapshot(library)
@@ -298,6 +298,7 @@ def test_run_onto_a_full_disk_keeps_what_was_done(
         (["cluster", "--k", "0"], ["--k 0", "at least 1"]),
         (["cluster", "--k", "many"], ["--k many", "auto"]),
         (["cluster", "--k", "3"], ["--k 3", "--method kmeans"]),
+        (["cluster", "--method", "kmeans", "--same-photo"], ["--same-photo", "--method graph"]),
         (["cluster", "--method", "magic"], ["--method magic", "graph, kmeans"]),
         (["cluster", "--model", "faces=none"], ["'none'", "published"]),
     ],
@@ -394,6 +395,11 @@ def test_json_is_the_last_line(muster: Muster, library: Path, album: Path, tmp_p
     everything = facts("photos", album, "-l", library)
     assert everything.items() >= {"images": 26, "faces": 8, "people": 1}.items()
     assert everything["images"] == everything["ok"] + everything["errors"]
+    assert everything["scan"].items() >= {"found": 26, "new": 0}.items()
+    assert everything["run"].items() >= {"errors": 2, "processed": 0}.items()
+    assert everything["cluster"].items() >= {"people": 1, "unclustered": 0}.items()
+    assert everything["pages"]["errors"] == 2
+    assert everything["index"] == (library / "people" / "index.html").as_uri()
     assert facts("status", "-l", library).items() >= {"images": 26, "ok": 24, "errors": 2, "pending": 0}.items()
     assert facts("models", "list")["models"]
     assert facts("models", "pull")["paths"]
@@ -417,6 +423,23 @@ def test_relative_names(
         f"open {(tmp_path / 'pages' / 'index.html').as_uri()}",
     ]
     assert (tmp_path / "pages" / "index.html").is_file()
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_what_may_pass_is_said_and_tried_again(muster: Muster, album: Path, tmp_path: Path) -> None:
+    photos = Path(shutil.copytree(album, tmp_path / "photos"))
+    library = ["-l", tmp_path / "L"]
+    run = ["run", *library, "--tasks", "previews", "--workers", 1, "--device", "cpu"]
+    assert muster("scan", photos, *library).code == 0
+    (photos / "0003.jpg").rename(tmp_path / "away.jpg")
+    first, hint = muster(*run).out.splitlines()
+    assert first.startswith("26 images: 23 ok, 3 errors; 26 now at ")
+    assert hint == "1 images could not be reached: `muster run --retry-errors` tries them again"
+    (tmp_path / "away.jpg").rename(photos / "0003.jpg")
+    assert muster(*run, "--json").facts["processed"] == 0
+    facts = muster(*run, "--retry-errors", "--json").facts
+    assert facts.items() >= {"ok": 24, "errors": 2, "transient": 0, "faces": None}.items()
+    assert len(muster(*run).out.splitlines()) == 1
 
 
 def test_the_library_may_stand_in_the_environment(

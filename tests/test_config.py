@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.config import RunConfig, parse_models, parse_tasks
+from pipeline.config import RunConfig, cores, parse_models, parse_tasks
 from storage.errors import InputError
 from tasks.base import TaskError
 
@@ -14,8 +14,23 @@ def test_defaults() -> None:
     assert config.tasks == ("faces", "previews")
     assert config.on_gpu == torch.cuda.is_available()
     if not config.on_gpu:
-        assert config.worker_count == len(os.sched_getaffinity(0))
-    assert RunConfig("L", workers=7).worker_count == 7
+        assert config.worker_count == cores()
+    assert RunConfig("L", device="cpu", workers=7).worker_count == 7
+
+
+def test_cores_where_the_system_does_not_say_which_are_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cores() >= 1
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    assert cores() == os.cpu_count()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+@pytest.mark.parametrize("device", ["auto", "cuda"])
+def test_more_workers_than_gpus(device: str) -> None:
+    count = torch.cuda.device_count()
+    assert RunConfig("L", device=device, workers=count).worker_count == count
+    with pytest.raises(InputError, match=f"--workers {count + 1}: a worker takes a GPU of its own"):
+        RunConfig("L", device=device, workers=count + 1)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -118,6 +118,22 @@ def test_no_pairs_file_or_column(scanned: Labelled, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"--label colour: no such column; the images have .*person"):
         check_label(scanned.images, "colour")
     check_label(scanned.images, "person")
+    empty = scanned.images.append_column("colour", pa.nulls(20, pa.string()))
+    with pytest.raises(InputError, match="--label colour: that column is empty"):
+        check_label(empty, "colour")
+
+
+def test_images_without_a_label_are_not_compared(scanned: Labelled) -> None:
+    names = scanned.images["person"].to_pylist()
+    lone = [name if row % 4 else None for row, name in enumerate(names)]
+    images = scanned.images.set_column(
+        scanned.images.column_names.index("person"), "person", pa.array(lone, pa.string())
+    )
+    missing = lone.count(None)
+    result = evaluate.cluster(replace(scanned, images=images), "person", [("graph", None)])["graph"]
+    assert (result["faces"], result["unlabelled"]) == (20 - missing, missing)
+    assert result["people"] == len({name for name in lone if name})
+    assert result["pairwise_recall"] >= 0.8
 
 
 @pytest.mark.usefixtures("ray_cluster")

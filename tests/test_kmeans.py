@@ -43,7 +43,14 @@ def test_kmeans_repeats_itself_and_numbers_by_size(k, seed):
     faces, _ = people([4, 3, 3, 2], 0.5)
     labels, _, _ = cluster_kmeans(faces, k, seed)
     assert labels.tolist() == cluster_kmeans(faces, k, seed)[0].tolist()
-    assert (np.diff(np.bincount(labels)) <= 0).all()
+    sizes = np.bincount(labels[labels >= 0])
+    assert (np.diff(sizes) <= 0).all()
+    assert (sizes > 1).all()
+
+
+def test_a_face_alone_has_no_cluster():
+    labels, k, _ = cluster_kmeans(arc(0, 1, 90), 2)
+    assert (labels.tolist(), k) == ([0, 0, -1], 2)
 
 
 @pytest.mark.parametrize("k", [0, -1, 5])

@@ -180,4 +180,39 @@ def test_other_filesystems(tmp_path: Path) -> None:
     assert listed(f"{root}/*.jpg", library) == all_of_it[:1]
     assert [f.size for f in list_files(locate(all_of_it[1]), library, [])] == [3]
     assert listed(all_of_it[1], library) == all_of_it[1:]
-    assert f"{root}/library/faces.jpg" in listed(root, open_library(tmp_path / "L", create=True))
+    assert listed(root, open_library(tmp_path / "L", create=True)) == all_of_it  # nor what another library holds
+
+
+PAGES = (
+    b'{\n"note": "Made by muster people. Run again, it replaces and removes the files listed here, and no others.",\n'
+)
+
+
+def test_what_muster_made_is_passed_over(photos: Path, tmp_path: Path) -> None:
+    other = open_library(photos / "b" / "another library", create=True)
+    make(
+        photos, "a.jpg", "b/b.jpg", "b/another library/people/x.jpg", "out/faces/00/f.jpg", "mine/c.jpg", "mine2/d.jpg"
+    )
+    (photos / "out" / "muster-pages.json").write_bytes(PAGES)
+    (photos / "mine" / "library.json").write_text('{"books": []}')  # not of Muster
+    (photos / "mine2" / "muster-pages.json").mkdir()
+    os.mkfifo(photos / "mine2" / "library.json")
+    library = open_library(tmp_path / "L", create=True)
+    found = [name for name in below(photos, ".", library) if name.endswith(".jpg")]
+    assert found == ["a.jpg", "b/b.jpg", "mine/c.jpg", "mine2/d.jpg"]
+    assert below(photos, "**/*.jpg", library) == found
+    assert listed(photos / "out", library) == listed(other.path, library) == []
+    assert below(photos, "out/faces/00/f.jpg", library) == ["out/faces/00/f.jpg"]  # asked for by name
+
+
+def test_what_muster_made_is_passed_over_elsewhere(tmp_path: Path) -> None:
+    fs = pafs.FileSystem.from_uri("fsspec+memory://own/")[0]
+    root = "fsspec+memory://own"
+    open_library(f"{root}/another library", create=True)
+    files = {"a.jpg": b"", "another library/x.jpg": b"", "out/muster-pages.json": PAGES, "out/faces/f.jpg": b""}
+    for name, data in {**files, "outer/b.jpg": b"", "mine/library.json": b"{}", "mine/c.jpg": b""}.items():
+        fs.create_dir(os.path.dirname(f"/own/{name}"))
+        with fs.open_output_stream(f"/own/{name}") as out:
+            out.write(data)
+    found = listed(f"{root}/**/*.jpg", open_library(tmp_path / "L", create=True))
+    assert found == [f"{root}/a.jpg", f"{root}/mine/c.jpg", f"{root}/outer/b.jpg"]

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from storage import tables
 from storage.errors import InputError, MusterError
 from storage.library import Library, open_library
-from storage.manifest import SCHEMA, ScanResult, image_id, read_manifest, read_shard, scan, shards
+from storage.manifest import SCHEMA, ScanResult, image_id, interrupted, read_manifest, read_shard, repair, scan, shards
 from storage.reader import Reader
 
 TASKS = ("aaaa", "bbbb")  # fingerprints
@@ -202,6 +202,65 @@ def as_nobody() -> Iterator[Path]:
             os.seteuid(0)
 
 
+# ---- faces that went with their image --------------------------------------------------------------------------------
+
+
+def cluster(library: Library) -> None:
+    """Stands for a clustering: one face per image of the manifest, clusters and an index over them."""
+    rows = read_manifest(library).select(["image_id"]).replace_schema_metadata({"muster.method": "graph"})
+    for task in TASKS:
+        library.write(f"clusters/{task}/clusters.parquet", tables.to_parquet(rows))
+        for name in ("index.faiss", "faces.parquet", "index.json"):
+            library.write(f"index/{task}/{name}", tables.to_parquet(rows))
+
+
+def clustered(library: Library, task: str) -> set[str]:
+    rows = pq.read_table(Path(library.path, "clusters", task, "clusters.parquet"))
+    assert rows.schema.metadata[b"muster.method"] == b"graph"
+    return set(rows["image_id"].to_pylist())
+
+
+@pytest.mark.parametrize("how", ["gone", "changed"])
+def test_faces_leave_clusters_and_indexes(photos: Path, library: Library, how: str) -> None:
+    put(photos, *[f"{i}.jpg" for i in range(12)])
+    scan(library, [str(photos)])
+    cluster(library)
+    before = files(library)
+    put(photos, "new.jpg")
+    scan(library, [str(photos)])
+    assert before.items() <= files(library).items()  # nothing went
+    everyone = clustered(library, TASKS[0])
+    lost = image_id(str(photos / "3.jpg"), 1, 10**6)
+    (photos / "3.jpg").unlink() if how == "gone" else put(photos, "3.jpg", time=2)
+    scan(library, [str(photos)])
+    for task in TASKS:
+        assert clustered(library, task) == everyone - {lost}
+        assert library.names(f"index/{task}") == []
+    assert not [name for name, data in files(library).items() if lost.encode() in data]
+
+
+def test_damaged_clusters_are_named(photos: Path, library: Library) -> None:
+    put(photos, "1.jpg", "2.jpg")
+    scan(library, [str(photos)])
+    library.write("clusters/aaaa/clusters.parquet", b"PAR1")
+    (photos / "1.jpg").unlink()
+    with pytest.raises(MusterError, match=r"clusters/aaaa/clusters\.parquet is damaged .*delete it, and cluster again"):
+        scan(library, [str(photos)])
+    library.remove("clusters/aaaa/clusters.parquet")
+    scan(library, [str(photos)])
+    assert uris(library, photos) == ["2.jpg"]
+
+
+def test_a_scan_clears_what_killed_writers_left(photos: Path, library: Library) -> None:
+    put(photos, "1.jpg")
+    left = [f"faces/aaaa/.shard-1.parquet.{'0' * 32}.tmp", f"manifest/.shard-2.parquet.{'f' * 32}.tmp"]
+    mine = ["faces/aaaa/.notes.tmp", f"people/{'0' * 32}.tmp"]
+    put(Path(library.path), *left, *mine)
+    scan(library, [str(photos)])
+    assert set(mine) <= files(library).keys()
+    assert not set(left) & files(library).keys()
+
+
 # ---- user columns ----------------------------------------------------------------------------------------------------
 
 
@@ -288,9 +347,23 @@ def test_an_emptied_folder_is_refused_and_keeps_its_rows(photos: Path, library: 
     put(photos, "1.jpg")
     scan(library, [str(photos)])
     (photos / "1.jpg").unlink()
-    with pytest.raises(InputError, match="no images in"):
+    with pytest.raises(InputError, match=r"no images in .*scan a folder above it"):
+        scan(library, [str(photos)])
+    photos.rmdir()
+    with pytest.raises(InputError, match=r"No such file or directory.*scan a folder above it"):
         scan(library, [str(photos)])
     assert read_manifest(library).num_rows == 1
+
+
+@pytest.mark.parametrize("emptied", [False, True])
+def test_a_folder_above_drops_the_photos_of_a_missing_one(photos: Path, library: Library, emptied: bool) -> None:
+    put(photos, "a/1.jpg", "b/2.jpg")
+    scan(library, [str(photos / "a"), str(photos / "b")])
+    (photos / "a" / "1.jpg").unlink()
+    if not emptied:
+        (photos / "a").rmdir()
+    assert counts(scan(library, [str(photos)])) == (0, 0, 1, 1)
+    assert uris(library, photos) == ["b/2.jpg"]
 
 
 def test_damaged_shard_is_named(photos: Path, library: Library) -> None:
@@ -396,6 +469,61 @@ class Mortal(Library):
     def remove(self, name: str) -> None:
         self._step()
         super().remove(name)
+
+
+def test_repair_after_a_scan_that_was_killed_at_any_step(photos: Path, tmp_path: Path) -> None:
+    put(photos, *[f"{i:02}.jpg" for i in range(20)])
+    origin = open_library(tmp_path / "origin", create=True)
+    scan(origin, [str(photos)])
+    run(origin, 1)
+    cluster(origin)
+    (photos / "01.jpg").unlink()
+    put(photos, "00.jpg", "09.jpg", time=2)
+    put(photos, "99.jpg")
+    killed = 0
+    for step in range(100):
+        library = open_library(shutil.copytree(origin.path, tmp_path / f"step{step}"))
+        try:
+            scan(Mortal(library.uri, library.fs, library.path, [step]), [str(photos)])
+            break
+        except Killed:
+            killed += interrupted(library)
+        before = files(library)
+        again = open_library(shutil.copytree(library.path, tmp_path / f"again{step}"))
+        assert repair(library) == interrupted(again)
+        assert not interrupted(library)
+        assert repair(library) is False
+        for part in range(step % 5, 100, 11):  # repairing may be cut off, too
+            try:
+                repair(Mortal(again.uri, again.fs, again.path, [part]))
+            except Killed:
+                continue
+        assert files(again) == files(library)
+        rows = read_manifest(library)
+        names = rows["uri"].to_pylist()
+        assert len(names) == len(set(names)) == sum(number for _, number in shards(library))
+        if files(library) != before:
+            assert str(photos / "01.jpg") not in names
+            assert {str(photos / f"{i:02}.jpg") for i in range(20) if i != 1} <= set(names)  # the changed ones stay
+            assert clustered(library, TASKS[0]) <= set(rows["image_id"].to_pylist())
+            assert made(library, TASKS[0]).keys() <= set(rows["image_id"].to_pylist())
+            assert library.names(f"index/{TASKS[0]}") == []
+        scan(library, [str(photos)])
+        assert uris(library, photos) == sorted(path.name for path in photos.iterdir())
+    assert 20 < killed < 99
+    assert not interrupted(library)
+
+
+def test_repair_keeps_the_labels_of_a_changed_image(photos: Path, library: Library) -> None:
+    put(photos, "0.jpg", "1.jpg")
+    pq.write_table(pa.table({"uri": ["0.jpg"], "person": ["Ann"]}), photos / "roster.parquet")
+    scan(library, [str(photos), str(photos / "roster.parquet")])
+    put(photos, "0.jpg", time=2)
+    with pytest.raises(Killed):  # before the new row is written
+        scan(Mortal(library.uri, library.fs, library.path, [1]), [str(photos)])
+    assert repair(library)
+    scan(library, [str(photos)])
+    assert people(library) == {"0.jpg": "Ann", "1.jpg": None}
 
 
 @pytest.mark.parametrize("meanwhile", ["nothing", "a run", "a gone file comes back"])

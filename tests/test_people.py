@@ -2,6 +2,7 @@ import io
 import json
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from html.parser import HTMLParser
@@ -17,9 +18,11 @@ from PIL import Image, ImageDraw
 from storage import tables
 from storage.errors import InputError, MusterError
 from storage.library import open_library
+from storage.listing import list_files, locate
 from web import words
 from web.people import PagesSource, PagesSummary, write_pages
 from web.render import _window
+from web.site import Site
 
 IMAGES = pa.schema(
     {
@@ -444,3 +447,36 @@ def test_marker_is_small_and_says_what_it_is(collection: Collection, tmp_path: P
     assert "muster people" in marker["note"]
     assert set(marker["files"]) == files_of(tmp_path / "site").keys() - {"muster-pages.json"}
     assert not [name for name in os.listdir(tmp_path / "site") if name.startswith(".")]
+
+
+def test_two_writers_do_not_meet_in_one_file(tmp_path: Path) -> None:
+    contents = [bytes([n]) * 200_000 for n in range(2)]
+
+    sites = [Site(tmp_path, {}), Site(tmp_path, {})]
+
+    def write(data: bytes) -> None:
+        for n in range(100):
+            sites[data[0]].write(f"{data[0]}-{n}.jpg", data)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(write, contents))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {
+        f"{data[0]}-{n}.jpg": data for data in contents for n in range(100)
+    }
+
+
+def test_what_a_writer_left_half_written_is_cleared(collection: Collection, tmp_path: Path) -> None:
+    site, source = tmp_path / "site", collection.source(tmp_path / "library")
+    write_pages(source, site)
+    before = files_of(site)
+    (site / f".muster-pages.{'0' * 32}.tmp").write_bytes(b"half a pict")
+    write_pages(source, site)
+    assert files_of(site) == before
+
+
+def test_a_scan_passes_over_the_pages(collection: Collection, tmp_path: Path) -> None:
+    source = collection.source(tmp_path / "library")
+    write_pages(source, tmp_path / "photos" / "site")
+    (tmp_path / "photos" / "a.jpg").write_bytes(b"")
+    files = list_files(locate(str(tmp_path / "photos")), source.library, [])
+    assert [file.uri for file in files] == [str(tmp_path / "photos" / "a.jpg")]

@@ -70,6 +70,22 @@ def test_photos_that_are_gone_are_left_out(johns: Path, tmp_path: Path, weights:
     assert cluster_faces(library, None, "graph", None, same_photo=False).people == 1
 
 
+@pytest.mark.parametrize(("method", "k"), [("graph", None), ("kmeans", 2)])
+def test_a_copy_shows_nobody_a_second_time(
+    johns: Path, tmp_path: Path, weights: Path, work: Work, method: str, k: int | None
+) -> None:
+    photos = sorted((johns / "photos" / JOHNS[0]).iterdir())[:3]
+    stranger = next((johns / "photos" / JOHNS[1]).iterdir())
+    for number, photo in enumerate([*photos, stranger]):
+        for copy in ("a", "b"):
+            shutil.copy(photo, tmp_path / f"{copy}{number}.jpg")
+    library = open_library(tmp_path / "L", create=True)
+    scan(library, [f"{tmp_path}/*.jpg"])
+    work(tmp_path / "L", weights)
+    summary = cluster_faces(library, None, method, k, same_photo=False)
+    assert (summary.faces, summary.people, summary.clustered, summary.unclustered) == (8, 1, 6, 2)
+
+
 def test_faces_are_rows_beside_embeddings(johns: Path) -> None:
     faces = load_faces(open_library(johns / "L"), None)
     assert faces.embeddings.shape == (22, 128)
@@ -129,3 +145,5 @@ def test_what_clustering_refuses(johns: Path) -> None:
         label(None, faces, "magic", None, same_photo=False)
     with pytest.raises(InputError, match="--k 3 needs --method kmeans"):
         label(None, faces, "graph", 3, same_photo=False)
+    with pytest.raises(InputError, match="--same-photo needs --method graph"):
+        label(None, faces, "kmeans", 3, same_photo=True)

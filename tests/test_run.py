@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 from conftest import Outcome
 
 from pipeline.config import RunConfig
-from pipeline.run import Progress, pending, run, task_specs
+from pipeline.run import Progress, forget_transient, pending, run, summarise, task_specs
 from pipeline.worker import IMAGES_DESCRIPTION
 from storage import tables
 from storage.errors import InputError
@@ -261,6 +262,36 @@ def test_running_again_does_nothing_and_new_photos_alone(
     assert sum(result["images"] for result in work(tmp_path / "L", weights)) == 5
     rows = tables.require(library, "images", tables.fingerprint(IMAGES_DESCRIPTION))
     assert sorted(rows["image_id"].to_pylist()) == sorted(read_manifest(library)["image_id"].to_pylist())
+
+
+def test_an_error_that_may_pass_is_tried_again_when_asked(
+    album: Path, tmp_path: Path, weights: Path, work: Callable[..., Sequence[dict[str, Any]]], rows_of: RowsOf
+) -> None:
+    photos = Path(shutil.copytree(album, tmp_path / "photos"))
+    library = open_library(tmp_path / "L", create=True)
+    scan(library, [str(photos)])
+    (photos / "0003.jpg").rename(tmp_path / "away.jpg")
+    work(tmp_path / "L", weights)
+    specs = task_specs(library, RunConfig(str(tmp_path / "L")))
+    before = summarise(library, specs, Progress(0, 0.0), 0)
+    assert (before.errors, before.transient, before.faces) == (3, 1, 7)
+    (tmp_path / "away.jpg").rename(photos / "0003.jpg")
+    assert pending(library, specs) == []
+    forget_transient(library, specs)
+    [order] = pending(library, specs)
+    assert order.tasks == ("images", "faces", "previews")
+    assert [sum(result["images"] for result in work(tmp_path / "L", weights))] == [order.images]
+    after = summarise(library, specs, Progress(0, 0.0), 0)
+    assert (after.errors, after.transient, after.faces) == (2, 0, 8)
+    forget_transient(library, specs)
+    assert pending(library, specs) == []
+
+
+def test_faces_are_counted_where_asked_for(processed: Path) -> None:
+    library = open_library(processed)
+    specs = task_specs(library, RunConfig(str(processed)))
+    assert summarise(library, specs, Progress(0, 0.0), 0).faces == 8
+    assert summarise(library, [specs[0], specs[2]], Progress(0, 0.0), 0).faces is None
 
 
 def test_another_task_is_new_work_for_that_task_alone(processed: Path, album: Path, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 from pipeline.status import status
 from storage.library import open_library
-from storage.manifest import scan
+from storage.manifest import SCANNING, repair, scan
 
 
 def test_a_new_library(tmp_path: Path) -> None:
@@ -36,3 +36,13 @@ def test_photos_added_are_pending_and_photos_gone_do_not_count(
     assert (facts["images"], facts["ok"], facts["errors"], facts["pending"]) == (31, 24, 2, 5)
     assert {table["pending"] for table in facts["tables"]} == {5}
     assert facts["images"] == facts["ok"] + facts["errors"] + facts["pending"]
+
+
+def test_an_interrupted_scan_is_told(tmp_path: Path, album: Path) -> None:
+    library = open_library(tmp_path / "L", create=True)
+    scan(library, [str(album)])
+    assert status(library)["scan_interrupted"] is False
+    library.write(SCANNING, b'{"gone": [], "changed": []}')
+    assert status(library)["scan_interrupted"] is True
+    repair(library)
+    assert status(library)["scan_interrupted"] is False

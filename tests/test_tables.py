@@ -313,6 +313,19 @@ def test_replace_does_not_lose_rows_it_cannot_read(library: Library) -> None:
 # ---- descriptions ----------------------------------------------------------------------------------------------------
 
 
+def test_faces_are_forgotten_with_their_images(library: Library) -> None:
+    rows = pa.table({"face_id": ["a0", "a1", "b0"], "image_id": ["a", "a", "b"], "cluster_id": ["p", None, "p"]})
+    rows = rows.replace_schema_metadata({"muster.method": "graph"})
+    library.write("clusters/1111/clusters.parquet", tables.to_parquet(rows))
+    library.write("index/1111/index.faiss", b"embeddings")
+    tables.forget_faces(library, pa.chunked_array([["b", "c"]]))
+    kept = pq.read_table(io.BytesIO(library.read("clusters/1111/clusters.parquet")))
+    assert kept.equals(rows.slice(2), check_metadata=True)
+    assert library.names("index/1111") == []
+    tables.forget_faces(library, pa.chunked_array([], pa.string()))
+    assert pq.read_table(io.BytesIO(library.read("clusters/1111/clusters.parquet"))).num_rows == 0
+
+
 def test_a_fingerprint_stands_for_all_of_its_description(library: Library) -> None:
     what = {"task": "faces", "model": "one", "parameters": {"a": 1}, "weights": {"net": "00"}}
     name = tables.describe(library, what)

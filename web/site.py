@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import uuid
 from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from storage.errors import InputError, MusterError
 
 MARKER = "muster-pages.json"
-TEMPORARY = ".muster-pages.tmp"
+TEMPORARY = ".muster-pages.{}.tmp"  # with a name of its own per write, so that two writers do not meet in one file
 
 
 class Site:
@@ -28,7 +29,13 @@ class Site:
         self._fresh = marker.get("stamp") != self.stamp
 
     def begin(self, names: Set[str]) -> None:
-        """Take `names` as ours. Raises MusterError when the folder cannot be written."""
+        """Take `names` as ours, and clear what a run that died left half written.
+
+        Raises MusterError when the folder cannot be written.
+        """
+        with self._writing():
+            for left in self.out.glob(TEMPORARY.format("*")):
+                left.unlink(missing_ok=True)
         if self._fresh:
             self._remove({name for name in self.owned if name.endswith(".jpg")})
         self.owned |= names
@@ -48,8 +55,9 @@ class Site:
         """Put one file in place, whole. Not synced: a site is made again more cheaply than a library."""
         with self._writing():
             (self.out / name).parent.mkdir(parents=True, exist_ok=True)
-            (self.out / TEMPORARY).write_bytes(data)
-            os.replace(self.out / TEMPORARY, self.out / name)
+            temporary = self.out / TEMPORARY.format(uuid.uuid4().hex)
+            temporary.write_bytes(data)
+            os.replace(temporary, self.out / name)
 
     def finish(self, names: Set[str]) -> None:
         """Remove what is ours and not in `names`."""
