@@ -217,6 +217,8 @@ def status(library: LibraryOption = LIBRARY, as_json: JsonOption = False) -> Non
         f" {t['rows']} rows, {t['errors']} errors, {t['shards']} shards done"
         for t in facts["tables"]
     ]
+    if facts["scan_interrupted"]:
+        lines.append("a scan was interrupted: scan again, or any other command puts it in order")
     _report(facts, as_json, "\n".join(lines))
 
 
