@@ -357,7 +357,7 @@ def _run_text(facts: dict[str, Any]) -> str:
         text += ", {faces} faces"
     text += "; {processed} now at {images_per_second} images/s"
     if facts["transient"]:
-        text += "\n{transient} images could not be reached: `muster run --retry-errors` tries them again"
+        text += "\n{transient} of the errors may have passed: `muster run --retry-errors` tries them again"
     return text.format_map(facts)
 
 

@@ -127,7 +127,8 @@ class ShardWorker:
         started = time.monotonic()
         rows = manifest.read_shard(self.library, order.shard).select(["image_id", "uri"]).to_pylist()
         if order.probe is not None:
-            rows = [row for row in rows if row["image_id"] in set(order.probe)]
+            wanted = set(order.probe)
+            rows = [row for row in rows if row["image_id"] in wanted]
         specs = [self.tasks[name] for name in order.tasks if name != "images"]
         facts: list[dict[str, Any]] = []
         parts: dict[str, list[pa.Table]] = {spec.name: [task.schema.empty_table()] for spec, task in specs}

@@ -434,7 +434,7 @@ def test_what_may_pass_is_said_and_tried_again(muster: Muster, album: Path, tmp_
     (photos / "0003.jpg").rename(tmp_path / "away.jpg")
     first, hint = muster(*run).out.splitlines()
     assert first.startswith("26 images: 23 ok, 3 errors; 26 now at ")
-    assert hint == "1 images could not be reached: `muster run --retry-errors` tries them again"
+    assert hint == "1 of the errors may have passed: `muster run --retry-errors` tries them again"
     (tmp_path / "away.jpg").rename(photos / "0003.jpg")
     assert muster(*run, "--json").facts["processed"] == 0
     facts = muster(*run, "--retry-errors", "--json").facts
