@@ -1,9 +1,10 @@
 """The task `faces`: detection, alignment, embedding and quality, from images to one row per face."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +13,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from PIL import Image as PillowImage
 
-from tasks.align import CROP, align
+from tasks.align import align
 from tasks.base import Image, StateDict, inference_dtype, register, shrink
 from tasks.models import zoo
 from tasks.models.fuse import for_inference
@@ -22,7 +23,7 @@ Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _DETECT_PIXELS = 16 * 640 * 640  # per batch: activations of larger ones leave the caches
-_EMBED_CROPS = 32
+_EMBED_CROPS = 16
 
 SCHEMA = pa.schema(
     [
@@ -48,13 +49,15 @@ class FaceParameters:
     max_overlap: float = 0.3  # intersection over union
 
 
-@dataclass(frozen=True)
-class Detections:
+class Detections(NamedTuple):
     """Faces of one image, best first: `boxes` (N, 4) xyxy, `scores` (N,), `landmarks` (N, 5, 2); float32, in pixels."""
 
     boxes: torch.Tensor
     scores: torch.Tensor
     landmarks: torch.Tensor
+
+
+_EMPTY = Detections(torch.empty(0, 4), torch.empty(0), torch.empty(0, 5, 2))
 
 
 @register
@@ -73,34 +76,37 @@ class Faces:
         self.device, self.dtype = device, inference_dtype(device)
         detector, embedder = (self.models[role] for role in ("detector", "embedder"))
         self.detector = for_inference(zoo.ENTRIES[detector].build(weights[detector]), device, self.dtype)
+        self.mirror = zoo.ENTRIES[embedder].mirror
         self.embedder = for_inference(zoo.ENTRIES[embedder].build(weights[embedder]), device, self.dtype)
 
     @torch.inference_mode()
     def __call__(self, images: Sequence[Image]) -> pa.Table:
         images = [shrink(image, self.max_side) for image in images]
         found = detect(self.detector, [image.pixels for image in images], self._parameters, self.device, self.dtype)
-        crops = [align(image.pixels, faces.landmarks) for image, faces in zip(images, found, strict=True)]
-        embeddings = embed(
-            self.embedder, torch.cat([*crops, torch.empty(0, CROP, CROP, 3, dtype=torch.uint8)]), self.dtype
-        )
-        parts = []
-        for image, faces, mine in zip(images, found, crops, strict=True):
-            parts.append(_rows(image, faces, mine.numpy(), embeddings[: len(mine)].numpy()))
-            embeddings = embeddings[len(mine) :]
-        return pa.concat_tables([SCHEMA.empty_table(), *parts])
+        owners = [image for image, faces in zip(images, found, strict=True) for _ in faces.scores]
+        faces = Detections(*(torch.cat(parts) for parts in zip(_EMPTY, *found, strict=True)))
+        crops = align([image.pixels for image in owners], faces.landmarks)
+        return _rows(owners, faces, crops.numpy(), embed(self.embedder, crops, self.dtype, self.mirror).numpy())
 
 
-def _rows(image: Image, faces: Detections, crops: Pixels, embeddings: Floats) -> pa.Table:
-    boxes, landmarks, scores = faces.boxes.numpy(), faces.landmarks.numpy(), faces.scores.numpy()
+def _rows(owners: Sequence[Image], faces: Detections, crops: Pixels, embeddings: Floats) -> pa.Table:
+    """`owners`: the image of each face, those of one image together."""
+    boxes, scores, landmarks = (part.numpy() for part in faces)
+    scale = np.array([image.scale for image in owners], np.float32)
+    numbers: Counter[str] = Counter()
+    names = []
+    for image in owners:
+        names.append(f"{image.image_id}-{numbers[image.image_id]}")
+        numbers[image.image_id] += 1
     columns = [
-        [image.image_id] * len(scores),
-        [f"{image.image_id}-{i}" for i in range(len(scores))],
-        _lists(boxes / image.scale, SCHEMA.field("box_xyxy").type),
+        [image.image_id for image in owners],
+        names,
+        _lists(boxes / scale[:, None], SCHEMA.field("box_xyxy").type),
         scores,
-        _lists(landmarks / image.scale, SCHEMA.field("landmarks").type),
+        _lists(landmarks / scale[:, None, None], SCHEMA.field("landmarks").type),
         quality(crops, boxes, landmarks, scores),
         _lists(embeddings, SCHEMA.field("embedding").type),
-        [thumbnail(image.pixels, box) for box in boxes],
+        [thumbnail(image.pixels, box) for image, box in zip(owners, boxes, strict=True)],
     ]
     return pa.table(columns, SCHEMA)
 
@@ -208,19 +214,26 @@ def _suppress(faces: torch.Tensor, max_overlap: float) -> Detections:
     return Detections(best[:, :4], best[:, 4], best[:, 5:].unflatten(-1, (5, 2)))
 
 
-def embed(network: torch.nn.Module, crops: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+def normalised(crops: torch.Tensor) -> torch.Tensor:
+    """Crops (N, 112, 112, 3; uint8 RGB) as embedders take them: float32, less ImageNet's mean, over its deviation."""
+    mean, std = (torch.tensor(v, device=crops.device) * 255 for v in (_IMAGENET_MEAN, _IMAGENET_STD))
+    return (crops - mean) / std
+
+
+def embed(network: torch.nn.Module, crops: torch.Tensor, dtype: torch.dtype, mirror: bool) -> torch.Tensor:
     """Embeddings of aligned crops (N, 112, 112, 3; uint8 RGB): (N, 128) float32, L2-normalised.
 
-    The sum of the normalised outputs for a crop and its mirror image, normalised again.
+    With `mirror`, the sum of the normalised outputs for a crop and its mirror image, normalised again.
     """
     device = next(network.buffers()).device
-    mean, std = (torch.tensor(v, device=device) * 255 for v in (_IMAGENET_MEAN, _IMAGENET_STD))
     parts = [torch.empty(0, 128)]
-    for batch in crops.split(_EMBED_CROPS // 2):
-        upright = (((batch.to(device) - mean) / std).permute(0, 3, 1, 2)).to(dtype)  # channels-last in memory
-        both = torch.cat([upright, upright.flip(3)]).contiguous(memory_format=torch.channels_last)
-        one, mirrored = F.normalize(network(both).float()).chunk(2)
-        parts.append(F.normalize(one + mirrored).cpu())
+    for batch in crops.split(_EMBED_CROPS):
+        upright = normalised(batch.to(device)).permute(0, 3, 1, 2).to(dtype)  # channels-last in memory
+        vectors = F.normalize(network(upright).float())
+        if mirror:
+            flipped = upright.flip(3).contiguous(memory_format=torch.channels_last)
+            vectors = F.normalize(vectors + F.normalize(network(flipped).float()))
+        parts.append(vectors.cpu())
     return torch.cat(parts)
 
 

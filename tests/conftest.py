@@ -9,7 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("muster", deadline=None)  # tests must not fail because a machine is slow
+hypothesis.settings.load_profile("muster")
 
 # Ray reads these once, when it is first imported, by whichever test comes first.
 os.environ.setdefault("RAY_AUTH_MODE", "token")

@@ -34,27 +34,27 @@ def _picture(height: int, width: int) -> np.ndarray:
 
 def test_landmarks_on_the_template_give_the_picture_itself() -> None:
     pixels = _picture(CROP, CROP)
-    crop = align(pixels, TEMPLATE[None])[0].numpy()
+    crop = align([pixels], TEMPLATE[None])[0].numpy()
     assert np.abs(crop.astype(int) - pixels).max() <= 1
 
 
 @pytest.mark.parametrize("factor", [0.5, 1.5, 3, 5.7])
 def test_any_size_gives_the_same_crop(factor: float) -> None:
     pixels = _picture(round(CROP * factor), round(CROP * factor))
-    crop = align(pixels, TEMPLATE[None] * factor + (factor - 1) / 2)[0].numpy()  # pixel centres scale about -0.5
+    crop = align([pixels], TEMPLATE[None] * factor + (factor - 1) / 2)[0].numpy()  # pixel centres scale about -0.5
     assert np.abs(crop[4:-4, 4:-4].astype(int) - _picture(CROP, CROP)[4:-4, 4:-4]).max() <= 3
 
 
 def test_a_large_face_does_not_alias() -> None:
     stripes = np.zeros((1120, 1120, 3), np.uint8)
     stripes[:, ::2] = 255
-    crop = align(stripes, TEMPLATE[None] * 10)[0].numpy()
+    crop = align([stripes], TEMPLATE[None] * 10)[0].numpy()
     assert np.abs(crop[8:-8, 8:-8].astype(int) - 127).max() <= 30
 
 
 def test_outside_the_image_is_black() -> None:
-    assert align(_picture(50, 50), TEMPLATE[None] + 5000).max() == 0
-    half = align(np.full((112, 112, 3), 200, np.uint8), TEMPLATE[None] + 56)[0]
+    assert align([_picture(50, 50)], TEMPLATE[None] + 5000).max() == 0
+    half = align([np.full((112, 112, 3), 200, np.uint8)], TEMPLATE[None] + 56)[0]
     assert half[:50, :50].min() == 200
     assert half[70:].max() == 0
 
@@ -62,9 +62,9 @@ def test_outside_the_image_is_black() -> None:
 @settings(max_examples=30)
 @given(st.lists(st.floats(-1000, 1000), min_size=10, max_size=10))
 def test_any_landmarks_give_a_crop(points: list[float]) -> None:
-    crops = align(_picture(64, 48), torch.tensor(points).view(1, 5, 2))
+    crops = align([_picture(64, 48)], torch.tensor(points).view(1, 5, 2))
     assert crops.shape == (1, CROP, CROP, 3)
 
 
 def test_no_faces() -> None:
-    assert align(_picture(64, 48), torch.empty(0, 5, 2)).shape == (0, CROP, CROP, 3)
+    assert align([], torch.empty(0, 5, 2)).shape == (0, CROP, CROP, 3)

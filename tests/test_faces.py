@@ -11,7 +11,7 @@ from PIL import Image as PillowImage
 from torchvision.ops import nms
 
 from tasks import faces
-from tasks.base import Image
+from tasks.base import Image, inference_dtype
 from tasks.faces import Faces, thumbnail
 from tasks.models import zoo
 from tasks.models.fuse import for_inference
@@ -90,6 +90,9 @@ def test_what_is_found_does_not_depend_on_the_batch(task: Faces, lfw: list[Image
         np.testing.assert_allclose(one["box_xyxy"], many["box_xyxy"], atol=0.5)
 
 
+@pytest.mark.skipif(
+    inference_dtype(torch.device("cpu")) != torch.bfloat16, reason="this processor does not multiply bf16 natively"
+)
 def test_bf16_and_fp32_agree(data: Path, lfw: list[Image]) -> None:
     rows = []
     for dtype in (torch.float32, torch.bfloat16):
