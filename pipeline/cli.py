@@ -223,6 +223,48 @@ def status(library: LibraryOption = LIBRARY, as_json: JsonOption = False) -> Non
 
 
 @app.command()
+def train(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Recipe; any other word lists them.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for checkpoint, curves, model and card.")],
+    images: Annotated[
+        list[str], typer.Option("--images", metavar="SOURCE", help="Photos to learn from; may be repeated.")
+    ] = [],  # noqa: B006
+    label: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Their column that names who or what it is.", show_default="folder"),
+    ] = None,
+    scenes: Annotated[
+        list[str],
+        typer.Option("--scenes", metavar="SOURCE", help="detector: photos to put faces into. Repeatable."),
+    ] = [],  # noqa: B006
+    limit: Annotated[int | None, typer.Option(help="Take the first so many images.", show_default="all")] = None,
+    steps: Annotated[int | None, typer.Option(help="Batches to train on.", show_default="the recipe's")] = None,
+    rate: Annotated[float | None, typer.Option(help="Learning rate.", show_default="the recipe's")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of all that is random.", show_default="the recipe's")] = None,
+    device: DeviceOption = "auto",
+    workers: Annotated[int, typer.Option(help="Processes; more than one run in Ray Train, and need a shared DIR.")] = 1,
+    address: AddressOption = None,
+    weights_dir: WeightsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a network of Muster's own. Stopped, it goes on from DIR's checkpoint when run again.
+
+    Example: muster train embedder --images lfw.parquet --label person --out ./embedder
+    """
+    from pipeline.train import Training
+    from pipeline.train import train as train_recipe
+    from training import recipes
+    from training.inputs import Inputs
+
+    recipe = recipes.find(name)
+    inputs = Inputs(images, out, label, scenes, limit=limit, steps=steps, rate=rate, seed=seed)
+    training = Training(name, recipe.build, recipe.teachers, inputs, device, workers, weights_dir, address)
+    with _training_progress() as on_report, _skipped() as on_skipped, _download_bar() as on_download:
+        facts = train_recipe(training, on_report, on_skipped, on_download)
+    _report(facts, as_json, _train_text(facts))
+
+
+@app.command()
 def demo(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder to fill.")], as_json: JsonOption = False
 ) -> None:
@@ -247,7 +289,7 @@ def models_list(weights_dir: WeightsOption = None, as_json: JsonOption = False) 
     rows = models.describe_all(weights_dir)
     lines = [
         f"{r['task']}={r['model']} {r['role']}: {r['name']}, {r['licence']}, trained on {r['training_data']}, "
-        f"{r['path'] or 'not here yet'}"
+        f"{r['path'] or ('missing: install Muster again' if r['packaged'] else 'not here yet')}"
         for r in rows
     ]
     _report({"models": rows}, as_json, "\n".join(lines))
@@ -259,7 +301,7 @@ def models_pull(
     weights_dir: WeightsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Download weights into the cache, verified by their SHA-256.
+    """Download weights into the cache, verified by their SHA-256. Those that are shipped with Muster are only checked.
 
     Example: muster models pull mobilefacenet
     """
@@ -267,7 +309,8 @@ def models_pull(
 
     with _download_bar() as on_download:
         paths = models.pull(names, weights_dir, on_download)
-    _report({"paths": paths}, as_json, "\n".join(paths.values()))
+    shipped = {name: ", shipped with Muster" if models.find_entry(name).packaged else "" for name in paths}
+    _report({"paths": paths}, as_json, "\n".join(path + shipped[name] for name, path in paths.items()))
 
 
 @models_app.command("verify")
@@ -282,6 +325,24 @@ def models_verify(weights_dir: WeightsOption = None, as_json: JsonOption = False
     _report({"models": states}, as_json, "\n".join(f"{name}: {state}" for name, state in states.items()))
     if "wrong" in states.values():
         raise typer.Exit(1)
+
+
+@models_app.command("export")
+def models_export(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Weights, as `muster models list` names them.")],
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="File to write.", show_default="NAME.onnx")] = None,
+    weights_dir: WeightsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a network as ONNX, for phones and other devices.
+
+    Example: muster models export mobilefacenet --out mobilefacenet.onnx
+    """
+    from pipeline.export import export
+
+    with _download_bar() as on_download:
+        facts = export(name, out, weights_dir, on_download)
+    _report(facts, as_json, "{path}: {bytes} bytes, opset {opset}, {input} to {outputs}".format_map(facts))
 
 
 ImagesOption = Annotated[str, typer.Option("--images", help="Labelled images: a Parquet file or any other source.")]
@@ -486,6 +547,64 @@ def _line(p: Any) -> str:
     if not p.images:
         return f"{p.total} images to process, starting workers"
     return f"{p.images}/{p.total} images, {p.rate:.1f}/s, {p.faces} faces, {p.errors} errors"
+
+
+@contextmanager
+def _training_progress() -> Iterator[Any]:
+    """Step, images per second, loss and time left: a bar on a terminal, else a plain line now and then; on stderr."""
+    if not sys.stderr.isatty():
+        yield _stoppable(_PlainTraining())
+        return
+    columns = (BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("reading images", total=None)
+
+        def show(r: Any) -> None:
+            bar.update(task, total=r.steps, completed=r.step, description=_training_line(r))
+
+        yield _stoppable(show)
+
+
+class _PlainTraining:
+    """A line for the first report and the last, and at most every ten seconds between."""
+
+    def __init__(self) -> None:
+        self.first: tuple[float, int] | None = None
+        self.last = 0.0
+
+    def __call__(self, r: Any) -> None:
+        now = time.monotonic()
+        began, step = self.first = self.first or (now, r.step)
+        if now - self.last >= 10 or r.step == r.steps:
+            self.last = now
+            pace = (now - began) / (r.step - step) if r.step > step else None
+            _say(_training_line(r) + (f", {(r.steps - r.step) * pace:.0f} s left" if pace else ""))
+
+
+def _training_line(r: Any) -> str:
+    values = ", ".join(f"{name} {value:.4g}" for name, value in r.values.items())
+    return f"step {r.step}/{r.steps}, {r.rate:.0f} images/s, {values}"
+
+
+@contextmanager
+def _skipped() -> Iterator[Any]:
+    """Names the first images that cannot be used, and counts them all."""
+    texts: list[str] = []
+
+    def on_skipped(text: str) -> None:
+        texts.append(text)
+        if len(texts) <= 5:
+            _say(f"left out: {text}")
+
+    yield on_skipped
+    if len(texts) > 5:
+        _say(f"left out: {len(texts)} images in all")
+
+
+def _train_text(facts: dict[str, Any]) -> str:
+    lines = [f"{what}: {facts[what]}" for what in ("model", "card", "metrics")]
+    lines.append(f"curves: {facts['curves'] or 'none, they need matplotlib: pip install muster[train]'}")
+    return "\n".join([*lines, *(f"{name}: {value}" for name, value in facts["measured"].items())])
 
 
 @contextmanager

@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow as pa
-import safetensors.torch
 import torch
 
 from pipeline.dispatch import Order
-from pipeline.models import weights_file
-from storage import images, manifest, tables, weights
+from pipeline.models import load_weights
+from storage import images, manifest, tables
 from storage.errors import MusterError
 from storage.images import ImageError, Photo
 from storage.library import open_library
@@ -95,14 +94,6 @@ def load_task(spec: TaskSpec, device: torch.device, weights_dir: Path | None) ->
     task = base.create(spec.name, spec.model)
     task.load(device, {name: load_weights(zoo.ENTRIES[name], weights_dir) for name in set(task.models.values())})
     return task
-
-
-def load_weights(entry: zoo.Entry, weights_dir: Path | None) -> base.StateDict:
-    """The verified state dict of a zoo entry, on the CPU. Never unpickles code."""
-    path = weights.fetch(weights_file(entry), weights_dir)
-    if path.suffix == ".safetensors":
-        return safetensors.torch.load_file(path)
-    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 class ShardWorker:
@@ -245,7 +236,8 @@ def _outcome(function: Callable[..., R], *arguments: Any) -> R | ImageError:
 
 
 def _image(image_id: str, photo: Photo) -> base.Image:
-    return base.Image(image_id, photo.pixels, photo.scale, photo.size)
+    where = (photo.latitude, photo.longitude)
+    return base.Image(image_id, photo.pixels, photo.scale, photo.size, photo.taken_at, *where)
 
 
 def _error(image_id: str, task: str, error: ImageError) -> dict[str, str]:

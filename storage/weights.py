@@ -1,4 +1,4 @@
-"""A model's weights as a verified local file: from a folder the user gives, from the cache, or downloaded.
+"""A model's weights as a verified local file: in a folder the user gives, shipped with Muster, cached, or downloaded.
 
 No file is handed out before its SHA-256 was compared, so a model never loads bytes that its entry does not name.
 """
@@ -28,11 +28,15 @@ Progress = Callable[[int, int | None], None]  # bytes done, bytes in all (None: 
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """`file`: its name on disk. `url`: where it is published. `sha256`: of its bytes, 64 lower-case hex digits."""
+    """`file`: its name on disk. `url`: where it is published. `sha256`: of its bytes, 64 lower-case hex digits.
+
+    `packaged`: where it lies if it is shipped with Muster; it is then never downloaded, and has no `url`.
+    """
 
     file: str
     url: str
     sha256: str
+    packaged: Path | None = None
 
 
 def cache_dir() -> Path:
@@ -46,25 +50,32 @@ def verify(path: Path, sha256: str) -> bool:
 
 
 def find(weights: WeightsFile, weights_dir: Path | None = None) -> Path | None:
-    """The verified file in `weights_dir` (default: env MUSTER_WEIGHTS), else in the cache, else None.
+    """The verified file in `weights_dir` (default: env MUSTER_WEIGHTS), else the packaged or the cached one, else None.
 
-    Raises InputError where the folder is missing or holds a file of that name with other content. A cache file with
-    other content counts as absent: fetch() replaces it.
+    Raises InputError where the folder is missing or holds a file of that name with other content. A packaged or cached
+    file with other content counts as absent: fetch() replaces it, or says how to.
     """
     weights_dir = weights_dir or (Path(os.environ["MUSTER_WEIGHTS"]) if os.environ.get("MUSTER_WEIGHTS") else None)
     if weights_dir is not None and (given := _find_given(weights, weights_dir.expanduser())):
         return given
-    cached = cache_dir() / weights.file
-    return cached if cached.is_file() and verify(cached, weights.sha256) else None
+    kept = weights.packaged or cache_dir() / weights.file
+    return kept if kept.is_file() and verify(kept, weights.sha256) else None
 
 
 def fetch(weights: WeightsFile, weights_dir: Path | None = None, progress: Progress | None = None) -> Path:
     """The verified file: found, or downloaded to the cache. Safe to call from many processes at once.
 
-    Raises InputError as find() does, MusterError where it cannot be downloaded or written.
+    Raises InputError as find() does, MusterError where it cannot be downloaded or written, or was shipped with Muster
+    and is no longer what it was.
     """
     if path := find(weights, weights_dir):
         return path
+    if weights.packaged is not None:
+        state = "damaged" if weights.packaged.is_file() else "missing"
+        raise MusterError(
+            f"{weights.packaged} is {state}: this file is part of Muster. Install Muster again, for example with"
+            " pip install --force-reinstall --no-deps muster"
+        )
     target = cache_dir() / weights.file
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -85,7 +96,7 @@ def _find_given(weights: WeightsFile, weights_dir: Path) -> Path | None:
     if (actual := _sha256(path)) != weights.sha256.lower():
         raise InputError(
             f"{path} is not the file this model needs: its SHA-256 is {actual}, not {weights.sha256}. "
-            f"Remove it or replace it by {weights.url}"
+            + (f"Remove it or replace it by {weights.url}" if weights.url else "Remove it: Muster has this file")
         )
     return path
 

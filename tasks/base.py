@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -21,13 +22,17 @@ class Image:
     """One decoded image.
 
     `pixels`: uint8 RGB, (height, width, 3), upright: EXIF orientation is applied.
-    `scale`: decoded side ÷ full side, in (0, 1]. `size`: full upright (width, height) in pixels.
+    `scale`: decoded side ÷ full side, in (0, 1]. `size`: full upright (width, height) in pixels. `taken_at`: local time
+    without zone, as the camera wrote it. `latitude`, `longitude`: decimal degrees, both or neither.
     """
 
     image_id: str
     pixels: np.ndarray[Any, np.dtype[np.uint8]]
     scale: float
     size: tuple[int, int]
+    taken_at: datetime | None = None
+    latitude: float | None = None
+    longitude: float | None = None
 
 
 class Task(Protocol):

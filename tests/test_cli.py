@@ -1,3 +1,4 @@
+import fcntl
 import json
 import os
 import re
@@ -317,6 +318,80 @@ def test_cuda_without_a_device(muster: Muster, library: Path) -> None:
     refused(muster("run", "-l", library, "--device", "cuda"), 2, "--device cuda", "no CUDA device")
 
 
+# ---- train -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["train", "smiles"], ["no recipe 'smiles'", "embedder", "detector", "daynight"]),
+        (["train", "daynight"], ["--images SOURCE"]),
+        (["train", "daynight", "--images", "none"], ["--images", "cannot read none: No such file or directory"]),
+        (["train", "detector", "--images", "{album}", "--scenes", "none"], ["--scenes", "cannot read none"]),
+        (["train", "daynight", "--images", "{album}", "--steps", "0"], ["--steps 0", "at least 1"]),
+        (["train", "daynight", "--images", "{album}", "--limit", "-1"], ["--limit -1", "at least 1"]),
+        (["train", "daynight", "--images", "{album}", "--rate", "0"], ["--rate 0", "above 0"]),
+        (["train", "daynight", "--images", "{album}", "--rate", "nan"], ["--rate nan", "above 0"]),
+        (["train", "daynight", "--images", "{album}", "--workers", "0"], ["--workers 0", "at least 1"]),
+        (["train", "daynight", "--images", "{album}", "--workers", "9999"], ["--workers 9999", "of its own"]),
+        (["train", "daynight", "--images", "{album}", "--device", "tpu"], ["--device tpu", "auto, cpu, cuda"]),
+        (["train", "daynight", "--images", "{album}", "--weights-dir", "/none"], ["--weights-dir /none"]),
+        (["train", "daynight", "--images", "{album}", "--label", "sky"], ["--label sky", "no such column", "{album}"]),
+    ],
+    ids=lambda value: " ".join(value[1:]) if isinstance(value, list) else "",
+)
+def test_a_training_that_cannot_be(
+    muster: Muster, album: Path, tmp_path: Path, arguments: list[str], parts: list[str]
+) -> None:
+    given = [argument.format(album=album) for argument in arguments]
+    refused(muster(*given, "--out", tmp_path / "out"), 2, *(part.format(album=album) for part in parts))
+    assert not list(tmp_path.glob("out/*.safetensors"))
+
+
+def test_a_folder_with_a_finished_model(muster: Muster, album: Path, tmp_path: Path, snapshot: Snapshot) -> None:
+    (tmp_path / "daynight.safetensors").write_bytes(b"finished")
+    before = snapshot(tmp_path)
+    refused(
+        muster("train", "daynight", "--images", album, "--out", tmp_path),
+        2,
+        "is a finished model",
+        "--out",
+        str(tmp_path),
+    )
+    refused(muster("train", "daynight", "--images", album, "--out", album / "cut.jpg"), 2, "--out", "cut.jpg", "exists")
+    assert {name: file for name, file in snapshot(tmp_path).items() if not name.startswith("cache")} == before
+
+
+def test_a_folder_in_which_another_training_works(muster: Muster, album: Path, tmp_path: Path) -> None:
+    with (tmp_path / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        refused(muster("train", "daynight", "--images", album, "--out", tmp_path), 1, str(tmp_path), "another training")
+
+
+def test_a_training_from_the_command_line(muster: Muster, data: Path, tmp_path: Path) -> None:
+    for kind in ("day", "night"):
+        photos = tmp_path / "photos" / kind
+        photos.mkdir(parents=True)
+        for file in sorted((data / "day_night" / kind).iterdir())[::6]:
+            shutil.copy(file, photos)
+        for number in range(4):
+            (photos / f"broken{number}.jpg").write_text("This is not an image.")
+    command = ["train", "daynight", "--images", tmp_path / "photos", "--out", tmp_path / "out", "--steps", 60]
+    outcome = muster(*command, "--device", "cpu", "--json")
+    assert outcome.code == 0, outcome.err
+    facts = outcome.facts
+    assert facts.items() >= {"recipe": "daynight", "steps": 60, "skipped": 8}.items()
+    assert Path(facts["model"]).is_file()
+    assert facts["measured"]
+    lines = outcome.err.splitlines()
+    assert sum(line.startswith("left out: broken") for line in lines) == 5
+    assert lines[-1] == "left out: 8 images in all"
+    losses = [float(line.split("loss ")[1].split(",")[0]) for line in lines if line.startswith("step ")]
+    assert len(losses) == 2
+    assert max(losses) < 0.6  # that of knowing nothing is 0.69
+    refused(muster(*command), 2, "is a finished model")
+
+
 @pytest.mark.parametrize("arguments", [["photos", ".", "--k", "0"], ["photos", ".", "--workers", "0"]], ids=" ".join)
 def test_photos_refuses_a_value_before_it_works(muster: Muster, tmp_path: Path, arguments: list[str]) -> None:
     refused(muster(*arguments, "-l", tmp_path / "L"), 2, " ".join(arguments[-2:]))
@@ -403,6 +478,7 @@ def test_json_is_the_last_line(muster: Muster, library: Path, album: Path, tmp_p
     assert facts("status", "-l", library).items() >= {"images": 26, "ok": 24, "errors": 2, "pending": 0}.items()
     assert facts("models", "list")["models"]
     assert facts("models", "pull")["paths"]
+    assert facts("models", "export", "muster-daynight", "--out", tmp_path / "net.onnx")["bytes"]
     assert set(facts("models", "verify")["models"].values()) == {"ok"}
     assert facts("demo", tmp_path / "demo")["folder"] == str(tmp_path / "demo")
 

@@ -1,11 +1,14 @@
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import safetensors.torch
+import torch
 from conftest import Outcome
 
 from pipeline import models
-from storage.errors import InputError
+from storage.errors import InputError, MusterError
 from tasks.models import zoo
 
 
@@ -19,15 +22,15 @@ def test_every_entry_says_where_it_comes_from() -> None:
     rows = models.describe_all(None)
     assert {row["name"] for row in rows} == set(zoo.ENTRIES)
     for row in rows:
-        assert all(row[name] for name in ("task", "model", "role", "url", "licence", "source", "training_data"))
+        assert all(row[name] for name in ("task", "model", "role", "licence", "source", "training_data"))
         assert len(row["sha256"]) == 64
-        assert row["path"] is None
+        assert bool(row["url"]) != row["packaged"]
+        assert row["path"] == (str(models.PACKAGED / row["file"]) if row["packaged"] else None)
 
 
 def test_where_the_weights_are(weights: Path) -> None:
-    assert {row["path"] for row in models.describe_all(weights)} == {
-        str(weights / entry.file) for entry in zoo.ENTRIES.values()
-    }
+    for row in models.describe_all(weights):
+        assert row["path"] == str((models.PACKAGED if row["packaged"] else weights) / row["file"])
 
 
 def test_pull_finds_what_is_here(weights: Path) -> None:
@@ -38,12 +41,13 @@ def test_pull_finds_what_is_here(weights: Path) -> None:
 
 
 def test_verify(weights: Path, tmp_path: Path) -> None:
-    assert set(models.verify(None).values()) == {"missing"}
+    published = {name for name, entry in zoo.ENTRIES.items() if not entry.packaged}
+    assert {name for name, state in models.verify(None).items() if state == "missing"} == published
     assert set(models.verify(weights).values()) == {"ok"}
     cache = tmp_path / "cache" / "weights"
     cache.mkdir(parents=True)
     (cache / "yunet_n.pth").write_bytes(b"cut short")
-    assert models.verify(None) == {"yunet-n": "wrong", "mobilefacenet": "missing"}
+    assert models.verify(None).items() >= {"yunet-n": "wrong", "mobilefacenet": "missing"}.items()
 
 
 def test_a_wrong_file_is_exit_code_1(
@@ -60,3 +64,76 @@ def test_a_folder_that_is_not_there_is_named(muster: Callable[..., Outcome]) -> 
     assert (outcome.code, "/none" in outcome.error) == (2, True)
     outcome = muster("models", "verify", "--weights-dir", "/none")
     assert (outcome.code, "/none" in outcome.error) == (2, True)
+
+
+# ---- weights of our own ----------------------------------------------------------------------------------------------
+
+STATE = {"weight": torch.tensor([[0.5, -2.0]], dtype=torch.float16), "count": torch.tensor([3])}
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> zoo.Entry:
+    """An entry whose file lies where those of the package do."""
+    monkeypatch.setattr(models, "PACKAGED", tmp_path / "package")
+    models.PACKAGED.mkdir()
+    data = safetensors.torch.save(STATE)
+    (models.PACKAGED / "own.safetensors").write_bytes(data)
+    digest = hashlib.sha256(data).hexdigest()
+    entry = zoo.Entry("own", "own.safetensors", "", digest, "Apache-2.0", "ours", "photos", "RGB", dict)
+    monkeypatch.setattr(zoo, "ENTRIES", {**zoo.ENTRIES, "own": entry})
+    return entry
+
+
+def test_half_precision_becomes_float32(own: zoo.Entry) -> None:
+    state = models.load_weights(own, None)
+    assert {name: value.dtype for name, value in state.items()} == {"weight": torch.float32, "count": torch.int64}
+    assert state["weight"].tolist() == [[0.5, -2.0]]
+
+
+def test_a_packaged_file_is_found_without_a_network(own: zoo.Entry) -> None:
+    assert own.packaged
+    assert models.pull(["own"], None, None) == {"own": str(models.PACKAGED / "own.safetensors")}
+    assert models.verify(None)["own"] == "ok"
+
+
+def test_a_folder_that_is_given_comes_first(own: zoo.Entry, tmp_path: Path) -> None:
+    folder = tmp_path / "given"
+    folder.mkdir()
+    assert models.pull(["own"], folder, None) == {"own": str(models.PACKAGED / "own.safetensors")}
+    (folder / "own.safetensors").write_bytes(safetensors.torch.save(STATE))
+    assert models.pull(["own"], folder, None) == {"own": str(folder / "own.safetensors")}
+    (folder / "own.safetensors").write_bytes(b"of another training")
+    with pytest.raises(InputError, match=r"given/own\.safetensors is not the file .* Remove it: Muster has this file"):
+        models.load_weights(own, folder)
+    assert models.verify(folder)["own"] == "wrong"
+
+
+@pytest.mark.parametrize("state", ["missing", "damaged"])
+def test_a_packaged_file_that_is_not_what_it_was(own: zoo.Entry, tmp_path: Path, state: str) -> None:
+    file = models.PACKAGED / "own.safetensors"
+    file.unlink() if state == "missing" else file.write_bytes(file.read_bytes()[:-1])
+    cache = tmp_path / "cache" / "weights"
+    cache.mkdir(parents=True)
+    (cache / "own.safetensors").write_bytes(safetensors.torch.save(STATE))  # the cache is not where it comes from
+    with pytest.raises(MusterError, match=rf"own\.safetensors is {state}: .* pip install"):
+        models.load_weights(own, None)
+    assert models.verify(None)["own"] == ("missing" if state == "missing" else "wrong")
+
+
+@pytest.mark.usefixtures("own")
+def test_the_commands_say_what_is_shipped(muster: Callable[..., Outcome]) -> None:
+    path = models.PACKAGED / "own.safetensors"
+    assert muster("models", "pull", "own").out == f"{path}, shipped with Muster\n"
+    assert muster("models", "pull", "own", "--json").facts == {"paths": {"own": str(path)}}
+    path.unlink()
+    outcome = muster("models", "pull", "own")
+    assert (outcome.code, "own.safetensors is missing" in outcome.error) == (1, True)
+
+
+def test_weights_are_verified_before_they_are_loaded(tmp_path: Path, weights: Path) -> None:
+    entry = zoo.ENTRIES["yunet-n"]
+    network = entry.build(models.load_weights(entry, weights))
+    assert all(isinstance(value, torch.Tensor) for value in network.state_dict().values())
+    (tmp_path / entry.file).write_bytes((weights / entry.file).read_bytes() + b"\0")
+    with pytest.raises(InputError, match="is not the file this model needs"):
+        models.load_weights(entry, tmp_path)

@@ -29,10 +29,9 @@ from pipeline.worker import (
     chunks,
     describe,
     is_fatal,
-    load_weights,
 )
 from storage import tables
-from storage.errors import InputError, MusterError
+from storage.errors import MusterError
 from storage.images import ImageError
 from storage.library import Library, open_library
 from storage.manifest import scan, shards
@@ -283,19 +282,6 @@ def test_a_fingerprint_covers_what_changes_rows() -> None:
     assert all(len(entry["sha256"]) == 64 for entry in facts["weights"].values())
     assert facts["parameters"]["max_side"]
     assert len({tables.fingerprint({**facts, name: None}) for name in facts} | {tables.fingerprint(facts)}) == 6
-
-
-def test_weights_are_verified_before_they_are_loaded(
-    tmp_path: Path, data: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MUSTER_CACHE", str(tmp_path / "cache"))
-    entry = zoo.ENTRIES["yunet-n"]
-    assert all(
-        isinstance(value, torch.Tensor) for value in entry.build(load_weights(entry, weights)).state_dict().values()
-    )
-    (tmp_path / entry.file).write_bytes((weights / entry.file).read_bytes() + b"\0")
-    with pytest.raises(InputError, match="is not the file this model needs"):
-        load_weights(entry, tmp_path)
 
 
 def test_the_rows_of_a_run_do_not_depend_on_the_process(

@@ -1,7 +1,14 @@
+import hashlib
 import re
+import tomllib
+from pathlib import Path
 
 import pytest
+import safetensors.torch
+import torch
 
+import tasks
+from pipeline.models import load_weights
 from tasks import base
 from tasks.base import TaskError
 from tasks.models import zoo
@@ -11,11 +18,40 @@ def test_every_entry_says_where_it_comes_from() -> None:
     for name, entry in zoo.ENTRIES.items():
         assert entry.name == name
         assert re.fullmatch(r"[0-9a-f]{64}", entry.sha256)
-        assert entry.url.startswith("https://")
-        assert entry.url.endswith(entry.file)
+        if not entry.packaged:
+            assert entry.url.startswith("https://")
+            assert entry.url.endswith(entry.file)
         assert entry.licence
         assert entry.training_data
         assert entry.source
+        assert entry.preprocessing
+
+
+OWN = [entry for entry in zoo.ENTRIES.values() if entry.packaged]
+
+
+@pytest.mark.parametrize("entry", OWN, ids=lambda entry: entry.name)
+def test_weights_of_our_own_are_shipped(entry: zoo.Entry) -> None:
+    file = Path(tasks.__file__).parent / "weights" / entry.file
+    assert file.suffix == ".safetensors"
+    assert file.stat().st_size <= 8 << 20
+    assert hashlib.sha256(file.read_bytes()).hexdigest() == entry.sha256
+    assert {value.dtype for value in safetensors.torch.load_file(file).values()} == {torch.float16}
+
+
+def test_nothing_else_is_shipped() -> None:
+    files = {file.name for file in (Path(tasks.__file__).parent / "weights").iterdir()}
+    assert files == {entry.file for entry in OWN}
+    metadata = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
+    assert metadata["tool"]["setuptools"]["package-data"]["tasks"] == ["weights/*.safetensors"]
+
+
+def test_every_network_gives_what_its_entry_says(weights: Path) -> None:
+    for entry in zoo.ENTRIES.values():
+        network = entry.build(load_weights(entry, weights)).eval()
+        with torch.inference_mode():
+            outputs = network(torch.rand(2, 3, *(entry.size or (64, 96))))
+        assert len([outputs] if isinstance(outputs, torch.Tensor) else outputs) == len(entry.outputs), entry.name
 
 
 def test_models_name_known_entries_and_tasks() -> None:

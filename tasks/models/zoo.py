@@ -11,12 +11,17 @@ import torch
 from torch import nn
 
 from tasks.base import TaskError
-from tasks.models import mobilefacenet, yunet
+from tasks.models import daynight, mobilefacenet, yunet
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One file of published or own weights. `sha256` is of the file; `build` takes what torch.load gives."""
+    """One file of published or own weights.
+
+    `url`: empty for those of our own, which are shipped with Muster. `sha256`: of the file. `build` takes what
+    torch.load gives, or the tensors of a safetensors file as float32. `mirror`: whether the embedder is run on the
+    mirror image too. `size`: (height, width) of what goes in; None: any multiples of 32. `outputs`: what comes out.
+    """
 
     name: str
     file: str
@@ -27,6 +32,14 @@ class Entry:
     training_data: str
     preprocessing: str
     build: Callable[[Mapping[str, torch.Tensor]], nn.Module]
+    mirror: bool = False
+    size: tuple[int, int] | None = None
+    outputs: tuple[str, ...] = ("output",)
+
+    @property
+    def packaged(self) -> bool:
+        """Whether the file is shipped with Muster, in tasks/weights."""
+        return not self.url
 
 
 ENTRIES: Mapping[str, Entry] = MappingProxyType(
@@ -44,6 +57,7 @@ ENTRIES: Mapping[str, Entry] = MappingProxyType(
                 training_data="WIDER FACE",
                 preprocessing="BGR, 0..255, sides padded with 0 to multiples of 32",
                 build=yunet.from_published,
+                outputs=("stride8", "stride16", "stride32"),
             ),
             Entry(
                 name="mobilefacenet",
@@ -56,15 +70,34 @@ ENTRIES: Mapping[str, Entry] = MappingProxyType(
                 training_data="MS-Celeb-1M, which its publisher withdrew in 2019",
                 preprocessing="RGB, 112×112 aligned to the five-point template, ImageNet mean and standard deviation",
                 build=mobilefacenet.from_published,
+                mirror=True,
+                size=(112, 112),
+                outputs=("embedding",),
+            ),
+            Entry(
+                name="muster-daynight",
+                file="muster-daynight.safetensors",
+                url="",
+                sha256="f765c9843e9dadb846ae94a4a54883595c7687ea989d68b889a89c8837ecff1e",
+                licence="Apache-2.0",
+                source="trained by `muster train daynight`",
+                training_data="156 photos of 10 outdoor webcams (AMOS, as in the Udacity course set; MIT)",
+                preprocessing="RGB, the whole image averaged down to 64×64, -1..1",
+                build=daynight.from_state,
+                size=(64, 64),
+                outputs=("logit_of_day",),
             ),
         )
     }
 )
 
 MODELS: Mapping[str, Mapping[str, Mapping[str, str]]] = MappingProxyType(
-    {"faces": {"published": {"detector": "yunet-n", "embedder": "mobilefacenet"}}}
+    {
+        "faces": {"published": {"detector": "yunet-n", "embedder": "mobilefacenet"}},
+        "scenes": {"own": {"classifier": "muster-daynight"}},
+    }
 )
-DEFAULTS: Mapping[str, str] = MappingProxyType({"faces": "published"})
+DEFAULTS: Mapping[str, str] = MappingProxyType({"faces": "published", "scenes": "own"})
 
 
 def roles(task: str, model: str) -> Mapping[str, str]:

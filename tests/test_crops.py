@@ -1,0 +1,74 @@
+import io
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+from skimage import data as pictures
+
+from storage.errors import InputError
+from tasks.models import yunet
+from training import crops
+from training.inputs import Inputs
+
+
+@pytest.fixture(scope="module")
+def detector(weights: Path) -> torch.nn.Module:
+    state = torch.load(weights / "yunet_n.pth", map_location="cpu", weights_only=True)
+    return yunet.from_published(state)
+
+
+def encoded(picture: np.ndarray) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(picture).save(out, "JPEG", quality=95)
+    return out.getvalue()
+
+
+@pytest.fixture(scope="module")
+def album(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A portrait, its mirror image, a photo without a face, and a file that is broken."""
+    portrait = pictures.astronaut()
+    images = [encoded(portrait), encoded(portrait[:, ::-1].copy()), encoded(pictures.coffee()), b"\xff\xd8\xff nothing"]
+    path = tmp_path_factory.mktemp("crops") / "images.parquet"
+    who = ["Collins", "Collins", "nobody", "nobody"]
+    names = ["upright.jpg", "mirrored.jpg", "coffee.jpg", "broken.jpg"]
+    pq.write_table(pa.table({"image": images, "person": who, "file": names}), path)
+    return path
+
+
+def test_crops_of_a_collection(album: Path, detector: torch.nn.Module, tmp_path: Path) -> None:
+    skipped: list[str] = []
+    inputs = Inputs([str(album)], tmp_path / "out", label="person", on_skipped=skipped.append)
+    found = crops.read_crops(inputs, detector)
+    assert found.names == ["upright.jpg", "mirrored.jpg"]
+    assert found.labels == ["Collins", "Collins"]
+    side = 112 + 2 * crops.MARGIN
+    assert found.pixels.shape == (2, side, side, 3)
+    difference = found.pixels[0].float() - found.pixels[1].flip(1).float()
+    assert difference.abs().mean() < 12  # the same face from either side
+    assert [text.partition(":")[0] for text in skipped] == ["broken.jpg", "coffee.jpg"]
+    assert found.kept_out[0] == found.kept_out[1]
+    assert len(found.training.names) + len(found.measured.names) == 2
+
+
+def test_they_are_found_once(album: Path, detector: torch.nn.Module, tmp_path: Path) -> None:
+    inputs = Inputs([str(album)], tmp_path / "out", label="person")
+    first = crops.read_crops(inputs, detector)
+
+    def no_detector(images: torch.Tensor) -> list[torch.Tensor]:
+        raise AssertionError("the crops are there already")
+
+    again = crops.read_crops(inputs, no_detector)  # type: ignore[arg-type]
+    assert torch.equal(first.pixels, again.pixels)
+    assert first.names == again.names
+    (tmp_path / "out" / crops.CACHE).write_bytes(b"cut short by a kill")
+    assert torch.equal(crops.read_crops(inputs, detector).pixels, first.pixels)
+
+
+def test_no_face_at_all(detector: torch.nn.Module, tmp_path: Path) -> None:
+    Image.fromarray(pictures.coffee()).save(tmp_path / "coffee.jpg")
+    with pytest.raises(InputError, match="no face was found in the 1 images"):
+        crops.read_crops(Inputs([str(tmp_path)], tmp_path / "out"), detector)

@@ -1,0 +1,82 @@
+"""pipeline/export.py: each network as ONNX, beside itself in torch."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import Outcome
+
+from pipeline.export import export
+from pipeline.models import load_weights
+from storage.errors import InputError
+from tasks.models import zoo
+
+
+@pytest.fixture(scope="module", params=list(zoo.ENTRIES))
+def exported(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, weights: Path
+) -> tuple[zoo.Entry, Path, dict[str, Any]]:
+    path = tmp_path_factory.mktemp("onnx") / "network.onnx"
+    return zoo.ENTRIES[request.param], path, export(request.param, path, weights)
+
+
+def test_it_computes_what_torch_computes(exported: tuple[zoo.Entry, Path, dict[str, Any]], weights: Path) -> None:
+    import onnxruntime
+
+    entry, path, _ = exported
+    network = entry.build(load_weights(entry, weights)).eval()
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    for number, height, width in ((1, 224, 32), (3, 96, 160)):  # neither is the size it was traced with
+        generator = torch.Generator().manual_seed(number)
+        images = 255 * torch.rand(number, 3, *(entry.size or (height, width)), generator=generator)
+        images = images if entry.size is None else images / 127.5 - 1
+        with torch.inference_mode():
+            expected = network(images)
+        outputs = session.run(None, {"images": images.numpy()})
+        for mine, its in zip([expected] if isinstance(expected, torch.Tensor) else expected, outputs, strict=True):
+            assert mine.shape == its.shape
+            assert (mine - torch.from_numpy(its)).abs().max() < 1e-4 * mine.abs().max()
+
+
+def test_what_the_file_says(exported: tuple[zoo.Entry, Path, dict[str, Any]]) -> None:
+    import onnxruntime
+
+    entry, path, facts = exported
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    said = session.get_modelmeta().custom_metadata_map
+    for name in ("name", "licence", "source", "training_data", "preprocessing", "sha256"):
+        assert said[name] == getattr(entry, name)
+    [images] = session.get_inputs()
+    sides = ["32*rows", "32*columns"] if entry.size is None else list(entry.size)
+    assert (images.name, images.shape, images.type) == ("images", ["batch", 3, *sides], "tensor(float)")
+    assert tuple(output.name for output in session.get_outputs()) == entry.outputs
+    assert facts.items() >= {"path": str(path), "bytes": path.stat().st_size, "metadata": said}.items()
+    assert str(Path(__file__).parents[1]).encode() not in path.read_bytes()
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_by_the_command(muster: Callable[..., Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The smallest network of our own, for which nothing need be fetched."""
+    monkeypatch.chdir(tmp_path)
+    outcome = muster("models", "export", "muster-daynight", "--json")
+    assert (outcome.code, outcome.facts["path"]) == (0, "muster-daynight.onnx")
+    assert outcome.facts["input"] == "images (batch × 3 × 64 × 64)"
+    before = (tmp_path / "muster-daynight.onnx").read_bytes()
+    outcome = muster("models", "export", "muster-daynight")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.error == "muster: --out muster-daynight.onnx: the file exists and is not overwritten; name another"
+    assert (tmp_path / "muster-daynight.onnx").read_bytes() == before
+
+
+def test_what_cannot_be(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match="no weights 'yolo'; known: yunet-n"):
+        export("yolo", None, weights)
+    with pytest.raises(InputError, match=r"--out .*none/x\.onnx: there is no folder"):
+        export("yunet-n", tmp_path / "none" / "x.onnx", weights)
+    monkeypatch.setitem(sys.modules, "onnxscript", None)  # as if it were not installed
+    with pytest.raises(InputError, match=r"pip install 'muster\[export\]'"):
+        export("yunet-n", tmp_path / "x.onnx", weights)
+    assert list(tmp_path.iterdir()) == []

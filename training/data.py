@@ -1,0 +1,87 @@
+"""Labelled images of any source that Muster scans, and the aligned face crops of them."""
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import unquote
+
+import numpy as np
+
+from storage import images
+from storage.errors import InputError
+from storage.images import ImageError
+from storage.library import open_library
+from storage.reader import Reader
+from storage.sources import find_images, unite
+from storage.uris import split_inline
+
+Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+OnSkipped = Callable[[str], None]  # told of each image that cannot be used, with the reason
+
+
+@dataclass(frozen=True)
+class Example:
+    """One image of a source. `label`: of its label column, or of the folder it lies in; None where there is none.
+
+    `name`: a short one, for messages and pair files.
+    """
+
+    uri: str
+    name: str
+    label: str | None
+
+
+def find_examples(sources: Sequence[str], label: str | None, limit: int | None = None) -> list[Example]:
+    """The images of folders, globs, files and Parquet files, in order; the first `limit` of them.
+
+    `label`: the column of Parquet files that holds it; None: the name of the folder each image lies in. Raises
+    InputError where there is no image, or no such column.
+    """
+    with tempfile.TemporaryDirectory(prefix="muster-") as folder:
+        library = open_library(f"{folder}/library", create=True)
+        rows = unite({source: find_images(source, library).rows for source in sources})
+    if label is not None and label not in rows.column_names:
+        known = ", ".join(rows.column_names)
+        raise InputError(f"--label {label}: no such column in {', '.join(sources)}; known: {known}")
+    rows = rows.slice(0, limit)
+    uris = rows["uri"].to_pylist()
+    files = rows["file"].to_pylist() if "file" in rows.column_names else [None] * len(uris)
+    labels = rows[label].to_pylist() if label is not None else [_folder(uri) for uri in uris]
+    names = [PurePosixPath(file or unquote(uri)).name for file, uri in zip(files, uris, strict=True)]
+    return [Example(u, n, None if x is None else str(x)) for u, n, x in zip(uris, names, labels, strict=True)]
+
+
+def _folder(uri: str) -> str | None:
+    return None if split_inline(uri) else PurePosixPath(unquote(uri)).parent.name or None
+
+
+def read_photos(
+    examples: Iterable[Example], max_side: int, on_skipped: OnSkipped, threads: int = 2
+) -> Iterator[tuple[Example, images.Photo]]:
+    """Each image decoded, its longest side at most `max_side`, in order; those that cannot be read are left out."""
+    reader = Reader()
+
+    def read(example: Example) -> images.Photo | ImageError:
+        try:
+            return images.decode(reader.read(example.uri), max_side)
+        except ImageError as error:
+            return error
+
+    listed = list(examples)
+    with ThreadPoolExecutor(threads) as pool:
+        for start in range(0, len(listed), 64):  # a bounded number of photos in memory
+            part = listed[start : start + 64]
+            for example, photo in zip(part, pool.map(read, part), strict=True):
+                if isinstance(photo, ImageError):
+                    on_skipped(f"{example.name}: {photo}")
+                else:
+                    yield example, photo
+
+
+def held_out(name: str, share: float) -> bool:
+    """Whether a person, camera or image of this name is kept out of training: a fixed choice, the same everywhere."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4]) < share * 2**32

@@ -1,0 +1,220 @@
+"""The face detector, taught by the published one cell by cell, and by the faces pasted into its scenes.
+
+Making a scene (training/scenes_of_faces.py) and showing it to the teacher costs as much as a step of the student, so
+scenes come in pools; each is used USES times, upright and mirrored in turn.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from storage.errors import InputError
+from tasks.base import inference_dtype
+from tasks.faces import Detections, FaceParameters, detect
+from tasks.models import yunet
+from tasks.models.face_detector import FaceDetector
+from tasks.models.fuse import for_inference
+from tasks.models.yunet import STRIDES
+from training import face_maps
+from training.data import find_examples, held_out, read_photos
+from training.face_cutouts import read_cutouts
+from training.face_maps import Cells
+from training.inputs import Inputs
+from training.loop import Batch, Recipe, Settings, adjusted
+from training.scenes_of_faces import SIDE, Scene, make_scene
+
+SETTINGS = Settings(
+    steps=2800, batch=16, learning_rate=3e-3, weight_decay=0.02, average=0.998, report_every=20, measure_every=400
+)
+POOL, USES = 256, 4  # scenes of a pool (a multiple of the batch), and how often each is used
+HELD_OUT = 0.5  # of the photos that scenes are made of
+PHOTO_SIDE = 640  # pixels, of those photos
+SMALLEST_PHOTO = 64
+MEASURED, CALIBRATED = 64, 256  # scenes
+BOX_WEIGHT, LANDMARK_WEIGHT = 1.0, 8.0
+INPUT_SCALE = 1 / 64  # so that the first layer's weights are as large as the others; folded into them at the end
+_KEPT_OUT, _CALIBRATION, _ORDER = 1 << 40, 1 << 41, 1 << 42  # numbers that no scene of a training comes to
+
+_BIAS = "heads.{}.3.bias"  # of a level's last layer; the first two are the scores
+
+Photos = Sequence[tuple[str, np.ndarray[Any, np.dtype[np.uint8]]]]
+
+
+class _Scaled(nn.Module):
+    """The detector while it is trained, and then measured: it takes 0..255 and works on 0..4."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.detector = FaceDetector()
+        for level in range(len(STRIDES)):  # faces are rare: Lin et al., Focal Loss, arXiv:1708.02002, section 3.3
+            nn.init.constant_(self.detector.get_parameter(_BIAS.format(level))[:2], -3.5)
+
+    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+        outputs: list[torch.Tensor] = self.detector(images * INPUT_SCALE)
+        return outputs
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """`images` (POOL, 3, SIDE, SIDE) uint8 BGR."""
+
+    number: int
+    images: torch.Tensor
+    targets: Cells
+    names: list[str]
+
+
+class _Detector:
+    name = "muster-detector"
+
+    def __init__(self, inputs: Inputs) -> None:
+        self.photos, self.measured_photos = read_scenes(inputs)
+        teacher = yunet.from_published(inputs.weights["yunet-n"])
+        self.faces, self.measured_faces = read_cutouts(inputs, teacher)
+        self.settings = adjusted(SETTINGS, inputs, SETTINGS.batch)
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.dtype = inference_dtype(self.device)
+        self.teacher = for_inference(teacher, self.device, self.dtype)
+        self.grid = face_maps.grid_of(SIDE, SIDE, self.device)
+        self.mirror = face_maps.mirror_order(SIDE, SIDE).to(self.device)
+        self.pool: _Pool | None = None
+
+    def network(self) -> nn.Module:
+        return _Scaled()
+
+    def batch(self, step: int, rank: int, ranks: int) -> Batch:
+        number, within = divmod(step * self.settings.batch, POOL * USES)
+        if self.pool is None or self.pool.number != number:
+            self.pool = self._make_pool(number)
+        order = np.concatenate([self._random(_ORDER + number * USES + use).permutation(POOL) for use in range(USES)])
+        mirrored = within % (2 * POOL) >= POOL
+        rows = torch.from_numpy(order[within : within + self.settings.batch][rank::ranks])
+        images, targets = self.pool.images[rows], Cells(*(part[rows] for part in self.pool.targets.parts()))
+        if mirrored:
+            images, targets = images.flip(3), face_maps.mirrored(targets, self.mirror, self.grid[0], SIDE)
+        score, boxes, landmarks = targets.parts()
+        names = [self.pool.names[row] for row in rows.tolist()]
+        return {"images": images, "score": score, "boxes": boxes, "landmarks": landmarks, "names": names}
+
+    def _make_pool(self, number: int) -> _Pool:
+        images, targets, names = [], [], []
+        for start in range(number * POOL, (number + 1) * POOL, 16):
+            scenes = [make_scene(self.photos, self.faces, self._random(i)) for i in range(start, start + 16)]
+            pixels = torch.from_numpy(np.stack([scene.pixels for scene in scenes])).to(self.device)
+            images.append(pixels.flip(3).permute(0, 3, 1, 2))  # BGR, channels-last in memory
+            targets.append(self._targets(images[-1], scenes).parts())
+            names += [scene.name for scene in scenes]
+        return _Pool(number, torch.cat(images), Cells(*map(torch.cat, zip(*targets, strict=True))), names)
+
+    def _random(self, number: int) -> np.random.Generator:
+        return np.random.default_rng([self.settings.seed, number])
+
+    @torch.no_grad()  # not inference mode, whose tensors no loss can take
+    def _targets(self, images: torch.Tensor, scenes: Sequence[Scene]) -> Cells:
+        found = face_maps.decoded(face_maps.flat(self.teacher(images.to(self.dtype))), *self.grid)
+        for i, scene in enumerate(scenes):
+            boxes, landmarks = torch.from_numpy(scene.boxes), torch.from_numpy(scene.landmarks)
+            known = [(b.to(self.device), p.to(self.device)) for b, p in zip(boxes, landmarks, strict=True)]
+            face_maps.add_known(found, i, known, self.grid)
+        return found
+
+    def loss(self, network: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
+        targets = Cells(batch["score"], batch["boxes"], batch["landmarks"])
+        parts = face_maps.losses(face_maps.flat(network(batch["images"].float())), targets, self.grid)
+        total = parts["score"] + BOX_WEIGHT * parts["box"] + LANDMARK_WEIGHT * parts["landmarks"]
+        return {"loss": total} | parts
+
+    def measure(self, network: nn.Module) -> dict[str, float]:
+        """Beside the teacher on scenes of photos and people kept out, at the score that detection uses."""
+        scenes, theirs = self._kept_out
+        return compared(theirs, self._find(self._ready(network), scenes))
+
+    @cached_property
+    def _kept_out(self) -> tuple[list[Scene], list[Detections]]:
+        sources = self.measured_photos, self.measured_faces
+        scenes = [make_scene(*sources, self._random(_KEPT_OUT + i)) for i in range(MEASURED)]
+        return scenes, self._find(self.teacher, scenes)
+
+    def _ready(self, network: nn.Module) -> nn.Module:
+        return for_inference(network, self.device, self.dtype)
+
+    @torch.inference_mode()
+    def _find(self, network: nn.Module, scenes: Sequence[Scene], min_score: float = 0.6) -> list[Detections]:
+        parameters = FaceParameters(min_score=min_score)
+        return detect(network, [scene.pixels for scene in scenes], parameters, self.device, self.dtype)
+
+    def weights(self, network: nn.Module) -> Mapping[str, torch.Tensor]:
+        assert isinstance(network, _Scaled)
+        state = {name: value.clone() for name, value in network.detector.state_dict().items()}
+        state["stem.0.0.weight"] *= INPUT_SCALE
+        shift = self._calibration(network)
+        for level in range(len(STRIDES)):
+            state[_BIAS.format(level)][:2] += shift
+        return state
+
+    def _calibration(self, network: nn.Module) -> float:
+        """What to add to the logits so that as many faces pass the usual score as the teacher finds."""
+        usual = FaceParameters().min_score
+        scenes = [make_scene(self.photos, self.faces, self._random(_CALIBRATION + i)) for i in range(CALIBRATED)]
+        wanted = sum(len(found.scores) for found in self._find(self.teacher, scenes))
+        scores = torch.cat([found.scores for found in self._find(self._ready(network), scenes, 0.1)])
+        if not 0 < wanted < len(scores):
+            return 0.0
+        passing = float(scores.sort(descending=True).values[wanted - 1 : wanted + 1].mean())
+        return math.log(usual / (1 - usual)) - math.log(passing / (1 - passing))
+
+    def card(self) -> dict[str, Any]:
+        return {
+            "kind": "face detector with five landmarks, distilled",
+            "teacher": "yunet-n",
+            "faces": len(self.faces),
+            "photos": len(self.photos),
+            "held_out": {"faces": len(self.measured_faces), "photos": len(self.measured_photos)},
+            "loss": f"quality focal loss, {BOX_WEIGHT} × (1 - GIoU), {LANDMARK_WEIGHT} × smooth L1 of landmarks",
+            "scenes": f"{SIDE}×{SIDE} pixels, pools of {POOL} used {USES} times; faces pasted that the teacher misses",
+        }
+
+
+def read_scenes(inputs: Inputs) -> tuple[Photos, Photos]:
+    """The photos to make scenes of, and those kept out; InputError where there are too few."""
+    if not inputs.scenes:
+        raise InputError("the detector needs photos to paste faces into: name folders or files with --scenes")
+    parts: tuple[list[Any], list[Any]] = ([], [])
+    for example, photo in read_photos(find_examples(inputs.scenes, None), PHOTO_SIDE, inputs.on_skipped):
+        height, width = photo.pixels.shape[:2]
+        if min(height, width) < SMALLEST_PHOTO:
+            inputs.on_skipped(f"{example.name}: {width}×{height} pixels are too few for a scene")
+        else:
+            parts[held_out(example.name, HELD_OUT)].append((example.name, photo.pixels))
+    if not parts[0]:
+        raise InputError(f"none of the photos in {', '.join(inputs.scenes)} can be used as a scene: give more of them")
+    return parts[0], parts[1] or parts[0]
+
+
+def compared(theirs: Sequence[Detections], mine: Sequence[Detections]) -> dict[str, float]:
+    """Recall and precision of detections with another's for truth, at an overlap (IoU) of 0.5, and the median error of
+    landmarks in eye distances."""
+    wanted, found = (sum(len(each.scores) for each in all_) for all_ in (theirs, mine))
+    errors: list[float] = []
+    for truth, each in zip(theirs, mine, strict=True):
+        if len(truth.scores) and len(each.scores):
+            iou = face_maps.overlap(truth.boxes[:, None], each.boxes[None])[0]
+            best, which = iou.max(1)
+            eyes = (truth.landmarks[:, 1] - truth.landmarks[:, 0]).norm(dim=1).clamp_min(1e-3)
+            error = (each.landmarks[which] - truth.landmarks).norm(dim=2).mean(1) / eyes
+            errors += error[best >= 0.5].tolist()
+    return {
+        "recall": len(errors) / max(1, wanted),
+        "precision": len(errors) / max(1, found),
+        "landmark_error": float(np.median(errors)) if errors else float("nan"),
+    }
+
+
+def build(inputs: Inputs) -> Recipe:
+    return _Detector(inputs)

@@ -1,0 +1,28 @@
+"""What a training is given by whoever starts it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tasks.base import StateDict
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """`images`: sources as `muster scan` takes them. `label`: their column that says who or what it is; None: the
+    folder an image lies in. `scenes`: sources of photos to paste faces into (detector). `weights`: zoo entry → state
+    dict of the published networks the recipe learns from. `out`: the training's folder, where prepared data may be
+    kept. `limit`: take the first so many images. `steps`, `rate`, `seed`: in place of the recipe's own. `on_skipped` is
+    told of each image that cannot be used.
+    """
+
+    images: Sequence[str]
+    out: Path
+    label: str | None = None
+    scenes: Sequence[str] = ()
+    weights: Mapping[str, StateDict] = field(default_factory=dict)
+    limit: int | None = None
+    steps: int | None = None
+    rate: float | None = None
+    seed: int | None = None
+    on_skipped: Callable[[str], None] = lambda text: None

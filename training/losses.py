@@ -1,0 +1,65 @@
+"""What embeddings are trained towards: a teacher's embeddings, or people's labels.
+
+Embeddings (N, D) need not be normalised; every function compares directions. All return scalars.
+"""
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+
+
+def distillation(student: torch.Tensor, teacher: torch.Tensor, similarity_weight: float = 4.0) -> torch.Tensor:
+    """1 − cosine to the teacher's embedding of the same crop, and the batch's similarity matrices brought together.
+
+    `teacher`: (N, D), without gradient. The matrices are the Gram matrices of Tung and Mori, Similarity-Preserving
+    Knowledge Distillation, ICCV 2019, eq. 4, of normalised embeddings, without their diagonals of ones.
+    """
+    student, teacher = F.normalize(student.float()), F.normalize(teacher.float())
+    apart = (student @ student.T - teacher @ teacher.T).square().sum() / max(1, len(student) * (len(student) - 1))
+    return (1 - (student * teacher).sum(1)).mean() + similarity_weight * apart
+
+
+def map_distillation(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    """1 − cosine between maps (N, C, H, W) at each place: where on the face the teacher sees what.
+
+    Romero et al., FitNets: Hints for Thin Deep Nets, ICLR 2015, eq. 3, with the cosine for the squared distance, so
+    that the scale of the teacher's maps does not matter.
+    """
+    return (1 - F.cosine_similarity(student.float(), teacher.float())).mean()
+
+
+def triplet(embeddings: torch.Tensor, labels: torch.Tensor, margin: float, hard: bool) -> tuple[torch.Tensor, int]:
+    """The triplet loss over every pair of one person in the batch, and the number of triplets that count.
+
+    Schroff, Kalenichenko, Philbin: FaceNet, CVPR 2015, eq. 2–4 and section 3.2: for each anchor and positive, one
+    negative of the batch. Semi-hard: the nearest of those farther than the positive, but by less than `margin`; where
+    there is none, the pair does not count. `hard`: the nearest negative of all, which section 3.2 warns can collapse
+    a network that begins with it. `labels`: (N,) integers; squared distances of normalised embeddings, in 0..4.
+    """
+    vectors = F.normalize(embeddings.float())
+    distance = 2 - 2 * vectors @ vectors.T  # (N, N)
+    same = labels[:, None] == labels
+    anchor, positive = (same & ~torch.eye(len(labels), dtype=torch.bool, device=same.device)).nonzero(as_tuple=True)
+    near = distance[anchor, positive]  # (P,)
+    candidates = distance[anchor].masked_fill(same[anchor], torch.inf)  # (P, N): of other people
+    if not hard:
+        candidates = candidates.masked_fill(candidates <= near[:, None], torch.inf)
+    far = candidates.amin(1)
+    counted = far < near + margin
+    losses = (near - far + margin)[counted]
+    if not len(losses):
+        return embeddings.sum() * 0.0, 0
+    return losses.mean(), len(losses)
+
+
+def additive_margin_softmax(
+    embeddings: torch.Tensor, people: torch.Tensor, labels: torch.Tensor, margin: float = 0.35, scale: float = 30.0
+) -> torch.Tensor:
+    """Cross-entropy over the cosines to one vector per person, the true person's lowered by `margin`.
+
+    Wang, Cheng, Liu, Liu: Additive Margin Softmax for Face Verification, IEEE Signal Processing Letters 25(7), 2018,
+    eq. 6 (also CosFace, arXiv:1801.09414, eq. 4), with their scale 30 and margin 0.35. `people`: (P, D) learned
+    vectors; `labels`: (N,) in 0..P−1.
+    """
+    cosines = F.normalize(embeddings.float()) @ F.normalize(people.float()).T
+    lowered = cosines - margin * F.one_hot(labels, len(people))
+    return F.cross_entropy(scale * lowered, labels)

@@ -1,0 +1,36 @@
+"""Every recipe by its name: what `muster train NAME` runs."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from storage.errors import InputError
+from training import daynight, detector, embedder, supervised
+from training.inputs import Inputs
+from training.loop import Recipe
+
+
+@dataclass(frozen=True)
+class Definition:
+    """`build` reads the images and raises InputError where they do not do. `teachers`: zoo entries it learns from."""
+
+    build: Callable[[Inputs], Recipe]
+    teachers: tuple[str, ...] = ()
+
+
+RECIPES: Mapping[str, Definition] = MappingProxyType(
+    {
+        "embedder": Definition(embedder.build, ("yunet-n", "mobilefacenet")),
+        "embedder-triplet": Definition(supervised.build_triplet, ("yunet-n",)),
+        "embedder-margin": Definition(supervised.build_margin, ("yunet-n",)),
+        "detector": Definition(detector.build, ("yunet-n",)),
+        "daynight": Definition(daynight.build),
+    }
+)
+
+
+def find(name: str) -> Definition:
+    """The recipe of this name; InputError lists the known ones."""
+    if name not in RECIPES:
+        raise InputError(f"no recipe {name!r}; known: {', '.join(RECIPES)}")
+    return RECIPES[name]
