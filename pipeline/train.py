@@ -17,7 +17,7 @@ from storage import weights
 from storage.errors import InputError, MusterError
 from storage.listing import HOW_TO_DROP, locate
 from tasks.models import zoo
-from training import loop
+from training import loop, record
 from training.data import OnSkipped
 from training.inputs import Inputs
 from training.loop import OnReport, Recipe
@@ -127,6 +127,6 @@ def _locked(out: Path) -> Iterator[None]:
 
 def _results(name: str, out: Path) -> dict[str, Any]:
     card = json.loads((out / loop.CARD).read_text())
-    files = {"model": f"{name}.safetensors", "card": loop.CARD, "curves": loop.CURVES, "metrics": loop.METRICS}
+    files = {"model": f"{name}.safetensors", "card": loop.CARD, "curves": record.CURVES, "metrics": record.METRICS}
     paths = {what: str(out / file) if (out / file).exists() else None for what, file in files.items()}
     return {"recipe": name, **paths, "steps": card["settings"]["steps"], "measured": card["measured"]}

@@ -201,7 +201,7 @@ def test_it_trains_and_what_it_keeps_is_the_trained_network(inputs: Callable[...
     recipe = detector.build(inputs())
     reports: list[loop.Report] = []
     file = loop.train(recipe, tmp_path / "out", torch.device("cpu"), reports.append)
-    assert file.name == "muster-detector.safetensors"
+    assert file.name == "detector.safetensors"
     assert [report.step for report in reports] == [1, 2, 3, 4]
     assert reports[-1].values["loss"] < reports[0].values["loss"]
     torch.manual_seed(1)

@@ -6,6 +6,7 @@ import torch
 from tasks.models import face_embedder
 from training import embedder, loop
 from training.inputs import Inputs
+from training.record import METRICS, read_metrics
 
 CPU = torch.device("cpu")
 STEPS = 16
@@ -26,7 +27,7 @@ def test_a_training_of_a_minute(data: Path, published: dict, tmp_path: Path) -> 
     recipe = embedder.build(inputs(data, published, tmp_path))
     reports: list[loop.Report] = []
     path = loop.train(recipe, tmp_path, CPU, reports.append)
-    lines = loop.read_metrics(tmp_path / loop.METRICS)
+    lines = read_metrics(tmp_path / METRICS)
     assert lines[-1]["step"] == STEPS
     network = face_embedder.from_state(_load(path))
     assert network.eval()(torch.zeros(1, 3, 112, 112)).shape == (1, 128)

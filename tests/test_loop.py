@@ -17,7 +17,8 @@ from torch import nn
 
 from storage.errors import InputError, MusterError
 from training.inputs import Inputs
-from training.loop import Report, Settings, adjusted, half, rate_at, read_metrics, train
+from training.loop import Report, Settings, adjusted, half, rate_at, train
+from training.record import read_metrics
 
 CPU = torch.device("cpu")
 

@@ -71,7 +71,7 @@ class _Pool:
 
 
 class _Detector:
-    name = "muster-detector"
+    name = "detector"
 
     def __init__(self, inputs: Inputs) -> None:
         self.photos, self.measured_photos = read_scenes(inputs)

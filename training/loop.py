@@ -7,9 +7,8 @@ at the end NAME.safetensors in half precision and `card.json`, what the recipe s
 import io
 import json
 import math
-import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
@@ -25,9 +24,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from storage.errors import InputError, MusterError
 from tasks.base import inference_dtype
 from training.inputs import Inputs
+from training.record import CURVES, METRICS, Log, plot, read_metrics, replace_file
 
 Batch = Mapping[str, Any]  # tensors the loss takes, and `names`: of the images, for messages
-CHECKPOINT, METRICS, CURVES, CARD = "checkpoint.pt", "metrics.jsonl", "curves.png", "card.json"
+CHECKPOINT, CARD = "checkpoint.pt", "card.json"
 PARTS = ("network", "average", "optimiser", "schedule")  # of a checkpoint
 
 
@@ -103,7 +103,7 @@ def train(recipe: Recipe, out: Path, device: torch.device, on_report: OnReport, 
     check_folder(recipe.name, out)
     state = _State(recipe, device, ranks)
     begun = state.load(out / CHECKPOINT)
-    log = _Log(out, begun, writes=rank == 0)
+    log = Log(out, begun, writes=rank == 0)
     network = _parallel(state.network, ranks)
     dtype = inference_dtype(device)
     started = saved = time.monotonic()
@@ -171,7 +171,7 @@ class _State:
     def save(self, path: Path, step: int) -> None:
         state = {"step": step, "settings": asdict(self.recipe.settings)}
         state |= {name: getattr(self, name).state_dict() for name in PARTS}
-        _replace(path, lambda part: torch.save(state, part))
+        replace_file(path, lambda part: torch.save(state, part))
 
     def load(self, path: Path) -> int:
         """The step to go on with; 0 where there is no checkpoint."""
@@ -255,32 +255,6 @@ def _shapes(state: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
     return {name: tuple(value.shape) for name, value in state.items()}
 
 
-class _Log:
-    """metrics.jsonl; lines beyond the step that a training goes on from are dropped."""
-
-    def __init__(self, out: Path, begun: int, writes: bool) -> None:
-        self.path, self.writes = out / METRICS, writes
-        if writes:
-            kept = [line for line in read_metrics(self.path) if line["step"] <= begun]
-            _replace(self.path, lambda part: part.write_text("".join(json.dumps(line) + "\n" for line in kept)))
-
-    def write(self, step: int, values: Mapping[str, float]) -> None:
-        if self.writes:
-            with self.path.open("a") as file:
-                file.write(json.dumps({"step": step} | {k: round(v, 6) for k, v in values.items()}) + "\n")
-
-
-def read_metrics(path: Path) -> list[dict[str, float]]:
-    """The lines of a metrics file, without one that a kill cut short."""
-    lines = []
-    for line in path.read_text().splitlines() if path.exists() else ():
-        try:
-            lines.append(json.loads(line))
-        except ValueError:
-            break
-    return lines
-
-
 def _finish(recipe: Recipe, state: _State, out: Path, seconds: float) -> None:
     measured = state.measure()
     lines = read_metrics(out / METRICS)
@@ -292,39 +266,17 @@ def _finish(recipe: Recipe, state: _State, out: Path, seconds: float) -> None:
         "measured": {name: round(value, 5) for name, value in measured.items()},
         **recipe.card(),
     }
-    _replace(out / CARD, lambda part: part.write_text(json.dumps(card, indent=2) + "\n"))
+    replace_file(out / CARD, lambda part: part.write_text(json.dumps(card, indent=2) + "\n"))
     plot(lines, out / CURVES)
     weights = half(recipe.weights(state.average.module))
     model = safetensors.torch.save(weights)  # save_file would let nobody but the owner read it
-    _replace(out / f"{recipe.name}.safetensors", lambda part: part.write_bytes(model))
+    replace_file(out / f"{recipe.name}.safetensors", lambda part: part.write_bytes(model))
 
 
 def half(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Weights in half precision, on the CPU; counters of batches, which inference does not need, left out."""
     kept = {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}
     return {name: value.detach().cpu().to(torch.float16).contiguous() for name, value in kept.items()}
-
-
-def plot(lines: Sequence[Mapping[str, float]], path: Path) -> None:
-    """Every figure of a training over its steps, a panel each. Without matplotlib (the `train` extra) there is none."""
-    try:
-        import matplotlib.figure
-    except ImportError:
-        return
-    names = list(dict.fromkeys(name for line in lines for name in line if name != "step"))
-    figure = matplotlib.figure.Figure(figsize=(4 * max(1, len(names)), 3), layout="constrained")
-    for panel, name in zip(figure.subplots(1, max(1, len(names)), squeeze=False)[0], names, strict=False):
-        known = [(line["step"], line[name]) for line in lines if name in line]
-        panel.plot(*zip(*known, strict=True), linewidth=1, marker="." if len(known) < 50 else None)
-        panel.set(title=name, xlabel="step")
-    _replace(path, lambda part: figure.savefig(part, format="png"))
-
-
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    """Write to a temporary name beside `path`, then rename: a kill leaves the old file or the new one."""
-    part = path.with_name(path.name + ".part")
-    write(part)
-    os.replace(part, path)
 
 
 def seed_of(*parts: int) -> int:

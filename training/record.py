@@ -1,0 +1,56 @@
+"""What a training writes down: a line of figures per report, and their curves."""
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+METRICS, CURVES = "metrics.jsonl", "curves.png"
+
+
+class Log:
+    """metrics.jsonl; lines beyond the step that a training goes on from are dropped."""
+
+    def __init__(self, out: Path, begun: int, writes: bool) -> None:
+        self.path, self.writes = out / METRICS, writes
+        if writes:
+            kept = [line for line in read_metrics(self.path) if line["step"] <= begun]
+            replace_file(self.path, lambda part: part.write_text("".join(json.dumps(line) + "\n" for line in kept)))
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        if self.writes:
+            with self.path.open("a") as file:
+                file.write(json.dumps({"step": step} | {k: round(v, 6) for k, v in values.items()}) + "\n")
+
+
+def read_metrics(path: Path) -> list[dict[str, float]]:
+    """The lines of a metrics file, without one that a kill cut short."""
+    lines = []
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            lines.append(json.loads(line))
+        except ValueError:
+            break
+    return lines
+
+
+def plot(lines: Sequence[Mapping[str, float]], path: Path) -> None:
+    """Every figure of a training over its steps, a panel each. Without matplotlib (the `train` extra) there is none."""
+    try:
+        import matplotlib.figure
+    except ImportError:
+        return
+    names = list(dict.fromkeys(name for line in lines for name in line if name != "step"))
+    figure = matplotlib.figure.Figure(figsize=(4 * max(1, len(names)), 3), layout="constrained")
+    for panel, name in zip(figure.subplots(1, max(1, len(names)), squeeze=False)[0], names, strict=False):
+        known = [(line["step"], line[name]) for line in lines if name in line]
+        panel.plot(*zip(*known, strict=True), linewidth=1, marker="." if len(known) < 50 else None)
+        panel.set(title=name, xlabel="step")
+    replace_file(path, lambda part: figure.savefig(part, format="png"))
+
+
+def replace_file(path: Path, write: Callable[[Path], object]) -> None:
+    """Write to a temporary name beside `path`, then rename: a kill leaves the old file or the new one."""
+    part = path.with_name(path.name + ".part")
+    write(part)
+    os.replace(part, path)
