@@ -35,7 +35,8 @@ def connected(address: str | None) -> Iterator[None]:
         ray.init(address or "local", log_to_driver=False, configure_logging=False, **local)
     except Exception as error:  # a node that starts too slowly is a bare Exception
         where = f"the Ray cluster at {address}" if address else "Ray on this machine"
-        raise MusterError(f"cannot start or reach {where}: {(str(error) or type(error).__name__).splitlines()[0]}") from error
+        cause = (str(error) or type(error).__name__).splitlines()[0]
+        raise MusterError(f"cannot start or reach {where}: {cause}") from error
     if terminate is not None and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, terminate)  # Ray took it, to print a stack trace
     try:
