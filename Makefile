@@ -10,9 +10,6 @@ LIBRARY ?= library
 endif
 VENV = .venv
 BIN = $(VENV)/bin
-# Until Muster ships weights of its own, the published ones lie beside the project or are downloaded.
-SHARED_WEIGHTS = $(abspath ../shared/data/weights)
-export MUSTER_WEIGHTS ?= $(wildcard $(SHARED_WEIGHTS))
 
 .PHONY: run test check bench clean
 run: $(VENV)/installed

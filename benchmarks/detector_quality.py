@@ -200,7 +200,7 @@ def measure_lfw(detectors: dict[str, Detector], limit: int) -> dict[str, Any]:
 
 
 def measure_pasted(detectors: dict[str, Detector], teacher: torch.nn.Module, scenes: int) -> dict[str, Any]:
-    inputs = Inputs([str(DATA / "lfw/lfw.parquet")], Path(), label="person", limit=2000)
+    inputs = Inputs([str(DATA / "lfw/lfw.parquet")], Path(), label="person", limit=1000)
     faces = read_cutouts(inputs, teacher)[1]
     files = [f for f in sorted((DATA / "coco128/images").glob("*.jpg")) if held_out(f.name, HELD_OUT)]
     backgrounds = [(file.name, decoded(file.read_bytes())) for file in files]

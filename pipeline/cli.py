@@ -241,6 +241,9 @@ def train(
     steps: Annotated[int | None, typer.Option(help="Batches to train on.", show_default="the recipe's")] = None,
     rate: Annotated[float | None, typer.Option(help="Learning rate.", show_default="the recipe's")] = None,
     seed: Annotated[int | None, typer.Option(help="Of all that is random.", show_default="the recipe's")] = None,
+    start: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="An earlier training of this recipe, to begin with its weights.")
+    ] = None,
     device: DeviceOption = "auto",
     workers: Annotated[int, typer.Option(help="Processes; more than one run in Ray Train, and need a shared DIR.")] = 1,
     address: AddressOption = None,
@@ -257,7 +260,7 @@ def train(
     from training.inputs import Inputs
 
     recipe = recipes.find(name)
-    inputs = Inputs(images, out, label, scenes, limit=limit, steps=steps, rate=rate, seed=seed)
+    inputs = Inputs(images, out, label, scenes, limit=limit, steps=steps, rate=rate, seed=seed, start=start)
     training = Training(name, recipe.build, recipe.teachers, inputs, device, workers, weights_dir, address)
     with _training_progress() as on_report, _skipped() as on_skipped, _download_bar() as on_download:
         facts = train_recipe(training, on_report, on_skipped, on_download)

@@ -73,7 +73,8 @@ def absolute(training: Training) -> Training:
     given = training.inputs
     images = [_located("--images", source) for source in given.images]
     scenes = [_located("--scenes", source) for source in given.scenes]
-    inputs = replace(given, images=images, scenes=scenes, out=given.out.expanduser().absolute())
+    start = given.start and given.start.expanduser().absolute()
+    inputs = replace(given, images=images, scenes=scenes, out=given.out.expanduser().absolute(), start=start)
     folder = training.weights_dir
     return replace(training, inputs=inputs, weights_dir=folder and folder.expanduser().absolute())
 
@@ -110,7 +111,7 @@ def train(
             train_in_ray(training, on_report, on_skip)
         else:
             device = torch.device("cuda" if training.on_gpu else "cpu")
-            loop.train(training.recipe(on_skip), out, device, on_report)
+            loop.train(training.recipe(on_skip), out, device, on_report, start=training.inputs.start)
     return {**_results(training.name, out), "skipped": len(skipped)}
 
 

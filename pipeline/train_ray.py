@@ -104,7 +104,8 @@ def _work(config: dict[str, Any]) -> None:
     recipe = training.recipe(send)
     if rank == 0:
         distributed.barrier()
-    loop.train(recipe, training.inputs.out, ray.train.torch.get_device(), send, rank, ranks)
+    inputs = training.inputs
+    loop.train(recipe, inputs.out, ray.train.torch.get_device(), send, rank, ranks, inputs.start)
 
 
 def _check_visible(out: Path) -> None:

@@ -291,7 +291,7 @@ def test_run_onto_a_full_disk_keeps_what_was_done(
         (["run", "--device", "tpu"], ["--device tpu", "auto, cpu, cuda"]),
         (["run", "--tasks", "smiles"], ["'smiles'", "faces, previews"]),
         (["run", "--tasks", ","], ["--tasks", "faces, previews"]),
-        (["run", "--model", "faces=none"], ["'none'", "published"]),
+        (["run", "--model", "faces=none"], ["'none'", "own, published"]),
         (["run", "--model", "smiles=none"], ["'smiles'", "faces"]),
         (["run", "--model", "faces"], ["--model faces", "TASK=NAME"]),
         (["run", "--tasks", "previews", "--model", "faces=published"], ["faces=published", "--tasks previews"]),
@@ -301,7 +301,7 @@ def test_run_onto_a_full_disk_keeps_what_was_done(
         (["cluster", "--k", "3"], ["--k 3", "--method kmeans"]),
         (["cluster", "--method", "kmeans", "--same-photo"], ["--same-photo", "--method graph"]),
         (["cluster", "--method", "magic"], ["--method magic", "graph, kmeans"]),
-        (["cluster", "--model", "faces=none"], ["'none'", "published"]),
+        (["cluster", "--model", "faces=none"], ["'none'", "own, published"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

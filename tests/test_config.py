@@ -71,5 +71,5 @@ def test_parse_models() -> None:
     for option in ("faces", "faces=", "smiles=published"):
         with pytest.raises(InputError, match=f"--model {option}"):
             parse_models([option])
-    with pytest.raises(TaskError, match="'none'; known: published"):
+    with pytest.raises(TaskError, match="'none'; known: own, published"):
         parse_models(["faces=none"])

@@ -246,6 +246,19 @@ def test_comparison_counts_misses_and_false_finds() -> None:
     assert result == {"recall": 0.5, "precision": 0.5, "landmark_error": pytest.approx(0.25)}  # eyes are 8 apart
 
 
+def test_the_least_score_keeps_false_finds_few() -> None:
+    box, landmarks = face_at(30, 30, 20)
+    truth = Detections(box[None], torch.tensor([0.9]), landmarks[None])
+
+    def find(score: float, shift: float) -> Detections:
+        return Detections(box[None] + shift, torch.tensor([score]), landmarks[None])
+
+    mine = [find(0.9, 0), find(0.8, 1), find(0.7, 50), find(0.5, 0), find(0.4, 50)]
+    assert detector.least_score([truth] * 5, mine, 0.25) == pytest.approx(0.5)  # 1 of 4 is false down to 0.5
+    assert detector.least_score([truth] * 5, mine, 0.2) == pytest.approx(0.8)
+    assert detector.least_score([truth], [find(0.9, 50)], 0.2) is None
+
+
 def test_no_scenes(inputs: Callable[..., Inputs]) -> None:
     with pytest.raises(InputError, match="--scenes"):
         detector.build(inputs(scenes=()))

@@ -12,7 +12,7 @@ from torchvision.ops import nms
 
 from tasks import faces
 from tasks.base import Image, inference_dtype
-from tasks.faces import Faces, thumbnail
+from tasks.faces import FaceParameters, Faces, thumbnail
 from tasks.models import zoo
 from tasks.models.fuse import for_inference
 
@@ -26,7 +26,8 @@ def weights(data: Path) -> dict:
 
 @pytest.fixture(scope="module")
 def task(data: Path) -> Faces:
-    task = Faces()
+    """With the published networks, whose canonical outputs are known."""
+    task = Faces("published")
     task.load(torch.device("cpu"), weights(data))
     return task
 
@@ -96,7 +97,7 @@ def test_what_is_found_does_not_depend_on_the_batch(task: Faces, lfw: list[Image
 def test_bf16_and_fp32_agree(data: Path, lfw: list[Image]) -> None:
     rows = []
     for dtype in (torch.float32, torch.bfloat16):
-        task = Faces()
+        task = Faces("published")
         task.load(torch.device("cpu"), weights(data))
         task.dtype = dtype
         task.detector = for_inference(zoo.ENTRIES["yunet-n"].build(weights(data)["yunet-n"]), task.device, dtype)
@@ -144,10 +145,22 @@ def test_suppression_is_torchvisions(seed: int, count: int, overlap: float) -> N
     g = torch.Generator().manual_seed(seed)
     low, size = torch.rand(count, 2, generator=g) * 50, torch.rand(count, 2, generator=g) * 40 + 1
     found = torch.cat([low, low + size, torch.rand(count, 1, generator=g), torch.rand(count, 10, generator=g)], 1)
-    ours = faces._suppress(found, overlap)
+    ours = faces._suppress(found, FaceParameters(max_overlap=overlap, max_inside=1.0))
     theirs = found[nms(found[:, :4], found[:, 4], overlap)]
     torch.testing.assert_close(ours.boxes, theirs[:, :4])
     torch.testing.assert_close(ours.landmarks.flatten(1), theirs[:, 5:])
+
+
+def test_a_find_inside_a_better_one_is_a_part_of_it() -> None:
+    face, eye, beside, around = (
+        [0, 0, 100, 100, 0.9],
+        [20, 20, 40, 40, 0.8],
+        [90, 0, 120, 30, 0.7],
+        [-60, -60, 200, 200, 0.6],
+    )
+    found = torch.tensor([[*find, *[0] * 10] for find in (eye, around, face, beside)], dtype=torch.float32)
+    kept = faces._suppress(found, FaceParameters())
+    assert kept.scores.tolist() == pytest.approx([0.9, 0.7, 0.6])
 
 
 @given(st.lists(st.floats(-50, 350), min_size=4, max_size=4), st.integers(1, 300), st.integers(1, 300))

@@ -24,7 +24,7 @@ def test_processed(processed: Path) -> None:
     tables = {table["task"]: table for table in facts["tables"]}
     assert {name: table["rows"] for name, table in tables.items()} == {"images": 26, "faces": 8, "previews": 24}
     assert {table["pending"] for table in tables.values()} == {0}
-    assert tables["faces"]["model"] == "published"
+    assert tables["faces"]["model"] == "own"
 
 
 def test_photos_added_are_pending_and_photos_gone_do_not_count(

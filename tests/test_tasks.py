@@ -131,10 +131,10 @@ def test_boxes_are_in_full_size_pixels(name: str, loaded: dict[str, base.Task], 
 
 
 def test_canonical_face(loaded: dict[str, base.Task], images: Sequence[base.Image]) -> None:
-    """Eileen Collins, in skimage's astronaut.png: what version 1 of the task found."""
+    """Eileen Collins, in skimage's astronaut.png: where the published detector sees her, whose pixels differ a little."""
     [row] = loaded["faces"](images[:1]).to_pylist()
-    np.testing.assert_allclose(row["box_xyxy"], CANONICAL_BOX, atol=1)
-    np.testing.assert_allclose(row["landmarks"], CANONICAL_LANDMARKS, atol=1)
+    np.testing.assert_allclose(row["box_xyxy"], CANONICAL_BOX, atol=12)
+    np.testing.assert_allclose(row["landmarks"], CANONICAL_LANDMARKS, atol=9)  # a fifth of the eye distance
     assert row["score"] > 0.8
     assert row["quality"] > 0.5
 

@@ -277,8 +277,8 @@ def test_a_manifest_shard_that_is_gone(scanned: Library) -> None:
 
 def test_a_fingerprint_covers_what_changes_rows() -> None:
     facts = describe("faces", None)
-    assert facts == describe("faces", "published")
-    assert {role: entry["name"] for role, entry in facts["weights"].items()} == zoo.MODELS["faces"]["published"]
+    assert facts == describe("faces", "own")
+    assert {role: entry["name"] for role, entry in facts["weights"].items()} == zoo.MODELS["faces"]["own"]
     assert all(len(entry["sha256"]) == 64 for entry in facts["weights"].values())
     assert facts["parameters"]["max_side"]
     assert len({tables.fingerprint({**facts, name: None}) for name in facts} | {tables.fingerprint(facts)}) == 6

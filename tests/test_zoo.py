@@ -62,5 +62,5 @@ def test_models_name_known_entries_and_tasks() -> None:
 
 
 def test_an_unknown_model_lists_the_known_ones() -> None:
-    with pytest.raises(TaskError, match="known: published"):
+    with pytest.raises(TaskError, match="known: own, published"):
         zoo.roles("faces", "nonsense")

@@ -15,7 +15,7 @@ def uniform(count: int, low: float, high: float, random: torch.Generator) -> tor
     return torch.empty(count).uniform_(low, high, generator=random)
 
 
-def augmented(wide: torch.Tensor, random: torch.Generator, mixed: float = 0.35) -> torch.Tensor:
+def augmented(wide: torch.Tensor, random: torch.Generator, mixed: float) -> torch.Tensor:
     """Crops with a margin (N, H, W, 3; uint8) → (N, 3, 112, 112); a share `mixed` of them holds parts of two faces."""
     images = moved(wide.permute(0, 3, 1, 2).float() / 255, random)
     images = covered(defocused(lit(images, random), random), random)

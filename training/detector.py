@@ -37,6 +37,7 @@ HELD_OUT = 0.5  # of the photos that scenes are made of
 PHOTO_SIDE = 640  # pixels, of those photos
 SMALLEST_PHOTO = 64
 MEASURED, CALIBRATED = 64, 256  # scenes
+FALSE_SHARE = 0.015
 BOX_WEIGHT, LANDMARK_WEIGHT = 1.0, 8.0
 INPUT_SCALE = 1 / 64  # so that the first layer's weights are as large as the others; folded into them at the end
 _KEPT_OUT, _CALIBRATION, _ORDER = 1 << 40, 1 << 41, 1 << 42  # numbers that no scene of a training comes to
@@ -159,15 +160,12 @@ class _Detector:
         return state
 
     def _calibration(self, network: nn.Module) -> float:
-        """What to add to the logits so that as many faces pass the usual score as the teacher finds."""
+        """What to add to the logits so that FALSE_SHARE of what passes the usual score is not seen by the teacher."""
         usual = FaceParameters().min_score
         scenes = [make_scene(self.photos, self.faces, self._random(_CALIBRATION + i)) for i in range(CALIBRATED)]
-        wanted = sum(len(found.scores) for found in self._find(self.teacher, scenes))
-        scores = torch.cat([found.scores for found in self._find(self._ready(network), scenes, 0.1)])
-        if not 0 < wanted < len(scores):
-            return 0.0
-        passing = float(scores.sort(descending=True).values[wanted - 1 : wanted + 1].mean())
-        return math.log(usual / (1 - usual)) - math.log(passing / (1 - passing))
+        theirs = self._find(self.teacher, scenes)
+        passing = least_score(theirs, self._find(self._ready(network), scenes, 0.1), FALSE_SHARE)
+        return 0.0 if passing is None else math.log(usual / (1 - usual)) - math.log(passing / (1 - passing))
 
     def card(self) -> dict[str, Any]:
         return {
@@ -195,6 +193,18 @@ def read_scenes(inputs: Inputs) -> tuple[Photos, Photos]:
     if not parts[0]:
         raise InputError(f"none of the photos in {', '.join(inputs.scenes)} can be used as a scene: give more of them")
     return parts[0], parts[1] or parts[0]
+
+
+def least_score(theirs: Sequence[Detections], mine: Sequence[Detections], false_share: float) -> float | None:
+    """The lowest score down to which at most this share of finds overlaps with none of another's, if there is one."""
+    right = []
+    for truth, each in zip(theirs, mine, strict=True):
+        iou = face_maps.overlap(each.boxes[:, None], truth.boxes[None])[0]
+        right.append((iou >= 0.5).any(1))
+    scores, order = torch.cat([each.scores for each in mine]).sort(descending=True)
+    wrong = (~torch.cat(right)[order]).cumsum(0) / torch.arange(1, len(scores) + 1)
+    kept = (wrong <= false_share).nonzero()
+    return float(scores[kept.max()]) if len(kept) else None
 
 
 def compared(theirs: Sequence[Detections], mine: Sequence[Detections]) -> dict[str, float]:

@@ -26,6 +26,7 @@ SETTINGS = Settings(steps=3000, batch=64, learning_rate=2e-3, measure_every=500)
 POOL = 3072  # crops of a pool, at most
 USES = 6
 MAPS_WEIGHT = 0.5
+MIXED = 0.35  # share of crops mixed of two faces, at first; towards the end there are only faces of somebody
 
 
 class _Teacher(nn.Module):
@@ -101,9 +102,10 @@ class _Distillation:
         photos = len(self.crops.names)
         rows = torch.cat([torch.randperm(photos, generator=random) for _ in range(-(-self.pool_size // photos))])
         rows = rows[: self.pool_size]
+        mixed = MIXED * max(0.0, 1 - number * self.steps_a_pool / self.settings.steps)
         parts: dict[str, list[torch.Tensor]] = {"crops": [], "embeddings": [], "maps": [], "mirrored_maps": []}
         for chosen in rows.split(64):
-            images = augmented(self.crops.pixels[chosen], random)
+            images = augmented(self.crops.pixels[chosen], random, mixed)
             crops = (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
             upright = normalised(crops.to(self.device)).permute(0, 3, 1, 2).to(self.dtype)
             one, maps = self.teacher(upright.contiguous(memory_format=torch.channels_last))

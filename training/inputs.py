@@ -13,7 +13,7 @@ class Inputs:
     folder an image lies in. `scenes`: sources of photos to paste faces into (detector). `weights`: zoo entry → state
     dict of the published networks the recipe learns from. `out`: the training's folder, where prepared data may be
     kept. `limit`: take the first so many images. `steps`, `rate`, `seed`: in place of the recipe's own. `on_skipped` is
-    told of each image that cannot be used.
+    told of each image that cannot be used. `start`: the folder of an earlier training, to begin with its weights.
     """
 
     images: Sequence[str]
@@ -25,4 +25,5 @@ class Inputs:
     steps: int | None = None
     rate: float | None = None
     seed: int | None = None
+    start: Path | None = None
     on_skipped: Callable[[str], None] = lambda text: None

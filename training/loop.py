@@ -94,15 +94,27 @@ class Report:
 OnReport = Callable[[Report], None]
 
 
-def train(recipe: Recipe, out: Path, device: torch.device, on_report: OnReport, rank: int = 0, ranks: int = 1) -> Path:
+def train(
+    recipe: Recipe,
+    out: Path,
+    device: torch.device,
+    on_report: OnReport,
+    rank: int = 0,
+    ranks: int = 1,
+    start: Path | None = None,
+) -> Path:
     """Train, or go on from `out`/checkpoint.pt, to the last step; the file of weights.
 
-    With `ranks` processes, torch.distributed must be initialised; the first one writes. Raises InputError where `out`
-    holds a finished model or another training, MusterError where the loss or its gradient is no longer a number.
+    `start`: the folder of an earlier training of this recipe, whose averaged weights to begin with. With `ranks`
+    processes, torch.distributed must be initialised; the first one writes. Raises InputError where `out` holds a
+    finished model or another training, or `start` none, MusterError where the loss or its gradient is no longer a
+    number.
     """
     check_folder(recipe.name, out)
     state = _State(recipe, device, ranks)
     begun = state.load(out / CHECKPOINT)
+    if start is not None and not begun:
+        state.begin_with(start / CHECKPOINT)
     log = Log(out, begun, writes=rank == 0)
     network = _parallel(state.network, ranks)
     dtype = inference_dtype(device)
@@ -159,9 +171,7 @@ class _State:
         torch.manual_seed(recipe.settings.seed)
         self.recipe, self.device = recipe, device
         self.network = recipe.network().to(device).to(memory_format=torch.channels_last)
-        self.average = AveragedModel(
-            self.network, multi_avg_fn=get_ema_multi_avg_fn(recipe.settings.average), use_buffers=True
-        )
+        self.average = AveragedModel(self.network, multi_avg_fn=_averaging(recipe.settings.average), use_buffers=True)
         self.optimiser = _optimiser(self.network, recipe.settings)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, lambda step: rate_at(step, recipe.settings))
 
@@ -173,17 +183,22 @@ class _State:
         state |= {name: getattr(self, name).state_dict() for name in PARTS}
         replace_file(path, lambda part: torch.save(state, part))
 
+    def begin_with(self, path: Path) -> None:
+        """Take over the averaged weights of another training's checkpoint."""
+        if not path.exists():
+            raise InputError(f"--start {path.parent}: no training is there, which would have a {path.name}")
+        state = _read_checkpoint(path, self.device)
+        self._check_shapes(path, state)
+        self.average.load_state_dict(state["average"])
+        self.average.n_averaged.zero_()  # the first update of the average copies the network anew
+        self.network.load_state_dict(self.average.module.state_dict())
+
     def load(self, path: Path) -> int:
         """The step to go on with; 0 where there is no checkpoint."""
         if not path.exists():
             return 0
         state = _read_checkpoint(path, self.device)
-        if (mine := _shapes(self.network.state_dict())) != (its := _shapes(state["network"])):
-            name = next(iter(sorted(mine.items() ^ its.items())))[0]
-            raise InputError(
-                f"{path} is of another architecture: {name} is {its.get(name, 'absent')} there and"
-                f" {mine.get(name, 'absent')} here; name another folder with --out"
-            )
+        self._check_shapes(path, state)
         for name, value in asdict(self.recipe.settings).items():
             if (old := state["settings"].get(name)) != value:
                 raise InputError(
@@ -193,6 +208,14 @@ class _State:
         for name in PARTS:
             getattr(self, name).load_state_dict(state[name])
         return int(state["step"])
+
+    def _check_shapes(self, path: Path, state: Mapping[str, Any]) -> None:
+        if (mine := _shapes(self.network.state_dict())) != (its := _shapes(state["network"])):
+            name = next(iter(sorted(mine.items() ^ its.items())))[0]
+            raise InputError(
+                f"{path} is of another architecture: {name} is {its.get(name, 'absent')} there and"
+                f" {mine.get(name, 'absent')} here; name another folder with --out"
+            )
 
 
 def _read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
@@ -215,6 +238,15 @@ def _optimiser(network: nn.Module, settings: Settings) -> torch.optim.Optimizer:
     if settings.optimiser == "sgd":
         return torch.optim.SGD(groups, settings.learning_rate, momentum=0.9, nesterov=True)
     return torch.optim.AdamW(groups, settings.learning_rate)
+
+
+def _averaging(decay: float) -> Callable[..., None]:
+    """Weights averaged with `decay`, and with less at first, so that a short training forgets what it began with."""
+
+    def update(averaged: Any, current: Any, count: Any) -> None:
+        get_ema_multi_avg_fn(min(decay, (1 + int(count)) / (10 + int(count))))(averaged, current, count)
+
+    return update
 
 
 def _parallel(network: nn.Module, ranks: int) -> nn.Module:

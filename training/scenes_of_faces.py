@@ -1,7 +1,8 @@
 """Scenes to train a face detector on, composed of real faces and real photos; the same random state, the same scene.
 
-Three in ten are photos as they are, a third have faces cut out along a soft ellipse and pasted in (Dwibedi et al., Cut,
-Paste and Learn, ICCV 2017, arXiv:1708.01642, for the soft border), a third whole face photos: those look natural.
+One in ten is a part of a face, two in ten are photos as they are, a third have faces cut out along a soft ellipse and
+pasted in (Dwibedi et al., Cut, Paste and Learn, ICCV 2017, arXiv:1708.01642, for the soft border), a third whole face
+photos: those look natural.
 """
 
 import io
@@ -20,6 +21,7 @@ Random = np.random.Generator
 SIDE = 256  # pixels
 SIZES = (8, 240)  # width of a pasted face in pixels
 PASTED = 5  # faces in a scene, at most
+CLOSE_UPS = 0.1  # share of scenes
 TURN = 30.0  # degrees either way
 _BILINEAR = Image.Resampling.BILINEAR
 
@@ -38,8 +40,9 @@ class Scene:
 def make_scene(photos: Sequence[tuple[str, Pixels]], faces: Sequence[Cutout], random: Random) -> Scene:
     """One scene; `photos`: names and pixels of backgrounds."""
     name, photo = photos[int(random.integers(len(photos)))]
-    canvas = background(photo, random)
     kind = random.random()
+    close = kind < CLOSE_UPS
+    canvas = close_up(faces[int(random.integers(len(faces)))], random) if close else background(photo, random)
     placed: list[Placed] = []
     for _ in range(random.integers(1, PASTED + 1) if kind > 0.3 else 0):
         new = paste(canvas, faces[int(random.integers(len(faces)))], random, whole=kind > 0.66)
@@ -58,6 +61,18 @@ def background(photo: Pixels, random: Random) -> Image.Image:
     part = (left, top, left + side, top + side)
     canvas = Image.fromarray(photo).resize((SIDE, SIDE), _BILINEAR, part, reducing_gap=2.0)
     return canvas.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if random.random() < 0.5 else canvas
+
+
+def close_up(face: Cutout, random: Random) -> Image.Image:
+    """A window of a face photo, a quarter to three quarters of the face wide: eyes, hair, a collar, but no face.
+
+    Faces wider than a scene are seen whole at half size only; at full size their parts must not be taken for faces.
+    """
+    height, width = face.pixels.shape[:2]
+    side = min(height, width, (face.box[2] - face.box[0]) * random.uniform(0.25, 0.75))
+    left, top = random.uniform(0, width - side), random.uniform(0, height - side)
+    window = (left, top, left + side, top + side)
+    return Image.fromarray(face.pixels).resize((SIDE, SIDE), Image.Resampling.BICUBIC, window)
 
 
 Placed = tuple[Points, Points, Points]  # box, landmarks, and the outline of all that was pasted (xyxy)

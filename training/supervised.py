@@ -51,7 +51,7 @@ class _Supervised:
         self.settings = adjusted(SETTINGS, inputs, len(self.crops.names))
 
     def _batch(self, rows: torch.Tensor, random: torch.Generator) -> dict[str, Any]:
-        images = augmented(self.crops.pixels[rows], random, mixed=0.0)
+        images = augmented(self.crops.pixels[rows], random, 0.0)
         crops = normalised((images * 255).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
         names = [self.crops.names[row] for row in rows.tolist()]
         return {"crops": crops.contiguous(memory_format=CHANNELS_LAST), "names": names}
