@@ -1,8 +1,16 @@
+import pytest
 import torch
 
-from tasks.models import face_embedder
+from pipeline.models import load_weights
+from tasks.align import align
+from tasks.faces import embed
+from tasks.models import face_embedder, zoo
 from tasks.models.fuse import for_inference
 from training.loop import half
+
+CPU = torch.device("cpu")
+ENTRY = zoo.ENTRIES["muster-embedder"]
+CANONICAL = torch.tensor([0.1339, -0.2291, 0.0972, -0.0512, 0.0061, 0.1195, -0.0400, 0.0827])
 
 
 def test_shape_and_window() -> None:
@@ -27,3 +35,15 @@ def test_half_precision_weights_give_the_same_network() -> None:
         fused = for_inference(network, torch.device("cpu"), torch.float32)
         torch.testing.assert_close(fused(crops), network(crops), atol=1e-4, rtol=1e-4)
     assert sum(value.nbytes for value in half(network.state_dict()).values()) <= 8 << 20
+
+
+def test_canonical_embedding() -> None:
+    """Eileen Collins, in skimage's astronaut.png, by the weights that are shipped."""
+    from skimage import data as pictures
+
+    landmarks = torch.tensor([[[201.5, 105.1], [245.2, 104.6], [222.6, 128.4], [203.7, 145.5], [241.5, 145.2]]])
+    network = for_inference(ENTRY.build(load_weights(ENTRY, None)), CPU, torch.float32)
+    with torch.inference_mode():
+        [vector] = embed(network, align([pictures.astronaut()], landmarks), torch.float32, ENTRY.mirror)
+    torch.testing.assert_close(vector[:8], CANONICAL, atol=0.005, rtol=0)
+    assert vector.norm().item() == pytest.approx(1, abs=1e-5)
