@@ -131,7 +131,7 @@ def test_boxes_are_in_full_size_pixels(name: str, loaded: dict[str, base.Task], 
 
 
 def test_canonical_face(loaded: dict[str, base.Task], images: Sequence[base.Image]) -> None:
-    """Eileen Collins, in skimage's astronaut.png: where the published detector sees her, whose pixels differ a little."""
+    """Eileen Collins, in skimage's astronaut.png: about where the published detector sees her."""
     [row] = loaded["faces"](images[:1]).to_pylist()
     np.testing.assert_allclose(row["box_xyxy"], CANONICAL_BOX, atol=12)
     np.testing.assert_allclose(row["landmarks"], CANONICAL_LANDMARKS, atol=9)  # a fifth of the eye distance
