@@ -194,6 +194,22 @@ def test_a_line_that_a_kill_cut_short_is_left_out(tmp_path: Path) -> None:
     assert read_metrics(tmp_path / "none.jsonl") == []
 
 
+def test_a_training_begins_with_the_weights_of_another(tmp_path: Path, finished: tuple[Path, list[Report]]) -> None:
+    reports: list[Report] = []
+    recipe = Brightness(settings(steps=5, learning_rate=1e-6, report_every=1))
+    train(recipe, tmp_path / "out", CPU, reports.append, start=finished[0])
+    assert reports[0].values["loss"] < 0.3 * finished[1][0].values["loss"]
+    ends = [json.loads((out / "card.json").read_text())["measured"]["error"] for out in (tmp_path / "out", finished[0])]
+    assert ends[0] == pytest.approx(ends[1], abs=0.05)
+
+
+def test_a_training_that_cannot_be_begun_with(tmp_path: Path, finished: tuple[Path, list[Report]]) -> None:
+    with pytest.raises(InputError, match="no training is there"):
+        train(Brightness(settings()), tmp_path / "out", CPU, print, start=tmp_path / "none")
+    with pytest.raises(InputError, match="of another architecture"):
+        train(Brightness(settings(), width=4), tmp_path / "out", CPU, print, start=finished[0])
+
+
 # ---- what goes wrong -------------------------------------------------------------------------------------------------
 
 
