@@ -72,7 +72,7 @@ def test_photos_come_in_order_and_broken_ones_are_told_of(people: Path, parquet:
     (people.parent / "text.jpg").write_text("This is not an image.")
     text = Example(str(people.parent / "text.jpg"), "text.jpg", None)
     told: list[str] = []
-    read = list(read_photos([gone, *listed, text], max_side=20, on_skipped=told.append, threads=3))
+    read = list(read_photos([gone, *listed, text], max_side=20, on_skipped=told.append))
     assert [example for example, _ in read] == listed
     assert {max(photo.pixels.shape) for _, photo in read} == {20}
     assert {photo.size for _, photo in read} == {(40, 30), (80, 60)}

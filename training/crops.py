@@ -1,5 +1,6 @@
 """The aligned face crops that embedders are trained on, with a margin around them for augmentation."""
 
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from tasks.faces import Detections, FaceParameters, detect
 from tasks.models.fuse import for_inference
 from training.data import Example, OnSkipped, find_examples, held_out, read_photos
 from training.inputs import Inputs
+from training.record import replace_file
 
 MARGIN = 16
 HELD_OUT = 0.18  # of the people: 869 of LFW's 4,859 here
@@ -107,10 +109,10 @@ def _central(found: Detections, photo: Photo) -> int:
 def _cached(cache: Path, examples: Sequence[Example]) -> tuple[list[int], np.ndarray[Any, np.dtype[np.uint8]]] | None:
     """What an earlier start of this training found in the same images."""
     try:
-        with np.load(cache, allow_pickle=False) as kept:
+        with cache.open("rb") as file, np.load(file, allow_pickle=False) as kept:  # np.load leaves a bad file open
             if kept["uris"].tolist() == [example.uri for example in examples]:
                 return kept["rows"].tolist(), kept["pixels"]
-    except (OSError, ValueError, KeyError):  # none yet, or cut short by a kill
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):  # none yet, or damaged
         pass
     return None
 
@@ -118,6 +120,9 @@ def _cached(cache: Path, examples: Sequence[Example]) -> tuple[list[int], np.nda
 def _keep(
     cache: Path, examples: Sequence[Example], rows: list[int], pixels: np.ndarray[Any, np.dtype[np.uint8]]
 ) -> None:
+    def write(part: Path) -> None:
+        with part.open("wb") as file:
+            np.savez(file, uris=np.array([e.uri for e in examples]), rows=np.array(rows), pixels=pixels)
+
     cache.parent.mkdir(parents=True, exist_ok=True)
-    with cache.open("wb") as file:
-        np.savez(file, uris=np.array([e.uri for e in examples]), rows=np.array(rows), pixels=pixels)
+    replace_file(cache, write)

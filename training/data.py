@@ -1,4 +1,4 @@
-"""Labelled images of any source that Muster scans, and the aligned face crops of them."""
+"""Labelled images of any source that Muster scans, and which of them are kept out of training."""
 
 import hashlib
 import tempfile
@@ -6,10 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
 from urllib.parse import unquote
-
-import numpy as np
 
 from storage import images
 from storage.errors import InputError
@@ -19,7 +16,6 @@ from storage.reader import Reader
 from storage.sources import find_images, unite
 from storage.uris import split_inline
 
-Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 OnSkipped = Callable[[str], None]  # told of each image that cannot be used, with the reason
 
 
@@ -60,7 +56,7 @@ def _folder(uri: str) -> str | None:
 
 
 def read_photos(
-    examples: Iterable[Example], max_side: int, on_skipped: OnSkipped, threads: int = 2
+    examples: Iterable[Example], max_side: int, on_skipped: OnSkipped
 ) -> Iterator[tuple[Example, images.Photo]]:
     """Each image decoded, its longest side at most `max_side`, in order; those that cannot be read are left out."""
     reader = Reader()
@@ -72,7 +68,7 @@ def read_photos(
             return error
 
     listed = list(examples)
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(2) as pool:
         for start in range(0, len(listed), 64):  # a bounded number of photos in memory
             part = listed[start : start + 64]
             for example, photo in zip(part, pool.map(read, part), strict=True):

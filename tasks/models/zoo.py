@@ -81,7 +81,8 @@ ENTRIES: Mapping[str, Entry] = MappingProxyType(
                 sha256="0d56311084bb8e83614520f00a427e311cc47ca3d0b146a7957efa4bcb1f54c8",
                 licence="Apache-2.0",
                 source="trained by `muster train detector`, taught by yunet-n",
-                training_data="LFW faces (research use) pasted into COCO and CamVid photos (non-commercial)",
+                training_data="LFW faces (research use) in photos of COCO, CamVid (non-commercial), people (research"
+                " use) and webcams",
                 preprocessing="BGR, 0..255, sides padded with 0 to multiples of 32",
                 build=face_detector.from_state,
                 outputs=("stride8", "stride16", "stride32"),
