@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -228,7 +229,7 @@ def embed(network: torch.nn.Module, crops: torch.Tensor, dtype: torch.dtype, mir
 
     With `mirror`, the sum of the normalised outputs for a crop and its mirror image, normalised again.
     """
-    device = next(network.buffers()).device
+    device = next(chain(network.parameters(), network.buffers())).device
     parts = [torch.empty(0, 128)]
     for batch in crops.split(_EMBED_CROPS):
         upright = normalised(batch.to(device)).permute(0, 3, 1, 2).to(dtype)  # channels-last in memory

@@ -75,7 +75,8 @@ def face_at(x: float, y: float, size: float) -> tuple[torch.Tensor, torch.Tensor
 def test_a_pasted_face_that_the_teacher_misses_is_asked_for(size: float, level: int) -> None:
     targets = no_faces()
     box, landmarks = face_at(33, 31, size)
-    assert face_maps.add_known(targets, 1, [(box, landmarks)], GRID) == 1
+    missed = face_maps.add_known(targets, torch.tensor([1]), box[None], landmarks[None], GRID)
+    assert missed.tolist() == [True]
     asked = targets.score[1] == face_maps.KNOWN_SCORE
     assert set(GRID[1][asked, 0].tolist()) == {level}
     assert float((GRID[0][asked] - torch.tensor([33.0, 31])).abs().max()) < level
@@ -89,8 +90,20 @@ def test_a_pasted_face_that_the_teacher_sees_or_that_is_tiny_changes_nothing() -
     seen, tiny = face_at(33, 31, 20), face_at(10, 10, 9)
     targets.boxes[0, 20], targets.score[0, 20] = seen[0], 0.9
     before = targets.score.clone()
-    assert face_maps.add_known(targets, 0, [seen, tiny], GRID) == 0
+    boxes, landmarks = map(torch.stack, zip(seen, tiny, strict=True))
+    assert not face_maps.add_known(targets, torch.tensor([0, 0]), boxes, landmarks, GRID).any()
     assert torch.equal(targets.score, before)
+
+
+def test_a_cell_that_two_missed_faces_claim_is_asked_for_one_of_them() -> None:
+    targets = no_faces()
+    boxes, landmarks = map(torch.stack, zip(face_at(33, 31, 40), face_at(37, 31, 41), strict=True))
+    assert face_maps.add_known(targets, torch.tensor([0, 0]), boxes, landmarks, GRID).all()
+    asked = targets.score[0] == face_maps.KNOWN_SCORE
+    for box, points in zip(targets.boxes[0, asked], targets.landmarks[0, asked], strict=True):
+        which = int((boxes == box).all(1).nonzero())
+        assert torch.equal(points, landmarks[which].reshape(-1))
+    assert (targets.boxes[0, asked] == boxes[1]).all(1).any()
 
 
 def test_losses_are_nothing_where_the_target_is_met_and_grow_with_the_error() -> None:
@@ -180,6 +193,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """A recipe of small batches and pools."""
     monkeypatch.setattr(detector, "SETTINGS", replace(detector.SETTINGS, steps=8, batch=4, average=0.5, report_every=1))
     monkeypatch.setattr(detector, "POOL", 16)
+    monkeypatch.setattr(detector, "AT_ONCE", 8)
     monkeypatch.setattr(detector, "CALIBRATED", 8)
     monkeypatch.setattr(detector, "MEASURED", 4)
 

@@ -10,7 +10,7 @@ from training.loop import half
 
 CPU = torch.device("cpu")
 ENTRY = zoo.ENTRIES["muster-embedder"]
-CANONICAL = torch.tensor([0.1339, -0.2291, 0.0972, -0.0512, 0.0061, 0.1195, -0.0400, 0.0827])
+CANONICAL = torch.tensor([0.0801, -0.2021, 0.0984, -0.0996, -0.0199, 0.0027, 0.0654, 0.0948])
 
 
 def test_shape_and_window() -> None:

@@ -133,6 +133,15 @@ def test_landmarks_equal_the_canonical_ones(task: Faces, data: Path) -> None:
     assert min(cosines) > 0.85
 
 
+def test_an_embedder_with_parameters_alone_is_run() -> None:
+    """As our own is on a GPU, where its convolutions are not turned into buffers for oneDNN."""
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 112 * 112, 128))
+    crops = torch.randint(0, 256, (2, 112, 112, 3), dtype=torch.uint8)
+    with torch.inference_mode():
+        vectors = faces.embed(network, crops, torch.float32, mirror=False)
+    torch.testing.assert_close(vectors.norm(dim=1), torch.ones(2))
+
+
 def test_no_image_and_no_face(task: Faces) -> None:
     assert task([]).equals(faces.SCHEMA.empty_table())
     blank = Image("a", np.full((300, 200, 3), 128, np.uint8), 1.0, (200, 300))

@@ -1,18 +1,21 @@
 """The face detector, taught by the published one cell by cell, and by the faces pasted into its scenes.
 
 Making a scene (training/scenes_of_faces.py) and showing it to the teacher costs as much as a step of the student, so
-scenes come in pools; each is used USES times, upright and mirrored in turn.
+scenes come in pools; each is used USES times, upright and mirrored in turn. Beside a GPU, all cores make scenes.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count, islice
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, Dataset
 
 from storage.errors import InputError
 from tasks.base import inference_dtype
@@ -23,16 +26,17 @@ from tasks.models.fuse import for_inference
 from tasks.models.yunet import STRIDES
 from training import face_maps
 from training.data import find_examples, held_out, read_photos
-from training.face_cutouts import read_cutouts
+from training.face_cutouts import Cutout, read_cutouts
 from training.face_maps import Cells
 from training.inputs import Inputs
 from training.loop import Batch, Recipe, Settings, adjusted
 from training.scenes_of_faces import SIDE, Scene, make_scene
 
 SETTINGS = Settings(
-    steps=2800, batch=16, learning_rate=3e-3, weight_decay=0.02, average=0.998, report_every=20, measure_every=400
+    steps=6500, batch=64, learning_rate=3e-3, weight_decay=0.02, average=0.999, report_every=100, measure_every=500
 )
-POOL, USES = 256, 4  # scenes of a pool (a multiple of the batch), and how often each is used
+POOL, USES = 512, 4  # scenes of a pool (a multiple of the batch), and how often each is used
+AT_ONCE = 64  # scenes shown to the teacher together
 HELD_OUT = 0.5  # of the photos that scenes are made of
 PHOTO_SIDE = 640  # pixels, of those photos
 SMALLEST_PHOTO = 64
@@ -61,6 +65,25 @@ class _Scaled(nn.Module):
         return outputs
 
 
+class _Scenes(Dataset[Scene]):
+    """Scene number i of a training, for any i."""
+
+    def __init__(self, photos: Photos, faces: Sequence[Cutout], seed: int) -> None:
+        self.photos, self.faces, self.seed = photos, faces, seed
+
+    def __getitem__(self, number: int) -> Scene:
+        return make_scene(self.photos, self.faces, _random(self.seed, number))
+
+    def after(self, first: int, workers: int) -> Iterator[list[Scene]]:
+        """All scenes from number `first` on, AT_ONCE at a time, made ahead by so many processes."""
+        loader = DataLoader(self, AT_ONCE, sampler=count(first), num_workers=workers, collate_fn=list)
+        return iter(loader)
+
+
+def _random(seed: int, number: int) -> np.random.Generator:
+    return np.random.default_rng([seed, number])
+
+
 @dataclass(frozen=True)
 class _Pool:
     """`images` (POOL, 3, SIDE, SIDE) uint8 BGR."""
@@ -84,6 +107,8 @@ class _Detector:
         self.teacher = for_inference(teacher, self.device, self.dtype)
         self.grid = face_maps.grid_of(SIDE, SIDE, self.device)
         self.mirror = face_maps.mirror_order(SIDE, SIDE).to(self.device)
+        self.scenes = _Scenes(self.photos, self.faces, self.settings.seed)
+        self.coming: Iterator[list[Scene]] = iter(())
         self.pool: _Pool | None = None
 
     def network(self) -> nn.Module:
@@ -92,21 +117,24 @@ class _Detector:
     def batch(self, step: int, rank: int, ranks: int) -> Batch:
         number, within = divmod(step * self.settings.batch, POOL * USES)
         if self.pool is None or self.pool.number != number:
+            if self.pool is None or self.pool.number != number - 1:
+                workers = len(os.sched_getaffinity(0)) // ranks - 2 if self.device.type == "cuda" else 0
+                self.coming = self.scenes.after(number * POOL, max(0, workers))
             self.pool = self._make_pool(number)
         order = np.concatenate([self._random(_ORDER + number * USES + use).permutation(POOL) for use in range(USES)])
         mirrored = within % (2 * POOL) >= POOL
-        rows = torch.from_numpy(order[within : within + self.settings.batch][rank::ranks])
+        chosen = order[within : within + self.settings.batch][rank::ranks]
+        rows = torch.from_numpy(chosen).to(self.device)
         images, targets = self.pool.images[rows], Cells(*(part[rows] for part in self.pool.targets.parts()))
         if mirrored:
             images, targets = images.flip(3), face_maps.mirrored(targets, self.mirror, self.grid[0], SIDE)
         score, boxes, landmarks = targets.parts()
-        names = [self.pool.names[row] for row in rows.tolist()]
+        names = [self.pool.names[row] for row in chosen]
         return {"images": images, "score": score, "boxes": boxes, "landmarks": landmarks, "names": names}
 
     def _make_pool(self, number: int) -> _Pool:
         images, targets, names = [], [], []
-        for start in range(number * POOL, (number + 1) * POOL, 16):
-            scenes = [make_scene(self.photos, self.faces, self._random(i)) for i in range(start, start + 16)]
+        for scenes in islice(self.coming, POOL // AT_ONCE):
             pixels = torch.from_numpy(np.stack([scene.pixels for scene in scenes])).to(self.device)
             images.append(pixels.flip(3).permute(0, 3, 1, 2))  # BGR, channels-last in memory
             targets.append(self._targets(images[-1], scenes).parts())
@@ -114,15 +142,16 @@ class _Detector:
         return _Pool(number, torch.cat(images), Cells(*map(torch.cat, zip(*targets, strict=True))), names)
 
     def _random(self, number: int) -> np.random.Generator:
-        return np.random.default_rng([self.settings.seed, number])
+        return _random(self.settings.seed, number)
 
     @torch.no_grad()  # not inference mode, whose tensors no loss can take
     def _targets(self, images: torch.Tensor, scenes: Sequence[Scene]) -> Cells:
         found = face_maps.decoded(face_maps.flat(self.teacher(images.to(self.dtype))), *self.grid)
-        for i, scene in enumerate(scenes):
-            boxes, landmarks = torch.from_numpy(scene.boxes), torch.from_numpy(scene.landmarks)
-            known = [(b.to(self.device), p.to(self.device)) for b, p in zip(boxes, landmarks, strict=True)]
-            face_maps.add_known(found, i, known, self.grid)
+        of = torch.tensor([i for i, scene in enumerate(scenes) for _ in scene.boxes], dtype=torch.int64)
+        boxes = torch.from_numpy(np.concatenate([scene.boxes for scene in scenes]))
+        landmarks = torch.from_numpy(np.concatenate([scene.landmarks for scene in scenes]))
+        known = (of.to(self.device), boxes.to(self.device), landmarks.to(self.device))
+        face_maps.add_known(found, *known, self.grid)
         return found
 
     def loss(self, network: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:

@@ -22,11 +22,12 @@ from training.crops import HELD_OUT, MARGIN, read_crops
 from training.inputs import Inputs
 from training.loop import Batch, Recipe, Settings, adjusted, seed_of
 
-SETTINGS = Settings(steps=3000, batch=64, learning_rate=2e-3, measure_every=500)
+SETTINGS = Settings(steps=13500, batch=256, learning_rate=2e-3, average=0.999, measure_every=1000)
 POOL = 3072  # crops of a pool, at most
-USES = 6
+USES = 4
+AT_ONCE = {"cpu": 64, "cuda": 1024}  # crops shown to the teacher together
 MAPS_WEIGHT = 0.5
-MIXED = 0.35  # share of crops mixed of two faces, at first; towards the end there are only faces of somebody
+MIXED = 0.5  # share of crops that are faces of nobody, at first; towards the end there are only faces of somebody
 
 
 class _Teacher(nn.Module):
@@ -88,32 +89,33 @@ class _Distillation:
         random = torch.Generator().manual_seed(seed_of(self.settings.seed, number, 1))
         order = torch.cat([torch.randperm(2 * self.pool_size, generator=random) for _ in range(USES // 2)])
         chosen = order[within * self.settings.batch :][: self.settings.batch][rank::ranks]
-        rows, mirror = chosen % self.pool_size, chosen >= self.pool_size
+        names = [self.pool[2][row] for row in (chosen % self.pool_size).tolist()]
+        chosen = chosen.to(self.device)
+        rows, mirror = chosen % self.pool_size, (chosen >= self.pool_size).view(-1, 1, 1, 1)
         crops = normalised(self.pool[1]["crops"][rows]).permute(0, 3, 1, 2)
-        crops[mirror] = crops[mirror].flip(3)
-        maps = torch.where(mirror.view(-1, 1, 1, 1), self.pool[1]["mirrored_maps"][rows], self.pool[1]["maps"][rows])
-        embeddings, names = self.pool[1]["embeddings"][rows], [self.pool[2][row] for row in rows.tolist()]
-        crops = crops.contiguous(memory_format=torch.channels_last)
-        return {"crops": crops, "embeddings": embeddings, "maps": maps, "names": names}
+        crops = torch.where(mirror, crops.flip(3), crops).contiguous(memory_format=torch.channels_last)
+        maps = torch.where(mirror, self.pool[1]["mirrored_maps"][rows], self.pool[1]["maps"][rows])
+        return {"crops": crops, "embeddings": self.pool[1]["embeddings"][rows], "maps": maps, "names": names}
 
     @torch.no_grad()
     def _make_pool(self, number: int) -> tuple[dict[str, torch.Tensor], list[str]]:
-        random = torch.Generator().manual_seed(seed_of(self.settings.seed, number, 0))
+        seed = seed_of(self.settings.seed, number, 0)
+        order, random = torch.Generator().manual_seed(seed), torch.Generator(self.device).manual_seed(seed)
         photos = len(self.crops.names)
-        rows = torch.cat([torch.randperm(photos, generator=random) for _ in range(-(-self.pool_size // photos))])
+        rows = torch.cat([torch.randperm(photos, generator=order) for _ in range(-(-self.pool_size // photos))])
         rows = rows[: self.pool_size]
         mixed = MIXED * max(0.0, 1 - number * self.steps_a_pool / self.settings.steps)
         parts: dict[str, list[torch.Tensor]] = {"crops": [], "embeddings": [], "maps": [], "mirrored_maps": []}
-        for chosen in rows.split(64):
-            images = augmented(self.crops.pixels[chosen], random, mixed)
+        for chosen in rows.split(AT_ONCE[self.device.type]):
+            images = augmented(self.crops.pixels[chosen].to(self.device), random, mixed)
             crops = (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
-            upright = normalised(crops.to(self.device)).permute(0, 3, 1, 2).to(self.dtype)
+            upright = normalised(crops).permute(0, 3, 1, 2).to(self.dtype)
             one, maps = self.teacher(upright.contiguous(memory_format=torch.channels_last))
             other, mirrored = self.teacher(upright.flip(3).contiguous(memory_format=torch.channels_last))
             parts["crops"].append(crops.contiguous())
-            parts["embeddings"].append(F.normalize(F.normalize(one.float()) + F.normalize(other.float())).cpu())
-            parts["maps"].append(to_window(maps.float()).half().cpu())
-            parts["mirrored_maps"].append(to_window(mirrored.float()).half().cpu())
+            parts["embeddings"].append(F.normalize(F.normalize(one.float()) + F.normalize(other.float())))
+            parts["maps"].append(to_window(maps.float()).half())
+            parts["mirrored_maps"].append(to_window(mirrored.float()).half())
         return {k: torch.cat(v) for k, v in parts.items()}, [self.crops.names[row] for row in rows.tolist()]
 
     def loss(self, network: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
@@ -138,7 +140,7 @@ class _Distillation:
             "people": len(set(self.crops.labels)),
             "held_out": {"share_of_people": HELD_OUT, "photos": len(self.measured.names)},
             "loss": f"1 - cosine and similarity matrix; {MAPS_WEIGHT} × cosine of the last maps",
-            "augmentation": f"place (margin {MARGIN}), light, focus, noise, cover, two faces mixed",
+            "augmentation": f"place (margin {MARGIN}), light, focus, noise, cover; bent, and two faces mixed",
             "pools": f"of {self.pool_size} crops, each used {USES} times",
         }
 

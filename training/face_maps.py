@@ -95,25 +95,29 @@ def overlap(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Tenso
     return iou, iou - (hull - union) / hull.clamp_min(1e-6)
 
 
-def add_known(targets: Cells, scene: int, faces: Sequence[tuple[torch.Tensor, torch.Tensor]], cells: Grid) -> int:
-    """Ask for pasted faces (box (4,), landmarks (5, 2)) of one scene that the teacher misses; how many those were.
+def add_known(
+    targets: Cells, scenes: torch.Tensor, boxes: torch.Tensor, landmarks: torch.Tensor, cells: Grid
+) -> torch.Tensor:
+    """Ask for pasted faces that the teacher misses; which of them those were (F,).
 
-    Cells within 0.75 strides of a face's middle, on the level of its size: centre sampling as in Tian et al., FCOS,
-    ICCV 2019, arXiv:1904.01355, section 3.2.
+    `scenes` (F,): the scene each face is in; `boxes` (F, 4), `landmarks` (F, 5, 2). Asked for at cells within 0.75
+    strides of a face's middle, on the level of its size: centre sampling as in Tian et al., FCOS, ICCV 2019,
+    arXiv:1904.01355, section 3.2.
     """
     corners, strides = cells
-    missed = 0
-    for box, landmarks in faces:
-        side = float((box[2:] - box[:2]).min())
-        near = overlap(targets.boxes[scene], box)[0] > 0.4
-        if side < SMALLEST or bool((targets.score[scene][near] >= MISSED).any()):
-            continue
-        stride = next((stride for stride in STRIDES if side < stride * STRIDES_ACROSS), STRIDES[-1])
-        distance = (corners - (box[:2] + box[2:]) / 2).abs().amax(1)
-        here = (strides[:, 0] == stride) & (distance < 0.75 * stride)
-        targets.score[scene, here], targets.boxes[scene, here] = KNOWN_SCORE, box
-        targets.landmarks[scene, here] = landmarks.reshape(-1)
-        missed += 1
+    side = (boxes[:, 2:] - boxes[:, :2]).amin(1)
+    seen = (overlap(targets.boxes[scenes], boxes[:, None])[0] > 0.4) & (targets.score[scenes] >= MISSED)  # (F, C)
+    missed = (side >= SMALLEST) & ~seen.any(1)
+    levels = torch.tensor(STRIDES, device=boxes.device)
+    level = levels[(side[:, None] >= levels * STRIDES_ACROSS).sum(1).clamp_max(len(STRIDES) - 1)]
+    distance = (corners - ((boxes[:, :2] + boxes[:, 2:]) / 2)[:, None]).abs().amax(2)
+    here = missed[:, None] & (strides[:, 0] == level[:, None]) & (distance < 0.75 * level[:, None])
+    face, cell = here.nonzero(as_tuple=True)
+    owner = torch.full_like(targets.score, -1, dtype=torch.int64)  # of two faces that claim a cell, the later
+    owner.view(-1).scatter_reduce_(0, scenes[face] * len(corners) + cell, face, "amax")
+    asked = owner >= 0
+    targets.score[asked], targets.boxes[asked] = KNOWN_SCORE, boxes[owner[asked]]
+    targets.landmarks[asked] = landmarks[owner[asked]].flatten(1)
     return missed
 
 

@@ -1,8 +1,8 @@
 """Scenes to train a face detector on, composed of real faces and real photos; the same random state, the same scene.
 
-One in ten is a part of a face, two in ten are photos as they are, a third have faces cut out along a soft ellipse and
-pasted in (Dwibedi et al., Cut, Paste and Learn, ICCV 2017, arXiv:1708.01642, for the soft border), a third whole face
-photos: those look natural.
+One in ten is a part of a face, one in six a photo as it is, one in six four photos side by side, in which people are
+small; the others have faces cut out along a soft ellipse and pasted in (Dwibedi et al., Cut, Paste and Learn, 2017,
+arXiv:1708.01642, for the soft border), or whole face photos: those look natural.
 """
 
 import io
@@ -19,9 +19,9 @@ Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 Points = np.ndarray[Any, np.dtype[np.floating[Any]]]
 Random = np.random.Generator
 SIDE = 256  # pixels
-SIZES = (8, 240)  # width of a pasted face in pixels
+SIZES = (6, 240)  # width of a pasted face in pixels
 PASTED = 5  # faces in a scene, at most
-CLOSE_UPS = 0.1  # share of scenes
+CLOSE_UPS, FOUR_PHOTOS, UNCHANGED, CUT_OUT = 0.1, 0.25, 0.4, 0.7  # shares of scenes, each from the last to its own
 TURN = 30.0  # degrees either way
 _BILINEAR = Image.Resampling.BILINEAR
 
@@ -39,18 +39,31 @@ class Scene:
 
 def make_scene(photos: Sequence[tuple[str, Pixels]], faces: Sequence[Cutout], random: Random) -> Scene:
     """One scene; `photos`: names and pixels of backgrounds."""
-    name, photo = photos[int(random.integers(len(photos)))]
     kind = random.random()
-    close = kind < CLOSE_UPS
-    canvas = close_up(faces[int(random.integers(len(faces)))], random) if close else background(photo, random)
+    drawn = [photos[int(random.integers(len(photos)))] for _ in range(4 if CLOSE_UPS <= kind < FOUR_PHOTOS else 1)]
+    if kind < CLOSE_UPS:
+        canvas = close_up(faces[int(random.integers(len(faces)))], random)
+    elif kind < FOUR_PHOTOS:
+        canvas = side_by_side([background(photo, random) for _, photo in drawn])
+    else:
+        canvas = background(drawn[0][1], random)
     placed: list[Placed] = []
-    for _ in range(random.integers(1, PASTED + 1) if kind > 0.3 else 0):
-        new = paste(canvas, faces[int(random.integers(len(faces)))], random, whole=kind > 0.66)
+    for _ in range(random.integers(1, PASTED + 1) if kind > UNCHANGED else 0):
+        new = paste(canvas, faces[int(random.integers(len(faces)))], random, whole=kind > CUT_OUT)
         placed = [old for old in placed if _share_covered(old[0], new[2]) < 0.05] + [new]
     visible = [face for face in placed if not _cover(canvas, face[0], random) and _inside(face[1])]
     boxes = np.array([box for box, _, _ in visible], np.float32).reshape(-1, 4)
     landmarks = np.array([points for _, points, _ in visible], np.float32).reshape(-1, 5, 2)
-    return Scene(photographed(canvas, random), boxes, landmarks, name)
+    return Scene(photographed(canvas, random), boxes, landmarks, drawn[0][0])
+
+
+def side_by_side(four: Sequence[Image.Image]) -> Image.Image:
+    canvas = Image.new("RGB", (SIDE, SIDE))
+    for i, image in enumerate(four):
+        canvas.paste(
+            image.resize((SIDE // 2, SIDE // 2), _BILINEAR, reducing_gap=2.0), (i % 2 * SIDE // 2, i // 2 * SIDE // 2)
+        )
+    return canvas
 
 
 def background(photo: Pixels, random: Random) -> Image.Image:
@@ -81,11 +94,13 @@ Placed = tuple[Points, Points, Points]  # box, landmarks, and the outline of all
 def paste(canvas: Image.Image, face: Cutout, random: Random, whole: bool) -> Placed:
     """Put a face somewhere into the canvas, mirrored, turned, lit and scaled at random; where it is then.
 
-    `whole`: with the photo around it, else cut out along a soft ellipse.
+    `whole`: with the photo around it, else cut out along a soft ellipse. A third are narrowed, by up to a half, as a
+    head turned away is.
     """
     size = np.exp(random.uniform(*np.log(SIZES)))
     scale = size / (face.box[2] - face.box[0])
-    height, width = (max(4, round(side * scale)) for side in face.pixels.shape[:2])
+    narrow = random.uniform(0.5, 1) if random.random() < 0.33 else 1.0
+    height, width = (max(4, round(n * scale * k)) for n, k in zip(face.pixels.shape[:2], (1.0, narrow), strict=True))
     photo = Image.fromarray(face.pixels)
     patch = photo.resize((width, height), _BILINEAR, reducing_gap=2.0)
     factor = np.array([width / photo.width, height / photo.height], np.float32)
@@ -148,8 +163,8 @@ def _share_covered(box: Points, by: Points) -> float:
 
 
 def _cover(canvas: Image.Image, box: Points, random: Random) -> bool:
-    """In one of eight cases, a piece of the scene itself over part of a face, as a hand, a mug or another head is."""
-    if random.random() > 0.125:
+    """In one of five cases, a piece of the scene itself over part of a face, as a hand, a mug or another head is."""
+    if random.random() > 0.2:
         return False
     side = (box[2:] - box[:2]) * random.uniform(0.25, 0.6, 2)
     size = (max(2, int(side[0])), max(2, int(side[1])))
@@ -172,7 +187,7 @@ def lit(image: Image.Image, random: Random, strength: float) -> Image.Image:
 def photographed(canvas: Image.Image, random: Random) -> Pixels:
     """The scene as a camera would give it: light, focus, noise, sometimes without colour, often a JPEG."""
     canvas = lit(canvas, random, 0.3)
-    chance = random.random(4)
+    chance = random.random(5)
     if chance[0] < 0.2:
         canvas = canvas.filter(ImageFilter.BoxBlur(random.uniform(0.3, 1.5)))
     if chance[1] < 0.1:
@@ -180,6 +195,9 @@ def photographed(canvas: Image.Image, random: Random) -> Pixels:
     if chance[2] < 0.2:
         noise = random.normal(0, random.uniform(2, 12), (SIDE, SIDE, 1)).astype(np.float32)
         canvas = Image.fromarray(np.clip(np.asarray(canvas) + noise, 0, 255).astype(np.uint8))
+    if chance[4] < 0.1:  # night
+        darker = random.uniform(0.1, 0.5)
+        canvas = canvas.point(lambda value: value * darker)
     if chance[3] < 0.4:
         file = io.BytesIO()
         canvas.save(file, "JPEG", quality=int(random.integers(25, 85)))

@@ -20,7 +20,7 @@ from training.crops import HELD_OUT, Crops, read_crops
 from training.inputs import Inputs
 from training.loop import Batch, Recipe, Settings, adjusted, seed_of
 
-SETTINGS = Settings(steps=500, batch=64, learning_rate=1e-3, measure_every=100)
+SETTINGS = Settings(steps=3000, batch=128, learning_rate=1e-3, measure_every=200)
 PHOTOS_OF_A_PERSON = 4  # in a batch
 MARGIN = 0.2  # of squared distances; FaceNet, section 4
 CHANNELS_LAST = torch.channels_last
@@ -49,9 +49,10 @@ class _Supervised:
                 f" {self.name} needs at least 2 people with so many"
             )
         self.settings = adjusted(SETTINGS, inputs, len(self.crops.names))
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
     def _batch(self, rows: torch.Tensor, random: torch.Generator) -> dict[str, Any]:
-        images = augmented(self.crops.pixels[rows], random, 0.0)
+        images = augmented(self.crops.pixels[rows].to(random.device), random, 0.0)
         crops = normalised((images * 255).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
         names = [self.crops.names[row] for row in rows.tolist()]
         return {"crops": crops.contiguous(memory_format=CHANNELS_LAST), "names": names}
@@ -107,7 +108,7 @@ class _Triplet(_Supervised):
             labels += [int(person)] * len(chosen)
             if len(rows) >= size:
                 break
-        generator = torch.Generator().manual_seed(seed_of(self.settings.seed, step, rank, 1))
+        generator = torch.Generator(self.device).manual_seed(seed_of(self.settings.seed, step, rank, 1))
         batch = self._batch(torch.tensor(rows), generator)
         return batch | {"labels": torch.tensor(labels), "hard": step >= self.settings.steps // 2}
 
@@ -142,7 +143,7 @@ class _Margin(_Supervised):
         random = np.random.default_rng(seed_of(self.settings.seed, step, rank))
         labels = random.integers(len(self.people), size=self.settings.batch // ranks)
         rows = torch.tensor([int(random.choice(self.people[label])) for label in labels])
-        generator = torch.Generator().manual_seed(seed_of(self.settings.seed, step, rank, 1))
+        generator = torch.Generator(self.device).manual_seed(seed_of(self.settings.seed, step, rank, 1))
         return self._batch(rows, generator) | {"labels": torch.from_numpy(labels)}
 
     def loss(self, network: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
