@@ -13,6 +13,8 @@ from pipeline.dispatch import Died, Done, Event, Failed, Order, WorkerId
 from pipeline.worker import ShardWorker, TaskSpec, is_fatal
 from storage.errors import MusterError
 
+ENDED_FROM_OUTSIDE = ("node has died", "receives a SIGTERM")  # as Ray words the end of an actor
+
 # Ray reads its authentication from the environment once, when it is first imported: hence the imports inside.
 
 
@@ -121,7 +123,9 @@ class RayWorkers:
             answer = ray.get(call)
         except RayActorError as error:
             self._forget(worker)
-            return Died(worker, " ".join(str(error).split())[:500])
+            text = " ".join(str(error).split())
+            outside = error.preempted or any(words in text for words in ENDED_FROM_OUTSIDE)
+            return Died(worker, text[:500], outside)
         except RayTaskError as error:  # a fault in Muster, not in the data: say all of it
             return Failed(worker, order, str(error))
         if "result" in answer:

@@ -6,7 +6,8 @@ never wrong, only slow.
 
 A shard in flight when its worker dies is a suspect: it runs again, alone on a worker. If it kills again, its images are
 tried in halves, committing nothing, until those that kill stand alone (twice, so that an innocent one is not blamed for
-a node that went away); then the shard runs with them left out, and they become rows with their error.
+a node that went away); then the shard runs with them left out, and they become rows with their error. A worker that
+went with its node, or was asked to end by it, puts no suspicion on what it held.
 
 Every worker first gets a check: a probe of an image that went well before, or of none. One that dies of it has not
 started, and that is held against no shard: otherwise a disk that hangs would turn every image into an error.
@@ -57,10 +58,12 @@ class Failed:
 
 @dataclass(frozen=True)
 class Died:
-    """The worker is gone, with everything it held."""
+    """The worker is gone, with everything it held. `outside`: for a reason that is not its work, as when its node goes
+    away or asks it to end."""
 
     worker: WorkerId
     reason: str
+    outside: bool = False
 
 
 Event = Done | Failed | Died
@@ -84,6 +87,7 @@ class Policy:
     attempts: int = 3  # of a shard that fails with a reason, and of searches in one that kills
     starts: int = 3  # times that each worker may fail to start, with nothing done in between
     deaths: int = 32  # times that each worker may die before any image has gone well
+    losses: int = 16  # times that a shard may lose its worker for a reason outside, before it is held against the shard
     startup: float = 1800.0  # seconds until a worker must have started: a cluster may have to boot a node first
     grace: float = 120.0  # seconds that what a worker holds may take,
     per_image: float = 5.0  # and seconds more for each image of it, before the worker is given up
@@ -151,6 +155,7 @@ class Dispatcher:
         self.suspects: set[str] = set()
         self.searches: dict[str, _Search] = {}
         self.searched: Counter[str] = Counter()
+        self.lost: Counter[str] = Counter()  # shard → workers that went away with it for reasons outside
         self.failed_starts = self.early_deaths = 0
         self.good: Order | None = None  # the last one of which images went well
         self.check = replace(self.queue[0], images=0, probe=()) if self.queue else Order("", (), 0)
@@ -218,7 +223,7 @@ class Dispatcher:
         if held is None:
             return  # given up before; what it committed counts all the same
         if isinstance(event, Died):
-            self._bury(event.worker, "crash", event.reason)
+            self._bury(event.worker, "crash", event.reason, event.outside)
             return
         left = [(order, deadline) for order, deadline in held if order != event.order]
         if len(left) == len(held):
@@ -273,8 +278,8 @@ class Dispatcher:
                 self.workers.kill(worker)
                 self._bury(worker, "timeout", "no answer in time")
 
-    def _bury(self, worker: WorkerId, kind: str, reason: str) -> None:
-        """A worker is gone: its orders go back, as suspects."""
+    def _bury(self, worker: WorkerId, kind: str, reason: str, outside: bool = False) -> None:
+        """A worker is gone: its orders go back, as suspects unless the reason lies outside."""
         held = self.running.pop(worker)
         self._place(worker)
         if worker in self.starting:
@@ -283,10 +288,15 @@ class Dispatcher:
             if self.failed_starts >= self.policy.starts * self.count:
                 raise Stopped(f"workers cannot start: {reason}")
             return
-        self.early_deaths += self.good is None
+        innocent = [order for order, _ in held if outside and self.lost[order.shard] < self.policy.losses]
+        for order in reversed(innocent):
+            self.lost[order.shard] += 1
+            (self.alone if self._runs_alone(order) else self.queue).appendleft(order)
+        suspects = [order for order, _ in held if order not in innocent]
+        self.early_deaths += self.good is None and bool(suspects)
         if self.early_deaths >= self.policy.deaths * self.count:
             raise Stopped(f"workers die one after another, before any image went well: {reason}")
-        for order, _ in held:
+        for order in suspects:
             self._suspect(order, kind, reason)
 
     def _suspect(self, order: Order, kind: str, reason: str) -> None:

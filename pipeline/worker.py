@@ -8,7 +8,7 @@ import ctypes
 import errno
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -31,6 +31,7 @@ from tasks.models import zoo
 
 T = TypeVar("T")
 R = TypeVar("R")
+Ceilings = dict[tuple[str, int], int]  # (task, bits of the longest side in pixels) → images that fit into memory
 
 CHUNK_IMAGES, CHUNK_BYTES = 32, 48 << 20  # what a task sees at once, at most
 FILES_AHEAD, IMAGES_AHEAD = 16, 16  # read before they are decoded, decoded before the model wants them
@@ -108,6 +109,7 @@ class ShardWorker:
         self.tasks = {spec.name: (spec, load_task(spec, torch.device(device), weights_dir)) for spec in specs}
         self.images_fingerprint = tables.fingerprint(IMAGES_DESCRIPTION)
         self.decoders = ThreadPoolExecutor(threads)
+        self.ceilings: Ceilings = {}
         self.model = threading.Lock()  # one shard at a time, where two are processed (pipeline/cluster.py)
 
     def process(self, order: Order) -> dict[str, Any]:
@@ -124,27 +126,32 @@ class ShardWorker:
         facts: list[dict[str, Any]] = []
         parts: dict[str, list[pa.Table]] = {spec.name: [task.schema.empty_table()] for spec, task in specs}
         errors: dict[str, list[dict[str, str]]] = {spec.name: [] for spec, _ in specs}
+        waited = {"decode": 0.0, "model": 0.0}
         decoded = self._decoded(rows, max([MIN_SIDE, *(task.max_side for _, task in specs)]), dict(order.skip))
-        for chunk in chunks(decoded):
+        for chunk in timed(chunks(decoded), waited):
             facts += [_facts(image_id, outcome) for image_id, outcome in chunk]
             good = [_image(image_id, photo) for image_id, photo in chunk if isinstance(photo, Photo)]
+            begun = time.monotonic()
             for spec, task in specs if good else []:
                 with self.model:
-                    table, failed = apply(task, good)
+                    table, failed = apply(task, good, self.ceilings)
                 parts[spec.name].append(table)
                 errors[spec.name] += failed
+            waited["model"] += time.monotonic() - begun
             if "images" not in order.tasks:  # there it may stand as ok, from a time when it could be read
                 for spec, _ in specs:
                     errors[spec.name] += [_error(i, spec.name, o) for i, o in chunk if isinstance(o, ImageError)]
         if order.probe is None:
             self._commit(order, facts, parts, errors)
-        broken = {f["image_id"] for f in facts if f["status"] == "error"}
-        broken |= {row["image_id"] for failed in errors.values() for row in failed}
+        kinds = {f["image_id"]: f["error_kind"] for f in facts if f["status"] == "error"}
+        kinds |= {row["image_id"]: row["error_kind"] for failed in errors.values() for row in failed}
         return {
             "images": len(rows),
-            "errors": len(broken),
+            "errors": len(kinds),
+            "error_kinds": dict(Counter(kinds.values())),
             "rows": {name: sum(part.num_rows for part in tables) for name, tables in parts.items()},
             "seconds": time.monotonic() - started,
+            "waited": waited,
         }
 
     def _decoded(
@@ -200,22 +207,52 @@ def chunks(decoded: Iterable[tuple[str, Photo | ImageError]]) -> Iterator[list[t
         yield chunk
 
 
-def apply(task: base.Task, batch: Sequence[base.Image]) -> tuple[pa.Table, list[dict[str, str]]]:
-    """A task's rows, and a row for each image it failed on, found by calling it again on halves."""
+def timed(items: Iterable[T], waited: dict[str, float]) -> Iterator[T]:
+    """The same items; the seconds that each was waited for are added to `waited["decode"]`."""
+    iterator = iter(items)
+    while True:
+        begun = time.monotonic()
+        item = next(iterator, None)
+        waited["decode"] += time.monotonic() - begun
+        if item is None:
+            return
+        yield item
+
+
+def apply(task: base.Task, batch: Sequence[base.Image], ceilings: Ceilings) -> tuple[pa.Table, list[dict[str, str]]]:
+    """A task's rows, and a row for each image it failed on, found by calling it again on halves.
+
+    Out of memory halves the batch as well; where both halves then fit, that size is the ceiling for such images.
+    """
+    key = (task.name, max(max(image.pixels.shape[:2]) for image in batch).bit_length())
+    if len(batch) > (most := ceilings.get(key, len(batch))):
+        return _joined(apply(task, batch[i : i + most], ceilings) for i in range(0, len(batch), most))
     try:
         return task(batch), []
     except Exception as error:  # a task may fail in any way; its cause becomes the image's row
+        out_of_memory = is_out_of_memory(error)
         if isinstance(error, torch.OutOfMemoryError):
             torch.cuda.empty_cache()
         if len(batch) == 1:
-            kind = "out_of_memory" if isinstance(error, torch.OutOfMemoryError) else "task"
-            text = f"{type(error).__name__}: {error}"
-            return task.schema.empty_table(), [
-                {"image_id": batch[0].image_id, "task": task.name, "error_kind": kind, "error": text}
-            ]
+            kind, text = "out_of_memory" if out_of_memory else "task", f"{type(error).__name__}: {error}"
+            row = {"image_id": batch[0].image_id, "task": task.name, "error_kind": kind, "error": text}
+            return task.schema.empty_table(), [row]
     middle = len(batch) // 2
-    (left, left_errors), (right, right_errors) = apply(task, batch[:middle]), apply(task, batch[middle:])
-    return pa.concat_tables([left, right]), left_errors + right_errors
+    table, errors = _joined(apply(task, half, ceilings) for half in (batch[:middle], batch[middle:]))
+    if out_of_memory and not any(row["error_kind"] == "out_of_memory" for row in errors):
+        ceilings[key] = min(middle, ceilings.get(key, middle))
+    return table, errors
+
+
+def _joined(results: Iterable[tuple[pa.Table, list[dict[str, str]]]]) -> tuple[pa.Table, list[dict[str, str]]]:
+    parts, errors = zip(*results, strict=True)
+    return pa.concat_tables(parts), [row for failed in errors for row in failed]
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Of the device or the host; torch says the latter in a RuntimeError of its own."""
+    text = "allocate memory" in str(error) and isinstance(error, RuntimeError)
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or text
 
 
 def ahead(pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T], limit: int) -> Iterator[R]:

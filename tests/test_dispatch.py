@@ -6,7 +6,7 @@ import math
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -24,7 +24,8 @@ class World:
     """What is in the shards and what will go wrong.
 
     `bad`: image → "crash" or "timeout", what touching it does to a worker. `failing`: shards that always fail with a
-    reason; `flaky`: shard → how often it does. `losses`: workers that will go away for no reason of their shard.
+    reason; `flaky`: shard → how often it does. `losses`: workers that will go away for no reason of theirs; `away`:
+    the same, and it is said so, as of a node that is taken back.
     """
 
     shards: dict[str, list[str]]
@@ -32,6 +33,7 @@ class World:
     failing: frozenset[str] = frozenset()
     flaky: Counter[str] = field(default_factory=Counter)
     losses: int = 0
+    away: int = 0
     noise: float = 0.0  # how many events come again, or from workers that are gone
 
     def orders(self) -> list[Order]:
@@ -90,6 +92,9 @@ class Simulation:
             event = Died(worker, "segmentation fault")
         elif worker not in self.ready:
             pass  # a check
+        elif world.away and self.random.random() < 0.3:
+            world.away -= 1
+            event = Died(worker, "its node has died", outside=True)
         elif world.losses and self.may_be_lost(order) and self.random.random() < 0.3:
             world.losses -= 1
             self.lost.update([order.shard, order.probe])
@@ -127,7 +132,7 @@ class Simulation:
         if event.worker not in self.held:
             return again
         if isinstance(event, Died):
-            self.end(event.worker)
+            self.end(event.worker, event.outside)
         elif event.order in self.held[event.worker]:
             self.held[event.worker].remove(event.order)
             self.ready.add(event.worker)
@@ -141,10 +146,10 @@ class Simulation:
         assert worker in self.held
         self.end(worker)
 
-    def end(self, worker: WorkerId) -> None:
+    def end(self, worker: WorkerId, outside: bool = False) -> None:
         held = self.held.pop(worker)
         self.deaths += 1
-        if worker in self.ready:
+        if worker in self.ready and not outside:
             self.suspects |= {order.shard for order in held}
 
 
@@ -222,6 +227,7 @@ def worlds(draw: st.DrawFn) -> World:
         failing=frozenset(draw(st.lists(st.sampled_from(sorted(shards)), max_size=2))),
         flaky=Counter(draw(st.dictionaries(st.sampled_from(sorted(shards)), st.integers(1, POLICY.attempts - 1)))),
         losses=draw(st.integers(0, 8)),
+        away=draw(st.integers(0, 12)),
         noise=draw(st.sampled_from([0.0, 0.3])),
     )
 
@@ -229,7 +235,7 @@ def worlds(draw: st.DrawFn) -> World:
 @settings(deadline=None, max_examples=300)
 @given(worlds(), st.integers(1, 6), st.integers(0, 2**32))
 def test_every_shard_ends_once_and_only_images_that_kill_are_skipped(world: World, count: int, seed: int) -> None:
-    losses = world.losses
+    losses = world.losses + world.away
     simulation = Simulation(world, seed)
     done, failed = dispatch(simulation, count)
     assert set(failed) == world.failing
@@ -248,6 +254,30 @@ def test_healthy_workers_do_every_shard_once() -> None:
     done, failed = dispatch(simulation, count=4)
     assert (len(done), failed, simulation.started) == (50, {}, 4)
     assert len(simulation.submitted) == 50 + 4  # and a check of each worker
+
+
+def test_a_shard_that_goes_down_with_its_node_is_no_suspect() -> None:
+    world = plain(20)
+    world.away = 12
+    simulation = Simulation(world)
+    done, _ = dispatch(simulation, 3, replace(POLICY, losses=20))
+    assert done == {shard: {} for shard in world.shards}
+    assert 3 < simulation.deaths <= 12
+    shards = [order for _, order in simulation.submitted if order.probe is None]
+    assert len(shards) <= 20 + simulation.deaths * POLICY.held
+    assert len(simulation.submitted) - len(shards) == simulation.started  # the check of each worker, no search
+
+
+def test_a_shard_that_is_lost_from_outside_again_and_again_is_looked_into() -> None:
+    """What ends the workers may after all be the shard: a guard of memory asks a process to end before it is killed."""
+
+    def hungry(worker: WorkerId, order: Order) -> Event:
+        ends = "s3-1" in world.touched(order)
+        return Died(worker, "receives a SIGTERM", outside=True) if ends else well(worker, order)
+
+    world = plain(6)
+    done, _ = dispatch(Scripted(world, hungry))
+    assert done == {f"s{i}": {"s3-1": "crash"} if i == 3 else {} for i in range(6)}
 
 
 def test_nothing_to_do_starts_nothing() -> None:

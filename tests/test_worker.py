@@ -77,7 +77,7 @@ def image(number: int) -> base.Image:
 @given(st.integers(1, 40), st.sets(st.integers(0, 39)))
 def test_only_the_images_that_fail_are_lost(number: int, bad: set[int]) -> None:
     task = Widths([str(i) for i in bad])
-    table, errors = apply(task, [image(i) for i in range(number)])
+    table, errors = apply(task, [image(i) for i in range(number)], {})
     assert table["image_id"].to_pylist() == [str(i) for i in range(number) if i not in bad]
     assert [error["image_id"] for error in errors] == [str(i) for i in range(number) if i in bad]
     assert all(error["error_kind"] == "task" and "RuntimeError: I do not like" in error["error"] for error in errors)
@@ -86,12 +86,40 @@ def test_only_the_images_that_fail_are_lost(number: int, bad: set[int]) -> None:
 
 @given(st.integers(1, 40), st.integers(1, 40))
 def test_out_of_memory_halves_the_batch(number: int, most: int) -> None:
-    table, errors = apply(Widths(most=most), [image(i) for i in range(number)])
-    assert (table.num_rows, errors) == (number, [])
+    task, ceilings = Widths(most=most), {}
+    for _ in range(2):
+        task.batches.clear()
+        table, errors = apply(task, [image(i) for i in range(number)], ceilings)
+        assert (table["image_id"].to_pylist(), errors) == ([str(i) for i in range(number)], [])
+    assert max(task.batches) <= most  # what fits is remembered
+
+
+def test_one_image_that_does_not_fit_lowers_no_ceiling() -> None:
+    class Greedy(Widths):
+        def __call__(self, images: Sequence[base.Image]) -> pa.Table:
+            if any(image.image_id == "5" for image in images):
+                raise MemoryError
+            return super().__call__(images)
+
+    ceilings: dict[tuple[str, int], int] = {}
+    table, [error] = apply(Greedy(), [image(i) for i in range(16)], ceilings)
+    assert (table.num_rows, error["image_id"], error["error_kind"]) == (15, "5", "out_of_memory")
+    assert ceilings == {}
+
+
+def test_the_ceiling_is_of_the_resolution() -> None:
+    ceilings: dict[tuple[str, int], int] = {}
+    large = [base.Image(str(i), np.zeros((300, 4, 3), np.uint8), 1.0, (i + 1, 4)) for i in range(8)]
+    apply(Widths(most=4), large, ceilings)
+    task = Widths()
+    apply(task, [image(i) for i in range(8)], ceilings)
+    assert task.batches == [8]
+    apply(task, large, ceilings)
+    assert task.batches == [8, 4, 4]
 
 
 def test_out_of_memory_on_one_image_is_its_error() -> None:
-    table, [error] = apply(Widths(most=0), [image(3)])
+    table, [error] = apply(Widths(most=0), [image(3)], {})
     assert (table.num_rows, error["image_id"], error["error_kind"]) == (0, "3", "out_of_memory")
 
 
