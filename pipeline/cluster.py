@@ -10,6 +10,7 @@ from typing import Any
 
 from pipeline.config import RunConfig, cores
 from pipeline.dispatch import Died, Done, Event, Failed, Order, WorkerId
+from pipeline.metrics import DriverMetrics, WorkerMetrics
 from pipeline.worker import ShardWorker, TaskSpec, is_fatal
 from storage.errors import MusterError
 
@@ -48,13 +49,20 @@ def connected(address: str | None) -> Iterator[None]:
 
 
 class _Actor(ShardWorker):
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.metrics = WorkerMetrics()
+
     def ready(self) -> bool:
         return True
 
     def attempt(self, order: Order) -> dict[str, Any]:
         """`process`, with errors as values: {"result": …} or {"reason": …, "fatal": …}."""
         try:
-            return {"result": self.process(order)}
+            result = self.process(order)
+            if order.probe is None:
+                self.metrics.add(result, self.ceilings)
+            return {"result": result}
         except MusterError as error:
             return {"reason": str(error), "fatal": is_fatal(error)}
 
@@ -70,6 +78,7 @@ class RayWorkers:
         self.spare: list[WorkerId] = []
         self.started = 0
         self.local = config.address is None
+        self.metrics = DriverMetrics()
 
     def prepare(self, count: int) -> None:
         """Start workers ahead of their first orders; returns when all on this machine, or one in a cluster, are ready.
@@ -109,6 +118,7 @@ class RayWorkers:
         import ray
 
         calls = list(self.calls)
+        self.metrics.in_flight.set(len(calls))
         ready, _ = ray.wait(calls, num_returns=1, timeout=seconds)
         if ready:  # and whatever else is there by now: one look at all calls serves all of them
             ready, _ = ray.wait(calls, num_returns=len(calls), timeout=0)
