@@ -179,8 +179,10 @@ class Dispatcher:
             self._start()
         while self.alone and self.free[0]:  # there will be one: whoever follows the worker that died
             self._submit(self.free[0].popitem()[0], self.alone.popleft())
+        # A first shard for those that start goes before a second one for others; and the last shards, too few for all,
+        # wait for who is free first instead of behind another.
         for load, free in enumerate(self.free):
-            leave = len(self.starting) if load else 0  # a first shard for each of these goes before a second one here
+            leave = max(len(self.starting), len(self.running)) if load else 0
             while free and len(self.queue) > leave:
                 self._submit(free.popitem()[0], self.queue.popleft())
 

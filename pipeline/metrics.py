@@ -1,6 +1,6 @@
-"""What workers and the driver tell Prometheus through Ray, which puts `ray_` before a name and `_total` after a counter's.
+"""What workers and the driver tell Prometheus through Ray; docs/operations.md says what to watch.
 
-docs/operations.md says what to watch.
+Ray puts `ray_` before each name, and `_total` after that of a counter.
 """
 
 from collections.abc import Mapping

@@ -298,6 +298,19 @@ def test_every_worker_has_a_first_shard_before_one_has_a_second() -> None:
     assert len({worker for worker, order in simulation.submitted if order.probe is None}) == 4
 
 
+def test_the_last_shards_wait_for_who_is_free_first() -> None:
+    loads: list[int] = []
+
+    class Watched(Simulation):
+        def submit(self, worker: WorkerId, order: Order) -> None:
+            loads.append(len(self.held[worker]))
+            super().submit(worker, order)
+
+    dispatch(Watched(plain(40)), count=4)
+    assert max(loads) == POLICY.held - 1
+    assert loads[-4:] == [0, 0, 0, 0]
+
+
 def test_a_worker_that_never_starts_holds_nothing_up() -> None:
     simulation = Scripted(plain(6), lambda worker, order: None if worker == 2 else well(worker, order))
     done, _ = dispatch(simulation, count=2)

@@ -90,6 +90,24 @@ def test_a_worker_commits_shards_and_lives_through_failures(pool: RayWorkers, sc
     assert pool.wait(0) == []  # what it held is the dispatcher's to know
 
 
+def test_a_worker_that_is_asked_to_end_is_not_held_against_its_shard(scanned: Library, ray_cluster: None) -> None:
+    """As a node that is taken back asks: the shard is finished, or given back at once."""
+    import ray
+
+    pool = RayWorkers(RunConfig(scanned.uri, device="cpu", workers=1), [])
+    pool.prepare(1)
+    worker = pool.start()
+    process = ray.get(pool.actors[worker].__ray_call__.remote(lambda self: os.getpid()))
+    for shard, number in shards(scanned):
+        pool.submit(worker, Order(shard, ("images",), number))
+    os.kill(process, signal.SIGTERM)
+    heard: list[Event] = []
+    while not any(isinstance(event, Died) for event in heard):
+        heard += events(pool, 1)
+    assert all(isinstance(event, Done) for event in heard[:-1])
+    assert heard[-1].outside  # type: ignore[union-attr]
+
+
 def test_a_worker_that_cannot_start_says_why(scanned: Library, ray_cluster: None, tmp_path: Path) -> None:
     pool = RayWorkers(RunConfig(str(tmp_path / "none"), device="cpu", workers=1), [])
     with pytest.raises(MusterError, match=r"a worker could not start: .*no library at"):
