@@ -21,6 +21,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 WorkerId = int
+ROOM_SECONDS = 10.0  # between two looks at whether nodes have come
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +141,12 @@ class Dispatcher:
         members: Callable[[str], Sequence[str]],
         policy: Policy | None = None,
         clock: Callable[[], float] = time.monotonic,
+        room: Callable[[], int] | None = None,
     ) -> None:
-        """`members`: shard → its image ids, asked only once workers die."""
+        """`members`: shard → its image ids, asked only once workers die. `room`: for how many workers there is room by
+        now, where nodes may come."""
         self.workers, self.count, self.members, self.clock = workers, count, members, clock
+        self.room, self.next_look = room, clock() + ROOM_SECONDS
         self.policy = policy or Policy()
         self.queue = deque(orders)
         self.alone: deque[Order] = deque()  # suspects and probes: a worker that holds one holds nothing else
@@ -166,6 +170,7 @@ class Dispatcher:
         Raises Stopped where workers cannot start or work, or a failure is fatal.
         """
         while self.open:
+            self._grow()
             self._fill()
             for event in self.workers.wait(1.0):
                 self._handle(event, on_done)
@@ -173,6 +178,11 @@ class Dispatcher:
         return self.failed
 
     # ---- who gets what -----------------------------------------------------------------------------------------------
+
+    def _grow(self) -> None:
+        if self.room is not None and self.clock() >= self.next_look:
+            self.count = max(self.count, self.room())  # never less: a lost node may come back
+            self.next_look = self.clock() + ROOM_SECONDS
 
     def _fill(self) -> None:
         while len(self.running) < min(self.count, self.open):

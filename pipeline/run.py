@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import pyarrow.compute as pc
@@ -163,7 +164,8 @@ def _work(
         return manifest.read_shard(library, shard)["image_id"].to_pylist()
 
     try:
-        failed = Dispatcher(orders, pool, count, members).run(on_done)
+        room = partial(cluster.available_workers, config)
+        failed = Dispatcher(orders, pool, count, members, room=room).run(on_done)
     except Stopped as stopped:
         raise MusterError(f"{stopped}. What was done is kept; run again to go on") from stopped
     if failed:

@@ -311,6 +311,17 @@ def test_the_last_shards_wait_for_who_is_free_first() -> None:
     assert loads[-4:] == [0, 0, 0, 0]
 
 
+def test_nodes_that_come_are_used() -> None:
+    simulation = Simulation(plain(100))
+    world = simulation.world
+    room = lambda: 1 if simulation.now < 20 else 4  # noqa: E731
+    dispatcher = Dispatcher(
+        world.orders(), simulation, 1, lambda shard: world.shards[shard], POLICY, simulation.clock, room
+    )
+    assert dispatcher.run(lambda order, result: None) == {}
+    assert simulation.started == 4
+
+
 def test_a_worker_that_never_starts_holds_nothing_up() -> None:
     simulation = Scripted(plain(6), lambda worker, order: None if worker == 2 else well(worker, order))
     done, _ = dispatch(simulation, count=2)
