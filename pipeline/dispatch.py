@@ -9,6 +9,8 @@ tried in halves, committing nothing, until those that kill stand alone (twice, s
 a node that went away); then the shard runs with them left out, and they become rows with their error. A worker that
 went with its node, or was asked to end by it, puts no suspicion on what it held.
 
+When fewer shards are left than there are workers, the last ones are cut into parts, so that all take part in them.
+
 Every worker first gets a check: a probe of an image that went well before, or of none. One that dies of it has not
 started, and that is held against no shard: otherwise a disk that hangs would turn every image into an error.
 """
@@ -28,8 +30,8 @@ ROOM_SECONDS = 10.0  # between two looks at whether nodes have come
 class Order:
     """Work for one worker: a shard, and the tasks whose rows it lacks.
 
-    `skip`: image_id → error kind, for images that are not to be touched. `probe`: only try these images and commit
-    nothing. `attempt`: counts from 1.
+    `part`: only the k-th (from 0) of n parts of the shard. `skip`: image_id → error kind, for images that are not to be
+    touched. `probe`: only try these images and commit nothing. `attempt`: counts from 1.
     """
 
     shard: str
@@ -38,10 +40,17 @@ class Order:
     skip: tuple[tuple[str, str], ...] = ()
     probe: tuple[str, ...] | None = None
     attempt: int = 1
+    part: tuple[int, int] | None = None
+
+    @property
+    def key(self) -> str:
+        return self.shard if self.part is None else f"{self.shard}/{self.part[0]}-of-{self.part[1]}"
 
 
 @dataclass(frozen=True)
 class Done:
+    """`result["committed"]`: of a part, whether its shard is committed now."""
+
     worker: WorkerId
     order: Order
     result: Mapping[str, Any]
@@ -85,6 +94,7 @@ class Workers(Protocol):
 @dataclass(frozen=True)
 class Policy:
     held: int = 2  # shards a worker holds, so that it never waits for the driver
+    least_part: int = 8  # images of a part of a shard
     attempts: int = 3  # of a shard that fails with a reason, and of searches in one that kills
     starts: int = 3  # times that each worker may fail to start, with nothing done in between
     deaths: int = 32  # times that each worker may die before any image has gone well
@@ -138,28 +148,30 @@ class Dispatcher:
         orders: Iterable[Order],
         workers: Workers,
         count: int,
-        members: Callable[[str], Sequence[str]],
+        members: Callable[[Order], Sequence[str]],
         policy: Policy | None = None,
         clock: Callable[[], float] = time.monotonic,
         room: Callable[[], int] | None = None,
     ) -> None:
-        """`members`: shard → its image ids, asked only once workers die. `room`: for how many workers there is room by
-        now, where nodes may come."""
+        """`members`: the image ids of an order's shard or part, asked only once workers die. `room`: for how many
+        workers there is room by now, where nodes may come."""
         self.workers, self.count, self.members, self.clock = workers, count, members, clock
         self.room, self.next_look = room, clock() + ROOM_SECONDS
         self.policy = policy or Policy()
         self.queue = deque(orders)
         self.alone: deque[Order] = deque()  # suspects and probes: a worker that holds one holds nothing else
-        self.open = len(self.queue)  # shards neither committed nor failed
+        self.open = len(self.queue)  # shards, or parts of them, neither done nor failed
+        self.shared = False  # whether the last shards have been cut into parts
+        self.uncommitted: dict[str, tuple[Order, int]] = {}  # shard → as a whole, and its parts that are not done
         self.failed: dict[str, str] = {}
         self.running: dict[WorkerId, list[tuple[Order, float]]] = {}  # what each worker holds, until when
         self.starting: set[WorkerId] = set()
         self.free: list[dict[WorkerId, None]] = [{} for _ in range(self.policy.held)]  # by load: who could take more
         self.next_deadline = math.inf  # no deadline in `running` is before
-        self.suspects: set[str] = set()
+        self.suspects: set[str] = set()  # keys of orders, as in what follows
         self.searches: dict[str, _Search] = {}
         self.searched: Counter[str] = Counter()
-        self.lost: Counter[str] = Counter()  # shard → workers that went away with it for reasons outside
+        self.lost: Counter[str] = Counter()  # workers that went away with an order for reasons outside
         self.failed_starts = self.early_deaths = 0
         self.good: Order | None = None  # the last one of which images went well
         self.check = replace(self.queue[0], images=0, probe=()) if self.queue else Order("", (), 0)
@@ -185,6 +197,7 @@ class Dispatcher:
             self.next_look = self.clock() + ROOM_SECONDS
 
     def _fill(self) -> None:
+        self._share()
         while len(self.running) < min(self.count, self.open):
             self._start()
         while self.alone and self.free[0]:  # there will be one: whoever follows the worker that died
@@ -196,10 +209,29 @@ class Dispatcher:
             while free and len(self.queue) > leave:
                 self._submit(free.popitem()[0], self.queue.popleft())
 
+    def _share(self) -> None:
+        """Once there are fewer shards to hand out than workers: cut them, about two parts to a worker."""
+        workers, shards = len(self.running), len(self.queue)
+        if self.shared or not 0 < shards < workers:
+            return
+        self.shared = True
+        for _ in range(shards):
+            order = self.queue.popleft()
+            count = min(-(-2 * workers // shards), order.images // self.policy.least_part)
+            if count < 2 or order.attempt > 1:
+                self.queue.append(order)
+                continue
+            cuts = [order.images * number // count for number in range(count + 1)]
+            self.queue += [
+                replace(order, part=(number, count), images=cuts[number + 1] - cuts[number]) for number in range(count)
+            ]
+            self.uncommitted[order.shard] = (order, count)
+            self.open += count - 1
+
     def _start(self) -> None:
         worker = self.workers.start()
         if self.good and not self.check.probe:
-            images = self.good.probe or _without(self.members(self.good.shard), self.good)
+            images = self.good.probe or _without(self.members(self.good), self.good)
             self.check = replace(self.good, images=1, probe=images[:1])
         self.running[worker] = []
         self.starting.add(worker)
@@ -226,7 +258,7 @@ class Dispatcher:
             self.free[len(held)][worker] = None
 
     def _runs_alone(self, order: Order) -> bool:
-        return order.probe is not None or order.shard in self.suspects
+        return order.probe is not None or order.key in self.suspects
 
     # ---- what becomes of it ------------------------------------------------------------------------------------------
 
@@ -257,25 +289,39 @@ class Dispatcher:
         if order.probe or order.images > len(order.skip):
             self.good = order
         if order.probe is not None:
-            self.alone.append(self.searches[order.shard].next())
-        else:
-            self._close(order.shard)
-            on_done(order, event.result)
+            self.alone.append(self.searches[order.key].next())
+            return
+        self._close(order)
+        on_done(order, event.result)
+        if order.part is not None:
+            self._settle(order, event.result["committed"])
+
+    def _settle(self, part: Order, committed: bool) -> None:
+        """A part is done. Where all are, and none found the shard committed, it is done again as a whole: another run
+        on the same bucket may have taken the parts away."""
+        whole, left = self.uncommitted.pop(part.shard, (part, 0))
+        if committed or not left:
+            return
+        if left > 1:
+            self.uncommitted[part.shard] = (whole, left - 1)
+        elif part.shard not in self.failed:
+            self.queue.append(whole)
+            self.open += 1
 
     def _retry(self, event: Failed) -> None:
         order = event.order
         if order.attempt >= self.policy.attempts:
-            self._close(order.shard, event.reason)
+            self._close(order, event.reason)
         else:
             again = replace(order, attempt=order.attempt + 1)
             (self.alone if self._runs_alone(order) else self.queue).append(again)
 
-    def _close(self, shard: str, failure: str | None = None) -> None:
+    def _close(self, order: Order, failure: str | None = None) -> None:
         self.open -= 1
-        self.suspects.discard(shard)
-        self.searches.pop(shard, None)
+        self.suspects.discard(order.key)
+        self.searches.pop(order.key, None)
         if failure is not None:
-            self.failed[shard] = failure
+            self.failed[order.shard] = failure
 
     def _expire(self) -> None:
         now = self.clock()
@@ -300,9 +346,9 @@ class Dispatcher:
             if self.failed_starts >= self.policy.starts * self.count:
                 raise Stopped(f"workers cannot start: {reason}")
             return
-        innocent = [order for order, _ in held if outside and self.lost[order.shard] < self.policy.losses]
+        innocent = [order for order, _ in held if outside and self.lost[order.key] < self.policy.losses]
         for order in reversed(innocent):
-            self.lost[order.shard] += 1
+            self.lost[order.key] += 1
             (self.alone if self._runs_alone(order) else self.queue).appendleft(order)
         suspects = [order for order, _ in held if order not in innocent]
         self.early_deaths += self.good is None and bool(suspects)
@@ -312,20 +358,20 @@ class Dispatcher:
             self._suspect(order, kind, reason)
 
     def _suspect(self, order: Order, kind: str, reason: str) -> None:
-        shard = order.shard
+        key = order.key
         if order.probe is not None:
-            self.searches[shard].blame(order.probe, kind)
-            self.alone.append(self.searches[shard].next())
-        elif shard not in self.suspects:
-            self.suspects.add(shard)
+            self.searches[key].blame(order.probe, kind)
+            self.alone.append(self.searches[key].next())
+        elif key not in self.suspects:
+            self.suspects.add(key)
             self.alone.append(order)
-        elif self.searched[shard] < self.policy.attempts:
-            self.searched[shard] += 1
-            images = _without(self.members(shard), order)
-            self.searches[shard] = _Search(order, list(_halves(images)), dict(order.skip))
-            self.alone.append(self.searches[shard].next())
+        elif self.searched[key] < self.policy.attempts:
+            self.searched[key] += 1
+            images = _without(self.members(order), order)
+            self.searches[key] = _Search(order, list(_halves(images)), dict(order.skip))
+            self.alone.append(self.searches[key].next())
         else:
-            self._close(shard, f"it kills workers, though each of its images alone does not: {reason}")
+            self._close(order, f"it kills workers, though each of its images alone does not: {reason}")
 
 
 def _without(images: Sequence[str], order: Order) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from pipeline import cluster, models
 from pipeline.config import RunConfig
 from pipeline.dispatch import Dispatcher, Order, Stopped
 from pipeline.worker import IMAGES_DESCRIPTION, TaskSpec, describe
-from storage import manifest, tables, weights
+from storage import manifest, parts, tables, weights
 from storage.errors import InputError, MusterError
 from storage.library import Library, open_library
 from tasks import base
@@ -82,6 +82,7 @@ def run(config: RunConfig, on_progress: OnProgress, on_download: weights.Progres
     config = replace(config, library=library.uri, weights_dir=folder)  # workers have another working directory
     with library.lock():
         manifest.repair(library)
+        parts.remove_all(library)
         specs = task_specs(library, config)
         if config.retry_errors:
             forget_transient(library, specs)
@@ -160,8 +161,9 @@ def _work(
         progress.add(result)
         on_progress(progress)
 
-    def members(shard: str) -> list[str]:
-        return manifest.read_shard(library, shard)["image_id"].to_pylist()
+    def members(order: Order) -> Sequence[str]:
+        images: list[str] = manifest.read_shard(library, order.shard)["image_id"].to_pylist()
+        return parts.slice_of(images, order.part)
 
     try:
         room = partial(cluster.available_workers, config)

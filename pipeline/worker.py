@@ -21,7 +21,7 @@ import torch
 
 from pipeline.dispatch import Order
 from pipeline.models import load_weights
-from storage import images, manifest, tables
+from storage import images, manifest, parts, tables
 from storage.errors import MusterError
 from storage.images import ImageError, Photo
 from storage.library import open_library
@@ -118,13 +118,14 @@ class ShardWorker:
         Raises MusterError where the library cannot be read or written.
         """
         started = time.monotonic()
-        rows = manifest.read_shard(self.library, order.shard).select(["image_id", "uri"]).to_pylist()
+        table = manifest.read_shard(self.library, order.shard).select(["image_id", "uri"])
+        rows = parts.slice_of(table.to_pylist(), order.part)
         if order.probe is not None:
             wanted = set(order.probe)
             rows = [row for row in rows if row["image_id"] in wanted]
         specs = [self.tasks[name] for name in order.tasks if name != "images"]
         facts: list[dict[str, Any]] = []
-        parts: dict[str, list[pa.Table]] = {spec.name: [task.schema.empty_table()] for spec, task in specs}
+        found: dict[str, list[pa.Table]] = {spec.name: [task.schema.empty_table()] for spec, task in specs}
         errors: dict[str, list[dict[str, str]]] = {spec.name: [] for spec, _ in specs}
         waited = {"decode": 0.0, "model": 0.0}
         decoded = self._decoded(rows, max([MIN_SIDE, *(task.max_side for _, task in specs)]), dict(order.skip))
@@ -134,22 +135,22 @@ class ShardWorker:
             begun = time.monotonic()
             for spec, task in specs if good else []:
                 with self.model:
-                    table, failed = apply(task, good, self.ceilings)
-                parts[spec.name].append(table)
+                    rows_of_task, failed = apply(task, good, self.ceilings)
+                found[spec.name].append(rows_of_task)
                 errors[spec.name] += failed
             waited["model"] += time.monotonic() - begun
             if "images" not in order.tasks:  # there it may stand as ok, from a time when it could be read
                 for spec, _ in specs:
                     errors[spec.name] += [_error(i, spec.name, o) for i, o in chunk if isinstance(o, ImageError)]
-        if order.probe is None:
-            self._commit(order, facts, parts, errors)
+        committed = order.probe is None and self._commit(order, facts, found, errors)
         kinds = {f["image_id"]: f["error_kind"] for f in facts if f["status"] == "error"}
         kinds |= {row["image_id"]: row["error_kind"] for failed in errors.values() for row in failed}
         return {
             "images": len(rows),
             "errors": len(kinds),
             "error_kinds": dict(Counter(kinds.values())),
-            "rows": {name: sum(part.num_rows for part in tables) for name, tables in parts.items()},
+            "rows": {name: sum(each.num_rows for each in tables) for name, tables in found.items()},
+            "committed": committed,
             "seconds": time.monotonic() - started,
             "waited": waited,
         }
@@ -176,19 +177,24 @@ class ShardWorker:
         self,
         order: Order,
         facts: list[dict[str, Any]],
-        parts: Mapping[str, list[pa.Table]],
+        found: Mapping[str, list[pa.Table]],
         errors: Mapping[str, list[dict[str, str]]],
-    ) -> None:
+    ) -> bool:
+        """Whether the shard is committed now; a part of one may have to wait for the others."""
+        written: dict[str, dict[str, pa.Table]] = {}  # fingerprint → table → rows
+        # Images first: a photo that cannot be read next time is then an error of the task, and has its row.
+        if "images" in order.tasks:
+            written[self.images_fingerprint] = {"images": pa.Table.from_pylist(facts, IMAGES)}
+        for name, each in found.items():
+            failed = {"errors": pa.Table.from_pylist(errors[name], ERRORS)} if errors[name] else {}
+            written[self.tasks[name][0].fingerprint] = {name: pa.concat_tables(each), **failed}
         try:
-            # Images first: a photo that cannot be read next time is then an error of the task, and has its row.
-            if "images" in order.tasks:
-                rows = {"images": pa.Table.from_pylist(facts, IMAGES)}
-                tables.write_shard(self.library, self.images_fingerprint, order.shard, rows)
-            for name, part in parts.items():
-                rows = {name: pa.concat_tables(part)}
-                if errors[name]:
-                    rows["errors"] = pa.Table.from_pylist(errors[name], ERRORS)
-                tables.write_shard(self.library, self.tasks[name][0].fingerprint, order.shard, rows)
+            for fingerprint, rows in written.items():
+                if order.part is None:
+                    tables.write_shard(self.library, fingerprint, order.shard, rows)
+                else:
+                    parts.write_part(self.library, fingerprint, order.shard, order.part, rows)
+            return all(tables.is_committed(self.library, fingerprint, order.shard) for fingerprint in written)
         except OSError as error:
             raise MusterError(f"cannot write to library {self.library.uri}: {error.strerror or error}") from error
 

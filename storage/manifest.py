@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from storage import tables
+from storage import parts, tables
 from storage.errors import InputError, MusterError
 from storage.library import Library, dump_json
 from storage.sources import Found, find_images, unite
@@ -80,6 +80,7 @@ def scan(library: Library, sources: Sequence[str]) -> ScanResult:
     repair(library)
     with _writing(library):
         tables.remove_temporary(library)
+        parts.remove_all(library)
         old, stored = _stored(library)
         plan = _plan(stored, found, from_parquet, places)
         library.write(SCANNING, dump_json(plan.dropped))

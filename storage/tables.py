@@ -66,7 +66,7 @@ def write_shard(
     `rows`: table name → rows, each beginning with `image_id`. `facts`: whatever JSON belongs into the commit (timings).
     Returns False where the shard was already committed; what was written then stays as it is.
     """
-    if library.has(_commit(fingerprint, shard)):
+    if is_committed(library, fingerprint, shard):
         return False
     files = [_write_file(library, table, fingerprint, shard, part) for table, part in rows.items()]
     commit = {"shard": shard, "fingerprint": fingerprint, "files": files, "facts": facts or {}}
@@ -91,6 +91,10 @@ def _file(table: str, fingerprint: str, shard: str) -> str:
 
 def _commit(fingerprint: str, shard: str) -> str:
     return f"_commits/{fingerprint}/shard-{shard}.json"
+
+
+def is_committed(library: Library, fingerprint: str, shard: str) -> bool:
+    return library.has(_commit(fingerprint, shard))
 
 
 def committed(library: Library, fingerprint: str) -> list[str]:
@@ -148,7 +152,9 @@ def count(library: Library, table: str, fingerprint: str, shards: Iterable[str] 
 
 def _read_file(library: Library, name: str, columns: Sequence[str] | None = None) -> pa.Table:
     try:
-        return pq.read_table(io.BytesIO(library.read(name)), columns=columns, page_checksum_verification=True)
+        # Not read_table: it takes 1.5 ms more for each file. Not its threads: several files are read at once.
+        file = pq.ParquetFile(pa.BufferReader(library.read(name)), page_checksum_verification=True)
+        return file.read(columns=columns, use_threads=False)
     except (OSError, pa.ArrowException) as error:  # OSError: also what Parquet raises for a bad footer or page
         raise MusterError(
             f"{library.at(name)} is missing or damaged ({error}): delete its commit in _commits/, and run again"

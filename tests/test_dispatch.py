@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.dispatch import Died, Dispatcher, Done, Event, Failed, Order, Policy, Stopped, WorkerId
+from storage.parts import slice_of
 
-POLICY = Policy(held=2, deaths=1000, startup=50.0, grace=10.0, per_image=1.0)
+POLICY = Policy(held=2, least_part=2, deaths=1000, startup=50.0, grace=10.0, per_image=1.0)
 TASKS = ("images", "faces")
 
 
@@ -34,13 +35,18 @@ class World:
     flaky: Counter[str] = field(default_factory=Counter)
     losses: int = 0
     away: int = 0
+    taken: float = 0.0  # how often parts of a shard are taken away
     noise: float = 0.0  # how many events come again, or from workers that are gone
 
     def orders(self) -> list[Order]:
         return [Order(shard, TASKS, len(images)) for shard, images in self.shards.items()]
 
+    def members(self, order: Order) -> Sequence[str]:
+        return slice_of(self.shards[order.shard], order.part)
+
     def touched(self, order: Order) -> list[str]:
-        images = self.shards[order.shard] if order.probe is None else order.probe
+        images = self.members(order) if order.probe is None else order.probe
+        assert order.probe is not None or order.images == len(images)
         return [image for image in images if image not in dict(order.skip)]
 
 
@@ -55,6 +61,8 @@ class Simulation:
         self.ready: set[WorkerId] = set()
         self.suspects: set[str] = set()
         self.lost: Counter[object] = Counter()  # how often a shard, or a probe, lost its worker by chance
+        self.written: dict[str, set[tuple[int, int]]] = {}  # shard → parts that lie there
+        self.committed: set[str] = set()
         self.started = self.deaths = self.calls = 0
         self.submitted: list[tuple[WorkerId, Order]] = []
 
@@ -74,7 +82,7 @@ class Simulation:
         self.submitted.append((worker, order))
         if others:
             assert worker in self.ready, "work for a worker that may not even start"
-            alone = [o.shard for o in [*others, order] if o.probe is not None or o.shard in self.suspects]
+            alone = [o.key for o in [*others, order] if o.probe is not None or o.key in self.suspects]
             assert not alone, "a suspect is not alone"
         others.append(order)
         self.outcome(worker, order)
@@ -97,7 +105,7 @@ class Simulation:
             event = Died(worker, "its node has died", outside=True)
         elif world.losses and self.may_be_lost(order) and self.random.random() < 0.3:
             world.losses -= 1
-            self.lost.update([order.shard, order.probe])
+            self.lost.update([order.key, order.probe])
             event = Died(worker, "node went away")
         elif order.shard in world.failing or world.flaky[order.shard]:
             world.flaky[order.shard] -= 1
@@ -107,7 +115,7 @@ class Simulation:
     def may_be_lost(self, order: Order) -> bool:
         """A shard that loses its worker a third time fails, and an image tried alone a second time is blamed."""
         alone = order.probe is not None and len(order.probe) == 1
-        return self.lost[order.shard] < 2 and not (alone and self.lost[order.probe])
+        return self.lost[order.key] < 2 and not (alone and self.lost[order.probe])
 
     def push(self, seconds: float, event: Event) -> None:
         heapq.heappush(self.events, (self.now + seconds, next(self.order_numbers), event))
@@ -123,24 +131,38 @@ class Simulation:
             if self.events:
                 time, _, event = heapq.heappop(self.events)
                 self.now = max(self.now, time)
-                heard += [event] if self.happen(event) else []
+                heard += self.happen(event)
         return heard
 
-    def happen(self, event: Event) -> bool:
-        """Whether the dispatcher hears of it."""
+    def happen(self, event: Event) -> list[Event]:
+        """What the dispatcher hears of it."""
         again = self.random.random() < self.world.noise
         if event.worker not in self.held:
-            return again
+            return [event] if again else []
         if isinstance(event, Died):
             self.end(event.worker, event.outside)
         elif event.order in self.held[event.worker]:
             self.held[event.worker].remove(event.order)
             self.ready.add(event.worker)
             if isinstance(event, Done) and event.order.probe is None:
-                self.suspects.discard(event.order.shard)
+                self.suspects.discard(event.order.key)
+                self.write(event.order)
+                event = replace(event, result={"committed": event.order.shard in self.committed})
         if again:
             self.push(self.random.uniform(0, 5), event)
-        return True
+        return [event]
+
+    def write(self, order: Order) -> None:
+        """As storage.parts does; now and then another run takes the parts away."""
+        parts = self.written.setdefault(order.shard, set())
+        if order.part is None:
+            self.committed.add(order.shard)
+        else:
+            parts.add(order.part)
+            if len(parts) == order.part[1]:
+                self.committed.add(order.shard)
+            elif self.random.random() < self.world.taken:
+                parts.clear()
 
     def kill(self, worker: WorkerId) -> None:
         assert worker in self.held
@@ -150,7 +172,7 @@ class Simulation:
         held = self.held.pop(worker)
         self.deaths += 1
         if worker in self.ready and not outside:
-            self.suspects |= {order.shard for order in held}
+            self.suspects |= {order.key for order in held}
 
 
 Script = Callable[[WorkerId, Order], Event | None]
@@ -170,7 +192,7 @@ class Scripted(Simulation):
 
 
 def well(worker: WorkerId, order: Order) -> Event:
-    return Done(worker, order, {})
+    return Done(worker, order, {"committed": True})
 
 
 def die(worker: WorkerId, order: Order) -> Event:
@@ -198,17 +220,19 @@ def dispatch(
     """shard → what was skipped in it, in order of their ends; and the failed ones."""
     done: dict[str, dict[str, str]] = {}
 
+    keys: set[str] = set()
+
     def on_done(order: Order, result: Mapping[str, Any]) -> None:
-        assert order.shard not in done, "done twice"
+        assert order.key not in keys, "done twice"
         assert order.probe is None
-        done[order.shard] = dict(order.skip)
+        keys.add(order.key)
+        done.setdefault(order.shard, {}).update(order.skip)
 
     world = simulation.world
-    failed = Dispatcher(
-        world.orders(), simulation, count, lambda shard: world.shards[shard], policy, simulation.clock
-    ).run(on_done)
+    failed = Dispatcher(world.orders(), simulation, count, world.members, policy, simulation.clock).run(on_done)
     assert not set(done) & set(failed)
     assert set(done) | set(failed) == set(world.shards)
+    assert simulation.committed == set(done)
     return done, failed
 
 
@@ -228,6 +252,7 @@ def worlds(draw: st.DrawFn) -> World:
         flaky=Counter(draw(st.dictionaries(st.sampled_from(sorted(shards)), st.integers(1, POLICY.attempts - 1)))),
         losses=draw(st.integers(0, 8)),
         away=draw(st.integers(0, 12)),
+        taken=draw(st.sampled_from([0.0, 0.5])),
         noise=draw(st.sampled_from([0.0, 0.3])),
     )
 
@@ -242,9 +267,8 @@ def test_every_shard_ends_once_and_only_images_that_kill_are_skipped(world: Worl
     for shard, skipped in done.items():
         assert skipped == {image: world.bad[image] for image in world.shards[shard] if image in world.bad}
     assert simulation.deaths <= losses + sum(
-        2 + (2 + math.ceil(math.log2(len(images)))) * sum(image in world.bad for image in images)
+        (4 + math.ceil(math.log2(len(images)))) * sum(image in world.bad for image in images) * (1 + (world.taken > 0))
         for images in world.shards.values()
-        if any(image in world.bad for image in images)
     )
     assert simulation.started <= count + simulation.deaths
 
@@ -253,7 +277,21 @@ def test_healthy_workers_do_every_shard_once() -> None:
     simulation = Simulation(plain(50))
     done, failed = dispatch(simulation, count=4)
     assert (len(done), failed, simulation.started) == (50, {}, 4)
-    assert len(simulation.submitted) == 50 + 4  # and a check of each worker
+    keys = Counter(order.key for _, order in simulation.submitted if order.probe is None)
+    assert set(keys.values()) == {1}
+    assert len(simulation.submitted) == len(keys) + 4  # and a check of each worker
+
+
+def test_the_last_shards_are_cut_into_parts() -> None:
+    simulation = Simulation(plain(6, images=20))
+    done, _ = dispatch(simulation, count=4)
+    assert len(done) == 6
+    cut = [order for _, order in simulation.submitted if order.part and order.probe is None]
+    assert 1 <= len({order.shard for order in cut}) <= 3
+    for shard in {order.shard for order in cut}:
+        parts = [simulation.world.members(order) for order in cut if order.shard == shard]
+        assert sorted(itertools.chain(*parts)) == sorted(simulation.world.shards[shard])
+        assert min(map(len, parts)) >= POLICY.least_part
 
 
 def test_a_shard_that_goes_down_with_its_node_is_no_suspect() -> None:
@@ -288,7 +326,7 @@ def test_nothing_to_do_starts_nothing() -> None:
 
 def test_no_more_workers_than_shards() -> None:
     simulation = Simulation(plain(3))
-    dispatch(simulation, count=100)
+    dispatch(simulation, 100, replace(POLICY, least_part=4))
     assert simulation.started == 3
 
 
@@ -315,9 +353,7 @@ def test_nodes_that_come_are_used() -> None:
     simulation = Simulation(plain(100))
     world = simulation.world
     room = lambda: 1 if simulation.now < 20 else 4  # noqa: E731
-    dispatcher = Dispatcher(
-        world.orders(), simulation, 1, lambda shard: world.shards[shard], POLICY, simulation.clock, room
-    )
+    dispatcher = Dispatcher(world.orders(), simulation, 1, world.members, POLICY, simulation.clock, room)
     assert dispatcher.run(lambda order, result: None) == {}
     assert simulation.started == 4
 

@@ -3,6 +3,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from storage.errors import MusterError
 from storage.images import ImageError
 from storage.library import Library, open_library
 from storage.manifest import scan, shards
+from storage.parts import slice_of
 from tasks import base
 from tasks.models import zoo
 
@@ -190,6 +192,22 @@ def members(library: Library, order: Order) -> list[str]:
     from storage.manifest import read_shard
 
     return read_shard(library, order.shard)["image_id"].to_pylist()
+
+
+def test_a_shard_in_parts_gives_the_rows_of_the_shard(scanned: Library, tmp_path: Path, album: Path) -> None:
+    order = first(scanned, "images", "widths")
+    ids = members(scanned, order)
+    other = open_library(tmp_path / "other", create=True)
+    scan(other, [str(album)])
+    worker_of(scanned, Widths([ids[2], ids[6]])).process(order)
+    for number in (2, 0, 1):
+        assert not tables.committed(other, "f" * 16)
+        part = replace(order, part=(number, 3), images=len(slice_of(ids, (number, 3))))
+        result = worker_of(other, Widths([ids[2], ids[6]])).process(part)
+        assert (result["images"], result["committed"]) == (part.images, number == 1)
+    assert image_rows(other) == image_rows(scanned)
+    for table in ("widths", "errors"):
+        assert rows(other, table) == rows(scanned, table)
 
 
 def test_a_task_that_raises_on_one_image_costs_one_row(scanned: Library) -> None:
