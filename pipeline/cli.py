@@ -1,6 +1,5 @@
-"""The `muster` command. The only file that prints."""
+"""The `muster` command. Only this file and console.py print."""
 
-import json
 import os
 import signal
 import sys
@@ -17,6 +16,11 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from pipeline.cli_jobs import jobs_app
+from pipeline.cli_jobs import submit as submit_command
+from pipeline.console import JsonOption
+from pipeline.console import report as _report
+from pipeline.console import say as _say
 from storage.errors import MusterError
 from storage.library import open_library
 
@@ -68,11 +72,12 @@ models_app = typer.Typer(no_args_is_help=True, help="The networks Muster knows, 
 evaluate_app = typer.Typer(no_args_is_help=True, help="Accuracy on labelled photos.")
 app.add_typer(models_app, name="models")
 app.add_typer(evaluate_app, name="evaluate")
+app.add_typer(jobs_app, name="jobs")
+app.command("submit", context_settings={"allow_interspersed_args": False})(submit_command)
 
 LibraryOption = Annotated[
     str, typer.Option("--library", "-l", envvar="MUSTER_LIBRARY", help="Folder or bucket URI of the library.")
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 ModelOption = Annotated[
     list[str],
     typer.Option("--model", metavar="TASK=NAME", help="Model of a task; may be repeated. See `muster models list`."),
@@ -495,15 +500,6 @@ def _check_out(library: str, out: Path | None) -> Path:
     if out is None and "://" in library:
         raise InputError(f"library {library} is not on this machine: say with --out where the pages go")
     return out.expanduser() if out is not None else Path(library).expanduser() / "people"
-
-
-def _report(facts: dict[str, Any], as_json: bool, text: str) -> None:
-    """The outcome of a command: as JSON, or as text."""
-    print(json.dumps(facts, default=str) if as_json else text)
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 @contextmanager

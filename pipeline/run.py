@@ -13,7 +13,7 @@ from pipeline import cluster, models
 from pipeline.config import RunConfig
 from pipeline.dispatch import Dispatcher, Order, Stopped
 from pipeline.worker import IMAGES_DESCRIPTION, TaskSpec, describe
-from storage import manifest, parts, tables, weights
+from storage import manifest, parts, reader, tables, weights
 from storage.errors import InputError, MusterError
 from storage.library import Library, open_library
 from tasks import base
@@ -90,6 +90,7 @@ def run(config: RunConfig, on_progress: OnProgress, on_download: weights.Progres
         progress = Progress(sum(order.images for order in orders), began)
         workers = 0
         if orders:
+            _check_access(library, orders)
             _fetch_weights(config, on_download)
             on_progress(progress)
             with cluster.connected(config.address):
@@ -134,6 +135,12 @@ def _is_transient(library: Library, spec: TaskSpec, shard: str) -> bool:
     table = "images" if spec.name == "images" else "errors"
     rows = tables.read(library, table, spec.fingerprint, ["error_kind"], [shard])
     return rows is not None and not set(TRANSIENT).isdisjoint(rows["error_kind"].to_pylist())
+
+
+def _check_access(library: Library, orders: Sequence[Order]) -> None:
+    """Have every bucket answer before a worker starts, so that missing credentials are said at once, and once."""
+    some = orders[:: -(-len(orders) // 16)]
+    reader.check_access(u for order in some for u in manifest.read_shard(library, order.shard)["uri"].to_pylist())
 
 
 def _fetch_weights(config: RunConfig, on_download: weights.Progress | None) -> None:

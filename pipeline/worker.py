@@ -171,7 +171,10 @@ class ShardWorker:
         with ThreadPoolExecutor(4) as readers:
             read_ahead = ahead(readers, read, rows, FILES_AHEAD)
             decoded = ahead(self.decoders, decode, read_ahead, IMAGES_AHEAD)
-            yield from zip((row["image_id"] for row in rows), decoded, strict=True)
+            try:
+                yield from zip((row["image_id"] for row in rows), decoded, strict=True)
+            finally:  # where a bucket stays away, those that wait for a thread would each try for a minute
+                readers.shutdown(wait=False, cancel_futures=True)
 
     def _commit(
         self,

@@ -16,6 +16,7 @@ from PIL import Image, ImageFile, JpegImagePlugin, TiffImagePlugin, Unidentified
 
 from storage.exif import facts, orientation, read_exif
 from storage.pixels import TURNED_BY_LOADING, Pixels, dct_divisor, perceptual_hash, upright_pixels
+from storage.retry import retried
 from storage.uris import filesystem_of, local_path
 
 KINDS = (
@@ -101,7 +102,10 @@ def decode(data: bytes, max_side: int | None = None) -> Photo:
 
 
 def read(uri: str) -> bytes:
-    """The bytes of the file that `uri` names, as storage.uris has it (not of inline images). Raises ImageError."""
+    """The bytes of the file that `uri` names, as storage.uris has it (not of inline images).
+
+    Raises ImageError, or UnreachableError where its bucket does not answer, which is no fault of the image.
+    """
     try:
         path = local_path(uri)
         return _read_elsewhere(uri) if path is None else _read_local(path)
@@ -269,11 +273,14 @@ def _read_local(path: str) -> bytes:
 
 
 def _read_elsewhere(uri: str) -> bytes:
-    filesystem, path = filesystem_of(uri)
-    with filesystem.open_input_file(path) as file:
-        _check_length(uri, file.size())
-        content: bytes = file.read()
-        return content
+    def attempt() -> bytes:
+        filesystem, path = filesystem_of(uri)
+        with filesystem.open_input_file(path) as file:
+            _check_length(uri, file.size())
+            content: bytes = file.read()
+            return content
+
+    return retried(f"read {uri}", attempt)
 
 
 def _check_length(uri: str, length: int) -> None:

@@ -1,7 +1,8 @@
 """A library: one directory or bucket prefix that holds everything Muster knows of a collection.
 
 Every file in it appears whole or not at all: written under a temporary name and renamed on local disks, one PUT on
-object stores. Paths given to the functions here are relative to the library, with forward slashes.
+object stores, where what fails is tried again (storage/retry.py). Paths given to the functions here are relative to the
+library, with forward slashes.
 """
 
 import contextlib
@@ -10,15 +11,19 @@ import json
 import os
 import socket
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 
 from storage.errors import InputError, MusterError
+from storage.retry import retried
+from storage.uris import connect
+
+T = TypeVar("T")
 
 FORMAT = 1  # grows when an older Muster could misread what a newer one wrote
 
@@ -40,13 +45,20 @@ class Library:
 
     def read(self, name: str) -> bytes:
         """The bytes of one file; FileNotFoundError where there is none."""
+        return self._repeat("read", name, lambda: self._get(name))
+
+    def _get(self, name: str) -> bytes:
         with self.fs.open_input_stream(self.at(name)) as stream:
             return bytes(stream.read())
+
+    def _repeat(self, verb: str, name: str, attempt: Callable[[], T]) -> T:
+        """Local disks get one chance, buckets several."""
+        return attempt() if self.local else retried(f"{verb} {self.at(name)}", attempt)
 
     def write(self, name: str, data: bytes) -> None:
         """Put one file in place, whole; an existing one is replaced."""
         if self.local is None:
-            self._put(name, data)
+            self._repeat("write", name, lambda: self._put(name, data))
             return
         with self._temporary(name, data) as temporary:
             os.replace(temporary, self.at(name))
@@ -61,7 +73,8 @@ class Library:
             stream.write(data)
 
     def has(self, name: str) -> bool:
-        return bool(self.fs.get_file_info(self.at(name)).type == pafs.FileType.File)
+        info = self._repeat("look at", name, lambda: self.fs.get_file_info(self.at(name)))
+        return bool(info.type == pafs.FileType.File)
 
     def create(self, name: str, data: bytes) -> bool:
         """Put one file in place if there is none; False where another was there first."""
@@ -99,7 +112,7 @@ class Library:
     def remove(self, name: str) -> None:
         """Delete one file; nothing happens where there is none."""
         with contextlib.suppress(FileNotFoundError):
-            self.fs.delete_file(self.at(name))
+            self._repeat("delete", name, lambda: self.fs.delete_file(self.at(name)))
 
     def names(self, folder: str) -> list[str]:
         """The plain names in a folder of the library, sorted, temporary ones left out; empty where it is missing.
@@ -107,7 +120,8 @@ class Library:
         `folder`: "" for the library itself.
         """
         selector = pafs.FileSelector(self.at(folder), allow_not_found=True)
-        return sorted(i.base_name for i in self.fs.get_file_info(selector) if not i.base_name.startswith("."))
+        infos = self._repeat("list", folder, lambda: self.fs.get_file_info(selector))
+        return sorted(info.base_name for info in infos if not info.base_name.startswith("."))
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -176,7 +190,7 @@ def _locate(uri: str) -> Library:
         path = str(Path(os.path.expanduser(uri)).absolute())
         return Library(path, pafs.LocalFileSystem(), path)
     try:
-        fs, path = pafs.FileSystem.from_uri(uri)
+        fs, path = connect(uri)
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError(f"cannot open library {uri}: {error}") from None
     path = path.rstrip("/")

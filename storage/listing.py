@@ -14,6 +14,7 @@ import pyarrow.fs as pafs
 
 from storage.errors import InputError, MusterError
 from storage.library import Library
+from storage.retry import retried
 from storage.uris import filesystem_of, local_path, local_uri
 
 MUSTERS_OWN = {  # a folder that holds a file of this name and beginning was made by Muster: its pictures are copies
@@ -92,11 +93,11 @@ def _locate_remote(source: str) -> Place:
     folder += question + query
     try:
         fs, path = filesystem_of(folder)
-        info = fs.get_file_info(path)
+        info = retried(f"read {source}", lambda: fs.get_file_info(path))
     except pa.ArrowInvalid as error:
         raise InputError(f"cannot read {source}: {error}") from None
     except OSError as error:
-        raise MusterError(f"cannot read {source}: {error}") from None
+        raise MusterError(f"cannot read {source}: {error.strerror or error}") from None
     if info.type == pafs.FileType.NotFound:
         raise InputError(f"cannot read {source}: nothing is there. {HOW_TO_DROP}")
     place = Place(source.rstrip("/"), fs, folder, path, pattern)
@@ -159,8 +160,12 @@ def _walk(root: str, depth: int | None, library: Library, unreadable: list[str])
 
 def _is_marker(name: str, path: str, fs: pafs.FileSystem | None = None) -> bool:
     """Whether a file of a name in MUSTERS_OWN is what it seems. `fs`: None for local files."""
-    with fs.open_input_stream(path) if fs else open(path, "rb") as stream:
-        return bool(re.match(MUSTERS_OWN[name], stream.read(128)))
+
+    def begins() -> bytes:
+        with fs.open_input_stream(path) if fs else open(path, "rb") as stream:
+            return bytes(stream.read(128))
+
+    return bool(re.match(MUSTERS_OWN[name], retried(f"read {path}", begins) if fs else begins()))
 
 
 def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
@@ -181,11 +186,12 @@ def _local_file(path: str, status: os.stat_result) -> File:
 
 def _list_remote(place: Place, depth: int | None, library: Library) -> Iterator[tuple[str, File]]:
     try:
-        infos = place.fs.get_file_info(pafs.FileSelector(place.path, recursive=depth != 0))
+        selector = pafs.FileSelector(place.path, recursive=depth != 0)
+        infos = retried(f"list {place.source}", lambda: place.fs.get_file_info(selector))
         markers = [info for info in infos if info.is_file and info.base_name in MUSTERS_OWN]
         own = [info.path[: -len(info.base_name)] for info in markers if _is_marker(info.base_name, info.path, place.fs)]
     except OSError as error:
-        raise MusterError(f"cannot list {place.source}: {error}") from None
+        raise MusterError(f"cannot list {place.source}: {error.strerror or error}") from None
     if library.fs.type_name == place.fs.type_name:
         own.append(library.path + "/")
     for info in infos:

@@ -3,18 +3,20 @@
 import threading
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import accumulate
 
 import pyarrow as pa
 
 from storage import images
+from storage.errors import MusterError
 from storage.images import ImageError
-from storage.uris import open_parquet, split_inline
+from storage.uris import bucket_of, exists, local_path, open_parquet, split_inline
 
 BATCH_BYTES = 8 << 20  # of images taken from a Parquet file at once, as far as BATCH_ROWS allow
 BATCH_ROWS = (5, 256)
 BATCHES_HELD = 4  # with at least 5 rows each, a thread 15 rows behind the others still finds its row
+TRIED = 3  # images of a bucket, before we believe that none may be read
 
 
 class Reader:
@@ -31,7 +33,7 @@ class Reader:
         self._forget()
 
     def read(self, uri: str) -> bytes:
-        """The bytes of one image. Raises ImageError."""
+        """The bytes of one image. Raises ImageError, or UnreachableError where its bucket does not answer."""
         inline = split_inline(uri)
         if inline is None:
             return images.read(uri)
@@ -41,6 +43,9 @@ class Reader:
             except (OSError, pa.ArrowException, IndexError, StopIteration) as error:
                 self._forget()
                 raise _image_error(uri, error) from error
+            except MusterError:
+                self._forget()
+                raise
         if data is None:
             raise ImageError("empty", f"{uri}: the row has no bytes")
         return data
@@ -86,6 +91,35 @@ class Reader:
         groups = range(group, len(self._starts) - 1)
         self._stream = self._file.iter_batches(self._batch_rows, row_groups=list(groups), columns=["image"])
         self._next = self._starts[group]
+
+
+def check_access(uris: Iterable[str]) -> None:
+    """See that every bucket of these images answers, and lets one of the first few images be read.
+
+    Raises MusterError: without credentials, a run would make an error row of every image.
+    """
+    buckets: dict[str, list[str]] = {}
+    for uri in uris:
+        if local_path(uri) is None:
+            buckets.setdefault(bucket_of(uri), []).append(uri)
+    for bucket, images_of_it in buckets.items():
+        tried = images_of_it[:TRIED]
+        if (refusal := _refusal(tried)) is not None:
+            raise MusterError(f"cannot read from {bucket}: {refusal} (tried {len(tried)} images of it)")
+
+
+def _refusal(uris: Iterable[str]) -> str | None:
+    """Why none of the images may be read; None where one may, or is not there: that, too, is said to friends only."""
+    reason = None
+    for uri in uris:
+        try:
+            exists(uri)
+            return None
+        except PermissionError as error:
+            reason = error.strerror or str(error)
+        except (OSError, pa.ArrowException):  # of this image: its row will say it
+            return None
+    return reason
 
 
 def _image_error(uri: str, error: Exception) -> ImageError:

@@ -432,7 +432,12 @@ def test_an_interrupt_that_python_lost_is_raised_at_the_next_shard(monkeypatch: 
 
 def commands() -> dict[str, typer.models.CommandInfo]:
     found = {}
-    for app, prefix in ((cli.app, ""), (cli.models_app, "models "), (cli.evaluate_app, "evaluate ")):
+    for app, prefix in (
+        (cli.app, ""),
+        (cli.models_app, "models "),
+        (cli.evaluate_app, "evaluate "),
+        (cli.jobs_app, "jobs "),
+    ):
         for command in app.registered_commands:
             assert command.callback is not None
             found[prefix + (command.name or command.callback.__name__)] = command
