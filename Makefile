@@ -1,5 +1,5 @@
 # make run [PHOTOS=~/Pictures] [LIBRARY=./library]   install, then photos in, people pages out
-# make test, make check, make bench
+# make test, make check, make bench, make chaos
 PYTHON ?= python3
 PHOTOS ?= demo
 # Never one library for both: strangers from the demo among one's own people
@@ -11,7 +11,7 @@ endif
 VENV = .venv
 BIN = $(VENV)/bin
 
-.PHONY: run test check bench clean
+.PHONY: run test check bench chaos clean
 run: $(VENV)/installed
 	@if [ "$(PHOTOS)" = demo ]; then $(BIN)/muster demo demo; fi
 	$(BIN)/muster photos "$(PHOTOS)" --library "$(LIBRARY)"
@@ -26,6 +26,9 @@ check: $(VENV)/installed
 
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/faces_throughput.py
+
+chaos: $(VENV)/installed
+	$(BIN)/python benchmarks/chaos.py
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Muster needs Python 3.11 or newer; name one with make PYTHON=…")'

@@ -94,6 +94,8 @@ class RayWorkers:
         try:
             ray.get(ready)
         except (RayActorError, RayTaskError) as error:
+            if isinstance(error, RayActorError) and not error.actor_init_failed:
+                return  # it was killed: the dispatcher will find it dead, and start another
             cause = str(error).strip().splitlines()[-1]
             raise MusterError(f"a worker could not start: {cause}") from error
 

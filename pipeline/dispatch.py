@@ -22,6 +22,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from storage.parts import UNIT, slice_of
+
 WorkerId = int
 ROOM_SECONDS = 10.0  # between two looks at whether nodes have come
 
@@ -94,7 +96,6 @@ class Workers(Protocol):
 @dataclass(frozen=True)
 class Policy:
     held: int = 2  # shards a worker holds, so that it never waits for the driver
-    least_part: int = 8  # images of a part of a shard
     attempts: int = 3  # of a shard that fails with a reason, and of searches in one that kills
     starts: int = 3  # times that each worker may fail to start, with nothing done in between
     deaths: int = 32  # times that each worker may die before any image has gone well
@@ -217,14 +218,12 @@ class Dispatcher:
         self.shared = True
         for _ in range(shards):
             order = self.queue.popleft()
-            count = min(-(-2 * workers // shards), order.images // self.policy.least_part)
+            count = min(-(-2 * workers // shards), order.images // UNIT)
             if count < 2 or order.attempt > 1:
                 self.queue.append(order)
                 continue
-            cuts = [order.images * number // count for number in range(count + 1)]
-            self.queue += [
-                replace(order, part=(number, count), images=cuts[number + 1] - cuts[number]) for number in range(count)
-            ]
+            parts = [(number, count) for number in range(count)]
+            self.queue += [replace(order, part=p, images=len(slice_of(range(order.images), p))) for p in parts]
             self.uncommitted[order.shard] = (order, count)
             self.open += count - 1
 

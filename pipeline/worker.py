@@ -6,6 +6,7 @@ number of bytes and images.
 
 import ctypes
 import errno
+import os
 import threading
 import time
 from collections import Counter, deque
@@ -33,7 +34,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 Ceilings = dict[tuple[str, int], int]  # (task, bits of the longest side in pixels) → images that fit into memory
 
-CHUNK_IMAGES, CHUNK_BYTES = 32, 48 << 20  # what a task sees at once, at most
+KEPT = 1 << 30  # bytes of resident memory above which a worker gives back what it does not use
 FILES_AHEAD, IMAGES_AHEAD = 16, 16  # read before they are decoded, decoded before the model wants them
 MIN_SIDE = 512  # where no task asks for more; the perceptual hash differs by a few bits between sizes
 
@@ -143,6 +144,7 @@ class ShardWorker:
                 for spec, _ in specs:
                     errors[spec.name] += [_error(i, spec.name, o) for i, o in chunk if isinstance(o, ImageError)]
         committed = order.probe is None and self._commit(order, facts, found, errors)
+        _give_back_memory()
         kinds = {f["image_id"]: f["error_kind"] for f in facts if f["status"] == "error"}
         kinds |= {row["image_id"]: row["error_kind"] for failed in errors.values() for row in failed}
         return {
@@ -202,17 +204,10 @@ class ShardWorker:
             raise MusterError(f"cannot write to library {self.library.uri}: {error.strerror or error}") from error
 
 
-def chunks(decoded: Iterable[tuple[str, Photo | ImageError]]) -> Iterator[list[tuple[str, Photo | ImageError]]]:
-    """Images in order, as many at a time as a task may see; which ones go together depends on nothing but them."""
-    chunk: list[tuple[str, Photo | ImageError]] = []
-    size = 0
-    for image_id, outcome in decoded:
-        chunk.append((image_id, outcome))
-        size += outcome.pixels.nbytes if isinstance(outcome, Photo) else 0
-        if len(chunk) == CHUNK_IMAGES or size >= CHUNK_BYTES:
-            yield chunk
-            chunk, size = [], 0
-    if chunk:
+def chunks(decoded: Iterable[T]) -> Iterator[list[T]]:
+    """What a task sees at once: as many of the images, in order, as parts of shards are made of."""
+    iterator = iter(decoded)
+    while chunk := list(islice(iterator, parts.UNIT)):
         yield chunk
 
 
@@ -312,6 +307,13 @@ def _keep_memory() -> None:
     if mallopt is not None:
         for option, value in ((-8, 1), (-3, 32 << 20), (-1, 256 << 20)):  # ARENA_MAX, MMAP_ and TRIM_THRESHOLD
             mallopt(option, value)
+
+
+def _give_back_memory() -> None:
+    """Once much is kept, as after photos of 200 megapixels: 2,333 hostile files had left a worker with 2.8 GiB."""
+    statm, trim = Path("/proc/self/statm"), getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None and statm.exists() and int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") > KEPT:
+        trim(0)
 
 
 def is_fatal(error: BaseException) -> bool:

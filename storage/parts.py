@@ -19,13 +19,15 @@ from storage import tables
 from storage.library import Library, dump_json
 
 T = TypeVar("T")
+UNIT = 32  # images that a task sees together: what it makes of one may depend on the others in the last digits
 Part = tuple[int, int]  # number, from 0, and how many there are
 
 
 def slice_of(items: Sequence[T], part: Part | None) -> Sequence[T]:
-    """The items of one part; all of them where there are no parts."""
+    """The items of one part; all of them where there are no parts. Parts begin at multiples of UNIT."""
     number, count = part or (0, 1)
-    return items[len(items) * number // count : len(items) * (number + 1) // count]
+    units = -(-len(items) // UNIT)
+    return items[units * number // count * UNIT : units * (number + 1) // count * UNIT]
 
 
 def write_part(library: Library, fingerprint: str, shard: str, part: Part, rows: Mapping[str, pa.Table]) -> None:

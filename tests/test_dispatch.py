@@ -5,7 +5,7 @@ import itertools
 import math
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,11 +13,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline import dispatch as dispatch_module
 from pipeline.dispatch import Died, Dispatcher, Done, Event, Failed, Order, Policy, Stopped, WorkerId
+from storage import parts
 from storage.parts import slice_of
 
-POLICY = Policy(held=2, least_part=2, deaths=1000, startup=50.0, grace=10.0, per_image=1.0)
+POLICY = Policy(held=2, deaths=1000, startup=50.0, grace=10.0, per_image=1.0)
 TASKS = ("images", "faces")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_parts() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dispatch_module, "UNIT", 2)
+        patch.setattr(parts, "UNIT", 2)
+        yield
 
 
 @dataclass
@@ -291,7 +301,7 @@ def test_the_last_shards_are_cut_into_parts() -> None:
     for shard in {order.shard for order in cut}:
         parts = [simulation.world.members(order) for order in cut if order.shard == shard]
         assert sorted(itertools.chain(*parts)) == sorted(simulation.world.shards[shard])
-        assert min(map(len, parts)) >= POLICY.least_part
+        assert min(map(len, parts)) >= 2
 
 
 def test_a_shard_that_goes_down_with_its_node_is_no_suspect() -> None:
@@ -325,8 +335,8 @@ def test_nothing_to_do_starts_nothing() -> None:
 
 
 def test_no_more_workers_than_shards() -> None:
-    simulation = Simulation(plain(3))
-    dispatch(simulation, 100, replace(POLICY, least_part=4))
+    simulation = Simulation(plain(3, images=1))
+    dispatch(simulation, count=100)
     assert simulation.started == 3
 
 

@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,6 +11,13 @@ from storage import parts, tables
 from storage.library import Library, open_library
 
 NAME = "0" * 16
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_parts() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parts, "UNIT", 4)
+        yield
 
 
 def rows_of(images: range) -> dict[str, pa.Table]:
@@ -29,7 +37,8 @@ def write(library: Library, shard: str, images: range, part: parts.Part) -> None
 def test_the_parts_of_a_list_are_the_list(length: int, count: int) -> None:
     slices = [parts.slice_of(range(length), (number, count)) for number in range(count)]
     assert [i for each in slices for i in each] == list(range(length))
-    assert max(map(len, slices)) - min(map(len, slices)) <= 1
+    assert all(each[0] % 4 == 0 for each in slices if each)
+    assert max(map(len, slices)) <= 4 * -(-length // (4 * count))
     assert list(parts.slice_of(range(length), None)) == list(range(length))
 
 

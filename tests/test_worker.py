@@ -19,8 +19,6 @@ from pipeline.dispatch import Order
 from pipeline.run import Progress as RunProgress
 from pipeline.run import pending, summarise, task_specs
 from pipeline.worker import (
-    CHUNK_BYTES,
-    CHUNK_IMAGES,
     ERRORS,
     IMAGES_DESCRIPTION,
     ShardWorker,
@@ -31,7 +29,7 @@ from pipeline.worker import (
     describe,
     is_fatal,
 )
-from storage import tables
+from storage import parts, tables
 from storage.errors import MusterError
 from storage.images import ImageError
 from storage.library import Library, open_library
@@ -149,8 +147,7 @@ def test_chunks_hold_every_image_once(number: int) -> None:
     images: list[Any] = [(str(i), ImageError("truncated", "")) for i in range(number)]
     cut = list(chunks(images))
     assert [pair for chunk in cut for pair in chunk] == images
-    assert all(len(chunk) == CHUNK_IMAGES for chunk in cut[:-1])
-    assert CHUNK_BYTES > 0
+    assert all(len(chunk) == parts.UNIT for chunk in cut[:-1])
 
 
 # ---- shards ----------------------------------------------------------------------------------------------------------
@@ -194,7 +191,10 @@ def members(library: Library, order: Order) -> list[str]:
     return read_shard(library, order.shard)["image_id"].to_pylist()
 
 
-def test_a_shard_in_parts_gives_the_rows_of_the_shard(scanned: Library, tmp_path: Path, album: Path) -> None:
+def test_a_shard_in_parts_gives_the_rows_of_the_shard(
+    scanned: Library, tmp_path: Path, album: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "UNIT", 2)
     order = first(scanned, "images", "widths")
     ids = members(scanned, order)
     other = open_library(tmp_path / "other", create=True)

@@ -1,0 +1,401 @@
+"""Does `muster run` lose rows when workers, a node and the driver itself are killed? Real processes, real SIGKILLs.
+
+    python benchmarks/chaos.py [--seeds 5] [--images 2000] [--first-seed 0] [--short]
+
+- The photos are faces of LFW; among them lie one that crashes its decoder (a read of address 0) and one that hangs it
+  (a native call that never returns and keeps the interpreter's lock): `inject` puts both into the worker processes.
+- The undisturbed run is `muster run` on this machine. Its rows for these two are errors, `crash` and `timeout`.
+  `--short` has their rows from one worker in this process instead, which is told to leave the two out, and puts them
+  into a shard of their own, so that they are found in fewer steps.
+- Each seed is `muster run` on a two-node Ray cluster with token authentication, into a library of its own. At random
+  points of its progress worker processes are killed, the second node is removed and another joins, and the driver is
+  killed and started again. At the end all rows of all tables are compared with those of the undisturbed run.
+
+Only the driver's deadlines are shorter than a user's, so that the hang is found in seconds (see `drive`).
+Progress goes to stderr. The last line is one JSON object; exit code 1 where a row is lost, extra or different.
+"""
+
+import argparse
+import inspect
+import json
+import os
+import random
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+HOME = Path(__file__).parents[1]
+DATA = Path(os.environ.get("MUSTER_TEST_DATA", HOME.parent / "shared" / "data"))
+MARKS = {"crash": b"muster:crash", "timeout": b"muster:hang"}  # error kind of the row → mark in the photo's bytes
+GRACE, PER_IMAGE = 5.0, 0.05  # seconds: see pipeline.dispatch.Policy
+LIMIT = 900.0  # seconds that one run may take, kills and all
+STOPS = 5  # times that a driver may give up by itself and be started again, as its message says
+
+
+def inject() -> None:
+    """The source of this function runs as `sitecustomize` in every worker: photos with a mark crash or hang it."""
+    import ctypes
+    from typing import Any
+
+    import simplejpeg
+
+    decode_jpeg = simplejpeg.decode_jpeg
+
+    def decode(data: bytes, *arguments: Any, **options: Any) -> Any:
+        if b"muster:crash" in data[:64]:
+            ctypes.string_at(0)
+        while b"muster:hang" in data[:64]:
+            ctypes.PyDLL(None).pause()  # unlike CDLL it does not release the interpreter's lock
+        return decode_jpeg(data, *arguments, **options)
+
+    simplejpeg.decode_jpeg = decode
+
+
+def drive(arguments: Sequence[str]) -> None:
+    """`muster` with these arguments, and deadlines that a test can wait for."""
+    from pipeline import cli, dispatch
+
+    dispatch.Policy = partial(dispatch.Policy, grace=GRACE, per_image=PER_IMAGE)  # type: ignore[misc, assignment]
+    sys.argv = ["muster", *arguments]
+    cli.main()
+
+
+# ---- what is processed -----------------------------------------------------------------------------------------------
+
+
+def make_photos(folder: Path, number: int, apart: bool) -> list[Path]:
+    """Folders to scan in turn: the first faces of LFW as files; the two that kill are among them, or apart."""
+    photos = pq.read_table(DATA / "lfw/lfw.parquet", columns=["image"]).slice(0, number)["image"].to_pylist()
+    folders = [folder / "photos", folder / "apart"]
+    for each in folders:
+        each.mkdir(parents=True)
+    for i, photo in enumerate(photos):
+        mark = {number // 3: MARKS["crash"], 2 * number // 3: MARKS["timeout"]}.get(i)
+        where = folders[int(apart and mark is not None)]
+        (where / f"{i:05d}.jpg").write_bytes(marked(photo, mark) if mark else photo)
+    return folders if apart else folders[:1]
+
+
+def marked(jpeg: bytes, mark: bytes) -> bytes:
+    """The same picture with a comment."""
+    return jpeg[:2] + b"\xff\xfe" + (len(mark) + 2).to_bytes(2, "big") + mark + jpeg[2:]
+
+
+def scanned(library: Path, folders: Sequence[Path]) -> Path:
+    from storage.library import open_library
+    from storage.manifest import scan
+
+    for folder in folders:
+        scan(open_library(library, create=True), [str(folder)])
+    return library
+
+
+Rows = dict[tuple[str, str], list[dict[str, Any]]]  # (table, id of image or face) → rows
+
+
+def rows_of(folder: Path) -> Rows:
+    """All committed rows of a library, every column."""
+    from storage import tables
+    from storage.library import open_library
+
+    library, found = open_library(folder), Rows()
+    for fingerprint, description in tables.descriptions(library).items():
+        for name in (description["task"], "errors"):
+            table = tables.read(library, name, fingerprint)
+            for row in table.to_pylist() if table is not None else ():
+                found.setdefault((f"{name}/{fingerprint}", row.get("face_id", row["image_id"])), []).append(row)
+    return found
+
+
+def compare(expected: Rows, found: Rows) -> Counter[str]:
+    """How many rows are lost, are extra (unknown, or there twice), and differ."""
+    count = Counter(lost=0, extra=0, differing=0)
+    for key in expected.keys() | found.keys():
+        left, right = expected.get(key, []), found.get(key, [])
+        count["lost"] += max(0, len(left) - len(right))
+        count["extra"] += max(0, len(right) - len(left))
+        count["differing"] += sum(a != b for a, b in zip(left, right, strict=False))
+    return count
+
+
+# ---- what goes wrong -------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class World:
+    """A run in progress, and what can be done to it: a driver on a cluster of two nodes with one CPU each."""
+
+    cluster: Any  # ray.cluster_utils.Cluster: its head stays, its second node goes and comes
+    library: Path
+    choose: random.Random
+    driver: subprocess.Popen[str]
+    kills: Counter[str] = field(default_factory=Counter)
+    stops: list[str] = field(default_factory=list)  # what drivers said that gave up by themselves
+
+    def start_driver(self) -> None:
+        self.driver = start(self.library, "--address", self.cluster.address)
+
+    def kill_driver(self) -> bool:
+        if self.driver.poll() is not None:
+            return False
+        end(self.driver)
+        self.kills["drivers"] += 1
+        self.start_driver()
+        return True
+
+    def remove_node(self) -> bool:
+        self.cluster.remove_node(next(iter(self.cluster.worker_nodes)), allow_graceful=False)
+        self.kills["nodes"] += 1
+        return True
+
+    def add_node(self) -> bool:
+        add_node(self.cluster)
+        return True
+
+    def kill_worker(self) -> bool:
+        """SIGKILL for one of the workers, whatever it does; False where all are only being started."""
+        workers = actors(os.getpid())
+        if workers:
+            os.kill(self.choose.choice(workers), signal.SIGKILL)
+            self.kills["workers"] += 1
+        return bool(workers)
+
+
+def disturb(world: World, workers: int) -> dict[str, Any]:
+    """Let the run come to its end through all that the plan holds; what its last driver reported."""
+    shards, committed = progress_of(world.library)
+    actions = plan(world.choose, shards, workers)
+    limit = time.monotonic() + LIMIT
+    while (code := wait(world.driver, 0.2)) != 0:
+        if time.monotonic() > limit:
+            raise TimeoutError(f"no end after {LIMIT:.0f} s: {committed()} of {shards} shards, {world.kills}")
+        if code is not None:
+            world.stops.append(world.driver.communicate()[1][-2000:])
+            say(f"  the driver gave up: {world.stops[-1]}")
+            if len(world.stops) > STOPS:
+                raise RuntimeError(f"the driver gave up {len(world.stops)} times; the last time: {world.stops[-1]}")
+            world.start_driver()
+        elif actions and committed() >= actions[0][0]:
+            time.sleep(world.choose.random())  # not just after a commit, every time
+            if actions[0][1](world):
+                say(f"  {committed()} of {shards} shards: {actions.pop(0)[1].__name__}")
+    if actions:
+        raise RuntimeError(f"the run ended before {[action.__name__ for _, action in actions]}: take more images")
+    return dict(json.loads(world.driver.communicate()[0].splitlines()[-1]))
+
+
+def plan(choose: random.Random, shards: int, workers: int) -> list[tuple[int, Callable[[World], bool]]]:
+    """What goes wrong once so many shards are committed: in random order, but the node goes before another comes."""
+    actions = [World.remove_node, World.kill_driver, *[World.kill_worker] * workers]
+    choose.shuffle(actions)
+    actions.insert(choose.randint(actions.index(World.remove_node) + 1, len(actions)), World.add_node)
+    points = sorted(choose.randrange(shards * 3 // 4) for _ in actions)
+    return list(zip(points, actions, strict=True))
+
+
+def progress_of(library: Path) -> tuple[int, Callable[[], int]]:
+    """The number of shards, and a function that says how many of them have all their rows of `images`."""
+    from pipeline.worker import IMAGES_DESCRIPTION
+    from storage import manifest, tables
+    from storage.library import open_library
+
+    opened, fingerprint = open_library(library), tables.fingerprint(IMAGES_DESCRIPTION)
+    return len(manifest.shards(opened)), lambda: len(tables.committed(opened, fingerprint))
+
+
+@contextmanager
+def two_nodes() -> Iterator[Any]:
+    """A Ray cluster whose nodes inherit the environment of this process: token and faults."""
+    from ray.cluster_utils import Cluster
+
+    with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
+        head = {"include_dashboard": False, "temp_dir": folder}
+        cluster = Cluster()
+        try:
+            add_node(cluster, **head)
+            add_node(cluster)
+            yield cluster
+        finally:
+            cluster.shutdown()
+
+
+def add_node(cluster: Any, **options: Any) -> None:
+    """Ray gives a node 30 seconds to start, which on a busy machine may be too few: the first is the head."""
+    for attempt in range(3):
+        try:
+            cluster.add_node(num_cpus=1, object_store_memory=80 << 20, **options)
+            return
+        except Exception as error:  # a bare one is what Ray raises
+            if attempt == 2 or "timed out" not in str(error):
+                raise
+            say(f"  a node did not start: {error}")
+
+
+# ---- processes -------------------------------------------------------------------------------------------------------
+
+
+def start(library: Path, *options: str) -> subprocess.Popen[str]:
+    """`muster run`, by way of `drive`."""
+    command = [sys.executable, __file__, "drive", "run", "-l", str(library), "--device", "cpu", "--json", *options]
+    return subprocess.Popen(command, cwd=HOME, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait(process: subprocess.Popen[str], seconds: float) -> int | None:
+    """Its exit code as soon as there is one; None where it still runs after so many seconds."""
+    try:
+        return process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.communicate()
+
+
+def actors(parent: int) -> list[int]:
+    """The worker processes of Muster below another process, in order of their ids."""
+    parents = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue  # it has just ended
+    family, generation = set[int](), {parent}
+    while generation := {process for process, above in parents.items() if above in generation}:
+        family |= generation
+    return sorted(process for process in family if _command(process).startswith(b"ray::_Actor"))
+
+
+def _command(process: int) -> bytes:
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+# ---- the whole -------------------------------------------------------------------------------------------------------
+
+
+def undisturbed(library: Path) -> Rows:
+    """The rows of a run on this machine that nothing but the two photos disturbs."""
+    process = start(library, "--workers", "2")
+    try:
+        out, err = process.communicate(timeout=LIMIT)
+    finally:
+        end(process)
+    if process.returncode:
+        raise RuntimeError(f"the undisturbed run failed: {err}")
+    kinds = json.loads(out.splitlines()[-1])["error_kinds"]
+    if kinds != dict.fromkeys(MARKS, 1):
+        raise RuntimeError(f"the undisturbed run should find one crash and one hang, not {kinds}")
+    return rows_of(library)
+
+
+def told(library: Path) -> Rows:
+    """The rows that one worker in this process makes, told which photos it has to leave out, and why."""
+    from pipeline.config import RunConfig
+    from pipeline.run import pending, task_specs
+    from pipeline.worker import ShardWorker
+    from storage import manifest
+    from storage.library import open_library
+
+    opened = open_library(library)
+    rows = manifest.read_manifest(opened).select(["image_id", "uri"]).to_pylist()
+    heads = {row["image_id"]: Path(row["uri"]).read_bytes()[:64] for row in rows}
+    skip = tuple((i, kind) for i, head in heads.items() for kind, mark in MARKS.items() if mark in head)
+    specs = task_specs(opened, RunConfig(str(library), device="cpu"))
+    worker = ShardWorker(str(library), [spec for spec in specs if spec.name != "images"], "cpu", None)
+    for order in pending(opened, specs):
+        worker.process(replace(order, skip=skip))
+    return rows_of(library)
+
+
+def one_seed(seed: int, library: Path, workers: int) -> World:
+    """A run through all its kills; the world it leaves behind."""
+    with two_nodes() as cluster:
+        driver = start(library, "--address", cluster.address)
+        world = World(cluster, library, random.Random(seed), driver)
+        try:
+            disturb(world, workers)
+        finally:
+            end(world.driver)
+    return world
+
+
+def chaos(seeds: Sequence[int], images: int, workers: int, short: bool, folder: Path) -> dict[str, Any]:
+    """All seeds over the same photos; the figures. `workers`: how many of them are killed in each run."""
+    started = time.monotonic()
+    photos = make_photos(folder / "photos", images, apart=short)
+    expected = (told if short else undisturbed)(scanned(folder / "undisturbed", photos))
+    say(f"undisturbed: {len(expected)} rows in {time.monotonic() - started:.0f} s")
+    kills, wrong, stops = Counter[str](), Counter[str](), list[str]()
+    for seed in seeds:
+        began = time.monotonic()
+        world = one_seed(seed, scanned(folder / f"seed-{seed}", photos), workers)
+        found = compare(expected, rows_of(world.library))
+        say(f"seed {seed}: killed {dict(world.kills)}, rows {dict(found)}, {time.monotonic() - began:.0f} s")
+        kills, wrong, stops = kills + world.kills, wrong + found, stops + world.stops
+    return {
+        "runs": len(seeds),
+        "kills": kills.total(),
+        **{f"{name}_rows": wrong[name] for name in ("lost", "extra", "differing")},
+        "killed": dict(kills),
+        "seeds": list(seeds),
+        "images": images,
+        "rows": len(expected),
+        "stops": len(stops),
+        "seconds": round(time.monotonic() - started, 1),
+    }
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """What Ray's processes are to inherit: authentication by a token of this run, and the faults."""
+    (folder / "sitecustomize.py").write_text(f"{inspect.getsource(inject)}\n\ninject()\n")
+    return {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")])),
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=5, help="how many disturbed runs")
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--images", type=int, default=2000)
+    parser.add_argument("--workers", type=int, default=8, help="how many worker processes are killed in each run")
+    parser.add_argument("--short", action="store_true")
+    args = parser.parse_args()
+    seeds = range(args.first_seed, args.first_seed + args.seeds)
+    os.environ.pop("RAY_ADDRESS", None)
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as faults:
+        os.environ |= environment(Path(faults))
+        facts = chaos(seeds, args.images, args.workers, args.short, Path(folder))
+    print(json.dumps(facts))
+    return int(any(facts[f"{name}_rows"] for name in ("lost", "extra", "differing")))
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["drive"]:
+        drive(sys.argv[2:])
+    else:
+        sys.exit(main())
