@@ -135,9 +135,7 @@ class RayWorkers:
             answer = ray.get(call)
         except RayActorError as error:
             self._forget(worker)
-            text = " ".join(str(error).split())
-            outside = error.preempted or any(words in text for words in ENDED_FROM_OUTSIDE)
-            return Died(worker, text[:500], outside)
+            return Died(worker, " ".join(str(error).split())[:500], ended_from_outside(error))
         except RayTaskError as error:  # a fault in Muster, not in the data: say all of it
             return Failed(worker, order, str(error))
         if "result" in answer:
@@ -153,6 +151,14 @@ class RayWorkers:
     def _forget(self, worker: WorkerId) -> None:
         self.actors.pop(worker, None)
         self.calls = {call: held for call, held in self.calls.items() if held[0] != worker}
+
+
+def ended_from_outside(error: Any) -> bool:
+    """Whether Ray says of an actor (RayActorError) that it went with its node, or was asked to end.
+
+    It does not always notice the latter; the shard is then run alone, which costs time and no more.
+    """
+    return bool(error.preempted) or any(words in str(error) for words in ENDED_FROM_OUTSIDE)
 
 
 def _resources(config: RunConfig) -> dict[str, Any]:

@@ -210,7 +210,7 @@ def test_a_job_that_fails_gives_the_command_its_exit_code(
 
     log = muster("jobs", "logs", "-f", closed.facts["name"], *at)
     assert (log.facts["status"], log.facts["exit_code"]) == ("FAILED", 1)
-    assert re.search(r"^muster: cannot read library s3://bucket/L.*ACCESS_DENIED", log.err, re.MULTILINE)
+    assert re.search(r"^muster: cannot read library s3://bucket/L.*denied", log.err, re.MULTILINE)
     assert "Traceback" not in log.err
 
 

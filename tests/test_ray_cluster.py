@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cluster import RayWorkers, available_workers, connected, decoder_threads
+from pipeline.cluster import RayWorkers, available_workers, connected, decoder_threads, ended_from_outside
 from pipeline.config import RunConfig
 from pipeline.dispatch import Died, Done, Event, Failed, Order
 from storage import tables
@@ -90,8 +90,8 @@ def test_a_worker_commits_shards_and_lives_through_failures(pool: RayWorkers, sc
     assert pool.wait(0) == []  # what it held is the dispatcher's to know
 
 
-def test_a_worker_that_is_asked_to_end_is_not_held_against_its_shard(scanned: Library, ray_cluster: None) -> None:
-    """As a node that is taken back asks: the shard is finished, or given back at once."""
+def test_a_worker_that_is_asked_to_end_gives_its_shards_back(scanned: Library, ray_cluster: None) -> None:
+    """As a node that is taken back asks: finished, or given back at once."""
     import ray
 
     pool = RayWorkers(RunConfig(scanned.uri, device="cpu", workers=1), [])
@@ -105,7 +105,21 @@ def test_a_worker_that_is_asked_to_end_is_not_held_against_its_shard(scanned: Li
     while not any(isinstance(event, Died) for event in heard):
         heard += events(pool, 1)
     assert all(isinstance(event, Done) for event in heard[:-1])
-    assert heard[-1].outside  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("text", "outside"),
+    [
+        ("The actor is dead because its node has died. Node Id: 8edb", True),
+        ("Worker exits unexpectedly. Worker exits with an exit code 1. The process receives a SIGTERM.", True),
+        ("Worker unexpectedly exits with a connection error code 2. End of file.", False),
+    ],
+)
+def test_what_ray_says_of_the_end_of_an_actor(text: str, outside: bool) -> None:
+    from ray.exceptions import RayActorError
+
+    assert ended_from_outside(RayActorError(error_msg=text)) is outside
+    assert ended_from_outside(RayActorError(error_msg=text, preempted=True))
 
 
 def test_a_worker_that_cannot_start_says_why(scanned: Library, ray_cluster: None, tmp_path: Path) -> None:
