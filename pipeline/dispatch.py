@@ -9,7 +9,7 @@ tried in halves, committing nothing, until those that kill stand alone (twice, s
 a node that went away); then the shard runs with them left out, and they become rows with their error. A worker that
 went with its node, or was asked to end by it, puts no suspicion on what it held.
 
-When fewer shards are left than there are workers, the last ones are cut into parts, so that all take part in them.
+When fewer than two shards a worker are left, these are cut into parts, so that all take part in them.
 
 Every worker first gets a check: a probe of an image that went well before, or of none. One that dies of it has not
 started, and that is held against no shard: otherwise a disk that hangs would turn every image into an error.
@@ -211,14 +211,14 @@ class Dispatcher:
                 self._submit(free.popitem()[0], self.queue.popleft())
 
     def _share(self) -> None:
-        """Once there are fewer shards to hand out than workers: cut them, about two parts to a worker."""
+        """Once fewer than two shards a worker are left to hand out: cut them, about eight parts to a worker."""
         workers, shards = len(self.running), len(self.queue)
-        if self.shared or not 0 < shards < workers:
+        if self.shared or not 0 < shards < 2 * workers:
             return
         self.shared = True
         for _ in range(shards):
             order = self.queue.popleft()
-            count = min(-(-2 * workers // shards), order.images // UNIT)
+            count = min(-(-8 * workers // shards), order.images // UNIT)
             if count < 2 or order.attempt > 1:
                 self.queue.append(order)
                 continue
