@@ -40,13 +40,18 @@ HOME = Path(__file__).parents[1]
 DATA = Path(os.environ.get("MUSTER_TEST_DATA", HOME.parent / "shared" / "data"))
 MARKS = {"crash": b"muster:crash", "timeout": b"muster:hang"}  # error kind of the row → mark in the photo's bytes
 GRACE, PER_IMAGE = 5.0, 0.05  # seconds: see pipeline.dispatch.Policy
+SECONDS = {False: 0.02, True: 0.15}  # that each photo takes at least, in the long form and in the short one
+SECONDS_LATER = {False: 1.0, True: 0.2}  # after a commit that something goes wrong, at most
 LIMIT = 900.0  # seconds that one run may take, kills and all
 STOPS = 5  # times that a driver may give up by itself and be started again, as its message says
 
 
 def inject() -> None:
-    """The source of this function runs as `sitecustomize` in every worker: photos with a mark crash or hang it."""
+    """The source of this function runs as `sitecustomize` in every worker: photos with a mark crash or hang it, and all
+    take some time, so that the run lasts until everything has gone wrong on a fast machine as well."""
     import ctypes
+    import os
+    import time
     from typing import Any
 
     import simplejpeg
@@ -58,6 +63,7 @@ def inject() -> None:
             ctypes.string_at(0)
         while b"muster:hang" in data[:64]:
             ctypes.PyDLL(None).pause()  # unlike CDLL it does not release the interpreter's lock
+        time.sleep(float(os.environ.get("CHAOS_SECONDS", "0")))
         return decode_jpeg(data, *arguments, **options)
 
     simplejpeg.decode_jpeg = decode
@@ -141,6 +147,7 @@ class World:
     library: Path
     choose: random.Random
     driver: subprocess.Popen[str]
+    short: bool
     kills: Counter[str] = field(default_factory=Counter)
     stops: list[str] = field(default_factory=list)  # what drivers said that gave up by themselves
 
@@ -161,7 +168,12 @@ class World:
         return True
 
     def add_node(self) -> bool:
-        add_node(self.cluster)
+        """A node takes seconds to start; the driver is held for so long, or the run would be over by then."""
+        os.kill(self.driver.pid, signal.SIGSTOP)
+        try:
+            add_node(self.cluster)
+        finally:
+            os.kill(self.driver.pid, signal.SIGCONT)
         return True
 
     def kill_worker(self) -> bool:
@@ -188,7 +200,7 @@ def disturb(world: World, workers: int) -> dict[str, Any]:
                 raise RuntimeError(f"the driver gave up {len(world.stops)} times; the last time: {world.stops[-1]}")
             world.start_driver()
         elif actions and committed() >= actions[0][0]:
-            time.sleep(world.choose.random())  # not just after a commit, every time
+            time.sleep(world.choose.random() * SECONDS_LATER[world.short])  # not just after a commit, every time
             if actions[0][1](world):
                 say(f"  {committed()} of {shards} shards: {actions.pop(0)[1].__name__}")
     if actions:
@@ -327,11 +339,11 @@ def told(library: Path) -> Rows:
     return rows_of(library)
 
 
-def one_seed(seed: int, library: Path, workers: int) -> World:
+def one_seed(seed: int, library: Path, workers: int, short: bool) -> World:
     """A run through all its kills; the world it leaves behind."""
     with two_nodes() as cluster:
         driver = start(library, "--address", cluster.address)
-        world = World(cluster, library, random.Random(seed), driver)
+        world = World(cluster, library, random.Random(seed), driver, short)
         try:
             disturb(world, workers)
         finally:
@@ -348,7 +360,7 @@ def chaos(seeds: Sequence[int], images: int, workers: int, short: bool, folder: 
     kills, wrong, stops = Counter[str](), Counter[str](), list[str]()
     for seed in seeds:
         began = time.monotonic()
-        world = one_seed(seed, scanned(folder / f"seed-{seed}", photos), workers)
+        world = one_seed(seed, scanned(folder / f"seed-{seed}", photos), workers, short)
         found = compare(expected, rows_of(world.library))
         say(f"seed {seed}: killed {dict(world.kills)}, rows {dict(found)}, {time.monotonic() - began:.0f} s")
         kills, wrong, stops = kills + world.kills, wrong + found, stops + world.stops
@@ -388,7 +400,7 @@ def main() -> int:
     seeds = range(args.first_seed, args.first_seed + args.seeds)
     os.environ.pop("RAY_ADDRESS", None)
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as faults:
-        os.environ |= environment(Path(faults))
+        os.environ |= environment(Path(faults)) | {"CHAOS_SECONDS": str(SECONDS[args.short])}
         facts = chaos(seeds, args.images, args.workers, args.short, Path(folder))
     print(json.dumps(facts))
     return int(any(facts[f"{name}_rows"] for name in ("lost", "extra", "differing")))

@@ -23,7 +23,8 @@ ROWS: chaos.Rows = {
 
 @pytest.fixture(scope="module")
 def facts(data: Path) -> Mapping[str, Any]:
-    command = [sys.executable, chaos.__file__, "--short", "--seeds", "1", "--images", str(IMAGES), "--workers", "1"]
+    command = [sys.executable, chaos.__file__, "--short", "--seeds", "1", "--first-seed", "1", "--images", str(IMAGES)]
+    command += ["--workers", "1"]
     environment = {**os.environ, "MUSTER_TEST_DATA": str(data)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.stdout, done.stderr
