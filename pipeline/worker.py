@@ -1,7 +1,7 @@
 """A worker: loads its tasks once, then turns shards into committed tables.
 
 `ShardWorker` does not know that it runs in a Ray actor. Reader and decoder threads run ahead of the model by a bounded
-number of bytes and images.
+number of files and images.
 """
 
 import ctypes
