@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from storage.parts import UNIT, slice_of
+from storage.parts import UNIT, Part, slice_of
 
 WorkerId = int
 ROOM_SECONDS = 10.0  # between two looks at whether nodes have come
@@ -42,7 +42,7 @@ class Order:
     skip: tuple[tuple[str, str], ...] = ()
     probe: tuple[str, ...] | None = None
     attempt: int = 1
-    part: tuple[int, int] | None = None
+    part: Part | None = None
 
     @property
     def key(self) -> str:

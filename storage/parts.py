@@ -42,7 +42,7 @@ def write_part(library: Library, fingerprint: str, shard: str, part: Part, rows:
         library.write(f"{folder}/{table}.parquet", tables.to_parquet(each))
     library.write(f"{folder}/done.json", dump_json({"tables": list(rows)}))
     folders = [_folder(fingerprint, shard, (number, part[1])) for number in range(part[1])]
-    if not all(library.has(f"{each}/done.json") for each in folders):
+    if not all(library.has(f"{each}/done.json") for each in folders):  # cheaper than to read those that are there
         return
     try:
         found = [_read(library, each) for each in folders]

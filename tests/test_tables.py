@@ -383,3 +383,9 @@ def test_readers_see_what_was_committed_and_nothing_else(steps: list[tuple[str, 
     assert committed(library, "f1") == sorted(expected)
     assert ids(read(library, "faces", "f1")) == [image for shard in sorted(expected) for image in expected[shard]]
     assert count(library, "faces", "f1") == sum(map(len, expected.values()))
+
+
+def test_a_column_that_is_not_there_is_an_error(library: Library) -> None:
+    write_shard(library, "f" * 16, "a", {"faces": faces(["x"])})
+    with pytest.raises(MusterError, match="no column smile"):
+        read(library, "faces", "f" * 16, ["image_id", "smile"])

@@ -1,6 +1,6 @@
 """Scenes to train a face detector on, composed of real faces and real photos; the same random state, the same scene.
 
-One in ten is a part of a face, one in six a photo as it is, one in six four photos side by side, in which people are
+One in ten is a part of a face, one in seven a photo as it is, one in seven four photos side by side, where people are
 small; the others have faces cut out along a soft ellipse and pasted in (Dwibedi et al., Cut, Paste and Learn, 2017,
 arXiv:1708.01642, for the soft border), or whole face photos: those look natural.
 """
