@@ -156,8 +156,11 @@ def _absolute(uri: str) -> str:
 
 def _follow(cluster: Any, job: "Job", as_json: bool) -> "Job":
     try:
-        say(f"following job {job.name}; Ctrl-C leaves it running")
-        return cluster.follow(job, lambda text: pass_on(text, as_json))
+        return cluster.follow(
+            job,
+            lambda: say(f"following job {job.name}; Ctrl-C leaves it running"),
+            lambda text: pass_on(text, as_json),
+        )
     except KeyboardInterrupt:
         raise JobError(
             f"job {job.name} goes on: `muster jobs logs -f {job.name}` follows it,"

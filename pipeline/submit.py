@@ -194,16 +194,23 @@ class Cluster:
         with self.answers():
             return str(self.client.get_job_logs(job.id))
 
-    def follow(self, job: Job, on_text: Callable[[str], None]) -> Job:
-        """Pass on the job's log, from its beginning until the job ends. A lost connection is taken up again."""
+    def follow(self, job: Job, on_begin: Callable[[], None], on_text: Callable[[str], None]) -> Job:
+        """Pass on the job's log, from its beginning until the job ends. A lost connection is taken up again.
+
+        From `on_begin` on Ctrl-C ends it as a KeyboardInterrupt, and nothing else is printed.
+        """
+        return asyncio.run(self._follow(job, on_begin, on_text))
+
+    async def _follow(self, job: Job, on_begin: Callable[[], None], on_text: Callable[[str], None]) -> Job:
         from aiohttp import ClientError
 
         tail = _Tail(on_text)
+        on_begin()
         while True:
             try:
-                asyncio.run(tail.read(self.client, job.id))
+                await tail.read(self.client, job.id)
             except (RuntimeError, OSError, ClientError):
-                time.sleep(1)  # whether the cluster still answers is asked next
+                await asyncio.sleep(1)  # whether the cluster still answers is asked next
             now = self.find(job.id)
             if now.over:
                 return now
