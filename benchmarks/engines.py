@@ -1,11 +1,11 @@
 """Muster, Ray Data and a plain loop on the same images, with the same decoder and the same networks, in one run.
 
-    python benchmarks/engines.py [--model faces=own] [--images IMAGES.parquet] [--limit N] [--rounds N]
+    python benchmarks/engines.py [--model TASK=NAME] [--images IMAGES.parquet] [--limit N] [--rounds N]
 
 Each at 1 and at 2 workers, `--rounds` times in turn, so that a machine that changes speed changes all:
 
-- muster: `muster run --tasks faces --workers N` into a fresh library.
-- ray_data: `read_parquet(…).repartition(…).map(decode).map_batches(Faces, …).write_parquet(…)`, as Ray Data's guide to
+- muster: `muster run --tasks TASK --workers N` into a fresh library.
+- ray_data: `read_parquet(…).repartition(…).map(decode).map_batches(Model, …).write_parquet(…)`, as Ray Data's guide to
   batch inference has it: decoding in a stage of its own, then a class that loads the model once per actor. An actor
   asks for half a CPU and uses one torch thread: actors that ask for both CPUs leave none to the rest, and the job
   stands still.
@@ -54,15 +54,25 @@ def muster(images: Path, model: str, workers: int) -> dict[str, float]:
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         answer([*command, "scan", str(images), "-l", folder + "/l", "--json"])
-        options = ["--tasks", "faces", "--model", model, "--device", "cpu", "--workers", str(workers), "--json"]
+        options = [
+            "--tasks",
+            model.partition("=")[0],
+            "--model",
+            model,
+            "--device",
+            "cpu",
+            "--workers",
+            str(workers),
+            "--json",
+        ]
         facts = answer([*command, "run", "-l", folder + "/l", *options])
-    return _result(facts["processed"], facts["seconds"], facts["faces"], started)
+    return _result(facts["processed"], facts["seconds"], facts["faces"] or facts["ok"], started)
 
 
 # ---- ray_data --------------------------------------------------------------------------------------------------------
 
 
-class Faces:
+class Model:
     """The task, as the class that `map_batches` takes. Batches hold `pixels` and so on, or the bytes in `image`.
 
     Notes when it was ready and, for each batch, when it was done and how many images were in it.
@@ -88,9 +98,9 @@ class Faces:
         else:
             columns = zip(batch["pixels"], batch["scale"], batch["size"], strict=True)
             images = [Image("", pixels, scale, tuple(size)) for pixels, scale, size in columns]
-        faces = self.task(images)
+        found = self.task(images)
         self._note(len(images))
-        return faces
+        return found
 
 
 def decoded(row: dict[str, Any], max_side: int) -> dict[str, Any]:
@@ -115,23 +125,24 @@ def ray_data(images: Path, model: str, workers: int, fused: bool) -> None:
         # Without repartition() all of a small collection is one block, and one actor does everything.
         photos = ray.data.read_parquet(str(images), columns=["image"]).repartition(8 * workers)
         if not fused:
-            side = base.create("faces", model.partition("=")[2]).max_side
+            task, _, name = model.partition("=")
+            side = base.create(task, name).max_side
             photos = photos.map(decoded, fn_kwargs={"max_side": side})
         photos.map_batches(
-            Faces,
+            Model,
             fn_constructor_args=(model, str(notes)),
             compute=ray.data.ActorPoolStrategy(size=workers),
             batch_size=BATCH,
             batch_format="numpy",
             num_cpus=0.5,
-        ).write_parquet(folder + "/faces")
+        ).write_parquet(folder + "/rows")
         end = time.time()
         done = [[line.split() for line in path.read_text().splitlines()] for path in notes.iterdir()]
-        faces = pq.read_table(folder + "/faces").num_rows
+        rows = pq.read_table(folder + "/rows").num_rows
     ray.shutdown()
     ready = max(float(lines[0][0]) for lines in done)
     count = sum(int(images) for lines in done for at, images in lines if float(at) > ready)
-    print(json.dumps({"images": count, "seconds": end - ready, "faces": faces}))
+    print(json.dumps({"images": count, "seconds": end - ready, "rows": rows}))
 
 
 # ---- loop ------------------------------------------------------------------------------------------------------------
@@ -148,19 +159,19 @@ def loop(images: Path, model: str, threads: int) -> None:
     photos = pq.read_table(images, columns=["image"])["image"].to_pylist()
 
     def all_of(photos: list[bytes]) -> int:
-        faces = 0
+        rows = 0
         with ThreadPoolExecutor(threads) as pool:
             photos_ahead = ahead(pool, lambda data: _decode(data, task.max_side), photos, limit=2 * BATCH)
             while batch := list(islice(photos_ahead, BATCH)):
-                faces += task(batch).num_rows
-        return faces
+                rows += task(batch).num_rows
+        return rows
 
     all_of(photos[:BATCH])
     print("ready", flush=True)
     sys.stdin.readline()
     start = time.perf_counter()
-    faces = all_of(photos)
-    print(json.dumps({"images": len(photos), "seconds": time.perf_counter() - start, "faces": faces}))
+    rows = all_of(photos)
+    print(json.dumps({"images": len(photos), "seconds": time.perf_counter() - start, "rows": rows}))
 
 
 def _load(model: str) -> Any:
@@ -169,7 +180,8 @@ def _load(model: str) -> Any:
     from pipeline.worker import TaskSpec, load_task
 
     weights = Path(os.environ.get("MUSTER_WEIGHTS", DATA / "weights"))
-    return load_task(TaskSpec("faces", model.partition("=")[2], ""), torch.device("cpu"), weights)
+    task, _, name = model.partition("=")
+    return load_task(TaskSpec(task, name, ""), torch.device("cpu"), weights)
 
 
 def _decode(data: bytes, max_side: int) -> Any:
@@ -213,7 +225,7 @@ def loops(images: Path, model: str, threads: int, processes: int) -> dict[str, f
             sys.exit("a loop could not start")
     facts = [json.loads(printed) for printed, _ in _begin(running)]
     seconds = max(each["seconds"] for each in facts)
-    return _result(sum(each["images"] for each in facts), seconds, facts[0]["faces"], started)
+    return _result(sum(each["images"] for each in facts), seconds, facts[0]["rows"], started)
 
 
 def _begin(running: list[subprocess.Popen[str]]) -> list[tuple[str, str]]:
@@ -229,10 +241,10 @@ def _command(way: str, images: Path, model: str, workers: int) -> list[str]:
     return [sys.executable, "-W", "ignore", __file__, "--way", way, *options]
 
 
-def _result(images: int, seconds: float, faces: int, started: float) -> dict[str, float]:
+def _result(images: int, seconds: float, rows: int, started: float) -> dict[str, float]:
     """`startup`: everything else that the whole of it took."""
     startup = time.perf_counter() - started - seconds
-    return {"rate": images / seconds, "startup": startup, "faces": faces}
+    return {"rate": images / seconds, "startup": startup, "rows": rows}
 
 
 def one_round(images: Path, model: str) -> dict[str, dict[str, float]]:
@@ -243,8 +255,8 @@ def one_round(images: Path, model: str) -> dict[str, dict[str, float]]:
         measured[f"ray_data_fused_{workers}"] = in_process("ray_data_fused", images, model, workers)
         measured[f"loop_{workers}"] = loops(images, model, workers, processes=1)
     measured["side_by_side"] = loops(images, model, 1, processes=2)
-    if len({each["faces"] for each in measured.values()}) > 1:
-        print(f"not the same faces: { ({name: each['faces'] for name, each in measured.items()}) }", file=sys.stderr)
+    if len({each["rows"] for each in measured.values()}) > 1:
+        print(f"not the same rows: { ({name: each['rows'] for name, each in measured.items()}) }", file=sys.stderr)
     return measured
 
 
@@ -270,7 +282,7 @@ def summary(rounds: list[dict[str, dict[str, float]]]) -> dict[str, Any]:
         "ratio_to_loop_at_1": round(rate["muster_1"] / rate["loop_1"], 3),
         "images_per_second": {name: round(value, 1) for name, value in rate.items()},
         "startup_seconds": {name: round(median(name, "startup"), 1) for name in rate},
-        "faces": {name: each["faces"] for name, each in rounds[0].items()},
+        "rows": {name: each["rows"] for name, each in rounds[0].items()},
         "rates": {name: [round(each[name]["rate"], 1) for each in rounds] for name in rate},
     }
 
