@@ -3,35 +3,42 @@
 import os
 import signal
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
 
+from pipeline import cli_gallery
+from pipeline.cli_evaluate import evaluate_app
 from pipeline.cli_jobs import jobs_app
 from pipeline.cli_jobs import submit as submit_command
-from pipeline.console import JsonOption
-from pipeline.console import report as _report
-from pipeline.console import say as _say
+from pipeline.console import JsonOption, download_bar, interrupted, progress, report, say, skipped, training_progress
+from pipeline.options import (
+    LIBRARY,
+    TASKS,
+    AddressOption,
+    DeviceOption,
+    KOption,
+    LibraryOption,
+    MethodOption,
+    ModelOption,
+    RetryOption,
+    SamePhotoOption,
+    SourcesArgument,
+    TasksOption,
+    WeightsOption,
+    WorkersOption,
+    run_config,
+)
 from storage.errors import MusterError
 from storage.library import open_library
 
 # torch, ray and faiss take seconds to import: the commands that need them import them, so that --help answers at once.
 
 
-_interrupted = threading.Event()
-
-
 def _interrupt(number: int, frame: object) -> None:
-    _interrupted.set()
+    interrupted.set()
     signal.signal(number, signal.SIG_DFL)  # a second one ends at once
     raise KeyboardInterrupt  # anything else that is raised inside Ray's compiled code becomes a SystemError
 
@@ -45,7 +52,7 @@ def main() -> None:
     except (KeyboardInterrupt, SystemExit) as stop:
         if isinstance(stop, SystemExit) and stop.code != 130:  # what typer makes of Ctrl-C
             raise
-        _say("muster: stopped. What was done is kept: run the same command again to go on")
+        say("muster: stopped. What was done is kept: run the same command again to go on")
         os._exit(130)  # by the door: after an interrupted wait Ray crashed 2 of 30 times as the interpreter ended
     except MusterError as error:
         _fail(str(error), error.exit_code)
@@ -69,42 +76,10 @@ app = typer.Typer(
     help="Who and what is in a collection of photos.",
 )
 models_app = typer.Typer(no_args_is_help=True, help="The networks Muster knows, and their weights.")
-evaluate_app = typer.Typer(no_args_is_help=True, help="Accuracy on labelled photos.")
 app.add_typer(models_app, name="models")
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(jobs_app, name="jobs")
-app.command("submit", context_settings={"allow_interspersed_args": False})(submit_command)
-
-LibraryOption = Annotated[
-    str, typer.Option("--library", "-l", envvar="MUSTER_LIBRARY", help="Folder or bucket URI of the library.")
-]
-ModelOption = Annotated[
-    list[str],
-    typer.Option("--model", metavar="TASK=NAME", help="Model of a task; may be repeated. See `muster models list`."),
-]
-WeightsOption = Annotated[
-    Path | None, typer.Option("--weights-dir", envvar="MUSTER_WEIGHTS", help="Folder to look for weights in first.")
-]
-DeviceOption = Annotated[str, typer.Option(help="cpu, cuda, or auto: cuda where there is one.")]
-WorkersOption = Annotated[int | None, typer.Option(help="Number of workers.", show_default="one per GPU or core")]
-AddressOption = Annotated[
-    str | None, typer.Option(envvar="RAY_ADDRESS", help="A running Ray cluster.", show_default="this machine alone")
-]
-RetryOption = Annotated[
-    bool, typer.Option("--retry-errors", help="Try again what could not be reached, crashed, or ran out of memory.")
-]
-TasksOption = Annotated[str, typer.Option(help="Tasks to run, with commas.")]
-SourcesArgument = Annotated[
-    list[str], typer.Argument(metavar="SOURCE", help="Folders, globs, files or Parquet manifests; local or any URI.")
-]
-MethodOption = Annotated[
-    str, typer.Option(help="graph: finds the number of people. kmeans: see --k; knows nothing of photos or quality.")
-]
-KOption = Annotated[str, typer.Option(help="Number of people for kmeans, or auto.")]
-SamePhotoOption = Annotated[
-    bool, typer.Option("--same-photo", help="graph: two faces of one photo may be one person (collages).")
-]
-LIBRARY, TASKS = "./library", "faces,previews"
+app.add_typer(cli_gallery.audit_app, name="audit")
 
 
 @app.command()
@@ -114,7 +89,7 @@ def scan(sources: SourcesArgument, library: LibraryOption = LIBRARY, as_json: Js
     Example: muster scan ~/Pictures 's3://bucket/photos/' -l ./library
     """
     facts = _scan(library, sources)
-    _report(facts, as_json, "{found} images: {new} new, {changed} changed, {gone} gone".format_map(facts))
+    report(facts, as_json, "{found} images: {new} new, {changed} changed, {gone} gone".format_map(facts))
 
 
 @app.command()
@@ -134,7 +109,7 @@ def run(
     Example: muster run -l ./library --tasks faces --workers 4
     """
     facts = _run(library, tasks, model, device, workers, weights_dir, address, retry_errors)
-    _report(facts, as_json, _run_text(facts))
+    report(facts, as_json, _run_text(facts))
 
 
 @app.command()
@@ -151,7 +126,7 @@ def cluster(
     Example: muster cluster -l ./library
     """
     facts = _cluster(library, method, k, same_photo, model)
-    _report(facts, as_json, _CLUSTER_TEXT.format_map(facts))
+    report(facts, as_json, _CLUSTER_TEXT.format_map(facts))
 
 
 @app.command()
@@ -166,7 +141,7 @@ def people(
     Example: muster people -l ./library --out ~/people
     """
     facts = _people(library, out, model)
-    _report(facts, as_json, _PEOPLE_TEXT.format_map(facts))
+    report(facts, as_json, _PEOPLE_TEXT.format_map(facts))
 
 
 @app.command()
@@ -189,9 +164,9 @@ def photos(
     """
     _check_out(library, out)
     _check_cluster(method, k, same_photo, model)
-    _config(library, TASKS, model, device, workers, weights_dir, None)
+    run_config(library, TASKS, model, device, workers, weights_dir, None)
     steps = {"scan": _scan(library, sources)}
-    _say(f"{steps['scan']['found']} images, {steps['scan']['new']} of them new")
+    say(f"{steps['scan']['found']} images, {steps['scan']['new']} of them new")
     steps["run"] = _run(library, TASKS, model, device, workers, weights_dir, None)
     steps["cluster"] = _cluster(library, method, k, same_photo, model)
     steps["pages"] = _people(library, out, model)
@@ -202,7 +177,7 @@ def photos(
         **steps,
     }
     texts = [_run_text(steps["run"]), _CLUSTER_TEXT.format_map(steps["cluster"])]
-    _report(facts, as_json, "\n".join([*texts, _PEOPLE_TEXT.format_map(steps["pages"])]))
+    report(facts, as_json, "\n".join([*texts, _PEOPLE_TEXT.format_map(steps["pages"])]))
 
 
 @app.command()
@@ -224,7 +199,7 @@ def status(library: LibraryOption = LIBRARY, as_json: JsonOption = False) -> Non
     ]
     if facts["scan_interrupted"]:
         lines.append("a scan was interrupted: scan again, or any other command puts it in order")
-    _report(facts, as_json, "\n".join(lines))
+    report(facts, as_json, "\n".join(lines))
 
 
 @app.command()
@@ -267,9 +242,9 @@ def train(
     recipe = recipes.find(name)
     inputs = Inputs(images, out, label, scenes, limit=limit, steps=steps, rate=rate, seed=seed, start=start)
     training = Training(name, recipe.build, recipe.teachers, inputs, device, workers, weights_dir, address)
-    with _training_progress() as on_report, _skipped() as on_skipped, _download_bar() as on_download:
+    with training_progress() as on_report, skipped() as on_skipped, download_bar() as on_download:
         facts = train_recipe(training, on_report, on_skipped, on_download)
-    _report(facts, as_json, _train_text(facts))
+    report(facts, as_json, _train_text(facts))
 
 
 @app.command()
@@ -283,7 +258,18 @@ def demo(
     from storage.demo import make_album
 
     make_album(folder)
-    _report({"folder": str(folder)}, as_json, f"an album is in {folder}: try `muster photos {folder}`")
+    report({"folder": str(folder)}, as_json, f"an album is in {folder}: try `muster photos {folder}`")
+
+
+for command in (
+    cli_gallery.enroll,
+    cli_gallery.calibrate,
+    cli_gallery.verify,
+    cli_gallery.identify,
+    cli_gallery.forget,
+):
+    app.command()(command)
+app.command("submit", context_settings={"allow_interspersed_args": False})(submit_command)
 
 
 @models_app.command("list")
@@ -300,7 +286,7 @@ def models_list(weights_dir: WeightsOption = None, as_json: JsonOption = False) 
         f"{r['path'] or ('missing: install Muster again' if r['packaged'] else 'not here yet')}"
         for r in rows
     ]
-    _report({"models": rows}, as_json, "\n".join(lines))
+    report({"models": rows}, as_json, "\n".join(lines))
 
 
 @models_app.command("pull")
@@ -315,10 +301,10 @@ def models_pull(
     """
     from pipeline import models
 
-    with _download_bar() as on_download:
+    with download_bar() as on_download:
         paths = models.pull(names, weights_dir, on_download)
     shipped = {name: ", shipped with Muster" if models.find_entry(name).packaged else "" for name in paths}
-    _report({"paths": paths}, as_json, "\n".join(path + shipped[name] for name, path in paths.items()))
+    report({"paths": paths}, as_json, "\n".join(path + shipped[name] for name, path in paths.items()))
 
 
 @models_app.command("verify")
@@ -330,7 +316,7 @@ def models_verify(weights_dir: WeightsOption = None, as_json: JsonOption = False
     from pipeline import models
 
     states = models.verify(weights_dir)
-    _report({"models": states}, as_json, "\n".join(f"{name}: {state}" for name, state in states.items()))
+    report({"models": states}, as_json, "\n".join(f"{name}: {state}" for name, state in states.items()))
     if "wrong" in states.values():
         raise typer.Exit(1)
 
@@ -348,72 +334,9 @@ def models_export(
     """
     from pipeline.export import export
 
-    with _download_bar() as on_download:
+    with download_bar() as on_download:
         facts = export(name, out, weights_dir, on_download)
-    _report(facts, as_json, "{path}: {bytes} bytes, opset {opset}, {input} to {outputs}".format_map(facts))
-
-
-ImagesOption = Annotated[str, typer.Option("--images", help="Labelled images: a Parquet file or any other source.")]
-KeepOption = Annotated[
-    str, typer.Option("--library", "-l", help="Library to keep the work in.", show_default="one that is thrown away")
-]
-
-
-@evaluate_app.command("verify")
-def evaluate_verify(
-    images: ImagesOption,
-    pairs: Annotated[str, typer.Option(help="Pairs file in the layout of LFW's View 2.")],
-    library: KeepOption = "",
-    model: ModelOption = [],  # noqa: B006
-    device: DeviceOption = "auto",
-    workers: WorkersOption = None,
-    weights_dir: WeightsOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Is this the same person? Accuracy over labelled pairs, fold by fold.
-
-    Example: muster evaluate verify --images lfw.parquet --pairs pairs.txt
-    """
-    from pipeline import evaluate
-
-    config = _config(library, "faces", model, device, workers, weights_dir, None)
-    with _progress() as on_progress:
-        data = evaluate.labelled(images, config, on_progress, lambda rows: evaluate.check_pairs(rows, pairs))
-    text = "accuracy {accuracy} ± {std} at {threshold}, {pairs} pairs, {undetected} images without a face"
-    facts = evaluate.verify(data, pairs).as_json()
-    _report(facts, as_json, text.format_map(facts))
-
-
-@evaluate_app.command("cluster")
-def evaluate_cluster(
-    images: ImagesOption,
-    label: Annotated[str, typer.Option(help="Column that names the person.")],
-    library: KeepOption = "",
-    k: KOption = "auto",
-    model: ModelOption = [],  # noqa: B006
-    device: DeviceOption = "auto",
-    workers: WorkersOption = None,
-    weights_dir: WeightsOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Are the clusters the people? Both methods over labelled photos.
-
-    Example: muster evaluate cluster --images lfw.parquet --label person
-    """
-    from pipeline import evaluate
-    from pipeline.people import parse_k
-
-    count = parse_k(k)
-    config = _config(library, "faces", model, device, workers, weights_dir, None)
-    with _progress() as on_progress:
-        data = evaluate.labelled(images, config, on_progress, lambda rows: evaluate.check_label(rows, label))
-    results = evaluate.cluster(data, label, [("graph", None), ("kmeans", count)])
-    text = "\n".join(
-        f"{method}: pairwise F {r['pairwise_f1']}, BCubed F {r['bcubed_f1']},"
-        f" {r['clusters']} clusters, {r['people']} people"
-        for method, r in results.items()
-    )
-    _report({**results["graph"], **results, "undetected": data.undetected}, as_json, text)
+    report(facts, as_json, "{path}: {bytes} bytes, opset {opset}, {input} to {outputs}".format_map(facts))
 
 
 _CLUSTER_TEXT = "people: {people}; faces: {clustered} of them, {unclustered} of nobody known"
@@ -430,21 +353,6 @@ def _run_text(facts: dict[str, Any]) -> str:
     return text.format_map(facts)
 
 
-def _config(
-    library: str,
-    tasks: str,
-    model: list[str],
-    device: str,
-    workers: int | None,
-    weights_dir: Path | None,
-    address: str | None,
-    retry: bool = False,
-) -> Any:
-    from pipeline.config import RunConfig, parse_models, parse_tasks
-
-    return RunConfig(library, parse_tasks(tasks), parse_models(model), device, workers, weights_dir, address, retry)
-
-
 def _scan(library: str, sources: list[str]) -> dict[str, Any]:
     from storage import manifest
 
@@ -452,15 +360,15 @@ def _scan(library: str, sources: list[str]) -> dict[str, Any]:
     with opened.lock():
         result = asdict(manifest.scan(opened, sources))
     for folder in result["unreadable"]:
-        _say(f"muster: cannot list {folder}: what is in it was left out")
+        say(f"muster: cannot list {folder}: what is in it was left out")
     return result
 
 
 def _run(library: str, tasks: str, *rest: Any) -> dict[str, Any]:
     from pipeline.run import run
 
-    config = _config(library, tasks, *rest)
-    with _progress() as on_progress, _download_bar() as on_download:
+    config = run_config(library, tasks, *rest)
+    with progress() as on_progress, download_bar() as on_download:
         return asdict(run(config, on_progress, on_download))
 
 
@@ -502,120 +410,10 @@ def _check_out(library: str, out: Path | None) -> Path:
     return out.expanduser() if out is not None else Path(library).expanduser() / "people"
 
 
-@contextmanager
-def _progress() -> Iterator[Any]:
-    """Rate, time left, faces and errors so far: a bar on a terminal, else a plain line now and then; on stderr."""
-    if not sys.stderr.isatty():
-        yield _stoppable(_PlainProgress())
-        return
-    columns = (BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("starting workers", total=None)
-
-        def show(p: Any) -> None:
-            bar.update(task, total=p.total, completed=p.images, description=_line(p))
-
-        yield _stoppable(show)
-
-
-def _stoppable(show: Callable[[Any], None]) -> Callable[[Any], None]:
-    """Raises KeyboardInterrupt once more where Python lost it: while Ray forks, what a signal raises is ignored."""
-
-    def on_progress(p: Any) -> None:
-        if _interrupted.is_set():
-            raise KeyboardInterrupt
-        show(p)
-
-    return on_progress
-
-
-class _PlainProgress:
-    """A line at the start and at the end, and at most every ten seconds between."""
-
-    def __init__(self) -> None:
-        self.last = 0.0
-
-    def __call__(self, p: Any) -> None:
-        if time.monotonic() - self.last >= 10 or p.images >= p.total:
-            self.last = time.monotonic()
-            left = f", {(p.total - p.images) / p.rate:.0f} s left" if p.rate else ""
-            _say(_line(p) + left)
-
-
-def _line(p: Any) -> str:
-    if not p.images:
-        return f"{p.total} images to process, starting workers"
-    return f"{p.images}/{p.total} images, {p.rate:.1f}/s, {p.faces} faces, {p.errors} errors"
-
-
-@contextmanager
-def _training_progress() -> Iterator[Any]:
-    """Step, images per second, loss and time left: a bar on a terminal, else a plain line now and then; on stderr."""
-    if not sys.stderr.isatty():
-        yield _stoppable(_PlainTraining())
-        return
-    columns = (BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("reading images", total=None)
-
-        def show(r: Any) -> None:
-            bar.update(task, total=r.steps, completed=r.step, description=_training_line(r))
-
-        yield _stoppable(show)
-
-
-class _PlainTraining:
-    """A line for the first report and the last, and at most every ten seconds between."""
-
-    def __init__(self) -> None:
-        self.first: tuple[float, int] | None = None
-        self.last = 0.0
-
-    def __call__(self, r: Any) -> None:
-        now = time.monotonic()
-        began, step = self.first = self.first or (now, r.step)
-        if now - self.last >= 10 or r.step == r.steps:
-            self.last = now
-            pace = (now - began) / (r.step - step) if r.step > step else None
-            _say(_training_line(r) + (f", {(r.steps - r.step) * pace:.0f} s left" if pace else ""))
-
-
-def _training_line(r: Any) -> str:
-    values = ", ".join(f"{name} {value:.4g}" for name, value in r.values.items())
-    return f"step {r.step}/{r.steps}, {r.rate:.0f} images/s, {values}"
-
-
-@contextmanager
-def _skipped() -> Iterator[Any]:
-    """Names the first images that cannot be used, and counts them all."""
-    texts: list[str] = []
-
-    def on_skipped(text: str) -> None:
-        texts.append(text)
-        if len(texts) <= 5:
-            _say(f"left out: {text}")
-
-    yield on_skipped
-    if len(texts) > 5:
-        _say(f"left out: {len(texts)} images in all")
-
-
 def _train_text(facts: dict[str, Any]) -> str:
     lines = [f"{what}: {facts[what]}" for what in ("model", "card", "metrics")]
     lines.append(f"curves: {facts['curves'] or 'none, they need matplotlib: pip install muster[train]'}")
     return "\n".join([*lines, *(f"{name}: {value}" for name, value in facts["measured"].items())])
-
-
-@contextmanager
-def _download_bar() -> Iterator[Any]:
-    """Bytes of weights fetched so far, in one line that is overwritten on a terminal."""
-
-    def show(done: int, total: int | None) -> None:
-        if sys.stderr.isatty():
-            of = f" of {total / 1e6:.1f}" if total else ""
-            print(f"\rweights: {done / 1e6:.1f}{of} MB ", end="", file=sys.stderr, flush=True)
-
-    yield show
 
 
 if __name__ == "__main__":

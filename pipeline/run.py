@@ -91,7 +91,7 @@ def run(config: RunConfig, on_progress: OnProgress, on_download: weights.Progres
         workers = 0
         if orders:
             _check_access(library, orders)
-            _fetch_weights(config, on_download)
+            fetch_weights(config, on_download)
             on_progress(progress)
             with cluster.connected(config.address):
                 workers = _work(library, config, specs, orders, progress, on_progress)
@@ -143,7 +143,7 @@ def _check_access(library: Library, orders: Sequence[Order]) -> None:
     reader.check_access(u for order in some for u in manifest.read_shard(library, order.shard)["uri"].to_pylist())
 
 
-def _fetch_weights(config: RunConfig, on_download: weights.Progress | None) -> None:
+def fetch_weights(config: RunConfig, on_download: weights.Progress | None) -> None:
     """Have every file of weights before a worker starts, so that what is missing is said at once."""
     for name in config.tasks:
         for entry in base.create(name, config.models.get(name)).models.values():

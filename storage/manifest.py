@@ -123,6 +123,17 @@ def repair(library: Library) -> bool:
     return True
 
 
+def forget(library: Library, image_ids: Sequence[str]) -> None:
+    """Drop these images, with every row of theirs in every table. The caller holds library.lock().
+
+    May be interrupted and repeated. A later scan that still finds their files takes them for new.
+    """
+    repair(library)
+    with _writing(library):
+        library.write(SCANNING, dump_json({"gone": sorted(image_ids), "changed": []}))
+    repair(library)
+
+
 def shards(library: Library) -> list[tuple[str, int]]:
     """Id and number of rows of every shard, in order of id. One listing, no file is opened."""
     matches = (re.fullmatch(r"shard-([0-9a-f]+-(\d+))\.parquet", name) for name in library.names("manifest"))

@@ -199,3 +199,91 @@ def rows_of() -> Callable[[Path], dict[str, Any]]:
         return found
 
     return read
+
+
+@dataclass(frozen=True)
+class School:
+    """Photos of real people: `enrolled` name → two photos, `probes` name → another, `strangers`: of other people."""
+
+    enrolled: dict[str, list[Path]]
+    probes: dict[str, Path]
+    strangers: list[Path]
+
+
+@pytest.fixture(scope="session")
+def school(data: Path, tmp_path_factory: pytest.TempPathFactory) -> School:
+    """32 people of LFW with three photos or more, and six with one."""
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(data / "lfw/lfw.parquet", columns=["person", "file", "image"])
+    rows: dict[str, list[tuple[str, int]]] = {}
+    for i, (person, file) in enumerate(zip(table["person"].to_pylist(), table["file"].to_pylist(), strict=True)):
+        rows.setdefault(person, []).append((file, i))
+    folder = tmp_path_factory.mktemp("school")
+
+    def photo(person: str, number: int) -> Path:
+        path = folder / f"{person} {number}.jpg"
+        path.write_bytes(table["image"][sorted(rows[person])[number][1]].as_py())
+        return path
+
+    people = [person for person in sorted(rows) if len(rows[person]) >= 3][:32]
+    others = [person for person in sorted(rows) if len(rows[person]) == 1][:6]
+    return School(
+        {person: [photo(person, 0), photo(person, 1)] for person in people},
+        {person: photo(person, 2) for person in people},
+        [photo(person, 0) for person in others],
+    )
+
+
+@pytest.fixture(scope="session")
+def enrolled(tmp_path_factory: pytest.TempPathFactory, school: School, weights: Path) -> Path:
+    """A library in whose gallery the school's people are, without Ray. Not to be changed: see `gallery_library`."""
+    from pipeline import enroll
+    from pipeline.config import RunConfig
+
+    folder = tmp_path_factory.mktemp("enrolled")
+    lines = [f'{name},"{a}","{b}",yes' for name, (a, b) in school.enrolled.items()]
+    (folder / "roster.csv").write_text("\n".join(["person_id,image,image2,consent", *lines]))
+    config = RunConfig(str(folder / "library"), ("faces",), device="cpu")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(enroll, "run", lambda config, *_: work(config.library, weights, ("faces",)))
+        summary = enroll.enroll(str(folder / "roster.csv"), config, False, (), lambda _: None)
+    assert summary.people >= 30
+    return folder / "library"
+
+
+@pytest.fixture
+def gallery_library(tmp_path: Path, enrolled: Path) -> Path:
+    """A copy of `enrolled` that a test may change."""
+    return Path(shutil.copytree(enrolled, tmp_path / "library"))
+
+
+class Killed(BaseException):
+    """What stands for SIGKILL in `kills`: nothing in the code catches it."""
+
+
+@pytest.fixture
+def kills(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """kills(n): from now on the process dies before its n-th change to any library (from 0)."""
+    from storage.library import Library
+
+    left = [-1]
+
+    def dying(name: str) -> None:
+        method = getattr(Library, name)
+
+        def change(self: Library, *arguments: Any) -> Any:
+            if left[0] == 0:
+                raise Killed
+            left[0] -= 1
+            return method(self, *arguments)
+
+        monkeypatch.setattr(Library, name, change)
+
+    for name in ("write", "create", "remove"):
+        dying(name)
+
+    def arm(count: int) -> None:
+        left[0] = count
+
+    return arm

@@ -17,7 +17,7 @@ import torch
 import typer
 from conftest import Outcome
 
-from pipeline import cli
+from pipeline import cli, console
 from storage import tables
 from storage.library import open_library
 
@@ -417,11 +417,11 @@ def test_what_is_not_an_option_or_command(muster: Muster, arguments: list[str], 
 
 
 def test_an_interrupt_that_python_lost_is_raised_at_the_next_shard(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "_interrupted", threading.Event())
+    monkeypatch.setattr(console, "interrupted", threading.Event())
     seen: list[int] = []
-    on_progress = cli._stoppable(seen.append)
+    on_progress = console._stoppable(seen.append)
     on_progress(1)
-    cli._interrupted.set()
+    console.interrupted.set()
     with pytest.raises(KeyboardInterrupt):
         on_progress(2)
     assert seen == [1]

@@ -1,0 +1,105 @@
+"""`muster evaluate`: accuracy on labelled photos."""
+
+from typing import Annotated, Any
+
+import typer
+
+from pipeline.console import JsonOption, progress, report
+from pipeline.options import DeviceOption, KOption, ModelOption, WeightsOption, WorkersOption, run_config
+
+evaluate_app = typer.Typer(no_args_is_help=True, help="Accuracy on labelled photos.")
+ImagesOption = Annotated[str, typer.Option("--images", help="Labelled images: a Parquet file or any other source.")]
+KeepOption = Annotated[
+    str, typer.Option("--library", "-l", help="Library to keep the work in.", show_default="one that is thrown away")
+]
+
+
+@evaluate_app.command("verify")
+def evaluate_verify(
+    images: ImagesOption,
+    pairs: Annotated[str, typer.Option(help="Pairs file in the layout of LFW's View 2.")],
+    library: KeepOption = "",
+    model: ModelOption = [],  # noqa: B006
+    device: DeviceOption = "auto",
+    workers: WorkersOption = None,
+    weights_dir: WeightsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Is this the same person? Accuracy over labelled pairs, fold by fold.
+
+    Example: muster evaluate verify --images lfw.parquet --pairs pairs.txt
+    """
+    from pipeline import evaluate
+
+    config = run_config(library, "faces", model, device, workers, weights_dir, None)
+    with progress() as on_progress:
+        data = evaluate.labelled(images, config, on_progress, lambda rows: evaluate.check_pairs(rows, pairs))
+    text = "accuracy {accuracy} ± {std} at {threshold}, {pairs} pairs, {undetected} images without a face"
+    facts = evaluate.verify(data, pairs).as_json()
+    report(facts, as_json, text.format_map(facts))
+
+
+@evaluate_app.command("cluster")
+def evaluate_cluster(
+    images: ImagesOption,
+    label: Annotated[str, typer.Option(help="Column that names the person.")],
+    library: KeepOption = "",
+    k: KOption = "auto",
+    model: ModelOption = [],  # noqa: B006
+    device: DeviceOption = "auto",
+    workers: WorkersOption = None,
+    weights_dir: WeightsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Are the clusters the people? Both methods over labelled photos.
+
+    Example: muster evaluate cluster --images lfw.parquet --label person
+    """
+    from pipeline import evaluate
+    from pipeline.people import parse_k
+
+    count = parse_k(k)
+    config = run_config(library, "faces", model, device, workers, weights_dir, None)
+    with progress() as on_progress:
+        data = evaluate.labelled(images, config, on_progress, lambda rows: evaluate.check_label(rows, label))
+    results = evaluate.cluster(data, label, [("graph", None), ("kmeans", count)])
+    text = "\n".join(
+        f"{method}: pairwise F {r['pairwise_f1']}, BCubed F {r['bcubed_f1']},"
+        f" {r['clusters']} clusters, {r['people']} people"
+        for method, r in results.items()
+    )
+    report({**results["graph"], **results, "undetected": data.undetected}, as_json, text)
+
+
+@evaluate_app.command("identify")
+def evaluate_identify(
+    images: ImagesOption,
+    label: Annotated[str, typer.Option(help="Column that names the person.")],
+    library: KeepOption = "",
+    model: ModelOption = [],  # noqa: B006
+    device: DeviceOption = "auto",
+    workers: WorkersOption = None,
+    weights_dir: WeightsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Who is this, or nobody known? Half of the photos of each person are enrolled; who has one photo is a stranger.
+
+    Example: muster evaluate identify --images lfw.parquet --label person
+    """
+    from pipeline import evaluate
+    from pipeline.evaluate_identify import identify, split
+    from tasks.calibrate import FPIRS
+
+    def check(rows: Any) -> None:
+        evaluate.check_label(rows, label)
+        split(rows, label)
+
+    config = run_config(library, "faces", model, device, workers, weights_dir, None)
+    with progress() as on_progress:
+        data = evaluate.labelled(images, config, on_progress, check)
+    facts = identify(data, label)
+    lines = ["rank 1 {rank1}; {people} people, {mated} mated and {nonmated} non-mated searches".format_map(facts)]
+    for fpir in FPIRS:
+        low, high = facts[f"fnir_at_fpir_{fpir:g}_interval"]
+        lines.append(f"FNIR {facts[f'fnir_at_fpir_{fpir:g}']} ({low} to {high}) at FPIR {fpir:g}")
+    report(facts, as_json, "\n".join(lines))

@@ -1,0 +1,242 @@
+"""`muster enroll`, `calibrate`, `verify`, `identify`, `forget` and `audit`: a gallery of known people."""
+
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pipeline.console import JsonOption, download_bar, progress, report, say
+from pipeline.options import LIBRARY, DeviceOption, LibraryOption, ModelOption, WeightsOption, WorkersOption
+from storage.errors import InputError
+from storage.library import open_library
+
+audit_app = typer.Typer(no_args_is_help=True, help="Who was enrolled, asked for and forgotten, when and by whom.")
+ThresholdOption = Annotated[
+    float | None, typer.Option(help="Least score of a match.", show_default="as `muster calibrate` measured it")
+]
+
+
+def enroll(
+    roster: Annotated[str, typer.Argument(metavar="ROSTER", help="CSV, folder of a folder per person, or Parquet.")],
+    library: LibraryOption = LIBRARY,
+    consent_given: Annotated[
+        bool, typer.Option("--consent-given", help="I hold the consent of everybody in a roster that does not say.")
+    ] = False,
+    accept: Annotated[
+        list[str], typer.Option(metavar="PERSON", help="Enrol this person in spite of what is to be reviewed.")
+    ] = [],  # noqa: B006
+    model: ModelOption = [],  # noqa: B006
+    device: DeviceOption = "auto",
+    workers: WorkersOption = None,
+    weights_dir: WeightsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Enrol people, or update them. Without consent nobody's photos are looked at. Refused photos are listed.
+
+    A CSV has columns person_id, name, image, image2, …, and any of group, consent, valid_until.
+
+    Example: muster enroll students.csv -l ./school
+    """
+    from pipeline.enroll import enroll as enrol
+
+    config = _config(library, model, device, workers, weights_dir)
+    with progress() as on_progress, download_bar() as on_download:
+        facts = asdict(enrol(roster, config, consent_given, accept, on_progress, on_download))
+    report(facts, as_json, "\n".join(_enrolled(facts)))
+
+
+def _enrolled(facts: dict[str, Any]) -> list[str]:
+    lines = ["{enrolled} enrolled, {updated} updated with {photos} photos; {people} people in all".format_map(facts)]
+    lines += [f"forgotten, because consent is withdrawn: {person}" for person in facts["forgotten"]]
+    lines += [
+        f"not enrolled: {each['person_id']}{', ' + each['image'] if each['image'] else ''}: {each['reason']}"
+        + (f" (look, then --accept {each['person_id']})" if each["review"] else "")
+        for each in facts["refused"]
+    ]
+    return lines + [
+        f"look-alikes: {pair['person_id']} and {pair['other']}, similarity {pair['similarity']}"
+        for pair in facts["lookalikes"]
+    ]
+
+
+def calibrate(
+    library: LibraryOption = LIBRARY,
+    fpir: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of strangers that may be given a name.",
+            show_default="0.001 or 0.01, or the least that the people support",
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure the threshold on the gallery itself, and keep it there. It promises no more than the people support.
+
+    Example: muster calibrate -l ./school --fpir 0.01
+    """
+    from pipeline.calibrate import calibrate as measure
+
+    opened = open_library(library)
+    with opened.lock():
+        facts = measure(opened, fpir)
+    point = facts["identify"]
+    low, high = (f"{100 * bound:.2g}" for bound in point["fpir_interval"])
+    lines = [
+        f"threshold {point['threshold']:.3f}: {100 * point['fpir']:.2g} % ({low} to {high} %) of strangers would be"
+        f" given a name by {facts['people']} people",
+        "known people not named: "
+        + (f"{100 * point['fnir']:.2g} %" if point["fnir"] is not None else "not known, nobody has two photos"),
+        f"report: {facts['report']}",
+    ]
+    report(facts, as_json, "\n".join(lines))
+
+
+def verify(
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help="A photo of who claims to be this person.")],
+    person: Annotated[str, typer.Option(metavar="ID", help="person_id, as it was enrolled.")],
+    library: LibraryOption = LIBRARY,
+    threshold: ThresholdOption = None,
+    device: DeviceOption = "auto",
+    weights_dir: WeightsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Is this the person? (1:1)
+
+    Example: muster verify --person S0042 card.jpg -l ./school
+    """
+    from pipeline.identify import verify as compare
+
+    config = _config(library, [], device, None, weights_dir)
+    with download_bar() as on_download:
+        facts = compare(person, image, config, threshold, on_download)
+    if facts["remark"]:
+        say(f"muster: {facts['remark']}")
+    word = "match" if facts["match"] else "no match"
+    text = f"{word}: {facts['name']}, score {facts['score']:.3f}, threshold {facts['threshold']:.3f}"
+    report(facts, as_json, text + (f"; {facts['reason']}" if facts["reason"] else ""))
+
+
+def identify(
+    sources: Annotated[list[str], typer.Argument(metavar="IMAGE", help="Photos, folders, or any other source.")],
+    library: LibraryOption = LIBRARY,
+    threshold: ThresholdOption = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the answers as .parquet or .csv too.")] = None,
+    device: DeviceOption = "auto",
+    workers: WorkersOption = None,
+    weights_dir: WeightsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Who is this, or UNKNOWN? (1:N) An answer for every face.
+
+    Example: muster identify door.jpg -l ./school
+    """
+    from pipeline.identify import UNKNOWN
+    from pipeline.identify import identify as name
+    from storage.answers import check_out, write_answers
+
+    check_out(out)
+    config = _config(library, [], device, workers, weights_dir)
+    with progress() as on_progress, download_bar() as on_download:
+        answers, remark = name(sources, config, threshold, on_progress, on_download)
+    if remark:
+        say(f"muster: {remark}")
+    write_answers(answers, out)
+    rows = answers.to_pylist()
+    facts = {
+        "images": len({row["image"] for row in rows}),
+        "faces": sum(row["face"] is not None for row in rows),
+        "named": sum(row["person_id"] not in (None, UNKNOWN) for row in rows),
+        "answers": rows,
+        "out": str(out) if out else None,
+        "remark": remark,
+    }
+    report(facts, as_json, "\n".join(map(_answer, rows)))
+
+
+def _answer(row: dict[str, Any]) -> str:
+    if row["face"] is None:
+        return f"{row['image']}: {row['reason']}"
+    score = f"score {row['score']:.3f}, threshold {row['threshold']:.3f}, margin {row['margin']:.3f}"
+    who = f"{row['person_id']}, {row['name']}" if row["name"] else f"{row['person_id']} ({row['reason']})"
+    return f"{row['image']} face {row['face']}: {who}; {score}"
+
+
+def forget(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="PERSON|IMAGE", help="person_id, or an image's path, URI or image_id.")
+    ] = None,
+    library: LibraryOption = LIBRARY,
+    expired: Annotated[bool, typer.Option("--expired", help="Everybody whose consent has ended.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove people or images from every table, index, page and the gallery, and prove it by searching all files.
+
+    Originals are never touched: a later scan that still finds them takes them for new.
+
+    Example: muster forget S0042 -l ./school
+    """
+    from pipeline import forget as forgetting
+
+    if bool(names) == expired:
+        raise InputError("muster forget: name whom or what to forget, or say --expired")
+    opened = open_library(library)
+    with opened.lock():
+        ended = forgetting.expired(opened, date.today()) if expired else []
+        if expired and not ended:
+            report({"people": [], "images": []}, as_json, "nobody's consent has ended")
+            return
+        facts = asdict(
+            forgetting.forget_people(opened, ended, "consent ended")
+            if expired
+            else forgetting.forget(opened, names or [], "asked for")
+        )
+    lines = [f"forgotten: {len(facts['people'])} people, {len(facts['images'])} images, {facts['faces']} faces"]
+    lines.append(f"receipt: {opened.at(facts['receipt'])}")
+    report(facts, as_json, "\n".join(lines))
+    if facts["found_afterwards"]:
+        say(f"muster: something is left: {facts['found_afterwards'][0]}; see the receipt")
+        raise typer.Exit(1)
+
+
+@audit_app.command("verify")
+def audit_verify(library: LibraryOption = LIBRARY, as_json: JsonOption = False) -> None:
+    """Follow the chain of the audit log; exit code 1 where a line was changed, taken out or put in.
+
+    Example: muster audit verify -l ./school
+    """
+    from storage import audit
+
+    found = audit.check(open_library(library))
+    text = found.problem or f"{found.lines} lines, all as they were written; head {found.head}"
+    report(asdict(found), as_json, text)
+    if found.problem:
+        raise typer.Exit(1)
+
+
+@audit_app.command("show")
+def audit_show(library: LibraryOption = LIBRARY, as_json: JsonOption = False) -> None:
+    """What the audit log says, with the names of those who are still enrolled.
+
+    Example: muster audit show -l ./school
+    """
+    from storage import audit, gallery
+
+    opened = open_library(library)
+    known = gallery.read(opened)
+    names = {} if known is None else dict(
+        zip(known.faces["pseudonym"].to_pylist(), known.faces["person_id"].to_pylist(), strict=True)
+    )  # fmt: skip
+    lines = [
+        {**entry, "people": [names.get(each, f"forgotten ({each})") for each in entry.get("people", [])]}
+        for entry in audit.entries(opened)
+    ]
+    text = "\n".join(f"{e['at']} {e['by']} {e['action']} {', '.join(e['people'])}".strip() for e in lines)
+    report({"entries": lines}, as_json, text or "nothing was done yet")
+
+
+def _config(library: str, model: list[str], device: str, workers: int | None, weights_dir: Path | None) -> Any:
+    from pipeline.config import RunConfig, parse_models
+
+    return RunConfig(library, ("faces",), parse_models(model), device, workers, weights_dir)

@@ -1,0 +1,279 @@
+"""Roster in, gallery out: everybody with consent whose photos show one good face, and a report on all others."""
+
+import secrets
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import date
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline import forget, people
+from pipeline.config import RunConfig
+from pipeline.run import OnProgress, run
+from pipeline.worker import IMAGES_DESCRIPTION
+from storage import audit, gallery, manifest, roster, tables
+from storage.errors import InputError
+from storage.gallery import Gallery
+from storage.library import Library, open_library
+from storage.roster import Entry
+from storage.weights import Progress
+from tasks.cluster import GraphParameters
+from tasks.identify import templates
+from tasks.models import zoo
+
+MIN_QUALITY = 0.25  # of 0.6 % of LFW's faces below it (published networks) a quarter is unlike its person's others
+SAME = GraphParameters().threshold  # templates this similar are one person's, as in clustering
+UNLIKE = 0.2  # a photo less similar than this to its person's others shows somebody else
+BESIDE = 0.25  # a second face counts from this share of the largest one's area
+
+Floats = np.ndarray[Any, np.dtype[np.float32]]
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A person, or one photo of theirs, that is not enrolled. `review`: --accept enrols it all the same."""
+
+    person_id: str
+    reason: str
+    image: str | None = None
+    review: bool = False
+
+
+@dataclass(frozen=True)
+class Summary:
+    """`people`: in the gallery now; `enrolled`, `updated`: of this roster. `photos`: faces of these that are used.
+
+    `lookalikes`: pairs of people too alike to be told apart safely. `forgotten`: enrolled before, and without consent
+    now.
+    """
+
+    people: int
+    enrolled: int
+    updated: int
+    photos: int
+    refused: list[Refused]
+    lookalikes: list[dict[str, Any]]
+    forgotten: list[str] = field(default_factory=list)
+
+
+def enroll(
+    source: str, config: RunConfig, consent_given: bool, accept: Collection[str], on_progress: OnProgress,
+    on_download: Progress | None = None,
+) -> Summary:  # fmt: skip
+    """Enrol the people of a roster into the gallery of config.library; who is enrolled already is updated.
+
+    Raises InputError for a roster that cannot be read, before anything is written.
+    """
+    library = open_library(config.library, create=True)
+    entries = roster.read_roster(source, library)
+    if not consent_given and all(entry.consent is None for entry in entries):
+        raise InputError(
+            f"roster {source} does not say who consented: add a column consent (yes or no), or say --consent-given"
+            " where you hold the consent of everybody in it"
+        )
+    if unknown := sorted(set(accept) - {entry.person_id for entry in entries}):
+        raise InputError(f"--accept {unknown[0]}: nobody in roster {source} has that person_id")
+    willing, refused = _sort_out(entries, date.today())
+    config = _with_model(library, config)
+    with library.lock():
+        forget.finish(library)
+        forgotten = _withdrawn(library, entries)
+        names = {entry.person_id for entry in willing}
+        images = {uri: entry.person_id for entry in willing for uri in entry.images}
+        if images:
+            place = gallery.write_roster(library, lambda person: person not in names, images)
+            manifest.scan(library, [place])
+    if images:
+        run(config, on_progress, on_download)
+    with library.lock():
+        return _enrol(library, config, willing, accept, refused, forgotten)
+
+
+def _sort_out(entries: Sequence[Entry], today: date) -> tuple[list[Entry], list[Refused]]:
+    """Whose photos may be looked at, and who is refused before."""
+    refused = []
+    for entry in entries:
+        if entry.consent is False:
+            refused.append(Refused(entry.person_id, "no consent"))
+        elif entry.valid_until is not None and entry.valid_until < today:
+            refused.append(Refused(entry.person_id, f"consent ended on {entry.valid_until}"))
+        elif not entry.images:
+            refused.append(Refused(entry.person_id, "no photo is named"))
+    names = {each.person_id for each in refused}
+    return [entry for entry in entries if entry.person_id not in names], refused
+
+
+def _with_model(library: Library, config: RunConfig) -> RunConfig:
+    """The gallery's model where none was asked for. InputError where it is another one."""
+    known = gallery.read(library)
+    if known is None or not known.faces.num_rows:
+        return config
+    asked = config.models.get("faces")
+    if asked is not None and asked != known.model:
+        raise InputError(
+            f"the gallery of library {library.uri} is made by faces={known.model}: faces of {asked} cannot be compared"
+            " with it; enrol everybody anew in another library"
+        )
+    return replace(config, models={**config.models, "faces": known.model})
+
+
+def _withdrawn(library: Library, entries: Sequence[Entry]) -> list[str]:
+    """Forget who is enrolled and does not consent any more."""
+    known = gallery.read(library)
+    gone = {entry.person_id for entry in entries if entry.consent is False} & set(known.people if known else [])
+    if gone:
+        forget.forget_people(library, sorted(gone), "consent withdrawn in a roster")
+    return sorted(gone)
+
+
+# ---- faces -----------------------------------------------------------------------------------------------------------
+
+
+def _enrol(
+    library: Library, config: RunConfig, willing: Sequence[Entry], accept: Collection[str], refused: list[Refused],
+    forgotten: list[str],
+) -> Summary:  # fmt: skip
+    known = gallery.read(library)
+    rows, refused_photos = _photos(library, config, willing)
+    fitting, unlike = _fitting(rows, accept)
+    model = config.models.get("faces") or zoo.DEFAULTS["faces"]
+    fingerprint = people.load_faces(library, config.models.get("faces")).fingerprint if rows else ""
+    if known is not None and known.faces.num_rows and fingerprint not in ("", known.fingerprint):
+        raise InputError(
+            f"the gallery of library {library.uri} was made by an older faces={known.model}: enrol everybody anew in"
+            " another library"
+        )
+    old = known or Gallery(gallery.SCHEMA.empty_table(), fingerprint, model)
+    pairs = _lookalikes(old, fitting)
+    held = {pair[name] for pair in pairs for name in ("person_id", "other")}
+    held -= set(accept) | {person for person in held if person not in {row["person_id"] for row in fitting}}
+    refused += refused_photos + unlike
+    refused += [Refused(person, "looks like another person: see lookalikes", review=True) for person in sorted(held)]
+    used = [row for row in fitting if row["person_id"] not in held]
+    names = {row["person_id"] for row in used}
+    refused += [
+        Refused(entry.person_id, "no usable photo")
+        for entry in willing
+        if entry.person_id not in names | held
+    ]  # fmt: skip
+    before = set(old.people)
+    pseudonyms = {person: old.pseudonym_of(person) if person in before else secrets.token_hex(8) for person in names}
+    new = replace(old, fingerprint=old.fingerprint or fingerprint).with_faces(
+        [{**row, "pseudonym": pseudonyms[row["person_id"]]} for row in used]
+    )
+    if used:
+        facts = {"people": sorted(pseudonyms.values()), "photos": len(used), "refused": len(refused)}
+        audit.append(library, "enroll", facts)
+        gallery.write(library, new)
+    return Summary(
+        len(new.people), len(names - before), len(names & before), len(used), refused, pairs, forgotten
+    )  # fmt: skip
+
+
+def _photos(
+    library: Library, config: RunConfig, willing: Sequence[Entry]
+) -> tuple[list[dict[str, Any]], list[Refused]]:
+    """A row of the gallery for each photo that shows one good face."""
+    if not willing:
+        return [], []
+    owner = {uri: entry for entry in willing for uri in entry.images}
+    images = manifest.read_manifest(library).select(["image_id", "uri"]).to_pylist()
+    mine = {row["image_id"]: row["uri"] for row in images if row["uri"] in owner}
+    facts = _facts(library, mine)
+    faces = _faces(library, config, mine)
+    rows, refused = [], []
+    for image_id, uri in mine.items():
+        entry, seen = owner[uri], faces.get(image_id, [])
+        reason = facts[image_id]["error"] or _reason(seen)
+        if reason:
+            refused.append(Refused(entry.person_id, reason, uri))
+            continue
+        best = max(seen, key=lambda face: face["area"])
+        rows.append(
+            {"person_id": entry.person_id, "name": entry.name, "group": entry.group, "valid_until": entry.valid_until}
+            | {"image_id": image_id, "uri": uri, "sha256": facts[image_id]["sha256"]}
+            | {name: best[name] for name in ("face_id", "quality", "embedding")}
+        )
+    return rows, refused
+
+
+def _facts(library: Library, mine: Collection[str]) -> dict[str, dict[str, Any]]:
+    fingerprint = tables.fingerprint(IMAGES_DESCRIPTION)
+    table = tables.require(
+        library, "images", fingerprint, ["image_id", "error", "sha256"], people.shards(library, fingerprint)
+    )
+    return {row["image_id"]: row for row in table.to_pylist() if row["image_id"] in mine}
+
+
+def _faces(library: Library, config: RunConfig, mine: Collection[str]) -> dict[str, list[dict[str, Any]]]:
+    """The faces of each image, with their areas."""
+    fingerprint = people.load_faces(library, config.models.get("faces")).fingerprint
+    columns = ["image_id", "face_id", "box_xyxy", "quality", "embedding"]
+    table = tables.require(library, "faces", fingerprint, columns, people.shards(library, fingerprint))
+    table = table.filter(pa.compute.is_in(table["image_id"], pa.array(list(mine), pa.string())))
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in table.to_pylist():
+        x0, y0, x1, y1 = row["box_xyxy"]
+        found.setdefault(row["image_id"], []).append(row | {"area": (x1 - x0) * (y1 - y0)})
+    return found
+
+
+def _reason(faces: Sequence[dict[str, Any]]) -> str | None:
+    """Why a photo with these faces cannot stand for one person."""
+    if not faces:
+        return "no face"
+    largest = max(faces, key=lambda face: face["area"])
+    count = sum(face["area"] >= BESIDE * largest["area"] for face in faces)
+    if count > 1:
+        return f"{count} faces: crop it to one"
+    if largest["quality"] < MIN_QUALITY:
+        return f"the face is too small, blurred or turned away (quality {largest['quality']:.2f})"
+    return None
+
+
+def _fitting(
+    rows: Sequence[dict[str, Any]], accept: Collection[str]
+) -> tuple[list[dict[str, Any]], list[Refused]]:  # fmt: skip
+    """The photos that resemble the others of their person; the rest may show somebody else."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(row["person_id"], []).append(row)
+    good, refused = [], []
+    for person, mine in groups.items():
+        vectors = np.array([row["embedding"] for row in mine], np.float32)
+        alike = (vectors @ vectors.T).sum(1) - 1
+        fits = (alike >= UNLIKE * (len(mine) - 1)) | (len(mine) == 1) | (person in accept)
+        for row, fit in zip(mine, fits, strict=True):
+            if fit:
+                good.append(row)
+            else:
+                text = "does not look like the other photos of this person"
+                refused.append(Refused(person, text, row["uri"], review=True))
+    return good, refused
+
+
+def _lookalikes(known: Gallery, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Pairs of people whose templates are as alike as one person's, of whom at least one is new or updated."""
+    both = known.with_faces([{**row, "pseudonym": ""} for row in rows])
+    names = both.people
+    if len(names) < 2:
+        return []
+    vectors = templates(both.embeddings, both.owner, len(names))
+    fresh = sorted({row["person_id"] for row in rows})
+    place = {name: i for i, name in enumerate(names)}
+    pairs: dict[tuple[str, str], float] = {}
+    for start in range(0, len(fresh), 1024):
+        mine = [place[name] for name in fresh[start : start + 1024]]
+        similar = vectors[mine] @ vectors.T
+        for i, j in np.argwhere(similar >= SAME):
+            if mine[i] != j:
+                a, b = sorted((names[mine[i]], names[j]))
+                pairs[a, b] = float(similar[i, j])
+    ordered = sorted(pairs.items(), key=lambda pair: -pair[1])
+    return [{"person_id": a, "other": b, "similarity": round(value, 3)} for (a, b), value in ordered]
+
+
+def as_json(summary: Summary) -> dict[str, Any]:
+    return asdict(summary)

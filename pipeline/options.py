@@ -1,0 +1,52 @@
+"""Options that several commands have, and the configuration of a run that they make."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+LibraryOption = Annotated[
+    str, typer.Option("--library", "-l", envvar="MUSTER_LIBRARY", help="Folder or bucket URI of the library.")
+]
+ModelOption = Annotated[
+    list[str],
+    typer.Option("--model", metavar="TASK=NAME", help="Model of a task; may be repeated. See `muster models list`."),
+]
+WeightsOption = Annotated[
+    Path | None, typer.Option("--weights-dir", envvar="MUSTER_WEIGHTS", help="Folder to look for weights in first.")
+]
+DeviceOption = Annotated[str, typer.Option(help="cpu, cuda, or auto: cuda where there is one.")]
+WorkersOption = Annotated[int | None, typer.Option(help="Number of workers.", show_default="one per GPU or core")]
+AddressOption = Annotated[
+    str | None, typer.Option(envvar="RAY_ADDRESS", help="A running Ray cluster.", show_default="this machine alone")
+]
+RetryOption = Annotated[
+    bool, typer.Option("--retry-errors", help="Try again what could not be reached, crashed, or ran out of memory.")
+]
+TasksOption = Annotated[str, typer.Option(help="Tasks to run, with commas.")]
+SourcesArgument = Annotated[
+    list[str], typer.Argument(metavar="SOURCE", help="Folders, globs, files or Parquet manifests; local or any URI.")
+]
+MethodOption = Annotated[
+    str, typer.Option(help="graph: finds the number of people. kmeans: see --k; knows nothing of photos or quality.")
+]
+KOption = Annotated[str, typer.Option(help="Number of people for kmeans, or auto.")]
+SamePhotoOption = Annotated[
+    bool, typer.Option("--same-photo", help="graph: two faces of one photo may be one person (collages).")
+]
+LIBRARY, TASKS = "./library", "faces,previews"
+
+
+def run_config(
+    library: str,
+    tasks: str,
+    model: list[str],
+    device: str,
+    workers: int | None,
+    weights_dir: Path | None,
+    address: str | None,
+    retry: bool = False,
+) -> Any:
+    from pipeline.config import RunConfig, parse_models, parse_tasks
+
+    return RunConfig(library, parse_tasks(tasks), parse_models(model), device, workers, weights_dir, address, retry)

@@ -1,0 +1,140 @@
+"""The gallery: everybody who is enrolled, with the faces they are known by. One file, replaced as a whole.
+
+`LIBRARY/gallery/gallery.parquet` has a row per enrolled face; its metadata says by which model, and holds what
+`muster calibrate` measured. It is renamed into place, so that it is the old one or the new one, whatever dies.
+"""
+
+import io
+import json
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from storage.errors import InputError, MusterError
+from storage.library import Library
+from storage.tables import to_parquet
+
+FILE = "gallery/gallery.parquet"
+ROSTER = "gallery/roster.parquet"  # the images of everybody who was enrolled, as a source to scan
+KEY = b"muster.gallery"
+
+SCHEMA = pa.schema(
+    [
+        pa.field("person_id", pa.string(), nullable=False),
+        ("name", pa.string()),
+        ("group", pa.string()),
+        ("valid_until", pa.date32()),
+        ("pseudonym", pa.string()),  # by which the audit log knows the person
+        ("image_id", pa.string()),
+        ("face_id", pa.string()),
+        ("uri", pa.string()),
+        ("sha256", pa.string()),
+        ("quality", pa.float32()),
+        ("embedding", pa.list_(pa.float32(), 128)),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """`faces`: SCHEMA, in order of person_id and face_id. `fingerprint`: of the faces table they are from; `model`: its
+    name. `calibration`: what `muster calibrate` measured, as JSON; None before."""
+
+    faces: pa.Table
+    fingerprint: str
+    model: str
+    calibration: dict[str, Any] | None = None
+
+    @property
+    def people(self) -> list[str]:
+        """Distinct person_ids, in order; a person's number is its place here."""
+        return sorted(set(self.faces["person_id"].to_pylist()))
+
+    @property
+    def owner(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """(N,): the person of each face, as a number."""
+        place = {person: i for i, person in enumerate(self.people)}
+        return np.array([place[person] for person in self.faces["person_id"].to_pylist()], np.int64)
+
+    @property
+    def embeddings(self) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """(N, D), L2-normalised."""
+        return self.faces["embedding"].combine_chunks().flatten().to_numpy().reshape(-1, 128)
+
+    def name_of(self, person: str) -> str:
+        return self._of(person, "name")
+
+    def pseudonym_of(self, person: str) -> str:
+        return self._of(person, "pseudonym")
+
+    def _of(self, person: str, column: str) -> str:
+        row = pc.index(self.faces["person_id"], person).as_py()
+        if row < 0:
+            raise InputError(f"nobody with person_id {person} is enrolled")
+        return self.faces[column][row].as_py()
+
+    def without(self, people: Collection[str]) -> "Gallery":
+        gone = pc.is_in(self.faces["person_id"], pa.array(sorted(people), pa.string()))
+        return replace(self, faces=self.faces.filter(pc.invert(gone)))
+
+    def with_faces(self, rows: list[dict[str, Any]]) -> "Gallery":
+        """With these faces in place of what their people had before."""
+        kept = self.without({row["person_id"] for row in rows}).faces
+        faces = pa.concat_tables([kept, pa.Table.from_pylist(rows, SCHEMA)])
+        return replace(self, faces=faces.sort_by([("person_id", "ascending"), ("face_id", "ascending")]))
+
+
+def read(library: Library) -> Gallery | None:
+    """The gallery; None where nobody was ever enrolled. Raises MusterError where it is damaged."""
+    try:
+        data = library.read(FILE)
+    except FileNotFoundError:
+        return None
+    try:
+        table = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read()
+        facts = json.loads(table.schema.metadata[KEY])
+        faces = table.replace_schema_metadata(None).cast(SCHEMA)
+        return Gallery(faces, facts["fingerprint"], facts["model"], facts["calibration"])
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+        raise MusterError(
+            f"{library.at(FILE)} is damaged ({error}): restore it from a backup, or delete it and enrol again"
+        ) from None
+
+
+def require(library: Library) -> Gallery:
+    """The gallery; InputError where there is none, or nobody in it."""
+    gallery = read(library)
+    if gallery is None or not gallery.faces.num_rows:
+        raise InputError(f"nobody is enrolled in library {library.uri}: run `muster enroll ROSTER -l {library.uri}`")
+    return gallery
+
+
+def write(library: Library, gallery: Gallery) -> None:
+    facts = {name: getattr(gallery, name) for name in ("fingerprint", "model", "calibration")}
+    metadata = {KEY: json.dumps(facts, sort_keys=True).encode()}
+    library.write(FILE, to_parquet(gallery.faces.replace_schema_metadata(metadata)))
+
+
+def write_roster(library: Library, keep: Callable[[str], bool], images: dict[str, str]) -> str:
+    """Put `images` (uri → person_id) into the roster beside those of earlier people that `keep`; its place, to scan."""
+    rows = {uri: person for uri, person in read_roster(library).items() if keep(person)} | images
+    table = pa.table({"uri": pa.array(rows, pa.string()), "person_id": pa.array(rows.values(), pa.string())})
+    library.write(ROSTER, to_parquet(table))
+    base, question, query = library.uri.partition("?")
+    return f"{base}/{ROSTER}{question}{query}"
+
+
+def read_roster(library: Library) -> dict[str, str]:
+    """uri → person_id of everybody's images; empty where there is none."""
+    try:
+        table = pq.read_table(io.BytesIO(library.read(ROSTER)))
+    except FileNotFoundError:
+        return {}
+    except (pa.ArrowException, OSError) as error:
+        raise MusterError(f"{library.at(ROSTER)} is damaged ({error}): delete it, and enrol again") from None
+    return dict(zip(table["uri"].to_pylist(), table["person_id"].to_pylist(), strict=True))

@@ -1,0 +1,207 @@
+"""Who is to be enrolled: a CSV, a folder per person, or a Parquet manifest with a `person` column."""
+
+import csv
+import io
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Any
+from urllib.parse import quote
+
+import pyarrow as pa
+
+from storage.errors import InputError
+from storage.library import Library
+from storage.listing import locate
+from storage.sources import PARQUET, find_images
+from storage.uris import filesystem_of, local_path, local_uri
+
+COLUMNS = ("person_id", "name", "group", "consent", "valid_until")  # and any number that begin with `image`
+YES, NO = {"yes", "y", "true", "1", "x", "ja", "oui", "si", "sí"}, {"", "no", "n", "false", "0", "nein", "non"}
+TEXT = (".csv", ".tsv", ".txt")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One person of a roster. `consent`: None where the roster does not speak of it. `images`: URIs, in order."""
+
+    person_id: str
+    name: str
+    images: tuple[str, ...]
+    group: str | None = None
+    consent: bool | None = None
+    valid_until: date | None = None
+
+
+def read_roster(source: str, library: Library) -> list[Entry]:
+    """The people of a roster, in its order. Raises InputError that names the file, and the line, of what is wrong."""
+    entries = _csv(source) if source.partition("?")[0].lower().endswith(TEXT) else _images(source, library)
+    if not entries:
+        raise InputError(f"roster {source} names nobody")
+    owners: dict[str, str] = {}
+    for entry in entries:
+        for uri in entry.images:
+            if owners.setdefault(uri, entry.person_id) != entry.person_id:
+                raise InputError(f"roster {source}: {uri} is listed for {owners[uri]} and for {entry.person_id}")
+    return entries
+
+
+# ---- CSV -------------------------------------------------------------------------------------------------------------
+
+
+def _csv(source: str) -> list[Entry]:
+    text = _text(source)
+    head = text.partition("\n")[0]
+    separator = max(",;\t", key=head.count)
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    try:
+        names = [name.strip().lower() for name in next(lines, [])]
+        _check_columns(source, names)
+        rows = [(lines.line_num, row) for row in lines if any(cell.strip() for cell in row)]
+    except csv.Error as error:
+        raise InputError(f"roster {source}, line {lines.line_num}: not CSV: {error}") from None
+    return _once([_entry(f"roster {source}, line {number}", source, names, row) for number, row in rows], source)
+
+
+def _text(source: str) -> str:
+    """Also as Excel saves it: UTF-8 with a byte order mark, or UTF-16."""
+    path = local_path(source)
+    try:
+        if path is not None:
+            with open(os.path.expanduser(path), "rb") as file:
+                data = file.read()
+        else:
+            fs, name = filesystem_of(source)
+            with fs.open_input_stream(name) as stream:
+                data = bytes(stream.read())
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"cannot read roster {source}: {getattr(error, 'strerror', None) or error}") from None
+    try:
+        return data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"roster {source} is not UTF-8 (byte {error.start}): save it as CSV UTF-8") from None
+
+
+def _check_columns(source: str, names: Sequence[str]) -> None:
+    known = f"{', '.join(COLUMNS)} and image, image2, … are known"
+    if unknown := [name for name in names if name not in COLUMNS and not name.startswith("image")]:
+        raise InputError(f"roster {source}: unknown column {unknown[0]!r}: {known}")
+    if twice := [name for name, count in Counter(names).items() if count > 1 and name in COLUMNS]:
+        raise InputError(f"roster {source} has column {twice[0]!r} twice")
+    if "person_id" not in names or not any(name.startswith("image") for name in names):
+        raise InputError(f"roster {source} needs columns person_id and image; its first line has {', '.join(names)}")
+
+
+def _entry(where: str, source: str, names: Sequence[str], row: Sequence[str]) -> Entry:
+    if len(row) > len(names) and any(cell.strip() for cell in row[len(names) :]):
+        raise InputError(f"{where}: {len(row)} cells under {len(names)} columns: put texts with separators in quotes")
+    cells = list(zip(names, (cell.strip() for cell in row), strict=False))
+    facts = {name: cell for name, cell in cells if name in COLUMNS}
+    if not facts.get("person_id"):
+        raise InputError(f"{where}: no person_id")
+    images = tuple(dict.fromkeys(_image(where, source, cell) for name, cell in cells if name not in COLUMNS and cell))
+    return Entry(
+        facts["person_id"],
+        facts.get("name") or facts["person_id"],
+        images,
+        facts.get("group") or None,
+        _consent(where, facts["consent"]) if "consent" in facts else None,
+        _date(where, facts.get("valid_until")),
+    )
+
+
+def _image(where: str, source: str, name: str) -> str:
+    """The URI of an image named in a CSV: relative names are relative to the CSV's folder."""
+    if re.match(r"[A-Za-z]:[\\/]|\\\\", name):
+        raise InputError(f"{where}: {name} is a path of a Windows machine: give names relative to the roster")
+    if "://" in name:
+        return name
+    home = local_path(source)
+    if home is None:
+        base, question, query = source.partition("?")
+        return f"{base.rpartition('/')[0]}/{quote(name.replace(chr(92), '/'))}{question}{query}"
+    folder = os.path.dirname(os.path.abspath(os.path.expanduser(home)))
+    path = os.path.join(folder, os.path.expanduser(name))
+    if "\\" in name and not os.path.exists(path):
+        path = os.path.join(folder, PureWindowsPath(name).as_posix())
+    return local_uri(os.path.abspath(path))
+
+
+def _consent(where: str, value: Any) -> bool:
+    word = str("" if value is None else value).strip().lower()
+    if word not in YES | NO:
+        raise InputError(f"{where}: consent {value!r}: write yes or no")
+    return word in YES
+
+
+def _date(where: str, value: Any) -> date | None:
+    if isinstance(value, datetime):
+        return value.date()
+    if value is None or value == "" or isinstance(value, date):
+        return value or None
+    try:
+        return date.fromisoformat(str(value))
+    except ValueError:
+        raise InputError(f"{where}: valid_until {value!r}: write a date as 2027-07-31") from None
+
+
+def _once(entries: Iterable[Entry], source: str) -> list[Entry]:
+    entries = list(entries)
+    if twice := [name for name, count in Counter(entry.person_id for entry in entries).items() if count > 1]:
+        raise InputError(
+            f"roster {source} has person_id {twice[0]} more than once: give a person one line, with more photos in"
+            " columns image2, image3, …"
+        )
+    return entries
+
+
+# ---- folders and Parquet ---------------------------------------------------------------------------------------------
+
+
+def _images(source: str, library: Library) -> list[Entry]:
+    found = find_images(source, library)
+    rows = found.rows.to_pylist()
+    if found.from_parquet:
+        return list(_from_rows(source, rows))
+    root = locate(source).uri.partition("?")[0].rstrip("/") + "/"
+    people: dict[str, list[str]] = {}
+    for row in rows:
+        inside = PurePosixPath(row["uri"].partition("?")[0].removeprefix(root)).parts
+        if len(inside) < 2:
+            raise InputError(f"roster {source}: {row['uri']} is in no person's folder: make a folder for each person")
+        people.setdefault(inside[0], []).append(row["uri"])
+    return [Entry(person, person, tuple(uris)) for person, uris in people.items()]
+
+
+def _from_rows(source: str, rows: Sequence[dict[str, Any]]) -> Iterator[Entry]:
+    column = next((name for name in ("person_id", "person") if rows and name in rows[0]), None)
+    if column is None:
+        raise InputError(
+            f"roster {source} has no column person or person_id; a roster is a file ending in {', '.join(TEXT)} or"
+            f" {PARQUET}, or a folder of folders"
+        )
+    people: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        if row[column] is None or str(row[column]) == "":
+            raise InputError(f"roster {source}: {row['uri']} has no {column}")
+        people.setdefault(str(row[column]), []).append(row)
+    for person, mine in people.items():
+        where = f"roster {source}, {column} {person}"
+        facts: dict[str, Any] = {}
+        for name in COLUMNS[1:]:
+            if name in mine[0]:
+                facts[name] = mine[0][name]
+                if any(row[name] != facts[name] for row in mine):
+                    raise InputError(f"{where}: rows differ in {name}")
+        yield Entry(
+            person,
+            str(facts.get("name") or person),
+            tuple(dict.fromkeys(row["uri"] for row in mine)),
+            str(facts["group"]) if facts.get("group") is not None else None,
+            _consent(where, facts["consent"]) if "consent" in facts else None,
+            _date(where, facts.get("valid_until")),
+        )

@@ -1,0 +1,196 @@
+"""The threshold of a gallery: measured on its own people, and only as strict as they can support."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.stats import beta
+
+from tasks.base import TaskError
+from tasks.identify import Matches, normalised, score_of, scores, search, sums, templates
+
+Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
+Vectors = np.ndarray[Any, np.dtype[np.float32]]
+Ints = np.ndarray[Any, np.dtype[np.int64]]
+Bools = np.ndarray[Any, np.dtype[np.bool_]]
+Interval = tuple[float, float]
+
+FPIRS = (0.1, 0.01, 0.001)
+RESAMPLES = 1000
+_COMPARED = 4_000_000
+CONFIDENCE = 0.95
+MISSED = -math.inf  # score of a mated search that does not put the right person first
+
+
+@dataclass(frozen=True)
+class Searches:
+    """Scores of searches, and whose probe each was. A mated one that does not find its person first is `MISSED`."""
+
+    mated: Floats
+    mated_person: Ints
+    nonmated: Floats
+    nonmated_person: Ints
+
+
+@dataclass(frozen=True)
+class Point:
+    """A threshold and what it does: `fpir`, `fnir`, each with its interval (low, high) at `CONFIDENCE`.
+
+    FPIR: share of searches of people who are not enrolled that give somebody's name. FNIR: share of searches of
+    enrolled people that do not give theirs. ISO/IEC 19795-1:2021; Grother, Ngan, Hanaoka, FRVT Part 2:
+    Identification, NIST IR 8271, section 3.
+    """
+
+    target: float
+    threshold: float
+    fpir: float
+    fpir_interval: Interval
+    fnir: float | None
+    fnir_interval: Interval | None
+
+
+def gallery_searches(embeddings: Vectors, owner: Ints, count: int) -> Searches:
+    """Each enrolled face searched for in its own gallery, as a stranger would and as another photo of its person would.
+
+    `embeddings`: (N, D) float32, L2-normalised; `owner`: (N,) int64, 0..count-1. As a stranger: the template of its
+    own person left out. As another photo: that template made without this face, where the person has others.
+    """
+    gallery = templates(embeddings, owner, count)
+    strangers = search(embeddings, gallery, own=owner)
+    number = np.bincount(owner, minlength=count)
+    again = np.flatnonzero(number[owner] > 1)
+    faces, person = embeddings[again], owner[again]
+    without = normalised(sums(embeddings, owner, count)[person] - faces)
+    lowered = (faces * gallery[person]).sum(1) - score_of(faces, gallery, person)  # for look-alikes
+    own = (faces * without).sum(1) - lowered
+    mated = np.where(own > strangers.score[again], own, MISSED)
+    return Searches(mated, person, strangers.score, owner)
+
+
+def threshold_at(score: Floats, weight: Floats, fpir: float) -> float:
+    """The lowest threshold at which at most that share of non-mated searches is accepted (`score >= threshold`).
+
+    `score`, `weight`: (N,), what each search came to, and what it counts.
+    """
+    order = np.argsort(-score, kind="stable")
+    accepted = np.cumsum(weight[order]) / weight.sum()
+    allowed = int(np.searchsorted(accepted, fpir + 1e-12, side="right"))
+    if allowed == len(order):
+        return float(score[order[-1]])
+    below = score[order[allowed]]
+    middle = (below + score[order[allowed - 1]]) / 2 if allowed else below
+    return float(middle if middle > below else np.nextafter(below, np.inf, dtype=score.dtype))
+
+
+def person_weights(person: Ints) -> Floats:
+    """(N,): weights with which every person counts the same, however many photos there are."""
+    _, code, number = np.unique(person, return_inverse=True, return_counts=True)
+    return np.asarray(1 / number[code])
+
+
+def rate(hits: Bools, person: Ints, weight: Floats) -> tuple[float, Interval]:
+    """The weighted share of `hits` (N,), and its interval.
+
+    By bootstrap over people (Efron, Bootstrap methods, Annals of Statistics 7, 1979; percentiles), which is too narrow
+    where few hit: so no narrower than the interval of Clopper and Pearson (Biometrika 26, 1934) for as many people.
+    """
+    _, code = np.unique(person, return_inverse=True)
+    hit, all_ = np.bincount(code, hits * weight), np.bincount(code, weight)
+    people, value = len(all_), float(hit.sum() / all_.sum())
+    random = np.random.default_rng(0)
+    drawn = (random.integers(0, people, people) for _ in range(RESAMPLES))
+    tails = np.array([(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    low, high = np.quantile([hit[each].sum() / all_[each].sum() for each in drawn], tails)
+    count = value * people
+    if count > 0:
+        low = min(low, beta.ppf(tails[0], count, people - count + 1))
+    if count < people:
+        high = max(high, beta.ppf(tails[1], count + 1, people - count))
+    return value, (float(low), float(high))
+
+
+def point(searches: Searches, fpir: float) -> Point:
+    """The lowest threshold that keeps this FPIR with 95 % certainty, every person counting once.
+
+    As many searches as the upper bound of Clopper and Pearson (Biometrika 26, 1934) allows are accepted; with 3 / fpir
+    people, none. TaskError where there are fewer.
+    """
+    people = len(np.unique(searches.nonmated_person))
+    if not 0 < fpir < 1:
+        raise TaskError(f"an FPIR must be between 0 and 1, not {fpir:g}")
+    if people < people_needed(fpir):
+        raise TaskError(
+            f"1 false accept in {1 / fpir:,.0f} strangers needs at least {people_needed(fpir):,} enrolled people to be"
+            f" measured, and there are {people:,}: choose an FPIR of at least {strictest(people):.2g}, or enrol more"
+        )
+    weight = person_weights(searches.nonmated_person)
+    bounds = beta.ppf(CONFIDENCE, np.arange(1, people + 1), np.arange(people, 0, -1))  # for 0, 1, … accepted
+    allowed = max(int(np.searchsorted(bounds, fpir, side="right")) - 1, 0)
+    threshold = threshold_at(searches.nonmated, weight, allowed / people)
+    accepted = rate(searches.nonmated >= threshold, searches.nonmated_person, weight)
+    if not len(searches.mated):
+        return Point(fpir, threshold, *accepted, None, None)
+    missed = searches.mated < threshold
+    return Point(
+        fpir, threshold, *accepted, *rate(missed, searches.mated_person, person_weights(searches.mated_person))
+    )
+
+
+def impostor_threshold(embeddings: Vectors, owner: Ints, count: int, fmr: float) -> float:
+    """For 1:1: the lowest score that at most a share `fmr` of comparisons with somebody else's template reach.
+
+    Of about `_COMPARED` of them. TaskError where there are fewer than 3 / fmr.
+    """
+    total = len(owner) * (count - 1)
+    if total < 3 / fmr:
+        raise TaskError(
+            f"1 false match in {1 / fmr:,.0f} comparisons needs at least {3 / fmr:,.0f} of them to be measured, and"
+            f" {count:,} people give {total:,}: enrol more"
+        )
+    some = np.arange(0, len(owner), max(1, total // _COMPARED))
+    matrix = scores(embeddings[some], templates(embeddings, owner, count))
+    others = np.arange(count) != owner[some, None]
+    return threshold_at(matrix[others], np.ones(int(others.sum())), fmr)
+
+
+def people_needed(fpir: float) -> int:
+    """So many people who all are rejected make it 95 % certain that the FPIR is no higher (the rule of three)."""
+    return math.ceil(3 / fpir - 1e-9)
+
+
+def strictest(people: int) -> float:
+    """The lowest FPIR that so many people can support."""
+    return 3 / max(people, 1)
+
+
+def sensible(people: int) -> float:
+    """The FPIR to aim for where nobody says: 0.001 or 0.01 if they can be supported, in a small gallery the strictest.
+
+    TaskError where that is above 0.1.
+    """
+    if strictest(people) > FPIRS[0] + 1e-9:
+        raise TaskError(
+            f"a threshold can be measured from {people_needed(FPIRS[0])} enrolled people on, and there are {people:,}"
+        )
+    return min((fpir for fpir in FPIRS[1:] if people >= people_needed(fpir)), default=strictest(people))
+
+
+def corrected(fpir: float, people: int, now: int) -> float:
+    """The FPIR to expect where a gallery of `people` has become one of `now`: every template is one more chance.
+
+    1 - (1 - FPIR)^(now / people): Grother and Phillips, Models of large population recognition performance, CVPR 2004.
+    """
+    return float(1 - (1 - fpir) ** (now / people))
+
+
+def points(searches: Searches, fpirs: Sequence[float] = FPIRS) -> list[Point]:
+    """A point for each of these FPIRs that the gallery can support."""
+    people = len(np.unique(searches.nonmated_person))
+    return [point(searches, fpir) for fpir in fpirs if people >= people_needed(fpir)]
+
+
+def found(matches: Matches, owner: Ints) -> Floats:
+    """Scores (N,) of mated searches: `MISSED` where another person than `owner` (N,) comes first."""
+    return np.where(matches.best == owner, matches.score, MISSED)

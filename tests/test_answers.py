@@ -1,0 +1,33 @@
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv as pc
+import pyarrow.parquet as pq
+import pytest
+
+from storage.answers import check_out, write_answers
+from storage.errors import InputError, MusterError
+
+BOX = pa.list_(pa.float32(), 4)
+ANSWERS = pa.table({"image": ["a.jpg", "b.jpg"], "box_xyxy": pa.array([[1, 2, 3, 4], None], BOX)})
+
+
+def test_parquet_and_csv(tmp_path: Path) -> None:
+    write_answers(ANSWERS, tmp_path / "a.parquet")
+    assert pq.read_table(tmp_path / "a.parquet").equals(ANSWERS)
+    write_answers(ANSWERS, tmp_path / "a.CSV")
+    rows = pc.read_csv(tmp_path / "a.CSV").to_pylist()
+    assert rows[0] == {"image": "a.jpg", "x0": 1, "y0": 2, "x1": 3, "y1": 4}
+    assert rows[1]["x0"] is None
+    write_answers(ANSWERS, None)
+
+
+def test_places_where_none_can_be_written(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"a.txt: its name must end in .parquet or .csv"):
+        check_out(tmp_path / "a.txt")
+    with pytest.raises(InputError, match="no such folder"):
+        check_out(tmp_path / "none/a.csv")
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(MusterError, match="cannot write"):
+        write_answers(ANSWERS, tmp_path / "folder.csv")
+    check_out(None)

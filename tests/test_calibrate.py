@@ -1,0 +1,152 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.base import TaskError
+from tasks.calibrate import (
+    MISSED,
+    Searches,
+    corrected,
+    found,
+    gallery_searches,
+    impostor_threshold,
+    people_needed,
+    person_weights,
+    point,
+    points,
+    rate,
+    sensible,
+    threshold_at,
+)
+from tasks.identify import Matches, normalised, scores, search, templates
+
+
+def school(people: int, photos: int, noise: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Faces around a direction per person, all of them a little alike, as faces are."""
+    random = np.random.default_rng(seed)
+    centres = normalised(random.normal(size=(people, 128)) + 0.3 * np.ones(128))
+    owner = np.repeat(np.arange(people), photos)
+    return normalised(centres[owner] + noise * random.normal(size=(len(owner), 128)) / np.sqrt(128)), owner
+
+
+def test_what_is_predicted_comes_true_for_strangers_and_for_known_people() -> None:
+    faces, owner = school(1200, 4, 1.5)
+    enrolled = (np.arange(len(faces)) % 4 < 3) & (owner < 600)
+    gallery = templates(faces[enrolled], owner[enrolled], 600)
+    known = search(faces[~enrolled & (owner < 600)], gallery)
+    strangers = search(faces[owner >= 600], gallery)
+    searches = gallery_searches(faces[enrolled], owner[enrolled], 600)
+    for each in points(searches):
+        low, high = each.fpir_interval
+        assert low <= (strangers.score >= each.threshold).mean() <= high
+        real = (found(known, np.arange(600)) < each.threshold).mean()
+        assert 0 < real <= each.fnir_interval[1]  # less than predicted: one photo more is known by then
+    assert [each.target for each in points(searches)] == [0.1, 0.01]
+
+
+@given(st.lists(st.integers(-5, 5), min_size=1, max_size=60), st.floats(0.001, 0.999))
+def test_a_threshold_lets_through_no_more_than_asked_and_is_the_lowest(values: list[int], fpir: float) -> None:
+    score, weight = np.array(values, float), np.ones(len(values))
+    threshold = threshold_at(score, weight, fpir)
+    assert (score >= threshold).mean() <= fpir + 1e-9
+    lower = score[score < threshold]
+    if len(lower):
+        assert (score >= lower.max()).mean() > fpir
+
+
+def test_every_person_counts_once() -> None:
+    person = np.array([0, 0, 0, 1])
+    np.testing.assert_allclose(person_weights(person), [1 / 3, 1 / 3, 1 / 3, 1])
+    value, (low, high) = rate(np.array([True, True, True, False]), person, person_weights(person))
+    assert value == 0.5
+    assert low < 0.1
+    assert high > 0.9
+
+
+def test_no_hits_are_no_promise_of_none() -> None:
+    person = np.arange(50)
+    assert rate(np.zeros(50, bool), person, np.ones(50)) == (0.0, (0.0, pytest.approx(0.0711, abs=1e-4)))
+    assert rate(np.ones(50, bool), person, np.ones(50)) == (1.0, (pytest.approx(0.9289, abs=1e-4), 1.0))
+
+
+def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
+    random = np.random.default_rng(1)
+    person = np.repeat(np.arange(200), 2)
+    inside = []
+    for _ in range(60):
+        hits = np.repeat(random.random(200) < 0.02, 2) & (random.random(400) < 0.8)  # photos of one person hit together
+        low, high = rate(hits, person, person_weights(person))[1]
+        inside.append(low <= 0.016 <= high)
+    assert np.mean(inside) >= 0.9
+
+
+def test_a_small_gallery_is_promised_nothing_it_cannot_support() -> None:
+    faces, owner = school(299, 2, 1.0)
+    searches = gallery_searches(faces, owner, 299)
+    with pytest.raises(TaskError, match=r"1 false accept in 100 strangers needs at least 300 .* there are 299"):
+        point(searches, 0.01)
+    assert [each.target for each in points(searches)] == [0.1]
+    with pytest.raises(TaskError, match="between 0 and 1"):
+        point(searches, 1.5)
+    assert people_needed(0.001) == 3000
+
+
+def test_with_as_many_people_as_it_takes_nobody_is_accepted() -> None:
+    faces, owner = school(100, 2, 1.0)
+    searches = gallery_searches(faces, owner, 100)
+    strict = point(searches, 0.03)
+    assert strict.threshold > searches.nonmated.max()
+    assert (strict.fpir, strict.fpir_interval) == (0, (0, pytest.approx(0.0362, abs=1e-4)))
+    loose = point(searches, 0.2)
+    assert 0.03 < loose.fpir < 0.2
+    assert loose.fpir_interval[1] < 0.23
+
+
+def test_what_is_aimed_for() -> None:
+    assert (sensible(3000), sensible(300), sensible(60)) == (0.001, 0.01, 0.05)
+    with pytest.raises(TaskError, match="from 30 enrolled people on, and there are 29"):
+        sensible(29)
+
+
+def test_people_with_one_photo_tell_of_strangers_only() -> None:
+    faces, owner = school(40, 1, 1.0)
+    found_point = point(gallery_searches(faces, owner, 40), 0.1)
+    assert (found_point.fnir, found_point.fnir_interval) == (None, None)
+
+
+def test_a_mated_search_leaves_its_own_photo_out() -> None:
+    faces, owner = school(40, 2, 0.5)
+    faces[1] = -faces[0]  # the two photos of person 0 are nothing like each other
+    searches = gallery_searches(faces, owner, 40)
+    assert (searches.mated[owner == 0] == MISSED).all()
+    assert (searches.mated[owner > 0] > 0).all()
+
+
+def test_who_is_taken_for_another_is_missed() -> None:
+    matches = Matches(np.array([3, 1]), np.array([0.9, 0.8], np.float32), np.zeros(2, np.float32))
+    np.testing.assert_allclose(found(matches, np.array([2, 1])), [MISSED, 0.8])
+
+
+def test_one_to_one() -> None:
+    faces, owner = school(60, 3, 1.0)
+    threshold = impostor_threshold(faces, owner, 60, 0.001)
+    gallery = templates(faces, owner, 60)
+    strangers, _ = school(200, 1, 1.0, seed=9)
+    assert (scores(strangers, gallery) >= threshold).mean() < 0.003
+    assert (scores(faces, gallery)[np.arange(len(faces)), owner] >= threshold).mean() > 0.9
+    with pytest.raises(TaskError, match="needs at least 3,000 of them"):
+        impostor_threshold(faces[:9], owner[:9], 3, 0.001)
+
+
+def test_more_people_are_more_chances() -> None:
+    assert corrected(0.01, 100, 100) == pytest.approx(0.01)
+    assert corrected(0.01, 100, 1000) == pytest.approx(1 - 0.99**10)
+
+
+def test_searches_name_their_people() -> None:
+    faces, owner = school(40, 2, 1.0)
+    searches = gallery_searches(faces, owner, 40)
+    assert isinstance(searches, Searches)
+    assert searches.nonmated.shape == searches.mated.shape == (80,)
+    np.testing.assert_array_equal(searches.nonmated_person, owner)

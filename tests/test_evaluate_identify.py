@@ -1,0 +1,63 @@
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pipeline.evaluate import Labelled
+from pipeline.evaluate_identify import identify, split
+from pipeline.people import Faces
+from storage.errors import InputError
+from tasks.identify import normalised
+
+
+def labelled(people: int, photos: int, strangers: int, noise: float) -> Labelled:
+    random = np.random.default_rng(0)
+    owner = np.concatenate([np.repeat(np.arange(people), photos), people + np.arange(strangers)])
+    centres = random.normal(size=(people + strangers, 128))
+    vectors = normalised(centres[owner] + noise * random.normal(size=(len(owner), 128)))
+    names = [f"n{number:04d}" for number in owner]
+    files = [f"{name}/{i}" for i, name in enumerate(names)]
+    images = pa.table({"uri": files, "file": files, "person": names})
+    return Labelled(Faces("f", pa.table({}), vectors), np.arange(len(owner)), images, np.arange(len(owner)))
+
+
+def test_the_split_is_by_person_and_file() -> None:
+    images = pa.table({"uri": list("abcdefg"), "person": ["x", "y", "x", "z", "x", None, "y"]})
+    found = split(images, "person")
+    assert (found.enrolled.tolist(), found.mated.tolist(), found.nonmated.tolist()) == ([0, 1], [2, 4, 6], [3])
+    with pytest.raises(InputError, match="nobody has two photos"):
+        split(images.slice(3), "person")
+
+
+def test_figures() -> None:
+    facts = identify(labelled(60, 4, 400, 0.5), "person")
+    counts = {"people": 60, "enrolled": 120, "mated": 120, "nonmated": 400, "undetected": 0}
+    assert facts.items() >= counts.items()
+    assert facts["rank1"] == 1
+    assert facts["fnir_at_fpir_0.1"] <= facts["fnir_at_fpir_0.01"] <= facts["fnir_at_fpir_0.001"]
+    for fpir in ("0.1", "0.01"):
+        low, high = facts[f"fnir_at_fpir_{fpir}_interval"]
+        assert low <= facts[f"fnir_at_fpir_{fpir}"] <= high
+    hard = identify(labelled(60, 4, 400, 1.6), "person")
+    assert hard["rank1"] < 0.95
+    assert hard["fnir_at_fpir_0.01"] > 1 - hard["rank1"]
+
+
+def test_photos_without_a_face_name_nobody() -> None:
+    data = labelled(40, 4, 100, 0.3)
+    seen = np.ones(len(data.rows), bool)
+    seen[[2, 3, 6]] = False  # three mated probes
+    seen[[8, 9]] = False  # all that person 2 would be enrolled by
+    half = Labelled(data.faces, data.rows[seen], data.images, data.owner[seen])
+    facts = identify(half, "person")
+    assert facts["undetected"] == 5
+    assert facts["rank1"] == pytest.approx(1 - 5 / 80)
+    assert facts["fnir_at_fpir_0.1"] == pytest.approx(5 / 80)
+
+
+def test_a_stranger_who_is_somebody_under_another_name_is_shown() -> None:
+    data = labelled(40, 4, 100, 0.3)
+    vectors = data.faces.embeddings.copy()
+    vectors[165] = vectors[1]
+    facts = identify(Labelled(Faces("f", pa.table({}), vectors), data.rows, data.images, data.owner), "person")
+    worst = facts["strangers_named"][0]
+    assert (worst["is"], worst["named"]) == ("n0045", "n0000")

@@ -1,0 +1,109 @@
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from storage.errors import InputError
+from storage.library import Library, open_library
+from storage.roster import Entry, read_roster
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Library:
+    return open_library(tmp_path / "library", create=True)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "photos").mkdir()
+    for name in ("ann.jpg", "ann 2.jpg", "bo.jpg"):
+        Image.new("RGB", (8, 8)).save(tmp_path / "photos" / name)
+    return tmp_path
+
+
+def test_a_csv(folder: Path, library: Library) -> None:
+    text = (
+        "person_id,name,image,image2,group,consent,valid_until\n"
+        "1,Ann Äh,photos/ann.jpg,photos/ann 2.jpg,7b,yes,2031-07-31\n\n2,,photos/bo.jpg,,,no,\n"
+    )
+    (folder / "roster.csv").write_text(text, encoding="utf-8")
+    photos = folder / "photos"
+    assert read_roster(str(folder / "roster.csv"), library) == [
+        Entry("1", "Ann Äh", (f"{photos}/ann.jpg", f"{photos}/ann 2.jpg"), "7b", True, date(2031, 7, 31)),
+        Entry("2", "2", (f"{photos}/bo.jpg",), None, False, None),
+    ]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize(("separator", "end"), [(";", "\r\n"), (",", "\n"), ("\t", "\r\n")])
+def test_as_excel_saves_it(folder: Path, library: Library, encoding: str, separator: str, end: str) -> None:
+    lines = [["Person_ID", " Name", "image"], ["7", "Zoë", "photos\\bo.jpg"]]
+    text = end.join(separator.join(line) for line in lines)
+    (folder / "roster.csv").write_bytes(text.encode(encoding))
+    [entry] = read_roster(str(folder / "roster.csv"), library)
+    assert (entry.person_id, entry.name, entry.images) == ("7", "Zoë", (f"{folder}/photos/bo.jpg",))
+    assert entry.consent is None
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("person_id,image\n1,a.jpg\n1,b.jpg\n", "has person_id 1 more than once"),
+        ("person_id,image,colour\n1,a.jpg,red\n", "unknown column 'colour': person_id, name, group, consent"),
+        ("name,image\nAnn,a.jpg\n", "needs columns person_id and image"),
+        ("person_id,name,name,image\n1,a,b,c.jpg\n", "has column 'name' twice"),
+        ("person_id,image\n,a.jpg\n", "line 2: no person_id"),
+        ("person_id,image\n1,a.jpg,b.jpg\n", "line 2: 3 cells under 2 columns"),
+        ("person_id,image\n1,C:\\photos\\a.jpg\n", r"line 2: C:\\photos\\a.jpg is a path of a Windows machine"),
+        ("person_id,image,consent\n1,a.jpg,perhaps\n", "line 2: consent 'perhaps': write yes or no"),
+        ("person_id,image,valid_until\n1,a.jpg,31.7.2027\n", "line 2: valid_until '31.7.2027': write a date as"),
+        ("person_id,image\n1,a.jpg\n2,a.jpg\n", "a.jpg is listed for 1 and for 2"),
+        ("person_id,image\n", "names nobody"),
+        ("", "needs columns person_id and image"),
+    ],
+)
+def test_what_is_wrong_is_named(folder: Path, library: Library, text: str, complaint: str) -> None:
+    (folder / "roster.csv").write_text(text)
+    with pytest.raises(InputError, match=complaint):
+        read_roster(str(folder / "roster.csv"), library)
+
+
+def test_files_that_are_no_roster(folder: Path, library: Library) -> None:
+    (folder / "latin.csv").write_bytes("person_id,image\n1,ä.jpg".encode("latin-1"))
+    with pytest.raises(InputError, match=r"latin.csv is not UTF-8"):
+        read_roster(str(folder / "latin.csv"), library)
+    with pytest.raises(InputError, match=r"cannot read roster .*none.csv: No such file"):
+        read_roster(str(folder / "none.csv"), library)
+    with pytest.raises(InputError, match="jpg is in no person's folder"):
+        read_roster(str(folder / "photos"), library)
+
+
+def test_a_folder_per_person(folder: Path, library: Library) -> None:
+    for name in ("Ann/1.jpg", "Ann/holiday/2.jpg", "Bo/1.jpg"):
+        (folder / "people" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8)).save(folder / "people" / name)
+    found = {entry.person_id: len(entry.images) for entry in read_roster(str(folder / "people"), library)}
+    assert found == {"Ann": 2, "Bo": 1}
+
+
+def test_a_parquet_manifest(folder: Path, library: Library) -> None:
+    rows = {
+        "uri": ["photos/ann.jpg", "photos/ann 2.jpg", "photos/bo.jpg"],
+        "person": ["ann", "ann", "bo"],
+        "consent": [True, True, False],
+        "valid_until": [date(2030, 1, 1), date(2030, 1, 1), None],
+    }
+    pq.write_table(pa.table(rows), folder / "roster.parquet")
+    ann, bo = read_roster(str(folder / "roster.parquet"), library)
+    assert (ann.person_id, len(ann.images), ann.consent, ann.valid_until) == ("ann", 2, True, date(2030, 1, 1))
+    assert (bo.person_id, bo.consent) == ("bo", False)
+
+    pq.write_table(pa.table(rows | {"name": ["A", "B", "C"]}), folder / "roster.parquet")
+    with pytest.raises(InputError, match="person ann: rows differ in name"):
+        read_roster(str(folder / "roster.parquet"), library)
+    pq.write_table(pa.table({"uri": rows["uri"]}), folder / "roster.parquet")
+    with pytest.raises(InputError, match="no column person or person_id"):
+        read_roster(str(folder / "roster.parquet"), library)
