@@ -25,6 +25,7 @@ from pipeline.options import (
     ModelOption,
     RetryOption,
     SamePhotoOption,
+    SharedOption,
     SourcesArgument,
     TasksOption,
     WeightsOption,
@@ -102,13 +103,14 @@ def run(
     weights_dir: WeightsOption = None,
     address: AddressOption = None,
     retry_errors: RetryOption = False,
+    shared_library: SharedOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Process every image that the tasks have not seen yet. Stop it and run it again as often as you like.
 
     Example: muster run -l ./library --tasks faces --workers 4
     """
-    facts = _run(library, tasks, model, device, workers, weights_dir, address, retry_errors)
+    facts = _run(library, tasks, model, device, workers, weights_dir, address, retry_errors, shared_library)
     report(facts, as_json, _run_text(facts))
 
 

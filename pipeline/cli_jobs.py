@@ -26,6 +26,7 @@ DashboardOption = Annotated[
         show_default="http://127.0.0.1:8265",
     ),
 ]
+_ASIDE = ("library", "weights_dir", "address", "shared_library", "as_json")  # of run: no part of what makes a job
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the job, as `muster jobs list` has it.")]
 
 
@@ -55,9 +56,9 @@ def submit(
     """
     from pipeline.submit import Cluster, check_reach
 
-    request = _request(context, arguments)
+    request = _request(context, arguments, shared_library)
     cluster = Cluster(address)
-    check_reach(cluster, request, shared_library)
+    check_reach(cluster, request)
     job, started = cluster.submit(request)
     say(f"job {job.name} {'started' if started else 'runs already'}")
     if not no_wait:
@@ -130,7 +131,7 @@ def jobs_stop(name: NameArgument, address: DashboardOption = "auto", as_json: Js
     report(asdict(job), as_json, _text(job))
 
 
-def _request(context: typer.Context, arguments: list[str]) -> "Request":
+def _request(context: typer.Context, arguments: list[str], shared: bool) -> "Request":
     """The arguments read as `muster run` reads them, so that what is wrong with them is said here."""
     from pipeline.submit import Request
 
@@ -144,9 +145,10 @@ def _request(context: typer.Context, arguments: list[str]) -> "Request":
         raise InputError("muster submit -- run --address: the address belongs before --, to submit")
     values = {p.name: given.params[p.name] if typed[p.name] else p.default for p in command.params}
     folder = _absolute(str(values["weights_dir"])) if values["weights_dir"] else None
-    identity = {name: values[name] for name in values.keys() - {"library", "weights_dir", "address", "as_json"}}
+    identity = {name: values[name] for name in values.keys() - set(_ASIDE)}
     library = _absolute(given.params["library"])
-    return Request(library, tuple(arguments[1:]), {**identity, "weights_dir": folder}, folder)
+    shared = shared or bool(values["shared_library"])
+    return Request(library, tuple(arguments[1:]), {**identity, "weights_dir": folder}, folder, shared)
 
 
 def _absolute(uri: str) -> str:

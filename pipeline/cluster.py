@@ -11,8 +11,10 @@ from typing import Any
 from pipeline.config import RunConfig, cores
 from pipeline.dispatch import Died, Done, Event, Failed, Order, WorkerId
 from pipeline.metrics import DriverMetrics, WorkerMetrics
+from pipeline.reach import refuse_local, require_answer
 from pipeline.worker import ShardWorker, TaskSpec, is_fatal
 from storage.errors import MusterError
+from storage.uris import local_path
 
 ENDED_FROM_OUTSIDE = ("node has died", "receives a SIGTERM")  # as Ray words the end of an actor
 
@@ -31,6 +33,8 @@ def connected(address: str | None) -> Iterator[None]:
     if ray.is_initialized():  # by whoever called: theirs to end
         yield
         return
+    if address is not None:
+        require_answer(address)
     # The smallest object store Ray takes: only orders and counts cross it.
     local = {"include_dashboard": False, "object_store_memory": 80 << 20} if address is None else {}
     terminate = signal.getsignal(signal.SIGTERM)
@@ -38,7 +42,7 @@ def connected(address: str | None) -> Iterator[None]:
         ray.init(address or "local", log_to_driver=False, configure_logging=False, **local)
     except Exception as error:  # a node that starts too slowly is a bare Exception
         where = f"the Ray cluster at {address}" if address else "Ray on this machine"
-        cause = (str(error) or type(error).__name__).splitlines()[0]
+        cause = " ".join((str(error) or type(error).__name__).split())[:400]
         raise MusterError(f"cannot start or reach {where}: {cause}") from error
     if terminate is not None and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, terminate)  # Ray took it, to print a stack trace
@@ -46,6 +50,16 @@ def connected(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def check_reach(config: RunConfig) -> None:
+    """Raises InputError where nodes of the cluster could not see the library or the weights. Inside `connected`."""
+    import ray
+
+    paths = {"library": local_path(config.library), "--weights-dir": config.weights_dir and str(config.weights_dir)}
+    local = {what: path for what, path in paths.items() if path}
+    if config.address is not None and local and not config.shared_library:
+        refuse_local(local, [node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]])
 
 
 class _Actor(ShardWorker):

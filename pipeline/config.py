@@ -32,6 +32,7 @@ class RunConfig:
     weights_dir: Path | None = None
     address: str | None = None  # of a running Ray cluster; this machine alone where None
     retry_errors: bool = False  # images whose error may have passed since, see pipeline.run.TRANSIENT
+    shared_library: bool = False  # all nodes of the cluster see the library, and the weights, under these paths
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:

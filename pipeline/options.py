@@ -20,6 +20,9 @@ WorkersOption = Annotated[int | None, typer.Option(help="Number of workers.", sh
 AddressOption = Annotated[
     str | None, typer.Option(envvar="RAY_ADDRESS", help="A running Ray cluster.", show_default="this machine alone")
 ]
+SharedOption = Annotated[
+    bool, typer.Option("--shared-library", help="The library's folder is one that all nodes of the cluster share.")
+]
 RetryOption = Annotated[
     bool, typer.Option("--retry-errors", help="Try again what could not be reached, crashed, or ran out of memory.")
 ]
@@ -46,7 +49,9 @@ def run_config(
     weights_dir: Path | None,
     address: str | None,
     retry: bool = False,
+    shared: bool = False,
 ) -> Any:
     from pipeline.config import RunConfig, parse_models, parse_tasks
 
-    return RunConfig(library, parse_tasks(tasks), parse_models(model), device, workers, weights_dir, address, retry)
+    rest = (device, workers, weights_dir, address, retry, shared)
+    return RunConfig(library, parse_tasks(tasks), parse_models(model), *rest)

@@ -94,6 +94,7 @@ def run(config: RunConfig, on_progress: OnProgress, on_download: weights.Progres
             fetch_weights(config, on_download)
             on_progress(progress)
             with cluster.connected(config.address):
+                cluster.check_reach(config)
                 workers = _work(library, config, specs, orders, progress, on_progress)
         return summarise(library, specs, progress, workers)
 

@@ -13,7 +13,6 @@ import os
 import platform
 import shlex
 import shutil
-import socket
 import tempfile
 import time
 import urllib.error
@@ -25,6 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pipeline.reach import refuse_local
 from storage.errors import InputError, MusterError
 from storage.library import dump_json, open_library
 from storage.uris import local_path
@@ -49,6 +49,7 @@ class Request:
     options: tuple[str, ...]
     identity: Mapping[str, Any]
     weights_dir: str | None = None  # absolute
+    shared_library: bool = False  # library and weights are in folders that all nodes see
 
     @property
     def name(self) -> str:
@@ -58,7 +59,8 @@ class Request:
     @property
     def command(self) -> str:
         weights = ("--weights-dir", self.weights_dir) if self.weights_dir else ()
-        run = ("run", *self.options, *weights, "--library", self.library, "--address", "auto")
+        shared = ("--shared-library",) if self.shared_library else ()
+        run = ("run", *self.options, *weights, *shared, "--library", self.library, "--address", "auto")
         return "python -m pipeline.cli " + shlex.join(run)  # where an option comes twice the last one counts
 
 
@@ -244,23 +246,13 @@ class _Tail:
                 self.on_text(new)
 
 
-def check_reach(cluster: Cluster, request: Request, shared: bool) -> None:
-    """Raises InputError where library or weights lie on this machine and nodes elsewhere would look for them.
-
-    `shared`: the user says that all nodes see these paths.
-    """
+def check_reach(cluster: Cluster, request: Request) -> None:
+    """Raises InputError where library or weights lie on this machine and nodes elsewhere would look for them."""
     paths = {"library": local_path(request.library), "--weights-dir": request.weights_dir}
     local = {what: path for what, path in paths.items() if path is not None}
-    if not local or shared:
-        return
-    elsewhere = [node for node in cluster.nodes() if not _is_here(node)]
-    for what, path in local.items():
-        if elsewhere:
-            raise InputError(
-                f"{what} {path} is on this machine, and nodes of the cluster are not ({', '.join(elsewhere[:3])}):"
-                " use a bucket such as s3://bucket/library, or a folder that all nodes share, with --shared-library"
-            )
-    if "library" in local:
+    if local and not request.shared_library:
+        refuse_local(local, cluster.nodes())
+    if "library" in local and not request.shared_library:
         open_library(request.library)
 
 
@@ -361,14 +353,3 @@ def _environment(**values: str) -> Iterator[None]:
     finally:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
-
-
-def _is_here(address: str) -> bool:
-    """Whether this is an address of this machine: no other can be bound to."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.bind((address, 0))
-        except OSError:
-            return False
-    return True

@@ -17,7 +17,7 @@ import ray
 from conftest import Outcome
 
 from pipeline import submit
-from pipeline.submit import Cluster, Request, _is_here, _Tail, _url, package
+from pipeline.submit import Cluster, Request, _Tail, _url, package
 from storage.errors import InputError, MusterError
 
 Muster = Callable[..., Outcome]
@@ -184,11 +184,6 @@ def test_what_runs_on_a_cluster_is_run(muster: Muster) -> None:
     assert (twice.code, "the address belongs before --" in twice.error) == (2, True)
     wrong = muster("submit", "run", "--wrokers", "2")
     assert (wrong.code, "--wrokers" in wrong.err, wrong.out) == (2, True, "")
-
-
-def test_addresses_of_this_machine() -> None:
-    assert _is_here("127.0.0.1")
-    assert not _is_here(ELSEWHERE)
 
 
 def test_a_log_that_is_read_again_is_passed_on_once() -> None:

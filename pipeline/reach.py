@@ -1,0 +1,54 @@
+"""Whether the nodes of a cluster see what lies on this machine."""
+
+import socket
+from collections.abc import Mapping, Sequence
+
+from storage.errors import InputError, MusterError
+
+ANSWER_SECONDS = 5.0  # a head that has not answered by then is taken for missing; Ray waits for two minutes
+
+
+def require_answer(address: str) -> None:
+    """Raises MusterError where nobody listens at a cluster's `host:port` or `ray://host:port`, InputError for what is
+    none of these. `auto` is left to Ray."""
+    if address == "auto":
+        return
+    scheme, separator, rest = address.rpartition("://")
+    host, _, port = rest.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535 or (separator and scheme != "ray"):
+        raise InputError(
+            f"--address {address}: give the head's HOST:PORT, such as 10.0.0.1:6379, or auto; for the dashboard's"
+            " http://HOST:8265, use muster submit"
+        )
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), ANSWER_SECONDS).close()
+    except OSError as error:
+        raise MusterError(
+            f"no Ray cluster answers at {address} ({error.strerror or error}): check --address (RAY_ADDRESS), that the"
+            " head runs, and that it can be reached from here"
+        ) from None
+
+
+def refuse_local(paths: Mapping[str, str], nodes: Sequence[str]) -> None:
+    """Raises InputError where `paths` (what it is → local path) would be looked for by nodes that are elsewhere.
+
+    `nodes`: their addresses.
+    """
+    elsewhere = [node for node in nodes if not is_here(node)]
+    for what, path in paths.items():
+        if elsewhere:
+            raise InputError(
+                f"{what} {path} is on this machine, and nodes of the cluster are not ({', '.join(elsewhere[:3])}):"
+                " use a bucket such as s3://bucket/library, or a folder that all nodes share, with --shared-library"
+            )
+
+
+def is_here(address: str) -> bool:
+    """Whether this is an address of this machine: no other can be bound to."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError:
+            return False
+    return True
