@@ -1,6 +1,6 @@
 """Does `muster run` lose rows when workers, a node and the driver itself are killed? Real processes, real SIGKILLs.
 
-    python benchmarks/chaos.py [--seeds 5] [--images 2000] [--first-seed 0] [--short]
+    python benchmarks/chaos.py [--seeds 3] [--images 2000] [--first-seed 0] [--short]
 
 - The photos are faces of LFW; among them lie one that crashes its decoder (a read of address 0) and one that hangs it
   (a native call that never returns and keeps the interpreter's lock): `inject` puts both into the worker processes.
@@ -391,7 +391,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=5, help="how many disturbed runs")
+    parser.add_argument("--seeds", type=int, default=3, help="how many disturbed runs")
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--workers", type=int, default=8, help="how many worker processes are killed in each run")

@@ -292,7 +292,7 @@ def main() -> None:
     parser.add_argument("--model", default="faces=own")
     parser.add_argument("--images", type=Path, default=DATA / "lfw/lfw.parquet")
     parser.add_argument("--limit", type=int, default=2000)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument(
         "--way", choices=("ray_data", "ray_data_fused", "loop"), help="one way alone, for a process of its own"
     )

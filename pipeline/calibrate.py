@@ -54,7 +54,7 @@ def calibrate(library: Library, fpir: float | None) -> dict[str, Any]:
 
 def _report(facts: dict[str, Any], searches: Searches) -> bytes:
     rows = "".join(
-        f"<tr><td>{p['target']:g}<td>{p['threshold']:.3f}<td>{_interval(p['fpir'], p['fpir_interval'])}"
+        f"<tr><td>{p['target']:.2g}<td>{p['threshold']:.3f}<td>{_interval(p['fpir'], p['fpir_interval'])}"
         f"<td>{_interval(p['fnir'], p['fnir_interval'])}</tr>"
         for p in [*facts["points"], facts["identify"]]
     )
@@ -103,7 +103,7 @@ def _plots(facts: dict[str, Any], searches: Searches) -> dict[str, bytes]:
     left.axvline(threshold, color="black", linewidth=1, label="threshold")
     left.set(xlabel="score", ylabel="density")
     left.legend()
-    right.set(xlabel="FPIR", ylabel="FNIR", xscale="log", title="DET")
+    right.set(xlabel="FPIR", ylabel="FNIR", xscale="log", ylim=(0, None), title="DET")
     right.grid(True, which="both", linewidth=0.3)
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=110)

@@ -30,7 +30,10 @@ class Split:
 
 
 def split(images: pa.Table, label: str) -> Split:
-    """Photos of one person in order of file name; those without a label left out. InputError where nobody has two."""
+    """Photos of one person in order of file name; those without a label left out.
+
+    InputError where there are no mated or no non-mated searches.
+    """
     names = images[label].to_pylist()
     files = images["file" if "file" in images.column_names else "uri"].to_pylist()
     order = [i for i in sorted(range(len(names)), key=lambda i: (files[i], i)) if names[i] is not None]
@@ -46,6 +49,8 @@ def split(images: pa.Table, label: str) -> Split:
         parts["nonmated" if not several else "enrolled" if number < half[person[i]] else "mated"].append(i)
     if not parts["mated"]:
         raise InputError(f"--label {label}: nobody has two photos, so that nobody can be enrolled and looked for")
+    if not parts["nonmated"]:
+        raise InputError(f"--label {label}: everybody has two photos or more, so that nobody is a stranger")
     return Split(person=person, **{name: np.array(rows, np.int64) for name, rows in parts.items()})
 
 

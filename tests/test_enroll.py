@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import School
+from conftest import Killed, School
 from PIL import Image
 
 from pipeline import enroll as enrolment
@@ -167,3 +167,29 @@ def test_a_gallery_is_of_one_model(enrol: Enrol, school: School, tmp_path: Path)
     config = RunConfig(str(tmp_path / "L"), ("faces",), {"faces": "published"}, device="cpu")
     with pytest.raises(InputError, match="is made by faces=own: faces of published cannot be compared"):
         enroll(str(source), config, False, (), lambda _: None)
+
+
+def test_a_kill_at_any_write(
+    enrol: Enrol, gallery_library: Path, school: School, tmp_path: Path, kills: Callable[[int], None]
+) -> None:
+    """Of every third write: somebody new, and somebody with another photo."""
+    old = gallery.require(open_library(gallery_library))
+    [(name, photos), *_] = school.enrolled.items()
+    rows = [["new", "New", "yes", "", school.strangers[0], ""], [name, name, "yes", "", photos[0], school.probes[name]]]
+    source = csv(tmp_path / "r.csv", rows)
+    for number in range(0, 90, 3):
+        copy = Path(shutil.copytree(gallery_library, tmp_path / f"copy{number}"))
+        kills(number)
+        try:
+            enrol(source, copy)
+            kills(-1)
+            break
+        except Killed:
+            kills(-1)
+        assert gallery.require(open_library(copy)).faces.drop(["embedding"]).equals(old.faces.drop(["embedding"]))
+        assert enrol(source, copy).people == 33
+        after = gallery.require(open_library(copy))
+        mine = {row["uri"] for row in after.faces.to_pylist() if row["person_id"] == name}
+        assert mine == {str(photos[0]), str(school.probes[name])}
+        assert audit.check(open_library(copy)).problem is None
+    assert number >= 9

@@ -1,6 +1,11 @@
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from conftest import Outcome, School
 
 from pipeline.evaluate import Labelled
 from pipeline.evaluate_identify import identify, split
@@ -26,6 +31,8 @@ def test_the_split_is_by_person_and_file() -> None:
     assert (found.enrolled.tolist(), found.mated.tolist(), found.nonmated.tolist()) == ([0, 1], [2, 4, 6], [3])
     with pytest.raises(InputError, match="nobody has two photos"):
         split(images.slice(3), "person")
+    with pytest.raises(InputError, match="everybody has two photos or more"):
+        split(images.filter(pa.compute.not_equal(images["person"], "z")), "person")
 
 
 def test_figures() -> None:
@@ -61,3 +68,20 @@ def test_a_stranger_who_is_somebody_under_another_name_is_shown() -> None:
     facts = identify(Labelled(Faces("f", pa.table({}), vectors), data.rows, data.images, data.owner), "person")
     worst = facts["strangers_named"][0]
     assert (worst["is"], worst["named"]) == ("n0045", "n0000")
+
+
+def test_by_the_command_line(
+    muster: Callable[..., Outcome], gallery_library: Path, school: School, tmp_path: Path
+) -> None:
+    rows = [(str(photos[0]), name) for name, photos in school.enrolled.items()]
+    rows += [(str(photos[1]), name) for name, photos in [*school.enrolled.items()][:20]]
+    images = pa.table({"uri": [uri for uri, _ in rows], "person": [name for _, name in rows]})
+    pq.write_table(images, tmp_path / "labelled.parquet")
+    command = ("evaluate", "identify", "--images", tmp_path / "labelled.parquet", "-l", gallery_library, "--label")
+    outcome = muster(*command, "person", "--json")
+    assert outcome.code == 0, outcome.err
+    assert outcome.facts.items() >= {"people": 20, "mated": 20, "nonmated": 12, "undetected": 0}.items()
+    assert outcome.facts["rank1"] >= 0.9
+    assert "20 people, 20 mated and 12 non-mated searches" in muster(*command, "person").out
+    wrong = muster(*command, "who")
+    assert (wrong.code, "no such column" in wrong.error) == (2, True)

@@ -97,9 +97,10 @@ def test_consent_that_ended(library: Library) -> None:
 
 
 def test_a_kill_at_any_write(library: Library, tmp_path: Path, kills: Callable[[int], None]) -> None:
+    """Of every second write."""
     old = gallery.require(library)
     gone = old.people[:2]
-    for number in range(200):
+    for number in range(0, 200, 2):
         copy = open_library(shutil.copytree(library.local, tmp_path / f"copy{number}"))
         kills(number)
         try:
