@@ -50,10 +50,6 @@ def build_bad(inputs: Inputs) -> Brightness:
     return Brightness(settings(checkpoint_seconds=0), bad_step=7)
 
 
-def build_refused(inputs: Inputs) -> Brightness:
-    raise InputError("no photo shows a face")
-
-
 def training(out: Path, photos: Path, **changes: Any) -> Training:
     return replace(Training("brightness", build, (), Inputs([str(photos)], out), "cpu"), **changes)
 
@@ -90,25 +86,16 @@ def test_in_two_processes(tmp_path: Path, album: Path) -> None:
 
 
 @pytest.mark.usefixtures("by_ray")
-@pytest.mark.parametrize(
-    ("recipe", "error", "text"),
-    [(build_refused, InputError, "no photo shows a face"), (build_bad, MusterError, "at step 8, in the batch")],
-    ids=["refused by the recipe", "no number"],
-)
-def test_an_error_in_two_processes_is_the_one_they_had(
-    tmp_path: Path, album: Path, recipe: Any, error: type[MusterError], text: str
-) -> None:
-    with pytest.raises(MusterError, match=text) as raised:
-        train(training(tmp_path / "out", album, build=recipe, workers=2), print, print)
-    assert type(raised.value) is error
-    if recipe is build_bad:
-        assert torch.load(tmp_path / "out" / "checkpoint.pt", weights_only=True)["step"] == 7
+def test_an_error_in_two_processes_is_the_one_they_had(tmp_path: Path, album: Path) -> None:
+    with pytest.raises(MusterError, match="at step 8, in the batch"):
+        train(training(tmp_path / "out", album, build=build_bad, workers=2), print, print)
+    assert torch.load(tmp_path / "out" / "checkpoint.pt", weights_only=True)["step"] == 7
 
 
 def test_a_cause_is_told_and_not_where_it_was_raised() -> None:
     from ray.train import WorkerGroupError
 
-    told = MusterError("the loss is nan")
+    told = InputError("no photo shows a face")
     assert _cause(WorkerGroupError("…", {1: told, 0: ValueError("gloo: connection closed")})) is told
     text = "the training failed: gloo: connection closed. Run it again to go on from its last checkpoint"
     assert str(_cause(WorkerGroupError("…", {0: ValueError("Traceback\ngloo: connection closed\n")}))) == text
