@@ -7,8 +7,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-import pyarrow.compute as pc
-
 from pipeline import cluster, models
 from pipeline.config import RunConfig
 from pipeline.dispatch import Dispatcher, Order, Stopped
@@ -185,26 +183,18 @@ def _work(
 
 
 def summarise(library: Library, specs: Sequence[TaskSpec], progress: Progress, workers: int) -> Summary:
-    """Counts over the committed tables of the current manifest."""
+    """Counts over the commits of the current manifest."""
     shards = [shard for shard, _ in manifest.shards(library)]
-    fingerprints = {spec.name: spec.fingerprint for spec in specs}
-    images = tables.require(library, "images", fingerprints["images"], ["image_id", "status", "error_kind"], shards)
-    broken = images.filter(pc.equal(images["status"], "error"))
-    found = [broken]
-    for name, fingerprint in fingerprints.items():
-        if name != "images":
-            found.append(tables.read(library, "errors", fingerprint, ["image_id", "error_kind"], shards))
-    kinds: dict[str, str] = {}  # image_id → what went wrong first
-    for errors in found:
-        if errors is not None:
-            for image_id, kind in zip(errors["image_id"].to_pylist(), errors["error_kind"].to_pylist(), strict=True):
-                kinds.setdefault(image_id, kind)
-    faces = tables.count(library, "faces", fingerprints["faces"], shards) if "faces" in fingerprints else None
+    done = {spec.name: tables.commits(library, spec.fingerprint, shards) for spec in specs}
+    kinds: dict[str, str] = {}  # image_id → what went wrong first: `images` is the first of the specs
+    for commits in done.values():
+        kinds = tables.failures(library, commits) | kinds
+    images = tables.rows_in(done["images"], "images")
     return Summary(
-        images=images.num_rows,
-        ok=images.num_rows - len(kinds),
+        images=images,
+        ok=images - len(kinds),
         errors=len(kinds),
-        faces=faces,
+        faces=tables.rows_in(done["faces"], "faces") if "faces" in done else None,
         processed=progress.images,
         seconds=round(progress.seconds, 3),
         images_per_second=round(progress.rate, 2),

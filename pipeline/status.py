@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import pyarrow.compute as pc
-
 from pipeline.worker import IMAGES_DESCRIPTION
 from storage import manifest, tables
 from storage.library import Library
@@ -16,9 +14,8 @@ def status(library: Library) -> dict[str, Any]:
     """
     shards = dict(manifest.shards(library))
     done = [shard for shard in tables.committed(library, tables.fingerprint(IMAGES_DESCRIPTION)) if shard in shards]
-    rows = tables.read(library, "images", tables.fingerprint(IMAGES_DESCRIPTION), ["status"], done)
-    errors = 0 if rows is None else pc.sum(pc.equal(rows["status"], "error")).as_py() or 0
-    processed = 0 if rows is None else rows.num_rows
+    commits = tables.commits(library, tables.fingerprint(IMAGES_DESCRIPTION), done)
+    errors, processed = len(tables.failures(library, commits)), tables.rows_in(commits, "images")
     return {
         "library": library.uri,
         "images": sum(shards.values()),

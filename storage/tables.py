@@ -69,7 +69,7 @@ def write_shard(
     if is_committed(library, fingerprint, shard):
         return False
     files = [_write_file(library, table, fingerprint, shard, part) for table, part in rows.items()]
-    commit = {"shard": shard, "fingerprint": fingerprint, "files": files, "facts": facts or {}}
+    commit = {"shard": shard, "fingerprint": fingerprint, "files": files, "failed": _failed(rows), "facts": facts or {}}
     return library.create(_commit(fingerprint, shard), dump_json(commit))
 
 
@@ -147,7 +147,40 @@ def require(
 
 def count(library: Library, table: str, fingerprint: str, shards: Iterable[str] | None = None) -> int:
     """The number of committed rows, from the commits alone."""
-    return sum(f["rows"] for c in commits(library, fingerprint, shards) for f in c["files"] if f["table"] == table)
+    return rows_in(commits(library, fingerprint, shards), table)
+
+
+def rows_in(commits: Iterable[Mapping[str, Any]], table: str) -> int:
+    """The number of a table's rows under these commits."""
+    return sum(file["rows"] for commit in commits for file in commit["files"] if file["table"] == table)
+
+
+def failures(library: Library, commits: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """image_id → error kind of every image that these commits have an error of, from the commits alone.
+
+    Those that an older Muster wrote do not say: there the tables are read.
+    """
+    found: dict[str, str] = {}
+    for commit in commits:
+        failed = commit.get("failed")
+        if failed is None:
+            files = {f["table"]: f["name"] for f in commit["files"] if f["table"] in ("images", "errors")}
+            failed = _failed({table: _read_file(library, name) for table, name in files.items()})
+        found |= failed
+    return found
+
+
+def _failed(rows: Mapping[str, pa.Table]) -> dict[str, str]:
+    """image_id → error kind, of the rows of `images` that are errors, and those of `errors`."""
+    found: dict[str, str] = {}
+    for name, table in rows.items():
+        if name == "images" and "status" in table.column_names:
+            table = table.filter(pc.equal(table["status"], "error"))
+        elif name != "errors":
+            continue
+        if "error_kind" in table.column_names:
+            found |= zip(table["image_id"].to_pylist(), table["error_kind"].to_pylist(), strict=True)
+    return found
 
 
 def _read_file(library: Library, name: str, columns: Sequence[str] | None = None) -> pa.Table:

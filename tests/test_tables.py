@@ -22,7 +22,19 @@ from hypothesis import strategies as st
 from storage import tables
 from storage.errors import InputError, MusterError
 from storage.library import Library, open_library
-from storage.tables import commits, committed, count, read, replace_shard, require, resolve, to_parquet, write_shard
+from storage.tables import (
+    commits,
+    committed,
+    count,
+    failures,
+    read,
+    replace_shard,
+    require,
+    resolve,
+    rows_in,
+    to_parquet,
+    write_shard,
+)
 
 FACES = pa.schema(
     [
@@ -69,6 +81,40 @@ def ids(rows: pa.Table | None) -> list[str]:
 
 
 # ---- write, commit, read ---------------------------------------------------------------------------------------------
+
+
+def test_failures_are_known_from_commits_alone(library: Library) -> None:
+    images = pa.table(
+        {"image_id": ["a", "b", "c"], "status": ["ok", "error", "error"], "error_kind": [None, "truncated", "empty"]}
+    )
+    late = pa.table({"image_id": ["a"], "task": ["faces"], "error_kind": ["task"]})
+    write_shard(library, "f1", "s", {"images": images})
+    write_shard(library, "f2", "s", {"faces": faces(["c"]), "errors": late})
+    expected = {"f1": {"b": "truncated", "c": "empty"}, "f2": {"a": "task"}}
+    for name, failed in expected.items():
+        assert failures(library, commits(library, name)) == failed
+        [commit] = commits(library, name)
+        for file in commit["files"]:
+            library.write(file["name"], b"")  # nobody looks
+        assert failures(library, [commit]) == failed
+    assert rows_in(commits(library, "f1"), "images") == 3
+
+
+def test_commits_of_an_older_muster_do_not_say_what_failed(library: Library) -> None:
+    images = pa.table({"image_id": ["a", "b"], "status": ["ok", "error"], "error_kind": [None, "truncated"]})
+    write_shard(library, "f1", "s", {"images": images})
+    [commit] = commits(library, "f1")
+    del commit["failed"]
+    assert failures(library, [commit]) == {"b": "truncated"}
+
+
+def test_a_shard_that_is_replaced_forgets_what_failed(library: Library) -> None:
+    tables.describe(library, {"task": "images"})
+    name = tables.fingerprint({"task": "images"})
+    images = pa.table({"image_id": ["a", "b"], "status": ["error", "error"], "error_kind": ["empty", "truncated"]})
+    write_shard(library, name, "old", {"images": images})
+    replace_shard(library, "old", "new", ["a"])
+    assert failures(library, commits(library, name)) == {"a": "empty"}
 
 
 def test_rows_come_back_as_they_were(library: Library) -> None:
