@@ -39,11 +39,12 @@ def enroll(
 
     Example: muster enroll students.csv -l ./school
     """
+    from pipeline.enroll import Request
     from pipeline.enroll import enroll as enrol
 
     config = _config(library, model, device, workers, weights_dir)
     with progress() as on_progress, download_bar() as on_download:
-        facts = asdict(enrol(roster, config, consent_given, accept, on_progress, on_download))
+        facts = asdict(enrol(Request(roster, consent_given, accept), config, on_progress, on_download))
     report(facts, as_json, "\n".join(_enrolled(facts)))
 
 

@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
@@ -58,23 +58,25 @@ class Summary:
     forgotten: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Request:
+    """`consent_given`: the user holds the consent of all in a roster that does not say. `accept`: people to be enrolled
+    in spite of what is to be reviewed."""
+
+    roster: str
+    consent_given: bool = False
+    accept: Collection[str] = ()
+
+
 def enroll(
-    source: str, config: RunConfig, consent_given: bool, accept: Collection[str], on_progress: OnProgress,
-    on_download: Progress | None = None,
-) -> Summary:  # fmt: skip
+    request: Request, config: RunConfig, on_progress: OnProgress, on_download: Progress | None = None
+) -> Summary:
     """Enrol the people of a roster into the gallery of config.library; who is enrolled already is updated.
 
     Raises InputError for a roster that cannot be read, before anything is written.
     """
     library = open_library(config.library, create=True)
-    entries = roster.read_roster(source, library)
-    if not consent_given and all(entry.consent is None for entry in entries):
-        raise InputError(
-            f"roster {source} does not say who consented: add a column consent (yes or no), or say --consent-given"
-            " where you hold the consent of everybody in it"
-        )
-    if unknown := sorted(set(accept) - {entry.person_id for entry in entries}):
-        raise InputError(f"--accept {unknown[0]}: nobody in roster {source} has that person_id")
+    entries = _read(request, library)
     willing, refused = _sort_out(entries, date.today())
     config = _with_model(library, config)
     with library.lock():
@@ -88,7 +90,20 @@ def enroll(
     if images:
         run(config, on_progress, on_download)
     with library.lock():
-        return _enrol(library, config, willing, accept, refused, forgotten)
+        summary = _enrol(library, config.models.get("faces"), willing, request.accept)
+    return replace(summary, refused=refused + summary.refused, forgotten=forgotten)
+
+
+def _read(request: Request, library: Library) -> list[Entry]:
+    entries = roster.read_roster(request.roster, library)
+    if not request.consent_given and all(entry.consent is None for entry in entries):
+        raise InputError(
+            f"roster {request.roster} does not say who consented: add a column consent (yes or no), or say"
+            " --consent-given where you hold the consent of everybody in it"
+        )
+    if unknown := sorted(set(request.accept) - {entry.person_id for entry in entries}):
+        raise InputError(f"--accept {unknown[0]}: nobody in roster {request.roster} has that person_id")
+    return entries
 
 
 def _sort_out(entries: Sequence[Entry], today: date) -> tuple[list[Entry], list[Refused]]:
@@ -131,58 +146,50 @@ def _withdrawn(library: Library, entries: Sequence[Entry]) -> list[str]:
 # ---- faces -----------------------------------------------------------------------------------------------------------
 
 
-def _enrol(
-    library: Library, config: RunConfig, willing: Sequence[Entry], accept: Collection[str], refused: list[Refused],
-    forgotten: list[str],
-) -> Summary:  # fmt: skip
-    known = gallery.read(library)
-    rows, refused_photos = _photos(library, config, willing)
+def _enrol(library: Library, model: str | None, willing: Sequence[Entry], accept: Collection[str]) -> Summary:
+    """Put those whose photos fit into the gallery. The caller holds the lock."""
+    known = _known(library, model, bool(willing))
+    rows, poor = _photos(library, known, willing)
     fitting, unlike = _fitting(rows, accept)
-    model = config.models.get("faces") or zoo.DEFAULTS["faces"]
-    fingerprint = people.load_faces(library, config.models.get("faces")).fingerprint if rows else ""
-    if known is not None and known.faces.num_rows and fingerprint not in ("", known.fingerprint):
-        raise InputError(
-            f"the gallery of library {library.uri} was made by an older faces={known.model}: enrol everybody anew in"
-            " another library"
-        )
-    old = known or Gallery(gallery.SCHEMA.empty_table(), fingerprint, model)
-    pairs = _lookalikes(old, fitting)
-    held = {pair[name] for pair in pairs for name in ("person_id", "other")}
-    held -= set(accept) | {person for person in held if person not in {row["person_id"] for row in fitting}}
-    refused += refused_photos + unlike
-    refused += [Refused(person, "looks like another person: see lookalikes", review=True) for person in sorted(held)]
+    pairs = _lookalikes(known, fitting)
+    theirs = {row["person_id"] for row in fitting}
+    held = ({pair[name] for pair in pairs for name in ("person_id", "other")} & theirs) - set(accept)
     used = [row for row in fitting if row["person_id"] not in held]
-    names = {row["person_id"] for row in used}
-    refused += [
-        Refused(entry.person_id, "no usable photo")
-        for entry in willing
-        if entry.person_id not in names | held
-    ]  # fmt: skip
-    before = set(old.people)
-    pseudonyms = {person: old.pseudonym_of(person) if person in before else secrets.token_hex(8) for person in names}
-    new = replace(old, fingerprint=old.fingerprint or fingerprint).with_faces(
-        [{**row, "pseudonym": pseudonyms[row["person_id"]]} for row in used]
-    )
+    names, before = {row["person_id"] for row in used}, set(known.people)
+    refused = poor + unlike
+    refused += [Refused(person, "looks like another person: see lookalikes", review=True) for person in sorted(held)]
+    refused += [Refused(e.person_id, "no usable photo") for e in willing if e.person_id not in names | held]
+    pseudonyms = {person: known.pseudonym_of(person) if person in before else secrets.token_hex(8) for person in names}
+    new = known.with_faces([{**row, "pseudonym": pseudonyms[row["person_id"]]} for row in used])
     if used:
         facts = {"people": sorted(pseudonyms.values()), "photos": len(used), "refused": len(refused)}
         audit.append(library, "enroll", facts)
         gallery.write(library, new)
-    return Summary(
-        len(new.people), len(names - before), len(names & before), len(used), refused, pairs, forgotten
-    )  # fmt: skip
+    return Summary(len(new.people), len(names - before), len(names & before), len(used), refused, pairs)
 
 
-def _photos(
-    library: Library, config: RunConfig, willing: Sequence[Entry]
-) -> tuple[list[dict[str, Any]], list[Refused]]:
+def _known(library: Library, model: str | None, processed: bool) -> Gallery:
+    """The gallery as it is, or an empty one of this model. `processed`: whether there are faces of it by now."""
+    known = gallery.read(library)
+    fingerprint = people.faces_fingerprint(library, model) if processed else ""
+    if known is None or not known.faces.num_rows:
+        return Gallery(gallery.SCHEMA.empty_table(), fingerprint, model or zoo.DEFAULTS["faces"])
+    if fingerprint not in ("", known.fingerprint):
+        raise InputError(
+            f"the gallery of library {library.uri} was made by an older faces={known.model}: enrol everybody anew in"
+            " another library"
+        )
+    return known
+
+
+def _photos(library: Library, known: Gallery, willing: Sequence[Entry]) -> tuple[list[dict[str, Any]], list[Refused]]:
     """A row of the gallery for each photo that shows one good face."""
     if not willing:
         return [], []
     owner = {uri: entry for entry in willing for uri in entry.images}
     images = manifest.read_manifest(library).select(["image_id", "uri"]).to_pylist()
     mine = {row["image_id"]: row["uri"] for row in images if row["uri"] in owner}
-    facts = _facts(library, mine)
-    faces = _faces(library, config, mine)
+    facts, faces = _facts(library, mine), _faces(library, known.fingerprint, mine)
     rows, refused = [], []
     for image_id, uri in mine.items():
         entry, seen = owner[uri], faces.get(image_id, [])
@@ -207,9 +214,8 @@ def _facts(library: Library, mine: Collection[str]) -> dict[str, dict[str, Any]]
     return {row["image_id"]: row for row in table.to_pylist() if row["image_id"] in mine}
 
 
-def _faces(library: Library, config: RunConfig, mine: Collection[str]) -> dict[str, list[dict[str, Any]]]:
+def _faces(library: Library, fingerprint: str, mine: Collection[str]) -> dict[str, list[dict[str, Any]]]:
     """The faces of each image, with their areas."""
-    fingerprint = people.load_faces(library, config.models.get("faces")).fingerprint
     columns = ["image_id", "face_id", "box_xyxy", "quality", "embedding"]
     table = tables.require(library, "faces", fingerprint, columns, people.shards(library, fingerprint))
     table = table.filter(pa.compute.is_in(table["image_id"], pa.array(list(mine), pa.string())))
@@ -233,9 +239,7 @@ def _reason(faces: Sequence[dict[str, Any]]) -> str | None:
     return None
 
 
-def _fitting(
-    rows: Sequence[dict[str, Any]], accept: Collection[str]
-) -> tuple[list[dict[str, Any]], list[Refused]]:  # fmt: skip
+def _fitting(rows: Sequence[dict[str, Any]], accept: Collection[str]) -> tuple[list[dict[str, Any]], list[Refused]]:
     """The photos that resemble the others of their person; the rest may show somebody else."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
@@ -273,7 +277,3 @@ def _lookalikes(known: Gallery, rows: Sequence[dict[str, Any]]) -> list[dict[str
                 pairs[a, b] = float(similar[i, j])
     ordered = sorted(pairs.items(), key=lambda pair: -pair[1])
     return [{"person_id": a, "other": b, "similarity": round(value, 3)} for (a, b), value in ordered]
-
-
-def as_json(summary: Summary) -> dict[str, Any]:
-    return asdict(summary)

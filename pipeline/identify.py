@@ -204,7 +204,7 @@ def _through_workers(
         rows = manifest.read_manifest(library).select(["image_id", "uri"]).to_pylist()
         uri = {row["image_id"]: row["uri"] for row in rows}
         failed = [{"image": uri[r["image_id"]], "reason": r["error"]} for r in done.to_pylist() if r["error"]]
-        fingerprint = people.load_faces(library, config.models["faces"]).fingerprint
+        fingerprint = people.faces_fingerprint(library, config.models["faces"])
         columns = ["image_id", "face_id", "box_xyxy", "quality", "embedding"]
         faces = tables.require(library, "faces", fingerprint, columns, shards)
         named = pa.array([uri[i] for i in faces["image_id"].to_pylist()], pa.string())

@@ -75,7 +75,7 @@ def check_method(method: str, k: int | None, same_photo: bool) -> None:
 
 def load_faces(library: Library, model: str | None) -> Faces:
     """Every face of the manifest's images, by this model; InputError says what there is where there are none of it."""
-    fingerprint = tables.resolve(library, "faces", tables.fingerprint(describe("faces", model)))
+    fingerprint = faces_fingerprint(library, model)
     columns = ["face_id", "image_id", "quality", "embedding"]
     table = tables.read(library, "faces", fingerprint, columns, shards(library, fingerprint))
     if table is None:
@@ -85,6 +85,11 @@ def load_faces(library: Library, model: str | None) -> Faces:
     embeddings = table["embedding"].combine_chunks()
     width = embeddings.type.list_size
     return Faces(fingerprint, table.drop(["embedding"]), embeddings.flatten().to_numpy().reshape(-1, width))
+
+
+def faces_fingerprint(library: Library, model: str | None) -> str:
+    """Under which this model's faces stand; InputError says what there is where there are none of it."""
+    return tables.resolve(library, "faces", tables.fingerprint(describe("faces", model)))
 
 
 def shards(library: Library, fingerprint: str) -> list[str]:
@@ -174,7 +179,7 @@ def _read_clusters(library: Library, fingerprint: str) -> pa.Table:
 def write_people(library: Library, model: str | None, out: Path) -> PagesSummary:
     """The people pages of a clustered library, in the folder `out`. The caller holds the lock."""
     manifest.repair(library)
-    fingerprint = tables.resolve(library, "faces", tables.fingerprint(describe("faces", model)))
+    fingerprint = faces_fingerprint(library, model)
     try:
         clusters = _read_clusters(library, fingerprint)
     except FileNotFoundError:

@@ -247,7 +247,7 @@ def enrolled(tmp_path_factory: pytest.TempPathFactory, school: School, weights: 
     config = RunConfig(str(folder / "library"), ("faces",), device="cpu")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(enroll, "run", lambda config, *_: work(config.library, weights, ("faces",)))
-        summary = enroll.enroll(str(folder / "roster.csv"), config, False, (), lambda _: None)
+        summary = enroll.enroll(enroll.Request(str(folder / "roster.csv")), config, lambda _: None)
     assert summary.people >= 30
     return folder / "library"
 

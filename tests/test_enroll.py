@@ -12,7 +12,7 @@ from PIL import Image
 
 from pipeline import enroll as enrolment
 from pipeline.config import RunConfig
-from pipeline.enroll import Summary, enroll
+from pipeline.enroll import Request, Summary, enroll
 from storage import audit, gallery, manifest, tables
 from storage.errors import InputError
 from storage.library import open_library
@@ -29,7 +29,7 @@ def enrol(monkeypatch: pytest.MonkeyPatch, work: Callable[..., Any], weights: Pa
 
     def do(source: Path, library: Path, consent: bool = False, accept: tuple[str, ...] = ()) -> Summary:
         config = RunConfig(str(library), ("faces",), device="cpu")
-        return enroll(str(source), config, consent, accept, lambda _: None)
+        return enroll(Request(str(source), consent, accept), config, lambda _: None)
 
     return do
 
@@ -166,7 +166,7 @@ def test_a_gallery_is_of_one_model(enrol: Enrol, school: School, tmp_path: Path)
     enrol(source, tmp_path / "L")
     config = RunConfig(str(tmp_path / "L"), ("faces",), {"faces": "published"}, device="cpu")
     with pytest.raises(InputError, match="is made by faces=own: faces of published cannot be compared"):
-        enroll(str(source), config, False, (), lambda _: None)
+        enroll(Request(str(source)), config, lambda _: None)
 
 
 def test_a_kill_at_any_write(
