@@ -1,0 +1,123 @@
+"""Candidates for a nearest-neighbour search among very many embeddings, and their exact similarities.
+
+An inverted file (Jégou, Douze and Schmid, "Product quantization for nearest neighbor search", 2011) keeps each vector
+in the list of its nearest centroid, as a code of 4 bits for every 2 dimensions of what differs from the centroid, laid
+out to be compared in registers (André, Kermarrec and Le Scouarnec, "Cache locality is not enough", 2015; in FAISS:
+IndexIVFPQFastScan). docs/scale.md has measurements of this and of what it was preferred to.
+
+FAISS 1.15 spoils codes that are added to a table after others were removed (it packs them over what those left in their
+block): nothing here adds to a table that was removed from.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import faiss
+import numpy as np
+
+Floats = np.ndarray[Any, np.dtype[np.float32]]
+Rows = np.ndarray[Any, np.dtype[np.int64]]
+Bytes = np.ndarray[Any, np.dtype[np.uint8]]
+
+LISTS = 4  # times the square root of the rows
+DEPTHS = (1 / 128, 1 / 32, 1 / 8)  # shares of the lists that a search looks at, until it is sure
+SURE = 0.6  # similarity beyond which there is hardly a nearer one to be found: few among a million strangers reach it
+CANDIDATES = 50  # at least, and OVERSHOT for each neighbour asked for, are compared exactly
+OVERSHOT = 4
+SHARD = 2**18  # rows that are coded at once
+TRAINED_ON = 64  # vectors per list
+ROUNDS = 6  # of k-means
+SEED = 0
+
+
+@dataclass
+class Lists:
+    """`table`: a FAISS index. `depths`: how many of its lists a search looks at first, then, and at last."""
+
+    table: Any
+    depths: list[int]
+
+    def search(self, queries: Floats, vectors: Floats, k: int) -> tuple[Floats, Rows]:
+        """Similarities and rows (N, k) among `vectors`, best first, -inf and -1 for none, for `queries` (N, D).
+
+        A query looks at more lists as long as it has not `k` neighbours that are SURE.
+        """
+        found = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
+        left = np.arange(len(queries))
+        for depth in self.depths:
+            parameters = faiss.SearchParametersIVF()  # not the table's own: threads may search at once
+            parameters.nprobe = depth
+            rows = self.table.search(queries[left], max(OVERSHOT * k, CANDIDATES), params=parameters)[1]
+            found[0][left], found[1][left] = best(similarities(queries[left], vectors, rows), rows, k)
+            left = left[found[0][left, -1] < SURE]
+        return found
+
+    def remove(self, rows: Rows) -> None:
+        self.table.remove_ids(faiss.IDSelectorBatch(rows))
+
+    def dump(self) -> Bytes:
+        """The table in FAISS's format, which `parse` reads. FAISS may crash on other bytes."""
+        return faiss.serialize_index(self.table)
+
+
+def parse(table: Bytes, depths: list[int]) -> Lists:
+    return Lists(faiss.deserialize_index(table), depths)
+
+
+def build_lists(vectors: Floats) -> Lists:
+    """Lists over `vectors` (N, D), L2-normalised and possibly mapped from a file, made shard by shard."""
+    empty = train(vectors)
+    starts = range(0, len(vectors), SHARD)
+    table = merge(fill(empty, vectors[start : start + SHARD], start) for start in starts)
+    return Lists(table, [max(1, round(share * table.nlist)) for share in DEPTHS])
+
+
+def train(vectors: Floats) -> Bytes:
+    """A table without rows, for as many vectors (N, D) as these."""
+    rows, width = vectors.shape
+    count = 2 ** round(math.log2(LISTS * math.sqrt(rows)))
+    sample = np.sort(np.random.default_rng(SEED).choice(rows, min(rows, TRAINED_ON * count), replace=False))
+    kmeans = faiss.Kmeans(width, count, niter=ROUNDS, spherical=True, seed=SEED, min_points_per_centroid=1)
+    kmeans.train(vectors[sample])
+    centroids = faiss.IndexFlatIP(width)
+    centroids.add(np.asarray(kmeans.centroids))
+    pieces = width // 2 if width % 2 == 0 else width
+    table = faiss.IndexIVFPQFastScan(centroids, width, count, pieces, 4, faiss.METRIC_INNER_PRODUCT)
+    table.by_residual = True
+    table.train(vectors[sample])
+    return faiss.serialize_index(table)
+
+
+def fill(empty: Bytes, vectors: Floats, first: int) -> Any:
+    """The table of one shard: `vectors` (N, D) as rows `first` to `first` + N. Shards can be made anywhere, at once."""
+    table = faiss.deserialize_index(empty)
+    table.add_with_ids(np.ascontiguousarray(vectors), np.arange(first, first + len(vectors)))
+    return table
+
+
+def merge(shards: Iterable[Any]) -> Any:
+    """One table of several that were filled from the same empty one, in any order."""
+    shards = iter(shards)
+    whole = next(shards)
+    for shard in shards:
+        whole.merge_from(shard, 0)
+    return whole
+
+
+def similarities(queries: Floats, vectors: Floats, rows: Rows) -> Floats:
+    """Exact inner products (N, M) of `queries` (N, D) with `vectors[rows]`, rows (N, M); -inf for row -1."""
+    exact = np.empty(rows.shape, np.float32)
+    pointers = [faiss.swig_ptr(array) for array in (exact, queries, vectors, rows)]
+    faiss.fvec_inner_products_by_idx(*pointers, queries.shape[1], *rows.shape)  # type: ignore[attr-defined]
+    exact[rows < 0] = -np.inf
+    return exact
+
+
+def best(similarities: Floats, rows: Rows, k: int) -> tuple[Floats, Rows]:
+    """The `k` highest of each line (N, M), best first, both (N, k)."""
+    order = np.argpartition(-similarities, k - 1, axis=1)[:, :k]
+    by_similarity = np.argsort(-np.take_along_axis(similarities, order, axis=1), axis=1, kind="stable")
+    order = np.take_along_axis(order, by_similarity, axis=1)
+    return np.take_along_axis(similarities, order, axis=1), np.take_along_axis(rows, order, axis=1)
