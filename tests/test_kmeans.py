@@ -4,7 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_cluster import arc, people
 
+from tasks import lloyd
 from tasks.base import TaskError
+from tasks.cluster import by_size
 from tasks.kmeans import cluster_kmeans
 from tasks.metrics import pairwise_f1
 
@@ -14,6 +16,14 @@ def test_kmeans_takes_k_and_finds_the_groups():
     labels, k, how = cluster_kmeans(faces, 3)
     assert labels.tolist() == truth.tolist()
     assert (k, how) == (3, "k as given")
+
+
+def test_many_faces_are_clustered_in_one_pass(monkeypatch):
+    monkeypatch.setattr(lloyd, "FEW", 0)
+    faces, _ = people([200, 150, 100], 0.3)
+    assert cluster_kmeans(faces, 3)[0].tolist() == by_size(lloyd.kmeans(faces, 3)[1]).tolist()
+    monkeypatch.setattr("tasks.kmeans._kmeans", None)  # not asked
+    assert cluster_kmeans(faces, 3)[1:] == (3, "k as given")
 
 
 def test_kmeans_chooses_k_and_says_how():
