@@ -1,5 +1,6 @@
 """`muster enroll`, `calibrate`, `verify`, `identify`, `forget` and `audit`: a gallery of known people."""
 
+import os
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
@@ -133,10 +134,11 @@ def identify(
 
     Example: muster identify door.jpg -l ./school
     """
-    from pipeline.identify import UNKNOWN
     from pipeline.identify import identify as name
     from storage.answers import check_out, write_answers
+    from storage.roster import UNKNOWN
 
+    out = Path(os.path.expanduser(out)) if out else None
     check_out(out)
     config = _config(library, [], device, workers, weights_dir)
     with progress() as on_progress, download_bar() as on_download:

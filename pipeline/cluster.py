@@ -24,7 +24,9 @@ ENDED_FROM_OUTSIDE = ("node has died", "receives a SIGTERM")  # as Ray words the
 @contextlib.contextmanager
 def connected(address: str | None) -> Iterator[None]:
     """Connect to a Ray cluster, or start one on this machine, with a token of its own."""
-    if address is None:
+    if address is not None:
+        require_answer(address)
+    else:
         os.environ.setdefault("RAY_AUTH_MODE", "token")
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -33,8 +35,6 @@ def connected(address: str | None) -> Iterator[None]:
     if ray.is_initialized():  # by whoever called: theirs to end
         yield
         return
-    if address is not None:
-        require_answer(address)
     # The smallest object store Ray takes: only orders and counts cross it.
     local = {"include_dashboard": False, "object_store_memory": 80 << 20} if address is None else {}
     terminate = signal.getsignal(signal.SIGTERM)

@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -20,10 +21,9 @@ from storage.library import Library, open_library
 from storage.roster import Entry
 from storage.weights import Progress
 from tasks.cluster import GraphParameters
-from tasks.identify import templates
+from tasks.identify import MIN_QUALITY, templates
 from tasks.models import zoo
 
-MIN_QUALITY = 0.25  # of 0.6 % of LFW's faces below it (published networks) a quarter is unlike its person's others
 SAME = GraphParameters().threshold  # templates this similar are one person's, as in clustering
 UNLIKE = 0.2  # a photo less similar than this to its person's others shows somebody else
 BESIDE = 0.25  # a second face counts from this share of the largest one's area
@@ -77,15 +77,14 @@ def enroll(
     """
     library = open_library(config.library, create=True)
     entries = _read(request, library)
-    willing, refused = _sort_out(entries, date.today())
+    willing, refused = _sort_out(entries)
     config = _with_model(library, config)
     with library.lock():
         forget.finish(library)
         forgotten = _withdrawn(library, entries)
-        names = {entry.person_id for entry in willing}
-        images = {uri: entry.person_id for entry in willing for uri in entry.images}
+        names, images = {entry.person_id for entry in willing}, _images(willing)
         if images:
-            place = gallery.write_roster(library, lambda person: person not in names, images)
+            place = gallery.write_roster(library, lambda _, person: person not in names, images)
             manifest.scan(library, [place])
     if images:
         run(config, on_progress, on_download)
@@ -106,13 +105,13 @@ def _read(request: Request, library: Library) -> list[Entry]:
     return entries
 
 
-def _sort_out(entries: Sequence[Entry], today: date) -> tuple[list[Entry], list[Refused]]:
+def _sort_out(entries: Sequence[Entry]) -> tuple[list[Entry], list[Refused]]:
     """Whose photos may be looked at, and who is refused before."""
     refused = []
     for entry in entries:
         if entry.consent is False:
             refused.append(Refused(entry.person_id, "no consent"))
-        elif entry.valid_until is not None and entry.valid_until < today:
+        elif _ended(entry):
             refused.append(Refused(entry.person_id, f"consent ended on {entry.valid_until}"))
         elif not entry.images:
             refused.append(Refused(entry.person_id, "no photo is named"))
@@ -135,12 +134,26 @@ def _with_model(library: Library, config: RunConfig) -> RunConfig:
 
 
 def _withdrawn(library: Library, entries: Sequence[Entry]) -> list[str]:
-    """Forget who is enrolled and does not consent any more."""
+    """Forget everybody of whom there is something here, and who does not consent, or not any more."""
     known = gallery.read(library)
-    gone = {entry.person_id for entry in entries if entry.consent is False} & set(known.people if known else [])
+    here = set(known.people if known else []) | set(gallery.read_roster(library).values())
+    gone = sorted({entry.person_id for entry in entries if entry.consent is False or _ended(entry)} & here)
     if gone:
-        forget.forget_people(library, sorted(gone), "consent withdrawn in a roster")
-    return sorted(gone)
+        forget.forget_people(library, gone, "consent withdrawn or ended in a roster")
+    return gone
+
+
+def _ended(entry: Entry) -> bool:
+    return entry.valid_until is not None and entry.valid_until < date.today()
+
+
+def _images(willing: Sequence[Entry]) -> list[dict[str, Any]]:
+    """Rows of the roster that is scanned."""
+    return [
+        {"uri": uri, "person_id": entry.person_id, "size": size, "modified": modified}
+        for entry in willing
+        for uri, (size, modified) in zip(entry.images, entry.stamps or repeat((None, None)), strict=False)
+    ]
 
 
 # ---- faces -----------------------------------------------------------------------------------------------------------
@@ -148,24 +161,41 @@ def _withdrawn(library: Library, entries: Sequence[Entry]) -> list[str]:
 
 def _enrol(library: Library, model: str | None, willing: Sequence[Entry], accept: Collection[str]) -> Summary:
     """Put those whose photos fit into the gallery. The caller holds the lock."""
-    known = _known(library, model, bool(willing))
+    details = {entry.person_id: (entry.name, entry.group, entry.valid_until) for entry in willing}
+    before = _known(library, model, bool(willing))
+    known = before.with_details(details)  # also of those whose photos are refused now
     rows, poor = _photos(library, known, willing)
     fitting, unlike = _fitting(rows, accept)
     pairs = _lookalikes(known, fitting)
     theirs = {row["person_id"] for row in fitting}
     held = ({pair[name] for pair in pairs for name in ("person_id", "other")} & theirs) - set(accept)
     used = [row for row in fitting if row["person_id"] not in held]
-    names, before = {row["person_id"] for row in used}, set(known.people)
+    names, old = {row["person_id"] for row in used}, {row["person_id"]: row for row in known.faces.to_pylist()}
     refused = poor + unlike
     refused += [Refused(person, "looks like another person: see lookalikes", review=True) for person in sorted(held)]
     refused += [Refused(e.person_id, "no usable photo") for e in willing if e.person_id not in names | held]
-    pseudonyms = {person: known.pseudonym_of(person) if person in before else secrets.token_hex(8) for person in names}
-    new = known.with_faces([{**row, "pseudonym": pseudonyms[row["person_id"]]} for row in used])
-    if used:
+    pseudonyms = {person: old[person]["pseudonym"] if person in old else secrets.token_hex(8) for person in names}
+    for row in used:
+        row["pseudonym"] = pseudonyms[row["person_id"]]
+        row["valid_until"] = row["valid_until"] or old.get(row["person_id"], row)["valid_until"]
+    new = known.with_faces(used)
+    if not new.faces.equals(before.faces):
         facts = {"people": sorted(pseudonyms.values()), "photos": len(used), "refused": len(refused)}
         audit.append(library, "enroll", facts)
         gallery.write(library, new)
-    return Summary(len(new.people), len(names - before), len(names & before), len(used), refused, pairs)
+    _drop_unused(library, willing, set(new.faces["image_id"].to_pylist()))
+    return Summary(len(new.people), len(names - old.keys()), len(names & old.keys()), len(used), refused, pairs)
+
+
+def _drop_unused(library: Library, willing: Sequence[Entry], used: Collection[str]) -> None:
+    """What is not used of a roster's photos does not stay."""
+    theirs = {uri for entry in willing for uri in entry.images}
+    rows = manifest.read_manifest(library).select(["image_id", "uri"]).to_pylist()
+    unused = {row["image_id"]: row["uri"] for row in rows if row["uri"] in theirs and row["image_id"] not in used}
+    if unused:
+        gone = set(unused.values())
+        gallery.write_roster(library, lambda uri, _: uri not in gone)
+        manifest.forget(library, sorted(unused))
 
 
 def _known(library: Library, model: str | None, processed: bool) -> Gallery:

@@ -1,10 +1,10 @@
 """People and images leave the library: out of every table, index, cluster, page and the gallery, with a receipt."""
 
+import os
 import uuid
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -42,26 +42,36 @@ def forget(library: Library, names: Sequence[str], reason: str) -> Receipt:
     Raises InputError where a name is neither, before anything is changed.
     """
     finish(library)
-    known = gallery.read(library)
-    persons = set(known.people if known else []) | set(gallery.read_roster(library).values())
-    images = manifest.read_manifest(library).select(["image_id", "uri"]).to_pylist()
-    by_name = {row["image_id"]: row["image_id"] for row in images} | {row["uri"]: row["image_id"] for row in images}
-    people_ids, image_ids = [], []
+    known, roster = gallery.read(library), gallery.read_roster(library)
+    persons = set(known.people if known else []) | set(roster.values())
+    images = manifest.read_manifest(library)
+    ids = set(images["image_id"].to_pylist())
+    uris = set(images["uri"].to_pylist()) | set(roster) | set(known.faces["uri"].to_pylist() if known else [])
+    wanted = _Wanted(set(), set(), set())
     for name in names:
-        as_path = local_uri(str(Path(name).expanduser().absolute()))
+        path = local_uri(os.path.abspath(os.path.expanduser(name)))
         if name in persons:
-            people_ids.append(name)
-        elif image := by_name.get(name) or by_name.get(as_path):
-            image_ids.append(image)
+            wanted.people.add(name)
+        elif name in ids:
+            wanted.images.add(name)
+        elif name in uris or path in uris:
+            wanted.uris.add(name if name in uris else path)
         else:
             raise InputError(f"{name} is neither a person_id of the gallery nor an image of library {library.uri}")
-    return _forget(library, people_ids, image_ids, reason)
+    return _forget(library, wanted, reason)
 
 
 def forget_people(library: Library, names: Sequence[str], reason: str) -> Receipt:
     """Forget these people. The caller holds library.lock()."""
     finish(library)
-    return _forget(library, names, [], reason)
+    return _forget(library, _Wanted(set(names), set(), set()), reason)
+
+
+def left(library: Library, known: gallery.Gallery) -> gallery.Gallery:
+    """The gallery without those who are being forgotten, where a kill came between."""
+    if not library.has(PENDING):
+        return known
+    return _without(known, tables.read_json(library, PENDING))
 
 
 def expired(library: Library, today: date) -> list[str]:
@@ -80,39 +90,60 @@ def finish(library: Library) -> Receipt | None:
     return _carry_out(library, tables.read_json(library, PENDING))
 
 
-def _forget(library: Library, people_ids: Sequence[str], image_ids: Sequence[str], reason: str) -> Receipt:
+@dataclass(frozen=True)
+class _Wanted:
+    """Who and what is to go: person_ids, image_ids, URIs."""
+
+    people: set[str]
+    images: set[str]
+    uris: set[str]
+
+
+def _forget(library: Library, wanted: _Wanted, reason: str) -> Receipt:
     known = gallery.read(library)
-    roster = gallery.read_roster(library)
-    uris = {
-        row["image_id"]: row["uri"] for row in manifest.read_manifest(library).select(["image_id", "uri"]).to_pylist()
-    }
-    theirs = {uri for uri, person in roster.items() if person in set(people_ids)}
-    images = sorted(set(image_ids) | {image for image, uri in uris.items() if uri in theirs})
-    gone = _faces_of(known, people_ids, images)
+    theirs = {uri for uri, person in gallery.read_roster(library).items() if person in wanted.people}
+    rows = manifest.read_manifest(library)
+    person = rows["person_id"].to_pylist() if "person_id" in rows.column_names else [None] * rows.num_rows
+    images, uris = set(wanted.images), wanted.uris | theirs
+    enrolled = known.faces.to_pylist() if known else []
+    for row in enrolled:  # also where the roster says by now that a photo is somebody else's
+        if row["person_id"] in wanted.people:
+            images.add(row["image_id"])
+            uris.add(row["uri"])
+    for image, uri, owner in zip(rows["image_id"].to_pylist(), rows["uri"].to_pylist(), person, strict=True):
+        if image in images or uri in uris or owner in wanted.people:
+            images.add(image)
+            uris.add(uri)
     pending = {
         "receipt": uuid.uuid4().hex,
         "reason": reason,
-        "people": sorted(people_ids),
-        "pseudonyms": sorted(set(gone["pseudonym"].to_pylist())) if gone is not None else [],
-        "images": images,
-        "originals": sorted(theirs | {uris[image] for image in images}),
-        "embeddings": _digests(library, gone, images),
+        "people": sorted(wanted.people),
+        "pseudonyms": [],
+        "images": sorted(images),
+        "originals": sorted(uris),
+        "embeddings": [],
     }
+    gone = known.faces.filter(_going(known, pending)) if known else gallery.SCHEMA.empty_table()
+    pending["pseudonyms"] = sorted(set(gone["pseudonym"].to_pylist()))
+    pending["embeddings"] = _digests(library, gone, sorted(images))
     library.write(PENDING, dump_json(pending))
     return _carry_out(library, pending)
 
 
-def _faces_of(known: gallery.Gallery | None, people_ids: Collection[str], images: Collection[str]) -> pa.Table | None:
-    if known is None:
-        return None
-    by_person = pc.is_in(known.faces["person_id"], pa.array(sorted(people_ids), pa.string()))
-    by_image = pc.is_in(known.faces["image_id"], pa.array(sorted(images), pa.string()))
-    return known.faces.filter(pc.or_(by_person, by_image))
+def _going(known: gallery.Gallery, pending: Mapping[str, Any]) -> pa.ChunkedArray:
+    """Which faces of the gallery are to go."""
+    columns = {"person_id": "people", "image_id": "images", "uri": "originals"}
+    masks = [pc.is_in(known.faces[c], pa.array(pending[name], pa.string())) for c, name in columns.items()]
+    return pc.or_(masks[0], pc.or_(masks[1], masks[2]))
 
 
-def _digests(library: Library, gone: pa.Table | None, images: Sequence[str]) -> list[str]:
+def _without(known: gallery.Gallery, pending: Mapping[str, Any]) -> gallery.Gallery:
+    return replace(known, faces=known.faces.filter(pc.invert(_going(known, pending))))
+
+
+def _digests(library: Library, gone: pa.Table, images: Sequence[str]) -> list[str]:
     """Digests of all embeddings that are to go: the search afterwards is for them, and keeps none."""
-    found = left_over.digests(gone["embedding"]) if gone is not None and gone.num_rows else set()
+    found = left_over.digests(gone["embedding"])
     wanted = pa.array(images, pa.string())
     for name, what in tables.descriptions(library).items():
         if what.get("task") == "faces":
@@ -124,26 +155,18 @@ def _digests(library: Library, gone: pa.Table | None, images: Sequence[str]) -> 
 
 def _carry_out(library: Library, pending: dict[str, Any]) -> Receipt:
     """Every step may be repeated. The gallery first: from then on nobody is recognised who is to be forgotten."""
-    people_ids, images = set(pending["people"]), set(pending["images"])
+    people_ids, images, originals = (set(pending[name]) for name in ("people", "images", "originals"))
     known = gallery.read(library)
-    if known is not None:
-        gone = _faces_of(known, people_ids, images)
-        if gone is not None and gone.num_rows:
-            left = known.faces.filter(pc.invert(pc.is_in(known.faces["face_id"], gone["face_id"].combine_chunks())))
-            gallery.write(library, gallery.Gallery(left, known.fingerprint, known.model, known.calibration))
+    if known is not None and pc.any(_going(known, pending)).as_py():
+        gallery.write(library, _without(known, pending))
     roster = gallery.read_roster(library)
-    originals = set(pending["originals"])
-    if any(person in people_ids or uri in originals for uri, person in roster.items()):
-        gallery.write_roster(
-            library,
-            lambda person: False,
-            {u: p for u, p in roster.items() if p not in people_ids and u not in originals},
-        )
+    if not originals.isdisjoint(roster) or not people_ids.isdisjoint(roster.values()):
+        gallery.write_roster(library, lambda uri, person: person not in people_ids and uri not in originals)
     manifest.forget(library, sorted(images))
     tables.remove_temporary(library)
     parts.remove_all(library)
     _remove_pages(library)
-    ids = [*people_ids, *images, *(() if not images else pending["originals"])]
+    sought = left_over.Sought(people_ids, images | originals, set(pending["embeddings"]))
     receipt = Receipt(
         receipt=f"{RECEIPTS}/{pending['receipt']}.json",
         at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -152,7 +175,7 @@ def _carry_out(library: Library, pending: dict[str, Any]) -> Receipt:
         images=pending["images"],
         originals=pending["originals"],
         faces=len(pending["embeddings"]),
-        found_afterwards=left_over.search(library, ids, set(pending["embeddings"]), skip=(RECEIPTS, PENDING)),
+        found_afterwards=left_over.search(library, sought, skip=(RECEIPTS, PENDING)),
     )
     if not library.has(receipt.receipt):
         facts = {"people": pending["pseudonyms"], "images": len(images), "receipt": receipt.receipt}

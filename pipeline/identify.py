@@ -11,25 +11,23 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
-from pipeline import people
+from pipeline import forget, people
 from pipeline.config import RunConfig
 from pipeline.run import OnProgress, run
-from pipeline.worker import IMAGES_DESCRIPTION, TaskSpec, load_task
+from pipeline.worker import IMAGES_DESCRIPTION, TaskSpec, describe, load_task
 from storage import audit, gallery, images, manifest, tables
 from storage.errors import InputError
 from storage.gallery import Gallery
 from storage.images import ImageError
 from storage.library import Library, open_library
 from storage.reader import Reader
+from storage.roster import UNKNOWN
 from storage.sources import find_images
 from storage.weights import Progress
 from tasks.base import Image
 from tasks.calibrate import corrected
-from tasks.cluster import GraphParameters
-from tasks.identify import score_of, search, templates
+from tasks.identify import LEAST, MIN_QUALITY, score_of, search, templates
 
-UNKNOWN = "UNKNOWN"
-MIN_QUALITY = GraphParameters().min_quality
 IN_PROCESS = 32  # images up to which starting workers would take longer than the work
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -124,19 +122,29 @@ def threshold_of(known: Gallery, what: str, given: float | None) -> tuple[float,
             " and answer for it yourself"
         )
     point, now = facts[what], len(known.people)
+    if now < LEAST:  # scores are made in another way then: see tasks.identify.search
+        raise InputError(
+            f"the gallery was calibrated with {facts['people']} people, and {now} are left: its threshold does not hold"
+            f" below {LEAST}; enrol more and run `muster calibrate`, or give --threshold and answer for it yourself"
+        )
     if what == "verify" or now == facts["people"]:
         return point["threshold"], ""
-    expected = corrected(point["fpir"], facts["people"], now)
+    expected = corrected(point["target"], facts["people"], now)
     return point["threshold"], (
-        f"calibrated with {facts['people']} people, {now} are enrolled now: expect {expected:.2g} of strangers to be"
-        f" given a name instead of {point['fpir']:.2g}; run `muster calibrate` again"
+        f"calibrated with {facts['people']} people, {now} are enrolled now: up to {expected:.2g} of strangers may be"
+        f" given a name instead of {point['target']:.2g}; run `muster calibrate` again"
     )
 
 
 def _open(config: RunConfig) -> tuple[Library, Gallery]:
-    """The library and its gallery, without those whose consent has ended."""
+    """The library and its gallery, without those whose consent has ended, or who are being forgotten."""
     library = open_library(config.library)
-    known = gallery.require(library)
+    known = forget.left(library, gallery.require(library))
+    if known.fingerprint != tables.fingerprint(describe("faces", known.model)):
+        raise InputError(
+            f"the gallery of library {library.uri} was made by an older faces={known.model}, whose faces cannot be"
+            " compared with those of today: enrol everybody anew in another library"
+        )
     ended = pc.fill_null(pc.less(known.faces["valid_until"], pa.scalar(date.today())), False)
     known = replace(known, faces=known.faces.filter(pc.invert(ended)))
     if not known.faces.num_rows:

@@ -22,10 +22,11 @@ def require_answer(address: str) -> None:
         )
     try:
         socket.create_connection((host.strip("[]"), int(port)), ANSWER_SECONDS).close()
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # UnicodeError: a name that cannot be one
+        cause = getattr(error, "strerror", None) or error
         raise MusterError(
-            f"no Ray cluster answers at {address} ({error.strerror or error}): check --address (RAY_ADDRESS), that the"
-            " head runs, and that it can be reached from here"
+            f"no Ray cluster answers at {address} ({cause}): check --address (RAY_ADDRESS), that the head runs, and"
+            " that it can be reached from here"
         ) from None
 
 

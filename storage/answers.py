@@ -15,7 +15,7 @@ def check_out(out: Path | None) -> None:
     """Raises InputError where no answers could be written there."""
     if out is not None and out.suffix.lower() not in SUFFIXES:
         raise InputError(f"--out {out}: its name must end in {' or '.join(SUFFIXES)}")
-    if out is not None and not out.expanduser().absolute().parent.is_dir():
+    if out is not None and not out.absolute().parent.is_dir():
         raise InputError(f"--out {out}: no such folder")
 
 
@@ -25,11 +25,11 @@ def write_answers(answers: pa.Table, out: Path | None) -> None:
         return
     try:
         if out.suffix.lower() == ".parquet":
-            pq.write_table(answers, out.expanduser())
+            pq.write_table(answers, out)
             return
         boxes = answers["box_xyxy"].to_pylist()
         for i, name in enumerate(("x0", "y0", "x1", "y1")):
             answers = answers.append_column(name, pa.array([b and b[i] for b in boxes], pa.float32()))
-        pc.write_csv(answers.drop_columns(["box_xyxy"]), out.expanduser())
+        pc.write_csv(answers.drop_columns(["box_xyxy"]), out)
     except OSError as error:
         raise MusterError(f"cannot write {out}: {error.strerror or error}") from error

@@ -6,8 +6,9 @@
 
 import io
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,16 @@ SCHEMA = pa.schema(
         ("quality", pa.float32()),
         ("embedding", pa.list_(pa.float32(), 128)),
     ]
+)
+
+
+ROSTER_SCHEMA = pa.schema(
+    {  # size and time: without them a scan does not see that an image in a Parquet file, or a bucket, is another one
+        "uri": pa.string(),
+        "person_id": pa.string(),
+        "size": pa.int64(),
+        "modified": pa.timestamp("us", "UTC"),
+    }
 )
 
 
@@ -82,6 +93,15 @@ class Gallery:
         gone = pc.is_in(self.faces["person_id"], pa.array(sorted(people), pa.string()))
         return replace(self, faces=self.faces.filter(pc.invert(gone)))
 
+    def with_details(self, details: Mapping[str, tuple[str, str | None, date | None]]) -> "Gallery":
+        """With this name, group and end of consent for the faces of each person. No end: it stays as it is."""
+        rows = self.faces.to_pylist()
+        for row in rows:
+            if row["person_id"] in details:
+                row["name"], row["group"], until = details[row["person_id"]]
+                row["valid_until"] = until or row["valid_until"]
+        return replace(self, faces=pa.Table.from_pylist(rows, SCHEMA))
+
     def with_faces(self, rows: list[dict[str, Any]]) -> "Gallery":
         """With these faces in place of what their people had before."""
         kept = self.without({row["person_id"] for row in rows}).faces
@@ -120,21 +140,27 @@ def write(library: Library, gallery: Gallery) -> None:
     library.write(FILE, to_parquet(gallery.faces.replace_schema_metadata(metadata)))
 
 
-def write_roster(library: Library, keep: Callable[[str], bool], images: dict[str, str]) -> str:
-    """Put `images` (uri → person_id) into the roster beside those of earlier people that `keep`; its place, to scan."""
-    rows = {uri: person for uri, person in read_roster(library).items() if keep(person)} | images
-    table = pa.table({"uri": pa.array(rows, pa.string()), "person_id": pa.array(rows.values(), pa.string())})
-    library.write(ROSTER, to_parquet(table))
+def write_roster(library: Library, keep: Callable[[str, str], bool], rows: Sequence[dict[str, Any]] = ()) -> str:
+    """Put rows of `ROSTER_SCHEMA` beside those there that `keep(uri, person_id)` keeps; the file's place, to scan."""
+    fresh = {row["uri"] for row in rows}
+    old = [r for r in _roster(library).to_pylist() if keep(r["uri"], r["person_id"]) and r["uri"] not in fresh]
+    library.write(ROSTER, to_parquet(pa.Table.from_pylist([*old, *rows], ROSTER_SCHEMA)))
+    if library.local is not None:
+        return f"{library.path}/{ROSTER}"
     base, question, query = library.uri.partition("?")
     return f"{base}/{ROSTER}{question}{query}"
 
 
 def read_roster(library: Library) -> dict[str, str]:
     """uri → person_id of everybody's images; empty where there is none."""
-    try:
-        table = pq.read_table(io.BytesIO(library.read(ROSTER)))
-    except FileNotFoundError:
-        return {}
-    except (pa.ArrowException, OSError) as error:
-        raise MusterError(f"{library.at(ROSTER)} is damaged ({error}): delete it, and enrol again") from None
+    table = _roster(library)
     return dict(zip(table["uri"].to_pylist(), table["person_id"].to_pylist(), strict=True))
+
+
+def _roster(library: Library) -> pa.Table:
+    try:
+        return pq.read_table(io.BytesIO(library.read(ROSTER))).cast(ROSTER_SCHEMA)
+    except FileNotFoundError:
+        return ROSTER_SCHEMA.empty_table()
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise MusterError(f"{library.at(ROSTER)} is damaged ({error}): delete it, and enrol again") from None

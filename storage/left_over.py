@@ -2,7 +2,9 @@
 
 import hashlib
 import io
+import json
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -13,16 +15,28 @@ import pyarrow.parquet as pq
 from storage.errors import MusterError
 from storage.library import Library
 
+PERSON = ("person_id", "person")  # columns that name people
+
 
 def digests(embeddings: pa.ChunkedArray) -> set[str]:
     """A digest of each embedding in a column of fixed-size lists of float32."""
     flat = embeddings.combine_chunks()
-    rows = flat.flatten().to_numpy().reshape(len(flat), -1)
+    rows = flat.flatten().to_numpy().reshape(len(flat), flat.type.list_size)
     return {hashlib.sha256(np.ascontiguousarray(row, np.float32).tobytes()).hexdigest() for row in rows}
 
 
-def search(library: Library, ids: Collection[str], embeddings: Collection[str], skip: Iterable[str]) -> list[str]:
-    """Files of the library in which one of `ids` stands, or an embedding with one of these digests: what it is, where.
+@dataclass(frozen=True)
+class Sought:
+    """`people`: person_ids, which may be as short as a class's name, and count only where a person is meant. `ids`:
+    other names, such as image_ids and URIs. `embeddings`: their `digests`."""
+
+    people: Collection[str]
+    ids: Collection[str]
+    embeddings: Collection[str]
+
+
+def search(library: Library, sought: Sought, skip: Iterable[str]) -> list[str]:
+    """Files of the library in which something of this stands: where, and what.
 
     Parquet files are read, all others searched as bytes. `skip`: beginnings of names that are not looked at.
     """
@@ -30,9 +44,7 @@ def search(library: Library, ids: Collection[str], embeddings: Collection[str], 
     for name in _files(library):
         if not name.startswith(tuple(skip)):
             data = library.read(name)
-            found += (
-                _in_parquet(name, data, ids, embeddings) if name.endswith(".parquet") else _in_bytes(name, data, ids)
-            )
+            found += (_in_parquet if name.endswith(".parquet") else _in_bytes)(name, data, sought)
     return found
 
 
@@ -42,13 +54,15 @@ def _files(library: Library) -> list[str]:
     return sorted(info.path.removeprefix(library.path).lstrip("/") for info in infos)
 
 
-def _in_bytes(name: str, data: bytes, ids: Collection[str]) -> list[str]:
-    """Short ids only in quotes, as JSON has them: `7` alone stands everywhere."""
-    wanted = [i if len(i) >= 16 else f'"{i}"' for i in ids]
-    return [f"{name}: {i}" for i in wanted if i.encode() in data]
+def _in_bytes(name: str, data: bytes, sought: Sought) -> list[str]:
+    """Person_ids in quotes, as JSON has them, and not among what Muster says of itself: `"faces"` is a task too."""
+    wanted = list(sought.ids)
+    if not name.startswith("_"):
+        wanted += [json.dumps(person, ensure_ascii=ascii) for person in sought.people for ascii in (True, False)]
+    return [f"{name}: {each}" for each in dict.fromkeys(wanted) if each.encode() in data]
 
 
-def _in_parquet(name: str, data: bytes, ids: Collection[str], embeddings: Collection[str]) -> list[str]:
+def _in_parquet(name: str, data: bytes, sought: Sought) -> list[str]:
     try:
         table = pq.read_table(io.BytesIO(data))
     except (pa.ArrowException, OSError) as error:
@@ -57,9 +71,10 @@ def _in_parquet(name: str, data: bytes, ids: Collection[str], embeddings: Collec
     for column in table.column_names:
         kind, values = table.schema.field(column).type, table[column]
         if pa.types.is_string(kind):
-            hits = pc.unique(values.filter(pc.is_in(values, pa.array(list(ids), pa.string()))))
+            wanted = [*sought.ids, *(sought.people if column in PERSON else ())]
+            hits = pc.unique(values.filter(pc.is_in(values, pa.array(wanted, pa.string()))))
             found += [f"{name}, {column}: {hit}" for hit in hits.to_pylist()]
         elif pa.types.is_fixed_size_list(kind) and kind.value_type == pa.float32():
-            count = len(digests(values) & set(embeddings))
+            count = len(digests(values) & set(sought.embeddings))
             found += [f"{name}, {column}: {count} embeddings"] if count else []
     return found

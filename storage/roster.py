@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import pyarrow as pa
 
@@ -23,6 +23,9 @@ from storage.uris import filesystem_of, local_path, local_uri
 COLUMNS = ("person_id", "name", "group", "consent", "valid_until")  # and any number that begin with `image`
 YES, NO = {"yes", "y", "true", "1", "x", "ja", "oui", "si", "sí"}, {"", "no", "n", "false", "0", "nein", "non"}
 TEXT = (".csv", ".tsv", ".txt")
+UNKNOWN = "UNKNOWN"
+Stamp = tuple[int | None, Any]  # size and time of a file, as its folder or Parquet file has them
+_KINDS = f"a file ending in {', '.join(TEXT)} or {PARQUET}, or a folder with a folder for each person"
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Entry:
     group: str | None = None
     consent: bool | None = None
     valid_until: date | None = None
+    stamps: tuple[Stamp, ...] = ()  # of the images, where they are known
 
 
 def read_roster(source: str, library: Library) -> list[Entry]:
@@ -42,6 +46,8 @@ def read_roster(source: str, library: Library) -> list[Entry]:
     entries = _csv(source) if source.partition("?")[0].lower().endswith(TEXT) else _images(source, library)
     if not entries:
         raise InputError(f"roster {source} names nobody")
+    if any(entry.person_id == UNKNOWN for entry in entries):
+        raise InputError(f"roster {source}: person_id {UNKNOWN} is what Muster says of nobody: give another")
     owners: dict[str, str] = {}
     for entry in entries:
         for uri in entry.images:
@@ -99,6 +105,7 @@ def _check_columns(source: str, names: Sequence[str]) -> None:
 def _entry(where: str, source: str, names: Sequence[str], row: Sequence[str]) -> Entry:
     if len(row) > len(names) and any(cell.strip() for cell in row[len(names) :]):
         raise InputError(f"{where}: {len(row)} cells under {len(names)} columns: put texts with separators in quotes")
+    row = [*row, *[""] * (len(names) - len(row))]  # Excel leaves out empty cells at the end
     cells = list(zip(names, (cell.strip() for cell in row), strict=False))
     facts = {name: cell for name, cell in cells if name in COLUMNS}
     if not facts.get("person_id"):
@@ -118,6 +125,8 @@ def _image(where: str, source: str, name: str) -> str:
     """The URI of an image named in a CSV: relative names are relative to the CSV's folder."""
     if re.match(r"[A-Za-z]:[\\/]|\\\\", name):
         raise InputError(f"{where}: {name} is a path of a Windows machine: give names relative to the roster")
+    if name.startswith("file://"):
+        return local_uri(os.path.abspath(str(local_path(name))))
     if "://" in name:
         return name
     home = local_path(source)
@@ -163,27 +172,43 @@ def _once(entries: Iterable[Entry], source: str) -> list[Entry]:
 
 
 def _images(source: str, library: Library) -> list[Entry]:
-    found = find_images(source, library)
+    place, found = locate(source), find_images(source, library)
     rows = found.rows.to_pylist()
     if found.from_parquet:
         return list(_from_rows(source, rows))
-    root = locate(source).uri.partition("?")[0].rstrip("/") + "/"
-    people: dict[str, list[str]] = {}
+    if place.file is not None:
+        raise InputError(f"roster {source}: a roster is {_KINDS}")
+    people: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
-        inside = PurePosixPath(row["uri"].partition("?")[0].removeprefix(root)).parts
-        if len(inside) < 2:
-            raise InputError(f"roster {source}: {row['uri']} is in no person's folder: make a folder for each person")
-        people.setdefault(inside[0], []).append(row["uri"])
-    return [Entry(person, person, tuple(uris)) for person, uris in people.items()]
+        people.setdefault(_folder(source, place.uri, row["uri"]), []).append(row)
+    return [Entry(person, person, *_photos(mine)) for person, mine in people.items()]
+
+
+def _folder(source: str, root: str, uri: str) -> str:
+    """The name of the folder below `root` that an image lies in."""
+    home, path = local_path(root), local_path(uri)
+    if home is None or path is None:
+        home, path = (unquote(each.partition("?")[0]) for each in (root, uri))
+    parts = PurePosixPath(path.removeprefix(home.rstrip("/") + "/")).parts
+    if len(parts) < 2 or not path.startswith(home.rstrip("/") + "/"):
+        raise InputError(f"roster {source}: {uri} is in no person's folder: make a folder for each person")
+    try:
+        parts[0].encode()
+    except UnicodeEncodeError:
+        raise InputError(f"roster {source}: the name of folder {parts[0]!r} is not UTF-8: rename it") from None
+    return parts[0]
+
+
+def _photos(rows: Sequence[dict[str, Any]]) -> tuple[Any, ...]:
+    """Fields `images` to `stamps` of an entry that has nothing else."""
+    stamps = {row["uri"]: (row["size"], row["modified"]) for row in rows}
+    return tuple(stamps), None, None, None, tuple(stamps.values())
 
 
 def _from_rows(source: str, rows: Sequence[dict[str, Any]]) -> Iterator[Entry]:
     column = next((name for name in ("person_id", "person") if rows and name in rows[0]), None)
     if column is None:
-        raise InputError(
-            f"roster {source} has no column person or person_id; a roster is a file ending in {', '.join(TEXT)} or"
-            f" {PARQUET}, or a folder of folders"
-        )
+        raise InputError(f"roster {source} has no column person or person_id; a roster is {_KINDS}")
     people: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         if row[column] is None or str(row[column]) == "":
@@ -197,11 +222,13 @@ def _from_rows(source: str, rows: Sequence[dict[str, Any]]) -> Iterator[Entry]:
                 facts[name] = mine[0][name]
                 if any(row[name] != facts[name] for row in mine):
                     raise InputError(f"{where}: rows differ in {name}")
+        images, _, _, _, stamps = _photos(mine)
         yield Entry(
             person,
             str(facts.get("name") or person),
-            tuple(dict.fromkeys(row["uri"] for row in mine)),
+            images,
             str(facts["group"]) if facts.get("group") is not None else None,
             _consent(where, facts["consent"]) if "consent" in facts else None,
             _date(where, facts.get("valid_until")),
+            stamps,
         )

@@ -120,6 +120,7 @@ def point(searches: Searches, fpir: float) -> Point:
     people = len(np.unique(searches.nonmated_person))
     if not 0 < fpir < 1:
         raise TaskError(f"an FPIR must be between 0 and 1, not {fpir:g}")
+    sensible(people)
     if people < people_needed(fpir):
         raise TaskError(
             f"1 false accept in {1 / fpir:,.0f} strangers needs at least {people_needed(fpir):,} enrolled people to be"
@@ -144,13 +145,13 @@ def impostor_threshold(embeddings: Vectors, owner: Ints, count: int, fmr: float)
     Of about `_COMPARED` of them. TaskError where there are fewer than 3 / fmr.
     """
     total = len(owner) * (count - 1)
-    if total < 3 / fmr:
+    if total < 3 / fmr - 1e-6:
         raise TaskError(
             f"1 false match in {1 / fmr:,.0f} comparisons needs at least {3 / fmr:,.0f} of them to be measured, and"
             f" {count:,} people give {total:,}: enrol more"
         )
     some = np.arange(0, len(owner), max(1, total // _COMPARED))
-    matrix = scores(embeddings[some], templates(embeddings, owner, count))
+    matrix = scores(embeddings[some], templates(embeddings, owner, count), own=owner[some])
     others = np.arange(count) != owner[some, None]
     return threshold_at(matrix[others], np.ones(int(others.sum())), fmr)
 

@@ -49,6 +49,8 @@ def test_any_edit_is_found(library: Library, data: st.DataObject) -> None:
     at = data.draw(st.integers(0, 2))
     file.write_bytes(edits[data.draw(st.sampled_from(sorted(edits)))]())
     assert audit.check(library).problem
+    with pytest.raises(MusterError, match="see `muster audit verify`"):
+        audit.entries(library)
 
 
 def _flip(data: bytes, at: int) -> bytes:

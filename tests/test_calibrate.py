@@ -134,6 +134,7 @@ def test_one_to_one() -> None:
     gallery = templates(faces, owner, 60)
     strangers, _ = school(200, 1, 1.0, seed=9)
     assert (scores(strangers, gallery) >= threshold).mean() < 0.003
+    impostor_threshold(*school(33, 1, 1.0), 33, 3 / (33 * 32))  # as few as it takes
     assert (scores(faces, gallery)[np.arange(len(faces)), owner] >= threshold).mean() > 0.9
     with pytest.raises(TaskError, match="needs at least 3,000 of them"):
         impostor_threshold(faces[:9], owner[:9], 3, 0.001)

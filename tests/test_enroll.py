@@ -1,16 +1,21 @@
 """Enrolment on real photos; the worker runs in this process."""
 
+import os
 import shutil
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from conftest import Killed, School
 from PIL import Image
 
 from pipeline import enroll as enrolment
+from pipeline import forget
 from pipeline.config import RunConfig
 from pipeline.enroll import Request, Summary, enroll
 from storage import audit, gallery, manifest, tables
@@ -193,3 +198,62 @@ def test_a_kill_at_any_write(
         assert mine == {str(photos[0]), str(school.probes[name])}
         assert audit.check(open_library(copy)).problem is None
     assert number >= 9
+
+
+def test_consent_that_is_withdrawn_counts_also_for_those_who_were_refused(
+    enrol: Enrol, school: School, tmp_path: Path
+) -> None:
+    (_, ann), (_, bo) = [*school.enrolled.items()][:2]
+    rows = [["ann", "Ann", "yes", "2099-01-01", *ann], ["twin", "Twin", "yes", "", ann[1].with_name("copy.jpg"), ""]]
+    shutil.copy(ann[1], ann[1].with_name("copy.jpg"))
+    library = tmp_path / "L"
+    assert enrol(csv(tmp_path / "r.csv", rows), library).people == 0  # both are held
+    opened = open_library(library)
+    assert len(manifest.read_manifest(opened)) == 0  # what is not used does not stay
+    assert gallery.read_roster(opened) == {}
+
+    enrol(csv(tmp_path / "r.csv", rows[:1]), library)
+    gallery.write_roster(opened, lambda *_: True, [{"uri": str(bo[0]), "person_id": "bo"}])  # as a kill leaves it
+    gone = enrol(csv(tmp_path / "no.csv", [["bo", "Bo", "no", "", bo[0], ""]]), library)
+    assert (gone.forgotten, list(gallery.read_roster(opened).values())) == (["bo"], ["ann", "ann"])
+
+
+def test_the_end_of_consent_can_come_nearer(enrol: Enrol, school: School, tmp_path: Path) -> None:
+    [(_, ann), *_] = school.enrolled.items()
+    library = tmp_path / "L"
+    enrol(csv(tmp_path / "r.csv", [["ann", "Ann", "yes", "2099-01-01", *ann]]), library)
+    enrol(csv(tmp_path / "s.csv", [["ann", "Ann", "yes", ann[0]]], "person_id,name,consent,image"), library)
+    assert set(gallery.require(open_library(library)).faces["valid_until"].to_pylist()) == {date(2099, 1, 1)}
+    (tmp_path / "black.jpg").write_bytes(b"")
+    enrol(csv(tmp_path / "t.csv", [["ann", "Anne", "yes", "2050-01-01", "black.jpg", ""]]), library)
+    known = gallery.require(open_library(library))  # though the new photo is of no use
+    assert set(known.faces["valid_until"].to_pylist()) == {date(2050, 1, 1)}
+    assert known.name_of("ann") == "Anne"
+    ended = enrol(csv(tmp_path / "u.csv", [["ann", "Ann", "yes", "2020-01-01", *ann]]), library)
+    assert (ended.forgotten, ended.people) == (["ann"], 0)
+
+
+def test_a_parquet_roster_that_was_rewritten(enrol: Enrol, school: School, tmp_path: Path) -> None:
+    (_, ann), (_, bo) = [*school.enrolled.items()][:2]
+    library, file = tmp_path / "L", tmp_path / "m.parquet"
+    embeddings = []
+    for order in (("ann", "bo"), ("bo", "ann")):
+        images = [{"ann": ann, "bo": bo}[name][0].read_bytes() for name in order]
+        pq.write_table(pa.table({"image": images, "person": order, "consent": [True, True]}), file)
+        os.utime(file, (1e9 + len(embeddings), 1e9 + len(embeddings)))
+        enrol(file, library)
+        rows = gallery.require(open_library(library)).faces.to_pylist()
+        embeddings.append({row["person_id"]: row["embedding"] for row in rows})
+    for name in ("ann", "bo"):
+        assert np.dot(embeddings[0][name], embeddings[1][name]) > 0.99
+
+
+def test_a_photo_that_is_somebody_else_s_by_now(enrol: Enrol, school: School, tmp_path: Path) -> None:
+    [(_, ann), *_] = school.enrolled.items()
+    library = tmp_path / "L"
+    enrol(csv(tmp_path / "r.csv", [["ann", "Ann", "yes", "", f"file://{ann[0]}", ""]]), library)
+    enrol(csv(tmp_path / "s.csv", [["bo", "Bo", "yes", "", ann[0], ""]]), library)  # held: he looks like Ann
+    opened = open_library(library)
+    receipt = forget.forget(opened, ["ann"], "asked for")
+    assert (receipt.people, receipt.found_afterwards) == (["ann"], [])
+    assert gallery.read(opened).faces.num_rows == 0

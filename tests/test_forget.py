@@ -126,3 +126,23 @@ def test_a_kill_at_any_write(library: Library, tmp_path: Path, kills: Callable[[
         assert len(list((copy.local / "receipts").iterdir())) == 1
         shutil.rmtree(copy.local)
     assert 10 < number < 199
+
+
+def test_nobody_is_left(library: Library) -> None:
+    receipt = forget.forget(library, gallery.require(library).people, "asked for")
+    assert receipt.found_afterwards == []
+    assert gallery.read(library).faces.num_rows == 0
+    assert finish(library) is None
+
+
+def test_an_enrolled_image_that_changed_since(library: Library, school: School) -> None:
+    [(first, second), *_] = school.enrolled.values()
+    ids = [row["image_id"] for row in manifest.read_manifest(library).to_pylist() if row["uri"] == str(first)]
+    manifest.forget(library, ids)
+    receipt = forget.forget(library, [str(first)], "asked for")
+    assert (receipt.found_afterwards, receipt.images) == ([], [])
+    uris = gallery.require(library).faces["uri"].to_pylist()
+    assert str(first) not in uris
+    assert str(second) in uris
+    with pytest.raises(InputError, match="~anna is neither"):
+        forget.forget(library, ["~anna"], "asked for")

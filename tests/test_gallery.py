@@ -76,9 +76,10 @@ def test_a_damaged_file_is_named(library: Library, how: str) -> None:
 
 
 def test_the_roster_s_images(library: Library) -> None:
-    place = gallery.write_roster(library, lambda _: True, {"/a.jpg": "ann", "/b.jpg": "bo"})
+    rows = [{"uri": "/a.jpg", "person_id": "ann", "size": 5}, {"uri": "/b.jpg", "person_id": "bo"}]
+    place = gallery.write_roster(library, lambda *_: True, rows)
     assert place == f"{library.uri}/gallery/roster.parquet"
-    gallery.write_roster(library, lambda person: person != "ann", {"/c.jpg": "ann"})
+    gallery.write_roster(library, lambda _, person: person != "ann", [{"uri": "/c.jpg", "person_id": "ann"}])
     assert gallery.read_roster(library) == {"/b.jpg": "bo", "/c.jpg": "ann"}
     library.write(gallery.ROSTER, b"no Parquet")
     with pytest.raises(MusterError, match=r"roster.parquet is damaged"):

@@ -8,13 +8,15 @@ import pytest
 from conftest import School
 from PIL import Image
 
+from pipeline import forget
 from pipeline.config import RunConfig
-from pipeline.identify import UNKNOWN, identify, threshold_of, verify
+from pipeline.identify import identify, threshold_of, verify
 from storage import audit, gallery
 from storage.errors import InputError
-from storage.library import open_library
+from storage.library import dump_json, open_library
+from storage.roster import UNKNOWN
 
-IDENTIFY = {"threshold": 0.3, "fpir": 0.05}
+IDENTIFY = {"threshold": 0.3, "target": 0.05}
 
 
 def config(library: Path) -> RunConfig:
@@ -85,8 +87,13 @@ def test_whose_consent_has_ended_is_unknown(gallery_library: Path, school: Schoo
     gallery.write(library, known.with_faces(rows))
     answers, remark = identify([str(school.probes[ann])], config(gallery_library), None, lambda _: None)
     assert answers["person_id"].to_pylist() == [UNKNOWN]
-    assert "32 people, 31 are enrolled now: expect 0.048 of strangers" in remark
+    assert "32 people, 31 are enrolled now: up to 0.048 of strangers" in remark
     with pytest.raises(InputError, match="nobody with person_id"):
+        verify(ann, str(school.probes[ann]), config(gallery_library), None)
+    gallery.write(library, known.without(known.people[28:]))
+    with pytest.raises(InputError, match="calibrated with 32 people, and 28 are left: its threshold does not hold"):
+        identify([str(school.probes[ann])], config(gallery_library), None, lambda _: None)
+    with pytest.raises(InputError, match="calibrated with 32 people, and 28 are left"):
         verify(ann, str(school.probes[ann]), config(gallery_library), None)
     gallery.write(library, replace(known, faces=known.faces.slice(0, 0)).with_faces(rows))
     with pytest.raises(InputError, match=r"the consent of everybody enrolled .* has ended"):
@@ -102,3 +109,19 @@ def test_a_threshold_is_measured_or_answered_for(gallery_library: Path) -> None:
     assert "nothing is known about its errors" in remark
     with pytest.raises(InputError, match="--threshold 3: scores are between -2 and 2"):
         threshold_of(known, "verify", 3)
+
+
+def test_who_is_being_forgotten_is_not_recognised(gallery_library: Path, school: School) -> None:
+    library = open_library(calibrated(gallery_library))
+    [ann, *_] = school.probes
+    pending = {"people": [ann], "images": [], "originals": []}
+    library.write(forget.PENDING, dump_json(pending))
+    answers, _ = identify([str(school.probes[ann])], config(gallery_library), None, lambda _: None)
+    assert answers["person_id"].to_pylist() == [UNKNOWN]
+
+
+def test_a_gallery_of_an_older_model(gallery_library: Path, school: School) -> None:
+    library = open_library(calibrated(gallery_library))
+    gallery.write(library, replace(gallery.require(library), fingerprint="0" * 16))
+    with pytest.raises(InputError, match="made by an older faces=own"):
+        identify([str(school.strangers[0])], config(gallery_library), None, lambda _: None)

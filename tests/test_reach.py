@@ -42,8 +42,9 @@ def test_what_is_no_address(address: str) -> None:
 def test_an_address_where_nobody_answers(muster: Callable[..., Outcome], tmp_path: Path, album: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    with pytest.raises(MusterError, match="no Ray cluster answers"):
-        require_answer(f"127.0.0.1:{port}")
+    for address in (f"127.0.0.1:{port}", "a..b:6379"):
+        with pytest.raises(MusterError, match="no Ray cluster answers"):
+            require_answer(address)
     assert muster("scan", album, "-l", tmp_path / "L").code == 0
     outcome = muster("run", "-l", tmp_path / "L", "--tasks", "faces", "--address", f"127.0.0.1:{port}")
     assert (outcome.code, outcome.out) == (1, "")

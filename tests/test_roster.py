@@ -62,6 +62,7 @@ def test_as_excel_saves_it(folder: Path, library: Library, encoding: str, separa
         ("person_id,image,valid_until\n1,a.jpg,31.7.2027\n", "line 2: valid_until '31.7.2027': write a date as"),
         ("person_id,image\n1,a.jpg\n2,a.jpg\n", "a.jpg is listed for 1 and for 2"),
         ("person_id,image\n", "names nobody"),
+        ("person_id,image\nUNKNOWN,a.jpg\n", "person_id UNKNOWN is what Muster says of nobody"),
         ("", "needs columns person_id and image"),
     ],
 )
@@ -107,3 +108,21 @@ def test_a_parquet_manifest(folder: Path, library: Library) -> None:
     pq.write_table(pa.table({"uri": rows["uri"]}), folder / "roster.parquet")
     with pytest.raises(InputError, match="no column person or person_id"):
         read_roster(str(folder / "roster.parquet"), library)
+
+
+def test_cells_that_are_missing_are_empty(folder: Path, library: Library) -> None:
+    (folder / "r.csv").write_text("person_id,image,consent\n1,photos/ann.jpg,yes\n2,photos/bo.jpg\n")
+    assert [entry.consent for entry in read_roster(str(folder / "r.csv"), library)] == [True, False]
+
+
+@pytest.mark.parametrize("name", ["photos/ann.jpg", "students.xlsx"])
+def test_a_file_that_is_no_roster(folder: Path, library: Library, name: str) -> None:
+    (folder / "students.xlsx").write_bytes(b"PK")
+    with pytest.raises(InputError, match=r"a roster is a file ending in .csv, .tsv, .txt or .parquet, or a folder"):
+        read_roster(str(folder / name), library)
+
+
+def test_odd_names_of_folders(folder: Path, library: Library) -> None:
+    (folder / "cl?ass" / "Jörg Müller").mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(folder / "cl?ass/Jörg Müller/1.jpg")
+    assert [entry.person_id for entry in read_roster(str(folder / "cl?ass"), library)] == ["Jörg Müller"]
