@@ -41,9 +41,7 @@ def calibrate(library: Library, fpir: float | None) -> dict[str, Any]:
         "verify": {"fmr": fmr, "threshold": one_to_one},
         "strictest_fpir": strictest(len(known.people)),
     }
-    audit.append(
-        library, "calibrate", {name: facts[name] for name in ("people", "photos", "identify")} | {"people": []}
-    )
+    audit.append(library, "calibrate", {"people": [], "photos": facts["photos"], "identify": facts["identify"]})
     try:
         library.write(REPORT, _report(facts, searches))
     except OSError as error:

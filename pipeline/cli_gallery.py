@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.console import JsonOption, download_bar, progress, report, say
-from pipeline.options import LIBRARY, DeviceOption, LibraryOption, ModelOption, WeightsOption, WorkersOption
+from pipeline.options import LIBRARY, DeviceOption, LibraryOption, ModelOption, WeightsOption, WorkersOption, run_config
 from storage.errors import InputError
 from storage.library import open_library
 
@@ -43,7 +43,7 @@ def enroll(
     from pipeline.enroll import Request
     from pipeline.enroll import enroll as enrol
 
-    config = _config(library, model, device, workers, weights_dir)
+    config = run_config(library, "faces", model, device, workers, weights_dir, None)
     with progress() as on_progress, download_bar() as on_download:
         facts = asdict(enrol(Request(roster, consent_given, accept), config, on_progress, on_download))
     report(facts, as_json, "\n".join(_enrolled(facts)))
@@ -110,7 +110,7 @@ def verify(
     """
     from pipeline.identify import verify as compare
 
-    config = _config(library, [], device, None, weights_dir)
+    config = run_config(library, "faces", [], device, None, weights_dir, None)
     with download_bar() as on_download:
         facts = compare(person, image, config, threshold, on_download)
     if facts["remark"]:
@@ -140,7 +140,7 @@ def identify(
 
     out = Path(os.path.expanduser(out)) if out else None
     check_out(out)
-    config = _config(library, [], device, workers, weights_dir)
+    config = run_config(library, "faces", [], device, workers, weights_dir, None)
     with progress() as on_progress, download_bar() as on_download:
         answers, remark = name(sources, config, threshold, on_progress, on_download)
     if remark:
@@ -237,9 +237,3 @@ def audit_show(library: LibraryOption = LIBRARY, as_json: JsonOption = False) ->
     ]
     text = "\n".join(f"{e['at']} {e['by']} {e['action']} {', '.join(e['people'])}".strip() for e in lines)
     report({"entries": lines}, as_json, text or "nothing was done yet")
-
-
-def _config(library: str, model: list[str], device: str, workers: int | None, weights_dir: Path | None) -> Any:
-    from pipeline.config import RunConfig, parse_models
-
-    return RunConfig(library, ("faces",), parse_models(model), device, workers, weights_dir)

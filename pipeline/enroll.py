@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline import forget, people
 from pipeline.config import RunConfig
@@ -248,7 +249,7 @@ def _faces(library: Library, fingerprint: str, mine: Collection[str]) -> dict[st
     """The faces of each image, with their areas."""
     columns = ["image_id", "face_id", "box_xyxy", "quality", "embedding"]
     table = tables.require(library, "faces", fingerprint, columns, people.shards(library, fingerprint))
-    table = table.filter(pa.compute.is_in(table["image_id"], pa.array(list(mine), pa.string())))
+    table = table.filter(pc.is_in(table["image_id"], pa.array(list(mine), pa.string())))
     found: dict[str, list[dict[str, Any]]] = {}
     for row in table.to_pylist():
         x0, y0, x1, y1 = row["box_xyxy"]

@@ -13,7 +13,7 @@ import torch
 
 from pipeline import forget, people
 from pipeline.config import RunConfig
-from pipeline.run import OnProgress, run
+from pipeline.run import OnProgress, fetch_weights, run
 from pipeline.worker import IMAGES_DESCRIPTION, TaskSpec, describe, load_task
 from storage import audit, gallery, images, manifest, tables
 from storage.errors import InputError
@@ -92,8 +92,10 @@ def verify(
     library, known = _open(config)
     name = known.name_of(person)
     limit, remark = threshold_of(known, "verify", threshold)
-    [uri] = find_images(image, library).rows["uri"].to_pylist()[:1]
-    probes = in_process([uri], replace(config, models={"faces": known.model}, tasks=("faces",)), on_download)
+    uris = find_images(image, library).rows["uri"].to_pylist()
+    if len(uris) > 1:
+        raise InputError(f"{image} holds {len(uris)} images: name one, or use `muster identify`")
+    probes = in_process(uris, replace(config, models={"faces": known.model}, tasks=("faces",)), on_download)
     if not probes.rows:
         raise InputError(f"{image}: {probes.errors[0]['reason']}")
     number = known.people.index(person)
@@ -153,8 +155,9 @@ def _open(config: RunConfig) -> tuple[Library, Gallery]:
 
 
 def _name(known: Gallery, probes: Probes, threshold: float) -> pa.Table:
-    names = known.people
-    matches = search(probes.embeddings, templates(known.embeddings, known.owner, len(names)))
+    ids = known.people
+    names = dict(zip(known.faces["person_id"].to_pylist(), known.faces["name"].to_pylist(), strict=True))
+    matches = search(probes.embeddings, templates(known.embeddings, known.owner, len(ids)))
     rows = []
     for row, best, score, margin in zip(probes.rows, *matches, strict=True):
         answer = {**row, "threshold": threshold, "score": score, "margin": margin, "person_id": UNKNOWN}
@@ -163,7 +166,7 @@ def _name(known: Gallery, probes: Probes, threshold: float) -> pa.Table:
         elif score < threshold:
             answer["reason"] = "nobody is alike enough"
         else:
-            answer |= {"person_id": names[best], "name": known.name_of(names[best])}
+            answer |= {"person_id": ids[best], "name": names[ids[best]]}
         rows.append(answer)
     table = pa.Table.from_pylist(rows + probes.errors, ANSWERS)
     return table.sort_by([("image", "ascending"), ("face", "ascending")])
@@ -183,8 +186,6 @@ def _area(row: dict[str, Any]) -> float:
 
 def in_process(uris: Sequence[str], config: RunConfig, on_download: Progress | None) -> Probes:
     """The faces of a few images, without a cluster."""
-    from pipeline.run import fetch_weights
-
     fetch_weights(config, on_download)
     device = torch.device("cuda" if config.on_gpu else "cpu")
     task = load_task(TaskSpec("faces", config.models["faces"], ""), device, config.weights_dir)

@@ -65,6 +65,7 @@ def test_a_school(muster: Muster, ray_cluster: None, gallery_library: Path, scho
         (["calibrate", "--fpir", "7"], "an FPIR must be between 0 and 1, not 7"),
         (["calibrate", "--fpir", "0.001"], "needs at least 3,000 enrolled people to be measured, and there are 32"),
         (["verify", "a.jpg", "--person", "zoe"], "nobody with person_id zoe is enrolled"),
+        (["verify", "tests", "--person", "Aaron_Peirsol", "--threshold", "0.3"], "no images in tests"),
         (["identify", "none.jpg"], "no measured threshold"),
         (["identify", "none.jpg", "--threshold", "0.3"], "none.jpg"),
         (["identify", "none.jpg", "--threshold", "5"], "--threshold 5.0: scores are between -2 and 2"),

@@ -68,6 +68,8 @@ def test_is_it_this_person(gallery_library: Path, school: School) -> None:
     assert not wrong["match"]
     assert wrong["score"] < 0.25
     assert [e["match"] for e in audit.entries(open_library(library)) if e["action"] == "verify"] == [True, False]
+    with pytest.raises(InputError, match=r"holds \d+ images: name one, or use `muster identify`"):
+        verify(ann, str(school.probes[ann].parent), config(library), None)
     with pytest.raises(InputError, match="nobody with person_id zoe is enrolled"):
         verify("zoe", str(school.probes[bo]), config(library), None)
 
