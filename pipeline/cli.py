@@ -18,10 +18,12 @@ from pipeline.options import (
     LIBRARY,
     TASKS,
     AddressOption,
+    ClassesOption,
     DeviceOption,
     KOption,
     LibraryOption,
     MethodOption,
+    MinScoreOption,
     ModelOption,
     RetryOption,
     SamePhotoOption,
@@ -104,13 +106,16 @@ def run(
     address: AddressOption = None,
     retry_errors: RetryOption = False,
     shared_library: SharedOption = False,
+    classes: ClassesOption = "",
+    min_score: MinScoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Process every image that the tasks have not seen yet. Stop it and run it again as often as you like.
 
     Example: muster run -l ./library --tasks faces --workers 4
     """
-    facts = _run(library, tasks, model, device, workers, weights_dir, address, retry_errors, shared_library)
+    chosen = (retry_errors, shared_library, classes, min_score)
+    facts = _run(library, tasks, model, device, workers, weights_dir, address, *chosen)
     report(facts, as_json, _run_text(facts))
 
 

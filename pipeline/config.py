@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -33,6 +34,8 @@ class RunConfig:
     address: str | None = None  # of a running Ray cluster; this machine alone where None
     retry_errors: bool = False  # images whose error may have passed since, see pipeline.run.TRANSIENT
     shared_library: bool = False  # all nodes of the cluster see the library, and the weights, under these paths
+    classes: Mapping[str, float | None] = field(default_factory=dict)  # class → least score; all classes where empty
+    min_score: float | None = None  # of the classes that name none; the task's own where None
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
@@ -55,7 +58,17 @@ class RunConfig:
         if self.weights_dir is not None and not self.weights_dir.is_dir():
             raise InputError(f"--weights-dir {self.weights_dir}: no such folder")
         for task in self.tasks:
-            base.create(task, self.models.get(task))
+            base.create(task, self.models.get(task), self.options(task))
+        for option, given in {"classes": self.classes, "min_score": self.min_score}.items():
+            if given not in (None, {}) and not any(option in base.options_of(task) for task in self.tasks):
+                raise InputError(f"--{option.replace('_', '-')}: none of --tasks {','.join(self.tasks)} takes it")
+
+    def options(self, task: str) -> dict[str, Any]:
+        """What was chosen of a task's parameters."""
+        given = {"classes": dict(self.classes), "min_score": self.min_score}
+        return {
+            name: value for name, value in given.items() if value not in (None, {}) and name in base.options_of(task)
+        }
 
     @property
     def on_gpu(self) -> bool:
@@ -85,3 +98,23 @@ def parse_models(options: Sequence[str]) -> dict[str, str]:
         zoo.roles(task, name)
         models[task] = name
     return models
+
+
+def parse_classes(text: str) -> dict[str, float | None]:
+    """`person,dog=0.6` → {"person": None, "dog": 0.6}; InputError where a score is none."""
+    classes: dict[str, float | None] = {}
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        name, separator, score = item.partition("=")
+        classes[name.strip()] = parse_score("--classes", score) if separator else None
+    return classes
+
+
+def parse_score(option: str, text: str) -> float:
+    """A number in 0..1; InputError where it is none."""
+    try:
+        score = float(text)
+    except ValueError:
+        score = -1.0
+    if not 0 <= score <= 1:
+        raise InputError(f"{option} {text}: a score is a number from 0 to 1")
+    return score

@@ -11,7 +11,7 @@ from torch import nn
 from pipeline.models import find_entry, load_weights
 from storage import weights
 from storage.errors import InputError
-from tasks.models import zoo
+from tasks.models.entry import Entry
 
 OPSET = 18  # which torch's exporter is written for; to older ones it would have to convert
 INPUT = "images"
@@ -27,6 +27,8 @@ def export(
     installed.
     """
     entry = find_entry(name)
+    if not entry.outputs:
+        raise InputError(f"{name} cannot be written as ONNX: what it finds is chosen by code outside the network")
     path = (out or Path(f"{name}.onnx")).expanduser()
     _check(path)
     network = entry.build(load_weights(entry, weights_dir, on_download)).eval()
@@ -52,7 +54,7 @@ def _check(path: Path) -> None:
         raise InputError("writing ONNX needs the package onnxscript: pip install 'muster[export]'") from None
 
 
-def _program(network: nn.Module, entry: zoo.Entry) -> torch.onnx.ONNXProgram:
+def _program(network: nn.Module, entry: Entry) -> torch.onnx.ONNXProgram:
     """The network as ONNX; batch norm folded. Dimensions that torch.export is to leave open must not be 1 here."""
     dimension = torch.export.Dim
     shape = {0: dimension("batch")}
@@ -75,6 +77,6 @@ def _program(network: nn.Module, entry: zoo.Entry) -> torch.onnx.ONNXProgram:
     return program
 
 
-def _metadata(entry: zoo.Entry) -> Mapping[str, str]:
+def _metadata(entry: Entry) -> Mapping[str, str]:
     facts = ("name", "licence", "source", "training_data", "preprocessing", "sha256")
     return {fact: str(getattr(entry, fact)) for fact in facts}

@@ -12,6 +12,7 @@ from storage import weights
 from storage.errors import InputError
 from tasks.base import StateDict
 from tasks.models import zoo
+from tasks.models.entry import Entry
 
 PACKAGED = Path(tasks.__file__).parent / "weights"  # of our own recipes, shipped as package data
 
@@ -32,7 +33,7 @@ def describe_all(weights_dir: Path | None) -> list[dict[str, Any]]:
     return rows
 
 
-def find_entry(name: str) -> zoo.Entry:
+def find_entry(name: str) -> Entry:
     """The entry of this name; InputError lists the known ones."""
     if name not in zoo.ENTRIES:
         raise InputError(f"no weights {name!r}; known: {', '.join(zoo.ENTRIES)}")
@@ -52,7 +53,7 @@ def verify(weights_dir: Path | None) -> dict[str, str]:
     return {name: _state(entry, weights_dir) for name, entry in zoo.ENTRIES.items()}
 
 
-def _state(entry: zoo.Entry, weights_dir: Path | None) -> str:
+def _state(entry: Entry, weights_dir: Path | None) -> str:
     folders = [weights_dir, PACKAGED if entry.packaged else weights.cache_dir()]
     files = [folder / entry.file for folder in folders if folder is not None and (folder / entry.file).is_file()]
     if not files:
@@ -60,12 +61,12 @@ def _state(entry: zoo.Entry, weights_dir: Path | None) -> str:
     return "ok" if all(weights.verify(file, entry.sha256) for file in files) else "wrong"
 
 
-def weights_file(entry: zoo.Entry) -> weights.WeightsFile:
+def weights_file(entry: Entry) -> weights.WeightsFile:
     packaged = PACKAGED / entry.file if entry.packaged else None
     return weights.WeightsFile(entry.file, entry.url, entry.sha256, packaged)
 
 
-def load_weights(entry: zoo.Entry, weights_dir: Path | None, on_download: weights.Progress | None = None) -> StateDict:
+def load_weights(entry: Entry, weights_dir: Path | None, on_download: weights.Progress | None = None) -> StateDict:
     """The verified state dict of a zoo entry, on the CPU; half precision becomes float32. Never unpickles code."""
     path = weights.fetch(weights_file(entry), weights_dir, on_download)
     if path.suffix != ".safetensors":

@@ -37,6 +37,17 @@ KOption = Annotated[str, typer.Option(help="Number of people for kmeans, or auto
 SamePhotoOption = Annotated[
     bool, typer.Option("--same-photo", help="graph: two faces of one photo may be one person (collages).")
 ]
+ClassesOption = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME[=SCORE],…",
+        help="objects, masks: only these classes, each with its least score if you like: person,dog=0.6.",
+        show_default="all",
+    ),
+]
+MinScoreOption = Annotated[
+    float | None, typer.Option(help="objects, masks: least score of a find.", show_default="the model's own")
+]
 LIBRARY, TASKS = "./library", "faces,previews"
 
 
@@ -50,8 +61,11 @@ def run_config(
     address: str | None,
     retry: bool = False,
     shared: bool = False,
+    classes: str = "",
+    min_score: float | None = None,
 ) -> Any:
-    from pipeline.config import RunConfig, parse_models, parse_tasks
+    from pipeline.config import RunConfig, parse_classes, parse_models, parse_score, parse_tasks
 
-    rest = (device, workers, weights_dir, address, retry, shared)
+    least = None if min_score is None else parse_score("--min-score", str(min_score))
+    rest = (device, workers, weights_dir, address, retry, shared, parse_classes(classes), least)
     return RunConfig(library, parse_tasks(tasks), parse_models(model), *rest)

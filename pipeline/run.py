@@ -100,10 +100,11 @@ def run(config: RunConfig, on_progress: OnProgress, on_download: weights.Progres
 def task_specs(library: Library, config: RunConfig) -> list[TaskSpec]:
     """The tasks of a run, after `images`, which always runs; recorded in the library."""
     images = TaskSpec("images", None, tables.describe(library, IMAGES_DESCRIPTION))
-    described = {name: describe(name, config.models.get(name)) for name in config.tasks}
-    return [images] + [
-        TaskSpec(name, config.models.get(name), tables.describe(library, what)) for name, what in described.items()
-    ]
+    specs = [images]
+    for name in config.tasks:
+        model, options = config.models.get(name), config.options(name)
+        specs.append(TaskSpec(name, model, tables.describe(library, describe(name, model, options)), options))
+    return specs
 
 
 def pending(library: Library, specs: Sequence[TaskSpec]) -> list[Order]:
@@ -145,7 +146,7 @@ def _check_access(library: Library, orders: Sequence[Order]) -> None:
 def fetch_weights(config: RunConfig, on_download: weights.Progress | None) -> None:
     """Have every file of weights before a worker starts, so that what is missing is said at once."""
     for name in config.tasks:
-        for entry in base.create(name, config.models.get(name)).models.values():
+        for entry in base.create(name, config.models.get(name), config.options(name)).models.values():
             weights.fetch(models.weights_file(zoo.ENTRIES[entry]), config.weights_dir, on_download)
 
 

@@ -12,7 +12,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -73,16 +73,17 @@ SKIPPED = {
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """A task as a worker is told of it. `model`: None for its default."""
+    """A task as a worker is told of it. `model`: None for its default. `options`: as tasks.base.create takes them."""
 
     name: str
     model: str | None
     fingerprint: str
+    options: base.Options = field(default_factory=dict)
 
 
-def describe(name: str, model: str | None) -> dict[str, Any]:
+def describe(name: str, model: str | None, options: base.Options | None = None) -> dict[str, Any]:
     """What a task's fingerprint covers: task, version, parameters and the digests of its weights."""
-    task = base.create(name, model)
+    task = base.create(name, model, options)
     return {
         "task": name,
         "version": task.version,
@@ -93,7 +94,7 @@ def describe(name: str, model: str | None) -> dict[str, Any]:
 
 
 def load_task(spec: TaskSpec, device: torch.device, weights_dir: Path | None) -> base.Task:
-    task = base.create(spec.name, spec.model)
+    task = base.create(spec.name, spec.model, spec.options)
     task.load(device, {name: load_weights(zoo.ENTRIES[name], weights_dir) for name in set(task.models.values())})
     return task
 

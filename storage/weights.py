@@ -28,7 +28,8 @@ Progress = Callable[[int, int | None], None]  # bytes done, bytes in all (None: 
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """`file`: its name on disk. `url`: where it is published. `sha256`: of its bytes, 64 lower-case hex digits.
+    """`file`: its name on disk. `url`: where it is published. `sha256`: of its bytes, 64 lower-case hex digits, or as
+    many of the first ones as its publisher gives (torchvision: 8, in the file's name).
 
     `packaged`: where it lies if it is shipped with Muster; it is then never downloaded, and has no `url`.
     """
@@ -46,7 +47,7 @@ def cache_dir() -> Path:
 
 def verify(path: Path, sha256: str) -> bool:
     """Whether the file has this SHA-256. Raises MusterError where it cannot be read."""
-    return _sha256(path) == sha256.lower()
+    return _sha256(path).startswith(sha256.lower())
 
 
 def find(weights: WeightsFile, weights_dir: Path | None = None) -> Path | None:
@@ -93,7 +94,7 @@ def _find_given(weights: WeightsFile, weights_dir: Path) -> Path | None:
     path = weights_dir / weights.file
     if not path.is_file():
         return None
-    if (actual := _sha256(path)) != weights.sha256.lower():
+    if not (actual := _sha256(path)).startswith(weights.sha256.lower()):
         raise InputError(
             f"{path} is not the file this model needs: its SHA-256 is {actual}, not {weights.sha256}. "
             + (f"Remove it or replace it by {weights.url}" if weights.url else "Remove it: Muster has this file")
@@ -130,7 +131,7 @@ def _download(weights: WeightsFile, target: Path, progress: Progress) -> None:
                 break
             continue
         actual = _sha256(part)
-        if actual == weights.sha256.lower():
+        if actual.startswith(weights.sha256.lower()):
             os.replace(part, target)
             return
         part.unlink()

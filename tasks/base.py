@@ -60,6 +60,7 @@ class Task(Protocol):
 
 F = TypeVar("F", bound=Callable[..., "Task"])
 _TASKS: dict[str, Callable[..., Task]] = {}
+Options = Mapping[str, Any]  # what a user may choose of a task's parameters, by name; JSON values
 
 
 def register(factory: F) -> F:
@@ -70,11 +71,19 @@ def register(factory: F) -> F:
     return factory
 
 
-def create(name: str, model: str | None = None) -> Task:
-    """A task by its name, with one of its models (its default where None); TaskError lists the known names."""
+def create(name: str, model: str | None = None, options: Options | None = None) -> Task:
+    """A task by its name, with one of its models (its default where None); TaskError lists the known names.
+
+    `options`: only for tasks that say in their class attribute `options` which they take.
+    """
     if name not in _TASKS:
         raise TaskError(f"no task {name!r}; known: {', '.join(sorted(_TASKS))}")
-    return _TASKS[name](model)
+    return _TASKS[name](model, **(options or {}))
+
+
+def options_of(name: str) -> tuple[str, ...]:
+    """The names of the options that a task takes: its factory's keyword arguments beside the model."""
+    return getattr(_TASKS[name], "options", ()) if name in _TASKS else ()
 
 
 def names() -> list[str]:

@@ -13,17 +13,18 @@ from pipeline.export import export
 from pipeline.models import load_weights
 from storage.errors import InputError
 from tasks.models import zoo
+from tasks.models.entry import Entry
 
 
 @pytest.fixture(scope="module", params=list(zoo.ENTRIES))
 def exported(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, weights: Path
-) -> tuple[zoo.Entry, Path, dict[str, Any]]:
+) -> tuple[Entry, Path, dict[str, Any]]:
     path = tmp_path_factory.mktemp("onnx") / "network.onnx"
     return zoo.ENTRIES[request.param], path, export(request.param, path, weights)
 
 
-def test_it_computes_what_torch_computes(exported: tuple[zoo.Entry, Path, dict[str, Any]], weights: Path) -> None:
+def test_it_computes_what_torch_computes(exported: tuple[Entry, Path, dict[str, Any]], weights: Path) -> None:
     import onnxruntime
 
     entry, path, _ = exported
@@ -41,7 +42,7 @@ def test_it_computes_what_torch_computes(exported: tuple[zoo.Entry, Path, dict[s
             assert (mine - torch.from_numpy(its)).abs().max() < 1e-4 * mine.abs().max()
 
 
-def test_what_the_file_says(exported: tuple[zoo.Entry, Path, dict[str, Any]]) -> None:
+def test_what_the_file_says(exported: tuple[Entry, Path, dict[str, Any]]) -> None:
     import onnxruntime
 
     entry, path, facts = exported

@@ -10,6 +10,7 @@ from conftest import Outcome
 from pipeline import models
 from storage.errors import InputError, MusterError
 from tasks.models import zoo
+from tasks.models.entry import Entry
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +73,7 @@ STATE = {"weight": torch.tensor([[0.5, -2.0]], dtype=torch.float16), "count": to
 
 
 @pytest.fixture
-def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> zoo.Entry:
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Entry:
     """An entry whose file lies where those of the package do."""
     monkeypatch.setattr(models, "PACKAGED", tmp_path / "package")
     models.PACKAGED.mkdir()
@@ -96,7 +97,7 @@ def test_a_packaged_file_is_found_without_a_network(own: zoo.Entry) -> None:
     assert models.verify(None)["own"] == "ok"
 
 
-def test_a_folder_that_is_given_comes_first(own: zoo.Entry, tmp_path: Path) -> None:
+def test_a_folder_that_is_given_comes_first(own: Entry, tmp_path: Path) -> None:
     folder = tmp_path / "given"
     folder.mkdir()
     assert models.pull(["own"], folder, None) == {"own": str(models.PACKAGED / "own.safetensors")}
@@ -109,7 +110,7 @@ def test_a_folder_that_is_given_comes_first(own: zoo.Entry, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("state", ["missing", "damaged"])
-def test_a_packaged_file_that_is_not_what_it_was(own: zoo.Entry, tmp_path: Path, state: str) -> None:
+def test_a_packaged_file_that_is_not_what_it_was(own: Entry, tmp_path: Path, state: str) -> None:
     file = models.PACKAGED / "own.safetensors"
     file.unlink() if state == "missing" else file.write_bytes(file.read_bytes()[:-1])
     cache = tmp_path / "cache" / "weights"
