@@ -220,6 +220,14 @@ def train(
         str | None,
         typer.Option(metavar="COLUMN", help="Their column that names who or what it is.", show_default="folder"),
     ] = None,
+    labels: Annotated[
+        list[str],
+        typer.Option(
+            "--labels",
+            metavar="LABELS",
+            help="For each --images: a folder of label images, or a COCO file. Repeatable.",
+        ),
+    ] = [],  # noqa: B006
     scenes: Annotated[
         list[str],
         typer.Option("--scenes", metavar="SOURCE", help="detector: photos to put faces into. Repeatable."),
@@ -247,7 +255,7 @@ def train(
     from training.inputs import Inputs
 
     recipe = recipes.find(name)
-    inputs = Inputs(images, out, label, scenes, limit=limit, steps=steps, rate=rate, seed=seed, start=start)
+    inputs = Inputs(images, out, label, labels, scenes, limit=limit, steps=steps, rate=rate, seed=seed, start=start)
     training = Training(name, recipe.build, recipe.teachers, inputs, device, workers, weights_dir, address)
     with training_progress() as on_report, skipped() as on_skipped, download_bar() as on_download:
         facts = train_recipe(training, on_report, on_skipped, on_download)

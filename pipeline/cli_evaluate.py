@@ -1,5 +1,6 @@
 """`muster evaluate`: accuracy on labelled photos."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -102,4 +103,61 @@ def evaluate_identify(
     for fpir in FPIRS:
         low, high = facts[f"fnir_at_fpir_{fpir:g}_interval"]
         lines.append(f"FNIR {facts[f'fnir_at_fpir_{fpir:g}']} ({low} to {high}) at FPIR {fpir:g}")
+    report(facts, as_json, "\n".join(lines))
+
+
+@evaluate_app.command("objects")
+def evaluate_objects(
+    images: ImagesOption,
+    annotations: Annotated[
+        Path | None,
+        typer.Option(help="COCO JSON of boxes.", show_default="instances.json in the images' folder or beside it"),
+    ] = None,
+    library: KeepOption = "",
+    model: ModelOption = [],  # noqa: B006
+    device: DeviceOption = "auto",
+    workers: WorkersOption = None,
+    weights_dir: WeightsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Are the objects found? COCO's average precision, and precision and recall at a score of 0.5.
+
+    Example: muster evaluate objects --images coco128/images --annotations coco128/instances.json
+    """
+    from pipeline import evaluate_objects as objects
+
+    config = run_config(library, "objects", model, device, workers, weights_dir, None)
+    with progress() as on_progress:
+        facts = objects.evaluate(images, annotations or objects.find_labels(images), config, on_progress)
+    text = (
+        f"AP {facts['ap']}, AP50 {facts['ap50']}; at score 0.5: precision {facts['precision_at_0.5']},"
+        f" recall {facts['recall_at_0.5']}; {facts['images']} images, {facts['boxes']} boxes"
+    )
+    report(facts, as_json, text)
+
+
+@evaluate_app.command("masks")
+def evaluate_masks(
+    images: ImagesOption,
+    labels: Annotated[
+        Path, typer.Option(help="Folder of label images: PNGs with the images' names, a value per class.")
+    ],
+    library: KeepOption = "",
+    model: ModelOption = [],  # noqa: B006
+    device: DeviceOption = "auto",
+    workers: WorkersOption = None,
+    weights_dir: WeightsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Which pixels are what? Mean IoU over label images, by the model that knows their values unless one is named.
+
+    Example: muster evaluate masks --images photos --labels labels
+    """
+    from pipeline.evaluate_masks import evaluate
+
+    config = run_config(library, "masks", model, device, workers, weights_dir, None)
+    with progress() as on_progress:
+        facts = evaluate(images, labels, config, on_progress)
+    text = "{model}: mean IoU {miou}, global accuracy {global_accuracy}, class average {class_average}, {images} images"
+    lines = [text.format_map(facts), *(f"{name}: {iou}" for name, iou in facts["per_class"].items())]
     report(facts, as_json, "\n".join(lines))

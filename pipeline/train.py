@@ -73,8 +73,11 @@ def absolute(training: Training) -> Training:
     given = training.inputs
     images = [_located("--images", source) for source in given.images]
     scenes = [_located("--scenes", source) for source in given.scenes]
+    labels = [str(Path(source).expanduser().absolute()) for source in given.labels]
     start = given.start and given.start.expanduser().absolute()
-    inputs = replace(given, images=images, scenes=scenes, out=given.out.expanduser().absolute(), start=start)
+    inputs = replace(
+        given, images=images, labels=labels, scenes=scenes, out=given.out.expanduser().absolute(), start=start
+    )
     folder = training.weights_dir
     return replace(training, inputs=inputs, weights_dir=folder and folder.expanduser().absolute())
 

@@ -13,7 +13,7 @@ def test_a_name_is_registered_once() -> None:
 
 
 def test_an_unknown_task_lists_the_known_ones() -> None:
-    with pytest.raises(TaskError, match="known: faces, previews"):
+    with pytest.raises(TaskError, match="known: faces, masks, objects, previews"):
         base.create("nonsense")
 
 

@@ -39,7 +39,7 @@ def test_more_workers_than_gpus(device: str) -> None:
         ({"workers": 0}, "--workers 0"),
         ({"workers": -1}, "--workers -1"),
         ({"device": "tpu"}, "--device tpu: choose one of auto, cpu, cuda"),
-        ({"tasks": ()}, "known: faces, previews"),
+        ({"tasks": ()}, "known: faces, masks, objects, previews"),
         ({"tasks": ("previews",), "models": {"faces": "published"}}, "is not among --tasks previews"),
         ({"weights_dir": Path("/none")}, "--weights-dir /none"),
     ],

@@ -24,19 +24,23 @@ def test_every_entry_says_where_it_comes_from() -> None:
     assert {row["name"] for row in rows} == set(zoo.ENTRIES)
     for row in rows:
         assert all(row[name] for name in ("task", "model", "role", "licence", "source", "training_data"))
-        assert len(row["sha256"]) == 64
+        assert len(row["sha256"]) in (8, 64)
         assert bool(row["url"]) != row["packaged"]
         assert row["path"] == (str(models.PACKAGED / row["file"]) if row["packaged"] else None)
 
 
+# torchvision's are known by the first digits of their SHA-256, and no copy of them is among the test data.
+HERE = {name for name, entry in zoo.ENTRIES.items() if len(entry.sha256) == 64}
+
+
 def test_where_the_weights_are(weights: Path) -> None:
-    for row in models.describe_all(weights):
+    for row in (row for row in models.describe_all(weights) if row["name"] in HERE):
         assert row["path"] == str((models.PACKAGED if row["packaged"] else weights) / row["file"])
 
 
 def test_pull_finds_what_is_here(weights: Path) -> None:
     assert models.pull(["yunet-n"], weights, None) == {"yunet-n": str(weights / "yunet_n.pth")}
-    assert set(models.pull(None, weights, None)) == set(zoo.ENTRIES)
+    assert set(models.pull(sorted(HERE), weights, None)) == HERE
     with pytest.raises(InputError, match="no weights 'yolo'; known: yunet-n"):
         models.pull(["yolo"], weights, None)
 
@@ -44,7 +48,7 @@ def test_pull_finds_what_is_here(weights: Path) -> None:
 def test_verify(weights: Path, tmp_path: Path) -> None:
     published = {name for name, entry in zoo.ENTRIES.items() if not entry.packaged}
     assert {name for name, state in models.verify(None).items() if state == "missing"} == published
-    assert set(models.verify(weights).values()) == {"ok"}
+    assert {name for name, state in models.verify(weights).items() if state == "ok"} == HERE
     cache = tmp_path / "cache" / "weights"
     cache.mkdir(parents=True)
     (cache / "yunet_n.pth").write_bytes(b"cut short")
@@ -80,18 +84,18 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Entry:
     data = safetensors.torch.save(STATE)
     (models.PACKAGED / "own.safetensors").write_bytes(data)
     digest = hashlib.sha256(data).hexdigest()
-    entry = zoo.Entry("own", "own.safetensors", "", digest, "Apache-2.0", "ours", "photos", "RGB", dict)
+    entry = Entry("own", "own.safetensors", "", digest, "Apache-2.0", "ours", "photos", "RGB", dict)
     monkeypatch.setattr(zoo, "ENTRIES", {**zoo.ENTRIES, "own": entry})
     return entry
 
 
-def test_half_precision_becomes_float32(own: zoo.Entry) -> None:
+def test_half_precision_becomes_float32(own: Entry) -> None:
     state = models.load_weights(own, None)
     assert {name: value.dtype for name, value in state.items()} == {"weight": torch.float32, "count": torch.int64}
     assert state["weight"].tolist() == [[0.5, -2.0]]
 
 
-def test_a_packaged_file_is_found_without_a_network(own: zoo.Entry) -> None:
+def test_a_packaged_file_is_found_without_a_network(own: Entry) -> None:
     assert own.packaged
     assert models.pull(["own"], None, None) == {"own": str(models.PACKAGED / "own.safetensors")}
     assert models.verify(None)["own"] == "ok"

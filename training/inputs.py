@@ -10,7 +10,8 @@ from tasks.base import StateDict
 @dataclass(frozen=True)
 class Inputs:
     """`images`: sources as `muster scan` takes them. `label`: their column that says who or what it is; None: the
-    folder an image lies in. `scenes`: sources of photos to paste faces into (detector). `weights`: zoo entry → state
+    folder an image lies in. `labels`: for each source of images, a folder of label images of the same names, or a COCO
+    file (segmenters, objects). `scenes`: sources of photos to paste faces into (detector). `weights`: zoo entry → state
     dict of the published networks the recipe learns from. `out`: the training's folder, where prepared data may be
     kept. `limit`: take the first so many images. `steps`, `rate`, `seed`: in place of the recipe's own. `on_skipped` is
     told of each image that cannot be used. `start`: the folder of an earlier training, to begin with its weights.
@@ -19,6 +20,7 @@ class Inputs:
     images: Sequence[str]
     out: Path
     label: str | None = None
+    labels: Sequence[str] = ()
     scenes: Sequence[str] = ()
     weights: Mapping[str, StateDict] = field(default_factory=dict)
     limit: int | None = None

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from storage.errors import InputError
-from training import daynight, detector, embedder, supervised
+from training import daynight, detector, embedder, objects, segmenter, supervised
 from training.inputs import Inputs
 from training.loop import Recipe
 
@@ -25,6 +25,9 @@ RECIPES: Mapping[str, Definition] = MappingProxyType(
         "embedder-margin": Definition(supervised.build_margin, ("yunet-n",)),
         "detector": Definition(detector.build, ("yunet-n",)),
         "daynight": Definition(daynight.build),
+        "objects": Definition(objects.build, ("fastestdet",)),
+        "streets": Definition(segmenter.build_streets),
+        "person": Definition(segmenter.build_person),
     }
 )
 

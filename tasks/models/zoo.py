@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from tasks.base import TaskError
-from tasks.models import zoo_faces, zoo_scenes
+from tasks.models import zoo_faces, zoo_masks, zoo_objects, zoo_scenes
 from tasks.models.entry import Entry
 
-_TASKS = {"faces": zoo_faces, "scenes": zoo_scenes}
+_TASKS = {"faces": zoo_faces, "masks": zoo_masks, "objects": zoo_objects, "scenes": zoo_scenes}
 
 ENTRIES: Mapping[str, Entry] = MappingProxyType({e.name: e for zoo in _TASKS.values() for e in zoo.ENTRIES})
 MODELS: Mapping[str, Mapping[str, Mapping[str, str]]] = MappingProxyType(

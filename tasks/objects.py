@@ -1,0 +1,212 @@
+"""The task `objects`: boxes of things of known classes, from images to one row per thing, best first.
+
+A detector gives candidates; which of them become rows, by class, score, overlap and number, is the same for all.
+"""
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import nn
+
+from tasks.base import Image, StateDict, TaskError, register, shrink
+from tasks.models import coco, fastestdet, torchvision_detectors, zoo
+from tasks.models.fuse import for_inference
+
+Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+Suppress = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, float], torch.Tensor]
+# Images of FastestDet's size at once: on one thread 14.6, 8.5, 7.9, 10.5 ms per image by 1, 4, 8, 16.
+_BATCH = 8
+
+SCHEMA = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("label", pa.string()),
+        pa.field("label_id", pa.int32()),
+        pa.field("score", pa.float32()),
+        pa.field("box_xyxy", pa.list_(pa.float32(), 4)),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class ObjectParameters:
+    """What changes the rows. Scores and overlaps (intersection over union, of one class) in 0..1."""
+
+    min_score: float
+    max_overlap: float
+    classes: Mapping[str, float] = field(default_factory=dict)  # class → least score; all, with min_score, where empty
+    most: int = 100  # per image
+
+
+class Found(NamedTuple):
+    """Things in one image: `boxes` (N, 4) xyxy in parts of its sides, `scores` (N,), `labels` (N,) class indices."""
+
+    boxes: torch.Tensor
+    scores: torch.Tensor
+    labels: torch.Tensor
+
+
+Detector = Callable[[Sequence[Pixels]], list[Found]]  # uint8 RGB (H, W, 3), any sizes → what each may show
+
+
+class _FastestDet:
+    """In float32 everywhere: in bf16, 16 of 408 cells with a score of 0.65 went or came (32 photos of COCO)."""
+
+    def __init__(self, network: nn.Module, device: torch.device, min_score: float) -> None:
+        self.network, self.device = for_inference(network, device, torch.float32), device
+
+    def __call__(self, images: Sequence[Pixels]) -> list[Found]:
+        found = []
+        for start in range(0, len(images), _BATCH):
+            squares = torch.cat([_square(pixels) for pixels in images[start : start + _BATCH]]).to(self.device)
+            bgr = squares.flip(1).contiguous(memory_format=torch.channels_last) / 255
+            parts = [part.cpu() for part in fastestdet.decode(self.network(bgr))]
+            found += [Found(*each) for each in zip(*parts, strict=True)]
+        return found
+
+
+def _square(pixels: Pixels, side: int = fastestdet.SIDE) -> torch.Tensor:
+    """uint8 RGB (H, W, 3) → (1, 3, side, side): stretched, sampled without averaging, as the network was trained."""
+    return F.interpolate(torch.tensor(pixels).permute(2, 0, 1)[None], (side, side), mode="bilinear")
+
+
+class _Torchvision:
+    """One image at a time: these networks pad those of a batch to one another, which changes what they find."""
+
+    def __init__(self, network: nn.Module, device: torch.device, min_score: float) -> None:
+        self.network, self.device = network.eval().requires_grad_(False).to(device), device
+        torchvision_detectors.set_min_score(network, min_score)
+
+    def __call__(self, images: Sequence[Pixels]) -> list[Found]:
+        return [self._detect(pixels) for pixels in images]
+
+    def _detect(self, pixels: Pixels) -> Found:
+        height, width = pixels.shape[:2]
+        found = torchvision_detectors.detect(self.network, torch.tensor(pixels, device=self.device))
+        boxes, scores, labels = (part.cpu() for part in found)
+        return Found(boxes / torch.tensor([width, height, width, height]), scores, labels)
+
+
+@dataclass(frozen=True)
+class _Family:
+    """How networks of one kind are run, and what suits them. `detector`: takes network, device and least score.
+
+    `max_overlap`: of their publisher. `min_score`: chosen for looking through photos, where a false find is worse than
+    one more thing missed. `classes`: what their class indices mean.
+    """
+
+    detector: Callable[[nn.Module, torch.device, float], Detector]
+    max_side: int
+    min_score: float
+    max_overlap: float
+    classes: tuple[str, ...] = coco.NAMES
+
+
+# Of FastestDet's finds on the 128 photos of coco128 with a score of at least 0.5, 45 % are right (they are 31 % of what
+# is to be found); of those with 0.65, from which its publisher draws boxes, 66 % (25 %). The scores for torchvision's
+# are not measured.
+_FAMILIES = {
+    "fastestdet": _Family(_FastestDet, 640, 0.65, 0.45),
+    "ssdlite": _Family(_Torchvision, 640, 0.5, 0.55),
+    "fasterrcnn": _Family(_Torchvision, 1333, 0.5, 0.5),
+    "fasterrcnn-v2": _Family(_Torchvision, 1333, 0.5, 0.5),
+    "retinanet": _Family(_Torchvision, 1333, 0.5, 0.5),
+    "fcos": _Family(_Torchvision, 1333, 0.5, 0.6),
+}
+
+
+@register
+class Objects:
+    name = "objects"
+    version = 1
+    schema = SCHEMA
+    options = ("classes", "min_score")
+
+    def __init__(
+        self,
+        model: str | None = None,
+        classes: Mapping[str, float | None] | None = None,
+        min_score: float | None = None,
+    ) -> None:
+        """`classes`: name → least score, None for `min_score`; all where empty. TaskError for a name nobody knows."""
+        self.models = zoo.roles(self.name, model or zoo.DEFAULTS[self.name])
+        self.family = _FAMILIES[self.models["detector"]]
+        least = self.family.min_score if min_score is None else min_score
+        chosen = choose(classes or {}, self.family.classes, least)
+        self._parameters = ObjectParameters(least, self.family.max_overlap, chosen)
+        self.parameters: Mapping[str, Any] = asdict(self._parameters)
+        self.max_side = self.family.max_side
+
+    def load(self, device: torch.device, weights: Mapping[str, StateDict]) -> None:
+        # Not above: importing torchvision costs each worker 1.1 s and 160 MB, and most runs are without this task.
+        from torchvision.ops import batched_nms
+
+        self.suppress: Suppress = batched_nms
+        entry = self.models["detector"]
+        self.least = thresholds(self._parameters, self.family.classes)
+        network = zoo.ENTRIES[entry].build(weights[entry])
+        self.detector = self.family.detector(network, device, float(self.least.min()))
+
+    @torch.inference_mode()
+    def __call__(self, images: Sequence[Image]) -> pa.Table:
+        found = self.detector([shrink(image, self.max_side).pixels for image in images])
+        kept = [
+            select(each, image.size, self.least, self._parameters, self.suppress)
+            for each, image in zip(found, images, strict=True)
+        ]
+        return _rows(images, kept, self.family.classes)
+
+
+def choose(classes: Mapping[str, float | None], known: Sequence[str], least: float) -> dict[str, float]:
+    """Class → its least score, in the order of the names; TaskError names the nearest of the known ones on a miss."""
+    chosen = {}
+    for given, score in classes.items():
+        name = coco.SPELLINGS.get(given, given)
+        if name not in known:
+            nearest = ", ".join(difflib.get_close_matches(name, known, n=3, cutoff=0))
+            raise TaskError(f"no class {given!r}; the nearest of the {len(known)} that this model knows: {nearest}")
+        chosen[name] = least if score is None else score
+    return dict(sorted(chosen.items()))
+
+
+def thresholds(parameters: ObjectParameters, known: Sequence[str]) -> torch.Tensor:
+    """The least score of each class, (C,) float32; infinite for those not wanted."""
+    if not parameters.classes:
+        return torch.full((len(known),), parameters.min_score)
+    return torch.tensor([parameters.classes.get(name, float("inf")) for name in known])
+
+
+def select(
+    found: Found, size: tuple[int, int], least: torch.Tensor, parameters: ObjectParameters, suppress: Suppress
+) -> Found:
+    """The finds that are sure enough and that no better one of their class overlaps, best first.
+
+    `size`: the image's (width, height) in pixels; the boxes are then in these, and inside. `least`: (C,) as
+    `thresholds` gives. `suppress`: torchvision.ops.batched_nms.
+    """
+    sides = torch.tensor([*size, *size], dtype=torch.float32)
+    boxes = (found.boxes * sides).clamp_min(0).minimum(sides)
+    kept = (found.scores >= least[found.labels]) & (boxes[:, 2:] > boxes[:, :2]).all(1)
+    boxes, scores, labels = boxes[kept], found.scores[kept], found.labels[kept]
+    best = suppress(boxes, scores, labels, parameters.max_overlap)[: parameters.most]
+    return Found(boxes[best], scores[best], labels[best])
+
+
+def _rows(images: Sequence[Image], found: Sequence[Found], names: Sequence[str]) -> pa.Table:
+    """`found`: of each image; the rows are in their order."""
+    none = Found(torch.empty(0, 4), torch.empty(0), torch.empty(0, dtype=torch.int64))
+    boxes, scores, labels = (torch.cat(parts).numpy() for parts in zip(none, *found, strict=True))
+    columns = [
+        [image.image_id for image, each in zip(images, found, strict=True) for _ in each.scores],
+        [names[label] for label in labels],
+        labels.astype(np.int32),
+        scores,
+        pa.FixedSizeListArray.from_arrays(pa.array(boxes.reshape(-1)), type=SCHEMA.field("box_xyxy").type),
+    ]
+    return pa.table(columns, SCHEMA)
