@@ -23,7 +23,9 @@ import torch.nn.functional as F  # noqa: N812
 from PIL import Image
 
 from pipeline.config import RunConfig
-from pipeline.evaluate_objects import STATS, TAIL, evaluate, judge, read_labels
+from pipeline.evaluate_objects import TAIL, evaluate
+from storage.coco_file import read_coco
+from tasks.coco_metrics import STATS, judge
 from tasks.models import coco
 from tasks.models.fastestdet import FastestDet
 
@@ -50,7 +52,7 @@ def loop(resize: Resize) -> dict[str, Any]:
     network = FastestDet()
     network.load_state_dict(torch.load(DATA / "weights/fastestdet_coco80.pth", "cpu", weights_only=True))
     network.eval()
-    labels = read_labels(DATA / "coco128/instances.json")
+    labels = read_coco(DATA / "coco128/instances.json", coco.SPELLINGS)
     found = []
     for name, image_id in labels.images.items():
         with Image.open(DATA / "coco128/images" / name) as photo:
@@ -60,7 +62,7 @@ def loop(resize: Resize) -> dict[str, Any]:
             category = labels.categories[coco.NAMES[int(label)]]
             box = [float(x0), float(y0), float(x1 - x0), float(y1 - y0)]
             found.append({"image_id": image_id, "category_id": category, "score": float(score), "bbox": box})
-    return judge(labels, labels.categories, found)
+    return judge(list(labels.images.values()), labels.annotations, labels.categories, found)
 
 
 def detections(output: Floats, width: int, height: int) -> Floats:

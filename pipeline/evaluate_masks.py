@@ -1,7 +1,6 @@
 """`muster evaluate masks`: semantic masks against label images, whose grey or palette values are classes."""
 
 import tempfile
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -10,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from PIL import Image
 
 from pipeline import people
 from pipeline.config import RunConfig
@@ -18,13 +16,13 @@ from pipeline.run import OnProgress, run
 from pipeline.worker import IMAGES_DESCRIPTION, describe
 from storage import manifest, tables
 from storage.errors import InputError
+from storage.label_images import read_label_image
 from storage.library import Library, open_library
 from tasks import rle
 from tasks.models import zoo, zoo_masks
 from tasks.models.zoo_masks import Semantic
 from tasks.segment_metrics import VOID, SegmentScores, confusion, segment_scores
 
-Labels = np.ndarray[Any, np.dtype[np.uint8]]
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 
 
@@ -99,20 +97,7 @@ def label_files(images: pa.Table, folder: Path) -> dict[str, Path]:
 
 def found_values(files: Iterable[Path]) -> set[int]:
     """Every value in these label images."""
-    return {value for file in files for value in np.unique(read_labels(file)).tolist()}
-
-
-def read_labels(file: Path) -> Labels:
-    """(H, W): grey or palette values as they are; InputError where the file is no such image."""
-    try:
-        with warnings.catch_warnings(), Image.open(file) as image:
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            mode, pixels = image.mode, np.asarray(image)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise InputError(f"--labels {file}: not an image that can be read: {error}") from None
-    if mode not in ("1", "L", "P"):
-        raise InputError(f"--labels {file}: an image of mode {mode}; labels are grey or palette values of 8 bits")
-    return pixels.astype(np.uint8)
+    return {value for file in files for value in np.unique(read_label_image(file)).tolist()}
 
 
 def pick_model(values: set[int], model: str | None) -> str:
@@ -168,7 +153,7 @@ def compare(library: Library, model: str, files: Mapping[str, Path]) -> MasksSum
 
 def truth_of(file: Path, width: int, height: int, form: Semantic) -> Ints:
     """The class of each pixel of a label image, (height, width), VOID where it is not to be compared."""
-    labels = read_labels(file)
+    labels = read_label_image(file)
     if labels.shape != (height, width):
         size = f"{labels.shape[1]}×{labels.shape[0]}"
         raise InputError(f"--labels {file}: {size} pixels, but its image has {width}×{height}")

@@ -1,5 +1,6 @@
 """Label images: PNGs whose value at each pixel says what is there, beside photos of the same names."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -11,23 +12,14 @@ from storage.errors import InputError
 Labels = npt.NDArray[np.uint8]
 
 
-def find_label_images(folder: Path) -> dict[str, Path]:
-    """Name without extension → file, of every PNG in the folder; InputError where there is none."""
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder of label images")
-    found = {path.stem: path for path in sorted(folder.glob("*.png"))}
-    if not found:
-        raise InputError(f"{folder} holds no label images (PNG files)")
-    return found
-
-
-def read_label_image(path: Path) -> Labels:
-    """(H, W) uint8: grey values or indices of a palette, as they are stored; InputError where it is no such file."""
+def read_label_image(file: Path) -> Labels:
+    """(H, W): grey or palette values as they are; InputError where the file is no such image."""
     try:
-        with Image.open(path, formats=("PNG",)) as image:
-            if image.mode not in ("L", "P", "1"):
-                raise InputError(f"{path} is no label image: its pixels are {image.mode}, not grey values or a palette")
-            labels = np.array(image)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as a label image: {error}") from None
-    return labels.astype(np.uint8) * (255 if labels.dtype == bool else 1)
+        with warnings.catch_warnings(), Image.open(file) as image:
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            mode, pixels = image.mode, np.asarray(image)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise InputError(f"--labels {file}: not an image that can be read: {error}") from None
+    if mode not in ("1", "L", "P"):
+        raise InputError(f"--labels {file}: an image of mode {mode}; labels are grey or palette values of 8 bits")
+    return pixels.astype(np.uint8)

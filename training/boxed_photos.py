@@ -1,9 +1,7 @@
 """Photos with boxes and their classes, as tensors to cut crops and mosaics from."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from PIL import Image
 
+from storage.coco_file import CocoFile
 from storage.errors import InputError
 from training.augment import uniform
 
@@ -41,22 +40,18 @@ class BoxedPhotos:
         return replace(self, **parts)
 
 
-def read_coco(path: Path, names: Sequence[str]) -> Boxes:
-    """The boxes of a COCO file, crowds left out, by photo; InputError where it is none, or a class not of `names`."""
-    try:
-        content = json.loads(path.read_text())
-        classes = {each["id"]: each["name"] for each in content["categories"]}
-        photos = {each["id"]: Path(each["file_name"]).name for each in content["images"]}
-        found: dict[str, tuple[list[Any], list[int]]] = {name: ([], []) for name in photos.values()}
-        for each in content["annotations"]:
-            if not each.get("iscrowd", 0):
-                x, y, width, height = each["bbox"]
-                boxes, labels = found[photos[each["image_id"]]]
-                boxes.append((x, y, x + width, y + height))
-                labels.append(names.index(classes[each["category_id"]]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"--labels {path}: no COCO file of boxes of the known classes: {error}") from None
-    return {name: (np.array(boxes, np.float32).reshape(-1, 4), labels) for name, (boxes, labels) in found.items()}
+def boxes_of(file: CocoFile, names: Sequence[str]) -> Boxes:
+    """The boxes of a COCO file by photo, crowds left out; InputError where a category is not one of `names`."""
+    if unknown := [name for name in file.categories if name not in names]:
+        raise InputError(f"{file.path}: this detector has no class {unknown[0]}; take it out of the categories")
+    classes = {number: names.index(name) for name, number in file.categories.items()}
+    found = {}
+    for photo, annotations in file.of_photos().items():
+        kept = [each for each in annotations if not each["iscrowd"]]
+        boxes = np.array([each["bbox"] for each in kept], np.float32).reshape(-1, 4)
+        boxes[:, 2:] += boxes[:, :2]
+        found[photo] = (boxes, [classes[each["category_id"]] for each in kept])
+    return found
 
 
 def stacked(photos: Sequence[tuple[str, Any, Floats, Sequence[int]]], side: int) -> BoxedPhotos:

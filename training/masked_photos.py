@@ -1,6 +1,5 @@
 """Photos with a class for every pixel, from folders of label images or a COCO file, as tensors to cut crops from."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,10 @@ import torch.nn.functional as F  # noqa: N812
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from storage.coco_file import read_coco
 from storage.errors import InputError
-from storage.label_images import Labels, find_label_images, read_label_image
+from storage.label_images import Labels, read_label_image
+from tasks.rle import decode
 from training.augment import lit, uniform
 from training.data import find_examples, read_photos
 from training.inputs import Inputs
@@ -46,11 +47,12 @@ class MaskedPhotos:
         return MaskedPhotos(self.images.to(device), self.labels.to(device), self.sizes.to(device), self.names)
 
 
-def read_masked(inputs: Inputs, side: int, values: Mapping[int, int], coco_class: str | None) -> MaskedPhotos:
+def read_masked(inputs: Inputs, side: int, values: Mapping[int, int | None], coco_class: str | None) -> MaskedPhotos:
     """Every photo of `inputs.images` with its labels, the longest side at most `side`.
 
-    `values`: what stands in label images → class; all else is VOID. `coco_class`: which class of a COCO file is class
-    1, all else being 0; None: COCO files do not do. Raises InputError where labels are missing or of another size.
+    `values`: what stands in label images → class; None, and all else, is VOID. `coco_class`: which category of a COCO
+    file is class 1, all else being 0; None: COCO files do not do. Raises InputError where labels are missing or of
+    another size.
     """
     if len(inputs.labels) != len(inputs.images):
         raise InputError(
@@ -94,18 +96,17 @@ def _fitted(source: str, reader: Reader, side: int, inputs: Inputs) -> Iterator[
         )
 
 
-def folder_reader(folder: str, values: Mapping[int, int]) -> Reader:
+def folder_reader(folder: str, values: Mapping[int, int | None]) -> Reader:
     """Of label images of the same names in a folder."""
-    files = find_label_images(Path(folder))
     table = np.full(256, VOID, np.uint8)
     for value, number in values.items():
-        table[value] = number
+        table[value] = VOID if number is None else number
 
     def read(name: str, size: tuple[int, int]) -> Labels:
-        stem = Path(name).stem
-        if stem not in files:
-            raise InputError(f"{folder} has no {stem}.png, the labels of {name}: add it, or take the photo away")
-        return table[read_label_image(files[stem])]
+        file = Path(folder, f"{Path(name).stem}.png")
+        if not file.exists():
+            raise InputError(f"--labels {folder} has no {file.name}, the labels of {name}: add it, or drop the photo")
+        return table[read_label_image(file)]
 
     return read
 
@@ -114,37 +115,31 @@ def coco_reader(path: Path, coco_class: str | None) -> Reader:
     """Of the polygons of one class in a COCO file: 1 inside, 0 outside, VOID where only a crowd is marked."""
     if coco_class is None:
         raise InputError(f"--labels {path}: this recipe needs a folder of label images")
-    try:
-        content = json.loads(path.read_text())
-        numbers = {each["id"] for each in content["categories"] if each["name"] == coco_class}
-        photos = {Path(each["file_name"]).name: each["id"] for each in content["images"]}
-        marked: dict[int, list[Any]] = {each: [] for each in photos.values()}
-        for each in content["annotations"]:
-            if each["category_id"] in numbers:
-                marked.setdefault(each["image_id"], []).append(each)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"--labels {path}: no COCO file of instances: {error}") from None
+    file = read_coco(path, {})
+    if coco_class not in file.categories:
+        raise InputError(f"--labels {path}: it has no category {coco_class}")
+    marked = file.of_photos()
+    number = file.categories[coco_class]
 
     def read(name: str, size: tuple[int, int]) -> Labels:
-        if name not in photos:
+        if name not in marked:
             raise InputError(f"{path} does not speak of {name}: take the photo away, or add it")
         labels = np.zeros(size, np.uint8)
-        for each in sorted(marked[photos[name]], key=lambda each: -each.get("iscrowd", 0)):
-            crowd = each.get("iscrowd", 0)
-            labels[_drawn(each["segmentation"], *size)] = VOID if crowd else 1
+        for each in sorted(marked[name], key=lambda each: -each["iscrowd"]):  # who is outlined stands before a crowd
+            if each["category_id"] == number:
+                labels[_drawn(each["segmentation"], *size)] = VOID if each["iscrowd"] else 1
         return labels
 
     return read
 
 
 def _drawn(segmentation: Any, height: int, width: int) -> Any:
-    """(height, width) bool of COCO's polygons or runs."""
-    if isinstance(segmentation, dict):
-        runs = segmentation if isinstance(segmentation["counts"], str) else None
-        rle = runs or coco_mask.frPyObjects(segmentation, height, width)
-    else:
-        rle = coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
-    return coco_mask.decode(rle).astype(bool)
+    """(height, width) bool of COCO's polygons or runs, compressed or not."""
+    if isinstance(segmentation, dict) and isinstance(segmentation["counts"], str):
+        return decode(segmentation) == 1
+    coded = coco_mask.frPyObjects(segmentation, height, width)
+    coded = coco_mask.merge(coded) if isinstance(coded, list) else coded
+    return decode({**coded, "counts": coded["counts"].decode("ascii")}) == 1
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,14 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
+from storage.coco_file import read_coco
 from storage.errors import InputError
-from tasks.models import fastestdet
+from tasks.coco_metrics import judge, xywh
+from tasks.models import coco, fastestdet
 from tasks.models.coco import NAMES
 from tasks.models.yolo import ANCHORS, REACH, STRIDES, Yolo, cells, decode
 from training.augment import lit
-from training.average_precision import average_precision
-from training.boxed_photos import NOTHING, BoxedPhotos, Boxes, View, mosaics, read_coco, stacked, views
+from training.boxed_photos import NOTHING, BoxedPhotos, View, boxes_of, mosaics, stacked, views
 from training.data import find_examples, held_out, read_photos
 from training.face_maps import overlap
 from training.inputs import Inputs
@@ -81,17 +82,25 @@ class _Objects:
     def measure(self, network: nn.Module) -> dict[str, float]:
         """AP at an overlap of 0.5 and over 0.5 to 0.95, on the photos kept out."""
         device = next(network.parameters()).device
-        found = []
+        found: list[dict[str, Any]] = []
         for row in range(len(self.measured.names)):
             height, width = (-(-extent // 32) * 32 for extent in self.measured.sizes[row].tolist())
             photo = self.measured.images[row : row + 1, :, :height, :width].to(device)
             boxes, scores, labels = decode(network(photo.float() / 127.5 - 1))
-            found.append(suppressed((boxes[0], scores[0], labels[0])))
-        truth = [
-            (boxes[labels != NOTHING].numpy(), labels[labels != NOTHING].numpy())
-            for boxes, labels in zip(self.measured.boxes, self.measured.labels, strict=True)
+            found += [
+                {"image_id": row, "category_id": int(label), "bbox": xywh(box), "score": float(score)}
+                for box, score, label in zip(*suppressed((boxes[0], scores[0], labels[0])), strict=True)
+            ]
+        facts = judge(range(len(self.measured.names)), self._truth(), {name: i for i, name in enumerate(NAMES)}, found)
+        return {name: facts[name] or 0.0 for name in ("ap", "ap50")}
+
+    def _truth(self) -> list[dict[str, Any]]:
+        rows, columns = (self.measured.labels != NOTHING).nonzero(as_tuple=True)
+        boxes, labels = self.measured.boxes[rows, columns].tolist(), self.measured.labels[rows, columns].tolist()
+        return [
+            {"id": i, "image_id": row, "category_id": label, "bbox": xywh(box), "area": 0, "iscrowd": 0}
+            for i, (row, label, box) in enumerate(zip(rows.tolist(), labels, boxes, strict=True), 1)
         ]
-        return average_precision(truth, found)
 
     def weights(self, network: nn.Module) -> Mapping[str, torch.Tensor]:
         return network.state_dict()
@@ -171,7 +180,7 @@ def read_labelled(inputs: Inputs) -> BoxedPhotos:
         )
     photos = []
     for source, path in zip(inputs.images, inputs.labels, strict=True):
-        known: Boxes = read_coco(Path(path), NAMES)
+        known = boxes_of(read_coco(Path(path), coco.SPELLINGS), NAMES)
         for example, photo in read_photos(find_examples([source], None, inputs.limit), SIDE, inputs.on_skipped):
             if example.name in known:
                 boxes, labels = known[example.name]

@@ -15,7 +15,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
 from tasks.models.segmenter import Segmenter
-from tasks.models.zoo_masks import PERSON, STREETS
+from tasks.models.zoo_masks import PERSON, PERSON_LABELS, STREETS, STREETS_LABELS
 from training.augment import lit
 from training.data import held_out
 from training.inputs import Inputs
@@ -30,7 +30,7 @@ class Design:
 
     name: str
     classes: tuple[str, ...]
-    values: Mapping[int, int]
+    values: Mapping[int, int | None]
     widths: tuple[int, ...]
     side: int
     framing: Framing
@@ -45,7 +45,7 @@ class Design:
 STREETS_DESIGN = Design(
     "streets",
     STREETS,
-    dict(enumerate(range(len(STREETS)))),
+    STREETS_LABELS,
     (32, 64, 96, 160, 224),
     480,
     Framing(320, (0.7, 2.0)),
@@ -55,7 +55,7 @@ STREETS_DESIGN = Design(
 PEOPLE_DESIGN = Design(
     "person",
     PERSON,
-    {0: 0, 255: 1},
+    PERSON_LABELS,
     (24, 48, 96, 128, 192),
     320,
     Framing(256, (0.7, 2.2), 0.25),
