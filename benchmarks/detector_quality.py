@@ -36,7 +36,7 @@ from PIL import Image
 from storage import images
 from tasks.base import inference_dtype
 from tasks.faces import Detections, FaceParameters, detect
-from tasks.models import face_detector, yunet
+from tasks.models import face_detector, yunet, zoo
 from tasks.models.fuse import for_inference
 from training.data import find_examples, held_out, read_photos
 from training.detector import HELD_OUT
@@ -57,9 +57,10 @@ STORED[8] = "ROTATE_270"
 
 
 class Detector:
-    def __init__(self, network: torch.nn.Module, min_score: float) -> None:
+    def __init__(self, network: torch.nn.Module, min_score: float, double: tuple[int, int] | None = None) -> None:
         self.dtype = inference_dtype(CPU)
-        self.network, self.parameters = for_inference(network, CPU, self.dtype), FaceParameters(min_score=min_score)
+        self.network = for_inference(network, CPU, self.dtype)
+        self.parameters = FaceParameters(min_score=min_score, double_between=double)
 
     @torch.inference_mode()
     def __call__(self, photos: Sequence[np.ndarray[Any, Any]]) -> list[Detections]:
@@ -250,7 +251,11 @@ def main() -> None:
     state = torch.load(DATA / "weights/yunet_n.pth", map_location="cpu", weights_only=True)
     own = face_detector.from_state(safetensors.torch.load_file(args.own))
     networks = {"published": yunet.from_published(state), "own": own}
-    detectors = {name: Detector(network, args.min_score) for name, network in networks.items()}
+    double = zoo.ENTRIES["muster-detector"].double_between
+    detectors = {
+        "published": Detector(networks["published"], args.min_score),
+        "own": Detector(networks["own"], args.min_score, double),
+    }
     result: dict[str, Any] = {"min_score": args.min_score}
     steps = {
         "groups": lambda: measure_groups(detectors),

@@ -9,7 +9,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from pipeline import cli_gallery
+from pipeline import cli_export, cli_gallery
 from pipeline.cli_evaluate import evaluate_app
 from pipeline.cli_jobs import jobs_app
 from pipeline.cli_jobs import submit as submit_command
@@ -30,6 +30,7 @@ from pipeline.options import (
     SharedOption,
     SourcesArgument,
     TasksOption,
+    WeightsFileOption,
     WeightsOption,
     WorkersOption,
     run_config,
@@ -108,13 +109,14 @@ def run(
     shared_library: SharedOption = False,
     classes: ClassesOption = "",
     min_score: MinScoreOption = None,
+    weights: WeightsFileOption = [],  # noqa: B006
     as_json: JsonOption = False,
 ) -> None:
     """Process every image that the tasks have not seen yet. Stop it and run it again as often as you like.
 
     Example: muster run -l ./library --tasks faces --workers 4
     """
-    chosen = (retry_errors, shared_library, classes, min_score)
+    chosen = (retry_errors, shared_library, classes, min_score, weights)
     facts = _run(library, tasks, model, device, workers, weights_dir, address, *chosen)
     report(facts, as_json, _run_text(facts))
 
@@ -159,6 +161,7 @@ def photos(
     method: MethodOption = "graph",
     k: KOption = "auto",
     same_photo: SamePhotoOption = False,
+    tasks: TasksOption = TASKS,
     model: ModelOption = [],  # noqa: B006
     device: DeviceOption = "auto",
     workers: WorkersOption = None,
@@ -167,14 +170,17 @@ def photos(
 ) -> None:
     """Photos in, people pages out: scan, run, cluster and people in one. The JSON has each step's under its name.
 
+    With the tasks objects and scenes too, the pages have filters: with a dog, at night.
+
     Example: muster photos ~/Pictures
     """
     _check_out(library, out)
     _check_cluster(method, k, same_photo, model)
-    run_config(library, TASKS, model, device, workers, weights_dir, None)
+    _check_tasks(tasks)
+    run_config(library, tasks, model, device, workers, weights_dir, None)
     steps = {"scan": _scan(library, sources)}
     say(f"{steps['scan']['found']} images, {steps['scan']['new']} of them new")
-    steps["run"] = _run(library, TASKS, model, device, workers, weights_dir, None)
+    steps["run"] = _run(library, tasks, model, device, workers, weights_dir, None)
     steps["cluster"] = _cluster(library, method, k, same_photo, model)
     steps["pages"] = _people(library, out, model)
     facts = {
@@ -282,6 +288,7 @@ for command in (
     cli_gallery.verify,
     cli_gallery.identify,
     cli_gallery.forget,
+    *(cli_export.export, cli_export.overlay),
 ):
     app.command()(command)
 app.command("submit", context_settings={"allow_interspersed_args": False})(submit_command)
@@ -298,7 +305,7 @@ def models_list(weights_dir: WeightsOption = None, as_json: JsonOption = False) 
     rows = models.describe_all(weights_dir)
     lines = [
         f"{r['task']}={r['model']} {r['role']}: {r['name']}, {r['licence']}, trained on {r['training_data']}, "
-        f"{r['path'] or ('missing: install Muster again' if r['packaged'] else 'not here yet')}"
+        f"{r['path'] or r['how'] or ('missing: install Muster again' if r['packaged'] else 'not here yet')}"
         for r in rows
     ]
     report({"models": rows}, as_json, "\n".join(lines))
@@ -415,6 +422,14 @@ def _people(library: str, out: Path | None, model: list[str]) -> dict[str, Any]:
     with opened.lock():
         summary = write_people(opened, name, folder)
     return {**asdict(summary), "out": str(folder), "index": (folder / "index.html").absolute().as_uri()}
+
+
+def _check_tasks(tasks: str) -> None:
+    from pipeline.config import DEFAULT_TASKS, parse_tasks
+    from storage.errors import InputError
+
+    if missing := [name for name in DEFAULT_TASKS if name not in parse_tasks(tasks)]:
+        raise InputError(f"--tasks {tasks}: the people pages need {' and '.join(missing)} too")
 
 
 def _check_out(library: str, out: Path | None) -> Path:

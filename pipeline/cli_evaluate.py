@@ -6,7 +6,15 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.console import JsonOption, progress, report
-from pipeline.options import DeviceOption, KOption, ModelOption, WeightsOption, WorkersOption, run_config
+from pipeline.options import (
+    DeviceOption,
+    KOption,
+    ModelOption,
+    WeightsFileOption,
+    WeightsOption,
+    WorkersOption,
+    run_config,
+)
 
 evaluate_app = typer.Typer(no_args_is_help=True, help="Accuracy on labelled photos.")
 ImagesOption = Annotated[str, typer.Option("--images", help="Labelled images: a Parquet file or any other source.")]
@@ -118,6 +126,7 @@ def evaluate_objects(
     device: DeviceOption = "auto",
     workers: WorkersOption = None,
     weights_dir: WeightsOption = None,
+    weights: WeightsFileOption = [],  # noqa: B006
     as_json: JsonOption = False,
 ) -> None:
     """Are the objects found? COCO's average precision, and precision and recall at a score of 0.5.
@@ -126,7 +135,7 @@ def evaluate_objects(
     """
     from pipeline import evaluate_objects as objects
 
-    config = run_config(library, "objects", model, device, workers, weights_dir, None)
+    config = run_config(library, "objects", model, device, workers, weights_dir, None, weights=weights)
     with progress() as on_progress:
         facts = objects.evaluate(images, annotations or objects.find_labels(images), config, on_progress)
     text = (
@@ -147,6 +156,7 @@ def evaluate_masks(
     device: DeviceOption = "auto",
     workers: WorkersOption = None,
     weights_dir: WeightsOption = None,
+    weights: WeightsFileOption = [],  # noqa: B006
     as_json: JsonOption = False,
 ) -> None:
     """Which pixels are what? Mean IoU over label images, by the model that knows their values unless one is named.
@@ -155,7 +165,7 @@ def evaluate_masks(
     """
     from pipeline.evaluate_masks import evaluate
 
-    config = run_config(library, "masks", model, device, workers, weights_dir, None)
+    config = run_config(library, "masks", model, device, workers, weights_dir, None, weights=weights)
     with progress() as on_progress:
         facts = evaluate(images, labels, config, on_progress)
     text = "{model}: mean IoU {miou}, global accuracy {global_accuracy}, class average {class_average}, {images} images"

@@ -133,6 +133,7 @@ def jobs_stop(name: NameArgument, address: DashboardOption = "auto", as_json: Js
 
 def _request(context: typer.Context, arguments: list[str], shared: bool) -> "Request":
     """The arguments read as `muster run` reads them, so that what is wrong with them is said here."""
+    from pipeline.config import parse_weights
     from pipeline.submit import Request
 
     root: Any = context.find_root().command
@@ -146,9 +147,12 @@ def _request(context: typer.Context, arguments: list[str], shared: bool) -> "Req
     values = {p.name: given.params[p.name] if typed[p.name] else p.default for p in command.params}
     folder = _absolute(str(values["weights_dir"])) if values["weights_dir"] else None
     identity = {name: values[name] for name in values.keys() - set(_ASIDE)}
+    weights = parse_weights(values["weights"])
     library = _absolute(given.params["library"])
     shared = shared or bool(values["shared_library"])
-    return Request(library, tuple(arguments[1:]), {**identity, "weights_dir": folder}, folder, shared)
+    return Request(
+        library, tuple(arguments[1:]), {**identity, "weights_dir": folder, "weights": weights}, folder, weights, shared
+    )
 
 
 def _absolute(uri: str) -> str:

@@ -57,6 +57,7 @@ def check_reach(config: RunConfig) -> None:
     import ray
 
     paths = {"library": local_path(config.library), "--weights-dir": config.weights_dir and str(config.weights_dir)}
+    paths |= {f"--weights {task}": file for task, file in config.weights.items()}
     local = {what: path for what, path in paths.items() if path}
     if config.address is not None and local and not config.shared_library:
         refuse_local(local, [node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]])

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from pipeline.models import given_entry, weights_file
 from storage.errors import InputError
 from tasks import base
 from tasks.models import zoo
@@ -36,6 +37,7 @@ class RunConfig:
     shared_library: bool = False  # all nodes of the cluster see the library, and the weights, under these paths
     classes: Mapping[str, float | None] = field(default_factory=dict)  # class → least score; all classes where empty
     min_score: float | None = None  # of the classes that name none; the task's own where None
+    weights: Mapping[str, str] = field(default_factory=dict)  # task → the user's file in place of its model's
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
@@ -58,10 +60,23 @@ class RunConfig:
         if self.weights_dir is not None and not self.weights_dir.is_dir():
             raise InputError(f"--weights-dir {self.weights_dir}: no such folder")
         for task in self.tasks:
-            base.create(task, self.models.get(task), self.options(task))
+            self._check_weights(base.create(task, self.models.get(task), self.options(task)))
+        for task in self.weights.keys() - set(self.tasks):
+            raise InputError(
+                f"--weights {task}={self.weights[task]}: task {task!r} is not among --tasks {','.join(self.tasks)}"
+            )
         for option, given in {"classes": self.classes, "min_score": self.min_score}.items():
             if given not in (None, {}) and not any(option in base.options_of(task) for task in self.tasks):
                 raise InputError(f"--{option.replace('_', '-')}: none of --tasks {','.join(self.tasks)} takes it")
+
+    def _check_weights(self, task: base.Task) -> None:
+        given = self.weights.get(task.name)
+        own = given_entry(task) if given is not None else None
+        if given is not None and not Path(given).is_file():
+            raise InputError(f"--weights {task.name}={given}: no such file")
+        for entry in (zoo.ENTRIES[name] for name in task.models.values()):
+            if entry != own:
+                weights_file(entry)  # says so where there is none
 
     def options(self, task: str) -> dict[str, Any]:
         """What was chosen of a task's parameters."""
@@ -88,16 +103,28 @@ def parse_tasks(text: str) -> tuple[str, ...]:
 
 def parse_models(options: Sequence[str]) -> dict[str, str]:
     """`["faces=published"]` → {"faces": "published"}; InputError where an option has another form."""
-    models = {}
-    for option in options:
-        task, separator, name = option.partition("=")
-        if not separator or not name:
-            raise InputError(f"--model {option}: write TASK=NAME, for example --model faces={zoo.DEFAULTS['faces']}")
-        if task not in base.names():
-            raise InputError(f"--model {option}: no task {task!r}; known: {', '.join(base.names())}")
+    models = _by_task("--model", options, f"TASK=NAME, for example --model faces={zoo.DEFAULTS['faces']}")
+    for task, name in models.items():
         zoo.roles(task, name)
-        models[task] = name
     return models
+
+
+def parse_weights(options: Sequence[str]) -> dict[str, str]:
+    """`["objects=mine.pth"]` → {"objects": "/here/mine.pth"}; InputError where an option has another form."""
+    files = _by_task("--weights", options, "TASK=FILE, for example --weights objects=trained/objects.safetensors")
+    return {task: str(Path(file).expanduser().absolute()) for task, file in files.items()}
+
+
+def _by_task(option: str, texts: Sequence[str], form: str) -> dict[str, str]:
+    values = {}
+    for text in texts:
+        task, separator, value = text.partition("=")
+        if not separator or not value:
+            raise InputError(f"{option} {text}: write {form}")
+        if task not in base.names():
+            raise InputError(f"{option} {text}: no task {task!r}; known: {', '.join(base.names())}")
+        values[task] = value
+    return values
 
 
 def parse_classes(text: str) -> dict[str, float | None]:

@@ -78,7 +78,7 @@ def _evaluate(images: str, labels: Path, config: RunConfig, on_progress: OnProgr
     model = pick_model(found_values(files.values()), config.models.get("masks"))
     config = replace(config, tasks=("masks",), models={"masks": model}, classes={}, min_score=None)
     run(config, on_progress)
-    return compare(library, model, files).as_json()
+    return compare(library, model, files, config.weights.get("masks")).as_json()
 
 
 def label_files(images: pa.Table, folder: Path) -> dict[str, Path]:
@@ -131,10 +131,10 @@ def _list(values: set[int]) -> str:
     return ", ".join(numbers[:12]) + (f" and {len(numbers) - 12} more" if len(numbers) > 12 else "")
 
 
-def compare(library: Library, model: str, files: Mapping[str, Path]) -> MasksSummary:
-    """The committed masks of a library against label images, by image_id."""
+def compare(library: Library, model: str, files: Mapping[str, Path], weights: str | None = None) -> MasksSummary:
+    """The committed masks of a library against label images, by image_id. `weights`: the file that the user gave."""
     form: Semantic = _form(model)
-    seen, made = tables.fingerprint(IMAGES_DESCRIPTION), tables.fingerprint(describe("masks", model))
+    seen, made = tables.fingerprint(IMAGES_DESCRIPTION), tables.fingerprint(describe("masks", model, None, weights))
     shards = people.shards(library, made)
     sizes = tables.require(library, "images", seen, ["image_id", "width", "height"], shards)
     rows = tables.require(library, "masks", made, ["image_id", "label_id", "height", "width", "rle"], shards)

@@ -99,7 +99,8 @@ def _some(given: Iterable[str]) -> str:
 
 
 def _objects(library: Library, config: RunConfig) -> pa.Table:
-    fingerprint = tables.fingerprint(describe("objects", config.models.get("objects"), config.options("objects")))
+    model, given = config.models.get("objects"), config.weights.get("objects")
+    fingerprint = tables.fingerprint(describe("objects", model, config.options("objects"), given))
     shards = [shard for shard, _ in manifest.shards(library)]
     return tables.require(library, "objects", fingerprint, ["image_id", "label", "score", "box_xyxy"], shards)
 

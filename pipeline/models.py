@@ -1,6 +1,7 @@
 """The zoo on this machine: which weights are here, fetching them, checking them, loading them."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 import tasks
 from storage import weights
 from storage.errors import InputError
-from tasks.base import StateDict
+from tasks.base import StateDict, Task
 from tasks.models import zoo
 from tasks.models.entry import Entry
 
@@ -24,10 +25,10 @@ def describe_all(weights_dir: Path | None) -> list[dict[str, Any]]:
         for model, roles in models.items():
             for role, name in roles.items():
                 entry = zoo.ENTRIES[name]
-                path = weights.find(weights_file(entry), weights_dir)
+                path = None if entry.given else weights.find(weights_file(entry), weights_dir)
                 facts = {
                     f: getattr(entry, f)
-                    for f in ("name", "file", "url", "packaged", "sha256", "licence", "source", "training_data")
+                    for f in ("name", "file", "url", "packaged", "sha256", "licence", "source", "training_data", "how")
                 }
                 rows.append({"task": task, "model": model, "role": role, **facts, "path": str(path) if path else None})
     return rows
@@ -41,8 +42,8 @@ def find_entry(name: str) -> Entry:
 
 
 def pull(names: Sequence[str] | None, weights_dir: Path | None, on_download: weights.Progress | None) -> dict[str, str]:
-    """Fetch these entries (all, by default); name → file. Those that are shipped with Muster are only checked."""
-    entries = [find_entry(name) for name in names or zoo.ENTRIES]
+    """Fetch these entries (all that can be, by default); name → file. Those shipped with Muster are only checked."""
+    entries = [find_entry(name) for name in names or (e.name for e in zoo.ENTRIES.values() if not e.given)]
     return {e.name: str(weights.fetch(weights_file(e), weights_dir, on_download)) for e in entries}
 
 
@@ -50,7 +51,7 @@ def verify(weights_dir: Path | None) -> dict[str, str]:
     """Entry → "ok", "wrong" (another checksum) or "missing", of the files in `weights_dir`, package and cache."""
     if weights_dir is not None and not weights_dir.is_dir():
         raise InputError(f"--weights-dir {weights_dir}: no such folder")
-    return {name: _state(entry, weights_dir) for name, entry in zoo.ENTRIES.items()}
+    return {name: _state(entry, weights_dir) for name, entry in zoo.ENTRIES.items() if not entry.given}
 
 
 def _state(entry: Entry, weights_dir: Path | None) -> str:
@@ -62,14 +63,56 @@ def _state(entry: Entry, weights_dir: Path | None) -> str:
 
 
 def weights_file(entry: Entry) -> weights.WeightsFile:
+    """Raises InputError where only the user can have the file."""
+    if entry.given:
+        raise InputError(f"Muster has no weights of {entry.name}: {entry.how}")
     packaged = PACKAGED / entry.file if entry.packaged else None
     return weights.WeightsFile(entry.file, entry.url, entry.sha256, packaged)
 
 
 def load_weights(entry: Entry, weights_dir: Path | None, on_download: weights.Progress | None = None) -> StateDict:
-    """The verified state dict of a zoo entry, on the CPU; half precision becomes float32. Never unpickles code."""
-    path = weights.fetch(weights_file(entry), weights_dir, on_download)
+    """The verified state dict of a zoo entry, as `read` gives it."""
+    return read(weights.fetch(weights_file(entry), weights_dir, on_download))
+
+
+def read(path: Path) -> StateDict:
+    """A file's state dict, on the CPU; half precision in safetensors becomes float32. Never unpickles code."""
     if path.suffix != ".safetensors":
         return torch.load(path, map_location="cpu", weights_only=True)
     state = safetensors.torch.load_file(path)
     return {name: value.float() if value.dtype == torch.float16 else value for name, value in state.items()}
+
+
+# ---- files that the user gives ---------------------------------------------------------------------------------------
+
+
+def given_entry(task: Task) -> Entry:
+    """In whose place a user's file is: the network that has no other file, or the only one. InputError for several."""
+    entries = [zoo.ENTRIES[name] for name in task.models.values()]
+    candidates = [entry for entry in entries if entry.given] or entries
+    if len(candidates) != 1:
+        networks = f"has several networks ({', '.join(task.models)})" if candidates else "has no network"
+        raise InputError(
+            f"--weights {task.name}=FILE: task {task.name} {networks}, so that it takes no file of weights"
+        )
+    return candidates[0]
+
+
+def digest(file: str) -> str:
+    """SHA-256 of its bytes, in hex."""
+    with open(file, "rb") as data:
+        return hashlib.file_digest(data, "sha256").hexdigest()
+
+
+def read_given(file: str) -> StateDict:
+    """As `read`; InputError where the file is damaged, or holds anything but tensors under their names."""
+    try:
+        state = read(Path(file))
+    except Exception as error:  # torch and safetensors tell of bad bytes in a dozen ways
+        raise InputError(f"{file} cannot be read as weights ({type(error).__name__}): {_WANTED}") from error
+    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise InputError(f"{file} holds something else than weights, or more than them: {_WANTED}")
+    return state
+
+
+_WANTED = "give a whole file of safetensors, or of tensors alone as torch.save(network.state_dict(), FILE) writes it"

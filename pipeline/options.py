@@ -1,5 +1,6 @@
 """Options that several commands have, and the configuration of a run that they make."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +15,12 @@ ModelOption = Annotated[
 ]
 WeightsOption = Annotated[
     Path | None, typer.Option("--weights-dir", envvar="MUSTER_WEIGHTS", help="Folder to look for weights in first.")
+]
+WeightsFileOption = Annotated[
+    list[str],
+    typer.Option(
+        "--weights", metavar="TASK=FILE", help="Your weights for the model of a task (.safetensors, .pth). Repeatable."
+    ),
 ]
 DeviceOption = Annotated[str, typer.Option(help="cpu, cuda, or auto: cuda where there is one.")]
 WorkersOption = Annotated[int | None, typer.Option(help="Number of workers.", show_default="one per GPU or core")]
@@ -63,9 +70,10 @@ def run_config(
     shared: bool = False,
     classes: str = "",
     min_score: float | None = None,
+    weights: Sequence[str] = (),
 ) -> Any:
-    from pipeline.config import RunConfig, parse_classes, parse_models, parse_score, parse_tasks
+    from pipeline.config import RunConfig, parse_classes, parse_models, parse_score, parse_tasks, parse_weights
 
     least = None if min_score is None else parse_score("--min-score", str(min_score))
-    rest = (device, workers, weights_dir, address, retry, shared, parse_classes(classes), least)
+    rest = (device, workers, weights_dir, address, retry, shared, parse_classes(classes), least, parse_weights(weights))
     return RunConfig(library, parse_tasks(tasks), parse_models(model), *rest)

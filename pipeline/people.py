@@ -15,6 +15,7 @@ from storage import index, manifest, tables
 from storage.errors import InputError, MusterError
 from storage.library import Library
 from tasks import cluster, kmeans
+from web.album import LABEL_TABLES
 from web.people import PagesSource, PagesSummary, write_pages
 
 NEIGHBOURS = 50
@@ -192,6 +193,18 @@ def write_people(library: Library, model: str | None, out: Path) -> PagesSummary
         "faces": fingerprint,
         "previews": tables.fingerprint(describe("previews", None)),
     }
+    fingerprints |= _label_fingerprints(library)
     uris = dict(zip(images["image_id"].to_pylist(), images["uri"].to_pylist(), strict=True))
     source = PagesSource(library, shards(library, fingerprint), fingerprints, clusters, uris)
     return write_pages(source, out)
+
+
+def _label_fingerprints(library: Library) -> dict[str, str]:
+    """Of `objects` and `scenes`, where there are any: by whichever model and options most shards were done."""
+    current = {shard for shard, _ in manifest.shards(library)}
+    done: dict[str, dict[str, int]] = {table: {} for table in LABEL_TABLES}
+    for name, description in tables.descriptions(library).items():
+        if description.get("task") in done:
+            done[description["task"]][name] = len(current.intersection(tables.committed(library, name)))
+    widest = {table: min(names, key=lambda name: (-names[name], name)) for table, names in done.items() if names}
+    return {table: name for table, name in widest.items() if done[table][name]}

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+import torch
+
 from pipeline import cluster, models
 from pipeline.config import RunConfig
 from pipeline.dispatch import Dispatcher, Order, Stopped
-from pipeline.worker import IMAGES_DESCRIPTION, TaskSpec, describe
+from pipeline.worker import IMAGES_DESCRIPTION, TaskSpec, describe, load_task
 from storage import manifest, parts, reader, tables, weights
 from storage.errors import InputError, MusterError
 from storage.library import Library, open_library
@@ -102,9 +104,39 @@ def task_specs(library: Library, config: RunConfig) -> list[TaskSpec]:
     images = TaskSpec("images", None, tables.describe(library, IMAGES_DESCRIPTION))
     specs = [images]
     for name in config.tasks:
-        model, options = config.models.get(name), config.options(name)
-        specs.append(TaskSpec(name, model, tables.describe(library, describe(name, model, options)), options))
+        model, options, given = config.models.get(name), config.options(name), config.weights.get(name)
+        description = describe(name, model, options, given)
+        spec = TaskSpec(name, model, tables.fingerprint(description), options, given)
+        if given is not None and spec.fingerprint not in tables.descriptions(library):
+            check_given(spec, config)
+        tables.describe(library, description)
+        specs.append(spec)
     return specs
+
+
+def check_given(spec: TaskSpec, config: RunConfig) -> None:
+    """Load a task with the user's weights as a worker will. InputError where they are not of its model.
+
+    Done once: what the library has a description of was loaded before.
+    """
+    option = f"--weights {spec.name}={spec.weights}"
+    try:
+        load_task(spec, torch.device("cpu"), config.weights_dir)
+    except MusterError:
+        raise
+    except base.TaskError as error:
+        raise InputError(f"{option}: {error}") from None
+    except Exception as error:  # a builder looks for what it needs, and comes upon something else
+        entry = models.given_entry(base.create(spec.name, spec.model, spec.options))
+        cause = f"it has no {error}" if isinstance(error, KeyError) else _first_cause(error)
+        raise InputError(f"{option}: these are not weights of {entry.name} ({entry.source}): {cause}") from None
+
+
+def _first_cause(error: Exception) -> str:
+    """Of what torch says of a state dict that does not fit, under a heading, a line for each tensor."""
+    lines = str(error).splitlines()
+    text = (lines[1:] or lines or [type(error).__name__])[0].strip()
+    return text if len(text) <= 200 else text[:200] + " …"
 
 
 def pending(library: Library, specs: Sequence[TaskSpec]) -> list[Order]:
@@ -146,7 +178,9 @@ def _check_access(library: Library, orders: Sequence[Order]) -> None:
 def fetch_weights(config: RunConfig, on_download: weights.Progress | None) -> None:
     """Have every file of weights before a worker starts, so that what is missing is said at once."""
     for name in config.tasks:
-        for entry in base.create(name, config.models.get(name), config.options(name)).models.values():
+        task = base.create(name, config.models.get(name), config.options(name))
+        given = {models.given_entry(task).name} if name in config.weights else set()
+        for entry in set(task.models.values()) - given:
             weights.fetch(models.weights_file(zoo.ENTRIES[entry]), config.weights_dir, on_download)
 
 

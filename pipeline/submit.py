@@ -19,7 +19,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,7 @@ class Request:
     options: tuple[str, ...]
     identity: Mapping[str, Any]
     weights_dir: str | None = None  # absolute
+    weights: Mapping[str, str] = field(default_factory=dict)  # task → file, absolute
     shared_library: bool = False  # library and weights are in folders that all nodes see
 
     @property
@@ -59,8 +60,9 @@ class Request:
     @property
     def command(self) -> str:
         weights = ("--weights-dir", self.weights_dir) if self.weights_dir else ()
+        given = [part for task, file in self.weights.items() for part in ("--weights", f"{task}={file}")]
         shared = ("--shared-library",) if self.shared_library else ()
-        run = ("run", *self.options, *weights, *shared, "--library", self.library, "--address", "auto")
+        run = ("run", *self.options, *weights, *given, *shared, "--library", self.library, "--address", "auto")
         return "python -m pipeline.cli " + shlex.join(run)  # where an option comes twice the last one counts
 
 
@@ -249,6 +251,7 @@ class _Tail:
 def check_reach(cluster: Cluster, request: Request) -> None:
     """Raises InputError where library or weights lie on this machine and nodes elsewhere would look for them."""
     paths = {"library": local_path(request.library), "--weights-dir": request.weights_dir}
+    paths |= {f"--weights {task}": file for task, file in request.weights.items()}
     local = {what: path for what, path in paths.items() if path is not None}
     if local and not request.shared_library:
         refuse_local(local, cluster.nodes())

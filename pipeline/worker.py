@@ -21,9 +21,9 @@ import pyarrow as pa
 import torch
 
 from pipeline.dispatch import Order
-from pipeline.models import load_weights
+from pipeline.models import digest, given_entry, load_weights, read_given
 from storage import images, manifest, parts, tables
-from storage.errors import MusterError
+from storage.errors import InputError, MusterError
 from storage.images import ImageError, Photo
 from storage.library import open_library
 from storage.reader import Reader
@@ -73,29 +73,50 @@ SKIPPED = {
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """A task as a worker is told of it. `model`: None for its default. `options`: as tasks.base.create takes them."""
+    """A task as a worker is told of it. `model`: None for its default. `options`: as tasks.base.create takes them.
+
+    `weights`: a file of the user's in place of the model's own.
+    """
 
     name: str
     model: str | None
     fingerprint: str
     options: base.Options = field(default_factory=dict)
+    weights: str | None = None
 
 
-def describe(name: str, model: str | None, options: base.Options | None = None) -> dict[str, Any]:
-    """What a task's fingerprint covers: task, version, parameters and the digests of its weights."""
+def describe(
+    name: str, model: str | None, options: base.Options | None = None, weights: str | None = None
+) -> dict[str, Any]:
+    """What a task's fingerprint covers: task, version, parameters and the digests of its weights.
+
+    `weights`: as in TaskSpec.
+    """
     task = base.create(name, model, options)
+    digests = {entry: zoo.ENTRIES[entry].sha256 for entry in task.models.values()}
+    if weights is not None:
+        digests[given_entry(task).name] = digest(weights)
     return {
         "task": name,
         "version": task.version,
         "model": model or zoo.DEFAULTS.get(name),
         "parameters": dict(task.parameters),
-        "weights": {role: {"name": e, "sha256": zoo.ENTRIES[e].sha256} for role, e in task.models.items()},
+        "weights": {role: {"name": entry, "sha256": digests[entry]} for role, entry in task.models.items()},
     }
 
 
 def load_task(spec: TaskSpec, device: torch.device, weights_dir: Path | None) -> base.Task:
+    """Raises InputError where the user's weights cannot be read, or are no longer those of the fingerprint."""
     task = base.create(spec.name, spec.model, spec.options)
-    task.load(device, {name: load_weights(zoo.ENTRIES[name], weights_dir) for name in set(task.models.values())})
+    states = {given_entry(task).name: read_given(spec.weights)} if spec.weights is not None else {}
+    for name in set(task.models.values()) - states.keys():
+        states[name] = load_weights(zoo.ENTRIES[name], weights_dir)
+    if (
+        spec.weights
+        and tables.fingerprint(describe(spec.name, spec.model, spec.options, spec.weights)) != spec.fingerprint
+    ):
+        raise InputError(f"{spec.weights} is no longer the file that it was when the run began: run again")
+    task.load(device, states)
     return task
 
 

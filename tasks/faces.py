@@ -48,6 +48,7 @@ class FaceParameters:
     half_above: int = 640  # above this, also looked at in half size: the detector fades beyond faces of 450 pixels
     min_score: float = 0.6
     max_overlap: float = 0.3  # intersection over union
+    double_between: tuple[int, int] | None = None  # images this long are also looked at in double size
     max_inside: float = 0.7  # share of a find that lies in a better one: eyes of a face too large to be seen whole
 
 
@@ -70,8 +71,9 @@ class Faces:
 
     def __init__(self, model: str | None = None, parameters: FaceParameters | None = None) -> None:
         self.models = zoo.roles(self.name, model or zoo.DEFAULTS[self.name])
-        self._parameters = parameters or FaceParameters()
-        self.parameters: Mapping[str, Any] = asdict(self._parameters)
+        double = zoo.ENTRIES[self.models["detector"]].double_between
+        self._parameters = parameters or FaceParameters(double_between=double)
+        self.parameters: Mapping[str, Any] = {k: v for k, v in asdict(self._parameters).items() if v is not None}
         self.max_side = self._parameters.max_side
 
     def load(self, device: torch.device, weights: Mapping[str, StateDict]) -> None:
@@ -147,26 +149,32 @@ def detect(
     that what is found does not depend on the batch.
     """
     found: dict[int, Detections] = {}
-    for batch, padded in _batches(images, parameters.half_above):
+    for batch, padded in _batches(images, parameters):
         found |= zip(batch, _detect_batch(network, padded.to(device), parameters, dtype), strict=True)
     return [found[i] for i in range(len(images))]
 
 
-def _batches(images: Sequence[Pixels], half_above: int) -> Iterator[tuple[list[int], torch.Tensor]]:
+def _batches(images: Sequence[Pixels], parameters: FaceParameters) -> Iterator[tuple[list[int], torch.Tensor]]:
     """Images of one padded size together: their positions, and (N, H, W, 3) uint8."""
     by_size: dict[tuple[int, int], list[int]] = {}
     for i, pixels in enumerate(images):
-        step = 64 if max(pixels.shape[:2]) > half_above else 32
+        step = 64 if max(pixels.shape[:2]) > parameters.half_above else 32
         height, width = (-(-side // step) * step for side in pixels.shape[:2])
         by_size.setdefault((height, width), []).append(i)
     for (height, width), members in by_size.items():
-        count = max(1, _DETECT_PIXELS // (height * width))
+        largest = height * width * (4 if _doubled(height, width, parameters) else 1)
+        count = max(1, _DETECT_PIXELS // largest)
         for start in range(0, len(members), count):
             batch = members[start : start + count]
             padded = np.zeros((len(batch), height, width, 3), np.uint8)
             for j, i in enumerate(batch):
                 padded[j, : images[i].shape[0], : images[i].shape[1]] = images[i]
             yield batch, torch.from_numpy(padded)
+
+
+def _doubled(height: int, width: int, parameters: FaceParameters) -> bool:
+    low, high = parameters.double_between or (0, 0)
+    return low < max(height, width) <= high
 
 
 def _detect_batch(
@@ -176,11 +184,14 @@ def _detect_batch(
     levels = [_decode(network(bgr), scale=1)]
     if max(padded.shape[1:3]) > parameters.half_above:
         levels.append(_decode(network(F.avg_pool2d(bgr, 2)), scale=2))
+    if _doubled(padded.shape[1], padded.shape[2], parameters):
+        double = F.interpolate(bgr, scale_factor=2.0, mode="bilinear", align_corners=False)
+        levels.append(_decode(network(double), scale=0.5))
     faces = torch.cat(levels, 1).cpu()  # (N, cells, 15)
     return [_suppress(each[each[:, 4] > parameters.min_score], parameters) for each in faces]
 
 
-def _decode(outputs: list[torch.Tensor], scale: int) -> torch.Tensor:
+def _decode(outputs: list[torch.Tensor], scale: float) -> torch.Tensor:
     """The detector's maps as (N, cells, 15): box xyxy, score, landmarks, in pixels × `scale`."""
     levels = []
     for stride, output in zip(STRIDES, outputs, strict=True):

@@ -17,9 +17,10 @@ from PIL import Image as PillowImage
 
 from tasks import rle
 from tasks.base import Image, StateDict, TaskError, register, shrink
-from tasks.models import coco, zoo, zoo_masks
+from tasks.models import coco, sam, zoo, zoo_masks
 from tasks.models.fuse import for_inference
-from tasks.models.zoo_masks import Instances, Semantic
+from tasks.models.zoo_masks import Form, Instances, Prompted, Semantic
+from tasks.objects import Objects
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
@@ -71,6 +72,9 @@ class Masks:
         self.least = chosen(model, self.form, classes or {}, least)
         self.max_side = self.form.max_side
         self.parameters: Mapping[str, Any] = {"min_score": least, "classes": dict(classes or {})}
+        if isinstance(self.form, Prompted):
+            self.prompts = Objects(None, classes, least)
+            self.parameters |= {"prompts": {"version": Objects.version, **self.prompts.parameters}}
 
     def load(self, device: torch.device, weights: Mapping[str, StateDict]) -> None:
         entry = self.models["segmenter"]
@@ -79,9 +83,12 @@ class Masks:
         if isinstance(self.form, Semantic):
             # In single precision everywhere: in bf16 SINet changed 0.2 % of the pixels of 10 photos.
             self.network = for_inference(network, device, torch.float32)
+            return
+        self.network = network.eval().requires_grad_(False).to(device)
+        if isinstance(self.form, Prompted):
+            self.prompts.load(device, weights)
         else:
             network.roi_heads.score_thresh = min(self.least.values())  # type: ignore[union-attr]
-            self.network = network.eval().requires_grad_(False).to(device)
 
     @torch.inference_mode()
     def __call__(self, images: Sequence[Image]) -> pa.Table:
@@ -94,14 +101,14 @@ class Masks:
         if isinstance(self.form, Semantic):
             labels, chances = segment(self.network, image.pixels, self.form, self.device)
             found = by_class(labels, chances, self.form.background)
+        elif isinstance(self.form, Prompted):
+            found = prompted(self.network, image, self.prompts)
         else:
             found = instances(self.network, image.pixels, self.form, self.device)
         return (f for f in found if f.score >= self.least.get(f.label_id, np.inf) and f.mask.any())
 
 
-def chosen(
-    model: str, form: Semantic | Instances, classes: Mapping[str, float | None], least: float
-) -> dict[int, float]:
+def chosen(model: str, form: Form, classes: Mapping[str, float | None], least: float) -> dict[int, float]:
     """Class → least score, of these classes (of all but the background where empty).
 
     TaskError names the nearest where the model does not know one.
@@ -168,7 +175,22 @@ def instances(network: torch.nn.Module, pixels: Pixels, form: Instances, device:
             yield Find(form.class_of[label], score, (chance[0] > 0.5).cpu().numpy())
 
 
-def _row(image: Image, find: Find, form: Semantic | Instances) -> dict[str, Any]:
+def prompted(network: torch.nn.Module, image: Image, prompts: Objects) -> Iterator[Find]:
+    """The mask of each thing that `prompts` finds, in its order.
+
+    Score: the box's times the overlap with the true mask that the network expects, as Huang et al., Mask Scoring R-CNN,
+    CVPR 2019, section 3.1.
+    """
+    rows = prompts([image])
+    height, width = image.pixels.shape[:2]
+    sides = np.array([width, height] * 2, np.float32) / np.array([*image.size, *image.size], np.float32)
+    boxes = torch.from_numpy(rows["box_xyxy"].combine_chunks().flatten().to_numpy().reshape(-1, 4) * sides)
+    found = sam.masks_in(network, image.pixels, boxes)
+    for label, score, (mask, overlap) in zip(rows["label_id"], rows["score"], found, strict=True):
+        yield Find(label.as_py(), score.as_py() * overlap, mask)
+
+
+def _row(image: Image, find: Find, form: Form) -> dict[str, Any]:
     coded = rle.encode(find.mask)
     height, width = coded["size"]
     across, down = image.size[0] / width, image.size[1] / height

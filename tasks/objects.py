@@ -15,7 +15,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
 from tasks.base import Image, StateDict, TaskError, register, shrink
-from tasks.models import coco, fastestdet, torchvision_detectors, zoo
+from tasks.models import coco, fastestdet, torchvision_detectors, yolo, zoo
 from tasks.models.fuse import for_inference
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
@@ -72,7 +72,11 @@ class _FastestDet:
 
 
 def _square(pixels: Pixels, side: int = fastestdet.SIDE) -> torch.Tensor:
-    """uint8 RGB (H, W, 3) → (1, 3, side, side): stretched, sampled without averaging, as the network was trained."""
+    """uint8 RGB (H, W, 3) → (1, 3, side, side): stretched, sampled without averaging, as the network was trained.
+
+    Averaging would make finds depend less on the size an image was decoded at, but not much: of those in 28 photos
+    decoded at 640 and at 1,280 pixels 95 % were the same without it, 96 % with; and AP on coco128 falls by .002.
+    """
     return F.interpolate(torch.tensor(pixels).permute(2, 0, 1)[None], (side, side), mode="bilinear")
 
 
@@ -93,6 +97,23 @@ class _Torchvision:
         return Found(boxes / torch.tensor([width, height, width, height]), scores, labels)
 
 
+class _Yolo:
+    """Muster's own, one image at a time: they differ in size. In float32, as it was measured when trained."""
+
+    def __init__(self, network: nn.Module, device: torch.device, min_score: float) -> None:
+        self.network, self.device = for_inference(network, device, torch.float32), device
+
+    def __call__(self, images: Sequence[Pixels]) -> list[Found]:
+        return [self._detect(pixels) for pixels in images]
+
+    def _detect(self, pixels: Pixels) -> Found:
+        height, width = pixels.shape[:2]
+        x = torch.tensor(pixels, device=self.device).permute(2, 0, 1)[None] / 127.5 - 1
+        padded = F.pad(x, (0, -width % 32, 0, -height % 32), value=-1.0)  # black, as in its training
+        boxes, scores, labels = (part[0].cpu() for part in yolo.decode(self.network(padded)))
+        return Found(boxes / torch.tensor([width, height, width, height]), scores, labels)
+
+
 @dataclass(frozen=True)
 class _Family:
     """How networks of one kind are run, and what suits them. `detector`: takes network, device and least score.
@@ -109,8 +130,8 @@ class _Family:
 
 
 # Of FastestDet's finds on the 128 photos of coco128 with a score of at least 0.5, 45 % are right (they are 31 % of what
-# is to be found); of those with 0.65, from which its publisher draws boxes, 66 % (25 %). The scores for torchvision's
-# are not measured.
+# is to be found); of those with 0.65, from which its publisher draws boxes, 66 % (25 %). The scores for the
+# others are not measured.
 _FAMILIES = {
     "fastestdet": _Family(_FastestDet, 640, 0.65, 0.45),
     "ssdlite": _Family(_Torchvision, 640, 0.5, 0.55),
@@ -118,6 +139,7 @@ _FAMILIES = {
     "fasterrcnn-v2": _Family(_Torchvision, 1333, 0.5, 0.5),
     "retinanet": _Family(_Torchvision, 1333, 0.5, 0.5),
     "fcos": _Family(_Torchvision, 1333, 0.5, 0.6),
+    "muster-yolo": _Family(_Yolo, 416, 0.5, 0.5),
 }
 
 

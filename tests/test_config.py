@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.config import RunConfig, cores, parse_models, parse_tasks
+from pipeline.config import RunConfig, cores, parse_models, parse_tasks, parse_weights
 from storage.errors import InputError
 from tasks.base import TaskError
 
@@ -42,6 +42,19 @@ def test_more_workers_than_gpus(device: str) -> None:
         ({"tasks": ()}, "known: faces, masks, objects, previews"),
         ({"tasks": ("previews",), "models": {"faces": "published"}}, "is not among --tasks previews"),
         ({"weights_dir": Path("/none")}, "--weights-dir /none"),
+        ({"tasks": ("objects",), "weights": {"objects": "/none"}}, "--weights objects=/none: no such file"),
+        ({"tasks": ("objects",), "weights": {"objects": "/tmp"}}, "--weights objects=/tmp: no such file"),
+        ({"tasks": ("faces",), "weights": {"objects": __file__}}, "'objects' is not among --tasks faces"),
+        ({"tasks": ("faces",), "weights": {"faces": __file__}}, r"has several networks \(detector, embedder\)"),
+        ({"tasks": ("previews",), "weights": {"previews": __file__}}, "previews has no network"),
+        (
+            {"tasks": ("objects",), "models": {"objects": "own"}},
+            "train it with `muster train objects .*`, then name its file with --weights objects=DIR/objects.safe",
+        ),
+        (
+            {"tasks": ("masks",), "models": {"masks": "sam"}},
+            r"sam_vit_b_01ec64\.pth, then name it with --weights masks=",
+        ),
     ],
 )
 def test_a_value_that_cannot_be(values: dict[str, object], part: str) -> None:
@@ -73,3 +86,22 @@ def test_parse_models() -> None:
             parse_models([option])
     with pytest.raises(TaskError, match="'none'; known: own, published"):
         parse_models(["faces=none"])
+
+
+def test_parse_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As workers, which have another working directory, find them."""
+    monkeypatch.chdir(tmp_path)
+    assert parse_weights([]) == {}
+    assert parse_weights(["objects=a/mine.pth", "masks=/x=y.pth"]) == {
+        "objects": str(tmp_path / "a/mine.pth"),
+        "masks": "/x=y.pth",
+    }
+    for option in ("objects", "objects=", "smiles=x.pth"):
+        with pytest.raises(InputError, match=f"--weights {option}"):
+            parse_weights([option])
+
+
+def test_weights_that_are_given() -> None:
+    for task, model in (("objects", None), ("objects", "own"), ("masks", "sam"), ("scenes", None)):
+        models = {task: model} if model else {}
+        assert RunConfig("L", (task,), models, weights={task: __file__}).weights == {task: __file__}

@@ -44,7 +44,7 @@ def test_people_end_to_end(photos: tuple[Path, Path], weights: Path, tmp_path: P
     shutil.copy(labels / "001.png", labels / "broken.png")
     facts = evaluate(str(images), labels, config(weights, str(tmp_path / "L")), lambda progress: None)
     assert facts.keys() >= {"miou", "global_accuracy", "class_average", "per_class", "confusion", "images", "classes"}
-    assert (facts["images"], facts["errors"], facts["model"]) == (6, 1, "sinet")
+    assert (facts["images"], facts["errors"], facts["model"]) == (6, 1, "person")
     assert facts["classes"] == ["background", "person"] == list(facts["per_class"])
     assert 0.7 < facts["per_class"]["person"] < facts["miou"] < facts["global_accuracy"] < 1
     sizes = [np.asarray(Image.open(file)).size for file in labels.iterdir() if file.stem != "broken"]

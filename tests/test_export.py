@@ -15,7 +15,6 @@ from storage.errors import InputError
 from tasks.models import zoo
 from tasks.models.entry import Entry
 
-
 # Each kind of network once: an export takes 5 s.
 EXPORTED = ("muster-detector", "mobilefacenet", "muster-person", "fastestdet", "sinet-portrait")
 
@@ -83,6 +82,8 @@ def test_what_cannot_be(tmp_path: Path, weights: Path, monkeypatch: pytest.Monke
         export("yunet-n", tmp_path / "none" / "x.onnx", weights)
     with pytest.raises(InputError, match="maskrcnn-resnet50-fpn cannot be written as ONNX"):
         export("maskrcnn-resnet50-fpn", tmp_path / "x.onnx", weights)
+    with pytest.raises(InputError, match="no weights of muster-yolo: train it with `muster train objects"):
+        export("muster-yolo", tmp_path / "x.onnx", weights)
     monkeypatch.setitem(sys.modules, "onnxscript", None)  # as if it were not installed
     with pytest.raises(InputError, match=r"pip install 'muster\[export\]'"):
         export("yunet-n", tmp_path / "x.onnx", weights)

@@ -193,3 +193,29 @@ def test_quality_falls_with_blur_size_and_pose(task: Faces) -> None:
     turned = frontal + np.array([[[0, 0], [0, 0], [18, 0], [0, 0], [0, 0]]], np.float32)
     assert faces.yaw(frontal)[0] < 0.05
     assert faces.yaw(turned)[0] > 0.8
+
+
+@torch.inference_mode()
+def test_small_faces_of_small_images_are_seen_in_double_size() -> None:
+    """Our own detector, which fades below 16 pixels; images of other sizes are looked at as ever."""
+    from pipeline.models import load_weights
+
+    own = Faces("own")
+    entry = zoo.ENTRIES[own.models["detector"]]
+    network = for_inference(entry.build(load_weights(entry, None)), torch.device("cpu"), torch.float32)
+    assert own.parameters["double_between"] == (320, 640)
+    assert "double_between" not in Faces("published").parameters
+    head = _astronaut(512).crop((100, 0, 400, 300)).resize((36, 36), PillowImage.Resampling.LANCZOS)
+
+    def found(side: int, double: tuple[int, int] | None) -> list[list[float]]:
+        canvas = PillowImage.new("RGB", (side, side), (120, 130, 140))
+        canvas.paste(head, (200, 200))
+        parameters = FaceParameters(double_between=double)
+        return faces.detect(network, [np.asarray(canvas)], parameters, torch.device("cpu"), torch.float32)[
+            0
+        ].boxes.tolist()
+
+    assert found(480, None) == []
+    [box] = found(480, entry.double_between)
+    assert box == pytest.approx((210, 208, 220, 221), abs=4)
+    assert found(700, entry.double_between) == found(700, None)

@@ -41,7 +41,7 @@ def stripes(height: int, width: int) -> Pixels:
 
 @pytest.fixture(scope="module")
 def sinet_task(weights: Path) -> Masks:
-    task = Masks()
+    task = Masks("sinet")
     task.load(CPU, {"sinet-portrait": load_weights(zoo.ENTRIES["sinet-portrait"], weights)})
     return task
 
@@ -108,7 +108,7 @@ def test_sizes(sinet_task: Masks, size: tuple[int, int]) -> None:
 def test_scores_and_classes_that_are_asked_for(weights: Path, sinet_task: Masks, photo: Pixels) -> None:
     [row] = sinet_task([image("one", photo)]).to_pylist()
     for options, rows in (({"min_score": 0.999}, 0), ({"classes": {"person": 0.999}}, 0), ({"min_score": 0.5}, 1)):
-        task = Masks(**options)  # type: ignore[arg-type]
+        task = Masks("sinet", **options)  # type: ignore[arg-type]
         task.network, task.device = sinet_task.network, sinet_task.device
         assert task([image("one", photo)]).num_rows == rows
     assert 0.9 < row["score"] < 0.999
@@ -116,7 +116,7 @@ def test_scores_and_classes_that_are_asked_for(weights: Path, sinet_task: Masks,
 
 
 def test_a_class_that_nobody_knows() -> None:
-    with pytest.raises(base.TaskError, match=r"--classes persn: no such class of masks=sinet; nearest: person$"):
+    with pytest.raises(base.TaskError, match=r"--classes persn: no such class of masks=person; nearest: person$"):
         Masks(classes={"persn": None})
     with pytest.raises(base.TaskError, match=r"--classes hrose: .* masks=lraspp; nearest: horse"):
         Masks("lraspp", {"dog": None, "hrose": 0.5})
@@ -124,7 +124,7 @@ def test_a_class_that_nobody_knows() -> None:
     assert Masks("maskrcnn", {"aeroplane": None}).least == {4: 0.5}
     with pytest.raises(base.TaskError, match="--classes background"):
         Masks(classes={"background": None})
-    with pytest.raises(base.TaskError, match="task 'masks' has no model 'nonsense'; known: sinet"):
+    with pytest.raises(base.TaskError, match="task 'masks' has no model 'nonsense'; known: person, streets, sinet"):
         Masks("nonsense")
 
 

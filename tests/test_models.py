@@ -1,4 +1,5 @@
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from conftest import Outcome
 
 from pipeline import models
 from storage.errors import InputError, MusterError
+from tasks import base
 from tasks.models import zoo
 from tasks.models.entry import Entry
 
@@ -24,8 +26,8 @@ def test_every_entry_says_where_it_comes_from() -> None:
     assert {row["name"] for row in rows} == set(zoo.ENTRIES)
     for row in rows:
         assert all(row[name] for name in ("task", "model", "role", "licence", "source", "training_data"))
-        assert len(row["sha256"]) in (8, 64)
-        assert bool(row["url"]) != row["packaged"]
+        assert len(row["sha256"]) in (0 if row["how"] else 8, 64)
+        assert [bool(row["url"]), row["packaged"], bool(row["how"])].count(True) == 1
         assert row["path"] == (str(models.PACKAGED / row["file"]) if row["packaged"] else None)
 
 
@@ -46,7 +48,7 @@ def test_pull_finds_what_is_here(weights: Path) -> None:
 
 
 def test_verify(weights: Path, tmp_path: Path) -> None:
-    published = {name for name, entry in zoo.ENTRIES.items() if not entry.packaged}
+    published = {name for name, entry in zoo.ENTRIES.items() if not entry.packaged and not entry.given}
     assert {name for name, state in models.verify(None).items() if state == "missing"} == published
     assert {name for name, state in models.verify(weights).items() if state == "ok"} == HERE
     cache = tmp_path / "cache" / "weights"
@@ -125,6 +127,19 @@ def test_a_packaged_file_that_is_not_what_it_was(own: Entry, tmp_path: Path, sta
     assert models.verify(None)["own"] == ("missing" if state == "missing" else "wrong")
 
 
+def test_what_only_the_user_can_have(muster: Callable[..., Outcome], weights: Path) -> None:
+    given = {name for name, entry in zoo.ENTRIES.items() if entry.given}
+    assert given == {"muster-yolo", "sam"}
+    assert not given & models.verify(weights).keys()
+    assert {row["name"] for row in models.describe_all(weights) if row["how"]} == given
+    for name in given:
+        outcome = muster("models", "pull", name)
+        assert (outcome.code, f"Muster has no weights of {name}: " in outcome.error) == (2, True)
+        assert "--weights " in outcome.error
+    lines = muster("models", "list").out.splitlines()
+    assert any(line.startswith("objects=own") and "--weights objects=DIR/objects.safetensors" in line for line in lines)
+
+
 @pytest.mark.usefixtures("own")
 def test_the_commands_say_what_is_shipped(muster: Callable[..., Outcome]) -> None:
     path = models.PACKAGED / "own.safetensors"
@@ -142,3 +157,51 @@ def test_weights_are_verified_before_they_are_loaded(tmp_path: Path, weights: Pa
     (tmp_path / entry.file).write_bytes((weights / entry.file).read_bytes() + b"\0")
     with pytest.raises(InputError, match="is not the file this model needs"):
         models.load_weights(entry, tmp_path)
+
+
+# ---- files that the user gives ---------------------------------------------------------------------------------------
+
+
+class Code:
+    """What runs a command when it is unpickled."""
+
+    def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
+        return os.system, ("touch owned",)
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".pt", ".bin", ".safetensors"])
+def test_a_file_that_is_given(tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / f"mine{suffix}"
+    safetensors.torch.save_file(STATE, file) if suffix == ".safetensors" else torch.save(STATE, file)
+    state = models.read_given(str(file))
+    assert {name: value.tolist() for name, value in state.items()} == {"weight": [[0.5, -2.0]], "count": [3]}
+    whole = file.read_bytes()
+    for damaged in (b"", b"hello", whole[: len(whole) // 2], whole[:-30]):
+        file.write_bytes(damaged)
+        with pytest.raises(InputError, match=rf"mine\{suffix} cannot be read as weights .*: give a whole file"):
+            models.read_given(str(file))
+
+
+@pytest.mark.parametrize("held", [[1, 2], {"model": STATE, "epoch": 3}, torch.zeros(3)])
+def test_a_file_that_holds_something_else(tmp_path: Path, held: object) -> None:
+    torch.save(held, tmp_path / "mine.pth")
+    with pytest.raises(InputError, match="something else than weights, or more than them: give"):
+        models.read_given(str(tmp_path / "mine.pth"))
+
+
+def test_code_in_a_file_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"weight": Code()}, "mine.pth")
+    with pytest.raises(InputError, match=r"mine\.pth cannot be read as weights \(UnpicklingError\)"):
+        models.read_given("mine.pth")
+    assert not (tmp_path / "owned").exists()
+
+
+def test_in_whose_place_it_is() -> None:
+    assert models.given_entry(base.create("objects")).name == "fastestdet"
+    assert models.given_entry(base.create("objects", "own")).name == "muster-yolo"
+    assert models.given_entry(base.create("masks", "sam")).name == "sam"
+    with pytest.raises(InputError, match=r"task faces has several networks \(detector, embedder\)"):
+        models.given_entry(base.create("faces"))
+    with pytest.raises(InputError, match="task previews has no network, so that it takes no file"):
+        models.given_entry(base.create("previews"))

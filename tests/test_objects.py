@@ -16,7 +16,9 @@ from tasks import base, objects
 from tasks.base import Image, TaskError
 from tasks.models import coco, zoo, zoo_objects
 from tasks.models.fastestdet import FastestDet
+from tasks.models.yolo import Yolo, decode
 from tasks.objects import Found, ObjectParameters, Objects, choose, select, thresholds
+from training.objects import suppressed
 
 CPU = torch.device("cpu")
 Load = Callable[..., Objects]
@@ -171,7 +173,7 @@ def test_every_network_has_its_family() -> None:
     assert objects._FAMILIES.keys() == {entry.name for entry in zoo_objects.ENTRIES}
     for model in zoo.MODELS["objects"]:
         task = Objects(model)
-        assert task.max_side in (640, 1333)
+        assert task.max_side in (416, 640, 1333)
         assert task.family.classes == coco.NAMES
 
 
@@ -195,6 +197,32 @@ def test_a_torchvision_network_through_the_task(tmp_path: Path, photos: list[Ima
     assert mine.num_rows == min(100, int(known.sum())) > 0
     np.testing.assert_allclose(mine["score"].to_numpy(), theirs["scores"][known][:100], atol=1e-6)
     np.testing.assert_allclose(boxes_of(mine)[0], theirs["boxes"][known][0], atol=0.01)
+
+
+def test_our_own_through_the_task(photos: list[Image]) -> None:
+    """As its training looks at photos: at 416 pixels, RGB in -1..1, padded with black."""
+    torch.manual_seed(0)
+    network = Yolo(80).eval()
+    for head in network.heads:
+        head.get_parameter("1.bias").data[4::85] += 2.0
+    task = Objects("own", min_score=0.4)
+    task.load(CPU, {"muster-yolo": {name: value.half().float() for name, value in network.state_dict().items()}})
+    network = zoo.ENTRIES["muster-yolo"].build({name: value.half() for name, value in network.state_dict().items()})
+    images = [photos[0], image("long", np.zeros((1, 30000, 3), np.uint8)), image("dot", np.zeros((1, 1, 3), np.uint8))]
+    rows = task(images)
+    assert rows.equals(pa.concat_tables([task([each]) for each in images]))
+    mine = rows.filter(pa.compute.field("image_id") == photos[0].image_id)
+    small = base.shrink(photos[0], 416).pixels
+    padded = np.zeros((-(-small.shape[0] // 32) * 32, 416, 3), np.uint8)
+    padded[: small.shape[0], : small.shape[1]] = small
+    with torch.inference_mode():
+        decoded = decode(network.eval()(torch.tensor(padded).permute(2, 0, 1)[None].float() / 127.5 - 1))
+    boxes, scores, _ = suppressed((decoded[0][0], decoded[1][0], decoded[2][0]), 0.4)
+    assert mine.num_rows == len(scores) > 0
+    np.testing.assert_allclose(mine["score"].to_numpy(), scores, atol=1e-4)
+    full = np.array([*photos[0].size] * 2)
+    expected = (boxes * full / ([small.shape[1], small.shape[0]] * 2)).clip(0, full)
+    np.testing.assert_allclose(boxes_of(mine)[0], expected[0], atol=0.1)
 
 
 def test_weights_for_another_number_of_classes() -> None:

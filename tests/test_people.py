@@ -1,6 +1,7 @@
 import io
 import json
 import os
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -42,6 +43,7 @@ FACES = pa.schema(
 )
 PREVIEWS = pa.schema([("image_id", pa.string()), ("width", pa.int32()), ("height", pa.int32()), ("jpeg", pa.binary())])
 ERRORS = pa.schema([(n, pa.string()) for n in ("image_id", "task", "error_kind", "error")])
+LABELS = pa.schema([("image_id", pa.string()), ("label", pa.string())])
 CLUSTERS = pa.schema([(n, pa.string()) for n in ("face_id", "image_id", "cluster_id")])
 FINGERPRINTS = {"images": "1" * 16, "faces": "2" * 16, "previews": "3" * 16}
 RED = (220, 0, 0)
@@ -56,16 +58,24 @@ class Collection:
     previews: list[dict] = field(default_factory=list)
     errors: list[dict] = field(default_factory=list)
     clusters: list[dict] = field(default_factory=list)
+    objects: list[dict] = field(default_factory=list)
+    scenes: list[dict] = field(default_factory=list)
     uris: dict[str, str] = field(default_factory=dict)
     jpegs: dict[tuple, bytes] = field(default_factory=dict)
 
-    def photo(self, uri, clusters: Sequence[str | None] = (), size=(1200, 800), preview=True, **facts) -> str:
-        """A grey photo with one red square per face; `clusters`: which cluster each is in, from left to right."""
+    def photo(self, uri, clusters: Sequence[str | None] = (), size=(1200, 800), preview=True, shows=(), **facts) -> str:
+        """A grey photo with one red square per face; `clusters`: which cluster each is in, from left to right.
+
+        `shows`: labels of objects, and "day" or "night".
+        """
         image_id = f"{len(self.images):032x}"
         self.uris[image_id] = str(uri)
         facts = {"taken_at": None, "camera": None, "sha256": image_id, **facts}
         self.images.append({"image_id": image_id, "status": "ok", "width": size[0], "height": size[1], **facts})
         boxes = [[100.0 + 250 * n, 150.0, 300.0 + 250 * n, 350.0] for n in range(len(clusters))]
+        for label in shows:
+            table = self.scenes if label in ("day", "night") else self.objects
+            table.append({"image_id": image_id, "label": label})
         if preview:
             scale = min(1, 512 / max(size))
             jpeg = self._drawn((round(size[0] * scale), round(size[1] * scale)), boxes, scale)
@@ -99,6 +109,7 @@ class Collection:
     def source(self, folder: Path, shard_size: int = 1000) -> PagesSource:
         library = open_library(folder, create=True)
         shards = []
+        labelled = {name: mark * 16 for name, mark in {"objects": "4", "scenes": "5"}.items() if getattr(self, name)}
         for start in range(0, len(self.images), shard_size):
             shards.append(f"{start:08d}")
             ids = {image["image_id"] for image in self.images[start : start + shard_size]}
@@ -107,8 +118,10 @@ class Collection:
                 if name == "faces" and self.errors:
                     parts["errors"] = _table(self.errors, ERRORS, ids)
                 tables.write_shard(library, FINGERPRINTS[name], shards[-1], parts)
+            for name, fingerprint in labelled.items():
+                tables.write_shard(library, fingerprint, shards[-1], {name: _table(getattr(self, name), LABELS, ids)})
         clusters = pa.Table.from_pylist(self.clusters, CLUSTERS)
-        return PagesSource(library, shards, FINGERPRINTS, clusters, self.uris)
+        return PagesSource(library, shards, {**FINGERPRINTS, **labelled}, clusters, self.uris)
 
 
 def _table(rows: list[dict], schema: pa.Schema, ids: set[str]) -> pa.Table:
@@ -439,6 +452,47 @@ def test_span_names_the_years(dates: list[datetime]) -> None:
     assert str(max(dates).year) in text
     assert str(min(dates).year) in text
     assert words.span(dates[::-1]) == text
+
+
+def test_filters_are_of_what_photos_of_people_show(tmp_path: Path) -> None:
+    made = Collection()
+    made.photo("/a.jpg", ["anna"], shows=["person", "dog", "dog", "night"], sha256="same")
+    made.photo("/copy of a.jpg", ["anna"], shows=["person", "dog", "dog", "night"], sha256="same")
+    made.photo("/b.jpg", ["anna", "bert"], shows=["<b>", "dog"])
+    made.photo("/c.jpg", ["carl"], shows=["person"])
+    made.photo("/d.jpg", [None], shows=["cat"])
+    source = made.source(tmp_path / "library")
+    write_pages(source, tmp_path / "site")
+    chips = {}
+    for name in ("index", "people/anna", "people/bert", "people/carl"):
+        page = Parsed(tmp_path / "site" / f"{name}.html")
+        chips[name] = re.findall(r'<button class="chip".*?>(.*?) <', (tmp_path / "site" / f"{name}.html").read_text())
+        assert len(page.all("script")) == (2 if chips[name] else 1)
+    every = ["with a dog", "at night", "with a &lt;b&gt;"]
+    assert chips == {"index": every, "people/anna": every, "people/bert": [every[2], every[0]], "people/carl": []}
+    assert "with a dog 2 at night 1 with a <b> 1" in Parsed(tmp_path / "site" / "index.html").words
+    picture = next((tmp_path / "site" / "faces").rglob("*.jpg")).stat()
+    plain = {name: fingerprint for name, fingerprint in source.fingerprints.items() if name in FINGERPRINTS}
+    write_pages(replace(source, fingerprints=plain), tmp_path / "site")
+    assert "filters" not in (tmp_path / "site" / "index.html").read_text()
+    assert next((tmp_path / "site" / "faces").rglob("*.jpg")).stat().st_ino == picture.st_ino
+
+
+@pytest.mark.parametrize(
+    ("table", "label", "phrase"),
+    [
+        ("objects", "dog", "with a dog"),
+        ("objects", "umbrella", "with an umbrella"),
+        ("objects", "hot dog", "with a hot dog"),
+        ("objects", "scissors", "with scissors"),
+        ("objects", "tv", "with a TV"),
+        ("scenes", "day", "by day"),
+        ("scenes", "night", "at night"),
+        ("scenes", "indoors", "indoors"),
+    ],
+)
+def test_what_a_photo_shows_in_words(table: str, label: str, phrase: str) -> None:
+    assert words.phrase(table, label) == phrase
 
 
 def test_marker_is_small_and_says_what_it_is(collection: Collection, tmp_path: Path) -> None:

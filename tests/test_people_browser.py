@@ -1,6 +1,7 @@
 """The people pages in a real browser, opened from disk."""
 
 import io
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -78,6 +79,25 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made.photo(folder / "gone.jpg", ["carl", None])
     made.photo(folder / ("very-long-name-" * 9), ["dora"], preview=False)
     made.broken("/pictures/" + "long" * 40, "truncated", "ends early " * 20)
+    write_pages(made.source(folder / "library"), folder / "site")
+    return folder / "site"
+
+
+@pytest.fixture(scope="module")
+def filtered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Anna on 206 photos of two pages, with a dog on two of each, by night on one of these; Bert with her on three.
+
+    13 more people, each on a photo with another thing.
+    """
+    folder = tmp_path_factory.mktemp("filtered")
+    made = Collection()
+    for n in range(206):
+        dog = {0: ["dog"], 1: ["dog", "night"], 204: ["dog"], 205: ["dog"]}.get(n, ["day"])
+        with_bert = ["bert"] if n in (0, 5, 6) else []
+        taken = datetime(2000 + n // 3 % 2 + n // 100, 1, 1) if n else datetime(1999, 1, 1)
+        made.photo(folder / f"{n}.jpg", ["anna", *with_bert], taken_at=taken, shows=["person", *dog])
+    for thing in ("cat", "cow", "cup", "bed", "bus", "car", "boat", "bear", "bird", "book", "bowl", "cake", "oven"):
+        made.photo(folder / f"{thing}.jpg", [thing], shows=[thing])
     write_pages(made.source(folder / "library"), folder / "site")
     return folder / "site"
 
@@ -177,12 +197,108 @@ def test_skip_link_comes_first(site: Path, visit: Visit) -> None:
     assert visit.focused() == "main"
 
 
-def test_nothing_scrolls_sideways(site: Path, visit: Visit) -> None:
-    for url in every_page(site):
+def test_nothing_scrolls_sideways(site: Path, filtered: Path, visit: Visit) -> None:
+    for url in every_page(site) + every_page(filtered)[:4]:
         visit.page.goto(url)
         for width in (320, 360, 820, 2560):
             visit.page.set_viewport_size({"width": width, "height": 800})
             assert visit.page.evaluate("document.documentElement.scrollWidth") <= width, (url, width)
+
+
+def chip(visit: Visit, words: str) -> Any:
+    return visit.page.get_by_role("button", name=re.compile(f"^{words} [0-9]+$"))
+
+
+def shown(visit: Visit) -> list[str]:
+    """The people or photos that are left, by their ids."""
+    ids = visit.page.evaluate(
+        "[...document.querySelectorAll('[data-item]')].filter(e => e.checkVisibility()).map(e => e.id)"
+    )
+    return [each.partition("-")[2].lstrip("0") or "0" for each in ids]
+
+
+def test_filters_leave_those_with_a_photo_that_shows_all_chosen(filtered: Path, visit: Visit) -> None:
+    visit.page.goto((filtered / "index.html").as_uri())
+    assert [each.inner_text() for each in visit.page.locator(".chip:visible").all()][:3] == [
+        "by day 202",
+        "with a dog 4",
+        "at night 1",
+    ]
+    chip(visit, "with a dog").click()
+    assert shown(visit) == ["anna", "bert"]
+    assert [each.inner_text() for each in visit.page.locator(".hits:visible").all()] == ["4 match", "1 matches"]
+    status = visit.page.get_by_role("status")
+    assert status.inner_text() == "4 photos with a dog: 2 people"
+    assert chip(visit, "by day").is_disabled()
+    chip(visit, "at night").click()
+    assert shown(visit) == ["anna"]
+    assert status.inner_text() == "1 photo with a dog, at night: 1 person"
+    assert visit.page.url.endswith("index.html#show=with+a+dog&show=at+night")
+    visit.page.keyboard.press("ArrowRight")  # from the chip: into what is left
+    assert visit.focused() == "c-anna"
+    visit.page.keyboard.press("ArrowRight")
+    assert visit.focused() == "c-anna"
+    visit.page.go_back()
+    visit.page.wait_for_function("document.querySelectorAll('[data-item]:not([hidden] *)').length === 2")
+    visit.page.get_by_role("button", name="Show all").click()
+    assert len(shown(visit)) == 15
+    assert status.inner_text() == ""
+    assert visit.page.evaluate("document.activeElement.className") == "chip"
+
+
+def test_filters_go_along_to_a_person_and_over_the_pages(filtered: Path, visit: Visit) -> None:
+    visit.page.goto((filtered / "index.html").as_uri() + "#show=with+a+dog")
+    visit.page.get_by_role("link", name="Person 1").click()
+    visit.page.wait_for_url("**/people/anna.html#show=with+a+dog")
+    assert shown(visit) == ["0", "1"]
+    assert visit.page.get_by_role("status").inner_text() == "4 photos with a dog: 2 photos on this page"
+    assert [h.inner_text() for h in visit.page.locator("h3:visible").all()] == ["1999", "2000"]
+    visit.page.locator(".faces").evaluate("details => { details.open = true }")
+    assert visit.page.locator(".strip a:visible").count() == 2
+    visit.page.locator(".strip a:visible").last.click()
+    assert visit.focused().endswith("1")
+    assert visit.page.url.endswith("people/anna.html#show=with+a+dog")
+    visit.page.get_by_role("link", name="Page 2").click()
+    visit.page.wait_for_url("**/people/anna.2.html#show=with+a+dog")
+    assert shown(visit) == ["cc", "cd"]  # 204, 205
+    chip(visit, "at night").click()
+    assert visit.page.get_by_role("status").inner_text() == "1 photo with a dog, at night: 0 photos on this page"
+    assert [a.inner_text() for a in visit.page.locator(".pager:visible a").all()] == ["1", "2"]
+    chip(visit, "with a dog").click()
+    chip(visit, "at night").click()
+    assert len(shown(visit)) == 6
+    assert visit.page.locator(".pager:visible").get_by_role("link", name="Previous").count() == 1
+
+
+def test_a_filter_that_fits_nothing_says_so(filtered: Path, visit: Visit) -> None:
+    visit.page.goto((filtered / "people" / "cat.html").as_uri() + "#show=with+<img src=x>")
+    assert shown(visit) == []
+    assert visit.page.get_by_role("status").inner_text() == "No photos with <img src=x>"
+    visit.page.locator('.chip[aria-pressed="true"]').click()
+    assert shown(visit) == ["ce"]  # 206
+
+
+def test_filters_by_keyboard_and_the_rest_behind_more(filtered: Path, visit: Visit) -> None:
+    visit.page.goto((filtered / "index.html").as_uri())
+    assert visit.page.locator(".chip:visible").count() == 12
+    visit.page.get_by_role("button", name="more…").focus()
+    visit.page.keyboard.press("Enter")
+    assert visit.page.locator(".chip:visible").count() == 16
+    chip(visit, "with an oven").focus()
+    visit.page.keyboard.press("Space")
+    assert shown(visit) == ["oven"]
+    assert visit.page.get_by_role("button", name="with an oven 1", pressed=True).count() == 1
+    visit.page.get_by_role("button", name="less").click()
+    assert visit.page.locator(".chip:visible").count() == 13  # what is chosen stays
+
+
+def test_without_javascript_there_are_no_filters(filtered: Path, browser: Any) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto((filtered / "index.html").as_uri() + "#show=with+a+dog")
+    assert page.locator(".card").first.is_visible()
+    assert not page.locator(".filters").is_visible()
+    context.close()
 
 
 def contrast(visit: Visit, selector: str) -> float:
@@ -220,12 +336,12 @@ def test_works_without_javascript(site: Path, browser: Any) -> None:
     context.close()
 
 
-def test_nothing_jumps_while_pictures_load(site: Path, visit: Visit) -> None:
+def test_nothing_jumps_while_pictures_load(site: Path, filtered: Path, visit: Visit) -> None:
     visit.page.add_init_script(
         "window.shift = 0; new PerformanceObserver(list => list.getEntries().forEach(e => { shift += e.value }))"
         ".observe({ type: 'layout-shift', buffered: true })"
     )
-    for url in every_page(site):
+    for url in every_page(site) + every_page(filtered)[:4]:
         visit.page.goto(url)
         visit.page.wait_for_load_state("load")
         assert visit.page.evaluate("shift") < 0.01, url

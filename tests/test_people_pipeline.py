@@ -3,13 +3,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.people import cluster_faces, label, load_faces, parse_k, write_people
+from pipeline.people import _label_fingerprints, cluster_faces, label, load_faces, parse_k, write_people
+from storage import tables
 from storage.errors import InputError, MusterError
 from storage.library import Library, open_library
-from storage.manifest import scan
+from storage.manifest import read_shard, scan
+from storage.manifest import shards as all_shards
 from tasks.base import TaskError
 
 Work = Callable[..., object]
@@ -115,6 +118,41 @@ def test_pages_need_clusters(johns: Path, tmp_path: Path) -> None:
     cluster_faces(library, None, "graph", None, same_photo=False)
     summary = write_people(library, None, tmp_path / "pages")
     assert (summary.people, summary.faces, summary.photos, summary.errors) == (2, 22, 22, 0)
+
+
+def labelled(library: Library, task: str, model: str, shards: list[str], label: str) -> str:
+    """Give all images of these shards that label, as one version of a task would."""
+    fingerprint = tables.describe(library, {"task": task, "model": model})
+    for shard in shards:
+        rows = pa.table({"image_id": read_shard(library, shard)["image_id"]})
+        rows = rows.append_column("label", pa.array([label] * len(rows)))
+        tables.write_shard(library, fingerprint, shard, {task: rows})
+    return fingerprint
+
+
+def test_filters_are_of_the_objects_of_most_shards(tmp_path: Path, make_photos: Callable[..., Path]) -> None:
+    library = open_library(tmp_path / "L", create=True)
+    for number in (1, 2):
+        scan(library, [str(make_photos(tmp_path / f"photos{number}", range(number, number + 1)))])
+    first, second = (shard for shard, _ in all_shards(library))
+    labelled(library, "objects", "of none", [], "dog")
+    assert _label_fingerprints(library) == {}
+    some = labelled(library, "objects", "of some", [first], "dog")
+    assert _label_fingerprints(library) == {"objects": some}
+    most = [labelled(library, "objects", f"of both, {n}", [first, second], "cat") for n in range(4)]
+    night = labelled(library, "scenes", "of one", [second], "night")
+    assert _label_fingerprints(library) == {"objects": min(most), "scenes": night}
+
+
+def test_pages_have_filters_where_there_are_labels(johns: Path, tmp_path: Path) -> None:
+    shutil.copytree(johns / "L", tmp_path / "L")
+    library = open_library(tmp_path / "L")
+    cluster_faces(library, None, "graph", None, same_photo=False)
+    write_people(library, None, tmp_path / "without")
+    labelled(library, "objects", "any", [shard for shard, _ in all_shards(library)], "dog")
+    write_people(library, None, tmp_path / "with")
+    assert "filters" not in (tmp_path / "without" / "index.html").read_text()
+    assert '>with a dog <span class="tally">22<' in (tmp_path / "with" / "index.html").read_text()
 
 
 def test_damaged_clusters_are_named(johns: Path, tmp_path: Path) -> None:

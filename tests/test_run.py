@@ -11,7 +11,9 @@ from typing import Any
 
 import pyarrow.compute as pc
 import pytest
+import torch
 from conftest import Outcome
+from safetensors.torch import save_file
 
 from pipeline.config import RunConfig
 from pipeline.run import Progress, forget_transient, pending, run, summarise, task_specs
@@ -20,6 +22,8 @@ from storage import tables
 from storage.errors import InputError
 from storage.library import Library, open_library
 from storage.manifest import read_manifest, scan, shards
+from tasks.models.fastestdet import FastestDet
+from tasks.models.yolo import Yolo
 
 Muster = Callable[..., Outcome]
 Snapshot = Callable[[Path], dict[str, tuple[str, int]]]
@@ -308,6 +312,49 @@ def test_another_task_is_new_work_for_that_task_alone(processed: Path, album: Pa
         assert len(tables.committed(done, spec.fingerprint)) == len(shards(done))
     more = [*task_specs(done, RunConfig(str(processed))), specs[1].__class__("other", None, "0" * 16)]
     assert {order.tasks for order in pending(done, more)} == {("other",)}
+
+
+def test_the_users_weights(
+    tmp_path: Path, make_photos: Callable[..., Path], muster: Muster, ray_cluster: None, rows_of: RowsOf
+) -> None:
+    """A detector as `muster train objects` writes it: through the command, in workers of their own, and only once."""
+    torch.manual_seed(0)
+    network = Yolo(80)
+    for head in network.heads:
+        head.get_parameter("1.bias").data += 3.0  # it finds much, wherever it looks
+    save_file({name: value.half() for name, value in network.state_dict().items()}, tmp_path / "objects.safetensors")
+    photos = make_photos(tmp_path / "photos", range(3))
+    assert muster("scan", photos, "-l", tmp_path / "L").code == 0
+    mine = ("run", "-l", tmp_path / "L", "--tasks", "objects", "--device", "cpu", "--model", "objects=own")
+    outcome = muster(*mine, "--weights", f"objects={tmp_path}/objects.safetensors", "--json")
+    assert (outcome.code, outcome.facts["processed"]) == (0, 3), outcome.err
+    [rows] = [table for name, table in rows_of(tmp_path / "L").items() if name.startswith("objects/")]
+    assert len(set(rows["image_id"].to_pylist())) == 3
+    outcome = muster(*mine, "--weights", f"objects={tmp_path}/objects.safetensors", "--json")
+    assert outcome.facts["processed"] == 0
+    with (tmp_path / "objects.safetensors").open("ab") as file:
+        file.write(b"x")
+    outcome = muster(*mine, "--weights", f"objects={tmp_path}/objects.safetensors")
+    assert (outcome.code, "cannot be read as weights (SafetensorError)" in outcome.error) == (2, True)
+
+
+def test_weights_that_do_not_fit(processed: Path, library: Path, muster: Muster, tmp_path: Path) -> None:
+    """Said before a worker starts, in a line that names the file; the library does not get to know them."""
+    state = FastestDet().state_dict()
+    misfits = {
+        "twenty": (FastestDet(20).state_dict(), "know 20 classes, not the 80 of COCO"),
+        "other": (Yolo(80).state_dict(), "these are not weights of fastestdet (FastestDet, github.com/dog-qiuqiu/"),
+        "lacking": ({k: v for k, v in state.items() if "SPP.S1.0" not in k}, 'Missing key(s) in state_dict: "SPP.S1.0'),
+        "shape": ({**state, "SPP.S1.0.weight": torch.zeros(3)}, "size mismatch for SPP.S1.0.weight"),
+    }
+    before = os.listdir(library / "_tasks")
+    for name, (held, text) in misfits.items():
+        torch.save(held, file := tmp_path / f"{name}.pth")
+        outcome = muster("run", "-l", library, "--tasks", "objects", "--weights", f"objects={file}")
+        assert (outcome.code, outcome.out, len(outcome.err.splitlines())) == (2, "", 1)
+        assert outcome.error.startswith(f"muster: --weights objects={file}: ")
+        assert text in outcome.error
+    assert os.listdir(library / "_tasks") == before
 
 
 def test_an_empty_library(tmp_path: Path) -> None:

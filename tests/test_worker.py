@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 
 from pipeline.config import RunConfig
 from pipeline.dispatch import Order
@@ -28,15 +29,17 @@ from pipeline.worker import (
     chunks,
     describe,
     is_fatal,
+    load_task,
 )
 from storage import parts, tables
-from storage.errors import MusterError
+from storage.errors import InputError, MusterError
 from storage.images import ImageError
 from storage.library import Library, open_library
 from storage.manifest import scan, shards
 from storage.parts import slice_of
 from tasks import base
 from tasks.models import zoo
+from tasks.models.yolo import Yolo
 
 
 class Widths:
@@ -328,6 +331,31 @@ def test_a_fingerprint_covers_what_changes_rows() -> None:
     assert all(len(entry["sha256"]) == 64 for entry in facts["weights"].values())
     assert facts["parameters"]["max_side"]
     assert len({tables.fingerprint({**facts, name: None}) for name in facts} | {tables.fingerprint(facts)}) == 6
+
+
+def test_the_users_weights_stand_in_the_fingerprint(weights: Path, tmp_path: Path) -> None:
+    published = weights / "fastestdet_coco80.pth"
+    assert describe("objects", None, None, str(published)) == describe("objects", None)
+    (tmp_path / "mine.pth").write_bytes(published.read_bytes() + b"x")
+    mine = describe("objects", None, None, str(tmp_path / "mine.pth"))
+    theirs = describe("objects", None)
+    assert mine["weights"]["detector"].pop("sha256") != theirs["weights"]["detector"].pop("sha256")
+    assert mine == theirs
+    sam = describe("masks", "sam", None, str(published))["weights"]
+    assert sam["detector"] == describe("objects", None)["weights"]["detector"]
+    assert sam["segmenter"] == {"name": "sam", "sha256": zoo.ENTRIES["fastestdet"].sha256}
+
+
+def test_weights_that_change_during_a_run(tmp_path: Path) -> None:
+    file = tmp_path / "objects.safetensors"
+    torch.manual_seed(0)
+    save_file(Yolo(80).state_dict(), file)
+    fingerprint = tables.fingerprint(describe("objects", "own", None, str(file)))
+    spec = TaskSpec("objects", "own", fingerprint, weights=str(file))
+    assert load_task(spec, torch.device("cpu"), None).name == "objects"
+    save_file(Yolo(80).state_dict(), file)
+    with pytest.raises(InputError, match=r"objects\.safetensors is no longer the file that it was"):
+        load_task(spec, torch.device("cpu"), None)
 
 
 def test_the_rows_of_a_run_do_not_depend_on_the_process(

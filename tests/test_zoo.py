@@ -13,13 +13,17 @@ from tasks import base
 from tasks.base import TaskError
 from tasks.models import zoo
 from tasks.models.entry import Entry
+from tasks.models.yolo import Yolo
 
 
 def test_every_entry_says_where_it_comes_from() -> None:
     for name, entry in zoo.ENTRIES.items():
         assert entry.name == name
-        assert re.fullmatch(r"[0-9a-f]{8}|[0-9a-f]{64}", entry.sha256)
-        if not entry.packaged:
+        assert entry.given or re.fullmatch(r"[0-9a-f]{8}|[0-9a-f]{64}", entry.sha256)
+        if entry.given:
+            assert (entry.url, entry.sha256, entry.packaged) == ("", "", False)
+            assert "--weights " in entry.how
+        elif not entry.packaged:
             assert entry.url.startswith("https://")
             assert len(entry.sha256) == 64 or entry.url.endswith(f"-{entry.sha256}.pth")
         assert entry.licence
@@ -48,11 +52,20 @@ def test_nothing_else_is_shipped() -> None:
 
 
 def test_every_network_gives_what_its_entry_says(weights: Path) -> None:
-    for entry in (entry for entry in zoo.ENTRIES.values() if entry.outputs):
+    for entry in (entry for entry in zoo.ENTRIES.values() if entry.outputs and not entry.given):
         network = entry.build(load_weights(entry, weights)).eval()
         with torch.inference_mode():
             outputs = network(torch.rand(2, 3, *(entry.size or (64, 96))))
         assert len([outputs] if isinstance(outputs, torch.Tensor) else outputs) == len(entry.outputs), entry.name
+
+
+def test_weights_of_ours_for_another_number_of_classes(weights: Path) -> None:
+    streets = load_weights(zoo.ENTRIES["muster-streets"], weights)
+    with pytest.raises(TaskError, match=r"know 11 classes, not the 2 of this model \(background, person\)"):
+        zoo.ENTRIES["muster-person"].build(streets)
+    assert zoo.ENTRIES["muster-streets"].build(streets)
+    with pytest.raises(TaskError, match="these weights of muster-yolo know 20 classes, not the 80 of COCO"):
+        zoo.ENTRIES["muster-yolo"].build(Yolo(20).state_dict())
 
 
 def test_models_name_known_entries_and_tasks() -> None:

@@ -1,7 +1,7 @@
 """What the people pages show, read from a library's tables: people, their photos, what is unclustered, what failed."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -10,18 +10,22 @@ import pyarrow as pa
 
 from storage import tables
 from storage.library import Library
+from web import words
 
 IMAGE_COLUMNS = ["image_id", "status", "error_kind", "error", "width", "height", "taken_at", "camera", "sha256"]
 FACE_COLUMNS = ["image_id", "face_id", "box_xyxy", "quality"]
 EXTRA_FACES = 3
+LABEL_TABLES = ("objects", "scenes")
+UNSAID = "person"  # which every photo of a person shows
 
 
 @dataclass(frozen=True)
 class PagesSource:
     """What the pages are made from.
 
-    `shards`: the manifest's current shard ids. `fingerprints`: those of the tables "images", "faces" and "previews".
-    `clusters`: columns face_id, image_id, cluster_id (string, null = unclustered). `uris`: image_id → where it lies.
+    `shards`: the manifest's current shard ids. `fingerprints`: those of the tables "images", "faces" and "previews",
+    and of "objects" and "scenes" where there are any. `clusters`: columns face_id, image_id, cluster_id (string, null
+    = unclustered). `uris`: image_id → where it lies.
     """
 
     library: Library
@@ -116,6 +120,7 @@ class Album:
     people: list[Person]  # most photos first
     failures: list[Failure]
     copies: Counter[str]  # sha256 → how many images have it
+    labels: Mapping[str, Set[str]]  # image_id → what it shows, in words; no key where that is not known
 
     @cached_property
     def by_cluster(self) -> dict[str, Person]:
@@ -137,7 +142,7 @@ def load_album(source: PagesSource) -> Album:
     photos, failures = _photos(source)
     faces = _faces(source, photos)
     copies = Counter(photo.sha256 for photo in photos.values())
-    return Album(photos, faces, _people(photos, faces), _failures(source, failures), copies)
+    return Album(photos, faces, _people(photos, faces), _failures(source, failures), copies, _labels(source))
 
 
 def _photos(source: PagesSource) -> tuple[dict[str, Photo], list[Failure]]:
@@ -167,6 +172,16 @@ def _faces(source: PagesSource, photos: Mapping[str, Photo]) -> dict[str, list[F
                 face = Face(face_id, image_id, tuple(row["box_xyxy"]), row["quality"], cluster_of.get(face_id))
                 faces[image_id].append(face)
     return {image_id: sorted(found, key=lambda face: face.box) for image_id, found in faces.items()}
+
+
+def _labels(source: PagesSource) -> dict[str, set[str]]:
+    labels = defaultdict(set)
+    for table in LABEL_TABLES:
+        for part in source.parts(table, ["image_id", "label"]) if table in source.fingerprints else ():
+            for image_id, label in {*zip(*(part[c].to_pylist() for c in ("image_id", "label")), strict=True)}:
+                if label not in (None, UNSAID):
+                    labels[image_id].add(words.phrase(table, words.printable(label)))
+    return dict(labels)
 
 
 def _people(photos: Mapping[str, Photo], faces: Mapping[str, list[Face]]) -> list[Person]:

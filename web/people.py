@@ -6,12 +6,13 @@ unclustered.html, errors.html …     what no person could be found for, what fa
 faces/xx/<face_id>.jpg, photos/xx/<image_id>.jpg, static/
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 from web.album import Album, PagesSource, load_album
+from web.filters import Filters, filters_of
 from web.render import HERE, Page, face_file, photo_file, renderer, safe
 from web.site import Site
 
@@ -21,6 +22,7 @@ PEOPLE_PER_PAGE = 200
 PHOTOS_PER_PAGE = 200
 FACES_PER_PAGE = 400
 ERRORS_PER_PAGE = 500
+PICTURED = ("faces", "images", "previews")  # what the pictures are made of
 
 T = TypeVar("T")
 
@@ -42,7 +44,7 @@ def write_pages(source: PagesSource, out: Path, title: str = "People") -> PagesS
 
     Raises InputError where `out` holds anything else, MusterError when it cannot be written.
     """
-    site = Site(out, source.fingerprints)
+    site = Site(out, {table: source.fingerprints[table] for table in PICTURED})
     album = load_album(source)
     pages = list(_pages(album))
     statics = {f"static/{path.name}": path for path in sorted((HERE / "static").iterdir())}
@@ -66,7 +68,9 @@ def write_pages(source: PagesSource, out: Path, title: str = "People") -> PagesS
 
 def _pages(album: Album) -> Iterator[Page]:
     """Every page of the site, the index first."""
-    yield from _split("index.html", "index-{}.html", album.people, PEOPLE_PER_PAGE)
+    people = list(_split("index.html", "index-{}.html", album.people, PEOPLE_PER_PAGE))
+    photos = [[photo for person in page.content["items"] for photo in person.photos] for page in people]
+    yield from _filtered(people, filters_of(photos, album.labels))
     yield from _split("unclustered.html", "unclustered-{}.html", album.unclustered, FACES_PER_PAGE)
     yield from _split("errors.html", "errors-{}.html", album.failures, ERRORS_PER_PAGE)
     for index, person in enumerate(album.people):
@@ -77,9 +81,15 @@ def _pages(album: Album) -> Iterator[Page]:
             "home": _page_name("index.html", "index-{}.html", index // PEOPLE_PER_PAGE + 1),
         }
         first = f"people/{safe(person.cluster_id)}.html"
-        for page in _split(first, first.replace(".html", ".{}.html"), person.photos, PHOTOS_PER_PAGE):
+        pages = list(_split(first, first.replace(".html", ".{}.html"), person.photos, PHOTOS_PER_PAGE))
+        for page in _filtered(pages, filters_of([page.content["items"] for page in pages], album.labels)):
             style = "".join(f"#p-{p.image_id}{{--ratio:{p.width / p.height:.4f}}}" for p in page.content["items"])
             yield Page("person.html", page.names, page.number, {**page.content, **around, "style": style})
+
+
+def _filtered(pages: Iterable[Page], filters: Filters) -> Iterator[Page]:
+    for page in pages:
+        yield replace(page, content={**page.content, "filters": filters})
 
 
 def _split(first: str, others: str, items: Sequence[T], size: int) -> Iterator[Page]:

@@ -8,6 +8,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+SCENES = {"day": "by day", "night": "at night"}
+WITHOUT_ARTICLE = ("broccoli", "scissors", "skis")  # of COCO's classes
 ROW = re.compile(r"(.*)#row=(\d+)", re.DOTALL)  # a row of a Parquet manifest with inline images
 
 
@@ -28,6 +30,16 @@ def span(dates: Sequence[datetime]) -> str:
     if first.year != last.year:
         return f"{first.year} – {last.year}"
     return f"{first:%b} – {last:%b %Y}" if first.month != last.month else f"{last:%B %Y}"
+
+
+def phrase(table: str, label: str) -> str:
+    """What a photo shows, by a label of the table `objects` or `scenes`: "with an umbrella", "at night"."""
+    if table == "scenes":
+        return SCENES.get(label, label)
+    if label in WITHOUT_ARTICLE:
+        return f"with {label}"
+    article = "an" if label[:1].lower() in "aeiou" else "a"
+    return f"with {article} {label.upper() if label == 'tv' else label}"
 
 
 def file_name(uri: str) -> str:

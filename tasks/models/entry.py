@@ -9,11 +9,14 @@ from torch import nn
 
 @dataclass(frozen=True)
 class Entry:
-    """One file of published or own weights.
+    """One file of published or own weights, or what a file that the user gives must fit.
 
-    `url`: empty for those of our own, which are shipped with Muster. `sha256`: of the file. `build` takes what
-    torch.load gives, or the tensors of a safetensors file as float32. `mirror`: whether the embedder is run on the
-    mirror image too. `size`: (height, width) of what goes in; None: any multiples of 32. `outputs`: what comes out.
+    `url`: empty for those of our own, which are shipped with Muster. `sha256`: of the file. `how`: where there is no
+    file that Muster could fetch, what a user does to have one; `url` and `sha256` are then empty. `build` takes what
+    torch.load gives, or the tensors of a safetensors file as float32; where they do not fit it raises TaskError, or
+    whatever it came upon. `mirror`: whether the embedder is run on the mirror image too. `double_between`: how long
+    images are that a detector is also shown in double size. `size`: (height, width) of what goes in; None: any
+    multiples of 32. `outputs`: what comes out.
     """
 
     name: str
@@ -26,10 +29,17 @@ class Entry:
     preprocessing: str
     build: Callable[[Mapping[str, torch.Tensor]], nn.Module]
     mirror: bool = False
+    double_between: tuple[int, int] | None = None
     size: tuple[int, int] | None = None
     outputs: tuple[str, ...] = ("output",)
+    how: str = ""
 
     @property
     def packaged(self) -> bool:
         """Whether the file is shipped with Muster, in tasks/weights."""
-        return not self.url
+        return not self.url and not self.given
+
+    @property
+    def given(self) -> bool:
+        """Whether the user has to give the file."""
+        return bool(self.how)

@@ -43,6 +43,7 @@ ENTRIES = (
         " use) and webcams",
         preprocessing="BGR, 0..255, sides padded with 0 to multiples of 32",
         build=face_detector.from_state,
+        double_between=(320, 640),
         outputs=("stride8", "stride16", "stride32"),
     ),
     Entry(

@@ -1,12 +1,13 @@
 """Networks of the task `masks`, and what each makes of an image: one class per pixel, or instances."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-from tasks.models import coco, segmenter, sinet, torchvision_masks
+from tasks.base import TaskError
+from tasks.models import coco, sam, segmenter, sinet, torchvision_masks, zoo_objects
 from tasks.models.entry import Entry
 
 Channels = tuple[float, float, float]
@@ -83,13 +84,27 @@ class Instances:
     min_score: float = 0.5
 
 
+@dataclass(frozen=True)
+class Prompted:
+    """SAM: the mask of whatever `objects` finds in a box, by its default model. `max_side`: of the image it looks at.
+
+    `min_score`: chosen as for Mask R-CNN; not measured.
+    """
+
+    classes: tuple[str, ...]
+    max_side: int
+    min_score: float = 0.5
+
+
+Form = Semantic | Instances | Prompted
+
 # As torchvision's transforms: the shorter side 520, the longer as far as photos of 3:2 need it.
 _VOC = Semantic(VOC, VOC_LABELS, max_side=800, short_side=520)
 _COCO = Instances(coco.NAMES, coco.INDEX, max_side=1333)  # as torchvision's own transform: 800 to 1333
 
 _HALF: Channels = (0.5, 0.5, 0.5)
 
-FORMS: Mapping[str, Semantic | Instances] = {
+FORMS: Mapping[str, Form] = {
     "muster-person": Semantic(PERSON, PERSON_LABELS, max_side=640, long_side=256, mean=_HALF, std=_HALF, multiple=32),
     "muster-streets": Semantic(
         STREETS, STREETS_LABELS, max_side=480, background=None, mean=_HALF, std=_HALF, multiple=32
@@ -108,6 +123,7 @@ FORMS: Mapping[str, Semantic | Instances] = {
     "deeplabv3-resnet50": _VOC,
     "maskrcnn-resnet50-fpn": _COCO,
     "maskrcnn-resnet50-fpn-v2": _COCO,
+    "sam": Prompted(coco.NAMES, max_side=1024),
 }
 
 _VOC_DATA = (
@@ -144,6 +160,19 @@ def _torchvision(
     )
 
 
+def _own(classes: Sequence[str]) -> Callable[[Mapping[str, torch.Tensor]], nn.Module]:
+    """Builds our segmenter; TaskError where the weights are for another number of classes."""
+
+    def build(state: Mapping[str, torch.Tensor]) -> nn.Module:
+        network = segmenter.from_state(state)
+        if network.head.out_channels != len(classes):
+            known = f"{len(classes)} of this model ({', '.join(classes)})"
+            raise TaskError(f"these weights know {network.head.out_channels} classes, not the {known}")
+        return network
+
+    return build
+
+
 ENTRIES = (
     Entry(
         name="muster-person",
@@ -155,7 +184,7 @@ ENTRIES = (
         training_data="140 photos of people (research use) and COCO's first 128 of train2017 (annotations CC-BY-4.0;"
         " photos under their Flickr terms)",
         preprocessing="RGB, -1..1, longest side at most 256, padded with 0 to multiples of 32",
-        build=segmenter.from_state,
+        build=_own(PERSON),
         outputs=("logits",),
     ),
     Entry(
@@ -167,7 +196,7 @@ ENTRIES = (
         source="trained by `muster train streets`",
         training_data="346 frames of CamVid (non-commercial)",
         preprocessing="RGB, -1..1, longest side at most 480, padded with 0 to multiples of 32",
-        build=segmenter.from_state,
+        build=_own(STREETS),
         outputs=("logits",),
     ),
     Entry(
@@ -224,6 +253,20 @@ ENTRIES = (
         _COCO_INPUT,
         torchvision_masks.maskrcnn_v2,
     ),
+    Entry(
+        name="sam",
+        file="sam_vit_b_01ec64.pth",
+        url="",
+        sha256="",
+        licence="Apache-2.0, as published",
+        source="SAM (vit_b, vit_l or vit_h), github.com/facebookresearch/segment-anything",
+        training_data="SA-1B, as published",
+        preprocessing="RGB, longest side 1024, less (123.7, 116.3, 103.5), over (58.4, 57.1, 57.4), padded with 0",
+        build=sam.from_published,
+        outputs=(),  # not exported as ONNX
+        how="download one that github.com/facebookresearch/segment-anything lists, such as sam_vit_b_01ec64.pth,"
+        " then name it with --weights masks=FILE",
+    ),
 )
 
 MODELS = {
@@ -235,5 +278,6 @@ MODELS = {
     "deeplabv3-resnet50": {"segmenter": "deeplabv3-resnet50"},
     "maskrcnn": {"segmenter": "maskrcnn-resnet50-fpn"},
     "maskrcnn-v2": {"segmenter": "maskrcnn-resnet50-fpn-v2"},
+    "sam": {"segmenter": "sam", "detector": zoo_objects.DEFAULT},
 }
 DEFAULT = "person"

@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import nn
 
-from tasks.models import fastestdet, torchvision_detectors
+from tasks.base import TaskError
+from tasks.models import coco, fastestdet, torchvision_detectors, yolo
 from tasks.models.entry import Entry
 
 _COCO = "COCO train2017 (annotations CC-BY-4.0; photos under their Flickr terms)"
@@ -27,6 +28,14 @@ def _torchvision(
         build=build,
         outputs=(),  # lists of boxes of any length: not exported as ONNX
     )
+
+
+def _own(state: Mapping[str, torch.Tensor]) -> nn.Module:
+    network = yolo.from_state(state)
+    classes = network.heads[0].get_parameter("1.bias").shape[0] // len(yolo.ANCHORS[0]) - 5
+    if classes != len(coco.NAMES):
+        raise TaskError(f"these weights of muster-yolo know {classes} classes, not the {len(coco.NAMES)} of COCO")
+    return network
 
 
 _LARGE = "RGB, 0..1, shorter side 800, longer at most 1333, ImageNet mean and standard deviation, all by the network"
@@ -80,7 +89,21 @@ ENTRIES = (
         _LARGE,
         torchvision_detectors.fcos,
     ),
+    Entry(
+        name="muster-yolo",
+        file="objects.safetensors",
+        url="",
+        sha256="",
+        licence="yours",
+        source="trained by `muster train objects`",
+        training_data="your photos",
+        preprocessing="RGB, -1..1, longest side at most 416, padded with -1 to multiples of 32",
+        build=_own,
+        outputs=("stride8", "stride16", "stride32"),
+        how="train it with `muster train objects --images PHOTOS --labels COCO.json --out DIR`,"
+        " then name its file with --weights objects=DIR/objects.safetensors",
+    ),
 )
 
-MODELS = {entry.name: {"detector": entry.name} for entry in ENTRIES}
+MODELS = {"own" if entry.given else entry.name: {"detector": entry.name} for entry in ENTRIES}
 DEFAULT = "fastestdet"

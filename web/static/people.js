@@ -2,25 +2,28 @@
 "use strict";
 
 const items = [...document.querySelectorAll("[data-item]")];
+const inSight = () => items.filter((item) => !item.closest("[hidden]"));
 
 const middle = (box) => box.left + box.width / 2;
 
 function beside(current, step) {
-  return items[items.indexOf(current) + step];
+  const shown = inSight();
+  return shown[shown.indexOf(current) + step];
 }
 
 // The item nearest in the next row up or down: rows wrap with the width of the window, so it is measured.
 function acrossRows(current, step) {
   const from = current.getBoundingClientRect();
   const distance = (box) => Math.abs(box.top - from.top) * 10000 + Math.abs(middle(box) - middle(from));
-  return items
+  return inSight()
     .map((item) => [item, item.getBoundingClientRect()])
     .filter(([, box]) => (step > 0 ? box.top >= from.bottom - 1 : box.bottom <= from.top + 1))
     .reduce((best, [item, box]) => (!best || distance(box) < best[0] ? [distance(box), item] : best), null)?.[1];
 }
 
 function firstInView() {
-  return items.find((item) => item.getBoundingClientRect().top >= 0) ?? items[0];
+  const shown = inSight();
+  return shown.find((item) => item.getBoundingClientRect().top >= 0) ?? shown[0];
 }
 
 const moves = {

@@ -1,0 +1,350 @@
+"""pipeline/annotations.py: which rows are taken, masks at full size and as outlines, an export by COCO."""
+
+import contextlib
+import io
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+from scipy import ndimage
+
+from pipeline.annotations import (
+    annotations_of,
+    categories_of,
+    chosen_source,
+    export_annotations,
+    full_size,
+    outlined,
+    outlines,
+    parse_export_tasks,
+    parse_sources,
+)
+from pipeline.config import RunConfig
+from pipeline.evaluate_objects import evaluate
+from pipeline.run import pending, task_specs
+from pipeline.worker import ERRORS, IMAGES, IMAGES_DESCRIPTION, ShardWorker, describe
+from storage import manifest, tables
+from storage.errors import InputError, MusterError
+from storage.export import Photo, Thing
+from storage.library import Library, open_library
+from tasks import rle
+from tasks.faces import Faces
+from tasks.masks import Masks
+from tasks.objects import Objects
+from tasks.scenes import Scenes
+
+SCHEMAS = {"objects": Objects.schema, "masks": Masks.schema, "faces": Faces.schema, "scenes": Scenes.schema}
+Bools = np.ndarray[Any, np.dtype[np.bool_]]
+
+
+def scanned(folder: Path, *sources: Path) -> Library:
+    library = open_library(folder, create=True)
+    manifest.scan(library, [str(source) for source in sources])
+    shards = manifest.shards(library)
+    seen = tables.describe(library, IMAGES_DESCRIPTION)
+    for shard, _ in shards:
+        ids = manifest.read_shard(library, shard)["image_id"].to_pylist()
+        rows = [{"image_id": i, "status": "ok", "width": 400, "height": 300} for i in ids]
+        tables.write_shard(library, seen, shard, {"images": pa.Table.from_pylist(rows, IMAGES)})
+    return library
+
+
+def commit(
+    library: Library,
+    description: Mapping[str, Any],
+    rows: Callable[[str], list[dict[str, Any]]] = lambda image_id: [],
+    fails: Callable[[str], bool] = lambda image_id: False,
+    shards: slice = slice(None),
+) -> str:
+    """Commit a task's rows for the manifest's shards: `rows(image_id)`, or an error where `fails`. The fingerprint."""
+    name, task = tables.describe(library, description), description["task"]
+    for shard, _ in manifest.shards(library)[shards]:
+        ids = manifest.read_shard(library, shard)["image_id"].to_pylist()
+        found = [{"image_id": i, **row} for i in ids if not fails(i) for row in rows(i)]
+        errors = [{"image_id": i, "task": task, "error_kind": "task", "error": "x"} for i in ids if fails(i)]
+        written = {task: pa.Table.from_pylist(found, SCHEMAS[task])}
+        failed = {"errors": pa.Table.from_pylist(errors, ERRORS)} if errors else {}
+        tables.write_shard(library, name, shard, {**written, **failed})
+    return name
+
+
+def dog(score: float = 0.9) -> dict[str, Any]:
+    return {"label": "dog", "label_id": 16, "score": score, "box_xyxy": [10, 20, 110.5, 220]}
+
+
+def sky(height: int = 150, width: int = 200) -> dict[str, Any]:
+    """The upper third of an image of 400×300, and a square in it that is none."""
+    pixels = np.zeros((height, width), bool)
+    pixels[: height // 3] = True
+    pixels[2:6, 2:6] = False
+    coded = rle.encode(pixels)
+    size = {"height": height, "width": width, "area": rle.area(coded), "rle": coded["counts"]}
+    return {"label": "sky", "label_id": 0, "score": 0.75, "box_xyxy": [0, 0, 400, 100], **size}
+
+
+def face(image_id: str) -> dict[str, Any]:
+    points = [[120.0, 80.0], [160, 80], [140, 100], [125, 120], [155, 120]]
+    return {"face_id": f"{image_id}-0", "score": 0.8, "box_xyxy": [100, 50, 180, 150], "landmarks": points}
+
+
+STREETS = describe("masks", "streets")
+
+
+@pytest.fixture
+def photos(tmp_path: Path, make_photos: Callable[..., Path]) -> Path:
+    """20 photos in two folders; two have one name."""
+    make_photos(tmp_path / "photos" / "a", range(10))
+    make_photos(tmp_path / "photos" / "b", range(9, 19))
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def found(tmp_path: Path, photos: Path) -> Library:
+    """A library of these, with a dog, a sky, a face and a label in each."""
+    library = scanned(tmp_path / "library", photos)
+    commit(library, describe("objects", None), lambda i: [dog(), dog(0.2)])
+    commit(library, STREETS, lambda i: [sky()])
+    commit(library, describe("faces", None), lambda i: [face(i)])
+    commit(library, describe("scenes", None), lambda i: [{"label": "day", "source": "image", "p_day": 0.9}])
+    return library
+
+
+# ---- which rows ------------------------------------------------------------------------------------------------------
+
+
+def other(**parameters: Any) -> dict[str, Any]:
+    return {**describe("objects", None), "parameters": parameters}
+
+
+def test_which_of_several(tmp_path: Path, photos: Path) -> None:
+    library = scanned(tmp_path / "library", photos)
+    shards = dict(manifest.shards(library))
+    assert len(shards) > 1
+
+    def chosen(wanted: str | None = None) -> str:
+        return chosen_source(library, "objects", wanted, shards).fingerprint
+
+    with pytest.raises(InputError, match=r"has no objects for its images yet: run `muster run -l .* --tasks objects`"):
+        chosen()
+    usual = commit(library, describe("objects", None), shards=slice(1))
+    assert chosen() == usual
+    loose = commit(library, other(min_score=0.1))
+    assert chosen() == chosen("fastestdet") == chosen(loose) == loose  # it covers more
+    assert chosen(usual) == usual
+    strict = commit(library, other(min_score=0.9))
+    with pytest.raises(InputError, match=r"different options or models: choose with --model objects=FINGERPRINT \(fa"):
+        chosen()
+    assert chosen(strict) == strict
+    commit(library, describe("objects", None))
+    assert chosen() == usual  # as much as the others, and it is what `muster run` makes
+    fcos = commit(library, describe("objects", "fcos"), shards=slice(1))
+    assert (chosen(), chosen("fcos")) == (usual, fcos)
+    with pytest.raises(InputError, match=r"--model objects=unicorn: library .* has objects by fa.*fcos: "):
+        chosen("unicorn")
+
+
+def test_photos_that_not_every_task_has_looked_at(tmp_path: Path, photos: Path) -> None:
+    library = scanned(tmp_path / "library", photos)
+    (first, images), *_ = manifest.shards(library)
+    bad = manifest.read_shard(library, first)["image_id"][0].as_py()
+    commit(library, describe("objects", None), lambda i: [dog()], fails=lambda i: i == bad)
+    commit(library, STREETS, lambda i: [sky()], shards=slice(1))
+    annotations = annotations_of(library, ("objects", "masks"), {})
+    assert (annotations.shards, annotations.pending) == ([(first, images)], 20 - images)
+    seen = list(annotations.photos([first]))
+    assert len(seen) == images - 1
+    assert bad not in {photo.image_id for photo in seen}
+    facts = export_annotations(library.uri, "coco", tmp_path / "out.json", ("objects", "masks"), {}, 0)
+    assert (facts["images"], facts["annotations"], facts["errors"], facts["pending"]) == (
+        images - 1,
+        2 * (images - 1),
+        1,
+        20 - images,
+    )
+
+
+def test_no_shard_in_common(tmp_path: Path, photos: Path) -> None:
+    library = scanned(tmp_path / "library", photos)
+    commit(library, describe("objects", None), shards=slice(1))
+    commit(library, STREETS, shards=slice(1, None))
+    with pytest.raises(InputError, match=r"no photo that all of objects, masks have looked at: run `muster run "):
+        annotations_of(library, ("objects", "masks"), {})
+
+
+def test_an_empty_library(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="has no images yet: run `muster scan FOLDER"):
+        annotations_of(open_library(tmp_path / "library", create=True), ("objects",), {})
+
+
+def test_names_begin_after_the_folder_of_all(found: Library) -> None:
+    annotations = annotations_of(found, ("objects",), {})
+    names = {photo.name for shard, _ in annotations.shards for photo in annotations.empty_photos(shard)}
+    assert names == {*(f"a/{i:04d}.jpg" for i in range(10)), *(f"b/{i:04d}.jpg" for i in range(9, 19))}
+
+
+def test_options() -> None:
+    assert parse_export_tasks("masks, objects", ("objects", "masks")) == ("masks", "objects")
+    for text in ("", "scenes", "objects,x"):
+        with pytest.raises(InputError, match=rf"--tasks {text}: choose among objects, masks"):
+            parse_export_tasks(text, ("objects", "masks"))
+    assert parse_sources(["masks=sinet"], ("masks",)) == {"masks": "sinet"}
+    for text in ("sinet", "masks=", "objects=fcos"):
+        with pytest.raises(InputError, match=rf"--model {text}: write TASK=NAME, with a TASK of --tasks masks"):
+            parse_sources([text], ("masks",))
+
+
+def test_categories(found: Library) -> None:
+    objects, masks, faces = annotations_of(found, ("objects", "masks", "faces"), {}).sources
+    both = categories_of([objects, masks, faces])
+    assert (both["person"], both["car"], both["toothbrush"], both["sky"], both["face"]) == (1, 3, 90, 91, 101)
+    assert len(set(both.values())) == len(both) == 80 + 10 + 1  # a car is a car
+    assert categories_of([faces]) == {"face": 91}
+    voc = {**STREETS, "model": "lraspp"}
+    commit(found, voc)
+    source = chosen_source(found, "masks", "lraspp", dict(manifest.shards(found)))
+    assert (categories_of([source])["couch"], len(categories_of([source]))) == (63, 20)
+
+
+# ---- masks -----------------------------------------------------------------------------------------------------------
+
+
+def photo_of(mask: Bools, width: int, height: int) -> Photo:
+    thing = Thing("masks", "sky", 0.9, (0, 0, 1, 1), rle.encode(mask))
+    return Photo("x", "/x.jpg", "x.jpg", width, height, [thing])
+
+
+@settings(max_examples=50)
+@given(hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, max_side=12)), st.integers(1, 9))
+def test_full_size(mask: Bools, times: int) -> None:
+    mask[0, 0] = True
+    height, width = (side * times for side in mask.shape)
+    [thing] = full_size(photo_of(mask, width, height)).things
+    assert thing.rle
+    whole = rle.decode(thing.rle)
+    assert whole.shape == (height, width)
+    assert (whole == np.kron(mask, np.ones((times, times)))).all()
+    assert thing.box == rle.box(thing.rle)
+
+
+@pytest.mark.parametrize("change", [full_size, outlined])
+def test_a_mask_that_does_not_fit_its_image(change: Callable[[Photo], Photo]) -> None:
+    mask = np.ones((30, 40), bool)
+    for width, height in ((40, 30), (4000, 3000), (4040, 3000), (410, 300)):
+        change(photo_of(mask, width, height))
+    change(photo_of(np.ones((1, 640), bool), 30000, 1))  # a side is 1 at least
+    for width, height in ((30, 40), (3000, 4000), (20, 15), (400, 400)):
+        with pytest.raises(MusterError, match=rf"/x.jpg: a mask of 40×30 pixels does not fit .* {width}×{height}"):
+            change(photo_of(mask, width, height))
+
+
+def filled(borders: Sequence[np.ndarray[Any, Any]], shape: tuple[int, int]) -> Bools:
+    """What lies within any of these borders, whose corners are those of pixels."""
+    union = np.zeros(shape, bool)
+    for border in borders:
+        crossed = np.zeros((shape[0], shape[1] + 1), int)
+        for (x0, y0), (x1, y1) in zip(border, np.roll(border, -1, 0), strict=True):
+            assert (x0 == x1) != (y0 == y1)
+            if x0 == x1:
+                crossed[min(y0, y1) : max(y0, y1), x0] += 1
+        union |= np.cumsum(crossed, 1)[:, :-1] % 2 == 1
+    return union
+
+
+@given(hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, max_side=9)))
+def test_outlines_filled_are_the_mask_without_holes(mask: Bools) -> None:
+    borders = outlines(mask)
+    assert len(borders) == ndimage.label(mask)[1]  # one per part, connected by sides
+    # Round a hole runs no path of pixels, not even over corners.
+    assert (filled(borders, mask.shape) == ndimage.binary_fill_holes(mask, np.ones((3, 3)))).all()
+
+
+@settings(max_examples=20)
+@given(st.integers(10, 40), st.integers(10, 40), st.integers(1, 6), st.integers(0, 2**32))
+def test_outlines_at_full_size_by_pycocotools(height: int, width: int, times: int, seed: int) -> None:
+    """Its fill is another one: half a pixel more or less on a side."""
+    blob = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=(4 * height, 4 * width)), 9) > 0
+    photo = photo_of(blob, 4 * width * times, 4 * height * times)
+    [thing], [whole] = outlined(photo).things, full_size(photo).things
+    parts = [np.ravel(outline).tolist() for outline in thing.outlines]
+    union = coco_mask.merge(coco_mask.frPyObjects(parts, photo.height, photo.width)) if parts else None
+    truth = rle.encode(ndimage.binary_fill_holes(rle.decode(whole.rle), np.ones((3, 3))))
+    if union is not None and rle.area(truth) > 0.1 * photo.width * photo.height:
+        assert coco_mask.iou([truth], [union], [0])[0, 0] > 0.95
+
+
+# ---- exports ---------------------------------------------------------------------------------------------------------
+
+
+def test_masks_in_a_coco_file(found: Library, tmp_path: Path) -> None:
+    facts = export_annotations(found.uri, "coco", tmp_path / "out.json", ("masks", "faces"), {}, 0)
+    assert (facts["images"], facts["annotations"], facts["errors"], facts["pending"]) == (20, 40, 0, 0)
+    assert [(source["task"], source["model"]) for source in facts["sources"]] == [
+        ("masks", "streets"),
+        ("faces", "own"),
+    ]
+    read = COCO(tmp_path / "out.json")
+    assert read.dataset["info"]["sources"] == json.loads(json.dumps(facts["sources"]))
+    for annotation in read.loadAnns(read.getAnnIds(catIds=[91])):
+        image = read.imgs[annotation["image_id"]]
+        assert annotation["segmentation"]["size"] == [image["height"], image["width"]] == [300, 400]
+        assert annotation["area"] == coco_mask.area(read.annToRLE(annotation)) == 100 * 400 - 8 * 8
+        assert annotation["bbox"] == [0, 0, 400, 100]
+
+
+def test_scores(found: Library, tmp_path: Path) -> None:
+    for least, count in ((0, 40), (0.2, 40), (0.3, 20), (1, 0)):
+        out = tmp_path / f"{least}.csv"
+        assert export_annotations(found.uri, "csv", out, ("objects",), {}, least)["annotations"] == count
+    assert "dog,0.2,10.0,20.0,110.5,220.0," in (tmp_path / "0.csv").read_text()
+
+
+def test_an_interrupted_scan_is_put_in_order_first(found: Library, tmp_path: Path) -> None:
+    gone = manifest.read_manifest(found)["image_id"][0].as_py()
+    found.write(manifest.SCANNING, json.dumps({"gone": [gone], "changed": []}).encode())
+    assert export_annotations(found.uri, "csv", tmp_path / "out.csv", ("objects",), {}, 0)["images"] == 19
+
+
+def test_coco_of_an_export_gives_the_same_average_precision(data: Path, weights: Path, tmp_path: Path) -> None:
+    content = json.loads((data / "coco128/instances.json").read_text())
+    images = content["images"][:20]
+    ids = {image["file_name"]: image["id"] for image in images}
+    (tmp_path / "images").mkdir()
+    for name in ids:
+        shutil.copy(data / "coco128/images" / name, tmp_path / "images")
+    wanted = [a for a in content["annotations"] if a["image_id"] in ids.values()]
+    truth = tmp_path / "instances.json"
+    truth.write_text(json.dumps({**content, "images": images, "annotations": wanted}))
+    config = RunConfig(str(tmp_path / "library"), ("objects",), device="cpu", min_score=0.01)
+    library = open_library(config.library, create=True)
+    manifest.scan(library, [str(tmp_path / "images")])
+    specs = task_specs(library, config)
+    worker = ShardWorker(config.library, specs[1:], "cpu", weights)
+    for order in pending(library, specs):
+        worker.process(order)
+    facts = evaluate(str(tmp_path / "images"), truth, config, lambda progress: None)  # of what is there already
+
+    export_annotations(config.library, "coco", tmp_path / "out.json", ("objects",), {}, 0)
+    with contextlib.redirect_stdout(io.StringIO()):
+        export = COCO(tmp_path / "out.json")
+        found = [
+            {**annotation, "image_id": ids[export.imgs[annotation["image_id"]]["file_name"]]}
+            for annotation in export.dataset["annotations"]
+        ]
+        known = COCO(truth)
+        judged = COCOeval(known, known.loadRes(found), "bbox")
+        judged.evaluate()
+        judged.accumulate()
+        judged.summarize()
+    assert facts["ap"] > 0.05
+    assert [facts["ap"], facts["ap50"]] == pytest.approx(judged.stats[:2].tolist(), abs=1e-5)
