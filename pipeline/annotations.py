@@ -72,14 +72,14 @@ class Annotations:
         They are named as their file, or as the user's column `file` says, where there is one.
         """
         seen = tables.fingerprint(IMAGES_DESCRIPTION)
-        facts = _read(self, "images", seen, ["image_id", "width", "height"], shard)
-        sizes = {row["image_id"]: (row["width"], row["height"]) for row in facts.to_pylist()}
+        facts = _read(self, "images", seen, ["image_id", "width", "height", "sha256"], shard)
+        known = {row.pop("image_id"): row for row in facts.to_pylist()}
         used = [seen, *(source.fingerprint for source in self.sources)]
         failed = tables.failures(self.library, [c for f in used for c in tables.commits(self.library, f, [shard])])
         for row in manifest.read_shard(self.library, shard).to_pylist():
             if row["image_id"] not in failed:
                 name = export.parts_of(str(row.get("file") or "")) or export.name_of(row["uri"])[len(self.root) :]
-                yield Photo(row["image_id"], row["uri"], "/".join(name), *sizes[row["image_id"]])
+                yield Photo(row["image_id"], row["uri"], "/".join(name), **known[row["image_id"]])
 
 
 def _read(annotations: Annotations, table: str, fingerprint: str, columns: Sequence[str], shard: str) -> pa.Table:
@@ -315,12 +315,13 @@ def export_annotations(
     if form == "yolo" and len(tasks) > 1:
         raise InputError(f"--format yolo: its files hold boxes or masks, so give one task, not {','.join(tasks)}")
     chosen, out = export.FORMATS[form], Path(os.path.expanduser(out))
-    export.check_out(out, chosen.folder)
-    annotations = annotations_of(open_library(uri), tasks, models)
+    library = open_library(uri)
+    export.check_out(out, library, chosen.folder)
+    annotations = annotations_of(library, tasks, models)
     counts: Counter[str] = Counter()
     found = (_above(photo, min_score) for photo in annotations.photos(shard for shard, _ in annotations.shards))
     shaped = map(full_size if chosen.mask == "rle" else outlined, found)
-    facts = {"library": annotations.library.uri, "sources": [vars(source) for source in annotations.sources]}
+    facts = {"library": export.public_uri(library.uri), "sources": [vars(source) for source in annotations.sources]}
     chosen.write(_counted(shaped, counts), out, categories_of(annotations.sources), {"description": "Muster", **facts})
     looked_at = sum(images for _, images in annotations.shards)
     return {

@@ -80,10 +80,33 @@ class RunConfig:
 
     def options(self, task: str) -> dict[str, Any]:
         """What was chosen of a task's parameters."""
-        given = {"classes": dict(self.classes), "min_score": self.min_score}
+        given = {"classes": self._classes(task), "min_score": self.min_score}
         return {
             name: value for name, value in given.items() if value not in (None, {}) and name in base.options_of(task)
         }
+
+    def _classes(self, task: str) -> dict[str, float | None]:
+        """Of the classes chosen, those that this task's model knows, where another task knows the others.
+
+        InputError or TaskError where none does, or this one knows none, which would be to look for everything.
+        """
+        takers = [each for each in self.tasks if "classes" in base.options_of(each)]
+        if task not in takers or len(takers) < 2:
+            return dict(self.classes)
+        known = {each: {name for name in self.classes if self._knows(each, name)} for each in takers}
+        for name in self.classes:
+            if not any(name in names for names in known.values()):
+                base.create(takers[0], self.models.get(takers[0]), {"classes": {name: None}})  # names the nearest
+        if self.classes and not known[task]:
+            raise InputError(f"--classes: the model of {task} knows none of {', '.join(self.classes)}; run it alone")
+        return {name: score for name, score in self.classes.items() if name in known[task]}
+
+    def _knows(self, task: str, name: str) -> bool:
+        try:
+            base.create(task, self.models.get(task), {"classes": {name: None}})
+        except base.TaskError:
+            return False
+        return True
 
     @property
     def on_gpu(self) -> bool:

@@ -43,15 +43,18 @@ def overlay(
     if count < 1:
         raise InputError(f"--sample {count}: at least 1 photo is needed")
     out = Path(os.path.expanduser(out))
-    export.check_out(out, folder=True)
     library = open_library(uri)
+    export.check_out(out, library, folder=True)
     annotations = annotations_of(library, tasks or tasks_there(library), models)
     pictures: list[Image.Image] = []
     reader, drawings, things, unreadable = Reader(), 0, 0, []
     with export.new_folder(out) as folder:
         for photo in sample(annotations, count, seed):
             try:
-                pixels = images.decode(reader.read(photo.uri), SIDES[1]).pixels
+                decoded = images.decode(reader.read(photo.uri), SIDES[1])
+                if photo.sha256 not in (None, decoded.sha256):
+                    raise ImageError("changed", f"{photo.uri} is another file than when it was looked at")
+                pixels = decoded.pixels
             except ImageError as error:
                 unreadable.append({"uri": export.public_uri(photo.uri), "error": str(error)})
                 continue
@@ -68,7 +71,7 @@ def overlay(
         "images": drawings,
         "things": things,
         "unreadable": unreadable,
-        "library": library.uri,
+        "library": export.public_uri(library.uri),
         "sources": [vars(source) for source in annotations.sources],
     }
 

@@ -1,6 +1,7 @@
 """COCO files: which photos there are, and what is in each, as boxes and outlines."""
 
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -45,6 +46,8 @@ def read_coco(path: Path, spellings: Mapping[str, str]) -> CocoFile:
     if len(names) < len(images):
         twice = Counter(name for name, _ in images).most_common(1)[0][0]
         raise InputError(f"{path}: names {twice} twice; photos are told apart by name, without folder")
+    if len(ids) < len(images):
+        raise InputError(f"{path}: two of its images have one id")
     for box in boxes:
         if box["image_id"] not in ids:
             raise InputError(f"{path}: a box is of image id {box['image_id']}, and no image has that id")
@@ -60,6 +63,8 @@ def _why(error: Exception) -> str:
 def _annotation(number: int, annotation: Mapping[str, Any]) -> Annotation:
     """Numbered from 1: pycocotools takes a find that matches number 0 for one that matches nothing."""
     x, y, width, height = map(float, annotation["bbox"])
+    if not all(map(math.isfinite, (x, y, width, height))) or min(width, height) < 0:
+        raise ValueError(f"a box of {annotation['bbox']}")
     return {
         "id": number,
         "image_id": int(annotation["image_id"]),

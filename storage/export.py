@@ -20,6 +20,7 @@ from typing import IO, Any, TextIO
 from urllib.parse import unquote
 
 from storage.errors import InputError
+from storage.library import Library
 from storage.uris import local_path, split_inline
 
 Box = tuple[float, float, float, float]  # x0, y0, x1, y1
@@ -55,6 +56,7 @@ class Photo:
     width: int
     height: int
     things: Sequence[Thing] = ()
+    sha256: str | None = None  # of the file when it was looked at
 
 
 @dataclass(frozen=True)
@@ -107,15 +109,19 @@ def public_uri(uri: str) -> str:
 # ---- files that appear whole -----------------------------------------------------------------------------------------
 
 
-def check_out(out: Path, folder: bool) -> None:
-    """InputError where nothing new can be written there: only what is not there yet, or an empty folder."""
+def check_out(out: Path, library: Library, folder: bool) -> None:
+    """InputError where nothing new can be written there: only what is not there yet, or an empty folder.
+
+    Nor into the library, where `muster forget` would not know what is to go.
+    """
     if not out.absolute().parent.is_dir():
         raise InputError(f"--out {out}: no folder {out.absolute().parent} to write it into")
-    if folder and out.is_dir() and not any(out.iterdir()):
-        return
-    if os.path.lexists(out):
+    empty = folder and out.is_dir() and not any(out.iterdir())
+    if os.path.lexists(out) and not empty:
         allowed = "an empty folder or a new name" if folder else "a new name"
         raise InputError(f"--out {out} is there already, and is not overwritten: give {allowed}")
+    if library.local is not None and out.resolve().is_relative_to(library.local.resolve()):
+        raise InputError(f"--out {out} lies in the library {library.uri}: give a place outside of it")
 
 
 @contextmanager

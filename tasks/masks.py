@@ -71,9 +71,12 @@ class Masks:
         least = self.form.min_score if min_score is None else min_score
         self.least = chosen(model, self.form, classes or {}, least)
         self.max_side = self.form.max_side
-        self.parameters: Mapping[str, Any] = {"min_score": least, "classes": dict(classes or {})}
+        same = max(self.least.values())
+        everything = self.least == chosen(model, self.form, {}, same)  # however that was asked for
+        scores = {self.form.classes[i]: score for i, score in sorted(self.least.items())}
+        self.parameters: Mapping[str, Any] = {"least": same if everything else scores}
         if isinstance(self.form, Prompted):
-            self.prompts = Objects(None, classes, least)
+            self.prompts = Objects(None, classes, min_score)
             self.parameters |= {"prompts": {"version": Objects.version, **self.prompts.parameters}}
 
     def load(self, device: torch.device, weights: Mapping[str, StateDict]) -> None:
@@ -134,7 +137,7 @@ def segment(
     """uint8 RGB (H, W, 3) → the class of each pixel and its probability, both (H, W), on `device`."""
     x = normalised(pixels, form).to(device)
     height, width = x.shape[2:]
-    padded = F.pad(x, (0, -width % form.multiple, 0, -height % form.multiple))
+    padded = F.pad(x, (0, -width % form.multiple, 0, -height % form.multiple), value=form.padding)
     logits = network(padded).contiguous()  # of channels-last ones resizing takes 10 ms, not 1.6
     logits = _resized(logits, padded.shape[2], padded.shape[3])[..., :height, :width]
     logits = _resized(logits, *pixels.shape[:2])[0]

@@ -162,7 +162,8 @@ class Objects:
         least = self.family.min_score if min_score is None else min_score
         chosen = choose(classes or {}, self.family.classes, least)
         self._parameters = ObjectParameters(least, self.family.max_overlap, chosen)
-        self.parameters: Mapping[str, Any] = asdict(self._parameters)
+        unused = {"min_score"} if chosen else set()  # each of these has its own
+        self.parameters: Mapping[str, Any] = {k: v for k, v in asdict(self._parameters).items() if k not in unused}
         self.max_side = self.family.max_side
 
     def load(self, device: torch.device, weights: Mapping[str, StateDict]) -> None:

@@ -29,6 +29,8 @@ def write(path: Path, content: Any) -> Path:
             lambda c: {**c, "annotations": [{**c["annotations"][0], "category_id": 7}]},
             "category id 7, and there is none",
         ),
+        (lambda c: {**c, "images": [*c["images"], {"id": 1, "file_name": "2.jpg"}]}, "two of its images have one id"),
+        (lambda c: {**c, "annotations": [{**c["annotations"][0], "bbox": [1, 1, float("nan"), 3]}]}, "a box of"),
         (lambda c: {**c, "images": [{"id": [1], "file_name": "1.jpg"}]}, "not COCO JSON of boxes"),
         (lambda c: {**c, "images": [*c["images"], {"id": 2, "file_name": "b/1.jpg"}]}, "names 1.jpg twice"),
     ],

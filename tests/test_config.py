@@ -105,3 +105,14 @@ def test_weights_that_are_given() -> None:
     for task, model in (("objects", None), ("objects", "own"), ("masks", "sam"), ("scenes", None)):
         models = {task: model} if model else {}
         assert RunConfig("L", (task,), models, weights={task: __file__}).weights == {task: __file__}
+
+
+def test_each_task_looks_for_the_classes_that_it_knows() -> None:
+    both = RunConfig("L", ("objects", "masks", "faces"), classes={"person": 0.6, "dog": None})
+    assert both.options("objects") == {"classes": {"person": 0.6, "dog": None}}
+    assert both.options("masks") == {"classes": {"person": 0.6}}
+    assert both.options("faces") == {}
+    with pytest.raises(InputError, match="the model of masks knows none of dog; run it alone"):
+        RunConfig("L", ("objects", "masks"), classes={"dog": None})
+    with pytest.raises(TaskError, match="no class 'persom'; the nearest"):
+        RunConfig("L", ("objects", "masks"), classes={"persom": None, "dog": None})

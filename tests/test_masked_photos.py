@@ -110,6 +110,13 @@ def test_coco_files_that_do_not_fit(folder: Path) -> None:
         read_masked(Inputs([str(folder / "images")], folder), 40, VALUES, None)
 
 
+@pytest.mark.parametrize("outline", [None, [], [[1, 2, 3, 4]], {"size": [3, 3], "counts": [9]}, {"counts": [9]}])
+def test_people_without_an_outline(folder: Path, outline: object) -> None:
+    coco(folder, lambda content: content["annotations"][0].update(segmentation=outline))
+    with pytest.raises(InputError, match=r"coco\.json, a\.png: an annotation is outlined by no polygon, nor by runs"):
+        read_masked(inputs(folder, "coco.json"), 40, VALUES, "person")
+
+
 def scene(count: int = 4, side: int = 64) -> MaskedPhotos:
     """Class = which quarter of brightness: labels can be told from the pixels."""
     ramp = torch.arange(side).expand(side, side) * 4

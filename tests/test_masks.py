@@ -202,3 +202,10 @@ def test_a_model_is_fit_for_its_form() -> None:
     for form in FORMS.values():
         if isinstance(form, Semantic):
             assert {label for label in form.labels.values() if label is not None} == set(range(len(form.classes)))
+
+
+def test_equal_choices_are_one_choice() -> None:
+    same = [Masks("person", classes) for classes in (None, {"person": None}, {"person": 0.0})]
+    assert [task.parameters for task in same] == [{"least": 0.0}] * 3
+    spelt = [Masks("lraspp", {name: 0.5, "dog": None}, 0.4).parameters for name in ("motorbike", "motorcycle")]
+    assert spelt == [{"least": {"dog": 0.4, "motorbike": 0.5}}] * 2

@@ -64,3 +64,16 @@ def test_a_library_here_and_nodes_elsewhere(
     assert f"library {tmp_path / 'L'} is on this machine" in outcome.error
     assert "with --shared-library" in outcome.error
     assert muster("status", "-l", tmp_path / "L", "--json").facts["ok"] == 0
+
+
+def test_weights_here_and_nodes_elsewhere(ray_cluster: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    from pipeline import cluster
+    from pipeline.config import RunConfig
+
+    monkeypatch.setattr(ray, "nodes", lambda: [{"NodeManagerAddress": ELSEWHERE, "Alive": True}])
+    given = {"weights": {"objects": __file__}, "address": "x:1"}
+    with pytest.raises(InputError, match=r"--weights objects=.* is on this machine"):
+        cluster.check_reach(RunConfig("s3://b/l", ("objects",), **given))
+    cluster.check_reach(RunConfig("s3://b/l", ("objects",), shared_library=True, **given))

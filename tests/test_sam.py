@@ -177,7 +177,7 @@ def test_black_and_of_any_shape(file: Path, weights: Path, photo: Image, shape: 
 
 def test_what_is_prompted_with_stands_in_the_fingerprint() -> None:
     facts = describe("masks", "sam")
-    assert facts["parameters"]["prompts"].items() >= {"version": Objects.version, "min_score": 0.5}.items()
+    assert facts["parameters"]["prompts"].items() >= {"version": Objects.version, "min_score": 0.65}.items()
     assert facts["weights"].keys() == {"segmenter", "detector"}
 
 

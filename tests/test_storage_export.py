@@ -29,6 +29,7 @@ from storage.export import (
     write_labelme,
     write_yolo,
 )
+from storage.library import open_library
 
 SQUARE = [(10.0, 20.0), (30.0, 20.0), (30.0, 40.0), (10.0, 40.0)]
 CATEGORIES = {"person": 1, "dog": 18, "sky": 91}
@@ -100,16 +101,19 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    library = open_library(tmp_path / "L", create=True)
+    with pytest.raises(InputError, match="lies in the library"):
+        check_out(tmp_path / "L" / "look", library, folder=True)
     for name in ("new", "empty"):
-        check_out(tmp_path / name, folder=True)
+        check_out(tmp_path / name, library, folder=True)
     for name in ("file", "full", "link"):
         with pytest.raises(InputError, match="is there already, and is not overwritten: give an empty folder"):
-            check_out(tmp_path / name, folder=True)
+            check_out(tmp_path / name, library, folder=True)
     for name in ("file", "full", "empty", "link"):
         with pytest.raises(InputError, match="give a new name"):
-            check_out(tmp_path / name, folder=False)
+            check_out(tmp_path / name, library, folder=False)
     with pytest.raises(InputError, match="no folder"):
-        check_out(tmp_path / "none" / "new", folder=False)
+        check_out(tmp_path / "none" / "new", library, folder=False)
 
 
 def test_what_fails_leaves_nothing(tmp_path: Path) -> None:

@@ -86,6 +86,11 @@ def test_a_job_is_known_by_library_and_arguments() -> None:
     assert request.name.startswith("muster-")
 
 
+def test_files_of_weights_are_named_whole() -> None:
+    given = Request("s3://b/L", ("--weights", "objects=a.pth"), {}, weights={"objects": "/w/a.pth"})
+    assert "--weights objects=/w/a.pth" in given.command
+
+
 def test_the_command_names_the_library_whole_and_survives_a_shell() -> None:
     command = request_of("/a b/$L", "-l", "$L", "--tasks", "faces;rm").command
     shown = subprocess.run(["sh", "-c", command.replace("python", "printf '%s\\n'", 1)], capture_output=True, text=True)

@@ -127,14 +127,18 @@ def coco_reader(path: Path, coco_class: str | None) -> Reader:
         labels = np.zeros(size, np.uint8)
         for each in sorted(marked[name], key=lambda each: -each["iscrowd"]):  # who is outlined stands before a crowd
             if each["category_id"] == number:
-                labels[_drawn(each["segmentation"], *size)] = VOID if each["iscrowd"] else 1
+                labels[_drawn(each["segmentation"], *size, f"{path}, {name}")] = VOID if each["iscrowd"] else 1
         return labels
 
     return read
 
 
-def _drawn(segmentation: Any, height: int, width: int) -> Any:
-    """(height, width) bool of COCO's polygons or runs, compressed or not."""
+def _drawn(segmentation: Any, height: int, width: int, where: str) -> Any:
+    """(height, width) bool of COCO's polygons or runs, compressed or not; InputError where it is neither."""
+    if isinstance(segmentation, dict) and list(segmentation.get("size", ())) == [height, width]:
+        pass
+    elif not isinstance(segmentation, list) or not segmentation or any(len(each) < 6 for each in segmentation):
+        raise InputError(f"--labels {where}: an annotation is outlined by no polygon, nor by runs of the photo's size")
     if isinstance(segmentation, dict) and isinstance(segmentation["counts"], str):
         return decode(segmentation) == 1
     coded = coco_mask.frPyObjects(segmentation, height, width)

@@ -63,8 +63,8 @@ class _Objects:
         random = np.random.default_rng([self.settings.seed, step])
         crop, mosaic = int(random.choice(SIDES)), random.random() < MOSAICS
         part = self.parts[step % len(self.parts)]
-        count = self.settings.batch * (4 if mosaic else 1)
-        chosen = random.choice(len(part.names), count)[: count // ranks * ranks].reshape(ranks, -1)[rank]
+        each = self.settings.batch // ranks * (4 if mosaic else 1)
+        chosen = random.choice(len(part.names), (ranks, each))[rank]
         generator = torch.Generator(self.device).manual_seed(seed_of(self.settings.seed, step, rank + 1))
         photos = part.rows(torch.from_numpy(chosen).to(self.device))
         images, boxes, labels = self._view(photos, crop, mosaic, generator)

@@ -87,7 +87,7 @@ class _Segmenter:
         kept = [row < photos.first and held_out(name, design.held_out) for row, name in enumerate(photos.names)]
         self.measured = photos.rows([row for row, out in enumerate(kept) if out] or [0])
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.photos = photos.rows([row for row, out in enumerate(kept) if not out]).to(self.device)
+        self.photos = photos.rows([row for row, out in enumerate(kept) if not out] or [0]).to(self.device)
         self.settings = adjusted(design.settings, inputs, len(self.photos.names))
         self.balance = balance(self.photos.labels, len(design.classes)) ** design.balance
 

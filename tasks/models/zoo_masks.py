@@ -47,7 +47,7 @@ class Semantic:
     `background`: the class that makes no row. `labels`: see above. `max_side`: of the image it decides on, in pixels.
     What goes in is that image at `size`, at `short_side` as far as `max_side` allows, at most `long_side` long, or as
     it is; then RGB (`bgr`:
-    BGR) in 0..1, less `mean`, over `std`; then padded with 0 to sides that are multiples of `multiple`.
+    BGR) in 0..1, less `mean`, over `std`; then padded with `padding` to sides that are multiples of `multiple`.
     """
 
     classes: tuple[str, ...]
@@ -61,6 +61,7 @@ class Semantic:
     short_side: int | None = None
     long_side: int | None = None
     multiple: int = 1
+    padding: float = 0.0
     min_score: float = 0.0
 
     def input_size(self, height: int, width: int) -> tuple[int, int]:
@@ -105,9 +106,11 @@ _COCO = Instances(coco.NAMES, coco.INDEX, max_side=1333)  # as torchvision's own
 _HALF: Channels = (0.5, 0.5, 0.5)
 
 FORMS: Mapping[str, Form] = {
-    "muster-person": Semantic(PERSON, PERSON_LABELS, max_side=640, long_side=256, mean=_HALF, std=_HALF, multiple=32),
+    "muster-person": Semantic(
+        PERSON, PERSON_LABELS, max_side=640, long_side=256, mean=_HALF, std=_HALF, multiple=32, padding=-1.0
+    ),
     "muster-streets": Semantic(
-        STREETS, STREETS_LABELS, max_side=480, background=None, mean=_HALF, std=_HALF, multiple=32
+        STREETS, STREETS_LABELS, max_side=480, background=None, mean=_HALF, std=_HALF, multiple=32, padding=-1.0
     ),
     "sinet-portrait": Semantic(
         PERSON,
@@ -183,7 +186,7 @@ ENTRIES = (
         source="trained by `muster train person`",
         training_data="140 photos of people (research use) and COCO's first 128 of train2017 (annotations CC-BY-4.0;"
         " photos under their Flickr terms)",
-        preprocessing="RGB, -1..1, longest side at most 256, padded with 0 to multiples of 32",
+        preprocessing="RGB, -1..1, longest side at most 256, padded with black to multiples of 32",
         build=_own(PERSON),
         outputs=("logits",),
     ),
@@ -195,7 +198,7 @@ ENTRIES = (
         licence="Apache-2.0",
         source="trained by `muster train streets`",
         training_data="346 frames of CamVid (non-commercial)",
-        preprocessing="RGB, -1..1, longest side at most 480, padded with 0 to multiples of 32",
+        preprocessing="RGB, -1..1, longest side at most 480, padded with black to multiples of 32",
         build=_own(STREETS),
         outputs=("logits",),
     ),
