@@ -74,6 +74,6 @@ def test_weights_here_and_nodes_elsewhere(ray_cluster: None, monkeypatch: pytest
 
     monkeypatch.setattr(ray, "nodes", lambda: [{"NodeManagerAddress": ELSEWHERE, "Alive": True}])
     given = {"weights": {"objects": __file__}, "address": "x:1"}
-    with pytest.raises(InputError, match=r"--weights objects=.* is on this machine"):
+    with pytest.raises(InputError, match=r"--weights objects .* is on this machine"):
         cluster.check_reach(RunConfig("s3://b/l", ("objects",), **given))
     cluster.check_reach(RunConfig("s3://b/l", ("objects",), shared_library=True, **given))
