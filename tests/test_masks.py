@@ -209,3 +209,19 @@ def test_equal_choices_are_one_choice() -> None:
     assert [task.parameters for task in same] == [{"least": 0.0}] * 3
     spelt = [Masks("lraspp", {name: 0.5, "dog": None}, 0.4).parameters for name in ("motorbike", "motorcycle")]
     assert spelt == [{"least": {"dog": 0.4, "motorbike": 0.5}}] * 2
+
+
+@pytest.mark.parametrize("model", ["person", "streets"])
+def test_our_own_pad_with_black_as_they_were_trained(model: str) -> None:
+    """What is cut to a multiple of 32 by hand, with black around it, is decided the same."""
+    task = Masks(model)
+    entry = zoo.ENTRIES[task.models["segmenter"]]
+    task.load(CPU, {entry.name: load_weights(entry, None)})
+    pixels = np.asarray(PillowImage.fromarray(stripes(6, 8)).resize((200, 150)))
+    black = np.zeros((160, 224, 3), np.uint8)
+    black[:150, :200] = pixels
+    with torch.inference_mode():
+        alone, chances = segment(task.network, pixels, task.form, CPU)
+        within, others = segment(task.network, black, task.form, CPU)
+    assert alone.equal(within[:150, :200])
+    torch.testing.assert_close(chances, others[:150, :200], atol=1e-4, rtol=1e-4)
