@@ -136,29 +136,26 @@ def annotations_of(library: Library, tasks: Sequence[str], models: Mapping[str, 
 
 
 def chosen_source(library: Library, task: str, wanted: str | None, shards: Mapping[str, int]) -> Source:
-    """The rows of a task that cover most images of `shards` (id → images); of equals, those of `muster run` as it is.
+    """The first of `sources_of`; InputError says what there is where there is none."""
+    if fitting := sources_of(library, task, shards, wanted):
+        return fitting[0]
+    if there := sources_of(library, task, shards):
+        raise InputError(f"--model {task}={wanted}: library {library.uri} has {task} by {_list(there)}")
+    advice = f"run `muster run -l {library.uri} --tasks {task}` first"
+    raise InputError(f"library {library.uri} has no {task} for its images yet: {advice}")
 
-    `wanted`: only those of this model, or under this fingerprint. InputError where there are none, or several of equal
-    right.
+
+def sources_of(library: Library, task: str, shards: Mapping[str, int], model: str | None = None) -> list[Source]:
+    """A task's rows for images of `shards` (id → images), as different models or options made them; use the first.
+
+    It covers most images; of equals, it is what `muster run` makes without other options; then it is the first by
+    fingerprint. `model`: only those of this model, or under this fingerprint.
     """
     known = [_source(name, what) for name, what in tables.descriptions(library).items() if what.get("task") == task]
     covered = {s.fingerprint: sum(shards.get(i, 0) for i in tables.committed(library, s.fingerprint)) for s in known}
-    there = [s for s in known if covered[s.fingerprint]]
-    if not there:
-        advice = f"run `muster run -l {library.uri} --tasks {task}` first"
-        raise InputError(f"library {library.uri} has no {task} for its images yet: {advice}")
-    fitting = [s for s in there if wanted in (None, s.model, s.fingerprint)]
-    if not fitting:
-        raise InputError(f"--model {task}={wanted}: library {library.uri} has {task} by {_list(there)}")
-    most = max(covered[s.fingerprint] for s in fitting)
-    best = [s for s in fitting if covered[s.fingerprint] == most]
-    if len(best) > 1:
-        usual = tables.fingerprint(describe(task, wanted))
-        best = [s for s in best if s.fingerprint == usual] or best
-    if len(best) > 1:
-        advice = f"choose with --model {task}=FINGERPRINT ({_list(best)})"
-        raise InputError(f"library {library.uri} has {task} by different options or models: {advice}")
-    return best[0]
+    there = [s for s in known if covered[s.fingerprint] and model in (None, s.model, s.fingerprint)]
+    usual = tables.fingerprint(describe(task, model)) if len(there) > 1 else None  # a fingerprint is no model
+    return sorted(there, key=lambda s: (-covered[s.fingerprint], s.fingerprint != usual, s.fingerprint))
 
 
 def _source(fingerprint: str, description: Mapping[str, Any]) -> Source:

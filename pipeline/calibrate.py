@@ -12,10 +12,9 @@ import numpy as np
 from pipeline import forget
 from storage import audit, gallery
 from storage.errors import MusterError
-from storage.library import Library
+from storage.library import REPORT, Library
 from tasks.calibrate import Searches, gallery_searches, impostor_threshold, point, points, sensible, strictest
 
-REPORT = "gallery/calibration.html"
 FMR = 0.001
 
 

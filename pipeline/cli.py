@@ -35,6 +35,7 @@ from pipeline.options import (
     WorkersOption,
     run_config,
 )
+from storage.encryption import key_of
 from storage.errors import MusterError
 from storage.library import open_library
 
@@ -288,6 +289,7 @@ for command in (
     cli_gallery.verify,
     cli_gallery.identify,
     cli_gallery.forget,
+    cli_gallery.decrypt,
     *(cli_export.export, cli_export.overlay),
 ):
     app.command()(command)
@@ -437,7 +439,13 @@ def _check_out(library: str, out: Path | None) -> Path:
 
     if out is None and "://" in library:
         raise InputError(f"library {library} is not on this machine: say with --out where the pages go")
-    return out.expanduser() if out is not None else Path(library).expanduser() / "people"
+    folder = out.expanduser() if out is not None else Path(library).expanduser() / "people"
+    if key_of(os.environ) is not None and folder.resolve().is_relative_to(Path(library).expanduser().resolve()):
+        raise InputError(
+            f"library {library} is encrypted, and pages with copies of its photos are not: say with --out in which"
+            " folder outside of it they go"
+        )
+    return folder
 
 
 def _train_text(facts: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""`muster enroll`, `calibrate`, `verify`, `identify`, `forget` and `audit`: a gallery of known people."""
+"""`muster enroll`, `calibrate`, `verify`, `identify`, `forget`, `decrypt` and `audit`: a gallery of known people."""
 
 import os
 from dataclasses import asdict
@@ -201,6 +201,23 @@ def forget(
     if facts["found_afterwards"]:
         say(f"muster: something is left: {facts['found_afterwards'][0]}; see the receipt")
         raise typer.Exit(1)
+
+
+def decrypt(
+    out: Annotated[str, typer.Argument(metavar="OUT", help="An empty or new folder, or bucket URI.")],
+    library: LibraryOption = LIBRARY,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a copy of an encrypted library that every program can read. The key is in MUSTER_KEY_FILE or MUSTER_KEY.
+
+    Example: muster decrypt plain -l ./school
+    """
+    from storage.library import decrypted
+
+    opened = open_library(library)
+    with opened.lock():
+        copy = decrypted(opened, out)
+    report({"library": copy.uri}, as_json, f"{copy.uri} is not encrypted; unset MUSTER_KEY_FILE to open it")
 
 
 @audit_app.command("verify")

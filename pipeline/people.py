@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.annotations import sources_of
 from pipeline.worker import IMAGES_DESCRIPTION, describe
 from storage import index, manifest, tables
 from storage.errors import InputError, MusterError
@@ -200,19 +201,7 @@ def write_people(library: Library, model: str | None, out: Path) -> PagesSummary
 
 
 def _label_fingerprints(library: Library) -> dict[str, str]:
-    """Of `objects` and `scenes`, where there are any: by whichever model and options most shards were done.
-
-    Of equals, what `muster run` does without options.
-    """
-    current = {shard for shard, _ in manifest.shards(library)}
-    done: dict[str, dict[str, int]] = {table: {} for table in LABEL_TABLES}
-    for name, description in tables.descriptions(library).items():
-        if description.get("task") in done:
-            done[description["task"]][name] = len(current.intersection(tables.committed(library, name)))
-    usual = {tables.fingerprint(describe(table, None)) for table in LABEL_TABLES}
-    widest = {
-        table: min(names, key=lambda name: (-names[name], name not in usual, name))
-        for table, names in done.items()
-        if names
-    }
-    return {table: name for table, name in widest.items() if done[table][name]}
+    """Of `objects` and `scenes`, where there are any: those that `muster export` takes by itself."""
+    images = dict(manifest.shards(library))
+    found = {table: sources_of(library, table, images) for table in LABEL_TABLES}
+    return {table: sources[0].fingerprint for table, sources in found.items() if sources}

@@ -18,6 +18,7 @@ def status(library: Library) -> dict[str, Any]:
     errors, processed = len(tables.failures(library, commits)), tables.rows_in(commits, "images")
     return {
         "library": library.uri,
+        "encrypted": library.key is not None,
         "images": sum(shards.values()),
         "shards": len(shards),
         "ok": processed - errors,

@@ -240,15 +240,30 @@ def write_csv(photos: Iterable[Photo], out: Path, categories: Mapping[str, int],
 
 
 def write_yolo(photos: Iterable[Photo], out: Path, categories: Mapping[str, int], info: Mapping[str, Any]) -> None:
-    """`labels/<name>.txt`, a line per box, or per part of a mask; empty where nothing was found. And `data.yaml`."""
+    """`labels/<name>.txt`, a line per box, or per part of a mask; empty where nothing was found. And `data.yaml`.
+
+    Its images are those of `images.txt`, and not whatever the user puts into `images`: readers take an image without
+    labels for one that shows nothing, and give `1.png` the labels of `1.jpg`.
+    """
     numbers = {name: i for i, name in enumerate(categories)}
     with new_folder(out) as folder:
         lines = [f"  {i}: {json.dumps(name)}\n" for name, i in numbers.items()]
-        (folder / "data.yaml").write_text("".join(["path: .\ntrain: images\nval: images\nnames:\n", *lines]))
+        # Without `path`: Ultralytics takes "." for where it was started, and nothing for the folder of this file.
+        (folder / "data.yaml").write_text("".join(["train: images.txt\nval: images.txt\nnames:\n", *lines]))
         (folder / "labels").mkdir()
-        for photo in photos:
-            with _create(folder / "labels", photo.name, ".txt") as file:
-                file.writelines(_yolo_lines(photo, numbers))
+        with open(folder / "images.txt", "x", encoding="utf-8", errors="backslashreplace") as images:
+            for photo in photos:
+                with _create(folder / "labels", photo.name, ".txt") as file:
+                    file.writelines(_yolo_lines(photo, numbers))
+                image = f"images/{photo.name}" if Path(photo.name).suffix else f"images/{photo.name}.jpg"  # a row's
+                if Path(file.name) == folder / _yolo_label(image):
+                    images.write(f"./{image}\n")
+
+
+def _yolo_label(image: str) -> str:
+    """Where YOLO's readers look for an image's labels: `images/a/1.jpg` → `labels/a/1.txt`."""
+    before, _, after = f"/{image}".rpartition("/images/")
+    return f"{before}/labels/{after.rpartition('.')[0]}.txt"[1:]
 
 
 def _yolo_lines(photo: Photo, numbers: Mapping[str, int]) -> Iterator[str]:

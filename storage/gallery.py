@@ -17,11 +17,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from storage.errors import InputError, MusterError
-from storage.library import Library
+from storage.library import ROSTER, Library
 from storage.tables import to_parquet
 
 FILE = "gallery/gallery.parquet"
-ROSTER = "gallery/roster.parquet"  # the images of everybody who was enrolled, as a source to scan
 KEY = b"muster.gallery"
 
 SCHEMA = pa.schema(
@@ -145,10 +144,7 @@ def write_roster(library: Library, keep: Callable[[str, str], bool], rows: Seque
     fresh = {row["uri"] for row in rows}
     old = [r for r in _roster(library).to_pylist() if keep(r["uri"], r["person_id"]) and r["uri"] not in fresh]
     library.write(ROSTER, to_parquet(pa.Table.from_pylist([*old, *rows], ROSTER_SCHEMA)))
-    if library.local is not None:
-        return f"{library.path}/{ROSTER}"
-    base, question, query = library.uri.partition("?")
-    return f"{base}/{ROSTER}{question}{query}"
+    return library.uri_of(ROSTER)
 
 
 def read_roster(library: Library) -> dict[str, str]:

@@ -55,8 +55,8 @@ class Snapshot:
         return data
 
     def mapped(self, name: str) -> Bytes:
-        """The same, mapped into memory where the library is local. Then only the size is checked."""
-        if self.library.local is None or not self.parts[name].size:
+        """The same, mapped into memory where the library is local and not encrypted. Then only the size is checked."""
+        if self.library.local is None or self.library.key is not None or not self.parts[name].size:
             return self.read(name)
         path = self.library.local / self._file(name)
         if not path.stat().st_size:  # cannot be mapped

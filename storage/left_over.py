@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from storage.errors import MusterError
@@ -41,17 +40,11 @@ def search(library: Library, sought: Sought, skip: Iterable[str]) -> list[str]:
     Parquet files are read, all others searched as bytes. `skip`: beginnings of names that are not looked at.
     """
     found = []
-    for name in _files(library):
+    for name in library.files():
         if not name.startswith(tuple(skip)):
             data = library.read(name)
             found += (_in_parquet if name.endswith(".parquet") else _in_bytes)(name, data, sought)
     return found
-
-
-def _files(library: Library) -> list[str]:
-    selector = pafs.FileSelector(library.path, recursive=True)
-    infos = [info for info in library.fs.get_file_info(selector) if info.type == pafs.FileType.File]
-    return sorted(info.path.removeprefix(library.path).lstrip("/") for info in infos)
 
 
 def _in_bytes(name: str, data: bytes, sought: Sought) -> list[str]:

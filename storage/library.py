@@ -2,9 +2,10 @@
 
 Every file in it appears whole or not at all: written under a temporary name and renamed on local disks, one PUT on
 object stores, where what fails is tried again (storage/retry.py). Paths given to the functions here are relative to the
-library, with forward slashes.
+library, with forward slashes. A library that was made with a key (storage/encryption.py) is encrypted, but for PLAIN.
 """
 
+import base64
 import contextlib
 import fcntl
 import json
@@ -12,29 +13,38 @@ import os
 import socket
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 
+from storage.encryption import KEY, KEY_FILE, decrypt, encrypt, key_of
 from storage.errors import InputError, MusterError
 from storage.retry import retried
-from storage.uris import connect
+from storage.uris import connect, local_uri
 
 T = TypeVar("T")
 
-FORMAT = 1  # grows when an older Muster could misread what a newer one wrote
+FORMAT, ENCRYPTED = 1, 2  # of library.json; grows when an older Muster could misread what a newer one wrote
+MARKER = "library.json"
+REPORT = "gallery/calibration.html"  # what `muster calibrate` measured: curves and counts, nobody's data
+PLAIN = (MARKER, REPORT)
+ROSTER = "gallery/roster.parquet"  # the images of everybody who was enrolled, as a source to scan
 
 
 @dataclass(frozen=True)
 class Library:
-    """An open library. `uri` reopens it, from another process or node; `fs` and `path` are where it lies."""
+    """An open library. `uri` reopens it, from another process or node; `fs` and `path` are where it lies.
+
+    `key`: what its files are encrypted with; None: they are not.
+    """
 
     uri: str
     fs: pafs.FileSystem
     path: str
+    key: bytes | None = field(default=None, repr=False)
 
     @property
     def local(self) -> Path | None:
@@ -43,9 +53,17 @@ class Library:
     def at(self, name: str) -> str:
         return f"{self.path}/{name}" if name else self.path
 
+    def uri_of(self, name: str) -> str:
+        """How one of its files is called where it is a source, as `storage.sources` and its tables name it."""
+        if self.local is not None:
+            return local_uri(self.at(name))
+        base, question, query = self.uri.partition("?")
+        return f"{base}/{name}{question}{query}"
+
     def read(self, name: str) -> bytes:
-        """The bytes of one file; FileNotFoundError where there is none."""
-        return self._repeat("read", name, lambda: self._get(name))
+        """The bytes of one file, decrypted; FileNotFoundError where there is none."""
+        data = self._repeat("read", name, lambda: self._get(name))
+        return data if self.key is None or _is_plain(name) else decrypt(self.key, name, data)
 
     def _get(self, name: str) -> bytes:
         with self.fs.open_input_stream(self.at(name)) as stream:
@@ -57,11 +75,15 @@ class Library:
 
     def write(self, name: str, data: bytes) -> None:
         """Put one file in place, whole; an existing one is replaced."""
+        data = self._sealed(name, data)
         if self.local is None:
             self._repeat("write", name, lambda: self._put(name, data))
             return
         with self._temporary(name, data) as temporary:
             os.replace(temporary, self.at(name))
+
+    def _sealed(self, name: str, data: bytes) -> bytes:
+        return data if self.key is None or _is_plain(name) else encrypt(self.key, name, data)
 
     def _put(self, name: str, data: bytes) -> None:
         try:
@@ -83,7 +105,7 @@ class Library:
                 return False
             self.write(name, data)
             return True
-        with self._temporary(name, data) as temporary:
+        with self._temporary(name, self._sealed(name, data)) as temporary:
             try:
                 os.link(temporary, self.at(name))
             except FileExistsError:
@@ -123,6 +145,12 @@ class Library:
         infos = self._repeat("list", folder, lambda: self.fs.get_file_info(selector))
         return sorted(info.base_name for info in infos if not info.base_name.startswith("."))
 
+    def files(self) -> list[str]:
+        """The names of all its files, those of Muster's own working (`.lock`) and temporary ones too."""
+        infos = self._repeat("list", "", lambda: self.fs.get_file_info(pafs.FileSelector(self.path, recursive=True)))
+        files = (info.path for info in infos if info.type == pafs.FileType.File)
+        return sorted(path.removeprefix(self.path).lstrip("/") for path in files)
+
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the library for one writing command. On object stores there is no lock: commits are idempotent there.
@@ -155,18 +183,24 @@ class Library:
         file.flush()
 
 
+def _is_plain(name: str) -> bool:
+    return name in PLAIN or name.rpartition("/")[2].startswith(".")  # a temporary file holds what was encrypted before
+
+
 def open_library(uri: str | Path, create: bool = False) -> Library:
     """Open the library at a local path or any `pyarrow.fs` URI; with `create`, make it where there is none.
 
-    Raises InputError when there is none, when something else is there, or when a newer Muster wrote it.
+    The key is taken from the environment (`key_of`); what is made with one is encrypted. Raises InputError when there
+    is no library, when something else is there, when a newer Muster wrote it, or when the key is not its own.
     """
-    library = _locate(str(uri))
+    library, key = _locate(str(uri)), key_of(os.environ)
     try:
-        marker = json.loads(library.read("library.json"))
+        marker = json.loads(library.read(MARKER))
     except FileNotFoundError:
         if not create:
             raise InputError(f"no library at {uri}: make one with `muster scan FOLDER -l {uri}`") from None
-        return _create(library)
+        _check_empty(library)
+        return _create(replace(library, key=key))
     except NotADirectoryError:
         raise InputError(f"{uri} is a file, not a library: give -l a folder") from None
     except OSError as error:
@@ -174,15 +208,31 @@ def open_library(uri: str | Path, create: bool = False) -> Library:
     except ValueError:
         marker = None
     if not isinstance(marker, dict) or not isinstance(marker.get("format"), int):
-        raise InputError(
-            f"{uri}/library.json is damaged, or not of Muster: restore it, or choose another folder with -l"
-        )
-    if marker["format"] > FORMAT:
+        raise InputError(f"{uri}/{MARKER} is damaged, or not of Muster: restore it, or choose another folder with -l")
+    if marker["format"] > ENCRYPTED:
         raise InputError(
             f"library {uri} was written by Muster {marker.get('muster')} (format {marker['format']}); this Muster"
-            f" reads up to format {FORMAT}: upgrade Muster"
+            f" reads up to format {ENCRYPTED}: upgrade Muster"
         )
-    return library
+    _check_key(uri, marker, key)
+    return replace(library, key=key)
+
+
+def _check_key(uri: str | Path, marker: dict[str, Any], key: bytes | None) -> None:
+    """InputError where a library is encrypted and this is not its key, or it is not and there is a key."""
+    if marker["format"] < ENCRYPTED:
+        if key is not None:
+            raise InputError(
+                f"library {uri} is not encrypted, and a key is given: unset {KEY} and {KEY_FILE} to use it as it is, or"
+                " choose a new folder with -l, which is then encrypted"
+            )
+        return
+    if key is None:
+        raise InputError(f"library {uri} is encrypted: set {KEY_FILE} to the file of its key, or {KEY} to the key")
+    try:
+        decrypt(key, MARKER, base64.b64decode(str(marker.get("check"))))
+    except (MusterError, ValueError):
+        raise InputError(f"library {uri} was encrypted with another key than the one in {KEY_FILE} or {KEY}") from None
 
 
 def _locate(uri: str) -> Library:
@@ -199,17 +249,42 @@ def _locate(uri: str) -> Library:
     return Library(path if isinstance(fs, pafs.LocalFileSystem) else uri.rstrip("/"), fs, path)
 
 
+def decrypted(library: Library, place: str | Path) -> Library:
+    """A copy of an encrypted library that is not, in an empty or new place. The caller holds library.lock().
+
+    Its marker is written last: a copy that was cut off is no library. Raises InputError where the place is not empty.
+    """
+    if library.key is None:
+        raise InputError(f"library {library.uri} is not encrypted: copy its folder")
+    copy = _locate(str(place))
+    _check_empty(copy)
+    for name in library.files():
+        if name != MARKER and not name.rpartition("/")[2].startswith("."):
+            copy.write(name, library.read(name))
+    return _create(copy)
+
+
 def _create(library: Library) -> Library:
+    marker: dict[str, Any] = {"format": FORMAT, "muster": _version()}
+    if library.key is not None:  # something that only this key decrypts
+        check = base64.b64encode(encrypt(library.key, MARKER, b"")).decode()
+        marker |= {"format": ENCRYPTED, "check": check}
+    try:
+        library.write(MARKER, json.dumps(marker).encode())
+    except OSError as error:
+        raise MusterError(f"cannot make a library at {library.uri}: {error.strerror or error}") from None
+    return library
+
+
+def _check_empty(library: Library) -> None:
     try:
         if library.names(""):  # names that begin with a dot do not count: .DS_Store, what a killed Muster left
             raise InputError(
                 f"{library.uri} holds other files and no library: give -l an empty or new folder"
                 " (Muster writes only there, never beside your photos)"
             )
-        library.write("library.json", json.dumps({"format": FORMAT, "muster": _version()}).encode())
     except OSError as error:
         raise MusterError(f"cannot make a library at {library.uri}: {error.strerror or error}") from None
-    return library
 
 
 def _version() -> str:

@@ -8,9 +8,10 @@ from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from storage.errors import InputError
-from storage.library import Library
+from storage.library import ROSTER, Library
 from storage.listing import HOW_TO_DROP, File, list_files, locate
 from storage.uris import inline_uri, local_path, local_uri, open_parquet, split_inline
 
@@ -60,7 +61,7 @@ def find_images(source: str, library: Library) -> Found:
         found.skipped.update([PARQUET] * len(kinds["parquet"]))
     elif kinds["parquet"]:
         found.from_parquet = True
-        found.rows = unite({file.uri: _parquet_rows(file, found.skipped) for file in kinds["parquet"]})
+        found.rows = unite({file.uri: _parquet_rows(file, library, found.skipped) for file in kinds["parquet"]})
     if not found.rows.num_rows:
         raise InputError(_nothing_found(source, found))
     return found
@@ -110,10 +111,11 @@ def _nothing_found(source: str, found: Found) -> str:
 # ---- Parquet ---------------------------------------------------------------------------------------------------------
 
 
-def _parquet_rows(file: File, skipped: Counter[str]) -> pa.Table:
+def _parquet_rows(file: File, library: Library, skipped: Counter[str]) -> pa.Table:
     """The images that a Parquet file names in `uri` or holds in `image`. All other columns are the user's."""
     try:
-        parquet = open_parquet(file.uri)
+        own = file.uri == library.uri_of(ROSTER)  # may be encrypted
+        parquet = pq.ParquetFile(pa.BufferReader(library.read(ROSTER))) if own else open_parquet(file.uri)
         schema = parquet.schema_arrow
         inline = _is_inline(file.uri, schema)
         table = parquet.read(columns=[name for name in schema.names if not (inline and name == "image")])

@@ -28,6 +28,7 @@ from pipeline.annotations import (
     outlined,
     parse_export_tasks,
     parse_sources,
+    sources_of,
 )
 from pipeline.config import RunConfig
 from pipeline.evaluate_objects import evaluate
@@ -142,15 +143,29 @@ def test_which_of_several(tmp_path: Path, photos: Path) -> None:
     assert chosen() == chosen("fastestdet") == chosen(loose) == loose  # it covers more
     assert chosen(usual) == usual
     strict = commit(library, other(min_score=0.9))
-    with pytest.raises(InputError, match=r"different options or models: choose with --model objects=FINGERPRINT \(fa"):
-        chosen()
-    assert chosen(strict) == strict
+    assert chosen() == chosen("fastestdet") == min(loose, strict)
+    assert (chosen(loose), chosen(strict)) == (loose, strict)
     commit(library, describe("objects", None))
     assert chosen() == usual  # as much as the others, and it is what `muster run` makes
     fcos = commit(library, describe("objects", "fcos"), shards=slice(1))
+    for score in (0.1, 0.2, 0.3, 0.4):
+        commit(library, {**describe("objects", "fcos"), "parameters": {"min_score": score}}, shards=slice(1))
     assert (chosen(), chosen("fcos")) == (usual, fcos)
     with pytest.raises(InputError, match=r"--model objects=unicorn: library .* has objects by fa.*fcos: "):
         chosen("unicorn")
+
+
+def test_images_count_and_not_shards(tmp_path: Path, make_photos: Callable[..., Path]) -> None:
+    library = open_library(tmp_path / "library", create=True)
+    for name, numbers in (("a", [0]), ("b", [1]), ("c", range(2, 6))):
+        manifest.scan(library, [str(make_photos(tmp_path / name, numbers))])
+    shards = manifest.shards(library)
+    place = [images for _, images in shards].index(4)
+    assert sorted(images for _, images in shards) == [1, 1, 4]
+    two = commit(library, describe("objects", None))
+    tables.forget_shard(library, two, shards[place][0])
+    four = commit(library, other(min_score=0.1), shards=slice(place, place + 1))
+    assert [source.fingerprint for source in sources_of(library, "objects", dict(shards))] == [four, two]
 
 
 def test_photos_that_not_every_task_has_looked_at(tmp_path: Path, photos: Path) -> None:

@@ -122,7 +122,7 @@ def test_pages_need_clusters(johns: Path, tmp_path: Path) -> None:
 
 def labelled(library: Library, task: str, model: str, shards: list[str], label: str) -> str:
     """Give all images of these shards that label, as one version of a task would."""
-    fingerprint = tables.describe(library, {"task": task, "model": model})
+    fingerprint = tables.describe(library, {"task": task, "model": model, "parameters": {}})
     for shard in shards:
         rows = pa.table({"image_id": read_shard(library, shard)["image_id"]})
         rows = rows.append_column("label", pa.array([label] * len(rows)))
@@ -130,7 +130,7 @@ def labelled(library: Library, task: str, model: str, shards: list[str], label: 
     return fingerprint
 
 
-def test_filters_are_of_the_objects_of_most_shards(tmp_path: Path, make_photos: Callable[..., Path]) -> None:
+def test_filters_are_of_the_objects_of_most_images(tmp_path: Path, make_photos: Callable[..., Path]) -> None:
     library = open_library(tmp_path / "L", create=True)
     for number in (1, 2):
         scan(library, [str(make_photos(tmp_path / f"photos{number}", range(number, number + 1)))])

@@ -188,7 +188,21 @@ def test_yolo(tmp_path: Path) -> None:
     assert first == "2 0.100000 0.250000 0.300000 0.250000 0.300000 0.500000 0.100000 0.500000"
     assert second.startswith("2 0.070000 0.625000")
     content = yaml.safe_load((tmp_path / "out" / "data.yaml").read_text())
-    assert content == {"path": ".", "train": "images", "val": "images", "names": {0: "person", 1: "dog", 2: "sky"}}
+    names = {0: "person", 1: "dog", 2: "sky"}
+    assert content == {"train": "images.txt", "val": "images.txt", "names": names}
+
+
+def test_yolo_lists_the_images_whose_labels_are_found(tmp_path: Path) -> None:
+    """As Ultralytics' img2label_paths looks for them: the last `/images/` is `/labels/`, the ending `.txt`."""
+    names = ["a/1.jpg", "a/1.png", "b.c/1.d.jpeg", "a/images/1.jpg", "images/1.jpg", "l.parquet/3", "\udcff.jpg"]
+    things = [Thing("objects", "dog", 0.5, (i, 0, 100, 80)) for i in range(len(names))]
+    photos = [photo(name, thing) for name, thing in zip(names, things, strict=True)]
+    write_yolo(photos, tmp_path / "out", CATEGORIES, {})
+    listed = (tmp_path / "out" / "images.txt").read_text().splitlines()
+    assert listed == [f"./images/{name}" for name in ("a/1.jpg", "b.c/1.d.jpeg", "l.parquet/3.jpg", "\\udcff.jpg")]
+    for image, i in zip(listed[:3], (0, 2, 5), strict=True):
+        path = "/labels/".join(str(tmp_path / "out" / image).rsplit("/images/", 1)).rsplit(".", 1)[0] + ".txt"
+        assert float(Path(path).read_text().split()[3]) == (100 - i) / 100
 
 
 def test_an_empty_folder_is_filled(tmp_path: Path) -> None:

@@ -1,0 +1,89 @@
+"""Encryption of a library's files at rest: AES-256-GCM, with a key from the environment.
+
+A file is MAGIC, then pieces of up to PIECE bytes, each as nonce (12 bytes, random), ciphertext and tag (16 bytes). The
+file's name in the library, the piece's number and whether it is the last are authenticated with it, so that nothing can
+be changed, cut off, or put in another file's place unnoticed; an older version of the same file can. Random nonces are
+safe for 2^32 pieces under one key (NIST SP 800-38D, section 8.3).
+"""
+
+import base64
+import binascii
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from storage.errors import InputError, MusterError
+
+KEY, KEY_FILE = "MUSTER_KEY", "MUSTER_KEY_FILE"
+HOW_TO_MAKE = "make one with `openssl rand -base64 32`"
+KEY_BYTES, NONCE_BYTES, TAG_BYTES = 32, 12, 16
+MAGIC = b"MUSTER\x00\x01"
+PIECE = 64 << 20
+
+
+def key_of(environment: Mapping[str, str]) -> bytes | None:
+    """The key in MUSTER_KEY, or in the file that MUSTER_KEY_FILE names: 32 bytes in base64; None without either.
+
+    Raises InputError where it is no key, or both are there.
+    """
+    text, file = environment.get(KEY), environment.get(KEY_FILE)
+    if text and file:
+        raise InputError(f"{KEY} and {KEY_FILE} are both set: unset one")
+    if not text and not file:
+        return None
+    name = f"{KEY_FILE}={file}" if file else KEY
+    try:
+        text = text or Path(str(file)).expanduser().read_text("ascii", "replace")
+    except OSError as error:
+        raise InputError(f"cannot read {name}: {error.strerror}") from None
+    try:
+        key = base64.b64decode(text.strip(), validate=True)
+    except (binascii.Error, ValueError):  # ValueError: not ASCII
+        key = b""
+    if len(key) != KEY_BYTES:
+        raise InputError(f"{name} is no key: it must be {KEY_BYTES} random bytes in base64; {HOW_TO_MAKE}")
+    return key
+
+
+def encrypt(key: bytes, name: str, data: Any) -> bytes:
+    """`data` (anything with a buffer) as the file `name` of a library holds it."""
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    cipher, view = AESGCM(key), memoryview(data).cast("B")
+    count = max(1, -(-len(view) // PIECE))
+    parts = [MAGIC]
+    for number in range(count):
+        nonce = os.urandom(NONCE_BYTES)
+        piece = view[number * PIECE : (number + 1) * PIECE]
+        parts += [nonce, cipher.encrypt(nonce, piece, _bound(name, number, number == count - 1))]
+    return b"".join(parts)
+
+
+def decrypt(key: bytes, name: str, data: bytes) -> bytes:
+    """What was given to `encrypt`. MusterError where the file was changed, or encrypted under another key or name."""
+    from cryptography.exceptions import InvalidTag
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    cipher, view, size = AESGCM(key), memoryview(data), NONCE_BYTES + PIECE + TAG_BYTES
+    starts = range(len(MAGIC), max(len(data), len(MAGIC) + 1), size)
+    try:
+        if view[: len(MAGIC)] != MAGIC:
+            raise InvalidTag
+        return b"".join(
+            cipher.decrypt(
+                view[start : start + NONCE_BYTES],
+                view[start + NONCE_BYTES : start + size],
+                _bound(name, number, number == len(starts) - 1),
+            )
+            for number, start in enumerate(starts)
+        )
+    except (InvalidTag, ValueError):  # ValueError: cut off within a nonce
+        raise MusterError(
+            f"{name} cannot be decrypted: it was changed, cut off, or encrypted with another key. Restore it from a"
+            " backup, or delete it and run again"
+        ) from None
+
+
+def _bound(name: str, number: int, last: bool) -> bytes:
+    return f"{name}\0{number}\0{last:d}".encode()
