@@ -67,11 +67,11 @@ class People:
             part[:] = unit(GROUP_SHARE**0.5 * groups + (1 - GROUP_SHARE) ** 0.5 * self._directions(len(part)))
         return faces
 
-    def views(self, faces: np.ndarray) -> np.ndarray:
-        """Another face of each of these people, of cosine .6 to .8 with the first."""
+    def views(self, faces: np.ndarray, low: float = 0.6, high: float = 0.8) -> np.ndarray:
+        """Another face of each of these people, of cosine `low` to `high` with the first."""
         noise = self._directions(len(faces))
         noise = unit(noise - (noise * faces).sum(1, keepdims=True) * faces)
-        cosine = self.random.uniform(0.6, 0.8, (len(faces), 1)).astype(np.float32)
+        cosine = self.random.uniform(low, high, (len(faces), 1)).astype(np.float32)
         return cosine * faces + np.sqrt(1 - cosine**2) * noise
 
     def _directions(self, count: int) -> np.ndarray:

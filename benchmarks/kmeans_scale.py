@@ -61,7 +61,7 @@ def normalised(vectors: Floats) -> Floats:
 
 
 def by_ours(faces: Floats, k: int, args: argparse.Namespace) -> Ints:
-    return lloyd.kmeans(faces, k, args.seed)[1]
+    return lloyd.kmeans(lloyd.Here(faces), k, args.seed)[1]
 
 
 def by_sklearn(faces: Floats, k: int, args: argparse.Namespace) -> Ints:

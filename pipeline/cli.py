@@ -129,13 +129,15 @@ def cluster(
     k: KOption = "auto",
     same_photo: SamePhotoOption = False,
     model: ModelOption = [],  # noqa: B006
+    address: AddressOption = None,
+    shared_library: SharedOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Find out which faces are one person. Ids of people stay when photos are added.
 
     Example: muster cluster -l ./library
     """
-    facts = _cluster(library, method, k, same_photo, model)
+    facts = _cluster(library, method, k, same_photo, model, address, shared_library)
     report(facts, as_json, _CLUSTER_TEXT.format_map(facts))
 
 
@@ -182,7 +184,7 @@ def photos(
     steps = {"scan": _scan(library, sources)}
     say(f"{steps['scan']['found']} images, {steps['scan']['new']} of them new")
     steps["run"] = _run(library, tasks, model, device, workers, weights_dir, None)
-    steps["cluster"] = _cluster(library, method, k, same_photo, model)
+    steps["cluster"] = _cluster(library, method, k, same_photo, model, None, False)
     steps["pages"] = _people(library, out, model)
     facts = {
         **{name: steps["run"][name] for name in ("images", "ok", "errors", "faces")},
@@ -396,13 +398,17 @@ def _run(library: str, tasks: str, *rest: Any) -> dict[str, Any]:
         return asdict(run(config, on_progress, on_download))
 
 
-def _cluster(library: str, method: str, k: str, same_photo: bool, model: list[str]) -> dict[str, Any]:
+def _cluster(
+    library: str, method: str, k: str, same_photo: bool, model: list[str], address: str | None, shared: bool
+) -> dict[str, Any]:
     from pipeline.people import cluster_faces
 
     count, name = _check_cluster(method, k, same_photo, model)
     opened = open_library(library)
+    rest = ("auto", None, None, address, False, shared)
+    config = None if address is None else run_config(opened.uri, "faces", model, *rest)
     with opened.lock():
-        return asdict(cluster_faces(opened, name, method, count, same_photo))
+        return asdict(cluster_faces(opened, name, method, count, same_photo, config))
 
 
 def _check_cluster(method: str, k: str, same_photo: bool, model: list[str]) -> tuple[int | None, str | None]:

@@ -197,4 +197,11 @@ def available_workers(config: RunConfig) -> int:
         return config.worker_count
     import ray
 
-    return max(1, int(ray.cluster_resources().get("GPU" if config.on_gpu else "CPU", 1)))
+    return max(1, int(ray.cluster_resources().get("GPU", 1))) if config.on_gpu else cores_there()
+
+
+def cores_there() -> int:
+    """CPU cores of the cluster, at least 1. Inside `connected`."""
+    import ray
+
+    return max(1, int(ray.cluster_resources().get("CPU", 1)))

@@ -1,8 +1,9 @@
 """From faces to people: clustering of a library's faces, and the pages that show them."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline import scale_out
 from pipeline.annotations import sources_of
+from pipeline.config import RunConfig
 from pipeline.worker import IMAGES_DESCRIPTION, describe
 from storage import index, manifest, tables
 from storage.errors import InputError, MusterError
+from storage.index_lists import Spread
 from storage.library import Library
-from tasks import cluster, kmeans
+from tasks import cluster, kmeans, lloyd
 from web.album import LABEL_TABLES
 from web.people import PagesSource, PagesSummary, write_pages
 
@@ -78,15 +82,19 @@ def check_method(method: str, k: int | None, same_photo: bool) -> None:
 def load_faces(library: Library, model: str | None) -> Faces:
     """Every face of the manifest's images, by this model; InputError says what there is where there are none of it."""
     fingerprint = faces_fingerprint(library, model)
-    columns = ["face_id", "image_id", "quality", "embedding"]
+    table = _read_faces(library, fingerprint, ["face_id", "image_id", "quality", "embedding"])
+    embeddings = table["embedding"].combine_chunks()
+    width = embeddings.type.list_size
+    return Faces(fingerprint, table.drop(["embedding"]), embeddings.flatten().to_numpy().reshape(-1, width))
+
+
+def _read_faces(library: Library, fingerprint: str, columns: Sequence[str]) -> pa.Table:
     table = tables.read(library, "faces", fingerprint, columns, shards(library, fingerprint))
     if table is None:
         raise InputError(
             f"library {library.uri} has no faces for its images yet: run `muster run -l {library.uri}` first"
         )
-    embeddings = table["embedding"].combine_chunks()
-    width = embeddings.type.list_size
-    return Faces(fingerprint, table.drop(["embedding"]), embeddings.flatten().to_numpy().reshape(-1, width))
+    return table
 
 
 def faces_fingerprint(library: Library, model: str | None) -> str:
@@ -99,27 +107,53 @@ def shards(library: Library, fingerprint: str) -> list[str]:
     return [shard for shard, _ in manifest.shards(library) if shard in done]
 
 
-def cluster_faces(library: Library, model: str | None, method: str, k: int | None, same_photo: bool) -> ClusterSummary:
+def cluster_faces(
+    library: Library, model: str | None, method: str, k: int | None, same_photo: bool, config: RunConfig | None = None
+) -> ClusterSummary:
     """Say which faces are one person, and write it to `clusters/<fingerprint>/clusters.parquet`.
 
-    Clusters keep the ids that most of their faces had before. The caller holds the lock.
+    Clusters keep the ids that most of their faces had before. The caller holds the lock. `config`: of a run on a
+    cluster, whose workers then do what is worth it.
     """
     manifest.repair(library)
-    faces = load_faces(library, model)
-    rows, place = _distinct(library, faces)
-    distinct = Faces(faces.fingerprint, faces.table.take(rows), faces.embeddings[rows])
-    labels, how = label(library, distinct, method, k, same_photo)
-    labels = labels[place]
-    face_ids = faces.table["face_id"].to_pylist()
-    ids = cluster.inherit_ids(labels, face_ids, _previous(library, faces.fingerprint))
-    table = faces.table.select(["face_id", "image_id"]).append_column("cluster_id", pa.array(ids, pa.string()))
-    table = table.replace_schema_metadata({"muster.method": how, "muster.fingerprint": faces.fingerprint})
-    library.write(_clusters(faces.fingerprint), tables.to_parquet(table))
+    found = (
+        _by_workers(library, model, k, config)
+        if config is not None and k is not None
+        else _by_this_machine(library, model, method, k, same_photo, config)
+    )
+    fingerprint, table, labels, how = found
+    ids = cluster.inherit_ids(labels, table["face_id"].to_pylist(), _previous(library, fingerprint))
+    table = table.select(["face_id", "image_id"]).append_column("cluster_id", pa.array(ids, pa.string()))
+    table = table.replace_schema_metadata({"muster.method": how, "muster.fingerprint": fingerprint})
+    library.write(_clusters(fingerprint), tables.to_parquet(table))
     clustered = sum(i is not None for i in ids)
     return ClusterSummary(len(ids), len(set(ids) - {None}), clustered, len(ids) - clustered, method, how)
 
 
-def _distinct(library: Library, faces: Faces) -> tuple[Ints, Ints]:
+def _by_this_machine(
+    library: Library, model: str | None, method: str, k: int | None, same_photo: bool, config: RunConfig | None
+) -> tuple[str, pa.Table, Ints, str]:
+    """Fingerprint, faces, a label for each, and how it was found."""
+    faces = load_faces(library, model)
+    rows, place = _distinct(library, faces.table)
+    distinct = Faces(faces.fingerprint, faces.table.take(rows), faces.embeddings[rows])
+    spread: Spread = map if config is None else partial(scale_out.spread, config)
+    labels, how = label(library, distinct, method, k, same_photo, spread)
+    return faces.fingerprint, faces.table, labels[place], how
+
+
+def _by_workers(library: Library, model: str | None, k: int, config: RunConfig) -> tuple[str, pa.Table, Ints, str]:
+    """The same, for k-means on a cluster; this machine does it where that is quicker."""
+    fingerprint = faces_fingerprint(library, model)
+    table = _read_faces(library, fingerprint, ["face_id", "image_id"])
+    rows, place = _distinct(library, table)
+    if lloyd.few(len(rows), k):
+        return _by_this_machine(library, model, "kmeans", k, False, config)
+    labels = scale_out.kmeans(config, library, fingerprint, shards(library, fingerprint), rows, k, SEED)
+    return fingerprint, table, kmeans.numbered(labels)[place], "k as given"
+
+
+def _distinct(library: Library, faces: pa.Table) -> tuple[Ints, Ints]:
     """Rows (M,) of the faces of distinct files, and for each face its place (N,) among these.
 
     A copy of a file shows nobody a second time: its faces go with those of the copy with the smallest image_id.
@@ -127,7 +161,7 @@ def _distinct(library: Library, faces: Faces) -> tuple[Ints, Ints]:
     fingerprint = tables.fingerprint(IMAGES_DESCRIPTION)
     images = tables.read(library, "images", fingerprint, ["image_id", "sha256"], shards(library, fingerprint))
     content = dict(zip(*(images[name].to_pylist() for name in ("image_id", "sha256")), strict=True)) if images else {}
-    face_ids, image_ids = (faces.table[name].to_pylist() for name in ("face_id", "image_id"))
+    face_ids, image_ids = (faces[name].to_pylist() for name in ("face_id", "image_id"))
     keys = [  # the file's content, and the face's number in it
         (content.get(image) or image) + face.removeprefix(image)
         for face, image in zip(face_ids, image_ids, strict=True)
@@ -139,8 +173,13 @@ def _distinct(library: Library, faces: Faces) -> tuple[Ints, Ints]:
     return rows, np.searchsorted(rows, [first[key] for key in keys]).astype(np.int64)
 
 
-def label(library: Library | None, faces: Faces, method: str, k: int | None, same_photo: bool) -> tuple[Ints, str]:
-    """A label per face, -1 where it is alone, and how it was found. With a library, its index is used and kept."""
+def label(
+    library: Library | None, faces: Faces, method: str, k: int | None, same_photo: bool, spread: Spread = map
+) -> tuple[Ints, str]:
+    """A label per face, -1 where it is alone, and how it was found. With a library, its index is used and kept.
+
+    `spread`: see `storage.index.build`.
+    """
     check_method(method, k, same_photo)
     if not len(faces.embeddings):
         return np.empty(0, np.int64), method
@@ -150,7 +189,7 @@ def label(library: Library | None, faces: Faces, method: str, k: int | None, sam
     if library is None:
         built = index.build(faces.table, faces.embeddings, faces.fingerprint)
     else:
-        built = index.current(library, faces.table, faces.embeddings, faces.fingerprint)
+        built = index.current(library, faces.table, faces.embeddings, faces.fingerprint, spread)
     similarities, rows = built.search(faces.embeddings, NEIGHBOURS + 1, faces.fingerprint)
     parameters = cluster.GraphParameters(same_photo=same_photo)
     return cluster.cluster_graph(faces.embeddings, rows, similarities, faces.photos, faces.quality, parameters), "graph"

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from storage import index_files, index_lists
 from storage.errors import InputError
 from storage.index_files import DamagedError, Part, Snapshot
-from storage.index_lists import Lists, best
+from storage.index_lists import Lists, Spread, best
 from storage.library import Library
 
 EXACT_UP_TO = 100_000
@@ -146,16 +146,16 @@ class VectorIndex:
         return vectors
 
 
-def build(ids: Ids, vectors: Floats, fingerprint: str) -> VectorIndex:
+def build(ids: Ids, vectors: Floats, fingerprint: str, spread: Spread = map) -> VectorIndex:
     """An index over `vectors` (N, D), L2-normalised, with an id for each: N strings, or a table with `face_id`.
 
-    `vectors` may be mapped from a file that is larger than memory.
+    `vectors` may be mapped from a file that is larger than memory. `spread`: see `index_lists.build_lists`.
     """
     ids, vectors = _array(ids), _floats(vectors)
     _check_lengths(ids, vectors)
     if len(vectors) <= EXACT_UP_TO:
         return VectorIndex(fingerprint, ids, vectors)
-    base = Base(ids, vectors, index_lists.build_lists(vectors), np.empty(0, np.int64))
+    base = Base(ids, vectors, index_lists.build_lists(vectors, spread), np.empty(0, np.int64))
     return VectorIndex(fingerprint, ids[:0], vectors[:0], base)
 
 
@@ -219,15 +219,17 @@ def verify(library: Library, fingerprint: str, folder: str = "index") -> None:
     index_files.load(library, f"{folder}/{fingerprint}", lambda snapshot: [snapshot.read(n) for n in snapshot.parts])
 
 
-def current(library: Library, faces: pa.Table, embeddings: Floats, fingerprint: str) -> VectorIndex:
-    """The index over exactly these faces, row by row: the saved one, or a new one, saved."""
+def current(
+    library: Library, faces: pa.Table, embeddings: Floats, fingerprint: str, spread: Spread = map
+) -> VectorIndex:
+    """The index over exactly these faces, row by row: the saved one, or a new one, saved. `spread`: see `build`."""
     try:
         saved = load(library, fingerprint)
     except DamagedError:  # nothing is lost: it is made of the faces
         saved = None
     if saved is not None and len(saved) == len(faces) and saved.ids.equals(faces["face_id"]):
         return saved
-    index = build(faces, embeddings, fingerprint)
+    index = build(faces, embeddings, fingerprint, spread)
     save(library, index)
     return index
 

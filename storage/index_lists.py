@@ -10,7 +10,7 @@ block): nothing here adds to a table that was removed from.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ import numpy as np
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 Rows = np.ndarray[Any, np.dtype[np.int64]]
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
+Spread = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 
 LISTS = 4  # times the square root of the rows
 DEPTHS = (1 / 128, 1 / 32, 1 / 8)  # shares of the lists that a search looks at, until it is sure
@@ -66,11 +67,14 @@ def parse(table: Bytes, depths: list[int]) -> Lists:
     return Lists(faiss.deserialize_index(table), depths)
 
 
-def build_lists(vectors: Floats) -> Lists:
-    """Lists over `vectors` (N, D), L2-normalised and possibly mapped from a file, made shard by shard."""
+def build_lists(vectors: Floats, spread: Spread = map) -> Lists:
+    """Lists over `vectors` (N, D), L2-normalised and possibly mapped from a file, made shard by shard.
+
+    `spread`: calls a function for each item, as `map` does, or elsewhere.
+    """
     empty = train(vectors)
-    starts = range(0, len(vectors), SHARD)
-    table = merge(fill(empty, vectors[start : start + SHARD], start) for start in starts)
+    shards = ((empty, vectors[start : start + SHARD], start) for start in range(0, len(vectors), SHARD))
+    table = merge(map(faiss.deserialize_index, spread(fill, shards)))
     return Lists(table, [max(1, round(share * table.nlist)) for share in DEPTHS])
 
 
@@ -90,11 +94,12 @@ def train(vectors: Floats) -> Bytes:
     return faiss.serialize_index(table)
 
 
-def fill(empty: Bytes, vectors: Floats, first: int) -> Any:
-    """The table of one shard: `vectors` (N, D) as rows `first` to `first` + N. Shards can be made anywhere, at once."""
+def fill(shard: tuple[Bytes, Floats, int]) -> Bytes:
+    """The table of one shard: an empty table, `vectors` (N, D), the row of the first. Shards can be made anywhere."""
+    empty, vectors, first = shard
     table = faiss.deserialize_index(empty)
     table.add_with_ids(np.ascontiguousarray(vectors), np.arange(first, first + len(vectors)))
-    return table
+    return faiss.serialize_index(table)
 
 
 def merge(shards: Iterable[Any]) -> Any:

@@ -28,9 +28,15 @@ def cluster_kmeans(embeddings: Floats, k: int | None, seed: int = 0, region: int
     faces = np.ascontiguousarray(embeddings, np.float32)
     k, how = (k, "k as given") if k is not None else _choose_k(faces, seed, region)
     # few by faiss.Kmeans: with automatic k on the 10,627 faces in LFW pairwise F .344 in 29 s, by lloyd .311 in 40 s
-    labels = by_size(_kmeans(faces, k, seed)[1][:, 0] if lloyd.few(n, k) else lloyd.kmeans(faces, k, seed)[1])
+    labels = _kmeans(faces, k, seed)[1][:, 0] if lloyd.few(n, k) else lloyd.kmeans(lloyd.Here(faces), k, seed)[1]
+    return numbered(labels), k, how
+
+
+def numbered(labels: Ints) -> Ints:
+    """Labels (N,) numbered by size, 0 the largest cluster, -1 alone."""
+    labels = by_size(labels)
     labels[np.bincount(labels)[labels] == 1] = -1
-    return labels, k, how
+    return labels
 
 
 def _choose_k(faces: Floats, seed: int, region: int) -> tuple[int, str]:

@@ -5,13 +5,13 @@ similarity is then a whole number below 2^24, which float32 holds exactly: no or
 of processor changes a bit. Rounding changes a similarity by about 1e-4. Fixed blocks merged in a fixed order would give
 the same sums on one kind of processor only, because a matrix product rounds differently from one to the next.
 
-On several machines each calls `step` on the embeddings it holds and sends back its `Sums`; one adds them, in any order,
-and calls `centroids_of`.
+Where several machines hold the embeddings (pipeline/kmeans.py), each calls `step` on its own and sends back its `Sums`;
+one adds them, in any order, and calls `centroids_of`. `Held` is all that `kmeans` needs of them.
 """
 
 import itertools
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -40,19 +40,55 @@ class Sums:
         return Sums(self.embeddings + other.embeddings, self.counts + other.counts, similarity)
 
 
-def kmeans(embeddings: Floats, k: int, seed: int = 0) -> tuple[Floats, Ints, float]:
+class Held(Protocol):
+    """N embeddings (N, D) float32, L2-normalised, wherever they are. `rows`: (M,) int64, rising."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, rows: Ints) -> Floats:
+        """These embeddings."""
+        ...
+
+    def sums(self, rows: Ints, centroids: Floats) -> Sums:
+        """`step` of these embeddings, without the labels."""
+        ...
+
+    def step(self, centroids: Floats) -> tuple[Ints, Sums]:
+        """`step` of all of them."""
+        ...
+
+
+class Here:
+    """`Held` in the memory of this process."""
+
+    def __init__(self, embeddings: Floats) -> None:
+        self.embeddings = embeddings
+
+    def __len__(self) -> int:
+        return len(self.embeddings)
+
+    def take(self, rows: Ints) -> Floats:
+        return self.embeddings[rows]
+
+    def sums(self, rows: Ints, centroids: Floats) -> Sums:
+        return step(self.embeddings[rows], centroids)[1]
+
+    def step(self, centroids: Floats) -> tuple[Ints, Sums]:
+        return step(self.embeddings, centroids)
+
+
+def kmeans(embeddings: Held, k: int, seed: int = 0) -> tuple[Floats, Ints, float]:
     """Centroids (k, D) float32, L2-normalised; for each embedding the number of its nearest, (N,) int64; the objective.
 
-    `embeddings`: (N, D) float32, L2-normalised; 1 <= k <= N. Deterministic for a seed. The objective is the mean cosine
-    of embedding and centroid. Few embeddings, or few per centroid, are seen in up to ten steps over all of them (LFW
-    settles in five); many in one pass of small steps, and a step for the labels, measured in
-    `benchmarks/kmeans_scale.py`.
+    1 <= k <= N. Deterministic for a seed. The objective is the mean cosine of embedding and centroid. Few embeddings,
+    or few per centroid, are seen in up to ten steps over all of them (LFW settles in five); many in one pass of small
+    steps, and a step for the labels, measured in `benchmarks/kmeans_scale.py`.
     """
     n = len(embeddings)
     random, before = np.random.default_rng(seed), -1
-    centroids = seeds(embeddings, k, random) if few(n, k) else _one_pass(embeddings, k, random)
+    centroids = seeds(embeddings.take(np.arange(n)), k, random) if few(n, k) else _one_pass(embeddings, k, random)
     for last in reversed(range(11 if few(n, k) else 1)):
-        labels, sums = step(embeddings, centroids)
+        labels, sums = embeddings.step(centroids)
         if last == 0 or sums.similarity == before:
             break
         centroids, before = centroids_of(sums), sums.similarity
@@ -119,19 +155,19 @@ def seeds(embeddings: Floats, k: int, random: np.random.Generator) -> Floats:
     return embeddings[np.sort(np.concatenate(drawn))]
 
 
-def _one_pass(embeddings: Floats, k: int, random: np.random.Generator) -> Floats:
+def _one_pass(embeddings: Held, k: int, random: np.random.Generator) -> Floats:
     """Centroids (k, D) after one pass over up to `ENOUGH` · k of the embeddings, in steps over batches that grow.
 
     Source: Sculley, Web-scale k-means clustering, WWW 2010; but the batches are larger, and old ones fade, because a
     mean over all of them gets stuck.
     """
     order = random.permutation(len(embeddings))[: ENOUGH * k]
-    centroids = seeds(embeddings[order[: 4 * k]], k, random)
+    centroids = seeds(embeddings.take(np.sort(order[: 4 * k])), k, random)
     total, seen = Sums(*_zeros(centroids), 0), 0
     while (left := len(order) - seen) > 0:
         size = max(2 * k, seen // 10)
         batch = np.sort(order[seen : seen + (size if left > 2 * size else left)])
-        sums = step(embeddings[batch], centroids)[1]
+        sums = embeddings.sums(batch, centroids)
         total = _faded(total, sums.counts > 0) + sums
         centroids = centroids_of(total)
         seen += len(batch)

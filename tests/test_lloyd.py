@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from test_cluster import people
 
 from tasks import lloyd
-from tasks.lloyd import SCALE, Sums, centroids_of, kmeans, partial, seeds, step
+from tasks.lloyd import SCALE, Here, Sums, centroids_of, kmeans, partial, seeds, step
 from tasks.metrics import pairwise_f1
 
 
@@ -85,8 +85,8 @@ def test_empty_clusters_share_the_largest_ones():
 @settings(max_examples=30, deadline=None)
 def test_kmeans_with_copies_repeats_itself(k, seed, different):
     faces = np.resize(random_faces(different), (40, 16))
-    centroids, labels, cosine = kmeans(faces, k, seed)
-    again = kmeans(faces, k, seed)
+    centroids, labels, cosine = kmeans(Here(faces), k, seed)
+    again = kmeans(Here(faces), k, seed)
     assert centroids.tobytes() == again[0].tobytes()
     assert labels.tolist() == again[1].tolist()
     assert centroids.shape == (k, 16)
@@ -108,15 +108,15 @@ def test_kmeans_is_as_good_as_faiss(sizes, k, few, monkeypatch):
         model = faiss.Kmeans(64, k, niter=10, spherical=True, seed=seed, max_points_per_centroid=len(faces), **how)
         model.train(faces)
         theirs.append(1 - model.index.search(faces, 1)[0].mean())
-    assert np.mean([1 - kmeans(faces, k, seed)[2] for seed in range(5)]) <= 1.05 * np.mean(theirs)
+    assert np.mean([1 - kmeans(Here(faces), k, seed)[2] for seed in range(5)]) <= 1.05 * np.mean(theirs)
 
 
 def test_kmeans_in_one_pass_finds_people_and_repeats_itself(monkeypatch):
     monkeypatch.setattr(lloyd, "FEW", 0)
     faces, truth = people([150] * 20, 0.3)
-    centroids, labels, _ = kmeans(faces, 20)
+    centroids, labels, _ = kmeans(Here(faces), 20)
     assert pairwise_f1(labels, truth).f1 > 0.8
-    assert centroids.tobytes() == kmeans(faces, 20)[0].tobytes()
+    assert centroids.tobytes() == kmeans(Here(faces), 20)[0].tobytes()
 
 
 def test_seeds_are_far_apart():

@@ -1,0 +1,118 @@
+"""What the workers of a Ray cluster do for `muster cluster --address`: fill shards of an index, step through k-means.
+
+k-means gives what one machine gives, bit for bit, however many workers there are and whichever of them die: Ray starts
+those anew, and they read their faces again. An index differs in codes that another number of threads rounds otherwise.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+
+from pipeline import cluster
+from pipeline.config import RunConfig
+from storage import tables
+from storage.library import Library, open_library
+from tasks import lloyd
+from tasks.lloyd import Floats, Ints, Sums
+
+A = TypeVar("A")
+B = TypeVar("B")
+FOR_EVER = -1  # as Ray counts
+
+
+def spread(config: RunConfig, function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
+    """`map` by tasks of the cluster at config.address: as many at once as it has cores, results in order.
+
+    `function` is one of a module, and the same for the same item.
+    """
+    with cluster.connected(config.address):
+        import ray
+
+        cluster.check_reach(config)
+        task = ray.remote(function).options(max_retries=FOR_EVER)
+        waiting: deque[Any] = deque()
+        for item in items:
+            if len(waiting) >= cluster.cores_there():
+                yield ray.get(waiting.popleft())
+            waiting.append(task.remote(item))
+        while waiting:
+            yield ray.get(waiting.popleft())
+
+
+def kmeans(
+    config: RunConfig, library: Library, fingerprint: str, shards: Sequence[str], rows: Ints, k: int, seed: int
+) -> Ints:
+    """`tasks.lloyd.kmeans` over the faces `rows` (M,), rising, of these shards: labels (M,) int64.
+
+    The embeddings are read by the workers, and never come to this process, but for 4 k of them.
+    """
+    with cluster.connected(config.address):
+        cluster.check_reach(config)
+        return lloyd.kmeans(_Spread(library, fingerprint, shards, rows), k, seed)[1]
+
+
+class _Holder:
+    """An actor: the faces `rows` (M,) of some shards, in memory."""
+
+    def __init__(self, library: str, fingerprint: str, shards: Sequence[str], rows: Ints) -> None:
+        table = tables.require(open_library(library), "faces", fingerprint, ["embedding"], shards)
+        vectors = table["embedding"].combine_chunks()
+        self.held = lloyd.Here(vectors.flatten().to_numpy().reshape(-1, vectors.type.list_size)[rows])
+
+    def take(self, rows: Ints) -> Floats:
+        return self.held.take(rows)
+
+    def sums(self, rows: Ints, centroids: Floats) -> Sums:
+        return self.held.sums(rows, centroids)
+
+    def step(self, centroids: Floats) -> tuple[Ints, Sums]:
+        return self.held.step(centroids)
+
+
+class _Spread:
+    """`lloyd.Held` by as many holders as the cluster has cores. `starts`: the first row of each, and one past all."""
+
+    def __init__(self, library: Library, fingerprint: str, shards: Sequence[str], rows: Ints) -> None:
+        import ray
+
+        shards = sorted(shards)  # as tables.read has them
+        ends = np.cumsum([tables.rows_in([c], "faces") for c in tables.commits(library, fingerprint, shards)])
+        total, count = int(ends[-1]), min(cluster.cores_there(), len(shards))
+        first = np.searchsorted(ends, total * np.arange(count) / count, side="right")  # shards, about equal in faces
+        first = np.unique(np.append(first, len(shards)))
+        bounds = np.concatenate([[0], ends])[first]  # faces
+        self.starts = np.searchsorted(rows, bounds)
+        remote = ray.remote(_Holder).options(num_cpus=1, max_restarts=FOR_EVER, max_task_retries=FOR_EVER)
+        self.holders = [
+            remote.remote(library.uri, fingerprint, shards[a:b], rows[start:end] - bound)
+            for a, b, start, end, bound in zip(
+                first, first[1:], self.starts, self.starts[1:], bounds[:-1], strict=False
+            )
+        ]
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    def take(self, rows: Ints) -> Floats:
+        return np.concatenate(self._ask("take", rows))
+
+    def sums(self, rows: Ints, centroids: Floats) -> Sums:
+        first, *others = self._ask("sums", rows, centroids)
+        return sum(others, start=first)
+
+    def step(self, centroids: Floats) -> tuple[Ints, Sums]:
+        labels, sums = zip(*self._ask("step", None, centroids), strict=True)
+        return np.concatenate(labels), sum(sums[1:], start=sums[0])
+
+    def _ask(self, what: str, rows: Ints | None, *shared: Any) -> list[Any]:
+        """The answer of each holder to `what`, about its own of `rows` and what all are given."""
+        import ray
+
+        places = [ray.put(each) for each in shared]
+        calls = []
+        for holder, start, end in zip(self.holders, self.starts, self.starts[1:], strict=False):
+            own = [] if rows is None else [rows[(rows >= start) & (rows < end)] - start]
+            calls.append(getattr(holder, what).remote(*own, *places))
+        return ray.get(calls)
