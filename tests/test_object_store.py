@@ -1,5 +1,6 @@
 """Sources and libraries in a bucket, over the S3 protocol: a server on loopback, and faults on the way to it."""
 
+import base64
 import http.client
 import json
 import logging
@@ -18,15 +19,17 @@ import pyarrow.dataset as ds
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
-from conftest import Outcome
+from conftest import Outcome, School
 from moto.server import ThreadedMotoServer
 
+from pipeline import enroll
 from pipeline.dispatch import Order
 from pipeline.worker import ShardWorker
-from storage import images, manifest, retry, tables, uris
+from storage import gallery, images, manifest, retry, tables, uris
+from storage.encryption import MAGIC
 from storage.errors import MusterError
 from storage.images import ImageError
-from storage.library import Library, open_library
+from storage.library import MARKER, Library, open_library
 from storage.reader import Reader, check_access
 from storage.retry import UnreachableError
 from storage.uris import exists, inline_uri
@@ -256,6 +259,42 @@ def test_a_collection_in_a_bucket_becomes_the_same_tables(
     with duckdb.connect() as database:
         database.register("faces", ds.dataset(f"{path}/faces", filesystem=fs, format="parquet"))
         assert database.sql("SELECT count(*), min(score) > 0 FROM faces").fetchall() == [(3, True)]
+
+
+def test_a_gallery_in_a_bucket_encrypted(
+    muster: Muster,
+    way: Way,
+    bucket: Callable[..., str],
+    school: School,
+    work: Callable[..., object],
+    weights: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Photos and library. The workers' part is done in this process."""
+    monkeypatch.setenv("MUSTER_KEY", base64.b64encode(bytes(range(32))).decode())
+    monkeypatch.setattr(enroll, "run", lambda config, *_: work(config.library, weights, ("faces",)))
+    [ann, bo, *_] = school.enrolled
+    for person in (ann, bo):
+        for path in school.enrolled[person]:
+            put(bucket(f"photos/{person}/{path.name}"), path.read_bytes())
+    at = ("-l", bucket("library"), "--json")
+    enrolled = muster("enroll", bucket("photos"), "--consent-given", *at)
+    assert enrolled.code == 0, enrolled.err
+    assert enrolled.facts.items() >= {"enrolled": 2, "photos": 4, "refused": []}.items()
+    assert ()
+
+    options = (put(bucket("probe.jpg"), school.probes[ann].read_bytes()), "--device", "cpu", "--threshold", 0.3, *at)
+    assert muster("identify", *options).facts["answers"][0]["person_id"] == ann
+    assert muster("verify", "--person", ann, *options).facts["match"]
+    gone = muster("forget", ann, *at)
+    assert gone.facts.items() >= {"people": [ann], "found_afterwards": []}.items()
+    assert muster("identify", *options).facts["answers"][0]["person_id"] == "UNKNOWN"
+    assert muster("audit", "verify", *at).facts["problem"] is None
+    library = open_library(at[1])
+    assert gallery.require(library).people == [bo]
+    for name in library.files():
+        with library.fs.open_input_stream(library.at(name)) as stream:
+            assert name == MARKER or stream.read().startswith(MAGIC)
 
 
 def test_large_files_go_up_in_parts(way: Way, bucket: Callable[..., str]) -> None:
