@@ -28,6 +28,7 @@ from tasks.base import Image
 from tasks.calibrate import corrected
 from tasks.identify import LEAST, MIN_QUALITY, score_of, search, templates
 
+PATIENCE = 60.0  # seconds to wait for a library that another command holds: the work is done, and the log is left
 IN_PROCESS = 32  # images up to which starting workers would take longer than the work
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -77,7 +78,7 @@ def identify(
     answers = _name(known, probes, limit)
     named = set(answers["person_id"].drop_null().to_pylist()) - {UNKNOWN}
     facts = {"images": len(uris), "faces": len(probes.rows), "threshold": limit}
-    with library.lock():
+    with library.lock(PATIENCE):
         audit.append(library, "identify", {**facts, "people": sorted(map(known.pseudonym_of, named))})
     return answers, remark
 
@@ -105,7 +106,7 @@ def verify(
     best = max(faces, key=_area)
     good = best["quality"] >= MIN_QUALITY
     facts = {"person_id": person, "name": name, "match": bool(good and best["score"] >= limit), "threshold": limit}
-    with library.lock():
+    with library.lock(PATIENCE):
         audit.append(library, "verify", {"people": [known.pseudonym_of(person)], "match": facts["match"]})
     reason = "" if good else _low_quality(best)
     return {**facts, "score": best["score"], "face": best, "faces": faces, "reason": reason, "remark": remark}

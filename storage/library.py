@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import socket
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -152,11 +153,11 @@ class Library:
         return sorted(path.removeprefix(self.path).lstrip("/") for path in files)
 
     @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self, seconds: float = 0.0) -> Iterator[None]:
         """Hold the library for one writing command. On object stores there is no lock: commits are idempotent there.
 
-        Raises MusterError when another process holds it, or when the library may not be written. The lock dies with
-        its process, however that ends.
+        Raises MusterError when another process holds it, after so many `seconds` still, or when the library may not be
+        written. The lock dies with its process, however that ends.
         """
         if self.local is None:
             yield
@@ -166,13 +167,17 @@ class Library:
         except OSError as error:
             raise MusterError(f"cannot write to library {self.uri}: {error.strerror}") from error
         with file:
-            self._lock(file)
+            deadline = time.monotonic() + seconds
+            while not self._lock(file, last=time.monotonic() >= deadline):
+                time.sleep(0.1)
             yield
 
-    def _lock(self, file: TextIO) -> None:
+    def _lock(self, file: TextIO, last: bool) -> bool:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            if not last:
+                return False
             file.seek(0)
             holder = file.read().strip() or "another process"
             raise MusterError(f"library {self.uri} is in use by {holder}: wait for it to end, or stop it") from None
@@ -181,6 +186,7 @@ class Library:
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}")
         file.flush()
+        return True
 
 
 def _is_plain(name: str) -> bool:

@@ -250,6 +250,15 @@ def test_the_lock_keeps_another_process_out_until_it_is_killed(disk: Library, ho
         assert (Path(disk.path) / ".lock").read_text().startswith(f"process {os.getpid()} on ")
 
 
+def test_who_waits_for_the_lock_gets_it(disk: Library, holder: subprocess.Popen[str]) -> None:
+    assert holder.stdin
+    timer = threading.Timer(0.3, holder.stdin.close)
+    timer.start()
+    with disk.lock(60):
+        holder.wait()  # it has let go
+    timer.join()
+
+
 def test_the_lock_is_free_again_after_an_error(disk: Library) -> None:
     with pytest.raises(ZeroDivisionError), disk.lock():
         _ = 1 / 0
