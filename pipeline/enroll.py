@@ -4,7 +4,6 @@ import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
-from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from storage import audit, gallery, manifest, roster, tables
 from storage.errors import InputError
 from storage.gallery import Gallery
 from storage.library import Library, open_library
+from storage.listing import look_up
 from storage.roster import Entry
 from storage.weights import Progress
 from tasks.cluster import GraphParameters
@@ -149,12 +149,11 @@ def _ended(entry: Entry) -> bool:
 
 
 def _images(willing: Sequence[Entry]) -> list[dict[str, Any]]:
-    """Rows of the roster that is scanned."""
-    return [
-        {"uri": uri, "person_id": entry.person_id, "size": size, "modified": modified}
-        for entry in willing
-        for uri, (size, modified) in zip(entry.images, entry.stamps or repeat((None, None)), strict=False)
-    ]
+    """Rows of the roster that is scanned. A CSV says nothing of when its images were made: buckets are asked."""
+    stamps = {uri: stamp for entry in willing for uri, stamp in zip(entry.images, entry.stamps, strict=False)}
+    stamps |= look_up([uri for entry in willing for uri in entry.images if uri not in stamps])
+    rows = [{"uri": uri, "person_id": entry.person_id} for entry in willing for uri in entry.images]
+    return [row | dict(zip(("size", "modified"), stamps[row["uri"]], strict=True)) for row in rows]
 
 
 # ---- faces -----------------------------------------------------------------------------------------------------------

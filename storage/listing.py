@@ -4,7 +4,8 @@ import os
 import re
 import stat
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 from urllib.parse import quote
@@ -50,6 +51,22 @@ def locate(source: str) -> Place:
     """The place that a user names. Raises InputError where nothing is there, MusterError where it cannot be reached."""
     path = local_path(source)
     return _locate_remote(source) if path is None else _locate_local(source, path)
+
+
+def look_up(uris: Sequence[str]) -> dict[str, tuple[int | None, int | None]]:
+    """Size and time, as a `File` has them, of files in buckets; None of local ones, and of what cannot be looked at."""
+    with ThreadPoolExecutor(16) as pool:
+        return dict(zip(uris, pool.map(_stamp, uris), strict=True))
+
+
+def _stamp(uri: str) -> tuple[int | None, int | None]:
+    if local_path(uri) is not None:  # whoever scans it asks the disk
+        return None, None
+    try:
+        file = locate(uri).file
+    except MusterError:  # an error row, when it is read
+        return None, None
+    return (file.size, file.modified) if file else (None, None)
 
 
 def list_files(place: Place, library: Library, unreadable: list[str]) -> list[File]:
