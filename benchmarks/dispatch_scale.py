@@ -12,10 +12,11 @@ workers that have nothing to do wait. What Ray itself would take to carry the me
 - busy_share: of the time that workers were up, from ready to their death or to the end of the run, the part in which
   they had a shard. What is missing is `waiting_share`, before a worker got its next shard, and `tail_share`, after it
   had its last one and others were still at theirs.
-- decisions_per_second: orders given per second of processor time of the dispatcher itself.
-- seconds_per_shard: of that time, for runs of 10,000 to 1,000,000 shards with 100 shards per worker; each in a process
-  of its own, whose peak of memory is `peak_mib` (all of it: interpreter, shards and simulation). The sizes take turns
-  `--rounds` times, and medians are compared: one and the same run took from 12 to 20 µs a shard within minutes.
+- decisions_per_second: orders given per second that the dispatcher itself took; what the simulation takes is not in it.
+- seconds_per_shard: of that time, for runs of 10,000 to 1,000,000 shards; each in a process of its own, whose peak of
+  memory is `peak_mib` (all of it: interpreter, shards and simulation). `same_workers`: with the hundredth part of
+  `--workers` at all sizes, so that only the shards grow; else with 100 shards per worker, so that the workers grow too.
+- The sizes take turns `--rounds` times, and medians are compared: other programs on the machine can double a figure.
 
 The last line is one JSON object.
 """
@@ -30,7 +31,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -62,7 +63,7 @@ class Worker:
     __slots__ = ("held", "idle_since", "ready_at")
 
     def __init__(self) -> None:
-        self.held: deque[Order] = deque()
+        self.held: list[Order] = []
         self.ready_at: float | None = None
         self.idle_since: float | None = None
 
@@ -74,10 +75,11 @@ class Simulation:
         self.scenario, self.random = scenario, random.Random(scenario.seed)
         numbers = self.random.sample(range(scenario.shards * 4 // 5), scenario.killers)
         self.killers = {_shard(n): f"{_shard(n)}/{self.random.randrange(IMAGES)}" for n in numbers}
-        self.now = self.own_seconds = self.own_cpu = 0.0  # the dispatcher's own time: on the clock, of the processor
-        self.resumed, self.resumed_cpu = time.perf_counter(), time.thread_time()
+        self.now = self.own_seconds = 0.0  # the dispatcher's own time
+        self.resumed = time.perf_counter()
         self.numbers = itertools.count()
-        self.events: list[tuple[float, int, WorkerId, Event]] = []  # by the time at which they happen
+        # By the time at which they happen; None: the worker is done with its first order.
+        self.events: list[tuple[float, int, WorkerId, Died | None]] = []
         self.living: dict[WorkerId, Worker] = {}
         self.parts: Counter[str] = Counter()  # of a shard that is shared: how many are done
         self.started = self.orders = self.deaths = 0
@@ -136,15 +138,13 @@ class Simulation:
     def _pause(self, more: float = 0.0) -> None:
         """Control comes from the dispatcher: what it really took is charged to the clock."""
         seconds = time.perf_counter() - self.resumed
-        self.own_cpu += time.thread_time() - self.resumed_cpu
         self.own_seconds += seconds
         self.now += seconds + more
 
     def _resume(self) -> None:
-        self.resumed_cpu = time.thread_time()
         self.resumed = time.perf_counter()
 
-    def _push(self, at: float, worker: WorkerId, event: Event) -> None:
+    def _push(self, at: float, worker: WorkerId, event: Died | None) -> None:
         heapq.heappush(self.events, (at, next(self.numbers), worker, event))
 
     def _begin(self, worker: WorkerId, it: Worker, at: float) -> None:
@@ -156,7 +156,7 @@ class Simulation:
         if self._kills(order):
             self._push(at + self.random.random() * seconds, worker, Died(worker, "segmentation fault"))
         else:
-            self._push(at + seconds, worker, Done(worker, order, {}))
+            self._push(at + seconds, worker, None)
 
     def _kills(self, order: Order) -> bool:
         killer = self.killers.get(order.shard)
@@ -164,13 +164,13 @@ class Simulation:
             return False
         return killer in (_members(order) if order.probe is None else order.probe)
 
-    def _happen(self, worker: WorkerId, event: Event, at: float) -> Event:
+    def _happen(self, worker: WorkerId, event: Died | None, at: float) -> Event:
         """What the dispatcher hears of it."""
-        if not isinstance(event, Done):
+        if event is not None:
             self._bury(worker, at)
             return event
         it = self.living[worker]
-        it.held.popleft()
+        order = it.held.pop(0)
         if it.ready_at is None:
             it.ready_at = at
             lifetime = self.random.expovariate(1 / self.scenario.lifetime)
@@ -179,12 +179,14 @@ class Simulation:
             self._begin(worker, it, at)
         else:
             it.idle_since = at
-        return Done(worker, event.order, self._result(event.order))
+        return Done(worker, order, self._result(order))
 
     def _result(self, order: Order) -> dict[str, Any]:
         """What a worker answers. The last part of a shard to be done commits it."""
-        self.parts[order.shard] += order.part is not None and order.probe is None
-        committed = order.probe is None and (order.part is None or self.parts[order.shard] == order.part[1])
+        committed = order.probe is None
+        if committed and order.part is not None:
+            self.parts[order.shard] += 1
+            committed = self.parts[order.shard] == order.part[1]
         return {"images": order.images, "errors": len(order.skip), "rows": {"faces": 0}, "committed": committed}
 
     def _bury(self, worker: WorkerId, at: float) -> None:
@@ -226,7 +228,6 @@ def simulate(scenario: Scenario) -> dict[str, float]:
     return {
         "seconds": simulation.now,
         "own_seconds": simulation.own_seconds,
-        "own_cpu_seconds": simulation.own_cpu,
         "orders": simulation.orders,
         "deaths": simulation.deaths,
         "busy_share": 1 - (simulation.waiting + simulation.tail) / simulation.up,
@@ -262,19 +263,22 @@ def main() -> None:
         print(json.dumps(simulate(Scenario(**json.loads(args.scenario)))))
         return
 
-    def scenario(shards: int) -> Scenario:
-        workers = max(2, round(args.workers * shards / args.shards))
+    def scenario(shards: int, workers: int) -> Scenario:
         killers = round(args.killers * shards / args.shards)
-        return Scenario(workers, shards, args.lifetime, killers, args.message_microseconds / 1e6, args.seed)
+        message = args.message_microseconds / 1e6
+        return Scenario(max(2, workers), shards, args.lifetime, killers, message, args.seed)
 
     sizes = {"10k": args.shards // 100, "100k": args.shards // 10, "1m": args.shards}
-    rounds = [{name: alone(scenario(shards)) for name, shards in sizes.items()} for _ in range(args.rounds)]
+    scenarios = {name: scenario(shards, args.workers * shards // args.shards) for name, shards in sizes.items()}
+    scenarios |= {f"{name}_same_workers": scenario(shards, args.workers // 100) for name, shards in sizes.items()}
+    del scenarios["10k_same_workers"]  # has the workers of "10k"
+    rounds = [{name: alone(each) for name, each in scenarios.items()} for _ in range(args.rounds)]
     medians = {
         name: {what: statistics.median(runs[name][what] for runs in rounds) for what in rounds[0][name]}
-        for name in sizes
+        for name in scenarios
     }
     full = medians["1m"]
-    per_shard = {name: run["own_cpu_seconds"] / sizes[name] for name, run in medians.items()}
+    per_shard = {name: run["own_seconds"] / scenarios[name].shards for name, run in medians.items()}
     result = {
         "workers": args.workers,
         "shards": args.shards,
@@ -283,12 +287,13 @@ def main() -> None:
         "busy_share": round(full["busy_share"], 5),
         "waiting_share": round(full["waiting_share"], 5),
         "tail_share": round(full["tail_share"], 5),
-        "decisions_per_second": round(full["orders"] / full["own_cpu_seconds"]),
+        "decisions_per_second": round(full["orders"] / full["own_seconds"]),
         "own_share_of_time": round(full["own_seconds"] / full["seconds"], 4),
         "peak_mib": round(full["peak_mib"]),
         "mib_before": round(full["mib_before"]),
         **{f"seconds_per_shard_at_{name}": float(f"{seconds:.3g}") for name, seconds in per_shard.items()},
         "growth_10k_to_1m": round(per_shard["1m"] / per_shard["10k"], 2),
+        "growth_10k_to_1m_same_workers": round(per_shard["1m_same_workers"] / per_shard["10k"], 2),
     }
     print(json.dumps(result))
 

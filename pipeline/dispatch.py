@@ -18,7 +18,7 @@ started, and that is held against no shard: otherwise a disk that hangs would tu
 import math
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -49,7 +49,7 @@ class Order:
         return self.shard if self.part is None else f"{self.shard}/{self.part[0]}-of-{self.part[1]}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Done:
     """`result["committed"]`: of a part, whether its shard is committed now."""
 
@@ -58,7 +58,7 @@ class Done:
     result: Mapping[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Failed:
     """The worker lives and says why the shard could not be done. `fatal`: no other shard can be done either."""
 
@@ -68,7 +68,7 @@ class Failed:
     fatal: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Died:
     """The worker is gone, with everything it held. `outside`: for a reason that is not its work, as when its node goes
     away or asks it to end."""
@@ -82,6 +82,8 @@ Event = Done | Failed | Died
 
 
 class Workers(Protocol):
+    """An event carries the very order that was submitted, not an equal one."""
+
     def start(self) -> WorkerId: ...
 
     def submit(self, worker: WorkerId, order: Order) -> None: ...
@@ -142,7 +144,8 @@ def _halves(images: tuple[str, ...]) -> Sequence[tuple[str, ...]]:
 
 
 class Dispatcher:
-    """Nothing here looks at all workers for one event: a decision costs the same for two workers and for 10,000."""
+    """Nothing here looks at all workers, or at all shards, for one event: a decision takes the same steps for two
+    workers and for 10,000."""
 
     def __init__(
         self,
@@ -167,6 +170,7 @@ class Dispatcher:
         self.failed: dict[str, str] = {}
         self.running: dict[WorkerId, list[tuple[Order, float]]] = {}  # what each worker holds, until when
         self.starting: set[WorkerId] = set()
+        self.reserved: set[WorkerId] = set()  # who holds a suspect or a probe, as those that start do
         self.free: list[dict[WorkerId, None]] = [{} for _ in range(self.policy.held)]  # by load: who could take more
         self.next_deadline = math.inf  # no deadline in `running` is before
         self.suspects: set[str] = set()  # keys of orders, as in what follows
@@ -202,7 +206,9 @@ class Dispatcher:
         while len(self.running) < min(self.count, self.open):
             self._start()
         while self.alone and self.free[0]:  # there will be one: whoever follows the worker that died
-            self._submit(self.free[0].popitem()[0], self.alone.popleft())
+            worker = self.free[0].popitem()[0]
+            self.reserved.add(worker)
+            self._submit(worker, self.alone.popleft())
         # A first shard for those that start goes before a second one for others; and the last shards, too few for all,
         # wait for who is free first instead of behind another.
         for load, free in enumerate(self.free):
@@ -234,27 +240,30 @@ class Dispatcher:
             self.check = replace(self.good, images=1, probe=images[:1])
         self.running[worker] = []
         self.starting.add(worker)
+        self.reserved.add(worker)
         self._submit(worker, self.check)
 
     def _submit(self, worker: WorkerId, order: Order) -> None:
+        """To a worker that is not in `free`, or has just been taken out of it."""
         held, policy = self.running[worker], self.policy
-        images = order.images + sum(before.images for before, _ in held)
+        images = order.images
+        for before, _ in held:
+            images += before.images
         seconds = policy.startup if worker in self.starting else policy.grace + policy.per_image * images
         deadline = self.clock() + seconds
-        self.next_deadline = min(self.next_deadline, deadline)
+        if deadline < self.next_deadline:
+            self.next_deadline = deadline
         held.append((order, deadline))
-        self._place(worker)
+        self._offer(worker, held)
         self.workers.submit(worker, order)
 
-    def _place(self, worker: WorkerId) -> None:
-        """Note whether a worker could take more, after what it holds has changed."""
-        for free in self.free:
-            free.pop(worker, None)
-        held = self.running.get(worker)
-        if held is None or worker in self.starting or len(held) == self.policy.held:
-            return
-        if not any(self._runs_alone(order) for order, _ in held):
+    def _offer(self, worker: WorkerId, held: Sized) -> None:
+        if len(held) < self.policy.held and worker not in self.reserved:
             self.free[len(held)][worker] = None
+
+    def _withdraw(self, worker: WorkerId, held: Sized) -> None:
+        if len(held) < self.policy.held:
+            self.free[len(held)].pop(worker, None)
 
     def _runs_alone(self, order: Order) -> bool:
         return order.probe is not None or order.key in self.suspects
@@ -268,12 +277,16 @@ class Dispatcher:
         if isinstance(event, Died):
             self._bury(event.worker, "crash", event.reason, event.outside)
             return
-        left = [(order, deadline) for order, deadline in held if order != event.order]
-        if len(left) == len(held):
+        for entry in held:
+            if entry[0] is event.order:
+                break
+        else:
             return  # heard before
         if isinstance(event, Failed) and event.fatal:
             raise Stopped(event.reason)
-        self.running[event.worker] = left
+        self._withdraw(event.worker, held)
+        held.remove(entry)
+        self.reserved.discard(event.worker)
         self.failed_starts = 0
         if event.worker in self.starting:
             self.starting.remove(event.worker)
@@ -281,7 +294,7 @@ class Dispatcher:
             self._retry(event)
         else:
             self._finish(event, on_done)
-        self._place(event.worker)
+        self._offer(event.worker, held)
 
     def _finish(self, event: Done, on_done: Callable[[Order, Mapping[str, Any]], None]) -> None:
         order = event.order
@@ -317,8 +330,9 @@ class Dispatcher:
 
     def _close(self, order: Order, failure: str | None = None) -> None:
         self.open -= 1
-        self.suspects.discard(order.key)
-        self.searches.pop(order.key, None)
+        if self.suspects:
+            self.suspects.discard(order.key)
+            self.searches.pop(order.key, None)
         if failure is not None:
             self.failed[order.shard] = failure
 
@@ -338,7 +352,8 @@ class Dispatcher:
     def _bury(self, worker: WorkerId, kind: str, reason: str, outside: bool = False) -> None:
         """A worker is gone: its orders go back, as suspects unless the reason lies outside."""
         held = self.running.pop(worker)
-        self._place(worker)
+        self._withdraw(worker, held)
+        self.reserved.discard(worker)
         if worker in self.starting:
             self.starting.remove(worker)
             self.failed_starts += 1
