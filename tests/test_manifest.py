@@ -484,7 +484,7 @@ def test_repair_after_a_scan_that_was_killed_at_any_step(photos: Path, tmp_path:
     for step in range(100):
         library = open_library(shutil.copytree(origin.path, tmp_path / f"step{step}"))
         try:
-            scan(Mortal(library.uri, library.fs, library.path, [step]), [str(photos)])
+            scan(Mortal(library.uri, library.fs, library.path, left=[step]), [str(photos)])
             break
         except Killed:
             killed += interrupted(library)
@@ -495,7 +495,7 @@ def test_repair_after_a_scan_that_was_killed_at_any_step(photos: Path, tmp_path:
         assert repair(library) is False
         for part in range(step % 5, 100, 11):  # repairing may be cut off, too
             try:
-                repair(Mortal(again.uri, again.fs, again.path, [part]))
+                repair(Mortal(again.uri, again.fs, again.path, left=[part]))
             except Killed:
                 continue
         assert files(again) == files(library)
@@ -520,7 +520,7 @@ def test_repair_keeps_the_labels_of_a_changed_image(photos: Path, library: Libra
     scan(library, [str(photos), str(photos / "roster.parquet")])
     put(photos, "0.jpg", time=2)
     with pytest.raises(Killed):  # before the new row is written
-        scan(Mortal(library.uri, library.fs, library.path, [1]), [str(photos)])
+        scan(Mortal(library.uri, library.fs, library.path, left=[1]), [str(photos)])
     assert repair(library)
     scan(library, [str(photos)])
     assert people(library) == {"0.jpg": "Ann", "1.jpg": None}
@@ -539,7 +539,7 @@ def test_killed_at_any_step(photos: Path, tmp_path: Path, meanwhile: str) -> Non
         library = open_library(shutil.copytree(origin.path, tmp_path / f"step{step}"))
         (photos / "01.jpg").unlink(missing_ok=True)
         try:
-            scan(Mortal(library.uri, library.fs, library.path, [step]), [str(photos)])
+            scan(Mortal(library.uri, library.fs, library.path, left=[step]), [str(photos)])
             break
         except Killed:
             pass

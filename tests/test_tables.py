@@ -320,7 +320,7 @@ def test_replace_interrupted_anywhere_and_repeated_ends_the_same(tmp_path: Path,
         library = open_library(tmp_path / f"{step}", create=True)
         two_tasks(library)
         try:
-            replace_shard(Dying(library.uri, library.fs, library.path, [step], after), "a", "c", kept)
+            replace_shard(Dying(library.uri, library.fs, library.path, steps=[step], after=after), "a", "c", kept)
         except Interrupted:
             readable(library, kept)
             replace_shard(library, "a", "c", kept)
@@ -341,7 +341,7 @@ def test_replace_removes_what_a_worker_left_that_died_before_its_commit(library:
     tables.describe(library, {"task": "faces", "model": "m"})
     name = tables.fingerprint({"task": "faces", "model": "m"})
     with pytest.raises(Interrupted):
-        write_shard(Dying(library.uri, library.fs, library.path, [1]), name, "a", {"faces": faces(["x"])})
+        write_shard(Dying(library.uri, library.fs, library.path, steps=[1]), name, "a", {"faces": faces(["x"])})
     assert library.has(f"faces/{name}/shard-a.parquet")
     replace_shard(library, "a", "b", ["x"])
     assert not library.has(f"faces/{name}/shard-a.parquet")
@@ -417,7 +417,7 @@ def test_readers_see_what_was_committed_and_nothing_else(steps: list[tuple[str, 
             assert write_shard(library, "f1", where, {"faces": faces(images)}) == (where not in expected)
             expected.setdefault(where, images)
         elif step == "die" and where not in expected:
-            dying = Dying(library.uri, library.fs, library.path, [1])
+            dying = Dying(library.uri, library.fs, library.path, steps=[1])
             with pytest.raises(Interrupted):
                 write_shard(dying, "f1", where, {"faces": faces(images)})
         elif step == "replace":
