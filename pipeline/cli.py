@@ -37,7 +37,7 @@ from pipeline.options import (
 )
 from storage.encryption import key_of
 from storage.errors import MusterError
-from storage.library import open_library
+from storage.library import MARKER, open_library
 
 # torch, ray and faiss take seconds to import: the commands that need them import them, so that --help answers at once.
 
@@ -425,8 +425,8 @@ def _people(library: str, out: Path | None, model: list[str]) -> dict[str, Any]:
     from pipeline.config import parse_models
     from pipeline.people import write_people
 
-    folder = _check_out(library, out)
     opened, name = open_library(library), parse_models(model).get("faces")
+    folder = _check_out(library, out)
     with opened.lock():
         summary = write_people(opened, name, folder)
     return {**asdict(summary), "out": str(folder), "index": (folder / "index.html").absolute().as_uri()}
@@ -446,7 +446,9 @@ def _check_out(library: str, out: Path | None) -> Path:
     if out is None and "://" in library:
         raise InputError(f"library {library} is not on this machine: say with --out where the pages go")
     folder = out.expanduser() if out is not None else Path(library).expanduser() / "people"
-    if key_of(os.environ) is not None and folder.resolve().is_relative_to(Path(library).expanduser().resolve()):
+    there = (Path(library).expanduser() / MARKER).is_file()
+    key = open_library(library).key if there else key_of(os.environ)
+    if key is not None and folder.resolve().is_relative_to(Path(library).expanduser().resolve()):
         raise InputError(
             f"library {library} is encrypted, and pages with copies of its photos are not: say with --out in which"
             " folder outside of it they go"

@@ -139,7 +139,7 @@ def identify(
     from storage.roster import UNKNOWN
 
     out = Path(os.path.expanduser(out)) if out else None
-    check_out(out)
+    check_out(out, open_library(library))
     config = run_config(library, "faces", [], device, workers, weights_dir, None)
     with progress() as on_progress, download_bar() as on_download:
         answers, remark = name(sources, config, threshold, on_progress, on_download)

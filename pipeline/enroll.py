@@ -19,6 +19,7 @@ from storage.errors import InputError
 from storage.gallery import Gallery
 from storage.library import Library, open_library
 from storage.listing import look_up
+from storage.reader import check_access
 from storage.roster import Entry
 from storage.weights import Progress
 from tasks.cluster import GraphParameters
@@ -80,10 +81,10 @@ def enroll(
     entries = _read(request, library)
     willing, refused = _sort_out(entries)
     config = _with_model(library, config)
+    names, images = {entry.person_id for entry in willing}, _images(willing)
     with library.lock():
         forget.finish(library)
         forgotten = _withdrawn(library, entries)
-        names, images = {entry.person_id for entry in willing}, _images(willing)
         if images:
             place = gallery.write_roster(library, lambda _, person: person not in names, images)
             manifest.scan(library, [place])
@@ -151,7 +152,9 @@ def _ended(entry: Entry) -> bool:
 def _images(willing: Sequence[Entry]) -> list[dict[str, Any]]:
     """Rows of the roster that is scanned. A CSV says nothing of when its images were made: buckets are asked."""
     stamps = {uri: stamp for entry in willing for uri, stamp in zip(entry.images, entry.stamps, strict=False)}
-    stamps |= look_up([uri for entry in willing for uri in entry.images if uri not in stamps])
+    others = [uri for entry in willing for uri in entry.images if uri not in stamps]
+    check_access(others)
+    stamps |= look_up(others)
     rows = [{"uri": uri, "person_id": entry.person_id} for entry in willing for uri in entry.images]
     return [row | dict(zip(("size", "modified"), stamps[row["uri"]], strict=True)) for row in rows]
 

@@ -113,9 +113,11 @@ def cluster_faces(
     """Say which faces are one person, and write it to `clusters/<fingerprint>/clusters.parquet`.
 
     Clusters keep the ids that most of their faces had before. The caller holds the lock. `config`: of a run on a
-    cluster, whose workers then do what is worth it.
+    cluster, whose workers then do what is worth it; not of an encrypted library: Ray may put what it carries on a disk.
     """
     manifest.repair(library)
+    if library.key is not None:
+        config = None
     found = (
         _by_workers(library, model, k, config)
         if config is not None and k is not None

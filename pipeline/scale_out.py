@@ -13,13 +13,15 @@ import numpy as np
 from pipeline import cluster
 from pipeline.config import RunConfig
 from storage import tables
+from storage.errors import MusterError
 from storage.library import Library, open_library
 from tasks import lloyd
 from tasks.lloyd import Floats, Ints, Sums
 
 A = TypeVar("A")
 B = TypeVar("B")
-FOR_EVER = -1  # as Ray counts
+RETRIES = 10  # of one worker's work, after so many deaths
+PATIENCE = 600.0  # seconds that workers may take to find a core and read their faces
 
 
 def spread(config: RunConfig, function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
@@ -31,14 +33,14 @@ def spread(config: RunConfig, function: Callable[[A], B], items: Iterable[A]) ->
         import ray
 
         cluster.check_reach(config)
-        task = ray.remote(function).options(max_retries=FOR_EVER)
+        task = ray.remote(function).options(max_retries=RETRIES)
         waiting: deque[Any] = deque()
         for item in items:
             if len(waiting) >= cluster.cores_there():
-                yield ray.get(waiting.popleft())
+                yield _get(waiting.popleft())
             waiting.append(task.remote(item))
         while waiting:
-            yield ray.get(waiting.popleft())
+            yield _get(waiting.popleft())
 
 
 def kmeans(
@@ -53,6 +55,17 @@ def kmeans(
         return lloyd.kmeans(_Spread(library, fingerprint, shards, rows), k, seed)[1]
 
 
+def _get(calls: Any) -> Any:
+    """What was answered; MusterError with the cause where a worker could not."""
+    import ray
+    from ray.exceptions import RayActorError, RayTaskError
+
+    try:
+        return ray.get(calls)
+    except (RayActorError, RayTaskError) as error:
+        raise MusterError(f"a worker failed: {str(error).strip().splitlines()[-1]}") from error
+
+
 class _Holder:
     """An actor: the faces `rows` (M,) of some shards, in memory."""
 
@@ -60,6 +73,9 @@ class _Holder:
         table = tables.require(open_library(library), "faces", fingerprint, ["embedding"], shards)
         vectors = table["embedding"].combine_chunks()
         self.held = lloyd.Here(vectors.flatten().to_numpy().reshape(-1, vectors.type.list_size)[rows])
+
+    def ready(self) -> bool:
+        return True
 
     def take(self, rows: Ints) -> Floats:
         return self.held.take(rows)
@@ -72,25 +88,36 @@ class _Holder:
 
 
 class _Spread:
-    """`lloyd.Held` by as many holders as the cluster has cores. `starts`: the first row of each, and one past all."""
+    """`lloyd.Held` by as many holders as the cluster has free cores. `starts`: the first row of each, and one past all.
+
+    Raises MusterError where they cannot start, or find no core within `PATIENCE`.
+    """
 
     def __init__(self, library: Library, fingerprint: str, shards: Sequence[str], rows: Ints) -> None:
         import ray
 
         shards = sorted(shards)  # as tables.read has them
         ends = np.cumsum([tables.rows_in([c], "faces") for c in tables.commits(library, fingerprint, shards)])
-        total, count = int(ends[-1]), min(cluster.cores_there(), len(shards))
+        total, count = int(ends[-1]), min(max(1, int(ray.available_resources().get("CPU", 0))), len(shards))
         first = np.searchsorted(ends, total * np.arange(count) / count, side="right")  # shards, about equal in faces
         first = np.unique(np.append(first, len(shards)))
         bounds = np.concatenate([[0], ends])[first]  # faces
         self.starts = np.searchsorted(rows, bounds)
-        remote = ray.remote(_Holder).options(num_cpus=1, max_restarts=FOR_EVER, max_task_retries=FOR_EVER)
+        remote = ray.remote(_Holder).options(num_cpus=1, max_restarts=RETRIES, max_task_retries=RETRIES)
         self.holders = [
             remote.remote(library.uri, fingerprint, shards[a:b], rows[start:end] - bound)
             for a, b, start, end, bound in zip(
                 first, first[1:], self.starts, self.starts[1:], bounds[:-1], strict=False
             )
         ]
+
+        calls = [holder.ready.remote() for holder in self.holders]
+        ready, late = ray.wait(calls, num_returns=len(calls), timeout=PATIENCE)
+        _get(ready)
+        if late:
+            raise MusterError(
+                f"{len(late)} of {len(calls)} workers found no free core in the cluster, or are still reading"
+            )
 
     def __len__(self) -> int:
         return int(self.starts[-1])
@@ -115,4 +142,4 @@ class _Spread:
         for holder, start, end in zip(self.holders, self.starts, self.starts[1:], strict=False):
             own = [] if rows is None else [rows[(rows >= start) & (rows < end)] - start]
             calls.append(getattr(holder, what).remote(*own, *places))
-        return ray.get(calls)
+        return _get(calls)

@@ -7,12 +7,15 @@ import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
 from storage.errors import InputError, MusterError
+from storage.library import Library
 
 SUFFIXES = (".parquet", ".csv")
 
 
-def check_out(out: Path | None) -> None:
-    """Raises InputError where no answers could be written there."""
+def check_out(out: Path | None, library: Library) -> None:
+    """Raises InputError where no answers could be written there, and in the library, whose files are Muster's."""
+    if out is not None and library.holds(out):
+        raise InputError(f"--out {out} lies in the library {library.uri}: give a place outside of it")
     if out is not None and out.suffix.lower() not in SUFFIXES:
         raise InputError(f"--out {out}: its name must end in {' or '.join(SUFFIXES)}")
     if out is not None and not out.absolute().parent.is_dir():

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from storage.encryption import DecryptionError
 from storage.errors import MusterError
 from storage.library import Library, dump_json
 
@@ -34,7 +35,10 @@ class Check:
 
 def append(library: Library, action: str, facts: dict[str, Any]) -> None:
     """Add a line. The caller holds library.lock(). Raises MusterError where the log's end is not as it was left."""
-    state = _end(library)
+    try:
+        state = _end(library)
+    except DecryptionError:
+        state = None
     if state is None:
         problem = check(library).problem or "its end is not as it was left"
         raise MusterError(f"audit log of library {library.uri}: {problem}; nothing is done until that is cleared up")
@@ -52,6 +56,13 @@ def append(library: Library, action: str, facts: dict[str, Any]) -> None:
 
 def check(library: Library) -> Check:
     """Follow the chain from its start. A last line that a crash kept out of the head is no edit."""
+    try:
+        return _check(library)
+    except DecryptionError as error:
+        return Check(0, START, str(error))
+
+
+def _check(library: Library) -> Check:
     digest, number = START, 0
     for number, line in enumerate(_lines(library), 1):
         try:

@@ -15,6 +15,11 @@ from typing import Any
 
 from storage.errors import InputError, MusterError
 
+
+class DecryptionError(MusterError):
+    """A file was changed, cut off, or encrypted under another key or name."""
+
+
 KEY, KEY_FILE = "MUSTER_KEY", "MUSTER_KEY_FILE"
 HOW_TO_MAKE = "make one with `openssl rand -base64 32`"
 KEY_BYTES, NONCE_BYTES, TAG_BYTES = 32, 12, 16
@@ -61,7 +66,7 @@ def encrypt(key: bytes, name: str, data: Any) -> bytes:
 
 
 def decrypt(key: bytes, name: str, data: bytes) -> bytes:
-    """What was given to `encrypt`. MusterError where the file was changed, or encrypted under another key or name."""
+    """What was given to `encrypt`. Raises DecryptionError."""
     from cryptography.exceptions import InvalidTag
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -79,10 +84,8 @@ def decrypt(key: bytes, name: str, data: bytes) -> bytes:
             for number, start in enumerate(starts)
         )
     except (InvalidTag, ValueError):  # ValueError: cut off within a nonce
-        raise MusterError(
-            f"{name} cannot be decrypted: it was changed, cut off, or encrypted with another key. Restore it from a"
-            " backup, or delete it and run again"
-        ) from None
+        text = "cannot be decrypted: it was changed, cut off, or encrypted with another key"
+        raise DecryptionError(f"{name} {text}") from None
 
 
 def _bound(name: str, number: int, last: bool) -> bytes:

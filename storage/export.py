@@ -120,7 +120,7 @@ def check_out(out: Path, library: Library, folder: bool) -> None:
     if os.path.lexists(out) and not empty:
         allowed = "an empty folder or a new name" if folder else "a new name"
         raise InputError(f"--out {out} is there already, and is not overwritten: give {allowed}")
-    if library.local is not None and out.resolve().is_relative_to(library.local.resolve()):
+    if library.holds(out):
         raise InputError(f"--out {out} lies in the library {library.uri}: give a place outside of it")
 
 
@@ -255,8 +255,8 @@ def write_yolo(photos: Iterable[Photo], out: Path, categories: Mapping[str, int]
             for photo in photos:
                 with _create(folder / "labels", photo.name, ".txt") as file:
                     file.writelines(_yolo_lines(photo, numbers))
-                image = f"images/{photo.name}" if Path(photo.name).suffix else f"images/{photo.name}.jpg"  # a row's
-                if Path(file.name) == folder / _yolo_label(image):
+                image = f"images/{photo.name}.jpg" if split_inline(photo.uri) else f"images/{photo.name}"
+                if Path(file.name) == folder / _yolo_label(image) and "\n" not in image:
                     images.write(f"./{image}\n")
 
 

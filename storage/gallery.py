@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from storage.encryption import DecryptionError
 from storage.errors import InputError, MusterError
 from storage.library import ROSTER, Library
 from storage.tables import to_parquet
@@ -112,14 +113,13 @@ def read(library: Library) -> Gallery | None:
     """The gallery; None where nobody was ever enrolled. Raises MusterError where it is damaged."""
     try:
         data = library.read(FILE)
-    except FileNotFoundError:
-        return None
-    try:
         table = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read()
         facts = json.loads(table.schema.metadata[KEY])
         faces = table.replace_schema_metadata(None).cast(SCHEMA)
         return Gallery(faces, facts["fingerprint"], facts["model"], facts["calibration"])
-    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+    except FileNotFoundError:
+        return None
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, DecryptionError) as error:
         raise MusterError(
             f"{library.at(FILE)} is damaged ({error}): restore it from a backup, or delete it and enrol again"
         ) from None
@@ -158,5 +158,5 @@ def _roster(library: Library) -> pa.Table:
         return pq.read_table(io.BytesIO(library.read(ROSTER))).cast(ROSTER_SCHEMA)
     except FileNotFoundError:
         return ROSTER_SCHEMA.empty_table()
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except (pa.ArrowException, OSError, ValueError, DecryptionError) as error:
         raise MusterError(f"{library.at(ROSTER)} is damaged ({error}): delete it, and enrol again") from None

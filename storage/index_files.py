@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pyarrow as pa
 
+from storage.encryption import DecryptionError
 from storage.errors import InputError, MusterError
 from storage.library import Library, dump_json
 
@@ -49,7 +50,10 @@ class Snapshot:
 
     def read(self, name: str) -> Bytes:
         """The bytes of a part, (size,); DamagedError where they are not those that were written."""
-        data = self._whole(name, np.frombuffer(self.library.read(self._file(name)), np.uint8))
+        try:
+            data = self._whole(name, np.frombuffer(self.library.read(self._file(name)), np.uint8))
+        except DecryptionError as error:
+            raise self.damaged(str(error)) from None
         if digest(data) != self.parts[name].sha256:
             raise self.damaged(f"{self._file(name)} was changed")
         return data
@@ -140,7 +144,7 @@ def _latest(library: Library, folder: str) -> Snapshot | None:
         return Snapshot(library, folder, body["facts"], parts)
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, DecryptionError) as error:
         raise damaged(library, folder, "index.json cannot be read") from error
 
 

@@ -42,7 +42,7 @@ def search(library: Library, sought: Sought, skip: Iterable[str]) -> list[str]:
     found = []
     for name in library.files():
         if not name.startswith(tuple(skip)):
-            data = library.read(name)
+            data = library.read_any(name)
             found += (_in_parquet if name.endswith(".parquet") else _in_bytes)(name, data, sought)
     return found
 

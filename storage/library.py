@@ -21,7 +21,7 @@ from typing import Any, TextIO, TypeVar
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from storage.encryption import KEY, KEY_FILE, decrypt, encrypt, key_of
+from storage.encryption import KEY, KEY_FILE, MAGIC, DecryptionError, decrypt, encrypt, key_of
 from storage.errors import InputError, MusterError
 from storage.retry import retried
 from storage.uris import connect, local_uri
@@ -47,6 +47,13 @@ class Library:
     path: str
     key: bytes | None = field(default=None, repr=False)
 
+    def holds(self, place: str | Path) -> bool:
+        """Whether a local path or URI lies in it."""
+        other = _locate(str(place))
+        if self.local is not None and other.local is not None:
+            return other.local.resolve().is_relative_to(self.local.resolve())
+        return self.fs.type_name == other.fs.type_name and f"{other.path}/".startswith(f"{self.path}/")
+
     @property
     def local(self) -> Path | None:
         return Path(self.path) if isinstance(self.fs, pafs.LocalFileSystem) else None
@@ -59,12 +66,22 @@ class Library:
         if self.local is not None:
             return local_uri(self.at(name))
         base, question, query = self.uri.partition("?")
-        return f"{base}/{name}{question}{query}"
+        return f"{base.rstrip('/')}/{name}{question}{query}"
 
     def read(self, name: str) -> bytes:
-        """The bytes of one file, decrypted; FileNotFoundError where there is none."""
+        """The bytes of one file, decrypted; FileNotFoundError where there is none. Raises DecryptionError."""
         data = self._repeat("read", name, lambda: self._get(name))
-        return data if self.key is None or _is_plain(name) else decrypt(self.key, name, data)
+        if self.key is None or _is_plain(name):
+            return data
+        try:
+            return decrypt(self.key, name, data)
+        except DecryptionError as error:
+            raise DecryptionError(f"{self.path}/{error}") from None
+
+    def read_any(self, name: str) -> bytes:
+        """The same, of a file that somebody else may have put there."""
+        data = self._repeat("read", name, lambda: self._get(name))
+        return self.read(name) if self.key is not None and data.startswith(MAGIC) else data
 
     def _get(self, name: str) -> bytes:
         with self.fs.open_input_stream(self.at(name)) as stream:
@@ -235,15 +252,17 @@ def _check_key(uri: str | Path, marker: dict[str, Any], key: bytes | None) -> No
         return
     if key is None:
         raise InputError(f"library {uri} is encrypted: set {KEY_FILE} to the file of its key, or {KEY} to the key")
+    if not isinstance(marker.get("check"), str):
+        raise InputError(f"{uri}/{MARKER} is damaged: restore it from a backup; the files beside it need it")
     try:
-        decrypt(key, MARKER, base64.b64decode(str(marker.get("check"))))
-    except (MusterError, ValueError):
+        decrypt(key, MARKER, base64.b64decode(marker["check"]))
+    except (DecryptionError, ValueError):
         raise InputError(f"library {uri} was encrypted with another key than the one in {KEY_FILE} or {KEY}") from None
 
 
 def _locate(uri: str) -> Library:
     if "://" not in uri:
-        path = str(Path(os.path.expanduser(uri)).absolute())
+        path = os.path.abspath(os.path.expanduser(uri))
         return Library(path, pafs.LocalFileSystem(), path)
     try:
         fs, path = connect(uri)
@@ -258,15 +277,26 @@ def _locate(uri: str) -> Library:
 def decrypted(library: Library, place: str | Path) -> Library:
     """A copy of an encrypted library that is not, in an empty or new place. The caller holds library.lock().
 
-    Its marker is written last: a copy that was cut off is no library. Raises InputError where the place is not empty.
+    Its marker is written last: a copy that was cut off is no library. Raises InputError where the place is not empty,
+    or lies in the library.
     """
     if library.key is None:
         raise InputError(f"library {library.uri} is not encrypted: copy its folder")
+    if library.holds(place):
+        raise InputError(f"{place} lies in the library {library.uri}: give a place outside of it")
     copy = _locate(str(place))
-    _check_empty(copy)
+    try:
+        empty = not copy.names("")
+    except OSError as error:
+        raise InputError(f"{place} is no folder to write into: {error.strerror or error}") from None
+    if not empty:
+        raise InputError(
+            f"{place} is not empty: give an empty or new folder. What an interrupted `muster decrypt` left can be read"
+            " by everybody: delete it"
+        )
     for name in library.files():
         if name != MARKER and not name.rpartition("/")[2].startswith("."):
-            copy.write(name, library.read(name))
+            copy.write(name, library.read_any(name))
     return _create(copy)
 
 
@@ -276,10 +306,11 @@ def _create(library: Library) -> Library:
         check = base64.b64encode(encrypt(library.key, MARKER, b"")).decode()
         marker |= {"format": ENCRYPTED, "check": check}
     try:
-        library.write(MARKER, json.dumps(marker).encode())
+        if library.create(MARKER, json.dumps(marker).encode()):
+            return library
     except OSError as error:
         raise MusterError(f"cannot make a library at {library.uri}: {error.strerror or error}") from None
-    return library
+    return open_library(library.uri)  # another command made one meanwhile, perhaps with another key
 
 
 def _check_empty(library: Library) -> None:

@@ -15,7 +15,7 @@ import pyarrow.fs as pafs
 
 from storage.errors import InputError, MusterError
 from storage.library import Library
-from storage.retry import retried
+from storage.retry import UnreachableError, retried
 from storage.uris import filesystem_of, local_path, local_uri
 
 MUSTERS_OWN = {  # a folder that holds a file of this name and beginning was made by Muster: its pictures are copies
@@ -54,7 +54,10 @@ def locate(source: str) -> Place:
 
 
 def look_up(uris: Sequence[str]) -> dict[str, tuple[int | None, int | None]]:
-    """Size and time, as a `File` has them, of files in buckets; None of local ones, and of what cannot be looked at."""
+    """Size and time, as a `File` has them, of files in buckets; None of local ones, and of what is not there.
+
+    Raises UnreachableError where a bucket does not answer.
+    """
     with ThreadPoolExecutor(16) as pool:
         return dict(zip(uris, pool.map(_stamp, uris), strict=True))
 
@@ -64,6 +67,8 @@ def _stamp(uri: str) -> tuple[int | None, int | None]:
         return None, None
     try:
         file = locate(uri).file
+    except UnreachableError:
+        raise
     except MusterError:  # an error row, when it is read
         return None, None
     return (file.size, file.modified) if file else (None, None)

@@ -26,6 +26,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from storage import parts, tables
+from storage.encryption import DecryptionError
 from storage.errors import InputError, MusterError
 from storage.library import Library, dump_json
 from storage.sources import Found, find_images, unite
@@ -144,7 +145,7 @@ def read_shard(library: Library, shard: str) -> pa.Table:
     """The rows of one shard: SCHEMA and user columns. Raises MusterError where it is missing or damaged."""
     try:
         return pq.ParquetFile(io.BytesIO(library.read(_name(shard)))).read()
-    except (FileNotFoundError, pa.ArrowException) as error:
+    except (FileNotFoundError, pa.ArrowException, DecryptionError) as error:
         raise MusterError(
             f"{library.at(_name(shard))} is missing or damaged ({error}): delete it and run `muster scan` again"
         ) from None

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from storage.encryption import DecryptionError
 from storage.errors import InputError, MusterError
 from storage.library import Library, dump_json
 
@@ -44,7 +45,7 @@ def read_json(library: Library, name: str) -> dict[str, Any]:
     """One JSON file of the library. Raises MusterError where it is missing or damaged."""
     try:
         return json.loads(library.read(name))
-    except (FileNotFoundError, ValueError) as error:
+    except (FileNotFoundError, ValueError, DecryptionError) as error:
         raise MusterError(f"{library.at(name)} is missing or damaged ({error}): delete it, and run again") from None
 
 
@@ -190,7 +191,11 @@ def _read_file(library: Library, name: str, columns: Sequence[str] | None = None
         if absent := set(columns or ()) - set(file.schema_arrow.names):  # read() would leave them out
             raise pa.ArrowInvalid(f"no column {', '.join(sorted(absent))}")
         return file.read(columns=columns, use_threads=False)
-    except (OSError, pa.ArrowException) as error:  # OSError: also what Parquet raises for a bad footer or page
+    except (
+        OSError,
+        pa.ArrowException,
+        DecryptionError,
+    ) as error:  # OSError: also what Parquet raises for a bad footer or page
         raise MusterError(
             f"{library.at(name)} is missing or damaged ({error}): delete its commit in _commits/, and run again"
         ) from None

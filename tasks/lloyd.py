@@ -5,8 +5,8 @@ similarity is then a whole number below 2^24, which float32 holds exactly: no or
 of processor changes a bit. Rounding changes a similarity by about 1e-4. Fixed blocks merged in a fixed order would give
 the same sums on one kind of processor only, because a matrix product rounds differently from one to the next.
 
-Where several machines hold the embeddings (pipeline/kmeans.py), each calls `step` on its own and sends back its `Sums`;
-one adds them, in any order, and calls `centroids_of`. `Held` is all that `kmeans` needs of them.
+Where several machines hold the embeddings (pipeline/scale_out.py), each calls `step` on its own and sends back its
+`Sums`; one adds them, in any order, and calls `centroids_of`. `Held` is all that `kmeans` needs of them.
 """
 
 import itertools

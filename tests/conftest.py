@@ -15,6 +15,9 @@ import pytest
 hypothesis.settings.register_profile("muster", deadline=None)  # tests must not fail because a machine is slow
 hypothesis.settings.load_profile("muster")
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # two processes of two threads each on two cores stand in each other's way
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # Ray reads these once, when it is first imported, by whichever test comes first.
 os.environ.setdefault("RAY_AUTH_MODE", "token")
 os.environ.setdefault("RAY_AUTH_TOKEN", "0" * 64)

@@ -7,6 +7,7 @@ import pytest
 
 from storage.answers import check_out, write_answers
 from storage.errors import InputError, MusterError
+from storage.library import open_library
 
 BOX = pa.list_(pa.float32(), 4)
 ANSWERS = pa.table({"image": ["a.jpg", "b.jpg"], "box_xyxy": pa.array([[1, 2, 3, 4], None], BOX)})
@@ -23,11 +24,14 @@ def test_parquet_and_csv(tmp_path: Path) -> None:
 
 
 def test_places_where_none_can_be_written(tmp_path: Path) -> None:
+    library = open_library(tmp_path / "L", create=True)
     with pytest.raises(InputError, match=r"a.txt: its name must end in .parquet or .csv"):
-        check_out(tmp_path / "a.txt")
+        check_out(tmp_path / "a.txt", library)
     with pytest.raises(InputError, match="no such folder"):
-        check_out(tmp_path / "none/a.csv")
+        check_out(tmp_path / "none/a.csv", library)
+    with pytest.raises(InputError, match=r"a.csv lies in the library"):
+        check_out(tmp_path / "L" / "a.csv", library)
     (tmp_path / "folder.csv").mkdir()
     with pytest.raises(MusterError, match="cannot write"):
         write_answers(ANSWERS, tmp_path / "folder.csv")
-    check_out(None)
+    check_out(None, library)

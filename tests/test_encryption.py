@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from storage import audit, encryption, gallery, index, manifest
 from storage.encryption import KEY, KEY_FILE, MAGIC, decrypt, encrypt, key_of
 from storage.errors import InputError, MusterError
-from storage.library import MARKER, REPORT, Library, open_library
+from storage.library import MARKER, REPORT, Library, _create, open_library
 
 Muster = Callable[..., Outcome]
 ANY, OTHER = bytes(range(32)), bytes(32)
@@ -151,6 +152,90 @@ def test_another_key_and_none(locked: Library, key: Path, monkeypatch: pytest.Mo
     assert {name: again.read(name) for name in again.files()} == before
 
 
+def test_what_somebody_else_put_there(muster: Muster, locked: Library, school: School, tmp_path: Path) -> None:
+    """It stops nothing, and is searched as it is."""
+    [ann, bo, *_] = school.enrolled
+    (Path(locked.uri) / "Thumbs.db").write_text("hi")
+    assert muster("forget", ann, "-l", locked.uri, "--json").facts["found_afterwards"] == []
+    (Path(locked.uri) / "note.txt").write_text(f'"{bo}" is his name')
+    gone = muster("forget", bo, "-l", locked.uri, "--json")
+    assert (gone.code, gone.facts["found_afterwards"]) == (1, [f'note.txt: "{bo}"'])
+    assert muster("decrypt", tmp_path / "plain", "-l", locked.uri).code == 0
+    assert (tmp_path / "plain" / "Thumbs.db").read_text() == "hi"
+
+
+def test_nothing_readable_is_put_there(muster: Muster, locked: Library, school: School, tmp_path: Path) -> None:
+    before, at = locked.files(), ("-l", locked.uri)
+    [probe, *_] = school.probes.values()
+    (tmp_path / "link").symlink_to(locked.uri)
+    for arguments in (
+        ("decrypt", f"{locked.uri}/plain"),
+        ("decrypt", tmp_path / "link" / "plain"),
+        ("identify", probe, "--out", f"{locked.uri}/answers.csv", "--threshold", "0.3"),
+    ):
+        outcome = muster(*arguments, *at)
+        assert (outcome.code, outcome.out, "lies in the library" in outcome.error) == (2, "", True)
+    assert set(locked.files()) - {".lock"} == set(before) - {".lock"}
+    (tmp_path / "file").write_text("x")
+    outcome = muster("decrypt", tmp_path / "file", *at)
+    assert (outcome.code, "is no folder to write into" in outcome.error) == (2, True)
+
+
+def test_damage_is_told_with_what_to_do(muster: Muster, locked: Library) -> None:
+    vectors = gallery.require(locked).embeddings
+    index.save(locked, index.build([str(i) for i in range(len(vectors))], vectors, "f"))
+    for name in locked.names("index/f"):
+        path = Path(locked.at(f"index/f/{name}"))
+        good = path.read_bytes()
+        path.write_bytes(good + b"x")
+        with pytest.raises(index.DamagedError, match="delete that folder, and build the index again"):
+            index.load(locked, "f")
+        path.write_bytes(good)
+    for name, advice in (
+        (gallery.FILE, "delete it and enrol again"),
+        (f"_commits/{gallery.require(locked).fingerprint}/", "delete it, and run again"),
+        (f"faces/{gallery.require(locked).fingerprint}/", "delete its commit in _commits/, and run again"),
+        ("manifest/", "delete it and run `muster scan` again"),
+    ):
+        name += locked.names(name)[0] if name.endswith("/") else ""
+        path = Path(locked.at(name))
+        good = path.read_bytes()
+        path.write_bytes(good[:-1])
+        outcome = muster(
+            "forget", "nobody" if name == gallery.FILE else sorted(gallery_people(locked))[0], "-l", locked.uri
+        )
+        assert (outcome.code, "cannot be decrypted: it was changed" in outcome.error) == (1, True), outcome.error
+        assert advice in outcome.error
+        path.write_bytes(good)
+    path = Path(locked.at("audit/head.json"))
+    path.write_bytes(path.read_bytes() + b"x")
+    outcome = muster("audit", "verify", "-l", locked.uri, "--json")
+    assert (outcome.code, "audit/head.json cannot be decrypted" in outcome.facts["problem"]) == (1, True)
+    path = Path(locked.at(MARKER))
+    path.write_text('{"format": 2, "muster": "0"}')
+    with pytest.raises(InputError, match=r"library.json is damaged: restore it from a backup"):
+        open_library(locked.uri)
+
+
+def gallery_people(library: Library) -> list[str]:
+    return gallery.require(library).people
+
+
+def test_two_first_commands_with_two_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(KEY, text_of(ANY))
+    open_library(tmp_path / "L", create=True)
+    monkeypatch.setenv(KEY, text_of(OTHER))
+    other = replace(open_library(tmp_path / "M", create=True), uri=str(tmp_path / "L"), path=str(tmp_path / "L"))
+    with pytest.raises(InputError, match="was encrypted with another key"):
+        _create(other)  # it looked, and saw no library, before the first one was made
+
+
+def test_a_path_that_goes_up(locked: Library, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "below")
+    assert open_library("../library").uri == locked.uri
+
+
 def test_an_index_is_encrypted_too(locked: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also that large one which is otherwise mapped into memory."""
     monkeypatch.setattr(index, "EXACT_UP_TO", 10)
@@ -191,7 +276,7 @@ def test_a_school(muster: Muster, locked: Library, school: School, tmp_path: Pat
     faces = pq.read_table(tmp_path / "plain" / gallery.FILE)
     assert faces.equals(gallery.require(locked).faces.replace_schema_metadata(faces.schema.metadata))
     twice = muster("decrypt", tmp_path / "plain", *at)
-    assert (twice.code, "holds other files and no library" in twice.error) == (2, True)
+    assert (twice.code, "is not empty: give an empty or new folder" in twice.error) == (2, True)
 
 
 def test_pages_do_not_lie_in_an_encrypted_library(muster: Muster, locked: Library, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Clustering by the workers of a cluster: the same as on one machine, whoever dies."""
 
+import base64
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +16,8 @@ from pipeline.people import cluster_faces
 from pipeline.scale_out import _Spread, spread
 from pipeline.worker import describe
 from storage import index, index_lists, manifest, tables
-from storage.library import Library, open_library
+from storage.errors import MusterError
+from storage.library import MARKER, Library, open_library
 from tasks import lloyd
 from tasks.faces import Faces
 
@@ -77,6 +80,8 @@ def test_a_holder_that_dies_begins_anew(library: Library, there: RunConfig) -> N
 
     name, faces = tables.fingerprint(describe("faces", None)), library_faces(library)
     rows = np.arange(0, len(faces), 3)
+    while ray.available_resources().get("CPU", 0) < 2:  # workers of the test before are ending
+        time.sleep(0.1)
     held = _Spread(library, name, [shard for shard, _ in manifest.shards(library)], rows)
     here = lloyd.Here(faces[rows])
     assert len(held.holders) == 2
@@ -88,6 +93,27 @@ def test_a_holder_that_dies_begins_anew(library: Library, there: RunConfig) -> N
     for found, expected in ((held.sums(some, centroids), here.sums(some, centroids)), (held.step(centroids)[1],) * 2):
         assert found.embeddings.tobytes() == expected.embeddings.tobytes()
     assert held.step(centroids)[0].tolist() == here.step(centroids)[0].tolist()
+
+
+def test_what_a_worker_cannot_read_is_said(library: Library, there: RunConfig) -> None:
+    shard = manifest.shards(library)[0][0]
+    name = tables.fingerprint(describe("faces", None))
+    library.write(f"faces/{name}/shard-{shard}.parquet", b"no Parquet")
+    with pytest.raises(MusterError, match=rf"a worker failed: .*shard-{shard}.parquet is missing or damaged"):
+        _Spread(library, name, [shard], np.arange(10))
+    with pytest.raises(MusterError, match=r"a worker failed: TypeError: cannot unpack"):
+        list(spread(there, index_lists.fill, [0]))
+
+
+def test_embeddings_of_an_encrypted_library_stay_here(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lloyd, "FEW", 0)
+    monkeypatch.setenv("MUSTER_KEY", base64.b64encode(bytes(32)).decode())
+    locked = open_library(f"{library.uri}-locked", create=True)
+    for each in library.files():
+        if each != MARKER:
+            locked.write(each, library.read(each))
+    nowhere = RunConfig(locked.uri, ("faces",), address="127.0.0.1:1")
+    assert cluster_faces(locked, None, "kmeans", PEOPLE, False, nowhere).faces == 2036
 
 
 def library_faces(library: Library) -> np.ndarray:
