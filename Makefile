@@ -17,7 +17,7 @@ run: $(VENV)/installed
 	$(BIN)/muster photos "$(PHOTOS)" --library "$(LIBRARY)"
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/installed
 	$(BIN)/ruff format --check .

@@ -1,6 +1,7 @@
 """storage/export.py: names, files that appear whole, and four formats, read back by what others read them with."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -195,8 +196,10 @@ def test_yolo(tmp_path: Path) -> None:
 def test_yolo_lists_the_images_whose_labels_are_found(tmp_path: Path) -> None:
     """As Ultralytics' img2label_paths looks for them: the last `/images/` is `/labels/`, the ending `.txt`."""
     names = ["a/1.jpg", "a/1.png", "b.c/1.d.jpeg", "a/images/1.jpg", "images/1.jpg", "l.parquet/3", "\udcff.jpg"]
+    names += ["no ending", "two\nlines.jpg"]
     things = [Thing("objects", "dog", 0.5, (i, 0, 100, 80)) for i in range(len(names))]
     photos = [photo(name, thing) for name, thing in zip(names, things, strict=True)]
+    photos[5] = replace(photos[5], uri="/photos/l.parquet#row=3")
     write_yolo(photos, tmp_path / "out", CATEGORIES, {})
     listed = (tmp_path / "out" / "images.txt").read_text().splitlines()
     assert listed == [f"./images/{name}" for name in ("a/1.jpg", "b.c/1.d.jpeg", "l.parquet/3.jpg", "\\udcff.jpg")]
