@@ -130,8 +130,8 @@ class _Spread:
         return sum(others, start=first)
 
     def step(self, centroids: Floats) -> tuple[Ints, Sums]:
-        labels, sums = zip(*self._ask("step", None, centroids), strict=True)
-        return np.concatenate(labels), sum(sums[1:], start=sums[0])
+        labels, (first, *others) = zip(*self._ask("step", None, centroids), strict=True)
+        return np.concatenate(labels), sum(others, start=first)
 
     def _ask(self, what: str, rows: Ints | None, *shared: Any) -> list[Any]:
         """The answer of each holder to `what`, about its own of `rows` and what all are given."""

@@ -70,18 +70,23 @@ class Library:
 
     def read(self, name: str) -> bytes:
         """The bytes of one file, decrypted; FileNotFoundError where there is none. Raises DecryptionError."""
-        data = self._repeat("read", name, lambda: self._get(name))
+        return self._opened(name, self._raw(name))
+
+    def read_any(self, name: str) -> bytes:
+        """The same, of a file that somebody else may have put there."""
+        data = self._raw(name)
+        return self._opened(name, data) if data.startswith(MAGIC) else data
+
+    def _raw(self, name: str) -> bytes:
+        return self._repeat("read", name, lambda: self._get(name))
+
+    def _opened(self, name: str, data: bytes) -> bytes:
         if self.key is None or _is_plain(name):
             return data
         try:
             return decrypt(self.key, name, data)
         except DecryptionError as error:
             raise DecryptionError(f"{self.path}/{error}") from None
-
-    def read_any(self, name: str) -> bytes:
-        """The same, of a file that somebody else may have put there."""
-        data = self._repeat("read", name, lambda: self._get(name))
-        return self.read(name) if self.key is not None and data.startswith(MAGIC) else data
 
     def _get(self, name: str) -> bytes:
         with self.fs.open_input_stream(self.at(name)) as stream:

@@ -191,11 +191,7 @@ def _read_file(library: Library, name: str, columns: Sequence[str] | None = None
         if absent := set(columns or ()) - set(file.schema_arrow.names):  # read() would leave them out
             raise pa.ArrowInvalid(f"no column {', '.join(sorted(absent))}")
         return file.read(columns=columns, use_threads=False)
-    except (
-        OSError,
-        pa.ArrowException,
-        DecryptionError,
-    ) as error:  # OSError: also what Parquet raises for a bad footer or page
+    except (OSError, pa.ArrowException, DecryptionError) as error:  # OSError: also Parquet's, for a bad footer or page
         raise MusterError(
             f"{library.at(name)} is missing or damaged ({error}): delete its commit in _commits/, and run again"
         ) from None
