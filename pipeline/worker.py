@@ -13,7 +13,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,7 +35,8 @@ R = TypeVar("R")
 Ceilings = dict[tuple[str, int], int]  # (task, bits of the longest side in pixels) → images that fit into memory
 
 KEPT = 1 << 30  # bytes of resident memory above which a worker gives back what it does not use
-FILES_AHEAD, IMAGES_AHEAD = 16, 16  # read before they are decoded, decoded before the model wants them
+AT_ONCE = 4  # files read, then decoded, by one thread: to hand over a small one costs as much as to read it
+AHEAD = 4  # so many times AT_ONCE are read before they are decoded, and decoded before the model wants them
 MIN_SIDE = 512  # where no task asks for more; the perceptual hash differs by a few bits between sizes
 
 IMAGES = pa.schema(
@@ -131,7 +132,7 @@ class ShardWorker:
         self.library = open_library(library)
         self.tasks = {spec.name: (spec, load_task(spec, torch.device(device), weights_dir)) for spec in specs}
         self.images_fingerprint = tables.fingerprint(IMAGES_DESCRIPTION)
-        self.decoders = ThreadPoolExecutor(threads)
+        self.threads, self.decoders = threads, ThreadPoolExecutor(threads)
         self.ceilings: Ceilings = {}
         self.model = threading.Lock()  # one shard at a time, where two are processed (pipeline/cluster.py)
 
@@ -193,8 +194,8 @@ class ShardWorker:
             return data if isinstance(data, ImageError) else _outcome(images.decode, data, max_side)
 
         with ThreadPoolExecutor(4) as readers:
-            read_ahead = ahead(readers, read, rows, FILES_AHEAD)
-            decoded = ahead(self.decoders, decode, read_ahead, IMAGES_AHEAD)
+            read_ahead = ahead(readers, _each(read), chunks(rows, AT_ONCE), AHEAD)
+            decoded = chain.from_iterable(ahead(self.decoders, _each(decode), read_ahead, max(AHEAD, self.threads)))
             try:
                 yield from zip((row["image_id"] for row in rows), decoded, strict=True)
             finally:  # where a bucket stays away, those that wait for a thread would each try for a minute
@@ -226,10 +227,10 @@ class ShardWorker:
             raise MusterError(f"cannot write to library {self.library.uri}: {error.strerror or error}") from error
 
 
-def chunks(decoded: Iterable[T]) -> Iterator[list[T]]:
-    """What a task sees at once: as many of the images, in order, as parts of shards are made of."""
-    iterator = iter(decoded)
-    while chunk := list(islice(iterator, parts.UNIT)):
+def chunks(items: Iterable[T], size: int = parts.UNIT) -> Iterator[list[T]]:
+    """The items in lists of `size`, in order. By default as many as a task sees at once, and parts of shards hold."""
+    iterator = iter(items)
+    while chunk := list(islice(iterator, size)):
         yield chunk
 
 
@@ -289,6 +290,10 @@ def ahead(pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[
         result = running.popleft().result()
         running.extend(pool.submit(function, item) for item in islice(iterator, 1))
         yield result
+
+
+def _each(function: Callable[[T], R]) -> Callable[[Iterable[T]], list[R]]:
+    return lambda items: [function(item) for item in items]
 
 
 def _outcome(function: Callable[..., R], *arguments: Any) -> R | ImageError:

@@ -55,11 +55,13 @@ def perceptual_hash(pixels: Pixels) -> int:
     frequencies 1..8 in both directions, each compared with their median.
     """
     small = Image.fromarray(pixels).resize((32, 32), Image.Resampling.BOX, reducing_gap=2.0)
-    grey = np.asarray(small, np.float64) @ (0.299, 0.587, 0.114)
+    grey = np.frombuffer(small.tobytes(), np.uint8).reshape(32, 32, 3) @ _LUMA
     low = (_DCT @ grey @ _DCT.T).round(3)  # rounded: in a flat picture all are 0, not noise
-    return int.from_bytes(np.packbits(low > np.median(low)).tobytes(), "big", signed=True)
+    median = np.sort(low, None)[31:33].mean()  # np.median takes ten times as long, a tenth of this function
+    return int.from_bytes(np.packbits(low > median).tobytes(), "big", signed=True)
 
 
+_LUMA = np.array((0.299, 0.587, 0.114))
 _DCT = np.cos(np.pi / 32 * np.outer(np.arange(1, 9), np.arange(32) + 0.5))  # DCT-II rows 1..8
 
 
