@@ -2,7 +2,7 @@
 
     python benchmarks/engines.py [--model TASK=NAME] [--images IMAGES.parquet] [--limit N] [--rounds N]
 
-By default `scenes=own`, a light model, so that what an engine does besides is seen. A heavy one binds all engines alike:
+By default `scenes=own`, a light model, so that what an engine does besides is seen. A heavy one binds all alike:
 `faces=own` takes 7 ms for a photo whose decoding takes half of one.
 
 Each at 1 and at 2 workers, `--rounds` times in turn, so that a machine that changes speed changes all:

@@ -387,6 +387,8 @@ def _scan(library: str, sources: list[str]) -> dict[str, Any]:
         result = asdict(manifest.scan(opened, sources))
     for folder in result["unreadable"]:
         say(f"muster: cannot list {folder}: what is in it was left out")
+    for file, rows in result["large_groups"].items():
+        say(f"muster: {file} holds {rows} images in one row group, which is slow: write it with row_group_size=256")
     return result
 
 

@@ -56,6 +56,7 @@ class ScanResult:
     `changed`: a known uri with another size or time. `gone`: dropped from the manifest. `duplicates`: rows dropped
     because another one of this scan has their uri. `skipped`: suffix → number of files that are no images. `shards`:
     of the whole manifest, afterwards. `unreadable`: folders that could not be listed; what is known of them stays.
+    `large_groups`: Parquet file with images → rows of its largest row group, where that makes reading slow.
     """
 
     found: int
@@ -67,6 +68,7 @@ class ScanResult:
     skipped: dict[str, int]
     shards: int
     unreadable: list[str]
+    large_groups: dict[str, int]
 
 
 def scan(library: Library, sources: Sequence[str]) -> ScanResult:
@@ -100,6 +102,7 @@ def scan(library: Library, sources: Sequence[str]) -> ScanResult:
         skipped=dict(sum((place.skipped for place in places), Counter())),
         shards=len(shards(library)),
         unreadable=sorted({folder for place in places for folder in place.unreadable}),
+        large_groups={file: rows for place in places for file, rows in place.large_groups.items()},
     )
 
 

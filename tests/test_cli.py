@@ -109,6 +109,14 @@ def test_a_folder_that_may_not_be_read(muster: Muster, shared: Path, album: Path
     locked.chmod(0o700)
 
 
+def test_a_parquet_file_in_one_large_row_group_is_named(muster: Muster, tmp_path: Path) -> None:
+    pq.write_table(pa.table({"image": pa.array([b"x"] * 3000)}), tmp_path / "photos.parquet")
+    outcome = muster("scan", tmp_path / "photos.parquet", "-l", tmp_path / "L", "--json")
+    assert outcome.facts["large_groups"] == {str(tmp_path / "photos.parquet"): 3000}
+    assert "photos.parquet holds 3000 images in one row group" in outcome.error
+    assert "row_group_size=256" in outcome.error
+
+
 def test_a_folder_below_that_may_not_be_read_is_named_and_the_rest_is_kept(
     muster: Muster, shared: Path, album: Path
 ) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from storage.errors import InputError
 from storage.library import Library, open_library
-from storage.sources import Found, find_images
+from storage.sources import LARGE_GROUP, Found, find_images
 
 BYTES = pa.array([b"1", b"2", None])
 
@@ -87,6 +87,16 @@ def test_inline_images(folder: Path, library: Library) -> None:
         assert [row["person"] for row in rows] == ["a", "b", None]
         assert [row["user_uri"] for row in rows] == ["u", "v", "w"]
         assert "image" not in result.rows.column_names
+
+
+def test_large_row_groups(folder: Path, library: Library) -> None:
+    table = pa.table({"image": pa.array([b"x"] * 5000)})
+    pq.write_table(table, folder / "large.parquet")
+    pq.write_table(table, folder / "small.parquet", row_group_size=LARGE_GROUP)
+    result = find_images(str(folder), library)
+    assert result.large_groups == {str(folder / "large.parquet"): 5000}
+    write(folder / "names.parquet", uri=[f"{i}.jpg" for i in range(5000)])  # read once, at the scan
+    assert find_images(str(folder / "names.parquet"), library).large_groups == {}
 
 
 def test_parquet_without_other_columns(folder: Path, library: Library) -> None:
