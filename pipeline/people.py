@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from pipeline import scale_out
 from pipeline.annotations import sources_of
 from pipeline.config import RunConfig
+from pipeline.reach import require_answer
 from pipeline.worker import IMAGES_DESCRIPTION, describe
 from storage import index, manifest, tables
 from storage.errors import InputError, MusterError
@@ -118,6 +119,8 @@ def cluster_faces(
     manifest.repair(library)
     if library.key is not None:
         config = None
+    if config is not None and config.address is not None:
+        require_answer(config.address)  # now: where this machine is quicker, nobody would ever ask
     found = (
         _by_workers(library, model, k, config)
         if config is not None and k is not None

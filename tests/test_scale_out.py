@@ -69,10 +69,15 @@ def test_kmeans_by_workers_gives_the_same_bytes(
     assert summary.people >= PEOPLE - 1
 
 
-def test_few_faces_are_done_here(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
-    nowhere = RunConfig(library.uri, ("faces",), address="127.0.0.1:1")
-    summary = cluster_faces(library, None, "kmeans", PEOPLE, False, nowhere)
+def test_few_faces_are_done_here(library: Library, there: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.people.scale_out.kmeans", None)
+    summary = cluster_faces(library, None, "kmeans", PEOPLE, False, there)
     assert summary.how == "k as given"
+
+
+def test_an_address_where_nobody_answers_is_said_though_few_faces_need_no_worker(library: Library) -> None:
+    with pytest.raises(MusterError, match="no Ray cluster answers"):
+        cluster_faces(library, None, "kmeans", PEOPLE, False, RunConfig(library.uri, ("faces",), address="127.0.0.1:1"))
 
 
 def test_a_holder_that_dies_begins_anew(library: Library, there: RunConfig) -> None:
