@@ -375,7 +375,7 @@ def _run_text(facts: dict[str, Any]) -> str:
         text += ", {faces} faces"
     text += "; {processed} now at {images_per_second} images/s"
     if facts["transient"]:
-        text += "\n{transient} of the errors may have passed: `muster run --retry-errors` tries them again"
+        text += "\n{transient} errors may have passed: `muster run --retry-errors` with the same --tasks tries again"
     return text.format_map(facts)
 
 

@@ -5,17 +5,20 @@ import os
 import secrets
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from pipeline.config import RunConfig, cores
-from pipeline.dispatch import Died, Done, Event, Failed, Order, WorkerId
+from pipeline.dispatch import Died, Done, Event, Failed, Order, Policy, WorkerId
 from pipeline.metrics import DriverMetrics, WorkerMetrics
-from pipeline.reach import refuse_local, require_answer
+from pipeline.reach import about_token, refuse_local, require_answer, token_source
 from pipeline.worker import ShardWorker, TaskSpec, is_fatal
 from storage.errors import MusterError
 from storage.uris import local_path
 
+WAIT_SECONDS = 20.0  # between words about a cluster that has no room for a worker
 ENDED_FROM_OUTSIDE = ("node has died", "receives a SIGTERM")  # as Ray words the end of an actor
 
 # Ray reads its authentication from the environment once, when it is first imported: hence the imports inside.
@@ -26,6 +29,8 @@ def connected(address: str | None) -> Iterator[None]:
     """Connect to a Ray cluster, or start one on this machine, with a token of its own."""
     if address is not None:
         require_answer(address)
+        if token_source() is not None:  # Ray sends none to an address unless it is told to
+            os.environ.setdefault("RAY_AUTH_MODE", "token")
     else:
         os.environ.setdefault("RAY_AUTH_MODE", "token")
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
@@ -43,7 +48,7 @@ def connected(address: str | None) -> Iterator[None]:
     except Exception as error:  # a node that starts too slowly is a bare Exception
         where = f"the Ray cluster at {address}" if address else "Ray on this machine"
         cause = " ".join((str(error) or type(error).__name__).split())[:400]
-        raise MusterError(f"cannot start or reach {where}: {cause}") from error
+        raise MusterError(f"cannot start or reach {where}: {cause}{about_token() if address else ''}") from error
     if terminate is not None and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, terminate)  # Ray took it, to print a stack trace
     try:
@@ -64,8 +69,8 @@ def check_reach(config: RunConfig) -> None:
 
 
 class _Actor(ShardWorker):
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
+    def __init__(self, library: str, specs: Sequence[TaskSpec], device: str, weights_dir: Path | None) -> None:
+        super().__init__(library, specs, device, weights_dir, decoder_threads(device))
         self.metrics = WorkerMetrics()
 
     def ready(self) -> bool:
@@ -95,17 +100,22 @@ class RayWorkers:
         self.local = config.address is None
         self.metrics = DriverMetrics()
 
-    def prepare(self, count: int) -> None:
+    def prepare(self, count: int, on_wait: Callable[[str], None] = lambda text: None) -> None:
         """Start workers ahead of their first orders; returns when all on this machine, or one in a cluster, are ready.
 
-        Raises MusterError with the cause where they cannot start.
+        `on_wait` is told now and then what a cluster lacks. Raises MusterError with the cause where they cannot start.
         """
         import ray
         from ray.exceptions import RayActorError, RayTaskError
 
         self.spare = [self._create() for _ in range(count)]
         calls = [self.actors[worker].ready.remote() for worker in self.spare]
-        ready, _ = ray.wait(calls, num_returns=count if self.local else 1)
+        wanted, deadline = count if self.local else 1, time.monotonic() + Policy.startup
+        while len(ready := ray.wait(calls, num_returns=wanted, timeout=WAIT_SECONDS)[0]) < wanted:
+            lacking = "waiting for a worker to start: " + _free(self.options)
+            if time.monotonic() > deadline:
+                raise MusterError(f"no worker could start in {Policy.startup / 60:.0f} minutes ({lacking})")
+            on_wait(lacking)
         try:
             ray.get(ready)
         except (RayActorError, RayTaskError) as error:
@@ -124,7 +134,7 @@ class RayWorkers:
         # Two calls at a time, so that the next shard decodes, and the last one is written, while another is in the
         # model: 201 images/s against 191 with one call (two cores, means of 5 in turn); with one worker 111 and 100.
         actor = ray.remote(_Actor).options(max_concurrency=2, **self.options)
-        self.actors[worker] = actor.remote(*self.arguments, decoder_threads(self.options))
+        self.actors[worker] = actor.remote(*self.arguments)
         return worker
 
     def submit(self, worker: WorkerId, order: Order) -> None:
@@ -182,13 +192,25 @@ def _resources(config: RunConfig) -> dict[str, Any]:
     return {"num_cpus": 0 if config.address is None else 1}
 
 
-def decoder_threads(options: dict[str, Any]) -> int:
-    """One per core on a CPU machine, where the model runs on the same core; a share of the cores beside a GPU."""
-    if options.get("num_gpus"):
-        import ray
+def _free(options: dict[str, Any]) -> str:
+    """How much of what a worker asks for is free in the cluster."""
+    import ray
 
-        return max(2, cores() // max(1, int(ray.cluster_resources().get("GPU", 1))))
-    return 1
+    kind = "GPU" if options.get("num_gpus") else "CPU"
+    free, there = (resources().get(kind, 0) for resources in (ray.available_resources, ray.cluster_resources))
+    return f"{free:g} of the cluster's {there:g} {kind}s are free"
+
+
+def decoder_threads(device: str) -> int:
+    """Of a worker on this node. One on a CPU, where the model runs on the same core; beside a GPU, its share of the
+    node's cores."""
+    if device == "cpu":
+        return 1
+    import ray
+
+    here = ray.get_runtime_context().get_node_id()
+    gpus = next(node["Resources"].get("GPU", 1) for node in ray.nodes() if node["NodeID"] == here)
+    return max(2, cores() // max(1, int(gpus)))
 
 
 def available_workers(config: RunConfig) -> int:

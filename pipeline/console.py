@@ -75,7 +75,7 @@ class _PlainProgress:
 
 def _line(p: Any) -> str:
     if not p.images:
-        return f"{p.total} images to process, starting workers"
+        return f"{p.total} images to process, {p.waiting or 'starting workers'}"
     return f"{p.images}/{p.total} images, {p.rate:.1f}/s, {p.faces} faces, {p.errors} errors"
 
 

@@ -1,7 +1,9 @@
-"""Whether the nodes of a cluster see what lies on this machine."""
+"""Whether a cluster answers, and whether its nodes see what lies on this machine."""
 
+import os
 import socket
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from storage.errors import InputError, MusterError
 
@@ -28,6 +30,24 @@ def require_answer(address: str) -> None:
             f"no Ray cluster answers at {address} ({cause}): check --address (RAY_ADDRESS), that the head runs, and"
             " that it can be reached from here"
         ) from None
+
+
+def token_source() -> str | None:
+    """Where Ray will find a token: the name of a variable of the environment, or a file."""
+    if os.environ.get("RAY_AUTH_TOKEN"):
+        return "RAY_AUTH_TOKEN"
+    file = os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token"
+    return file if Path(file).expanduser().is_file() else None
+
+
+def about_token() -> str:
+    """Ray says of a head that refuses a token, or misses one, no more than that it failed to connect."""
+    mode, source = os.environ.get("RAY_AUTH_MODE"), token_source()
+    if mode == "token" and source:
+        return f". Something listens there: is the token in {source} the one that its head was started with?"
+    if source:
+        return f". Something listens there; if it wants a token, unset RAY_AUTH_MODE={mode}"
+    return ". Something listens there; if it wants a token, set RAY_AUTH_TOKEN to the one its head was started with"
 
 
 def refuse_local(paths: Mapping[str, str], nodes: Sequence[str]) -> None:

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -12,6 +12,7 @@ import torch
 from pipeline import cluster, models
 from pipeline.config import RunConfig
 from pipeline.dispatch import Dispatcher, Order, Stopped
+from pipeline.reach import require_answer
 from pipeline.worker import IMAGES_DESCRIPTION, TaskSpec, describe, load_task
 from storage import manifest, parts, reader, tables, weights
 from storage.errors import InputError, MusterError
@@ -33,6 +34,7 @@ class Progress:
     errors: int = 0
     faces: int = 0
     seconds: float = 0.0  # from ready to the last result
+    waiting: str = ""  # what the workers, which have not started yet, wait for
 
     @property
     def rate(self) -> float:
@@ -77,6 +79,8 @@ def run(config: RunConfig, on_progress: OnProgress, on_download: weights.Progres
     Raises InputError, or MusterError where a shard could not be done; the others are committed all the same.
     """
     began = time.monotonic()
+    if config.address is not None:
+        require_answer(config.address)  # now: where nothing is left to do, nobody would ever ask
     library = open_library(config.library)
     folder = config.weights_dir and config.weights_dir.absolute()
     config = replace(config, library=library.uri, weights_dir=folder)  # workers have another working directory
@@ -84,9 +88,8 @@ def run(config: RunConfig, on_progress: OnProgress, on_download: weights.Progres
         manifest.repair(library)
         parts.remove_all(library)
         specs = task_specs(library, config)
-        if config.retry_errors:
-            forget_transient(library, specs)
-        orders = pending(library, specs)
+        again = transient(library, specs) if config.retry_errors else []
+        orders = pending(library, specs, again)
         progress = Progress(sum(order.images for order in orders), began)
         workers = 0
         if orders:
@@ -95,6 +98,8 @@ def run(config: RunConfig, on_progress: OnProgress, on_download: weights.Progres
             on_progress(progress)
             with cluster.connected(config.address):
                 cluster.check_reach(config)
+                for spec, shard in again:
+                    tables.forget_shard(library, spec.fingerprint, shard)
                 workers = _work(library, config, specs, orders, progress, on_progress)
         return summarise(library, specs, progress, workers)
 
@@ -139,12 +144,14 @@ def _first_cause(error: Exception) -> str:
     return text if len(text) <= 200 else text[:200] + " …"
 
 
-def pending(library: Library, specs: Sequence[TaskSpec]) -> list[Order]:
-    """An order for each shard of the manifest that some task has not committed."""
+def pending(library: Library, specs: Sequence[TaskSpec], again: Iterable[tuple[TaskSpec, str]] = ()) -> list[Order]:
+    """An order for each shard of the manifest that some task has not committed, or is to do again."""
     shards = manifest.shards(library)
     if not shards:
         raise InputError(f"library {library.uri} has no images yet: run `muster scan FOLDER -l {library.uri}` first")
     done = {spec.name: set(tables.committed(library, spec.fingerprint)) for spec in specs}
+    for spec, shard in again:
+        done[spec.name].discard(shard)
     orders = []
     for shard, images in shards:
         missing = tuple(spec.name for spec in specs if shard not in done[spec.name])
@@ -153,14 +160,18 @@ def pending(library: Library, specs: Sequence[TaskSpec]) -> list[Order]:
     return orders
 
 
-def forget_transient(library: Library, specs: Sequence[TaskSpec]) -> None:
-    """Make the shards pending again that hold an image whose error may have passed. The caller holds the lock."""
+def transient(library: Library, specs: Sequence[TaskSpec]) -> list[tuple[TaskSpec, str]]:
+    """The shards, by task, that hold an image whose error may have passed. The caller holds the lock.
+
+    To be forgotten in this order: `images` comes last, so that, cut short, the errors still stand there the next time.
+    """
     done = [(spec, set(tables.committed(library, spec.fingerprint))) for spec in specs]
+    found = []
     for shard, _ in manifest.shards(library):
         held = [spec for spec, shards in done if shard in shards]
         if any(_is_transient(library, spec, shard) for spec in held):
-            for spec in reversed(held):  # `images` last: cut short, the errors still stand there for the next time
-                tables.forget_shard(library, spec.fingerprint, shard)
+            found += [(spec, shard) for spec in reversed(held)]
+    return found
 
 
 def _is_transient(library: Library, spec: TaskSpec, shard: str) -> bool:
@@ -195,7 +206,11 @@ def _work(
     """Do these orders; returns how many workers did."""
     count = min(cluster.available_workers(config), len(orders))
     pool = cluster.RayWorkers(config, [spec for spec in specs if spec.name != "images"])
-    pool.prepare(count)
+
+    def on_wait(text: str) -> None:
+        on_progress(replace(progress, waiting=text))
+
+    pool.prepare(count, on_wait)
     progress.ready = time.monotonic()
 
     def on_done(order: Order, result: Mapping[str, Any]) -> None:

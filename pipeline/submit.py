@@ -24,7 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline.reach import refuse_local
+from pipeline.reach import refuse_local, token_source
 from storage.errors import InputError, MusterError
 from storage.library import dump_json, open_library
 from storage.uris import local_path
@@ -336,14 +336,14 @@ def _authentication_mode(url: str) -> str:
 def _token_text(url: str, mode: str) -> str:
     if os.environ["RAY_AUTH_MODE"] != mode:
         return f"the Ray cluster at {url} asks for a token, and RAY_AUTH_MODE={os.environ['RAY_AUTH_MODE']}: unset it"
-    file = os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token"
-    if not os.environ.get("RAY_AUTH_TOKEN") and not Path(file).expanduser().is_file():
+    source = token_source()
+    if source is None:
+        file = os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token"
         return (
             f"no token for the Ray cluster at {url}: put the one its head was started with into {file}, or into the"
             " environment as RAY_AUTH_TOKEN"
         )
-    source = "in RAY_AUTH_TOKEN" if os.environ.get("RAY_AUTH_TOKEN") else f"in {file}"
-    return f"the Ray cluster at {url} refuses the token {source}: use the one its head was started with"
+    return f"the Ray cluster at {url} refuses the token in {source}: use the one its head was started with"
 
 
 @contextmanager

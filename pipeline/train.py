@@ -43,6 +43,8 @@ class Training:
                 raise InputError(f"{option} {value}: at least 1 is needed")
         if self.inputs.rate is not None and not 0 < self.inputs.rate < math.inf:
             raise InputError(f"--rate {self.inputs.rate}: a learning rate is a number above 0, such as 0.001")
+        if self.inputs.seed is not None and not 0 <= self.inputs.seed < 1 << 31:
+            raise InputError(f"--seed {self.inputs.seed}: a whole number from 0 to {(1 << 31) - 1}")
         if self.device not in DEVICES:
             raise InputError(f"--device {self.device}: choose one of {', '.join(DEVICES)}")
         if self.address is None and self.device == "cuda" and not torch.cuda.is_available():

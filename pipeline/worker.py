@@ -163,9 +163,8 @@ class ShardWorker:
                 found[spec.name].append(rows_of_task)
                 errors[spec.name] += failed
             waited["model"] += time.monotonic() - begun
-            if "images" not in order.tasks:  # there it may stand as ok, from a time when it could be read
-                for spec, _ in specs:
-                    errors[spec.name] += [_error(i, spec.name, o) for i, o in chunk if isinstance(o, ImageError)]
+            for spec, _ in specs:  # so that a task knows what it lacks, whatever becomes of the row in `images`
+                errors[spec.name] += [_error(i, spec.name, o) for i, o in chunk if isinstance(o, ImageError)]
         committed = order.probe is None and self._commit(order, facts, found, errors)
         _give_back_memory()
         kinds = {f["image_id"]: f["error_kind"] for f in facts if f["status"] == "error"}

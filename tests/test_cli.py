@@ -338,6 +338,7 @@ def test_cuda_without_a_device(muster: Muster, library: Path) -> None:
         (["train", "detector", "--images", "{album}", "--scenes", "none"], ["--scenes", "cannot read none"]),
         (["train", "daynight", "--images", "{album}", "--steps", "0"], ["--steps 0", "at least 1"]),
         (["train", "daynight", "--images", "{album}", "--limit", "-1"], ["--limit -1", "at least 1"]),
+        (["train", "daynight", "--images", "{album}", "--seed", "-1"], ["--seed -1", "whole number from 0"]),
         (["train", "daynight", "--images", "{album}", "--rate", "0"], ["--rate 0", "above 0"]),
         (["train", "daynight", "--images", "{album}", "--rate", "nan"], ["--rate nan", "above 0"]),
         (["train", "daynight", "--images", "{album}", "--workers", "0"], ["--workers 0", "at least 1"]),
@@ -527,7 +528,7 @@ def test_what_may_pass_is_said_and_tried_again(muster: Muster, album: Path, tmp_
     (photos / "0003.jpg").rename(tmp_path / "away.jpg")
     first, hint = muster(*run).out.splitlines()
     assert first.startswith("26 images: 23 ok, 3 errors; 26 now at ")
-    assert hint == "1 of the errors may have passed: `muster run --retry-errors` tries them again"
+    assert hint == "1 errors may have passed: `muster run --retry-errors` with the same --tasks tries again"
     (tmp_path / "away.jpg").rename(photos / "0003.jpg")
     assert muster(*run, "--json").facts["processed"] == 0
     facts = muster(*run, "--retry-errors", "--json").facts

@@ -32,9 +32,11 @@ BIN = Path(sys.executable).parent
 
 @dataclass(frozen=True)
 class Head:
-    """A cluster that runs. `environment`: of a process that may use it. `sessions`: of its nodes' processes."""
+    """A cluster that runs. `url`: of its dashboard. `address`: as `muster run --address` takes it. `environment`: of a
+    process that may use it. `sessions`: of its nodes' processes."""
 
     url: str
+    address: str
     environment: dict[str, str]
     sessions: tuple[int, ...]
 
@@ -72,7 +74,7 @@ def head() -> Iterator[Head]:
                     subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True)
                 )
                 until(lambda: Path(f"{folder}/output").read_bytes().count(b"--block") == len(nodes))
-        yield Head(f"http://127.0.0.1:{dashboard}", environment, tuple(node.pid for node in nodes))
+        yield Head(f"http://127.0.0.1:{dashboard}", f"127.0.0.1:{port}", environment, tuple(node.pid for node in nodes))
     finally:
         for node in reversed(nodes):
             with suppress(ProcessLookupError):
@@ -221,6 +223,18 @@ def test_names_that_are_not_there(muster: Muster, head: Head, tmp_path: Path) ->
         assert f"no job muster-none at {head.url}; known: " in outcome.error
     missing = muster("submit", "--address", head.url, "--", "run", "-l", tmp_path / "none")
     assert (missing.code, "no library at" in missing.error) == (2, True)
+
+
+def test_a_run_on_a_cluster_uses_the_token_that_is_there(
+    muster: Muster, head: Head, make_photos: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Ray itself sends one to an address only where RAY_AUTH_MODE says so."""
+    muster("scan", make_photos(tmp_path / "photos", range(4)), "-l", tmp_path / "L")
+    environment = {name: value for name, value in head.environment.items() if name != "RAY_AUTH_MODE"}
+    command = [str(BIN / "muster"), "run", "-l", str(tmp_path / "L"), "--tasks", "previews", "--address", head.address]
+    outcome = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert outcome.returncode == 0, outcome.stderr
+    assert "4 ok" in outcome.stdout
 
 
 @pytest.mark.parametrize(

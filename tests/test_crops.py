@@ -74,3 +74,11 @@ def test_no_face_at_all(detector: torch.nn.Module, tmp_path: Path) -> None:
     Image.fromarray(pictures.coffee()).save(tmp_path / "coffee.jpg")
     with pytest.raises(InputError, match="no face was found in the 1 images"):
         crops.read_crops(Inputs([str(tmp_path)], tmp_path / "out"), detector)
+
+
+def test_nobody_to_train_with(
+    album: Path, detector: torch.nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crops, "HELD_OUT", 1.0)
+    with pytest.raises(InputError, match="faces are of people kept out to measure with"):
+        crops.read_crops(Inputs([str(album)], tmp_path / "out"), detector)

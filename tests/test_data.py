@@ -49,6 +49,13 @@ def test_the_folder_is_the_label_unless_a_column_is(people: Path, parquet: Path)
     assert [e.label for e in find_examples([str(parquet)], None)] == [None] * 6
 
 
+def test_a_column_called_file_that_holds_no_names(people: Path, tmp_path: Path) -> None:
+    photo = next(people.rglob("*.jpg")).read_bytes()
+    pq.write_table(pa.table({"image": [photo], "file": [7]}), tmp_path / "x.parquet")
+    [example] = find_examples([str(tmp_path / "x.parquet")], None)
+    assert example.name == "x.parquet#row=0"
+
+
 def test_several_sources_and_a_limit(people: Path) -> None:
     sources = [str(people / "ben"), str(people / "ada" / "1 ü.jpg")]
     assert [e.label for e in find_examples(sources, None)] == ["ben"] * 3 + ["ada"]

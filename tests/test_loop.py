@@ -1,7 +1,9 @@
 """training/loop.py, with a real recipe that is small enough for a test."""
 
+import errno
 import itertools
 import json
+import math
 import os
 import signal
 import subprocess
@@ -16,9 +18,10 @@ import torch
 from torch import nn
 
 from storage.errors import InputError, MusterError
+from training import loop
 from training.inputs import Inputs
 from training.loop import Report, Settings, adjusted, half, rate_at, train
-from training.record import read_metrics
+from training.record import read_metrics, replace_file
 
 CPU = torch.device("cpu")
 
@@ -206,7 +209,7 @@ def test_a_training_begins_with_the_weights_of_another(tmp_path: Path, finished:
 def test_a_training_that_cannot_be_begun_with(tmp_path: Path, finished: tuple[Path, list[Report]]) -> None:
     with pytest.raises(InputError, match="no training is there"):
         train(Brightness(settings()), tmp_path / "out", CPU, print, start=tmp_path / "none")
-    with pytest.raises(InputError, match="of another architecture"):
+    with pytest.raises(InputError, match=r"of another architecture: .*name another folder with --start"):
         train(Brightness(settings(), width=4), tmp_path / "out", CPU, print, start=finished[0])
 
 
@@ -325,3 +328,20 @@ def test_what_a_user_gives_stands_instead_of_the_settings() -> None:
 def test_half_leaves_counters_out() -> None:
     state = {"a": torch.tensor([1.00001]), "num_batches_tracked": torch.tensor(4)}
     assert half(state) == {"a": torch.tensor([1.0], dtype=torch.float16)}
+
+
+def test_what_cannot_be_measured_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Brightness, "measure", lambda self, network: {"found": 1.0, "error": math.nan})
+    run(Brightness(settings(steps=2)), tmp_path / "out")
+    assert json.loads((tmp_path / "out" / loop.CARD).read_text())["measured"] == {"found": 1.0}
+
+
+def test_a_full_disk_leaves_no_half_of_a_file(tmp_path: Path) -> None:
+    def write(part: Path) -> None:
+        part.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "file").write_text("old")
+    with pytest.raises(OSError, match="No space"):
+        replace_file(tmp_path / "file", write)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]

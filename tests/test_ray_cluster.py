@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import cluster
 from pipeline.cluster import RayWorkers, available_workers, connected, decoder_threads, ended_from_outside
 from pipeline.config import RunConfig
-from pipeline.dispatch import Died, Done, Event, Failed, Order
+from pipeline.dispatch import Died, Done, Event, Failed, Order, Policy
 from storage import tables
 from storage.errors import MusterError
 from storage.library import Library, open_library
@@ -128,6 +129,19 @@ def test_a_worker_that_cannot_start_says_why(scanned: Library, ray_cluster: None
         pool.prepare(1)
 
 
+def test_a_cluster_without_room_is_waited_for_aloud_and_not_for_ever(
+    scanned: Library, ray_cluster: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "WAIT_SECONDS", 0.2)
+    monkeypatch.setattr(Policy, "startup", 1.0)
+    pool = RayWorkers(RunConfig(scanned.uri, device="cuda", workers=1, address="auto"), [])
+    heard: list[str] = []
+    with pytest.raises(MusterError, match="no worker could start"):
+        pool.prepare(1, heard.append)
+    assert set(heard) == {"waiting for a worker to start: 0 of the cluster's 0 GPUs are free"}
+    pool.kill(0)
+
+
 def test_a_killed_worker_sends_nothing(scanned: Library, ray_cluster: None) -> None:
     pool = RayWorkers(RunConfig(scanned.uri, device="cpu", workers=1), [])
     worker = pool.start()
@@ -148,4 +162,5 @@ def test_how_many_workers(ray_cluster: None) -> None:
     assert available_workers(RunConfig("L", workers=5)) == 5
     assert available_workers(RunConfig("L", device="cpu")) == len(os.sched_getaffinity(0))
     assert available_workers(RunConfig("L", device="cpu", address="auto")) == 2  # as this Ray was told it has
-    assert decoder_threads({"num_cpus": 1}) == 1
+    assert decoder_threads("cpu") == 1
+    assert decoder_threads("cuda") == max(2, len(os.sched_getaffinity(0)))  # of this node, which has no GPU

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from conftest import Outcome
 
-from pipeline.reach import is_here, refuse_local, require_answer
+from pipeline.reach import about_token, is_here, refuse_local, require_answer, token_source
 from storage.errors import InputError, MusterError
 
 ELSEWHERE = "192.0.2.7"  # an address that is nobody's: RFC 5737
@@ -77,3 +77,20 @@ def test_weights_here_and_nodes_elsewhere(ray_cluster: None, monkeypatch: pytest
     with pytest.raises(InputError, match=r"--weights objects .* is on this machine"):
         cluster.check_reach(RunConfig("s3://b/l", ("objects",), **given))
     cluster.check_reach(RunConfig("s3://b/l", ("objects",), shared_library=True, **given))
+
+
+def test_where_a_token_is_and_what_to_do_about_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("RAY_AUTH_MODE")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert token_source() is None
+    assert "set RAY_AUTH_TOKEN" in about_token()
+    (tmp_path / "mine").write_text("0" * 64)
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "mine"))
+    assert token_source() == str(tmp_path / "mine")
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    assert "unset RAY_AUTH_MODE=disabled" in about_token()
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "1" * 64)
+    assert "is the token in RAY_AUTH_TOKEN the one" in about_token()

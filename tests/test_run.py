@@ -16,7 +16,7 @@ from conftest import Outcome
 from safetensors.torch import save_file
 
 from pipeline.config import RunConfig
-from pipeline.run import Progress, forget_transient, pending, run, summarise, task_specs
+from pipeline.run import Progress, pending, run, summarise, task_specs, transient
 from pipeline.worker import IMAGES_DESCRIPTION
 from storage import tables
 from storage.errors import InputError
@@ -283,14 +283,16 @@ def test_an_error_that_may_pass_is_tried_again_when_asked(
     assert (before.errors, before.transient, before.faces) == (3, 1, 7)
     (tmp_path / "away.jpg").rename(photos / "0003.jpg")
     assert pending(library, specs) == []
-    forget_transient(library, specs)
-    [order] = pending(library, specs)
+    again = transient(library, specs)
+    [order] = pending(library, specs, again)
+    assert pending(library, specs) == []  # nothing is dropped before the run can begin
+    for spec, shard in again:
+        tables.forget_shard(library, spec.fingerprint, shard)
     assert order.tasks == ("images", "faces", "previews")
     assert [sum(result["images"] for result in work(tmp_path / "L", weights))] == [order.images]
     after = summarise(library, specs, Progress(0, 0.0), 0)
     assert (after.errors, after.transient, after.faces) == (2, 0, 8)
-    forget_transient(library, specs)
-    assert pending(library, specs) == []
+    assert transient(library, specs) == []
 
 
 def test_faces_are_counted_where_asked_for(processed: Path) -> None:
@@ -298,6 +300,24 @@ def test_faces_are_counted_where_asked_for(processed: Path) -> None:
     specs = task_specs(library, RunConfig(str(processed)))
     assert summarise(library, specs, Progress(0, 0.0), 0).faces == 8
     assert summarise(library, [specs[0], specs[2]], Progress(0, 0.0), 0).faces is None
+
+
+def test_a_task_knows_what_it_lacks_when_a_photo_comes_back_in_a_run_without_it(
+    album: Path, tmp_path: Path, weights: Path, work: Callable[..., Sequence[dict[str, Any]]]
+) -> None:
+    photos = Path(shutil.copytree(album, tmp_path / "photos"))
+    library = open_library(tmp_path / "L", create=True)
+    scan(library, [str(photos)])
+    (photos / "0003.jpg").rename(tmp_path / "away.jpg")
+    work(tmp_path / "L", weights)
+    (tmp_path / "away.jpg").rename(photos / "0003.jpg")
+    images, faces, previews = task_specs(library, RunConfig(str(tmp_path / "L")))
+    for spec, shard in transient(library, [images, faces]):
+        tables.forget_shard(library, spec.fingerprint, shard)
+    work(tmp_path / "L", weights)
+    assert transient(library, [images, faces]) == []
+    [(spec, _)] = [each for each in transient(library, [images, faces, previews]) if each[0] == previews]
+    assert spec == previews
 
 
 def test_another_task_is_new_work_for_that_task_alone(processed: Path, album: Path, tmp_path: Path) -> None:

@@ -86,3 +86,15 @@ def test_by_their_names(tmp_path: Path) -> None:
     for name in ("streets", "person"):
         with pytest.raises(InputError, match="1 --images and 0 --labels"):
             recipes.find(name).build(Inputs([str(tmp_path)], tmp_path))
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_what_is_kept_out_is_no_photo_of_the_training(discs: Inputs, share: float) -> None:
+    design = replace(SMALL, held_out=share)
+    if share:
+        with pytest.raises(InputError, match="all 12 photos are among those kept out"):
+            segmenter._Segmenter(discs, design)
+        return
+    recipe = segmenter._Segmenter(discs, design)
+    assert recipe.card()["held_out"] == {"photos": 0}
+    assert recipe.measure(recipe.network().eval()) == {}

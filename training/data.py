@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from urllib.parse import unquote
 
+import pyarrow as pa
+
 from storage import images
 from storage.errors import InputError
 from storage.images import ImageError
@@ -45,7 +47,8 @@ def find_examples(sources: Sequence[str], label: str | None, limit: int | None =
         raise InputError(f"--label {label}: no such column in {', '.join(sources)}; known: {known}")
     rows = rows.slice(0, limit)
     uris = rows["uri"].to_pylist()
-    files = rows["file"].to_pylist() if "file" in rows.column_names else [None] * len(uris)
+    named = "file" in rows.column_names and pa.types.is_string(rows["file"].type)
+    files = rows["file"].to_pylist() if named else [None] * len(uris)
     labels = rows[label].to_pylist() if label is not None else [_folder(uri) for uri in uris]
     names = [PurePosixPath(file or unquote(uri)).name for file, uri in zip(files, uris, strict=True)]
     return [Example(u, n, None if x is None else str(x)) for u, n, x in zip(uris, names, labels, strict=True)]

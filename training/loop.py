@@ -176,19 +176,23 @@ class _State:
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, lambda step: rate_at(step, recipe.settings))
 
     def measure(self) -> dict[str, float]:
-        return self.recipe.measure(self.average.module.eval())
+        """What cannot be measured, such as the error of landmarks where no face is found, is left out."""
+        figures = self.recipe.measure(self.average.module.eval())
+        return {name: value for name, value in figures.items() if not math.isnan(value)}
 
     def save(self, path: Path, step: int) -> None:
         state = {"step": step, "settings": asdict(self.recipe.settings)}
         state |= {name: getattr(self, name).state_dict() for name in PARTS}
-        replace_file(path, lambda part: torch.save(state, part))
+        data = io.BytesIO()  # of a full disk torch says less than the system does
+        torch.save(state, data)
+        replace_file(path, lambda part: part.write_bytes(data.getbuffer()))
 
     def begin_with(self, path: Path) -> None:
         """Take over the averaged weights of another training's checkpoint."""
         if not path.exists():
             raise InputError(f"--start {path.parent}: no training is there, which would have a {path.name}")
         state = _read_checkpoint(path, self.device)
-        self._check_shapes(path, state)
+        self._check_shapes(path, state, "--start")
         self.average.load_state_dict(state["average"])
         self.average.n_averaged.zero_()  # the first update of the average copies the network anew
         self.network.load_state_dict(self.average.module.state_dict())
@@ -198,7 +202,7 @@ class _State:
         if not path.exists():
             return 0
         state = _read_checkpoint(path, self.device)
-        self._check_shapes(path, state)
+        self._check_shapes(path, state, "--out")
         for name, value in asdict(self.recipe.settings).items():
             if (old := state["settings"].get(name)) != value:
                 raise InputError(
@@ -209,12 +213,12 @@ class _State:
             getattr(self, name).load_state_dict(state[name])
         return int(state["step"])
 
-    def _check_shapes(self, path: Path, state: Mapping[str, Any]) -> None:
+    def _check_shapes(self, path: Path, state: Mapping[str, Any], option: str) -> None:
         if (mine := _shapes(self.network.state_dict())) != (its := _shapes(state["network"])):
             name = next(iter(sorted(mine.items() ^ its.items())))[0]
             raise InputError(
                 f"{path} is of another architecture: {name} is {its.get(name, 'absent')} there and"
-                f" {mine.get(name, 'absent')} here; name another folder with --out"
+                f" {mine.get(name, 'absent')} here; name another folder with {option}"
             )
 
 
@@ -266,8 +270,8 @@ def _step(
         names = ", ".join(map(str, batch.get("names", ())[:8]))
         raise MusterError(
             f"the loss is {values['loss'].item():g} and its gradient {norm.item():g} at step {step + 1}, in the batch"
-            f" that begins with {names}: the training stopped, its last good checkpoint is kept. A lower"
-            " --rate, in another folder, may help"
+            f" that begins with {names}: the training stopped; its last good checkpoint, if there is one yet, is kept."
+            " A lower --rate, in another folder, may help"
         )
     state.optimiser.step()
     state.schedule.step()

@@ -46,8 +46,10 @@ class _Objects:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         labelled = read_labelled(inputs)
         out = [held_out(name, HELD_OUT) for name in labelled.names]
-        self.measured = labelled.rows(torch.tensor([row for row, kept in enumerate(out) if kept] or [0]))
-        kept = labelled.rows(torch.tensor([row for row, each in enumerate(out) if not each] or [0])).to(self.device)
+        if all(out):
+            raise InputError(f"all {len(out)} photos are among those kept out to measure with: give more")
+        self.measured = labelled.rows(torch.tensor(out).nonzero()[:, 0])
+        kept = labelled.rows((~torch.tensor(out)).nonzero()[:, 0]).to(self.device)
         self.parts = [kept] + ([read_taught(inputs, self.device)] if inputs.scenes else [])
         self.settings = adjusted(SETTINGS, inputs, SETTINGS.batch)
 
@@ -81,6 +83,8 @@ class _Objects:
     @torch.inference_mode()
     def measure(self, network: nn.Module) -> dict[str, float]:
         """AP at an overlap of 0.5 and over 0.5 to 0.95, on the photos kept out."""
+        if not self.measured.names:
+            return {}
         device = next(network.parameters()).device
         found: list[dict[str, Any]] = []
         for row in range(len(self.measured.names)):

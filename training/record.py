@@ -52,5 +52,9 @@ def plot(lines: Sequence[Mapping[str, float]], path: Path) -> None:
 def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     """Write to a temporary name beside `path`, then rename: a kill leaves the old file or the new one."""
     part = path.with_name(path.name + ".part")
-    write(part)
-    os.replace(part, path)
+    try:
+        write(part)
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)  # half of a file would keep a full disk full
+        raise

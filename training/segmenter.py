@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
+from storage.errors import InputError
 from tasks.models.segmenter import Segmenter
 from tasks.models.zoo_masks import PERSON, PERSON_LABELS, STREETS, STREETS_LABELS
 from training.augment import lit
@@ -85,9 +86,11 @@ class _Segmenter:
         self.name, self.design = design.name, design
         photos = read_masked(inputs, design.side, design.values, design.coco_class)
         kept = [row < photos.first and held_out(name, design.held_out) for row, name in enumerate(photos.names)]
-        self.measured = photos.rows([row for row, out in enumerate(kept) if out] or [0])
+        self.measured = photos.rows([row for row, out in enumerate(kept) if out])
+        if all(kept):
+            raise InputError(f"all {len(kept)} photos are among those kept out to measure with: give more")
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.photos = photos.rows([row for row, out in enumerate(kept) if not out] or [0]).to(self.device)
+        self.photos = photos.rows([row for row, out in enumerate(kept) if not out]).to(self.device)
         self.settings = adjusted(design.settings, inputs, len(self.photos.names))
         self.balance = balance(self.photos.labels, len(design.classes)) ** design.balance
 
@@ -117,6 +120,8 @@ class _Segmenter:
     @torch.inference_mode()
     def measure(self, network: nn.Module) -> dict[str, float]:
         """On whole photos kept out: mean IoU, and each class's where it occurs."""
+        if not self.measured.names:
+            return {}
         count = len(self.design.classes)
         counts = torch.zeros(count, count, dtype=torch.int64)
         for row in range(len(self.measured.names)):
