@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ from storage.errors import InputError
 from tasks import faces
 from tasks.faces import Detections
 from tasks.models import face_detector
-from training import detector, face_maps, loop, scenes_of_faces
+from training import detector, face_cutouts, face_maps, loop, scenes_of_faces
+from training.data import held_out
 from training.face_cutouts import Cutout, read_cutouts
 from training.face_maps import Cells
 from training.inputs import Inputs
@@ -200,11 +202,12 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def inputs(tmp_path: Path, teacher: dict[str, object], make_photos: Callable[..., Path]) -> Callable[..., Inputs]:
-    faces_of = make_photos(tmp_path / "faces", range(0, 12, 3))
+    kept_out = next(name for i in count() if held_out(name := f"k{i}", face_cutouts.HELD_OUT))
+    faces_of = [str(make_photos(tmp_path / name, range(0, 12, 3))) for name in ("faces", kept_out)]
     photos = make_photos(tmp_path / "photos", range(1, 9))
 
     def make(**changes: object) -> Inputs:
-        given = {"images": [str(faces_of)], "out": tmp_path / "out", "scenes": [str(photos)]}
+        given = {"images": faces_of, "out": tmp_path / "out", "scenes": [str(photos)]}
         return Inputs(**{**given, "weights": {"yunet-n": teacher}, **changes})  # type: ignore[arg-type]
 
     return make
@@ -250,6 +253,12 @@ def test_the_teacher_measured_against_itself_is_perfect(inputs: Callable[..., In
     _, found = recipe._kept_out  # type: ignore[attr-defined]
     assert sum(len(each.scores) for each in found) > 0
     assert detector.compared(found, found) == {"recall": 1.0, "precision": 1.0, "landmark_error": 0.0}
+
+
+def test_nothing_is_measured_where_nobody_is_kept_out(inputs: Callable[..., Inputs], tmp_path: Path) -> None:
+    recipe = detector.build(inputs(images=[str(tmp_path / "faces")]))
+    assert recipe.card()["held_out"]["faces"] == 0
+    assert recipe.measure(recipe.network()) == {}
 
 
 def test_comparison_counts_misses_and_false_finds() -> None:

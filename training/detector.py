@@ -162,6 +162,8 @@ class _Detector:
 
     def measure(self, network: nn.Module) -> dict[str, float]:
         """Beside the teacher on scenes of photos and people kept out, at the score that detection uses."""
+        if not self.measured_photos or not self.measured_faces:
+            return {}
         scenes, theirs = self._kept_out
         return compared(theirs, self._find(self._ready(network), scenes))
 
@@ -221,7 +223,7 @@ def read_scenes(inputs: Inputs) -> tuple[Photos, Photos]:
             parts[held_out(example.name, HELD_OUT)].append((example.name, photo.pixels))
     if not parts[0]:
         raise InputError(f"none of the photos in {', '.join(inputs.scenes)} can be used as a scene: give more of them")
-    return parts[0], parts[1] or parts[0]
+    return parts[0], parts[1]
 
 
 def least_score(theirs: Sequence[Detections], mine: Sequence[Detections], false_share: float) -> float | None:

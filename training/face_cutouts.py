@@ -52,7 +52,7 @@ def read_cutouts(inputs: Inputs, teacher: torch.nn.Module) -> tuple[list[Cutout]
             f"no face to cut out was found in {len(examples)} images of {', '.join(inputs.images)}: give photos that"
             f" show one face each, at least {MAX_SIDE // 8} pixels wide"
         )
-    return training, measured or training
+    return training, measured
 
 
 def _found(
