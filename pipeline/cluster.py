@@ -110,11 +110,12 @@ class RayWorkers:
 
         self.spare = [self._create() for _ in range(count)]
         calls = [self.actors[worker].ready.remote() for worker in self.spare]
-        wanted, deadline = count if self.local else 1, time.monotonic() + Policy.startup
+        wanted, patience = count if self.local else 1, Policy().startup
+        deadline = time.monotonic() + patience
         while len(ready := ray.wait(calls, num_returns=wanted, timeout=WAIT_SECONDS)[0]) < wanted:
             lacking = "waiting for a worker to start: " + _free(self.options)
             if time.monotonic() > deadline:
-                raise MusterError(f"no worker could start in {Policy.startup / 60:.0f} minutes ({lacking})")
+                raise MusterError(f"no worker could start in {patience / 60:.0f} minutes ({lacking})")
             on_wait(lacking)
         try:
             ray.get(ready)

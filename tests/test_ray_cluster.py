@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -133,7 +134,7 @@ def test_a_cluster_without_room_is_waited_for_aloud_and_not_for_ever(
     scanned: Library, ray_cluster: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cluster, "WAIT_SECONDS", 0.2)
-    monkeypatch.setattr(Policy, "startup", 1.0)
+    monkeypatch.setattr(cluster, "Policy", partial(Policy, startup=1.0))
     pool = RayWorkers(RunConfig(scanned.uri, device="cuda", workers=1, address="auto"), [])
     heard: list[str] = []
     with pytest.raises(MusterError, match="no worker could start"):
