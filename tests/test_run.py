@@ -19,7 +19,7 @@ from pipeline.config import RunConfig
 from pipeline.run import Progress, pending, run, summarise, task_specs, transient
 from pipeline.worker import IMAGES_DESCRIPTION
 from storage import tables
-from storage.errors import InputError
+from storage.errors import InputError, MusterError
 from storage.library import Library, open_library
 from storage.manifest import read_manifest, scan, shards
 from tasks.models.fastestdet import FastestDet
@@ -270,13 +270,19 @@ def test_running_again_does_nothing_and_new_photos_alone(
     assert sorted(rows["image_id"].to_pylist()) == sorted(read_manifest(library)["image_id"].to_pylist())
 
 
+def without_a_photo(album: Path, folder: Path) -> tuple[Library, Path]:
+    """The library L of the photos of the album, one of which has gone away since they were scanned."""
+    photos = Path(shutil.copytree(album, folder / "photos"))
+    library = open_library(folder / "L", create=True)
+    scan(library, [str(photos)])
+    (photos / "0003.jpg").rename(folder / "away.jpg")
+    return library, photos
+
+
 def test_an_error_that_may_pass_is_tried_again_when_asked(
     album: Path, tmp_path: Path, weights: Path, work: Callable[..., Sequence[dict[str, Any]]], rows_of: RowsOf
 ) -> None:
-    photos = Path(shutil.copytree(album, tmp_path / "photos"))
-    library = open_library(tmp_path / "L", create=True)
-    scan(library, [str(photos)])
-    (photos / "0003.jpg").rename(tmp_path / "away.jpg")
+    library, photos = without_a_photo(album, tmp_path)
     work(tmp_path / "L", weights)
     specs = task_specs(library, RunConfig(str(tmp_path / "L")))
     before = summarise(library, specs, Progress(0, 0.0), 0)
@@ -305,10 +311,7 @@ def test_faces_are_counted_where_asked_for(processed: Path) -> None:
 def test_a_task_knows_what_it_lacks_when_a_photo_comes_back_in_a_run_without_it(
     album: Path, tmp_path: Path, weights: Path, work: Callable[..., Sequence[dict[str, Any]]]
 ) -> None:
-    photos = Path(shutil.copytree(album, tmp_path / "photos"))
-    library = open_library(tmp_path / "L", create=True)
-    scan(library, [str(photos)])
-    (photos / "0003.jpg").rename(tmp_path / "away.jpg")
+    library, photos = without_a_photo(album, tmp_path)
     work(tmp_path / "L", weights)
     (tmp_path / "away.jpg").rename(photos / "0003.jpg")
     images, faces, previews = task_specs(library, RunConfig(str(tmp_path / "L")))
@@ -318,6 +321,11 @@ def test_a_task_knows_what_it_lacks_when_a_photo_comes_back_in_a_run_without_it(
     assert transient(library, [images, faces]) == []
     [(spec, _)] = [each for each in transient(library, [images, faces, previews]) if each[0] == previews]
     assert spec == previews
+
+
+def test_an_address_where_nobody_answers_is_said_though_nothing_is_left_to_do(processed: Path) -> None:
+    with pytest.raises(MusterError, match="no Ray cluster answers"):
+        run(RunConfig(str(processed), address="127.0.0.1:1"), print)
 
 
 def test_another_task_is_new_work_for_that_task_alone(processed: Path, album: Path, tmp_path: Path) -> None:

@@ -45,11 +45,11 @@ class _Objects:
     def __init__(self, inputs: Inputs) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         labelled = read_labelled(inputs)
-        out = [held_out(name, HELD_OUT) for name in labelled.names]
-        if all(out):
+        out = torch.tensor([held_out(name, HELD_OUT) for name in labelled.names])
+        if out.all():
             raise InputError(f"all {len(out)} photos are among those kept out to measure with: give more")
-        self.measured = labelled.rows(torch.tensor(out).nonzero()[:, 0])
-        kept = labelled.rows((~torch.tensor(out)).nonzero()[:, 0]).to(self.device)
+        self.measured = labelled.rows(out.nonzero()[:, 0])
+        kept = labelled.rows((~out).nonzero()[:, 0]).to(self.device)
         self.parts = [kept] + ([read_taught(inputs, self.device)] if inputs.scenes else [])
         self.settings = adjusted(SETTINGS, inputs, SETTINGS.batch)
 
