@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import forget
-from storage import audit, gallery
+from storage import gallery
 from storage.errors import MusterError
 from storage.library import REPORT, Library
 from tasks.calibrate import Searches, gallery_searches, impostor_threshold, point, points, sensible, strictest
@@ -40,12 +40,12 @@ def calibrate(library: Library, fpir: float | None) -> dict[str, Any]:
         "verify": {"fmr": fmr, "threshold": one_to_one},
         "strictest_fpir": strictest(len(known.people)),
     }
-    audit.append(library, "calibrate", {"people": [], "photos": facts["photos"], "identify": facts["identify"]})
     try:
         library.write(REPORT, _report(facts, searches))
     except OSError as error:
         raise MusterError(f"cannot write {library.at(REPORT)}: {error.strerror or error}") from error
-    gallery.write(library, replace(known, calibration=facts))
+    line = {"people": [], "photos": facts["photos"], "identify": facts["identify"]}
+    gallery.write(library, replace(known, calibration=facts), "calibrate", line)
     return {**facts, "report": library.at(REPORT)}
 
 
@@ -59,7 +59,9 @@ def _report(facts: dict[str, Any], searches: Searches) -> bytes:
         f'<img alt="{html.escape(name)}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
         for name, png in _plots(facts, searches).items()
     )
-    text = f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>Calibration</title>
+    text = f"""<!doctype html><html lang="en"><meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<title>Calibration</title>
 <style>body{{font:16px/1.5 sans-serif;max-width:60em;margin:2em auto;padding:0 1em}}
 td,th{{padding:.2em 1em;text-align:right}} img{{max-width:100%}}</style>
 <h1>Calibration</h1>

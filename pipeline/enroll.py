@@ -14,7 +14,7 @@ from pipeline import forget, people
 from pipeline.config import RunConfig
 from pipeline.run import OnProgress, run
 from pipeline.worker import IMAGES_DESCRIPTION
-from storage import audit, gallery, manifest, roster, tables
+from storage import gallery, manifest, roster, tables
 from storage.errors import InputError
 from storage.gallery import Gallery
 from storage.library import Library, open_library
@@ -184,8 +184,7 @@ def _enrol(library: Library, model: str | None, willing: Sequence[Entry], accept
     new = known.with_faces(used)
     if not new.faces.equals(before.faces):
         facts = {"people": sorted(pseudonyms.values()), "photos": len(used), "refused": len(refused)}
-        audit.append(library, "enroll", facts)
-        gallery.write(library, new)
+        gallery.write(library, new, "enroll", facts)
     _drop_unused(library, willing, set(new.faces["image_id"].to_pylist()))
     return Summary(len(new.people), len(names - old.keys()), len(names & old.keys()), len(used), refused, pairs)
 

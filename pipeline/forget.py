@@ -158,12 +158,12 @@ def _carry_out(library: Library, pending: dict[str, Any]) -> Receipt:
     people_ids, images, originals = (set(pending[name]) for name in ("people", "images", "originals"))
     known = gallery.read(library)
     if known is not None and pc.any(_going(known, pending)).as_py():
-        gallery.write(library, _without(known, pending))
+        gallery.write(library, _without(known, pending), "gallery", {"people": []})
     roster = gallery.read_roster(library)
     if not originals.isdisjoint(roster) or not people_ids.isdisjoint(roster.values()):
         gallery.write_roster(library, lambda uri, person: person not in people_ids and uri not in originals)
     manifest.forget(library, sorted(images))
-    tables.remove_temporary(library)
+    library.remove_temporary()
     parts.remove_all(library)
     _remove_pages(library)
     sought = left_over.Sought(people_ids, images | originals, set(pending["embeddings"]))

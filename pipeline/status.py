@@ -33,7 +33,7 @@ def _table(library: Library, fingerprint: str, description: dict[str, Any], shar
     done = [shard for shard in tables.committed(library, fingerprint) if shard in shards]
     return {
         "task": description["task"],
-        "model": description["model"],
+        "model": description.get("model"),
         "fingerprint": fingerprint,
         "rows": tables.count(library, description["task"], fingerprint, done),
         "errors": tables.count(library, "errors", fingerprint, done),

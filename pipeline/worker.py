@@ -23,7 +23,7 @@ import torch
 from pipeline.dispatch import Order
 from pipeline.models import digest, given_entry, load_weights, read_given
 from storage import images, manifest, parts, tables
-from storage.errors import InputError, MusterError
+from storage.errors import InputError, LibraryGoneError, MusterError
 from storage.images import ImageError, Photo
 from storage.library import open_library
 from storage.reader import Reader
@@ -129,7 +129,7 @@ class ShardWorker:
         if device == "cpu":
             torch.set_num_threads(threads)
             _keep_memory()
-        self.library = open_library(library)
+        self.library = open_library(library, trusted=True)  # the driver has asked
         self.tasks = {spec.name: (spec, load_task(spec, torch.device(device), weights_dir)) for spec in specs}
         self.images_fingerprint = tables.fingerprint(IMAGES_DESCRIPTION)
         self.threads, self.decoders = threads, ThreadPoolExecutor(threads)
@@ -343,12 +343,8 @@ def _give_back_memory() -> None:
 
 
 def is_fatal(error: BaseException) -> bool:
-    """Whether no other shard can be done either: the disk is full, or the library may not be written."""
+    """Whether no other shard can be done either: the disk is full, or the library is gone or may not be written."""
     cause = error.__cause__
-    return isinstance(cause, OSError) and cause.errno in (
-        errno.ENOSPC,
-        errno.EDQUOT,
-        errno.EROFS,
-        errno.EACCES,
-        errno.EPERM,
-    )
+    if isinstance(cause, OSError):
+        return cause.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+    return isinstance(error, LibraryGoneError)

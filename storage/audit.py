@@ -1,15 +1,17 @@
 """The audit log: a line for every enrolment, verification, identification, calibration and deletion.
 
-Each line holds the digest of the one before, so that an edit, or a line taken out or put in, is found.
+Each line holds the digest of the one before, so that an edit, or a line taken out or put in, is found; and the number
+and digest of the gallery as it was then, so that an older gallery put back is found (storage/gallery.py).
 `LIBRARY/audit/<year>-<month>.jsonl`, and `LIBRARY/audit/head.json` with the number of lines and the digest of the last.
-People go by pseudonyms that only the gallery can resolve: who is forgotten there is nobody here. Who may write these
-files can write a new log from its start: a copy of the head kept elsewhere finds that too.
+People go by pseudonyms that only the gallery can resolve: who is forgotten there is nobody here. In an encrypted
+library nobody without its key writes a line. In others, who may write these files can write a new log from its start;
+and in both an older state of the whole library is as good as any: a copy of the head kept elsewhere (`check`) finds it.
 """
 
-import getpass
 import hashlib
 import json
 import os
+import pwd
 import socket
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,10 +19,11 @@ from typing import Any
 
 from storage.encryption import DecryptionError
 from storage.errors import MusterError
-from storage.library import Library, dump_json
+from storage.library import GALLERY, Library, dump_json
 
 FOLDER, HEAD = "audit", "audit/head.json"
 START = "0" * 64
+ATTEMPTS = 5  # at reading its end, while another command writes lines
 State = tuple[int, str]  # number of lines, and the digest of the last
 
 
@@ -33,20 +36,19 @@ class Check:
     problem: str | None
 
 
-def append(library: Library, action: str, facts: dict[str, Any]) -> None:
-    """Add a line. The caller holds library.lock(). Raises MusterError where the log's end is not as it was left."""
-    try:
-        state = _end(library)
-    except DecryptionError:
-        state = None
-    if state is None:
-        problem = check(library).problem or "its end is not as it was left"
-        raise MusterError(f"audit log of library {library.uri}: {problem}; nothing is done until that is cleared up")
+def append(library: Library, action: str, facts: dict[str, Any], gallery: dict[str, Any] | None = None) -> None:
+    """Add a line. The caller holds library.lock(). `gallery`: its number and digest from now on; as before, if None.
+
+    Raises MusterError where the log's end is not as it was left.
+    """
+    (lines, digest), last = _sound_end(library)
     now = datetime.now(UTC)
     name = max([f"{FOLDER}/{now:%Y-%m}.jsonl", *_files(library)])  # a clock may be set back
     who = f"{_user()}@{socket.gethostname()}"
-    entry = {"line": state[0] + 1, "at": now.isoformat(timespec="seconds"), "by": who, "action": action, **facts}
-    line = json.dumps({**entry, "before": state[1]}, sort_keys=True, ensure_ascii=False).encode()
+    entry = {"line": lines + 1, "at": now.isoformat(timespec="seconds"), "by": who, "action": action, **facts}
+    if gallery := gallery or last.get("gallery"):
+        entry["gallery"] = gallery
+    line = json.dumps({**entry, "before": digest}, sort_keys=True, ensure_ascii=False).encode()
     try:
         library.write(name, _complete(library, name) + line + b"\n")
         library.write(HEAD, dump_json({"lines": entry["line"], "sha256": _digest(line)}))
@@ -54,16 +56,48 @@ def append(library: Library, action: str, facts: dict[str, Any]) -> None:
         raise MusterError(f"cannot write {library.at(name)}: {error.strerror or error}") from error
 
 
-def check(library: Library) -> Check:
-    """Follow the chain from its start. A last line that a crash kept out of the head is no edit."""
+def gallery_state(library: Library) -> dict[str, Any] | None:
+    """Number and digest of the gallery, as the last line has them; None before there was one.
+
+    Raises MusterError where the log's end is not as it was left.
+    """
+    return _sound_end(library)[1].get("gallery")
+
+
+def _sound_end(library: Library) -> tuple[State, dict[str, Any]]:
+    """The end of the log, and its last line."""
+    for _ in range(ATTEMPTS):
+        try:
+            end = None if _is_missing(library) else _end(library)
+        except DecryptionError:
+            end = None
+        if end is not None:
+            break
+    else:
+        problem = check(library).problem or "its end is not as it was left"
+        raise MusterError(f"audit log of library {library.uri}: {problem}; nothing is done until that is cleared up")
+    return end
+
+
+def _is_missing(library: Library) -> bool:
+    return not _files(library) and library.has(GALLERY)
+
+
+def check(library: Library, head: str | None = None) -> Check:
+    """Follow the chain from its start. A last line that a crash kept out of the head is no edit.
+
+    `head`: the digest of a line that was kept elsewhere, which must be in the chain.
+    """
     try:
-        return _check(library)
+        return _check(library, head)
     except DecryptionError as error:
         return Check(0, START, str(error))
 
 
-def _check(library: Library) -> Check:
-    digest, number = START, 0
+def _check(library: Library, kept: str | None) -> Check:
+    digest, number, seen = START, 0, {START}
+    if _is_missing(library):
+        return Check(0, START, f"it is missing, though people are enrolled: restore {FOLDER}/ from a backup")
     for number, line in enumerate(_lines(library), 1):
         try:
             entry = json.loads(line)
@@ -73,8 +107,11 @@ def _check(library: Library) -> Check:
         if not fits:
             return Check(number, digest, f"line {number} does not follow the one before: the log was edited there")
         digest = _digest(line)
-    if _end(library) == (number, digest):
-        return Check(number, digest, None)
+        seen.add(digest)
+    end = _end(library)
+    if end is not None and end[0] == (number, digest):
+        strange = kept is not None and kept not in seen
+        return Check(number, digest, f"no line of it has the digest {kept}: it is another log" if strange else None)
     head = _head(library)
     if head is not None and head[0] > number:
         return Check(number, digest, f"{head[0] - number} lines are missing at its end")
@@ -88,18 +125,22 @@ def entries(library: Library) -> list[dict[str, Any]]:
     return [json.loads(line) for line in _lines(library)]
 
 
-def _end(library: Library) -> State | None:
-    """The end of the log: its head, or the line after, which a crash kept out of the head. None: they do not fit."""
+def _end(library: Library) -> tuple[State, dict[str, Any]] | None:
+    """The end of the log, and its last line: the head, or the line after, which a crash kept out of the head.
+
+    None where head and line do not fit.
+    """
     head, files = _head(library), _files(library)
     line = (_complete(library, files[-1]).splitlines() or [b""])[-1] if files else b""
     if not line:
-        return (0, START) if head is None and not files else None
+        return ((0, START), {}) if head is None and not files else None
     lines, digest = head or (0, START)
-    if digest == _digest(line):
-        return head
     try:
         entry = json.loads(line)
-        return (lines + 1, _digest(line)) if (entry["line"], entry["before"]) == (lines + 1, digest) else None
+        if digest == _digest(line):
+            return (lines, digest), entry
+        follows = (entry["line"], entry["before"]) == (lines + 1, digest)
+        return ((lines + 1, _digest(line)), entry) if follows else None
     except (ValueError, KeyError, TypeError):
         return None
 
@@ -134,7 +175,8 @@ def _head(library: Library) -> State | None:
 
 
 def _user() -> str:
+    """As the system has it: the environment says what its user likes."""
     try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container without a user of this number
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container without a user of this number
         return str(os.getuid())

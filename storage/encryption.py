@@ -3,12 +3,14 @@
 A file is MAGIC, then pieces of up to PIECE bytes, each as nonce (12 bytes, random), ciphertext and tag (16 bytes). The
 file's name in the library, the piece's number and whether it is the last are authenticated with it, so that nothing can
 be changed, cut off, or put in another file's place unnoticed; an older version of the same file can. Random nonces are
-safe for 2^32 pieces under one key (NIST SP 800-38D, section 8.3).
+safe for 2^32 pieces under one key (NIST SP 800-38D, section 8.3). Each library has a key of its own, derived from the
+user's (HKDF, RFC 5869): a file of one is refused in another.
 """
 
 import base64
 import binascii
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -39,9 +41,9 @@ def key_of(environment: Mapping[str, str]) -> bytes | None:
         return None
     name = f"{KEY_FILE}={file}" if file else KEY
     try:
-        text = text or Path(str(file)).expanduser().read_text("ascii", "replace")
+        text = text or _key_file(Path(str(file)).expanduser())
     except OSError as error:
-        raise InputError(f"cannot read {name}: {error.strerror}") from None
+        raise InputError(f"cannot read {name}: {error.strerror or error}") from None
     try:
         key = base64.b64decode(text.strip(), validate=True)
     except (binascii.Error, ValueError):  # ValueError: not ASCII
@@ -49,6 +51,25 @@ def key_of(environment: Mapping[str, str]) -> bytes | None:
     if len(key) != KEY_BYTES:
         raise InputError(f"{name} is no key: it must be {KEY_BYTES} random bytes in base64; {HOW_TO_MAKE}")
     return key
+
+
+def _key_file(path: Path) -> str:
+    """The text of a file that its owner alone may read, as OpenSSH has it with private keys. OSError, InputError."""
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise InputError(f"{KEY_FILE}={path} is no regular file: {HOW_TO_MAKE}")
+        if status.st_mode & 0o077 or status.st_uid not in (0, os.geteuid()):
+            raise InputError(f"others may read {KEY_FILE}={path}: chmod 600 {path}, and let it be yours")
+        return file.read(1000).decode("ascii", "replace")
+
+
+def derived(key: bytes, library_id: str) -> bytes:
+    """The key of one library, KEY_BYTES long (HKDF-SHA256), so that no file of another library passes for one of it."""
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+    return HKDF(SHA256(), KEY_BYTES, salt=library_id.encode(), info=b"muster library").derive(key)
 
 
 def encrypt(key: bytes, name: str, data: Any) -> bytes:

@@ -11,3 +11,7 @@ class InputError(MusterError):
     """The user asked for something that cannot be: a missing folder, a file of the wrong kind, a bad value."""
 
     exit_code = 2
+
+
+class LibraryGoneError(MusterError):
+    """The library is no longer where it was opened: whatever is written there now would be in none."""

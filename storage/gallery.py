@@ -1,9 +1,12 @@
 """The gallery: everybody who is enrolled, with the faces they are known by. One file, replaced as a whole.
 
 `LIBRARY/gallery/gallery.parquet` has a row per enrolled face; its metadata says by which model, and holds what
-`muster calibrate` measured. It is renamed into place, so that it is the old one or the new one, whatever dies.
+`muster calibrate` measured. Every change has a line in the audit log, with the number and digest of the new gallery.
+That is written beside the old one first: once the line is there it counts, whatever dies, and any other file is
+refused, such as an older gallery with somebody who was forgotten since.
 """
 
+import hashlib
 import io
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -16,12 +19,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from storage import audit
 from storage.encryption import DecryptionError
 from storage.errors import InputError, MusterError
-from storage.library import ROSTER, Library
+from storage.library import GALLERY, ROSTER, Library
 from storage.tables import to_parquet
 
-FILE = "gallery/gallery.parquet"
+NEXT = "gallery/_next.parquet"  # the gallery, until it is in its place
+ATTEMPTS = 5  # at reading it, and the log, while another command replaces them
 KEY = b"muster.gallery"
 
 SCHEMA = pa.schema(
@@ -110,19 +115,54 @@ class Gallery:
 
 
 def read(library: Library) -> Gallery | None:
-    """The gallery; None where nobody was ever enrolled. Raises MusterError where it is damaged."""
+    """The gallery; None where nobody was ever enrolled.
+
+    Raises MusterError where it is damaged, or not the one that the audit log knows.
+    """
+    found = _current(library)
+    return None if found is None else _parsed(library, found[1])
+
+
+def _current(library: Library) -> tuple[str, bytes] | None:
+    """The file that holds the gallery of the audit log's last line, and its bytes."""
+    for _ in range(ATTEMPTS):
+        state = audit.gallery_state(library)
+        files = {name: data for name in (GALLERY, NEXT) if (data := _bytes(library, name)) is not None}
+        if state is None:  # a library in which an older Muster enrolled; or nobody did
+            return (GALLERY, files[GALLERY]) if GALLERY in files else None
+        for name, data in files.items():
+            if hashlib.sha256(data).hexdigest() == state["sha256"]:
+                return name, data
+    raise MusterError(
+        f"{library.at(GALLERY)} is not the gallery that the audit log knows: it was changed, or replaced by an older"
+        " one, which may hold people who were forgotten since. Restore the one that belongs to the log"
+    )
+
+
+def _bytes(library: Library, name: str) -> bytes | None:
     try:
-        data = library.read(FILE)
+        return library.read(name)
+    except FileNotFoundError:
+        return None
+    except DecryptionError as error:
+        raise _damaged(library, error) from None
+
+
+def _parsed(library: Library, data: bytes) -> Gallery:
+    try:
         table = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read()
         facts = json.loads(table.schema.metadata[KEY])
         faces = table.replace_schema_metadata(None).cast(SCHEMA)
         return Gallery(faces, facts["fingerprint"], facts["model"], facts["calibration"])
-    except FileNotFoundError:
-        return None
-    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, DecryptionError) as error:
-        raise MusterError(
-            f"{library.at(FILE)} is damaged ({error}): restore it from a backup, or delete it and enrol again"
-        ) from None
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(library, error) from None
+
+
+def _damaged(library: Library, error: Exception) -> MusterError:
+    return MusterError(
+        f"{library.at(GALLERY)} is damaged ({error}): restore it from a backup, or enrol everybody anew in another"
+        " library"
+    )
 
 
 def require(library: Library) -> Gallery:
@@ -133,10 +173,28 @@ def require(library: Library) -> Gallery:
     return gallery
 
 
-def write(library: Library, gallery: Gallery) -> None:
-    facts = {name: getattr(gallery, name) for name in ("fingerprint", "model", "calibration")}
-    metadata = {KEY: json.dumps(facts, sort_keys=True).encode()}
-    library.write(FILE, to_parquet(gallery.faces.replace_schema_metadata(metadata)))
+def write(library: Library, gallery: Gallery, action: str, facts: dict[str, Any]) -> None:
+    """Replace the gallery, with a line of the audit log (see `audit.append`). The caller holds library.lock()."""
+    if not library.has(GALLERY):
+        library.make_private()
+    parts = {name: getattr(gallery, name) for name in ("fingerprint", "model", "calibration")}
+    metadata = {KEY: json.dumps(parts, sort_keys=True).encode()}
+    data = to_parquet(gallery.faces.replace_schema_metadata(metadata))
+    before = audit.gallery_state(library) or {"version": 0}
+    state = {"version": before["version"] + 1, "sha256": hashlib.sha256(data).hexdigest()}
+    library.write(NEXT, data)
+    audit.append(library, action, facts, state)
+    library.write(GALLERY, data)
+    library.remove(NEXT)
+
+
+def repair(library: Library) -> None:
+    """Finish, or take back, a change of the gallery that a kill cut off. The caller holds library.lock()."""
+    if library.has(NEXT):
+        found = _current(library)
+        if found is not None and found[0] == NEXT:
+            library.write(GALLERY, found[1])
+        library.remove(NEXT)
 
 
 def write_roster(library: Library, keep: Callable[[str, str], bool], rows: Sequence[dict[str, Any]] = ()) -> str:

@@ -9,6 +9,8 @@ before its SHA-256 has been compared; of a part that is only mapped (`Snapshot.m
 
 import hashlib
 import json
+import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
@@ -60,12 +62,12 @@ class Snapshot:
 
     def mapped(self, name: str) -> Bytes:
         """The same, mapped into memory where the library is local and not encrypted. Then only the size is checked."""
-        if self.library.local is None or self.library.key is not None or not self.parts[name].size:
+        if self.library.disk is None or self.library.key is not None or not self.parts[name].size:
             return self.read(name)
-        path = self.library.local / self._file(name)
-        if not path.stat().st_size:  # cannot be mapped
-            raise self.damaged(f"{self._file(name)} is empty")
-        return self._whole(name, np.asarray(np.memmap(path, np.uint8, mode="r")))
+        with self.library.disk.open(self._file(name)) as file:
+            if not os.fstat(file.fileno()).st_size:  # cannot be mapped
+                raise self.damaged(f"{self._file(name)} is empty")
+            return self._whole(name, np.asarray(np.memmap(file, np.uint8, mode="r")))
 
     def lies_in(self, library: Library, folder: str) -> bool:
         """Whether all files of this snapshot are in that place."""
@@ -141,6 +143,10 @@ def _latest(library: Library, folder: str) -> Snapshot | None:
         if body.pop("check") != digest(dump_json(body)):
             raise damaged(library, folder, "index.json was changed")
         parts = {name: Part(**part) for name, part in body["parts"].items()}
+        if not all(
+            re.fullmatch("[a-z-]+", name) and re.fullmatch("[0-9a-f]{64}", p.sha256) for name, p in parts.items()
+        ):
+            raise ValueError("names of files elsewhere")
         return Snapshot(library, folder, body["facts"], parts)
     except FileNotFoundError:
         return None

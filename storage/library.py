@@ -2,7 +2,8 @@
 
 Every file in it appears whole or not at all: written under a temporary name and renamed on local disks, one PUT on
 object stores, where what fails is tried again (storage/retry.py). Paths given to the functions here are relative to the
-library, with forward slashes. A library that was made with a key (storage/encryption.py) is encrypted, but for PLAIN.
+library, with forward slashes. A library that was made with a key (storage/encryption.py) is encrypted, but for its
+marker. On a local disk no link in it is followed (storage/disk.py), and it is refused where others may write it.
 """
 
 import base64
@@ -10,28 +11,33 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import socket
+import stat
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import IO, Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from storage.encryption import KEY, KEY_FILE, MAGIC, DecryptionError, decrypt, encrypt, key_of
+from storage.disk import Folder, checked
+from storage.encryption import KEY, KEY_FILE, MAGIC, DecryptionError, decrypt, derived, encrypt, key_of
 from storage.errors import InputError, MusterError
 from storage.retry import retried
 from storage.uris import connect, local_uri
 
 T = TypeVar("T")
 
-FORMAT, ENCRYPTED = 1, 2  # of library.json; grows when an older Muster could misread what a newer one wrote
+FORMAT, UNBOUND, ENCRYPTED = 1, 2, 3  # of library.json; grows when an older Muster could misread what a newer one wrote
 MARKER = "library.json"
 REPORT = "gallery/calibration.html"  # what `muster calibrate` measured: curves and counts, nobody's data
-PLAIN = (MARKER, REPORT)
+GALLERY = "gallery/gallery.parquet"
+TRUST = "MUSTER_TRUST"  # in the environment: libraries that others may write are used all the same
 ROSTER = "gallery/roster.parquet"  # the images of everybody who was enrolled, as a source to scan
 
 
@@ -39,13 +45,15 @@ ROSTER = "gallery/roster.parquet"  # the images of everybody who was enrolled, a
 class Library:
     """An open library. `uri` reopens it, from another process or node; `fs` and `path` are where it lies.
 
-    `key`: what its files are encrypted with; None: they are not.
+    `key`: what its files are encrypted with; None: they are not. `place`: device and inode of its folder, and its
+    marker, when it was opened on a local disk.
     """
 
     uri: str
     fs: pafs.FileSystem
     path: str
     key: bytes | None = field(default=None, repr=False)
+    place: tuple[tuple[int, int], bytes] | None = field(default=None, repr=False)
 
     def holds(self, place: str | Path) -> bool:
         """Whether a local path or URI lies in it."""
@@ -58,8 +66,25 @@ class Library:
     def local(self) -> Path | None:
         return Path(self.path) if isinstance(self.fs, pafs.LocalFileSystem) else None
 
+    @property
+    def disk(self) -> Folder | None:
+        """Its folder, where it lies on a local disk."""
+        if self.local is None:
+            return None
+        return Folder(self.path, None if self.place is None else self._is_same)
+
+    def _is_same(self, fd: int) -> bool:
+        """Whether an open folder is the one that was opened. Some network mounts give a folder new inode numbers."""
+        assert self.place is not None
+        inode, marker = self.place
+        if _inode(fd) == inode:
+            return True
+        with contextlib.suppress(OSError), open(MARKER, "rb", opener=partial(os.open, dir_fd=fd)) as file:
+            return file.read() == marker
+        return False
+
     def at(self, name: str) -> str:
-        return f"{self.path}/{name}" if name else self.path
+        return f"{self.path}/{checked(name)}" if name else self.path
 
     def uri_of(self, name: str) -> str:
         """How one of its files is called where it is a source, as `storage.sources` and its tables name it."""
@@ -89,6 +114,8 @@ class Library:
             raise DecryptionError(f"{self.path}/{error}") from None
 
     def _get(self, name: str) -> bytes:
+        if self.disk is not None:
+            return self.disk.read(name)
         with self.fs.open_input_stream(self.at(name)) as stream:
             return bytes(stream.read())
 
@@ -99,11 +126,10 @@ class Library:
     def write(self, name: str, data: bytes) -> None:
         """Put one file in place, whole; an existing one is replaced."""
         data = self._sealed(name, data)
-        if self.local is None:
+        if self.disk is not None:
+            self.disk.write(name, data)
+        else:
             self._repeat("write", name, lambda: self._put(name, data))
-            return
-        with self._temporary(name, data) as temporary:
-            os.replace(temporary, self.at(name))
 
     def _sealed(self, name: str, data: bytes) -> bytes:
         return data if self.key is None or _is_plain(name) else encrypt(self.key, name, data)
@@ -118,61 +144,71 @@ class Library:
             stream.write(data)
 
     def has(self, name: str) -> bool:
+        if self.disk is not None:
+            return self.disk.has(name)
         info = self._repeat("look at", name, lambda: self.fs.get_file_info(self.at(name)))
         return bool(info.type == pafs.FileType.File)
 
     def create(self, name: str, data: bytes) -> bool:
         """Put one file in place if there is none; False where another was there first."""
-        if self.local is None:  # no conditional PUT in pyarrow.fs; writers of one name write the same rows
-            if self.has(name):
-                return False
-            self.write(name, data)
-            return True
-        with self._temporary(name, self._sealed(name, data)) as temporary:
-            try:
-                os.link(temporary, self.at(name))
-            except FileExistsError:
-                return False
-            except OSError:  # no hard links here (exFAT, some network mounts)
-                if os.path.exists(self.at(name)):
-                    return False
-                os.replace(temporary, self.at(name))
+        if self.disk is not None:
+            return self.disk.create(name, self._sealed(name, data))
+        if self.has(name):  # no conditional PUT in pyarrow.fs; writers of one name write the same rows
+            return False
+        self.write(name, data)
         return True
-
-    @contextlib.contextmanager
-    def _temporary(self, name: str, data: bytes) -> Iterator[str]:
-        folder, _, base = self.at(name).rpartition("/")
-        os.makedirs(folder, exist_ok=True)
-        temporary = f"{folder}/.{base}.{uuid.uuid4().hex}.tmp"
-        try:
-            with open(temporary, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            yield temporary
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary)
 
     def remove(self, name: str) -> None:
         """Delete one file; nothing happens where there is none."""
+        if self.disk is not None:
+            self.disk.remove(name)
+            return
         with contextlib.suppress(FileNotFoundError):
             self._repeat("delete", name, lambda: self.fs.delete_file(self.at(name)))
+
+    def remove_folder(self, folder: str) -> None:
+        """Delete a folder with all that is in it. Another process may be doing the same."""
+        if self.disk is not None:
+            self.disk.remove_folder(folder)
+            return
+        with contextlib.suppress(OSError):
+            for name in self._files(folder):
+                self.remove(name)
+            self.fs.delete_dir(self.at(folder))
 
     def names(self, folder: str) -> list[str]:
         """The plain names in a folder of the library, sorted, temporary ones left out; empty where it is missing.
 
         `folder`: "" for the library itself.
         """
-        selector = pafs.FileSelector(self.at(folder), allow_not_found=True)
-        infos = self._repeat("list", folder, lambda: self.fs.get_file_info(selector))
-        return sorted(info.base_name for info in infos if not info.base_name.startswith("."))
+        if self.disk is not None:
+            names = self.disk.names(folder)
+        else:
+            selector = pafs.FileSelector(self.at(folder), allow_not_found=True)
+            infos = self._repeat("list", folder, lambda: self.fs.get_file_info(selector))
+            names = [info.base_name for info in infos]
+        return sorted(name for name in names if not name.startswith("."))
 
     def files(self) -> list[str]:
         """The names of all its files, those of Muster's own working (`.lock`) and temporary ones too."""
-        infos = self._repeat("list", "", lambda: self.fs.get_file_info(pafs.FileSelector(self.path, recursive=True)))
+        return self.disk.files() if self.disk is not None else self._files("")
+
+    def _files(self, folder: str) -> list[str]:
+        selector = pafs.FileSelector(self.at(folder), allow_not_found=True, recursive=True)
+        infos = self._repeat("list", folder, lambda: self.fs.get_file_info(selector))
         files = (info.path for info in infos if info.type == pafs.FileType.File)
         return sorted(path.removeprefix(self.path).lstrip("/") for path in files)
+
+    def remove_temporary(self) -> None:
+        """Remove what writers that were killed left under temporary names. The caller holds lock()."""
+        for name in self.disk.files() if self.disk is not None else ():  # object stores have none
+            if re.fullmatch(r"\..+\.[0-9a-f]{32}\.tmp", name.rpartition("/")[2]):
+                self.remove(name)
+
+    def make_private(self) -> None:
+        """Take a local folder from all others: there are people's names in it now. Not where they are trusted."""
+        if self.local is not None and not os.environ.get(TRUST):
+            os.chmod(self.local, 0o700)
 
     @contextlib.contextmanager
     def lock(self, seconds: float = 0.0) -> Iterator[None]:
@@ -181,11 +217,11 @@ class Library:
         Raises MusterError when another process holds it, after so many `seconds` still, or when the library may not be
         written. The lock dies with its process, however that ends.
         """
-        if self.local is None:
+        if self.disk is None:
             yield
             return
         try:
-            file = open(self.local / ".lock", "a+")  # noqa: SIM115  closed below
+            file = self.disk.lock_file(".lock")
         except OSError as error:
             raise MusterError(f"cannot write to library {self.uri}: {error.strerror}") from error
         with file:
@@ -194,7 +230,7 @@ class Library:
                 time.sleep(0.1)
             yield
 
-    def _lock(self, file: TextIO, last: bool) -> bool:
+    def _lock(self, file: IO[str], last: bool) -> bool:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -205,30 +241,41 @@ class Library:
             raise MusterError(f"library {self.uri} is in use by {holder}: wait for it to end, or stop it") from None
         except OSError as error:
             raise MusterError(f"cannot lock library {self.uri}: {error.strerror}. Its disk must offer flock") from error
-        file.truncate(0)
+        file.seek(0)
+        file.truncate()
         file.write(f"process {os.getpid()} on {socket.gethostname()}")
         file.flush()
         return True
 
 
 def _is_plain(name: str) -> bool:
-    return name in PLAIN or name.rpartition("/")[2].startswith(".")  # a temporary file holds what was encrypted before
+    """A temporary file holds what was encrypted before."""
+    return name == MARKER or name.rpartition("/")[2].startswith(".")
 
 
-def open_library(uri: str | Path, create: bool = False) -> Library:
+def _inode(file: int | str) -> tuple[int, int]:
+    status = os.stat(file)
+    return status.st_dev, status.st_ino
+
+
+def open_library(uri: str | Path, create: bool = False, trusted: bool = False) -> Library:
     """Open the library at a local path or any `pyarrow.fs` URI; with `create`, make it where there is none.
 
-    The key is taken from the environment (`key_of`); what is made with one is encrypted. Raises InputError when there
-    is no library, when something else is there, when a newer Muster wrote it, or when the key is not its own.
+    The key is taken from the environment (`key_of`); what is made with one is encrypted. `trusted`: the caller was told
+    to, or asked before, whatever others may do there. Raises InputError when there is no library, when something else
+    is there, when others may write it, when a newer Muster wrote it, or when the key is not its own.
     """
     library, key = _locate(str(uri)), key_of(os.environ)
+    if not trusted:
+        _check_owner(library)
     try:
-        marker = json.loads(library.read(MARKER))
+        data = library.read(MARKER)
+        marker = json.loads(data)
     except FileNotFoundError:
         if not create:
             raise InputError(f"no library at {uri}: make one with `muster scan FOLDER -l {uri}`") from None
         _check_empty(library)
-        return _create(replace(library, key=key))
+        return _create(library, key)
     except NotADirectoryError:
         raise InputError(f"{uri} is a file, not a library: give -l a folder") from None
     except OSError as error:
@@ -242,27 +289,55 @@ def open_library(uri: str | Path, create: bool = False) -> Library:
             f"library {uri} was written by Muster {marker.get('muster')} (format {marker['format']}); this Muster"
             f" reads up to format {ENCRYPTED}: upgrade Muster"
         )
-    _check_key(uri, marker, key)
-    return replace(library, key=key)
+    return _placed(_keyed(library, uri, marker, key), data)
 
 
-def _check_key(uri: str | Path, marker: dict[str, Any], key: bytes | None) -> None:
-    """InputError where a library is encrypted and this is not its key, or it is not and there is a key."""
-    if marker["format"] < ENCRYPTED:
+def _placed(library: Library, marker: bytes) -> Library:
+    return library if library.local is None else replace(library, place=(_inode(library.path), marker))
+
+
+def _check_owner(library: Library) -> None:
+    """InputError where others than this user and root may write a local library: they decide what it says."""
+    if library.local is None or os.environ.get(TRUST):
+        return
+    try:
+        status = os.stat(library.path)
+    except OSError:  # there is none yet, or it cannot be looked at: who opens it will say so
+        return
+    owner, others = status.st_uid not in (0, os.geteuid()), stat.S_IMODE(status.st_mode) & 0o022
+    if owner or others:
+        raise InputError(
+            f"library {library.path} "
+            + (f"belongs to another user (number {status.st_uid})" if owner else "may be written by other users")
+            + ": whoever writes there decides what Muster reads, deletes and answers. "
+            + ("" if owner else f"Take that from them (chmod go-w {library.path}), or, if")
+            + ("If" if owner else "")
+            + f" you trust them all, say --trust (or {TRUST}=1)"
+        )
+
+
+def _keyed(library: Library, uri: str | Path, marker: dict[str, Any], key: bytes | None) -> Library:
+    """With the key of a library of this marker.
+
+    InputError where it is encrypted and this is not its key, or it is not and there is a key.
+    """
+    if marker["format"] < UNBOUND:
         if key is not None:
             raise InputError(
                 f"library {uri} is not encrypted, and a key is given: unset {KEY} and {KEY_FILE} to use it as it is, or"
                 " choose a new folder with -l, which is then encrypted"
             )
-        return
+        return library
     if key is None:
         raise InputError(f"library {uri} is encrypted: set {KEY_FILE} to the file of its key, or {KEY} to the key")
-    if not isinstance(marker.get("check"), str):
+    if not all(isinstance(marker.get(name), str) for name in ("check", "id")[: marker["format"] - 1]):
         raise InputError(f"{uri}/{MARKER} is damaged: restore it from a backup; the files beside it need it")
+    own = derived(key, marker["id"]) if marker["format"] > UNBOUND else key
     try:
-        decrypt(key, MARKER, base64.b64decode(marker["check"]))
+        decrypt(own, MARKER, base64.b64decode(marker["check"]))
     except (DecryptionError, ValueError):
         raise InputError(f"library {uri} was encrypted with another key than the one in {KEY_FILE} or {KEY}") from None
+    return replace(library, key=own)
 
 
 def _locate(uri: str) -> Library:
@@ -282,14 +357,16 @@ def _locate(uri: str) -> Library:
 def decrypted(library: Library, place: str | Path) -> Library:
     """A copy of an encrypted library that is not, in an empty or new place. The caller holds library.lock().
 
-    Its marker is written last: a copy that was cut off is no library. Raises InputError where the place is not empty,
-    or lies in the library.
+    Its marker is written last: a copy that was cut off is no library. A local one is for its owner alone. Raises
+    InputError where the place is not empty, or lies in the library; DecryptionError for a file that was not encrypted:
+    whoever put it there has not the key, and it would pass for Muster's in the copy.
     """
     if library.key is None:
         raise InputError(f"library {library.uri} is not encrypted: copy its folder")
     if library.holds(place):
         raise InputError(f"{place} lies in the library {library.uri}: give a place outside of it")
     copy = _locate(str(place))
+    _check_owner(copy)
     try:
         empty = not copy.names("")
     except OSError as error:
@@ -299,23 +376,39 @@ def decrypted(library: Library, place: str | Path) -> Library:
             f"{place} is not empty: give an empty or new folder. What an interrupted `muster decrypt` left can be read"
             " by everybody: delete it"
         )
+    if copy.local is not None:
+        _make_folder(copy.local, private=True)
     for name in library.files():
-        if name != MARKER and not name.rpartition("/")[2].startswith("."):
-            copy.write(name, library.read_any(name))
+        if not _is_plain(name):
+            copy.write(name, library.read(name))
     return _create(copy)
 
 
-def _create(library: Library) -> Library:
-    marker: dict[str, Any] = {"format": FORMAT, "muster": _version()}
-    if library.key is not None:  # something that only this key decrypts
-        check = base64.b64encode(encrypt(library.key, MARKER, b"")).decode()
+def _create(library: Library, key: bytes | None = None) -> Library:
+    name = uuid.uuid4().hex
+    marker: dict[str, Any] = {"format": FORMAT, "muster": _version(), "id": name}
+    if key is not None:  # something that only this key decrypts
+        library = replace(library, key=derived(key, name))
+        check = base64.b64encode(encrypt(derived(key, name), MARKER, b"")).decode()
         marker |= {"format": ENCRYPTED, "check": check}
+    data = json.dumps(marker).encode()
     try:
-        if library.create(MARKER, json.dumps(marker).encode()):
-            return library
+        if library.local is not None:
+            _make_folder(library.local, private=key is not None)
+        if library.create(MARKER, data):
+            return _placed(library, data)
     except OSError as error:
         raise MusterError(f"cannot make a library at {library.uri}: {error.strerror or error}") from None
     return open_library(library.uri)  # another command made one meanwhile, perhaps with another key
+
+
+def _make_folder(path: Path, private: bool) -> None:
+    """What is new is for nobody else to write, whatever the umask says; `private`: nor to read."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        path.mkdir(0o755)
+    if private:
+        path.chmod(0o700)
 
 
 def _check_empty(library: Library) -> None:

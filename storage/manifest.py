@@ -82,7 +82,7 @@ def scan(library: Library, sources: Sequence[str]) -> ScanResult:
     found, from_parquet, duplicates = _merge(places)
     repair(library)
     with _writing(library):
-        tables.remove_temporary(library)
+        library.remove_temporary()
         parts.remove_all(library)
         old, stored = _stored(library)
         plan = _plan(stored, found, from_parquet, places)

@@ -5,14 +5,12 @@ in it, written last, makes them count. Whoever finds all parts done writes the s
 tables look the same however many shared them. What a run that was cut off left here is removed by the next one.
 """
 
-import contextlib
 import io
 import json
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import pyarrow as pa
-import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from storage import tables
@@ -51,12 +49,12 @@ def write_part(library: Library, fingerprint: str, shard: str, part: Part, rows:
     names = dict.fromkeys(name for each in found for name in each)
     whole = {name: pa.concat_tables([each[name] for each in found if name in each]) for name in names}
     tables.write_shard(library, fingerprint, shard, whole)
-    _remove(library, f"_parts/{fingerprint}/shard-{shard}")
+    library.remove_folder(f"_parts/{fingerprint}/shard-{shard}")
 
 
 def remove_all(library: Library) -> None:
     """Remove every part. The caller holds library.lock()."""
-    _remove(library, "_parts")
+    library.remove_folder("_parts")
 
 
 def _folder(fingerprint: str, shard: str, part: Part) -> str:
@@ -66,13 +64,3 @@ def _folder(fingerprint: str, shard: str, part: Part) -> str:
 def _read(library: Library, folder: str) -> dict[str, pa.Table]:
     names = json.loads(library.read(f"{folder}/done.json"))["tables"]
     return {name: pq.read_table(io.BytesIO(library.read(f"{folder}/{name}.parquet"))) for name in names}
-
-
-def _remove(library: Library, folder: str) -> None:
-    """Another worker may be doing the same."""
-    path = library.at(folder)
-    with contextlib.suppress(OSError):
-        for info in library.fs.get_file_info(pafs.FileSelector(path, allow_not_found=True, recursive=True)):
-            if info.type == pafs.FileType.File:
-                library.remove(info.path.removeprefix(library.at("")).lstrip("/"))
-        library.fs.delete_dir(path)

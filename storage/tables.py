@@ -2,7 +2,8 @@
 
 `LIBRARY/<table>/<fingerprint>/shard-<id>.parquet` holds the rows of one shard of the manifest as one version of one
 task made them; `LIBRARY/_commits/<fingerprint>/shard-<id>.json`, written last, makes them count. Readers here trust
-commits only, so a worker that dies leaves nothing visible, and running a shard twice is harmless.
+commits only, so a worker that dies leaves nothing visible, and running a shard twice is harmless. A commit can name no
+other files than these, and a file that is not the one it was written for is refused.
 """
 
 import hashlib
@@ -21,6 +22,7 @@ from storage.encryption import DecryptionError
 from storage.errors import InputError, MusterError
 from storage.library import Library, dump_json
 
+TABLE = re.compile("[a-z][a-z0-9_]*")  # what a table may be called, so that it is one folder of the library
 ROW_GROUP_ROWS = 8192  # a face row is at most about 6 KB with its thumbnail: row groups stay under 64 MiB
 
 
@@ -37,16 +39,26 @@ def describe(library: Library, description: Mapping[str, Any]) -> str:
 
 
 def descriptions(library: Library) -> dict[str, dict[str, Any]]:
-    """Everything recorded by `describe`: fingerprint → description."""
-    return {name.removesuffix(".json"): read_json(library, f"_tasks/{name}") for name in library.names("_tasks")}
+    """Everything recorded by `describe`: fingerprint → description. MusterError for what is none of these."""
+    found = {name.removesuffix(".json"): read_json(library, f"_tasks/{name}") for name in library.names("_tasks")}
+    for name, what in found.items():
+        if name != fingerprint(what) or not isinstance(what.get("task"), str):
+            raise MusterError(
+                f"{library.at(f'_tasks/{name}.json')} is not as Muster wrote it: restore it, or delete it"
+            )
+    return found
 
 
 def read_json(library: Library, name: str) -> dict[str, Any]:
     """One JSON file of the library. Raises MusterError where it is missing or damaged."""
     try:
-        return json.loads(library.read(name))
-    except (FileNotFoundError, ValueError, DecryptionError) as error:
-        raise MusterError(f"{library.at(name)} is missing or damaged ({error}): delete it, and run again") from None
+        value = json.loads(library.read(name))
+        if isinstance(value, dict):
+            return value
+        error: Exception = ValueError("no JSON object")
+    except (FileNotFoundError, ValueError, RecursionError, DecryptionError) as cause:
+        error = cause
+    raise MusterError(f"{library.at(name)} is missing or damaged ({error}): delete it, and run again") from None
 
 
 def to_parquet(rows: pa.Table) -> bytes:
@@ -71,7 +83,19 @@ def write_shard(
         return False
     files = [_write_file(library, table, fingerprint, shard, part) for table, part in rows.items()]
     commit = {"shard": shard, "fingerprint": fingerprint, "files": files, "failed": _failed(rows), "facts": facts or {}}
-    return library.create(_commit(fingerprint, shard), dump_json(commit))
+    if library.create(_commit(fingerprint, shard), dump_json(commit)):
+        return True
+    _agree(library, commit)
+    return False
+
+
+def _agree(library: Library, ours: dict[str, Any]) -> None:
+    """Two workers did one shard at a time: have the commit be of the files in place. Their rows may differ in the last
+    digits, where their processors do."""
+    theirs = _read_commit(library, ours["fingerprint"], ours["shard"])
+    changed = [file for file in ours["files"] if file not in theirs["files"]]
+    if changed and all(_digest(library.read(file["name"])) == file["sha256"] for file in ours["files"]):
+        library.write(_commit(ours["fingerprint"], ours["shard"]), dump_json(ours))
 
 
 def _write_file(library: Library, table: str, fingerprint: str, shard: str, rows: pa.Table) -> dict[str, Any]:
@@ -83,7 +107,11 @@ def _write_file(library: Library, table: str, fingerprint: str, shard: str, rows
     data = to_parquet(rows.replace_schema_metadata(metadata))
     name = _file(table, fingerprint, shard)
     library.write(name, data)
-    return {"name": name, "table": table, "rows": rows.num_rows, "sha256": hashlib.sha256(data).hexdigest()}
+    return {"name": name, "table": table, "rows": rows.num_rows, "sha256": _digest(data)}
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def _file(table: str, fingerprint: str, shard: str) -> str:
@@ -112,7 +140,34 @@ def commits(library: Library, fingerprint: str, shards: Iterable[str] | None = N
     """
     ids = sorted(committed(library, fingerprint) if shards is None else shards)
     with ThreadPoolExecutor(16) as pool:
-        return list(pool.map(lambda shard: read_json(library, _commit(fingerprint, shard)), ids))
+        return list(pool.map(lambda shard: _read_commit(library, fingerprint, shard), ids))
+
+
+def _read_commit(library: Library, fingerprint: str, shard: str) -> dict[str, Any]:
+    name = _commit(fingerprint, shard)
+    commit = read_json(library, name)
+    if not _is_sound(commit, fingerprint, shard):
+        raise MusterError(f"{library.at(name)} is not as Muster wrote it: delete it, and run again")
+    return commit
+
+
+def _is_sound(commit: Any, fingerprint: str, shard: str) -> bool:
+    """Whether it is the commit of this shard, and names this shard's files and no others."""
+    try:
+        failed = commit.get("failed") or {}
+        return (
+            (commit["fingerprint"], commit["shard"]) == (fingerprint, shard)
+            and all(isinstance(text, str) for pair in failed.items() for text in pair)
+            and all(_is_file(file, fingerprint, shard) for file in commit["files"])
+        )
+    except (AttributeError, KeyError, TypeError):
+        return False
+
+
+def _is_file(file: Mapping[str, Any], fingerprint: str, shard: str) -> bool:
+    table = file["table"]
+    named = TABLE.fullmatch(table) is not None and file["name"] == _file(table, fingerprint, shard)
+    return named and isinstance(file["rows"], int) and isinstance(file["sha256"], str)
 
 
 def read(
@@ -126,9 +181,9 @@ def read(
 
     Raises MusterError naming the file when a committed one is missing or damaged.
     """
-    names = [f["name"] for c in commits(library, fingerprint, shards) for f in c["files"] if f["table"] == table]
+    files = [f for c in commits(library, fingerprint, shards) for f in c["files"] if f["table"] == table]
     with ThreadPoolExecutor(8) as pool:
-        parts = list(pool.map(lambda name: _read_file(library, name, columns), names))
+        parts = list(pool.map(lambda file: _read_file(library, file, columns), files))
     return pa.concat_tables(parts, promote_options="default") if parts else None
 
 
@@ -165,8 +220,8 @@ def failures(library: Library, commits: Iterable[Mapping[str, Any]]) -> dict[str
     for commit in commits:
         failed = commit.get("failed")
         if failed is None:
-            files = {f["table"]: f["name"] for f in commit["files"] if f["table"] in ("images", "errors")}
-            failed = _failed({table: _read_file(library, name) for table, name in files.items()})
+            files = {f["table"]: f for f in commit["files"] if f["table"] in ("images", "errors")}
+            failed = _failed({table: _read_file(library, file) for table, file in files.items()})
         found |= failed
     return found
 
@@ -184,13 +239,18 @@ def _failed(rows: Mapping[str, pa.Table]) -> dict[str, str]:
     return found
 
 
-def _read_file(library: Library, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+def _read_file(library: Library, file: Mapping[str, Any], columns: Sequence[str] | None = None) -> pa.Table:
+    """The rows of a file that a commit names."""
+    name = file["name"]
     try:
+        data = library.read(name)
+        if _digest(data) != file["sha256"]:
+            raise OSError("it was changed since it was written")
         # Not read_table: it takes 1.5 ms more for each file. Not its threads: several files are read at once.
-        file = pq.ParquetFile(pa.BufferReader(library.read(name)), page_checksum_verification=True)
-        if absent := set(columns or ()) - set(file.schema_arrow.names):  # read() would leave them out
+        parquet = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+        if absent := set(columns or ()) - set(parquet.schema_arrow.names):  # read() would leave them out
             raise pa.ArrowInvalid(f"no column {', '.join(sorted(absent))}")
-        return file.read(columns=columns, use_threads=False)
+        return parquet.read(columns=columns, use_threads=False)
     except (OSError, pa.ArrowException, DecryptionError) as error:  # OSError: also Parquet's, for a bad footer or page
         raise MusterError(
             f"{library.at(name)} is missing or damaged ({error}): delete its commit in _commits/, and run again"
@@ -204,11 +264,11 @@ def replace_shard(library: Library, old: str, new: str, keep: Sequence[str]) -> 
     a file of `old` goes whether or not a commit still names it: it may show a face that its owner took away.
     """
     kept = pa.array(keep, pa.string())
-    folders = [name for name in library.names("") if not name.startswith("_") and "." not in name]
+    folders = [name for name in library.names("") if TABLE.fullmatch(name)]
     for name in sorted({*library.names("_commits"), *descriptions(library)}):
         if keep and library.has(_commit(name, old)):
-            commit = read_json(library, _commit(name, old))
-            rows = {f["table"]: _read_file(library, f["name"]) for f in commit["files"]}
+            commit = _read_commit(library, name, old)
+            rows = {f["table"]: _read_file(library, f) for f in commit["files"]}
             rows = {t: r.filter(pc.is_in(r["image_id"], value_set=kept)) for t, r in rows.items()}
             write_shard(library, name, new, rows, commit["facts"])
         library.remove(_commit(name, old))
@@ -218,7 +278,7 @@ def replace_shard(library: Library, old: str, new: str, keep: Sequence[str]) -> 
 
 def forget_shard(library: Library, fingerprint: str, shard: str) -> None:
     """Make a committed shard pending again: its commit goes, then the files that it names."""
-    files = read_json(library, _commit(fingerprint, shard))["files"]
+    files = _read_commit(library, fingerprint, shard)["files"]
     library.remove(_commit(fingerprint, shard))
     for file in files:
         library.remove(file["name"])
@@ -243,16 +303,6 @@ def forget_faces(library: Library, images: pa.ChunkedArray) -> None:
         kept = rows.filter(pc.is_in(rows["image_id"], value_set=images.combine_chunks()))
         if kept.num_rows < rows.num_rows:
             library.write(name, to_parquet(kept))
-
-
-def remove_temporary(library: Library) -> None:
-    """Remove what writers that were killed left under temporary names. The caller holds library.lock()."""
-    if library.local is None:  # object stores have none
-        return
-    for pattern in ("*/.*.tmp", "*/*/.*.tmp"):
-        for path in library.local.glob(pattern):
-            if re.fullmatch(r"\..+\.[0-9a-f]{32}\.tmp", path.name):
-                path.unlink(missing_ok=True)
 
 
 def resolve(library: Library, table: str, wanted: str) -> str:

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -5,11 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import Killed
 
-from storage import gallery
+from storage import audit, gallery
 from storage.errors import InputError, MusterError
 from storage.gallery import SCHEMA, Gallery
-from storage.library import Library, open_library
+from storage.library import GALLERY, Library, open_library
 from storage.tables import to_parquet
 
 
@@ -33,7 +35,7 @@ EMPTY = Gallery(SCHEMA.empty_table(), "f" * 16, "own")
 def test_it_comes_back_as_it_was(library: Library) -> None:
     assert gallery.read(library) is None
     known = replace(EMPTY.with_faces([*rows("bo", 1), *rows("ann", 2)]), calibration={"people": 2})
-    gallery.write(library, known)
+    gallery.write(library, known, "enroll", {})
     found = gallery.require(library)
     assert found.faces.equals(known.faces)
     assert (found.fingerprint, found.model, found.calibration) == (known.fingerprint, "own", {"people": 2})
@@ -55,24 +57,68 @@ def test_people_are_replaced_and_taken_out(library: Library) -> None:
 def test_nobody_enrolled(library: Library) -> None:
     with pytest.raises(InputError, match=r"nobody is enrolled in library .* run `muster enroll ROSTER"):
         gallery.require(library)
-    gallery.write(library, EMPTY)
+    gallery.write(library, EMPTY, "enroll", {})
     with pytest.raises(InputError, match="nobody is enrolled"):
         gallery.require(library)
 
 
 @pytest.mark.parametrize("how", ["cut", "flipped", "emptied", "other", "without facts"])
 def test_a_damaged_file_is_named(library: Library, how: str) -> None:
-    gallery.write(library, EMPTY.with_faces(rows("ann", 20)))
-    data = bytearray(library.read(gallery.FILE))
+    gallery.write(library, EMPTY.with_faces(rows("ann", 20)), "enroll", {})
+    data = bytearray(library.read(GALLERY))
     if how == "without facts":
         data = bytearray(to_parquet(EMPTY.faces))
     elif how == "flipped":
         data[len(data) // 3] ^= 255
     else:
         data = {"cut": data[: len(data) // 2], "emptied": bytearray(), "other": bytearray(b"hello" * 9)}[how]
-    library.write(gallery.FILE, bytes(data))
+    library.write(GALLERY, bytes(data))
+    with pytest.raises(MusterError, match=r"gallery.parquet is not the gallery that the audit log knows"):
+        gallery.read(library)
+    _forget_the_log(library)
     with pytest.raises(MusterError, match=r"gallery.parquet is damaged .*: restore it from a backup"):
         gallery.read(library)
+
+
+def _forget_the_log(library: Library) -> None:
+    """As it was before lines had the gallery's digest."""
+    for name in library.names("audit"):
+        library.remove(f"audit/{name}")
+    data = library.read(GALLERY)
+    library.remove(GALLERY)
+    audit.append(library, "enroll", {})
+    library.write(GALLERY, data)
+
+
+def test_a_gallery_of_an_older_muster_is_read(library: Library) -> None:
+    gallery.write(library, EMPTY.with_faces(rows("ann", 1)), "enroll", {})
+    _forget_the_log(library)
+    known = gallery.require(library)
+    gallery.write(library, known, "calibrate", {})
+    assert gallery.require(library).people == ["ann"]
+    assert [entry.get("gallery", {}).get("version") for entry in audit.entries(library)] == [None, 1]
+
+
+@pytest.mark.parametrize("change", range(12))
+def test_a_kill_at_any_write_leaves_the_old_or_the_new(
+    library: Library, kills: Callable[[int], None], change: int
+) -> None:
+    gallery.write(library, EMPTY.with_faces(rows("ann", 1)), "enroll", {})
+    kills(change)
+    try:
+        gallery.write(library, EMPTY.with_faces(rows("bo", 1)), "forget", {})
+    except Killed:
+        people = gallery.require(library).people
+        assert people == (["bo"] if audit.check(library).lines == 2 else ["ann"])
+        kills(-1)
+        gallery.repair(library)
+        assert gallery.require(library).people == people
+        assert not library.has(gallery.NEXT)
+        gallery.write(library, EMPTY.with_faces(rows("cy", 1)), "enroll", {})
+        assert gallery.require(library).people == ["cy"]
+    else:
+        assert change >= 5
+        assert gallery.require(library).people == ["bo"]
 
 
 def test_the_roster_s_images(library: Library) -> None:

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from storage import tables
 from storage.errors import InputError, MusterError
-from storage.library import Library, open_library
+from storage.library import MARKER, Library, open_library
 from storage.tables import (
     commits,
     committed,
@@ -73,7 +73,9 @@ def library(tmp_path: Path) -> Library:
 
 def everything(library: Library) -> dict[str, bytes]:
     folder = Path(library.path)
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    """But for the marker, in which each library has a name of its own."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != MARKER)
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def ids(rows: pa.Table | None) -> list[str]:

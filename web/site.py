@@ -1,17 +1,21 @@
-"""The folder that holds a static site: what is ours in it, written file by file, replaced and cleared."""
+"""The folder that holds a static site: what is ours in it, written file by file, replaced and cleared.
+
+No link in it is followed (storage/disk.py), so that neither a marker nor a link that somebody planted leads elsewhere.
+"""
 
 import contextlib
 import json
 import os
-import uuid
+import re
 from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
 
+from storage.disk import Folder, checked
 from storage.errors import InputError, MusterError
 
 MARKER = "muster-pages.json"
-TEMPORARY = ".muster-pages.{}.tmp"  # with a name of its own per write, so that two writers do not meet in one file
+TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")  # what a writer that was killed left, see storage.disk
 
 
 class Site:
@@ -24,7 +28,8 @@ class Site:
     def __init__(self, out: Path, stamp: Mapping[str, str]) -> None:
         """Raises InputError where `out` is a file, or holds files that are not a site of ours."""
         self.out, self.stamp = out, dict(stamp)
-        marker = _read_marker(out)
+        self.folder = Folder(os.path.abspath(out))
+        marker = _read_marker(out, self.folder)
         self.owned: set[str] = set(marker.get("files", ()))
         self._fresh = marker.get("stamp") != self.stamp
 
@@ -34,30 +39,29 @@ class Site:
         Raises MusterError when the folder cannot be written.
         """
         with self._writing():
-            for left in self.out.glob(TEMPORARY.format("*")):
-                left.unlink(missing_ok=True)
+            self._make()
+            for folder in ("", *_folders(self.owned)):
+                for name in self.folder.names(folder):
+                    if TEMPORARY.fullmatch(name):
+                        self.folder.remove(f"{folder}/{name}".lstrip("/"))
         if self._fresh:
             self._remove({name for name in self.owned if name.endswith(".jpg")})
         self.owned |= names
         self._write_marker()
 
+    def _make(self) -> None:
+        """The folder itself, where there is none yet."""
+        self.out.mkdir(parents=True, exist_ok=True)
+
     def missing(self, names: Set[str]) -> set[str]:
         """Those of `names` for which there is no file yet."""
         folders = {os.path.dirname(name) for name in names}
-        return set(names) - {f"{folder}/{file}" for folder in folders for file in self._files(folder)}
-
-    def _files(self, folder: str) -> list[str]:
-        with contextlib.suppress(FileNotFoundError):
-            return os.listdir(self.out / folder)
-        return []
+        return set(names) - {f"{folder}/{file}" for folder in folders for file in self.folder.names(folder)}
 
     def write(self, name: str, data: bytes) -> None:
         """Put one file in place, whole. Not synced: a site is made again more cheaply than a library."""
         with self._writing():
-            (self.out / name).parent.mkdir(parents=True, exist_ok=True)
-            temporary = self.out / TEMPORARY.format(uuid.uuid4().hex)
-            temporary.write_bytes(data)
-            os.replace(temporary, self.out / name)
+            self.folder.write(name, data, sync=False)
 
     def finish(self, names: Set[str]) -> None:
         """Remove what is ours and not in `names`."""
@@ -68,10 +72,9 @@ class Site:
     def _remove(self, names: Set[str]) -> None:
         with self._writing():
             for name in names:
-                (self.out / name).unlink(missing_ok=True)
-            for folder in {str(parent) for name in names for parent in Path(name).parents if parent.parts}:
-                with contextlib.suppress(OSError):  # not empty
-                    (self.out / folder).rmdir()
+                self.folder.remove(name)
+            for folder in _folders(names):
+                self.folder.remove_folder(folder, empty=True)
 
     def _write_marker(self) -> None:
         note = "Made by muster people. Run again, it replaces and removes the files listed here, and no others."
@@ -89,24 +92,27 @@ class Site:
             ) from error
 
 
-def _read_marker(out: Path) -> dict[str, Any]:
+def _folders(names: Set[str]) -> list[str]:
+    """The folders below the site that these files are in, the deepest first."""
+    found = {str(parent) for name in names for parent in Path(name).parents if parent.parts}
+    return sorted(found, key=lambda folder: -folder.count("/"))
+
+
+def _read_marker(out: Path, folder: Folder) -> dict[str, Any]:
+    if out.is_symlink():
+        raise InputError(f"{out} is a link: give --out the folder that it leads to")
     if not out.exists():
         return {}
     if not out.is_dir():
         raise InputError(f"{out} is a file: give --out a new or empty folder")
     try:
-        marker = json.loads((out / MARKER).read_bytes())
-        if isinstance(marker, dict) and all(_inside(name) for name in marker.get("files", ())):
+        marker = json.loads(folder.read(MARKER))
+        if isinstance(marker, dict) and all(checked(name) for name in marker.get("files", ())):
             return marker
     except FileNotFoundError:
         if not any(out.iterdir()):
             return {}
         raise InputError(f"{out} holds other files and no Muster pages: give --out a new or empty folder") from None
-    except ValueError:
+    except (ValueError, TypeError, AttributeError, RecursionError, MusterError):
         pass
     raise InputError(f"{out / MARKER} is damaged: remove {out} yourself, or choose another --out")
-
-
-def _inside(name: str) -> bool:
-    """A marker that was tampered with must not make us remove files elsewhere."""
-    return not os.path.isabs(name) and ".." not in Path(name).parts
