@@ -30,6 +30,7 @@ from pipeline.options import (
     SharedOption,
     SourcesArgument,
     TasksOption,
+    TrustOption,
     WeightsFileOption,
     WeightsOption,
     WorkersOption,
@@ -88,7 +89,9 @@ app.add_typer(cli_gallery.audit_app, name="audit")
 
 
 @app.command()
-def scan(sources: SourcesArgument, library: LibraryOption = LIBRARY, as_json: JsonOption = False) -> None:
+def scan(
+    sources: SourcesArgument, library: LibraryOption = LIBRARY, trust: TrustOption = False, as_json: JsonOption = False
+) -> None:
     """Find images and note them in the library's manifest; a later scan finds what is new, changed or gone.
 
     Example: muster scan ~/Pictures 's3://bucket/photos/' -l ./library
@@ -100,6 +103,7 @@ def scan(sources: SourcesArgument, library: LibraryOption = LIBRARY, as_json: Js
 @app.command()
 def run(
     library: LibraryOption = LIBRARY,
+    trust: TrustOption = False,
     tasks: TasksOption = TASKS,
     model: ModelOption = [],  # noqa: B006
     device: DeviceOption = "auto",
@@ -125,6 +129,7 @@ def run(
 @app.command()
 def cluster(
     library: LibraryOption = LIBRARY,
+    trust: TrustOption = False,
     method: MethodOption = "graph",
     k: KOption = "auto",
     same_photo: SamePhotoOption = False,
@@ -144,6 +149,7 @@ def cluster(
 @app.command()
 def people(
     library: LibraryOption = LIBRARY,
+    trust: TrustOption = False,
     out: Annotated[Path | None, typer.Option(help="Folder for the pages.", show_default="LIBRARY/people")] = None,
     model: ModelOption = [],  # noqa: B006
     as_json: JsonOption = False,
@@ -160,6 +166,7 @@ def people(
 def photos(
     sources: SourcesArgument,
     library: LibraryOption = LIBRARY,
+    trust: TrustOption = False,
     out: Annotated[Path | None, typer.Option(help="Folder for the pages.", show_default="LIBRARY/people")] = None,
     method: MethodOption = "graph",
     k: KOption = "auto",
@@ -197,7 +204,7 @@ def photos(
 
 
 @app.command()
-def status(library: LibraryOption = LIBRARY, as_json: JsonOption = False) -> None:
+def status(library: LibraryOption = LIBRARY, trust: TrustOption = False, as_json: JsonOption = False) -> None:
     """What a library holds, and what is still to be done.
 
     Example: muster status -l ./library

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from pipeline.console import JsonOption, report, say
-from pipeline.options import LIBRARY, LibraryOption
+from pipeline.options import LIBRARY, LibraryOption, TrustOption
 
 SourceOption = Annotated[
     list[str],
@@ -23,6 +23,7 @@ def export(
     format: Annotated[str, typer.Option("--format", help="coco, csv, yolo or labelme.")],
     out: Annotated[Path, typer.Option(metavar="PATH", help="New file; for yolo and labelme a new or empty folder.")],
     library: LibraryOption = LIBRARY,
+    trust: TrustOption = False,
     tasks: Annotated[str, typer.Option(help="objects, masks, faces; with commas. yolo takes one.")] = "objects",
     model: SourceOption = [],  # noqa: B006
     min_score: Annotated[float, typer.Option(help="Least score of what is written, from 0 to 1.")] = 0.0,
@@ -47,6 +48,7 @@ def export(
 def overlay(
     out: Annotated[Path, typer.Option(metavar="DIR", help="New or empty folder for the pictures.")],
     library: LibraryOption = LIBRARY,
+    trust: TrustOption = False,
     tasks: Annotated[
         str, typer.Option(help="scenes, masks, objects, faces; with commas.", show_default="what the library has")
     ] = "",

@@ -9,7 +9,16 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.console import JsonOption, download_bar, progress, report, say
-from pipeline.options import LIBRARY, DeviceOption, LibraryOption, ModelOption, WeightsOption, WorkersOption, run_config
+from pipeline.options import (
+    LIBRARY,
+    DeviceOption,
+    LibraryOption,
+    ModelOption,
+    TrustOption,
+    WeightsOption,
+    WorkersOption,
+    run_config,
+)
 from storage.errors import InputError
 from storage.library import open_library
 
@@ -22,6 +31,7 @@ ThresholdOption = Annotated[
 def enroll(
     roster: Annotated[str, typer.Argument(metavar="ROSTER", help="CSV, folder of a folder per person, or Parquet.")],
     library: LibraryOption = LIBRARY,
+    trust: TrustOption = False,
     consent_given: Annotated[
         bool, typer.Option("--consent-given", help="I hold the consent of everybody in a roster that does not say.")
     ] = False,
@@ -65,6 +75,7 @@ def _enrolled(facts: dict[str, Any]) -> list[str]:
 
 def calibrate(
     library: LibraryOption = LIBRARY,
+    trust: TrustOption = False,
     fpir: Annotated[
         float | None,
         typer.Option(
@@ -90,7 +101,7 @@ def calibrate(
         f" given a name by {facts['people']} people",
         "known people not named: "
         + (f"{100 * point['fnir']:.2g} %" if point["fnir"] is not None else "not known, nobody has two photos"),
-        f"report: {facts['report']}",
+        f"report: {facts['report']}" + (", encrypted: `muster decrypt` writes a copy to look at" if opened.key else ""),
     ]
     report(facts, as_json, "\n".join(lines))
 
@@ -99,6 +110,7 @@ def verify(
     image: Annotated[str, typer.Argument(metavar="IMAGE", help="A photo of who claims to be this person.")],
     person: Annotated[str, typer.Option(metavar="ID", help="person_id, as it was enrolled.")],
     library: LibraryOption = LIBRARY,
+    trust: TrustOption = False,
     threshold: ThresholdOption = None,
     device: DeviceOption = "auto",
     weights_dir: WeightsOption = None,
@@ -123,6 +135,7 @@ def verify(
 def identify(
     sources: Annotated[list[str], typer.Argument(metavar="IMAGE", help="Photos, folders, or any other source.")],
     library: LibraryOption = LIBRARY,
+    trust: TrustOption = False,
     threshold: ThresholdOption = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the answers as .parquet or .csv too.")] = None,
     device: DeviceOption = "auto",
@@ -171,6 +184,7 @@ def forget(
         list[str] | None, typer.Argument(metavar="PERSON|IMAGE", help="person_id, or an image's path, URI or image_id.")
     ] = None,
     library: LibraryOption = LIBRARY,
+    trust: TrustOption = False,
     expired: Annotated[bool, typer.Option("--expired", help="Everybody whose consent has ended.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -206,6 +220,7 @@ def forget(
 def decrypt(
     out: Annotated[str, typer.Argument(metavar="OUT", help="An empty or new folder, or bucket URI.")],
     library: LibraryOption = LIBRARY,
+    trust: TrustOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write a copy of an encrypted library that every program can read. The key is in MUSTER_KEY_FILE or MUSTER_KEY.
@@ -221,14 +236,23 @@ def decrypt(
 
 
 @audit_app.command("verify")
-def audit_verify(library: LibraryOption = LIBRARY, as_json: JsonOption = False) -> None:
+def audit_verify(
+    head: Annotated[
+        str | None, typer.Option(metavar="DIGEST", help="A head that was printed before and kept elsewhere.")
+    ] = None,
+    library: LibraryOption = LIBRARY,
+    trust: TrustOption = False,
+    as_json: JsonOption = False,
+) -> None:
     """Follow the chain of the audit log; exit code 1 where a line was changed, taken out or put in.
+
+    Keep the head that it prints elsewhere, and give it the next time: a log that was written anew has it not.
 
     Example: muster audit verify -l ./school
     """
     from storage import audit
 
-    found = audit.check(open_library(library))
+    found = audit.check(open_library(library), head)
     text = found.problem or f"{found.lines} lines, all as they were written; head {found.head}"
     report(asdict(found), as_json, text)
     if found.problem:
@@ -236,7 +260,7 @@ def audit_verify(library: LibraryOption = LIBRARY, as_json: JsonOption = False) 
 
 
 @audit_app.command("show")
-def audit_show(library: LibraryOption = LIBRARY, as_json: JsonOption = False) -> None:
+def audit_show(library: LibraryOption = LIBRARY, trust: TrustOption = False, as_json: JsonOption = False) -> None:
     """What the audit log says, with the names of those who are still enrolled.
 
     Example: muster audit show -l ./school

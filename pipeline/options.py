@@ -1,11 +1,32 @@
 """Options that several commands have, and the configuration of a run that they make."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from storage.library import TRUST
+
+
+def _trust(context: typer.Context, given: bool) -> bool:
+    """For this command alone, and the workers that it starts."""
+    if given and not os.environ.get(TRUST):
+        os.environ[TRUST] = "1"
+        context.call_on_close(lambda: os.environ.pop(TRUST, None))
+    return given
+
+
+TrustOption = Annotated[
+    bool,
+    typer.Option(
+        "--trust",
+        callback=_trust,
+        is_eager=True,
+        help="Use a library that other users may write: they decide what Muster reads, deletes and answers there.",
+    ),
+]
 LibraryOption = Annotated[
     str, typer.Option("--library", "-l", envvar="MUSTER_LIBRARY", help="Folder or bucket URI of the library.")
 ]
