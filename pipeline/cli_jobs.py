@@ -26,14 +26,7 @@ DashboardOption = Annotated[
         show_default="http://127.0.0.1:8265",
     ),
 ]
-_ASIDE = (
-    "library",
-    "trust",
-    "weights_dir",
-    "address",
-    "shared_library",
-    "as_json",
-)  # of run: no part of what makes a job
+_ASIDE = ("library", "trust", "weights_dir", "address", "shared_library", "as_json")  # of run: no part of a job
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the job, as `muster jobs list` has it.")]
 
 

@@ -255,7 +255,10 @@ def test_13_a_table_that_was_changed_is_refused(muster: Muster, library: Path) -
     one = pa.array([table["embedding"][0].as_py()] * table.num_rows, table.schema.field("embedding").type)
     place = table.schema.get_field_index("embedding")
     file.write_bytes(tables.to_parquet(table.set_column(place, table.schema.field(place), one)))
-    for command in (("cluster",), ("export", "--format", "csv", "--tasks", "faces", "--out", library.parent / "out.csv")):
+    for command in (
+        ("cluster",),
+        ("export", "--format", "csv", "--tasks", "faces", "--out", library.parent / "out.csv"),
+    ):
         outcome = muster(*command, "-l", library)
         assert (outcome.code, "it was changed since it was written" in outcome.error) == (1, True), outcome.error
 
