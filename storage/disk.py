@@ -58,15 +58,18 @@ class Folder:
     def _at(self, name: str, make: bool = False) -> Iterator[tuple[int, str]]:
         """The folder that holds `name`, and the last part of it. `make`: folders that are missing are made."""
         *folders, base = checked(name).split("/")
-        with self.opened() as root, contextlib.ExitStack() as stack:
-            fd = root
-            for depth, part in enumerate(folders, 1):
-                if make:
-                    with contextlib.suppress(FileExistsError):
-                        os.mkdir(part, _mode(root), dir_fd=fd)
-                fd = self._down(fd, part, "/".join(folders[:depth]))
-                stack.callback(os.close, fd)
-            yield fd, base
+        with self.opened() as root:
+            fds = [root]
+            try:
+                for depth, part in enumerate(folders, 1):
+                    if make:
+                        with contextlib.suppress(FileExistsError):
+                            os.mkdir(part, _mode(root), dir_fd=fds[-1])
+                    fds.append(self._down(fds[-1], part, "/".join(folders[:depth])))
+                yield fds[-1], base
+            finally:
+                for fd in fds[1:]:
+                    os.close(fd)
 
     def _down(self, fd: int, part: str, name: str) -> int:
         try:

@@ -18,7 +18,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -66,10 +66,10 @@ class Library:
     def local(self) -> Path | None:
         return Path(self.path) if isinstance(self.fs, pafs.LocalFileSystem) else None
 
-    @property
+    @cached_property
     def disk(self) -> Folder | None:
         """Its folder, where it lies on a local disk."""
-        if self.local is None:
+        if not isinstance(self.fs, pafs.LocalFileSystem):
             return None
         return Folder(self.path, None if self.place is None else self._is_same)
 
@@ -121,7 +121,7 @@ class Library:
 
     def _repeat(self, verb: str, name: str, attempt: Callable[[], T]) -> T:
         """Local disks get one chance, buckets several."""
-        return attempt() if self.local else retried(f"{verb} {self.at(name)}", attempt)
+        return attempt() if self.disk else retried(f"{verb} {self.at(name)}", attempt)
 
     def write(self, name: str, data: bytes) -> None:
         """Put one file in place, whole; an existing one is replaced."""
