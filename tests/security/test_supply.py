@@ -20,8 +20,8 @@ from packaging.utils import canonicalize_name
 
 from pipeline import models
 from pipeline.worker import TaskSpec, describe, load_task
-from storage import tables
-from storage.errors import InputError
+from storage import tables, weights
+from storage.errors import InputError, MusterError
 from tasks.models import zoo
 from tasks.models.entry import Entry
 from tasks.models.yolo import Yolo
@@ -83,6 +83,22 @@ def test_22_a_given_file_swapped_while_it_is_checked(tmp_path: Path, at_each_ope
     at_each_opening(file, [theirs, ours])
     with pytest.raises(InputError, match=r"objects\.pth is no longer the file that it was"):
         load_task(spec, torch.device("cpu"), None)
+
+
+@pytest.mark.parametrize("suffix", [".lock", ".12345678.part"])
+def test_22_nothing_is_written_through_a_link_in_the_cache(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MUSTER_CACHE", str(tmp_path))
+    monkeypatch.setattr(weights, "PAUSES", (0.0,))
+    (tmp_path / "weights").mkdir()
+    precious, server = tmp_path / "precious", tmp_path / "published"
+    precious.write_bytes(b"thesis")
+    server.write_bytes(b"weights")
+    (tmp_path / "weights" / f"net.pth{suffix}").symlink_to(precious)
+    with pytest.raises(MusterError, match="cannot write"):
+        weights.fetch(weights.WeightsFile("net.pth", server.as_uri(), "12345678"))
+    assert precious.read_bytes() == b"thesis"
 
 
 # ---- 24: packages ----------------------------------------------------------------------------------------------------
