@@ -224,3 +224,18 @@ def test_the_weights_of_the_zoo_have_whole_digests() -> None:
     """But for torchvision's, whose publisher gives eight digits: docs/security.md says what that is worth."""
     short = {name for name, entry in zoo.ENTRIES.items() if entry.sha256 and len(entry.sha256) < 64}
     assert all(zoo.ENTRIES[name].url.startswith("https://download.pytorch.org/") for name in short)
+
+
+# ---- the table of docs/security.md -----------------------------------------------------------------------------------
+
+ROWS = re.findall(r"^\| (\d+)\. .+ \| `(\w+\.py)::test_(\d\d)_\*` \|", (HOME / "docs/security.md").read_text(), re.M)
+
+
+def test_the_table_has_every_finding() -> None:
+    assert [int(number) for number, _, _ in ROWS] == list(range(1, 32))
+
+
+@pytest.mark.parametrize(("number", "file", "test"), ROWS)
+def test_every_finding_has_its_test(number: str, file: str, test: str) -> None:
+    assert int(number) == int(test)
+    assert f"\ndef test_{test}_" in (HOME / "tests" / "security" / file).read_text()
