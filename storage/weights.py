@@ -14,7 +14,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from storage.errors import InputError, MusterError
@@ -51,7 +51,7 @@ class Content:
     """What a file held when it was read, once, and the SHA-256 of that."""
 
     path: Path
-    data: bytes
+    data: bytes = field(repr=False)
     sha256: str
 
     def fits(self, sha256: str) -> bool:
