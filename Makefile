@@ -1,5 +1,5 @@
 # make run [PHOTOS=~/Pictures] [LIBRARY=./library]   install, then photos in, people pages out
-# make test, make check, make bench, make chaos
+# make test, make check, make bench, make chaos; make lock (docs/testing.md)
 PYTHON ?= python3
 PHOTOS ?= demo
 # Never one library for both: strangers from the demo among one's own people
@@ -11,30 +11,39 @@ endif
 VENV = .venv
 BIN = $(VENV)/bin
 
-.PHONY: run test check bench chaos clean
-run: $(VENV)/installed
+.PHONY: run test check bench chaos lock clean
+run: $(VENV)/run.installed
 	@if [ "$(PHOTOS)" = demo ]; then $(BIN)/muster demo demo; fi
 	$(BIN)/muster photos "$(PHOTOS)" --library "$(LIBRARY)"
 
-test: $(VENV)/installed
+test: $(VENV)/test.installed
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
-check: $(VENV)/installed
+check: $(VENV)/test.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: $(VENV)/installed
+bench: $(VENV)/test.installed
 	$(BIN)/python benchmarks/faces_throughput.py
 
-chaos: $(VENV)/installed
+chaos: $(VENV)/test.installed
 	$(BIN)/python benchmarks/chaos.py
 
-$(VENV)/installed: pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Muster needs Python 3.11 or newer; name one with make PYTHON=…")'
+# Wheels only, each with its SHA-256: nothing but the packages of requirements/, and no code of theirs, runs here
+$(VENV)/run.installed $(VENV)/test.installed: $(VENV)/%.installed: requirements/%.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15) and "Muster needs Python 3.11 to 3.14; name one with make PYTHON=…")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: --requirement $<
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
+
+# Both from the same versions. setuptools builds Muster; what was published in the last week is left alone
+LOCK = echo 'setuptools>=77' | uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+  --only-binary :all: --exclude-newer P7D --custom-compile-command 'make lock' pyproject.toml -
+lock:
+	$(LOCK) --extra dev --output-file requirements/test.txt
+	$(LOCK) --extra demo --constraints requirements/test.txt --output-file requirements/run.txt
 
 clean:
 	rm -rf $(VENV) demo demo-library

@@ -84,7 +84,7 @@ def _interval(value: float | None, interval: tuple[float, float] | None) -> str:
 
 
 def _plots(facts: dict[str, Any], searches: Searches) -> dict[str, bytes]:
-    """DET curve and histogram of scores, as PNG; none without matplotlib (`pip install muster[demo]`)."""
+    """DET curve and histogram of scores, as PNG; none without matplotlib (`pip install matplotlib`)."""
     try:
         from matplotlib.figure import Figure
     except ImportError:

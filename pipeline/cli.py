@@ -467,7 +467,7 @@ def _check_out(library: str, out: Path | None) -> Path:
 
 def _train_text(facts: dict[str, Any]) -> str:
     lines = [f"{what}: {facts[what]}" for what in ("model", "card", "metrics")]
-    lines.append(f"curves: {facts['curves'] or 'none, they need matplotlib: pip install muster[train]'}")
+    lines.append(f"curves: {facts['curves'] or 'none, they need matplotlib: pip install matplotlib'}")
     return "\n".join([*lines, *(f"{name}: {value}" for name, value in facts["measured"].items())])
 
 

@@ -51,7 +51,7 @@ def _check(path: Path) -> None:
     try:
         import onnxscript  # noqa: F401
     except ImportError:
-        raise InputError("writing ONNX needs the package onnxscript: pip install 'muster[export]'") from None
+        raise InputError("writing ONNX needs the package onnxscript: pip install onnxscript") from None
 
 
 def _program(network: nn.Module, entry: Entry) -> torch.onnx.ONNXProgram:

@@ -1,6 +1,6 @@
 """The zoo on this machine: which weights are here, fetching them, checking them, loading them."""
 
-import hashlib
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,14 @@ def describe_all(weights_dir: Path | None) -> list[dict[str, Any]]:
         for model, roles in models.items():
             for role, name in roles.items():
                 entry = zoo.ENTRIES[name]
-                path = None if entry.given else weights.find(weights_file(entry), weights_dir)
+                found = None if entry.given else weights.find(weights_file(entry), weights_dir)
                 facts = {
                     f: getattr(entry, f)
                     for f in ("name", "file", "url", "packaged", "sha256", "licence", "source", "training_data", "how")
                 }
-                rows.append({"task": task, "model": model, "role": role, **facts, "path": str(path) if path else None})
+                rows.append(
+                    {"task": task, "model": model, "role": role, **facts, "path": str(found.path) if found else None}
+                )
     return rows
 
 
@@ -44,7 +46,7 @@ def find_entry(name: str) -> Entry:
 def pull(names: Sequence[str] | None, weights_dir: Path | None, on_download: weights.Progress | None) -> dict[str, str]:
     """Fetch these entries (all that can be, by default); name → file. Those shipped with Muster are only checked."""
     entries = [find_entry(name) for name in names or (e.name for e in zoo.ENTRIES.values() if not e.given)]
-    return {e.name: str(weights.fetch(weights_file(e), weights_dir, on_download)) for e in entries}
+    return {e.name: str(weights.fetch(weights_file(e), weights_dir, on_download).path) for e in entries}
 
 
 def verify(weights_dir: Path | None) -> dict[str, str]:
@@ -59,7 +61,7 @@ def _state(entry: Entry, weights_dir: Path | None) -> str:
     files = [folder / entry.file for folder in folders if folder is not None and (folder / entry.file).is_file()]
     if not files:
         return "missing"
-    return "ok" if all(weights.verify(file, entry.sha256) for file in files) else "wrong"
+    return "ok" if all(weights.read(file).fits(entry.sha256) for file in files) else "wrong"
 
 
 def weights_file(entry: Entry) -> weights.WeightsFile:
@@ -71,15 +73,15 @@ def weights_file(entry: Entry) -> weights.WeightsFile:
 
 
 def load_weights(entry: Entry, weights_dir: Path | None, on_download: weights.Progress | None = None) -> StateDict:
-    """The verified state dict of a zoo entry, as `read` gives it."""
-    return read(weights.fetch(weights_file(entry), weights_dir, on_download))
+    """The state dict of a zoo entry, as `parse` gives it."""
+    return parse(weights.fetch(weights_file(entry), weights_dir, on_download))
 
 
-def read(path: Path) -> StateDict:
+def parse(content: weights.Content) -> StateDict:
     """A file's state dict, on the CPU; half precision in safetensors becomes float32. Never unpickles code."""
-    if path.suffix != ".safetensors":
-        return torch.load(path, map_location="cpu", weights_only=True)
-    state = safetensors.torch.load_file(path)
+    if content.path.suffix != ".safetensors":
+        return torch.load(io.BytesIO(content.data), map_location="cpu", weights_only=True)
+    state = safetensors.torch.load(content.data)
     return {name: value.float() if value.dtype == torch.float16 else value for name, value in state.items()}
 
 
@@ -98,16 +100,11 @@ def given_entry(task: Task) -> Entry:
     return candidates[0]
 
 
-def digest(file: str) -> str:
-    """SHA-256 of its bytes, in hex."""
-    with open(file, "rb") as data:
-        return hashlib.file_digest(data, "sha256").hexdigest()
-
-
-def read_given(file: str) -> StateDict:
-    """As `read`; InputError where the file is damaged, or holds anything but tensors under their names."""
+def parse_given(content: weights.Content) -> StateDict:
+    """As `parse`; InputError where the file is damaged, or holds anything but tensors under their names."""
+    file = content.path
     try:
-        state = read(Path(file))
+        state = parse(content)
     except Exception as error:  # torch and safetensors tell of bad bytes in a dozen ways
         raise InputError(f"{file} cannot be read as weights ({type(error).__name__}): {_WANTED}") from error
     if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):

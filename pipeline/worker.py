@@ -21,8 +21,9 @@ import pyarrow as pa
 import torch
 
 from pipeline.dispatch import Order
-from pipeline.models import digest, given_entry, load_weights, read_given
+from pipeline.models import given_entry, load_weights, parse_given
 from storage import images, manifest, parts, tables
+from storage import weights as weights_files
 from storage.errors import InputError, LibraryGoneError, MusterError
 from storage.images import ImageError, Photo
 from storage.library import open_library
@@ -93,14 +94,18 @@ def describe(
 
     `weights`: as in TaskSpec.
     """
-    task = base.create(name, model, options)
+    given = None if weights is None else weights_files.read(Path(weights))
+    return _description(base.create(name, model, options), model, given)
+
+
+def _description(task: base.Task, model: str | None, given: weights_files.Content | None) -> dict[str, Any]:
     digests = {entry: zoo.ENTRIES[entry].sha256 for entry in task.models.values()}
-    if weights is not None:
-        digests[given_entry(task).name] = digest(weights)
+    if given is not None:
+        digests[given_entry(task).name] = given.sha256
     return {
-        "task": name,
+        "task": task.name,
         "version": task.version,
-        "model": model or zoo.DEFAULTS.get(name),
+        "model": model or zoo.DEFAULTS.get(task.name),
         "parameters": dict(task.parameters),
         "weights": {role: {"name": entry, "sha256": digests[entry]} for role, entry in task.models.items()},
     }
@@ -109,14 +114,14 @@ def describe(
 def load_task(spec: TaskSpec, device: torch.device, weights_dir: Path | None) -> base.Task:
     """Raises InputError where the user's weights cannot be read, or are no longer those of the fingerprint."""
     task = base.create(spec.name, spec.model, spec.options)
-    states = {given_entry(task).name: read_given(spec.weights)} if spec.weights is not None else {}
+    states = {}
+    if spec.weights is not None:
+        given = weights_files.read(Path(spec.weights))  # these bytes are compared, and loaded
+        if tables.fingerprint(_description(task, spec.model, given)) != spec.fingerprint:
+            raise InputError(f"{spec.weights} is no longer the file that it was when the run began: run again")
+        states[given_entry(task).name] = parse_given(given)
     for name in set(task.models.values()) - states.keys():
         states[name] = load_weights(zoo.ENTRIES[name], weights_dir)
-    if (
-        spec.weights
-        and tables.fingerprint(describe(spec.name, spec.model, spec.options, spec.weights)) != spec.fingerprint
-    ):
-        raise InputError(f"{spec.weights} is no longer the file that it was when the run began: run again")
     task.load(device, states)
     return task
 

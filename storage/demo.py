@@ -147,13 +147,15 @@ def _load(name: str) -> Image.Image:
     package, path = _SOURCES[name]
     spec = find_spec(package)  # not imported: their files are all that is needed
     if spec is None or not spec.submodule_search_locations:
-        raise InputError(f"the demo album needs the package {package}: pip install 'muster[demo]'")
+        raise InputError(f"the demo album needs pictures of {package}: pip install scikit-image matplotlib")
     file = Path(spec.submodule_search_locations[0]) / path
     try:
         with Image.open(file) as image:
             return image.convert("RGB")
     except FileNotFoundError as error:
-        raise InputError(f"the installed {package} has no {path}: pip install --upgrade 'muster[demo]'") from error
+        raise InputError(
+            f"the installed {package} has no {path}: pip install --upgrade scikit-image matplotlib"
+        ) from error
 
 
 def _encode(shot: Shot, pictures: dict[str, Image.Image]) -> bytes:

@@ -1,6 +1,7 @@
 """A model's weights as a verified local file: in a folder the user gives, shipped with Muster, cached, or downloaded.
 
-No file is handed out before its SHA-256 was compared, so a model never loads bytes that its entry does not name.
+A model loads the very bytes whose SHA-256 was compared (`Content`): by the time a checked file is opened again, it may
+be another one.
 """
 
 import fcntl
@@ -13,7 +14,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from storage.errors import InputError, MusterError
@@ -45,12 +46,28 @@ def cache_dir() -> Path:
     return Path(os.environ.get("MUSTER_CACHE") or "~/.cache/muster").expanduser() / "weights"
 
 
-def verify(path: Path, sha256: str) -> bool:
-    """Whether the file has this SHA-256. Raises MusterError where it cannot be read."""
-    return _sha256(path).startswith(sha256.lower())
+@dataclass(frozen=True)
+class Content:
+    """What a file held when it was read, once, and the SHA-256 of that."""
+
+    path: Path
+    data: bytes = field(repr=False)
+    sha256: str
+
+    def fits(self, sha256: str) -> bool:
+        return self.sha256.startswith(sha256.lower())
 
 
-def find(weights: WeightsFile, weights_dir: Path | None = None) -> Path | None:
+def read(path: Path) -> Content:
+    """Raises MusterError where it cannot be read."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise MusterError(f"cannot read {path}: {error.strerror}") from error
+    return Content(path, data, hashlib.sha256(data).hexdigest())
+
+
+def find(weights: WeightsFile, weights_dir: Path | None = None) -> Content | None:
     """The verified file in `weights_dir` (default: env MUSTER_WEIGHTS), else the packaged or the cached one, else None.
 
     Raises InputError where the folder is missing or holds a file of that name with other content. A packaged or cached
@@ -59,66 +76,70 @@ def find(weights: WeightsFile, weights_dir: Path | None = None) -> Path | None:
     weights_dir = weights_dir or (Path(os.environ["MUSTER_WEIGHTS"]) if os.environ.get("MUSTER_WEIGHTS") else None)
     if weights_dir is not None and (given := _find_given(weights, weights_dir.expanduser())):
         return given
-    kept = weights.packaged or cache_dir() / weights.file
-    return kept if kept.is_file() and verify(kept, weights.sha256) else None
+    return _find_kept(weights, weights.packaged or cache_dir() / weights.file)
 
 
-def fetch(weights: WeightsFile, weights_dir: Path | None = None, progress: Progress | None = None) -> Path:
+def fetch(weights: WeightsFile, weights_dir: Path | None = None, progress: Progress | None = None) -> Content:
     """The verified file: found, or downloaded to the cache. Safe to call from many processes at once.
 
     Raises InputError as find() does, MusterError where it cannot be downloaded or written, or was shipped with Muster
     and is no longer what it was.
     """
-    if path := find(weights, weights_dir):
-        return path
+    if found := find(weights, weights_dir):
+        return found
     if weights.packaged is not None:
-        state = "damaged" if weights.packaged.is_file() else "missing"
-        raise MusterError(
-            f"{weights.packaged} is {state}: this file is part of Muster. Install Muster again, for example with"
-            " pip install --force-reinstall --no-deps muster"
-        )
+        raise MusterError(_not_as_shipped(weights.packaged))
     target = cache_dir() / weights.file
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with _locked(target.with_name(target.name + ".lock")):
-            if not (target.is_file() and verify(target, weights.sha256)):  # another process may have been faster
-                _download(weights, target, progress or (lambda done, total: None))
+            # another process may have been faster
+            return _find_kept(weights, target) or _download(weights, target, progress or (lambda done, total: None))
     except OSError as error:
         raise MusterError(f"cannot write {target}: {error}. Set MUSTER_CACHE to a folder with space.") from error
-    return target
 
 
-def _find_given(weights: WeightsFile, weights_dir: Path) -> Path | None:
+def _find_kept(weights: WeightsFile, path: Path) -> Content | None:
+    content = read(path) if path.is_file() else None
+    return content if content and content.fits(weights.sha256) else None
+
+
+def _find_given(weights: WeightsFile, weights_dir: Path) -> Content | None:
     if not weights_dir.is_dir():
         raise InputError(f"the weights folder {weights_dir} does not exist (--weights-dir or MUSTER_WEIGHTS)")
     path = weights_dir / weights.file
     if not path.is_file():
         return None
-    if not (actual := _sha256(path)).startswith(weights.sha256.lower()):
+    if not (content := read(path)).fits(weights.sha256):
         raise InputError(
-            f"{path} is not the file this model needs: its SHA-256 is {actual}, not {weights.sha256}. "
+            f"{path} is not the file this model needs: its SHA-256 is {content.sha256}, not {weights.sha256}. "
             + (f"Remove it or replace it by {weights.url}" if weights.url else "Remove it: Muster has this file")
         )
-    return path
+    return content
 
 
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise MusterError(f"cannot read {path}: {error.strerror}") from error
+def _not_as_shipped(packaged: Path) -> str:
+    state = "damaged" if packaged.is_file() else "missing"
+    return (
+        f"{packaged} is {state}: this file is part of Muster. Take it again from where Muster came from; in a checkout"
+        f" of git: git -C {packaged.parent} checkout {packaged.name}"
+    )
 
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Hold an exclusive lock. The system releases it when the holder dies, so a kill leaves nothing to clean up."""
-    with path.open("w") as file:
+    with open(path, "ab", opener=_no_link) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
-def _download(weights: WeightsFile, target: Path, progress: Progress) -> None:
+def _no_link(path: str, flags: int) -> int:
+    """For `open`, in a cache that others may write: nothing is written through a link of theirs."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+
+
+def _download(weights: WeightsFile, target: Path, progress: Progress) -> Content:
     # The checksum in the name keeps a part of another version of the file from being continued.
     part = target.with_name(f"{target.name}.{weights.sha256[:8]}.part")
     for pause in PAUSES:
@@ -130,12 +151,12 @@ def _download(weights: WeightsFile, target: Path, progress: Progress) -> None:
             if isinstance(error, urllib.error.HTTPError) and not _worth_another_try(error.code, part):
                 break
             continue
-        actual = _sha256(part)
-        if actual.startswith(weights.sha256.lower()):
+        content = read(part)
+        if content.fits(weights.sha256):
             os.replace(part, target)
-            return
+            return replace(content, path=target)
         part.unlink()
-        cause = f"the server's file has SHA-256 {actual}"
+        cause = f"the server's file has SHA-256 {content.sha256}"
     raise MusterError(_by_hand(weights, target, cause))
 
 
@@ -149,7 +170,7 @@ def _receive(url: str, part: Path, progress: Progress) -> None:
         done = have if response.status == http.HTTPStatus.PARTIAL_CONTENT else 0
         length = response.headers.get("Content-Length")
         total = done + int(length) if length else None
-        with part.open("ab" if done else "wb") as out:
+        with open(part, "ab" if done else "wb", opener=_no_link) as out:
             while chunk := response.read(CHUNK):
                 out.write(chunk)
                 done += len(chunk)

@@ -106,6 +106,6 @@ def test_a_complete_album_is_left_alone_and_an_incomplete_one_made_whole(tmp_pat
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(demo._SOURCES, "collins", ("no_such_package", "data/astronaut.png"))
-    with pytest.raises(InputError, match=r"no_such_package.*muster\[demo\]"):
+    with pytest.raises(InputError, match="no_such_package: pip install scikit-image matplotlib"):
         demo.make_album(tmp_path / "album")
     assert not (tmp_path / "album").exists()

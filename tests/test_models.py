@@ -10,6 +10,7 @@ from conftest import Outcome
 
 from pipeline import models
 from storage.errors import InputError, MusterError
+from storage.weights import read
 from tasks import base
 from tasks.models import zoo
 from tasks.models.entry import Entry
@@ -122,7 +123,9 @@ def test_a_packaged_file_that_is_not_what_it_was(own: Entry, tmp_path: Path, sta
     cache = tmp_path / "cache" / "weights"
     cache.mkdir(parents=True)
     (cache / "own.safetensors").write_bytes(safetensors.torch.save(STATE))  # the cache is not where it comes from
-    with pytest.raises(MusterError, match=rf"own\.safetensors is {state}: .* pip install"):
+    with pytest.raises(
+        MusterError, match=rf"own\.safetensors is {state}: .*; in a checkout of git: git -C .*/package checkout own"
+    ):
         models.load_weights(own, None)
     assert models.verify(None)["own"] == ("missing" if state == "missing" else "wrong")
 
@@ -173,27 +176,27 @@ class Code:
 def test_a_file_that_is_given(tmp_path: Path, suffix: str) -> None:
     file = tmp_path / f"mine{suffix}"
     safetensors.torch.save_file(STATE, file) if suffix == ".safetensors" else torch.save(STATE, file)
-    state = models.read_given(str(file))
+    state = models.parse_given(read(file))
     assert {name: value.tolist() for name, value in state.items()} == {"weight": [[0.5, -2.0]], "count": [3]}
     whole = file.read_bytes()
     for damaged in (b"", b"hello", whole[: len(whole) // 2], whole[:-30]):
         file.write_bytes(damaged)
         with pytest.raises(InputError, match=rf"mine\{suffix} cannot be read as weights .*: give a whole file"):
-            models.read_given(str(file))
+            models.parse_given(read(file))
 
 
 @pytest.mark.parametrize("held", [[1, 2], {"model": STATE, "epoch": 3}, torch.zeros(3)])
 def test_a_file_that_holds_something_else(tmp_path: Path, held: object) -> None:
     torch.save(held, tmp_path / "mine.pth")
     with pytest.raises(InputError, match="something else than weights, or more than them: give"):
-        models.read_given(str(tmp_path / "mine.pth"))
+        models.parse_given(read(tmp_path / "mine.pth"))
 
 
 def test_code_in_a_file_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({"weight": Code()}, "mine.pth")
     with pytest.raises(InputError, match=r"mine\.pth cannot be read as weights \(UnpicklingError\)"):
-        models.read_given("mine.pth")
+        models.parse_given(read(Path("mine.pth")))
     assert not (tmp_path / "owned").exists()
 
 

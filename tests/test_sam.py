@@ -201,5 +201,5 @@ def test_weights_that_are_not_of_it(tmp_path: Path, weights: Path) -> None:
 def test_without_the_package(file: Path, weights: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "segment_anything.modeling", None)  # as if it were not installed
     config = RunConfig("L", ("masks",), {"masks": "sam"}, "cpu", None, weights, weights={"masks": str(file)})
-    with pytest.raises(InputError, match=r"SAM needs the package segment-anything: pip install 'muster\[sam\]'"):
+    with pytest.raises(InputError, match=r"SAM needs the package segment-anything: pip install segment-anything"):
         task_specs(open_library(tmp_path / "L", create=True), config)

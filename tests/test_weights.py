@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import resource
 import socket
 import struct
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 
 from storage import weights
 from storage.errors import InputError, MusterError
-from storage.weights import WeightsFile, fetch, find, verify
+from storage.weights import WeightsFile, fetch, find, read
 
 BODY = bytes(range(256)) * 8192  # 2 MiB: several chunks
 SHA256 = hashlib.sha256(BODY).hexdigest()
@@ -89,12 +90,12 @@ def cached(tmp_path: Path) -> list[str]:
 
 def test_download_once_with_progress(server: Server, tmp_path: Path) -> None:
     seen: list[tuple[int, int | None]] = []
-    path = fetch(server.weights(), progress=lambda done, total: seen.append((done, total)))
-    assert path == tmp_path / "cache" / "weights" / "net.pt"
-    assert path.read_bytes() == BODY
+    found = fetch(server.weights(), progress=lambda done, total: seen.append((done, total)))
+    assert found == read(tmp_path / "cache" / "weights" / "net.pt")
+    assert found.data == BODY
     assert seen[-1] == (len(BODY), len(BODY))
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
-    assert fetch(server.weights()) == path == find(server.weights())
+    assert fetch(server.weights()) == found == find(server.weights())
     assert server.requests == [None]
     assert cached(tmp_path) == ["net.pt"]
 
@@ -106,10 +107,10 @@ def test_given_folder_comes_before_cache_and_server(
     given.mkdir()
     fetched = fetch(server.weights(), given)  # not in the folder: downloaded
     (given / "net.pt").write_bytes(BODY)
-    assert fetch(server.weights(), given) == given / "net.pt"
+    assert fetch(server.weights(), given) == read(given / "net.pt")
     assert fetch(server.weights()) == fetched
     monkeypatch.setenv("MUSTER_WEIGHTS", str(given))
-    assert fetch(server.weights()) == given / "net.pt"
+    assert fetch(server.weights()) == read(given / "net.pt")
     assert len(server.requests) == 1
 
 
@@ -125,17 +126,17 @@ def test_given_file_with_other_content_is_refused(server: Server, tmp_path: Path
 
 
 def test_damaged_cache_file_is_fetched_again(server: Server) -> None:
-    path = fetch(server.weights())
+    path = fetch(server.weights()).path
     path.write_bytes(BODY[:-1])
     assert find(server.weights()) is None
-    assert fetch(server.weights()).read_bytes() == BODY
+    assert fetch(server.weights()).data == BODY
 
 
 @pytest.mark.parametrize("fault", ["cut", "reset", "unsized", "503", "429", "silent"])
 def test_passing_fault_is_survived(server: Server, tmp_path: Path, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weights, "TIMEOUT", 0.3 if fault == "silent" else 30)
     server.faults = [fault]
-    assert fetch(server.weights()).read_bytes() == BODY
+    assert fetch(server.weights()).data == BODY
     assert len(server.requests) == 2
     if fault == "cut":
         assert server.requests[1] == f"bytes={len(BODY) // 2}-"
@@ -150,7 +151,7 @@ def test_resumes_after_the_process_gave_up(server: Server, tmp_path: Path) -> No
     assert part.endswith(".part")
     assert find(server.weights()) is None
     server.requests.clear()
-    assert fetch(server.weights()).read_bytes() == BODY
+    assert fetch(server.weights()).data == BODY
     [asked] = server.requests
     assert asked == f"bytes={len(BODY) - len(BODY) // 2 ** len(weights.PAUSES)}-"
 
@@ -158,7 +159,7 @@ def test_resumes_after_the_process_gave_up(server: Server, tmp_path: Path) -> No
 def test_server_that_ignores_range_sends_all_again(server: Server) -> None:
     server.ranges = False
     server.faults = ["cut"]
-    assert fetch(server.weights()).read_bytes() == BODY
+    assert fetch(server.weights()).data == BODY
     assert server.requests == [None, f"bytes={len(BODY) // 2}-"]
 
 
@@ -167,7 +168,7 @@ def test_part_that_cannot_be_continued_starts_anew(server: Server, tmp_path: Pat
     folder = tmp_path / "cache" / "weights"
     folder.mkdir(parents=True)
     (folder / f"net.pt.{SHA256[:8]}.part").write_bytes(part)
-    assert fetch(server.weights()).read_bytes() == BODY
+    assert fetch(server.weights()).data == BODY
 
 
 def test_wrong_content_never_lands_in_the_cache(server: Server, tmp_path: Path) -> None:
@@ -202,18 +203,20 @@ def test_cache_that_cannot_be_written(server: Server, tmp_path: Path, monkeypatc
         fetch(server.weights())
 
 
-def test_full_disk(server: Server, tmp_path: Path) -> None:
-    folder = tmp_path / "cache" / "weights"
-    folder.mkdir(parents=True)
-    (folder / f"net.pt.{SHA256[:8]}.part").symlink_to("/dev/full")
-    with pytest.raises(MusterError, match="No space left"):
-        fetch(server.weights())
+def test_full_disk(server: Server) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(BODY) // 2, before[1]))  # what is larger cannot be written
+    try:
+        with pytest.raises(MusterError, match=r"cannot write .*net\.pt: .*File too large.* Set MUSTER_CACHE"):
+            fetch(server.weights())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_two_processes_at_once(server: Server, tmp_path: Path) -> None:
     program = (
         "import sys; from storage.weights import *;"
-        "print(fetch(WeightsFile('net.pt', sys.argv[1], sys.argv[2])).stat().st_size)"
+        "print(fetch(WeightsFile('net.pt', sys.argv[1], sys.argv[2])).path.stat().st_size)"
     )
     command = [sys.executable, "-c", program, server.weights().url, SHA256]
     root = Path(__file__).parents[1]
@@ -223,16 +226,16 @@ def test_two_processes_at_once(server: Server, tmp_path: Path) -> None:
     assert cached(tmp_path) == ["net.pt"]
 
 
-def test_verify(tmp_path: Path) -> None:
+def test_read(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"abc")
-    assert verify(path, hashlib.sha256(b"abc").hexdigest().upper())
-    assert not verify(path, hashlib.sha256(b"abd").hexdigest())
+    assert read(path).fits(hashlib.sha256(b"abc").hexdigest().upper())
+    assert not read(path).fits(hashlib.sha256(b"abd").hexdigest())
     with pytest.raises(MusterError, match="cannot read"):
-        verify(tmp_path / "b", SHA256)
+        read(tmp_path / "b")
 
 
 def test_published_weights_are_found(data: Path) -> None:
     yunet = "9c7c9e14a4d60e57491d77e4d8b0d451bd834f300e05c0dea7fd1f6533817b06"
     entry = WeightsFile("yunet_n.pth", "http://127.0.0.1:9/", yunet)
-    assert find(entry, data / "weights") == data / "weights" / "yunet_n.pth"
+    assert find(entry, data / "weights") == read(data / "weights" / "yunet_n.pth")

@@ -31,7 +31,7 @@ def from_published(state: Mapping[str, torch.Tensor]) -> nn.Module:
     try:
         from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
     except ImportError:
-        raise TaskError("SAM needs the package segment-anything: pip install 'muster[sam]'") from None
+        raise TaskError("SAM needs the package segment-anything: pip install segment-anything") from None
     encoder = _encoder(state)
     grid = encoder.pos_embed.shape[1]
     width = len(state["image_encoder.neck.0.weight"])
