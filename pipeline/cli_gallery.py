@@ -46,7 +46,7 @@ def enroll(
     config = run_config(library, "faces", model, device, workers, weights_dir, None)
     with progress() as on_progress, download_bar() as on_download:
         facts = asdict(enrol(Request(roster, consent_given, accept), config, on_progress, on_download))
-    report(facts, as_json, "\n".join(_enrolled(facts)))
+    report(facts, as_json, *_enrolled(facts))
 
 
 def _enrolled(facts: dict[str, Any]) -> list[str]:
@@ -92,7 +92,7 @@ def calibrate(
         + (f"{100 * point['fnir']:.2g} %" if point["fnir"] is not None else "not known, nobody has two photos"),
         f"report: {facts['report']}",
     ]
-    report(facts, as_json, "\n".join(lines))
+    report(facts, as_json, *lines)
 
 
 def verify(
@@ -155,7 +155,7 @@ def identify(
         "out": str(out) if out else None,
         "remark": remark,
     }
-    report(facts, as_json, "\n".join(map(_answer, rows)))
+    report(facts, as_json, *map(_answer, rows))
 
 
 def _answer(row: dict[str, Any]) -> str:
@@ -197,7 +197,7 @@ def forget(
         )
     lines = [f"forgotten: {len(facts['people'])} people, {len(facts['images'])} images, {facts['faces']} faces"]
     lines.append(f"receipt: {opened.at(facts['receipt'])}")
-    report(facts, as_json, "\n".join(lines))
+    report(facts, as_json, *lines)
     if facts["found_afterwards"]:
         say(f"muster: something is left: {facts['found_afterwards'][0]}; see the receipt")
         raise typer.Exit(1)
@@ -252,5 +252,5 @@ def audit_show(library: LibraryOption = LIBRARY, as_json: JsonOption = False) ->
         {**entry, "people": [names.get(each, f"forgotten ({each})") for each in entry.get("people", [])]}
         for entry in audit.entries(opened)
     ]
-    text = "\n".join(f"{e['at']} {e['by']} {e['action']} {', '.join(e['people'])}".strip() for e in lines)
-    report({"entries": lines}, as_json, text or "nothing was done yet")
+    texts = [f"{e['at']} {e['by']} {e['action']} {', '.join(e['people'])}".strip() for e in lines]
+    report({"entries": lines}, as_json, *(texts or ["nothing was done yet"]))
