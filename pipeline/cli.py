@@ -79,6 +79,8 @@ def main() -> None:
         _misused(error)
     except OSError as error:  # of the disk or the network, where nobody nearer knew what to say
         _fail(f"{error.filename or ''}: {error.strerror or error}".removeprefix(": "), 1)
+    except UnicodeEncodeError as error:  # of a path, where a library takes no bytes that are not UTF-8
+        _fail(f"{error.object[:200]} is not UTF-8: give another name", 2)
     except Exception as error:
         if type(error).__name__ == "TaskError":  # tasks.base is not imported here: it brings torch
             _fail(str(error), 2)

@@ -42,10 +42,12 @@ def enroll(
     """
     from pipeline.enroll import Request
     from pipeline.enroll import enroll as enrol
+    from storage.roster import normal
 
     config = run_config(library, "faces", model, device, workers, weights_dir, None)
+    request = Request(roster, consent_given, [normal(person) for person in accept])
     with progress() as on_progress, download_bar() as on_download:
-        facts = asdict(enrol(Request(roster, consent_given, accept), config, on_progress, on_download))
+        facts = asdict(enrol(request, config, on_progress, on_download))
     report(facts, as_json, *_enrolled(facts))
 
 
