@@ -1,4 +1,4 @@
-"""The `muster` command. Only this file and console.py print."""
+"""The `muster` command."""
 
 import os
 import signal
@@ -8,12 +8,24 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.exceptions import TyperException
 
 from pipeline import cli_export, cli_gallery
 from pipeline.cli_evaluate import evaluate_app
 from pipeline.cli_jobs import jobs_app
 from pipeline.cli_jobs import submit as submit_command
-from pipeline.console import JsonOption, download_bar, interrupted, progress, report, say, skipped, training_progress
+from pipeline.console import (
+    JsonOption,
+    download_bar,
+    interrupted,
+    prepare,
+    progress,
+    report,
+    say,
+    say_traceback,
+    skipped,
+    training_progress,
+)
 from pipeline.options import (
     LIBRARY,
     TASKS,
@@ -53,25 +65,40 @@ def main() -> None:
     """Run the command; what a user can cause ends as one line and an exit code: 2 for bad input, 130 for Ctrl-C."""
     signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
+    prepare()
     try:
-        app()
-    except (KeyboardInterrupt, SystemExit) as stop:
-        if isinstance(stop, SystemExit) and stop.code != 130:  # what typer makes of Ctrl-C
-            raise
+        code = app(standalone_mode=False)  # else typer prints what a command line holds, and Ctrl-C, in its own way
+        if code == 130:  # what typer makes of Ctrl-C
+            raise KeyboardInterrupt
+        sys.exit(code)
+    except KeyboardInterrupt:
         say("muster: stopped. What was done is kept: run the same command again to go on")
         os._exit(130)  # by the door: after an interrupted wait Ray crashed 2 of 30 times as the interpreter ended
     except MusterError as error:
         _fail(str(error), error.exit_code)
+    except TyperException as error:
+        _misused(error)
     except OSError as error:  # of the disk or the network, where nobody nearer knew what to say
         _fail(f"{error.filename or ''}: {error.strerror or error}".removeprefix(": "), 1)
-    except ValueError as error:
-        if type(error).__name__ != "TaskError":  # tasks.base is not imported here: it brings torch
-            raise
-        _fail(str(error), 2)
+    except UnicodeEncodeError as error:  # of a path, where a library takes no bytes that are not UTF-8
+        _fail(f"{error.object[:200]} is not UTF-8: give another name", 2)
+    except Exception as error:
+        if type(error).__name__ == "TaskError":  # tasks.base is not imported here: it brings torch
+            _fail(str(error), 2)
+        say_traceback()
+        sys.exit(1)
+
+
+def _misused(error: Any) -> NoReturn:
+    """What typer says of a command line; no text where it has shown the help."""
+    command = error.ctx.command_path if error.ctx else "muster"
+    if text := error.format_message():
+        say(f"muster: {text.rstrip('.')}: see `{command} --help`")
+    sys.exit(error.exit_code)
 
 
 def _fail(text: str, code: int) -> NoReturn:
-    print(f"muster: {text}", file=sys.stderr)
+    say(f"muster: {text}")
     sys.exit(code)
 
 
@@ -123,7 +150,7 @@ def run(
     """
     chosen = (retry_errors, shared_library, classes, min_score, weights)
     facts = _run(library, tasks, model, device, workers, weights_dir, address, *chosen)
-    report(facts, as_json, _run_text(facts))
+    report(facts, as_json, *_run_text(facts))
 
 
 @app.command()
@@ -199,8 +226,8 @@ def photos(
         "index": steps["pages"]["index"],
         **steps,
     }
-    texts = [_run_text(steps["run"]), _CLUSTER_TEXT.format_map(steps["cluster"])]
-    report(facts, as_json, "\n".join([*texts, _PEOPLE_TEXT.format_map(steps["pages"])]))
+    texts = [*_run_text(steps["run"]), _CLUSTER_TEXT.format_map(steps["cluster"])]
+    report(facts, as_json, *texts, _PEOPLE_TEXT.format_map(steps["pages"]))
 
 
 @app.command()
@@ -222,7 +249,7 @@ def status(library: LibraryOption = LIBRARY, trust: TrustOption = False, as_json
     ]
     if facts["scan_interrupted"]:
         lines.append("a scan was interrupted: scan again, or any other command puts it in order")
-    report(facts, as_json, "\n".join(lines))
+    report(facts, as_json, *lines)
 
 
 @app.command()
@@ -275,7 +302,7 @@ def train(
     training = Training(name, recipe.build, recipe.teachers, inputs, device, workers, weights_dir, address)
     with training_progress() as on_report, skipped() as on_skipped, download_bar() as on_download:
         facts = train_recipe(training, on_report, on_skipped, on_download)
-    report(facts, as_json, _train_text(facts))
+    report(facts, as_json, *_train_text(facts))
 
 
 @app.command()
@@ -319,7 +346,7 @@ def models_list(weights_dir: WeightsOption = None, as_json: JsonOption = False) 
         f"{r['path'] or r['how'] or ('missing: install Muster again' if r['packaged'] else 'not here yet')}"
         for r in rows
     ]
-    report({"models": rows}, as_json, "\n".join(lines))
+    report({"models": rows}, as_json, *lines)
 
 
 @models_app.command("pull")
@@ -337,7 +364,7 @@ def models_pull(
     with download_bar() as on_download:
         paths = models.pull(names, weights_dir, on_download)
     shipped = {name: ", shipped with Muster" if models.find_entry(name).packaged else "" for name in paths}
-    report({"paths": paths}, as_json, "\n".join(path + shipped[name] for name, path in paths.items()))
+    report({"paths": paths}, as_json, *(path + shipped[name] for name, path in paths.items()))
 
 
 @models_app.command("verify")
@@ -349,7 +376,7 @@ def models_verify(weights_dir: WeightsOption = None, as_json: JsonOption = False
     from pipeline import models
 
     states = models.verify(weights_dir)
-    report({"models": states}, as_json, "\n".join(f"{name}: {state}" for name, state in states.items()))
+    report({"models": states}, as_json, *(f"{name}: {state}" for name, state in states.items()))
     if "wrong" in states.values():
         raise typer.Exit(1)
 
@@ -376,14 +403,16 @@ _CLUSTER_TEXT = "people: {people}; faces: {clustered} of them, {unclustered} of 
 _PEOPLE_TEXT = "open {index}"
 
 
-def _run_text(facts: dict[str, Any]) -> str:
+def _run_text(facts: dict[str, Any]) -> list[str]:
     text = "{images} images: {ok} ok, {errors} errors"
     if facts["faces"] is not None:
         text += ", {faces} faces"
-    text += "; {processed} now at {images_per_second} images/s"
+    lines = [text + "; {processed} now at {images_per_second} images/s"]
     if facts["transient"]:
-        text += "\n{transient} errors may have passed: `muster run --retry-errors` with the same --tasks tries again"
-    return text.format_map(facts)
+        lines.append(
+            "{transient} errors may have passed: `muster run --retry-errors` with the same --tasks tries again"
+        )
+    return [line.format_map(facts) for line in lines]
 
 
 def _scan(library: str, sources: list[str]) -> dict[str, Any]:
@@ -465,10 +494,10 @@ def _check_out(library: str, out: Path | None) -> Path:
     return folder
 
 
-def _train_text(facts: dict[str, Any]) -> str:
+def _train_text(facts: dict[str, Any]) -> list[str]:
     lines = [f"{what}: {facts[what]}" for what in ("model", "card", "metrics")]
     lines.append(f"curves: {facts['curves'] or 'none, they need matplotlib: pip install matplotlib'}")
-    return "\n".join([*lines, *(f"{name}: {value}" for name, value in facts["measured"].items())])
+    return [*lines, *(f"{name}: {value}" for name, value in facts["measured"].items())]
 
 
 if __name__ == "__main__":

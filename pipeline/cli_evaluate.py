@@ -72,12 +72,12 @@ def evaluate_cluster(
     with progress() as on_progress:
         data = evaluate.labelled(images, config, on_progress, lambda rows: evaluate.check_label(rows, label))
     results = evaluate.cluster(data, label, [("graph", None), ("kmeans", count)])
-    text = "\n".join(
+    lines = [
         f"{method}: pairwise F {r['pairwise_f1']}, BCubed F {r['bcubed_f1']},"
         f" {r['clusters']} clusters, {r['people']} people"
         for method, r in results.items()
-    )
-    report({**results["graph"], **results, "undetected": data.undetected}, as_json, text)
+    ]
+    report({**results["graph"], **results, "undetected": data.undetected}, as_json, *lines)
 
 
 @evaluate_app.command("identify")
@@ -111,7 +111,7 @@ def evaluate_identify(
     for fpir in FPIRS:
         low, high = facts[f"fnir_at_fpir_{fpir:g}_interval"]
         lines.append(f"FNIR {facts[f'fnir_at_fpir_{fpir:g}']} ({low} to {high}) at FPIR {fpir:g}")
-    report(facts, as_json, "\n".join(lines))
+    report(facts, as_json, *lines)
 
 
 @evaluate_app.command("objects")
@@ -170,4 +170,4 @@ def evaluate_masks(
         facts = evaluate(images, labels, config, on_progress)
     text = "{model}: mean IoU {miou}, global accuracy {global_accuracy}, class average {class_average}, {images} images"
     lines = [text.format_map(facts), *(f"{name}: {iou}" for name, iou in facts["per_class"].items())]
-    report(facts, as_json, "\n".join(lines))
+    report(facts, as_json, *lines)

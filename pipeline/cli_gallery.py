@@ -52,11 +52,13 @@ def enroll(
     """
     from pipeline.enroll import Request
     from pipeline.enroll import enroll as enrol
+    from storage.roster import normal
 
     config = run_config(library, "faces", model, device, workers, weights_dir, None)
+    request = Request(roster, consent_given, [normal(person) for person in accept])
     with progress() as on_progress, download_bar() as on_download:
-        facts = asdict(enrol(Request(roster, consent_given, accept), config, on_progress, on_download))
-    report(facts, as_json, "\n".join(_enrolled(facts)))
+        facts = asdict(enrol(request, config, on_progress, on_download))
+    report(facts, as_json, *_enrolled(facts))
 
 
 def _enrolled(facts: dict[str, Any]) -> list[str]:
@@ -103,7 +105,7 @@ def calibrate(
         + (f"{100 * point['fnir']:.2g} %" if point["fnir"] is not None else "not known, nobody has two photos"),
         f"report: {facts['report']}" + (", encrypted: `muster decrypt` writes a copy to look at" if opened.key else ""),
     ]
-    report(facts, as_json, "\n".join(lines))
+    report(facts, as_json, *lines)
 
 
 def verify(
@@ -168,7 +170,7 @@ def identify(
         "out": str(out) if out else None,
         "remark": remark,
     }
-    report(facts, as_json, "\n".join(map(_answer, rows)))
+    report(facts, as_json, *map(_answer, rows))
 
 
 def _answer(row: dict[str, Any]) -> str:
@@ -211,7 +213,7 @@ def forget(
         )
     lines = [f"forgotten: {len(facts['people'])} people, {len(facts['images'])} images, {facts['faces']} faces"]
     lines.append(f"receipt: {opened.at(facts['receipt'])}")
-    report(facts, as_json, "\n".join(lines))
+    report(facts, as_json, *lines)
     if facts["found_afterwards"]:
         say(f"muster: something is left: {facts['found_afterwards'][0]}; see the receipt")
         raise typer.Exit(1)
@@ -276,5 +278,5 @@ def audit_show(library: LibraryOption = LIBRARY, trust: TrustOption = False, as_
         {**entry, "people": [names.get(each, f"forgotten ({each})") for each in entry.get("people", [])]}
         for entry in audit.entries(opened)
     ]
-    text = "\n".join(f"{e['at']} {e['by']} {e['action']} {', '.join(e['people'])}".strip() for e in lines)
-    report({"entries": lines}, as_json, text or "nothing was done yet")
+    texts = [f"{e['at']} {e['by']} {e['action']} {', '.join(e['people'])}".strip() for e in lines]
+    report({"entries": lines}, as_json, *(texts or ["nothing was done yet"]))

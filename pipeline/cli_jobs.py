@@ -79,7 +79,11 @@ def jobs_list(address: DashboardOption = "auto", as_json: JsonOption = False) ->
     from pipeline.submit import Cluster
 
     last = {job.name: job for job in Cluster(address).jobs()}
-    report({"jobs": [asdict(job) for job in last.values()]}, as_json, "\n".join(map(_text, last.values())) or "no jobs")
+    report(
+        {"jobs": [asdict(job) for job in last.values()]},
+        as_json,
+        *([_text(job) for job in last.values()] or ["no jobs"]),
+    )
 
 
 @jobs_app.command("status")
@@ -91,7 +95,7 @@ def jobs_status(name: NameArgument, address: DashboardOption = "auto", as_json: 
     from pipeline.submit import Cluster
 
     job = Cluster(address).find(name)
-    report(asdict(job), as_json, "\n".join([_text(job), job.message]).strip())
+    report(asdict(job), as_json, _text(job), *([job.message] if job.message else []))
 
 
 @jobs_app.command("logs")
@@ -114,7 +118,7 @@ def jobs_logs(
     else:
         pass_on(cluster.logs(job), as_json)
     if as_json:
-        report(asdict(job), as_json, "")
+        report(asdict(job), as_json)
 
 
 @jobs_app.command("stop")

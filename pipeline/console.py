@@ -1,9 +1,12 @@
 """What every command shares: how it says things, and shows how far it is."""
 
+import io
 import json
 import sys
 import threading
 import time
+import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -13,24 +16,44 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from web.words import printable
+
 interrupted = threading.Event()  # set by the first Ctrl-C
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 
 
-def report(facts: dict[str, Any], as_json: bool, text: str) -> None:
-    """The outcome of a command: as JSON, or as text."""
-    print(json.dumps(facts, default=str) if as_json else text)
+def report(facts: dict[str, Any], as_json: bool, *lines: str) -> None:
+    """The outcome of a command: as JSON, or as lines of text."""
+    print(_json(facts) if as_json else "\n".join(map(printable, lines)))
+
+
+def _json(facts: dict[str, Any]) -> str:
+    return json.dumps(facts, default=str).replace("\x7f", "\\u007f")  # the one control that json leaves as it is
 
 
 def say(text: str) -> None:
-    """Something for people to know, on stderr."""
-    print(text, file=sys.stderr, flush=True)
+    """Something for people to know, in one line on stderr."""
+    print(printable(text), file=sys.stderr, flush=True)
 
 
 def pass_on(text: str, as_json: bool) -> None:
-    """Text of another program as it comes; where JSON is asked for, stdout is kept for that."""
+    """Text of another program as it comes, line by line; where JSON is asked for, stdout is kept for that."""
+    text = printable(text.replace("\r\n", "\n").replace("\r", "\n"), keep="\n\t")
     print(text, end="", file=sys.stderr if as_json else sys.stdout, flush=True)
+
+
+def say_traceback() -> None:
+    """Of the exception that is being handled; its text may quote anything."""
+    pass_on(traceback.format_exc(), as_json=True)
+
+
+def prepare() -> None:
+    """What others print of their own accord is shown as ours is: warnings, and text that the terminal cannot encode."""
+    warnings.showwarning = lambda message, category, *_: say(f"{category.__name__}: {message}")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 @contextmanager
@@ -39,12 +62,12 @@ def progress() -> Iterator[Any]:
     if not sys.stderr.isatty():
         yield _stoppable(_PlainProgress())
         return
-    columns = (BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+    columns = (BarColumn(), TextColumn("{task.description}", markup=False), TimeRemainingColumn())
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("starting workers", total=None)
 
         def show(p: Any) -> None:
-            bar.update(task, total=p.total, completed=p.images, description=_line(p))
+            bar.update(task, total=p.total, completed=p.images, description=printable(_line(p)))
 
         yield _stoppable(show)
 
@@ -85,12 +108,12 @@ def training_progress() -> Iterator[Any]:
     if not sys.stderr.isatty():
         yield _stoppable(_PlainTraining())
         return
-    columns = (BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+    columns = (BarColumn(), TextColumn("{task.description}", markup=False), TimeRemainingColumn())
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("reading images", total=None)
 
         def show(r: Any) -> None:
-            bar.update(task, total=r.steps, completed=r.step, description=_training_line(r))
+            bar.update(task, total=r.steps, completed=r.step, description=printable(_training_line(r)))
 
         yield _stoppable(show)
 

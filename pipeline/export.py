@@ -1,6 +1,5 @@
 """Zoo entries as ONNX, for use on a device."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from torch import nn
 from pipeline.models import find_entry, load_weights
 from storage import weights
 from storage.errors import InputError
+from storage.out import check_new, new_file
 from tasks.models.entry import Entry
 
 OPSET = 18  # which torch's exporter is written for; to older ones it would have to convert
@@ -35,19 +35,15 @@ def export(
     program = _program(network, entry)
     metadata = _metadata(entry)
     program.model.metadata_props.update(metadata)
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(program.model_proto.SerializeToString())
-    os.replace(part, path)
+    with new_file(path) as file:
+        file.write(program.model_proto.SerializeToString())
     sides = " × ".join(str(side) for side in program.model.graph.inputs[0].shape or ())
     facts = {"opset": OPSET, "input": f"{INPUT} ({sides})", "outputs": list(entry.outputs), "metadata": metadata}
     return {"path": str(path), "bytes": path.stat().st_size, **facts}
 
 
 def _check(path: Path) -> None:
-    if path.exists():
-        raise InputError(f"--out {path}: the file exists and is not overwritten; name another")
-    if not path.parent.is_dir():
-        raise InputError(f"--out {path}: there is no folder {path.parent}")
+    check_new(path)
     try:
         import onnxscript  # noqa: F401
     except ImportError:

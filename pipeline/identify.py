@@ -21,7 +21,7 @@ from storage.gallery import Gallery
 from storage.images import ImageError
 from storage.library import Library, open_library
 from storage.reader import Reader
-from storage.roster import UNKNOWN
+from storage.roster import UNKNOWN, normal
 from storage.sources import find_images
 from storage.weights import Progress
 from tasks.base import Image
@@ -91,6 +91,7 @@ def verify(
     Raises InputError where the person is not enrolled, or the image has no face or cannot be read.
     """
     library, known = _open(config)
+    person = next((each for each in known.people if normal(each) == normal(person)), person)
     name = known.name_of(person)
     limit, remark = threshold_of(known, "verify", threshold)
     uris = find_images(image, library).rows["uri"].to_pylist()

@@ -19,6 +19,7 @@ from storage.errors import InputError
 from storage.export import Photo, Thing
 from storage.images import ImageError
 from storage.library import Library, open_library
+from storage.out import new_folder
 from storage.reader import Reader
 from tasks import rle
 
@@ -48,7 +49,7 @@ def overlay(
     annotations = annotations_of(library, tasks or tasks_there(library), models)
     pictures: list[Image.Image] = []
     reader, drawings, things, unreadable = Reader(), 0, 0, []
-    with export.new_folder(out) as folder:
+    with new_folder(out) as folder:
         for photo in sample(annotations, count, seed):
             try:
                 decoded = images.decode(reader.read(photo.uri), SIDES[1])
@@ -60,11 +61,11 @@ def overlay(
                 continue
             drawings += 1
             name = f"{drawings:03d}-{PurePosixPath(photo.name).stem[:60]}.jpg"
-            drawn(within(pixels, *SIDES), photo).save(folder / name, quality=90)
+            _save(drawn(within(pixels, *SIDES), photo), folder / name)
             if drawings <= ON_SHEET:
                 pictures.append(drawn(within(pixels, TILE, TILE), photo))
             things += len(photo.things)
-        sheet(pictures).save(folder / "overview.jpg", quality=90)
+        _save(sheet(pictures), folder / "overview.jpg")
     return {
         "out": str(out),
         "overview": str(out / "overview.jpg"),
@@ -74,6 +75,11 @@ def overlay(
         "library": export.public_uri(library.uri),
         "sources": [vars(source) for source in annotations.sources],
     }
+
+
+def _save(picture: Image.Image, path: Path) -> None:
+    with open(path, "xb") as file:
+        picture.save(file, "JPEG", quality=90)
 
 
 def tasks_there(library: Library) -> tuple[str, ...]:

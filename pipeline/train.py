@@ -16,6 +16,7 @@ from pipeline.models import load_weights, weights_file
 from storage import weights
 from storage.errors import InputError, MusterError
 from storage.listing import HOW_TO_DROP, locate
+from storage.out import no_link
 from tasks.models import zoo
 from training import loop, record
 from training.data import OnSkipped
@@ -123,7 +124,7 @@ def train(
 @contextmanager
 def _locked(out: Path) -> Iterator[None]:
     """Hold the folder against a second training; the system lets go when this process ends."""
-    with (out / ".lock").open("w") as file:
+    with open(out / ".lock", "w", opener=no_link) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

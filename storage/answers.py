@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 
 from storage.errors import InputError, MusterError
 from storage.library import Library
+from storage.out import PRIVATE, cell, check_replaced, new_file
 
 SUFFIXES = (".parquet", ".csv")
 
@@ -20,19 +21,30 @@ def check_out(out: Path | None, library: Library) -> None:
         raise InputError(f"--out {out}: its name must end in {' or '.join(SUFFIXES)}")
     if out is not None and not out.absolute().parent.is_dir():
         raise InputError(f"--out {out}: no such folder")
+    if out is not None:
+        check_replaced(out)
 
 
 def write_answers(answers: pa.Table, out: Path | None) -> None:
-    """In a CSV the box is four columns x0, y0, x1, y1."""
+    """For the owner's eyes only: they name people. In a CSV the box is four columns x0, y0, x1, y1, and formulas are
+    disarmed, see `storage.out.cell`."""
     if out is None:
         return
     try:
-        if out.suffix.lower() == ".parquet":
-            pq.write_table(answers, out)
-            return
-        boxes = answers["box_xyxy"].to_pylist()
-        for i, name in enumerate(("x0", "y0", "x1", "y1")):
-            answers = answers.append_column(name, pa.array([b and b[i] for b in boxes], pa.float32()))
-        pc.write_csv(answers.drop_columns(["box_xyxy"]), out)
+        with new_file(out, PRIVATE) as file:
+            if out.suffix.lower() == ".parquet":
+                pq.write_table(answers, file)
+            else:
+                pc.write_csv(_flat(answers), file)
     except OSError as error:
         raise MusterError(f"cannot write {out}: {error.strerror or error}") from error
+
+
+def _flat(answers: pa.Table) -> pa.Table:
+    boxes = answers["box_xyxy"].to_pylist()
+    for i, name in enumerate(("x0", "y0", "x1", "y1")):
+        answers = answers.append_column(name, pa.array([b and b[i] for b in boxes], pa.float32()))
+    for i, field in enumerate(answers.schema):
+        if pa.types.is_string(field.type):
+            answers = answers.set_column(i, field.name, pa.array(map(cell, answers[i].to_pylist()), pa.string()))
+    return answers.drop_columns(["box_xyxy"])

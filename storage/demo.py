@@ -7,7 +7,6 @@ public domain), `grass` and `brick` (CC0). Its cat and its gravel are left out: 
 """
 
 import io
-import os
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
@@ -20,6 +19,7 @@ import pillow_heif
 from PIL import ExifTags, Image, ImageEnhance
 
 from storage.errors import InputError
+from storage.out import new_file
 
 pillow_heif.register_heif_opener()
 
@@ -234,6 +234,5 @@ def _sexagesimal(degrees: float) -> tuple[Fraction, Fraction, Fraction]:
 
 def _write(path: Path, content: bytes) -> None:
     """A file under its name is whole: an interrupted album is seen and made anew."""
-    partial = path.with_name(f".{path.name}.part")
-    partial.write_bytes(content)
-    os.replace(partial, path)
+    with new_file(path) as file:
+        file.write(content)

@@ -6,21 +6,19 @@ written. What is written appears whole or not at all.
 
 import csv
 import json
-import os
 import re
 import shutil
 import tempfile
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, count, takewhile
 from pathlib import Path
-from typing import IO, Any, TextIO
+from typing import IO, Any
 from urllib.parse import unquote
 
 from storage.errors import InputError
 from storage.library import Library
+from storage.out import cell, check_new, new_folder, new_text
 from storage.uris import local_path, split_inline
 
 Box = tuple[float, float, float, float]  # x0, y0, x1, y1
@@ -106,51 +104,17 @@ def public_uri(uri: str) -> str:
     return uri if uri.startswith("file://") else re.sub(r"^(\w+://)[^/@]*@", r"\1", uri)
 
 
-# ---- files that appear whole -----------------------------------------------------------------------------------------
+# ---- files -----------------------------------------------------------------------------------------------------------
 
 
 def check_out(out: Path, library: Library, folder: bool) -> None:
-    """InputError where nothing new can be written there: only what is not there yet, or an empty folder.
+    """InputError where nothing new can be written there.
 
     Nor into the library, where `muster forget` would not know what is to go.
     """
-    if not out.absolute().parent.is_dir():
-        raise InputError(f"--out {out}: no folder {out.absolute().parent} to write it into")
-    empty = folder and out.is_dir() and not any(out.iterdir())
-    if os.path.lexists(out) and not empty:
-        allowed = "an empty folder or a new name" if folder else "a new name"
-        raise InputError(f"--out {out} is there already, and is not overwritten: give {allowed}")
+    check_new(out, folder)
     if library.holds(out):
         raise InputError(f"--out {out} lies in the library {library.uri}: give a place outside of it")
-
-
-@contextmanager
-def new_file(out: Path) -> Iterator[TextIO]:
-    """A text file to write, in place once the block ends without an error."""
-    temporary = _temporary(out)
-    try:
-        # Names that are not Unicode are written escaped; a CSV brings its own line ends.
-        with open(temporary, "x", encoding="utf-8", errors="backslashreplace", newline="") as file:
-            yield file
-        os.rename(temporary, out)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-@contextmanager
-def new_folder(out: Path) -> Iterator[Path]:
-    """A folder to fill, in place once the block ends without an error."""
-    temporary = _temporary(out)
-    temporary.mkdir()
-    try:
-        yield temporary
-        os.rename(temporary, out)  # an empty folder gives way
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _temporary(out: Path) -> Path:
-    return out.absolute().parent / f".{out.name[:100]}.{uuid.uuid4().hex}.tmp"
 
 
 def _create(folder: Path, name: str, suffix: str) -> IO[str]:
@@ -173,7 +137,7 @@ def _create(folder: Path, name: str, suffix: str) -> IO[str]:
 
 def write_coco(photos: Iterable[Photo], out: Path, categories: Mapping[str, int], info: Mapping[str, Any]) -> None:
     """One JSON file of images, categories and annotations, both numbered from 1."""
-    with new_file(out) as file, tempfile.TemporaryFile("w+", dir=out.absolute().parent) as annotations:
+    with new_text(out) as file, tempfile.TemporaryFile("w+", dir=out.absolute().parent) as annotations:
         rows = [{"id": i, "name": name} for name, i in categories.items()]
         file.write(f'{{"info": {json.dumps(info)},\n"categories": {json.dumps(rows)},\n"images": [')
         number = count(1)
@@ -227,8 +191,8 @@ COLUMNS = (
 
 
 def write_csv(photos: Iterable[Photo], out: Path, categories: Mapping[str, int], info: Mapping[str, Any]) -> None:
-    """One row per thing. `area`, `rle`: of masks; `face_id`: of faces."""
-    with new_file(out) as file:
+    """One row per thing. `area`, `rle`: of masks; `face_id`: of faces. Formulas are disarmed, see `cell`."""
+    with new_text(out) as file:
         writer = csv.writer(file)  # lines end in CR LF (RFC 4180); then a lone CR in a name is quoted too
         writer.writerow(COLUMNS)
         for photo in photos:
@@ -236,7 +200,9 @@ def write_csv(photos: Iterable[Photo], out: Path, categories: Mapping[str, int],
             for thing in photo.things:
                 counts = thing.rle and thing.rle["counts"]
                 found = (thing.task, thing.label, thing.score, *thing.box, _area(thing), counts, thing.face_id)
-                writer.writerow([*image, *found])
+                row = dict(zip(COLUMNS, (*image, *found), strict=True))
+                # COCO's letters, such as `=`, make no call and no address; changed they would be no mask.
+                writer.writerow([value if name == "rle" else cell(value) for name, value in row.items()])
 
 
 def write_yolo(photos: Iterable[Photo], out: Path, categories: Mapping[str, int], info: Mapping[str, Any]) -> None:
@@ -249,7 +215,8 @@ def write_yolo(photos: Iterable[Photo], out: Path, categories: Mapping[str, int]
     with new_folder(out) as folder:
         lines = [f"  {i}: {json.dumps(name)}\n" for name, i in numbers.items()]
         # Without `path`: Ultralytics takes "." for where it was started, and nothing for the folder of this file.
-        (folder / "data.yaml").write_text("".join(["train: images.txt\nval: images.txt\nnames:\n", *lines]))
+        with open(folder / "data.yaml", "x", encoding="utf-8") as data:
+            data.writelines(["train: images.txt\nval: images.txt\nnames:\n", *lines])
         (folder / "labels").mkdir()
         with open(folder / "images.txt", "x", encoding="utf-8", errors="backslashreplace") as images:
             for photo in photos:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
+from unicodedata import category, normalize
 from urllib.parse import quote, unquote
 
 import pyarrow as pa
@@ -24,13 +25,15 @@ COLUMNS = ("person_id", "name", "group", "consent", "valid_until")  # and any nu
 YES, NO = {"yes", "y", "true", "1", "x", "ja", "oui", "si", "sí"}, {"", "no", "n", "false", "0", "nein", "non"}
 TEXT = (".csv", ".tsv", ".txt")
 UNKNOWN = "UNKNOWN"
+JOINERS = "\u200c\u200d"  # invisible, and part of how Persian, Hindi and Sinhala are written
 Stamp = tuple[int | None, Any]  # size and time of a file, as its folder or Parquet file has them
 _KINDS = f"a file ending in {', '.join(TEXT)} or {PARQUET}, or a folder with a folder for each person"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One person of a roster. `consent`: None where the roster does not speak of it. `images`: URIs, in order."""
+    """One person of a roster; `person_id`, `name` and `group` in NFC, without control characters. `images`: URIs, in
+    order. `consent`: None where the roster does not speak of it."""
 
     person_id: str
     name: str
@@ -54,6 +57,19 @@ def read_roster(source: str, library: Library) -> list[Entry]:
             if owners.setdefault(uri, entry.person_id) != entry.person_id:
                 raise InputError(f"roster {source}: {uri} is listed for {owners[uri]} and for {entry.person_id}")
     return entries
+
+
+def normal(text: str) -> str:
+    """In NFC: a letter and its accent are one character, as most keyboards write them, and Macs' file names do not."""
+    return normalize("NFC", text)
+
+
+def _word(where: str, what: str, text: str) -> str:
+    """Normal; InputError where it holds what nobody sees: controls, line breaks, marks of direction, half letters."""
+    for character in text:
+        if category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp") and character not in JOINERS:
+            raise InputError(f"{where}: {what} {text!r} has a control character, {character!r}: take it out")
+    return normal(text)
 
 
 # ---- CSV -------------------------------------------------------------------------------------------------------------
@@ -111,11 +127,12 @@ def _entry(where: str, source: str, names: Sequence[str], row: Sequence[str]) ->
     if not facts.get("person_id"):
         raise InputError(f"{where}: no person_id")
     images = tuple(dict.fromkeys(_image(where, source, cell) for name, cell in cells if name not in COLUMNS and cell))
+    person = _word(where, "person_id", facts["person_id"])
     return Entry(
-        facts["person_id"],
-        facts.get("name") or facts["person_id"],
+        person,
+        _word(where, "name", facts.get("name") or person),
         images,
-        facts.get("group") or None,
+        _word(where, "group", facts.get("group") or "") or None,
         _consent(where, facts["consent"]) if "consent" in facts else None,
         _date(where, facts.get("valid_until")),
     )
@@ -134,10 +151,11 @@ def _image(where: str, source: str, name: str) -> str:
         base, question, query = source.partition("?")
         return f"{base.rpartition('/')[0]}/{quote(name.replace(chr(92), '/'))}{question}{query}"
     folder = os.path.dirname(os.path.abspath(os.path.expanduser(home)))
-    path = os.path.join(folder, os.path.expanduser(name))
-    if "\\" in name and not os.path.exists(path):
-        path = os.path.join(folder, PureWindowsPath(name).as_posix())
-    return local_uri(os.path.abspath(path))
+    name = os.path.expanduser(name)
+    if "\\" in name and not os.path.exists(os.path.join(folder, name)):
+        name = PureWindowsPath(name).as_posix()
+    paths = [os.path.join(folder, form) for form in (name, normalize("NFC", name), normalize("NFD", name))]
+    return local_uri(os.path.abspath(next(filter(os.path.exists, paths), paths[0])))
 
 
 def _consent(where: str, value: Any) -> bool:
@@ -196,7 +214,7 @@ def _folder(source: str, root: str, uri: str) -> str:
         parts[0].encode()
     except UnicodeEncodeError:
         raise InputError(f"roster {source}: the name of folder {parts[0]!r} is not UTF-8: rename it") from None
-    return parts[0]
+    return _word(f"roster {source}", "folder", parts[0])
 
 
 def _photos(rows: Sequence[dict[str, Any]]) -> tuple[Any, ...]:
@@ -213,21 +231,22 @@ def _from_rows(source: str, rows: Sequence[dict[str, Any]]) -> Iterator[Entry]:
     for row in rows:
         if row[column] is None or str(row[column]) == "":
             raise InputError(f"roster {source}: {row['uri']} has no {column}")
-        people.setdefault(str(row[column]), []).append(row)
+        people.setdefault(_word(f"roster {source}, {row['uri']}", column, str(row[column])), []).append(row)
     for person, mine in people.items():
         where = f"roster {source}, {column} {person}"
         facts: dict[str, Any] = {}
         for name in COLUMNS[1:]:
             if name in mine[0]:
-                facts[name] = mine[0][name]
-                if any(row[name] != facts[name] for row in mine):
+                values = [normal(row[name]) if isinstance(row[name], str) else row[name] for row in mine]
+                facts[name] = values[0]
+                if any(value != facts[name] for value in values):
                     raise InputError(f"{where}: rows differ in {name}")
         images, _, _, _, stamps = _photos(mine)
         yield Entry(
             person,
-            str(facts.get("name") or person),
+            _word(where, "name", str(facts.get("name") or person)),
             images,
-            str(facts["group"]) if facts.get("group") is not None else None,
+            _word(where, "group", str(facts["group"])) if facts.get("group") is not None else None,
             _consent(where, facts["consent"]) if "consent" in facts else None,
             _date(where, facts.get("valid_until")),
             stamps,

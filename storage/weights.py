@@ -188,9 +188,7 @@ def _worth_another_try(status: int, part: Path) -> bool:
 
 def _by_hand(weights: WeightsFile, target: Path, cause: str) -> str:
     return (
-        f"cannot download {weights.file}: {cause}\n"
-        f"  from      {weights.url}\n"
-        f"  SHA-256   {weights.sha256}\n"
-        f"To fetch it by hand, on any machine: curl -L -o {weights.file} '{weights.url}'\n"
-        f"then put it into {target.parent}, or into any folder and name that with --weights-dir (env MUSTER_WEIGHTS)."
+        f"cannot download {weights.file}: {cause}. To fetch it by hand, on any machine: curl -L -o {weights.file}"
+        f" '{weights.url}' (SHA-256 {weights.sha256}), then put it into {target.parent}, or into any folder and name"
+        " that with --weights-dir (env MUSTER_WEIGHTS)"
     )

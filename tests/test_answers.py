@@ -32,6 +32,8 @@ def test_places_where_none_can_be_written(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"a.csv lies in the library"):
         check_out(tmp_path / "L" / "a.csv", library)
     (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(InputError, match="is no file"):
+        check_out(tmp_path / "folder.csv", library)
     with pytest.raises(MusterError, match="cannot write"):
         write_answers(ANSWERS, tmp_path / "folder.csv")
     check_out(None, library)

@@ -51,7 +51,7 @@ def test_imports(file: Path) -> None:
     assert not roots & NEVER[package]
     if package == "tasks":
         assert "open" not in calls(file)
-    if file not in (HOME / "pipeline" / "cli.py", HOME / "pipeline" / "console.py"):
+    if file != HOME / "pipeline" / "console.py":  # which lets no control character of a name reach a terminal
         assert "print" not in calls(file)
 
 

@@ -71,14 +71,16 @@ def test_by_the_command(muster: Callable[..., Outcome], tmp_path: Path, monkeypa
     before = (tmp_path / "muster-daynight.onnx").read_bytes()
     outcome = muster("models", "export", "muster-daynight")
     assert (outcome.code, outcome.out) == (2, "")
-    assert outcome.error == "muster: --out muster-daynight.onnx: the file exists and is not overwritten; name another"
+    assert (
+        outcome.error == "muster: --out muster-daynight.onnx is there already, and is not overwritten: give a new name"
+    )
     assert (tmp_path / "muster-daynight.onnx").read_bytes() == before
 
 
 def test_what_cannot_be(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="no weights 'yolo'; known: yunet-n"):
         export("yolo", None, weights)
-    with pytest.raises(InputError, match=r"--out .*none/x\.onnx: there is no folder"):
+    with pytest.raises(InputError, match=r"--out .*none/x\.onnx: no folder"):
         export("yunet-n", tmp_path / "none" / "x.onnx", weights)
     with pytest.raises(InputError, match="maskrcnn-resnet50-fpn cannot be written as ONNX"):
         export("maskrcnn-resnet50-fpn", tmp_path / "x.onnx", weights)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 import safetensors.torch
@@ -337,8 +337,8 @@ def test_what_cannot_be_measured_is_left_out(tmp_path: Path, monkeypatch: pytest
 
 
 def test_a_full_disk_leaves_no_half_of_a_file(tmp_path: Path) -> None:
-    def write(part: Path) -> None:
-        part.write_bytes(b"half")
+    def write(file: IO[bytes]) -> None:
+        file.write(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
     (tmp_path / "file").write_text("old")

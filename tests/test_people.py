@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from html.parser import HTMLParser
 from pathlib import Path
+from unicodedata import category
 from urllib.parse import unquote, urljoin, urlsplit
 
 import pyarrow as pa
@@ -260,7 +261,7 @@ def test_original_round_trips_any_file_name(name: str, tmp_path_factory: pytest.
     assert link.isascii()
     assert Path(unquote(urlsplit(link).path)) == path
     assert words.original(link) == link
-    assert words.file_name(str(path)).isprintable()
+    assert all(c.isprintable() or category(c) == "Zs" for c in words.file_name(str(path)))  # Zs: spaces
     path.unlink()
 
 
@@ -290,7 +291,7 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
         assert "default-src 'none'" in page.all("meta")[1]["content"]
         assert HOSTILE[0] in page.text
     anna = Parsed(tmp_path / "site" / "people" / "anna.html").text
-    assert "line\N{REPLACEMENT CHARACTER}break\N{REPLACEMENT CHARACTER}gpj.exe" in anna
+    assert "line\\nbreak\\u202egpj.exe" in anna
     assert all(name in anna for name in (HOSTILE[0], HOSTILE[1], "{{ 7 * 7 }}{% raw %}"))
 
 

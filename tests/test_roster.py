@@ -1,5 +1,6 @@
 from datetime import date
 from pathlib import Path
+from unicodedata import normalize
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -62,6 +63,10 @@ def test_as_excel_saves_it(folder: Path, library: Library, encoding: str, separa
         ("person_id,image,valid_until\n1,a.jpg,31.7.2027\n", "line 2: valid_until '31.7.2027': write a date as"),
         ("person_id,image\n1,a.jpg\n2,a.jpg\n", "a.jpg is listed for 1 and for 2"),
         ("person_id,image\n", "names nobody"),
+        ("person_id,image\nZé,a.jpg\nZe\u0301,b.jpg\n", "has person_id Zé more than once"),
+        ('person_id,image\n1,a.jpg\n"2\n3",a.jpg\n', r"line 4: person_id '2\\n3' has a control character, '\\n'"),
+        ("person_id,name,image\n1,\x1b[2JAnn,a.jpg\n", r"line 2: name '\\x1b\[2JAnn' has a control character"),
+        ("person_id,group,image\n1,7\u202eb,a.jpg\n", r"line 2: group '7\\u202eb' has a control character"),
         ("person_id,image\nUNKNOWN,a.jpg\n", "person_id UNKNOWN is what Muster says of nobody"),
         ("", "needs columns person_id and image"),
     ],
@@ -88,6 +93,43 @@ def test_a_folder_per_person(folder: Path, library: Library) -> None:
         Image.new("RGB", (8, 8)).save(folder / "people" / name)
     found = {entry.person_id: len(entry.images) for entry in read_roster(str(folder / "people"), library)}
     assert found == {"Ann": 2, "Bo": 1}
+
+
+@pytest.mark.parametrize(("written", "there"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_an_image_whose_name_a_mac_wrote(folder: Path, library: Library, written: str, there: str) -> None:
+    image = folder / normalize(there, "Zoë.jpg")
+    image.touch()
+    (folder / "r.csv").write_text(f"person_id,image\n1,{normalize(written, 'Zoë.jpg')}\n", encoding="utf-8")
+    assert read_roster(str(folder / "r.csv"), library)[0].images == (str(image),)
+
+
+def test_one_person_however_the_accent_is_written(folder: Path, library: Library) -> None:
+    for number, form in enumerate(("NFC", "NFD")):
+        (folder / "people" / normalize(form, "Zé")).mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(folder / "people" / normalize(form, "Zé") / f"{number}.jpg")
+    [entry] = read_roster(str(folder / "people"), library)
+    assert (entry.person_id, entry.name, len(entry.images)) == ("Zé", "Zé", 2)
+
+    people = [normalize(form, "Zé") for form in ("NFC", "NFD")]
+    rows = {"uri": ["photos/ann.jpg", "photos/bo.jpg"], "person": people, "name": people[::-1]}
+    pq.write_table(pa.table(rows), folder / "roster.parquet")
+    [entry] = read_roster(str(folder / "roster.parquet"), library)
+    assert (entry.person_id, entry.name, len(entry.images)) == ("Zé", "Zé", 2)
+
+
+def test_control_characters_of_folders_and_parquet(folder: Path, library: Library) -> None:
+    (folder / "people" / "S1\n2030 root forget S2").mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(folder / "people" / "S1\n2030 root forget S2" / "1.jpg")
+    with pytest.raises(InputError, match=r"people: folder 'S1\\n2030 root forget S2' has a control character"):
+        read_roster(str(folder / "people"), library)
+    pq.write_table(pa.table({"uri": ["photos/ann.jpg"], "person": ["a\x9bb"]}), folder / "roster.parquet")
+    with pytest.raises(InputError, match=r"ann.jpg: person 'a\\x9bb' has a control character"):
+        read_roster(str(folder / "roster.parquet"), library)
+
+
+def test_what_is_invisible_and_part_of_a_script_stays(folder: Path, library: Library) -> None:
+    (folder / "r.csv").write_text("person_id,name,image\n1,علی\u200cرضا,photos/ann.jpg\n", encoding="utf-8")
+    assert read_roster(str(folder / "r.csv"), library)[0].name == "علی\u200cرضا"
 
 
 def test_a_parquet_manifest(folder: Path, library: Library) -> None:

@@ -21,8 +21,6 @@ from storage.export import (
     check_out,
     common_folder,
     name_of,
-    new_file,
-    new_folder,
     parts_of,
     public_uri,
     write_coco,
@@ -115,17 +113,6 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
             check_out(tmp_path / name, library, folder=False)
     with pytest.raises(InputError, match="no folder"):
         check_out(tmp_path / "none" / "new", library, folder=False)
-
-
-def test_what_fails_leaves_nothing(tmp_path: Path) -> None:
-    def break_off(maker: Any) -> None:
-        with maker(tmp_path / "out"):
-            raise KeyboardInterrupt
-
-    for maker in (new_file, new_folder):
-        with pytest.raises(KeyboardInterrupt):
-            break_off(maker)
-        assert list(tmp_path.iterdir()) == []
 
 
 # ---- formats ---------------------------------------------------------------------------------------------------------

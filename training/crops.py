@@ -4,7 +4,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -126,9 +126,8 @@ def _cached(cache: Path, examples: Sequence[Example]) -> tuple[list[int], np.nda
 def _keep(
     cache: Path, examples: Sequence[Example], rows: list[int], pixels: np.ndarray[Any, np.dtype[np.uint8]]
 ) -> None:
-    def write(part: Path) -> None:
-        with part.open("wb") as file:
-            np.savez(file, uris=np.array([e.uri for e in examples]), rows=np.array(rows), pixels=pixels)
+    def write(file: IO[bytes]) -> None:
+        np.savez(file, uris=np.array([e.uri for e in examples]), rows=np.array(rows), pixels=pixels)
 
     cache.parent.mkdir(parents=True, exist_ok=True)
     replace_file(cache, write)

@@ -185,7 +185,7 @@ class _State:
         state |= {name: getattr(self, name).state_dict() for name in PARTS}
         data = io.BytesIO()  # of a full disk torch says less than the system does
         torch.save(state, data)
-        replace_file(path, lambda part: part.write_bytes(data.getbuffer()))
+        replace_file(path, lambda file: file.write(data.getbuffer()))
 
     def begin_with(self, path: Path) -> None:
         """Take over the averaged weights of another training's checkpoint."""
@@ -302,11 +302,11 @@ def _finish(recipe: Recipe, state: _State, out: Path, seconds: float) -> None:
         "measured": {name: round(value, 5) for name, value in measured.items()},
         **recipe.card(),
     }
-    replace_file(out / CARD, lambda part: part.write_text(json.dumps(card, indent=2) + "\n"))
+    replace_file(out / CARD, lambda file: file.write((json.dumps(card, indent=2) + "\n").encode()))
     plot(lines, out / CURVES)
     weights = half(recipe.weights(state.average.module))
     model = safetensors.torch.save(weights)  # save_file would let nobody but the owner read it
-    replace_file(out / f"{recipe.name}.safetensors", lambda part: part.write_bytes(model))
+    replace_file(out / f"{recipe.name}.safetensors", lambda file: file.write(model))
 
 
 def half(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -4,6 +4,9 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import IO
+
+from storage.out import no_link
 
 METRICS, CURVES = "metrics.jsonl", "curves.png"
 
@@ -15,11 +18,12 @@ class Log:
         self.path, self.writes = out / METRICS, writes
         if writes:
             kept = [line for line in read_metrics(self.path) if line["step"] <= begun]
-            replace_file(self.path, lambda part: part.write_text("".join(json.dumps(line) + "\n" for line in kept)))
+            text = "".join(json.dumps(line) + "\n" for line in kept)
+            replace_file(self.path, lambda file: file.write(text.encode()))
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         if self.writes:
-            with self.path.open("a") as file:
+            with open(self.path, "a", opener=no_link) as file:
                 file.write(json.dumps({"step": step} | {k: round(v, 6) for k, v in values.items()}) + "\n")
 
 
@@ -46,14 +50,16 @@ def plot(lines: Sequence[Mapping[str, float]], path: Path) -> None:
         known = [(line["step"], line[name]) for line in lines if name in line]
         panel.plot(*zip(*known, strict=True), linewidth=1, marker="." if len(known) < 50 else None)
         panel.set(title=name, xlabel="step")
-    replace_file(path, lambda part: figure.savefig(part, format="png"))
+    replace_file(path, lambda file: figure.savefig(file, format="png"))
 
 
-def replace_file(path: Path, write: Callable[[Path], object]) -> None:
+def replace_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Write to a temporary name beside `path`, then rename: a kill leaves the old file or the new one."""
     part = path.with_name(path.name + ".part")
+    part.unlink(missing_ok=True)  # of a training that was killed; a link there is not written through
     try:
-        write(part)
+        with part.open("xb") as file:
+            write(file)
         os.replace(part, path)
     except BaseException:
         part.unlink(missing_ok=True)  # half of a file would keep a full disk full

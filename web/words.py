@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from unicodedata import category
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -53,9 +54,14 @@ def folder(uri: str) -> str:
     return printable(_split(uri)[0].rpartition("/")[0])
 
 
-def printable(text: str) -> str:
-    """Control characters, line breaks and marks that turn the reading direction become replacement characters."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+def printable(text: str, keep: str = "") -> str:
+    """Control characters, line breaks, marks that turn the reading direction and halves of characters, as Python writes
+    them: `\\x1b`, `\\n`, `\\u202e`. Letters of all scripts, spaces and what is in `keep` stay."""
+    return "".join(c if c.isprintable() or c in keep or category(c) == "Zs" else _escaped(c) for c in text)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape", "surrogatepass").decode()
 
 
 def original(uri: str) -> str | None:
