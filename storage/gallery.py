@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from storage import audit
 from storage.encryption import DecryptionError
 from storage.errors import InputError, MusterError
 from storage.library import ROSTER, Library
@@ -133,9 +134,11 @@ def require(library: Library) -> Gallery:
     return gallery
 
 
-def write(library: Library, gallery: Gallery) -> None:
-    facts = {name: getattr(gallery, name) for name in ("fingerprint", "model", "calibration")}
-    metadata = {KEY: json.dumps(facts, sort_keys=True).encode()}
+def write(library: Library, gallery: Gallery, action: str, facts: dict[str, Any]) -> None:
+    """Put the gallery in place, and a line of what was done to it into the audit log."""
+    audit.append(library, action, facts)
+    about = {name: getattr(gallery, name) for name in ("fingerprint", "model", "calibration")}
+    metadata = {KEY: json.dumps(about, sort_keys=True).encode()}
     library.write(FILE, to_parquet(gallery.faces.replace_schema_metadata(metadata)))
 
 

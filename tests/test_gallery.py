@@ -33,7 +33,7 @@ EMPTY = Gallery(SCHEMA.empty_table(), "f" * 16, "own")
 def test_it_comes_back_as_it_was(library: Library) -> None:
     assert gallery.read(library) is None
     known = replace(EMPTY.with_faces([*rows("bo", 1), *rows("ann", 2)]), calibration={"people": 2})
-    gallery.write(library, known)
+    gallery.write(library, known, "test", {})
     found = gallery.require(library)
     assert found.faces.equals(known.faces)
     assert (found.fingerprint, found.model, found.calibration) == (known.fingerprint, "own", {"people": 2})
@@ -55,14 +55,14 @@ def test_people_are_replaced_and_taken_out(library: Library) -> None:
 def test_nobody_enrolled(library: Library) -> None:
     with pytest.raises(InputError, match=r"nobody is enrolled in library .* run `muster enroll ROSTER"):
         gallery.require(library)
-    gallery.write(library, EMPTY)
+    gallery.write(library, EMPTY, "test", {})
     with pytest.raises(InputError, match="nobody is enrolled"):
         gallery.require(library)
 
 
 @pytest.mark.parametrize("how", ["cut", "flipped", "emptied", "other", "without facts"])
 def test_a_damaged_file_is_named(library: Library, how: str) -> None:
-    gallery.write(library, EMPTY.with_faces(rows("ann", 20)))
+    gallery.write(library, EMPTY.with_faces(rows("ann", 20)), "test", {})
     data = bytearray(library.read(gallery.FILE))
     if how == "without facts":
         data = bytearray(to_parquet(EMPTY.faces))
