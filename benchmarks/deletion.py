@@ -1,15 +1,15 @@
-"""Is anybody left, or named, who should be gone, when the commands of a gallery are killed? Real processes, real SIGKILLs.
+"""Is anybody left, or named, who should be gone, when the commands of a gallery are killed? By real SIGKILLs.
 
     python benchmarks/deletion.py [--kills 300] [--seed 0] [--worlds 2] [--people 8]
 
 A world is a library, people of LFW with two photos each, and a calendar. In each round one of `enroll` (new people, or
 more photos of known ones, some with an end of consent), `forget`, `forget --expired` and `identify` is killed: before a
-random change of a file, as counted from within, or after a random time. `identify` may also be held at a random moment
-while somebody is forgotten beside it. Then one more command, of those that write or answer, runs to its end, and
+random change of a file, as counted from within, or after a random time. Beside a deletion, an identification may be
+stopped at a random moment, to go on afterwards. Then one more command, of those that write or answer, runs to its end:
 
 - `left_behind`: of nobody who is not in the gallery by then is anything found, in no byte of any file and no column of
   any Parquet file: person_id, name, URIs, image_ids, embeddings, thumbnails. Receipts may name them.
-- `named_after`: of nobody who is not in the gallery, or whose deletion is in the log before it, speaks an answer.
+- `named_after`: nobody who was not in the gallery any more, or was noted to go, is named by an answer given after that.
 
 Commands run as `muster` would run them, in processes that are forked from one that has everything imported and the
 networks loaded; a worker in the process stands in Ray's place, whose start would take most of the time. The seed is
@@ -312,7 +312,6 @@ class World:
     then: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)  # how long each command took that was not killed
-    pending_enrolment: list[str] = field(default_factory=list)
     number: int = 0
 
     @property
@@ -350,8 +349,7 @@ class World:
     def other(self) -> list[str]:
         """One of the other commands that write or answer."""
         album, person = self.folder / "album", self.people[0]
-        out = self.folder / "out"
-        shutil.rmtree(out, ignore_errors=True)
+        out = self.folder / f"export-{self.number}"  # a new one: what lies there is refused
         return self.choose.choice(
             [
                 ["scan", str(album)],
@@ -368,27 +366,28 @@ class World:
     # ---- rounds
 
     def round(self) -> None:
-        """A command that is killed, one that is not, and a look at what is left."""
-        kind = self.choose.choice(["enroll", "enroll", "forget", "expired", "identify"])
+        """A command that is killed, perhaps beside an identification; one that is not; and a look at what is left."""
+        kind = self.choose.choice(["enroll", "enroll", "forget", "forget", "expired", "expired", "identify"])
         if not enrolled(self.library):
             kind = "enroll"
         arguments = getattr(self, kind)()
-        before = self.noted()
+        held = self.held() if kind in ("forget", "expired") and self.choose.random() < 0.4 else None
         ended = self.kill(kind, arguments)
         if ended.code == -signal.SIGKILL:
             self.counts["kills"] += 1
             self.killed[kind] += 1
-        elif ended.code not in (0, 2):
-            self.problem("failed", f"{arguments}: {ended.code}: {ended.out[-800:]}")
-        should_go = before | self.noted()
-        asked = self.choose.choice(["same", "same", "enroll", "forget", "expired", "identify", "other", "other", "other"])
+        elif not (held and ended.code == 1):  # the identification had the lock when it was held
+            self.check(arguments, ended)
+        if held:
+            self.answered(held)
+        going = self.noted()
+        asked = self.choose.choice(
+            ["same", "same", "enroll", "forget", "expired", "identify", "other", "other", "other"]
+        )
         then = arguments if asked == "same" else getattr(self, asked)()
-        if then[0] == "forget" and self.choose.random() < 0.5:
-            answers = self.beside(then)
-        else:
-            answers = self.to_its_end(then)
+        self.to_its_end(then)
         self.then[then[0]] += 1
-        self.judge(f"{arguments} killed, then {then}", should_go, answers)
+        self.judge(f"{arguments} killed, then {then}", set() if then[0] == "enroll" else going)
 
     def kill(self, kind: str, arguments: Sequence[str]) -> Ended:
         """Before a random change of a file, or after a random time of what the command takes."""
@@ -400,35 +399,46 @@ class World:
         started.send(signal.SIGKILL)
         return started.wait()
 
-    def to_its_end(self, arguments: Sequence[str]) -> list[dict[str, Any]]:
-        """The answers of an identification; nothing of others."""
-        ended = self.start(arguments).wait()
+    def to_its_end(self, arguments: Sequence[str]) -> None:
+        started = self.start(arguments)
+        if arguments[0] == "identify":
+            self.answered(started)
+            return
+        ended = started.wait()
+        self.check(arguments, ended)
+        if ended.code == 0:
+            self.seconds["expired" if "--expired" in arguments else arguments[0]] = ended.seconds
+
+    def held(self) -> Started:
+        """An identification that is stopped at a random moment."""
+        started = self.start(self.identify())
+        time.sleep(self.choose.random() * self.seconds.get("identify", 0.3))
+        started.send(signal.SIGSTOP)
+        return started
+
+    def answered(self, identification: Started) -> None:
+        """Let it go on; if it is in the log from now on, it may name nobody who is gone, or was to be."""
+        gone, lines = self.noted() | ({person.person_id for person in self.people} - enrolled(self.library)), self.log()
+        identification.send(signal.SIGCONT)
+        ended = identification.wait()
+        self.check(["identify"], ended)
+        if ended.code or "identify" not in self.log()[len(lines) :]:
+            return
+        self.seconds["identify"] = ended.seconds
+        self.counts["answered"] += 1
+        for answer in ended.facts["answers"]:
+            if answer["person_id"] in gone:
+                self.problem("named_after", f"{answer['image']} is {answer['person_id']}")
+
+    def log(self) -> list[str]:
+        """The actions in the audit log."""
+        files = sorted((self.library / "audit").glob("*.jsonl"))
+        return [json.loads(line)["action"] for path in files for line in path.read_text().splitlines()]
+
+    def check(self, arguments: Sequence[str], ended: Ended) -> None:
+        """A command may refuse what it is asked for, and nothing else may go wrong."""
         if ended.code not in (0, 2):
             self.problem("failed", f"{arguments}: {ended.code}: {ended.out[-800:]}")
-        if ended.code == 0:
-            kind = "expired" if "--expired" in arguments else arguments[0]
-            self.seconds[kind] = ended.seconds
-        return list(ended.facts.get("answers", ())) if ended.code == 0 else []
-
-    def beside(self, arguments: Sequence[str]) -> list[dict[str, Any]]:
-        """Forget somebody while an identification is held at a random moment; what it answers afterwards."""
-        identification = self.start(self.identify())
-        time.sleep(self.choose.random() * self.seconds.get("identify", 0.3))
-        identification.send(signal.SIGSTOP)
-        ended = self.start(arguments).wait()
-        identification.send(signal.SIGCONT)
-        answered = identification.wait()
-        if ended.code not in (0, 1, 2) or answered.code not in (0, 2):
-            self.problem("failed", f"{arguments} beside an identification: {ended.out[-800:]}, {answered.out[-800:]}")
-        self.counts["beside"] += ended.code == 0
-        if ended.code == 1:  # the identification had the lock, and was held
-            self.to_its_end(arguments)
-            return []
-        log = "\n".join(path.read_text() for path in sorted((self.library / "audit").glob("*.jsonl"))).splitlines()
-        actions = [json.loads(line)["action"] for line in log]
-        if "forget" not in actions or actions[::-1].index("identify") > actions[::-1].index("forget"):
-            return []  # it had answered before
-        return list(answered.facts.get("answers", ()))
 
     # ---- judging
 
@@ -437,18 +447,15 @@ class World:
         note = self.library / "gallery/_forgetting.json"
         return set(json.loads(note.read_bytes())["people"]) if note.is_file() else set()
 
-    def judge(self, what: str, should_go: set[str], answers: Sequence[dict[str, Any]]) -> None:
+    def judge(self, what: str, going: set[str]) -> None:
+        """`going`: who must not be in the gallery any more."""
         now = enrolled(self.library)
         files, vectors = everything(self.library)
         for person in self.people:
             if person.person_id not in now and (found := left_of(person, files, vectors)):
                 self.problem("left_behind", f"{what}: {person.person_id}: {found[:4]}")
-        if not what.split(", then ")[1].startswith("['enroll"):
-            for person_id in sorted(should_go & now):
-                self.problem("left_behind", f"{what}: {person_id} was to be forgotten and is enrolled")
-        for answer in answers:
-            if answer["person_id"] not in (None, "UNKNOWN") and answer["person_id"] not in now:
-                self.problem("named_after", f"{what}: {answer['image']} is {answer['person_id']}")
+        for person_id in sorted(going & now):
+            self.problem("left_behind", f"{what}: {person_id} was to be forgotten and is enrolled")
         self.counts["rounds"] += 1
 
     def problem(self, kind: str, text: str) -> None:
@@ -533,7 +540,7 @@ def main() -> int:
         found = list(worlds(folder, people, seeds, args.kills))
     counts = sum((Counter(each["counts"]) for each in found), Counter[str]())
     facts = {
-        **{name: counts[name] for name in ("kills", "left_behind", "named_after", "failed", "rounds", "beside")},
+        **{name: counts[name] for name in ("kills", "left_behind", "named_after", "failed", "rounds", "answered")},
         "killed": dict(sum((Counter(each["killed"]) for each in found), Counter[str]())),
         "then": dict(sum((Counter(each["then"]) for each in found), Counter[str]())),
         "problems": [text for each in found for text in each["problems"]][:5],
