@@ -136,8 +136,9 @@ def _with_model(library: Library, config: RunConfig) -> RunConfig:
 def _withdrawn(library: Library, entries: Sequence[Entry]) -> list[str]:
     """Forget everybody who is enrolled, and does not consent, or not any more."""
     known = gallery.read(library)
-    here = set(known.people if known else [])
-    gone = sorted({entry.person_id for entry in entries if entry.consent is False or _ended(entry)} & here)
+    here = forget.spellings(known.people if known else ())
+    ended = [entry.person_id for entry in entries if entry.consent is False or _ended(entry)]
+    gone = sorted(name for person in ended for name in here.get(forget.plain(person), ()))
     if gone:
         forget.forget_people(library, gone, "consent withdrawn or ended in a roster")
     return gone

@@ -141,19 +141,19 @@ def forget(library: Library, names: Sequence[str], reason: str) -> list[Receipt]
     """
     known, roster = gallery.read(library), gallery.read_roster(library)
     images = manifest.read_manifest(library)
-    people = _spellings([*(known.people if known else ()), *roster.values()])
-    uris = _spellings([*images["uri"].to_pylist(), *roster, *(known.faces["uri"].to_pylist() if known else ())])
+    people = spellings([*(known.people if known else ()), *roster.values()])
+    uris = spellings([*images["uri"].to_pylist(), *roster, *(known.faces["uri"].to_pylist() if known else ())])
     ids = set(images["image_id"].to_pylist())
     wanted, before = _Wanted(set(), set(), set()), []
     for name in names:
         place = local_uri(os.path.abspath(os.path.expanduser(name)))
-        if found := people.get(_plain(name)):
+        if found := people.get(plain(name)):
             wanted.people.update(found)
         elif name in ids:
             wanted.images.add(name)
-        elif found := uris.get(_plain(name)) or uris.get(_plain(place)):
+        elif found := uris.get(plain(name)) or uris.get(plain(place)):
             wanted.uris.update(found)
-        elif receipt := _last_receipt(library, {_plain(name), _plain(place)}):
+        elif receipt := _last_receipt(library, {plain(name), plain(place)}):
             before.append(receipt)
         else:
             raise InputError(f"{name} is neither a person_id of the gallery nor an image of library {library.uri}")
@@ -183,16 +183,16 @@ class _Wanted:
     uris: set[str]
 
 
-def _plain(name: str) -> str:
-    """NFC: `é` may be one character or two, and looks the same."""
+def plain(name: str) -> str:
+    """What names are compared by, NFC: `é` may be one character or two, and looks the same."""
     return unicodedata.normalize("NFC", name)
 
 
-def _spellings(names: Iterable[str]) -> dict[str, set[str]]:
+def spellings(names: Iterable[str]) -> dict[str, set[str]]:
     """Normal form → as they are written."""
     found: dict[str, set[str]] = {}
     for name in names:
-        found.setdefault(_plain(name), set()).add(name)
+        found.setdefault(plain(name), set()).add(name)
     return found
 
 
@@ -200,7 +200,7 @@ def _last_receipt(library: Library, names: set[str]) -> Receipt | None:
     """The last receipt that names one of these."""
     found = [tables.read_json(library, f"{RECEIPTS}/{name}") for name in library.names(RECEIPTS)]
     theirs = [
-        each for each in found if names & {_plain(n) for kind in ("people", "images", "originals") for n in each[kind]}
+        each for each in found if names & {plain(n) for kind in ("people", "images", "originals") for n in each[kind]}
     ]
     return Receipt(**max(theirs, key=lambda each: each["at"])) if theirs else None
 
@@ -262,18 +262,24 @@ def _digests(library: Library, gone: pa.Table, images: Sequence[str]) -> dict[st
     """Digests of all embeddings and pictures that are to go: the search afterwards is for them, and keeps none."""
     embeddings, pictures = [gone["embedding"]], set[str]()
     wanted = pa.array(images, pa.string())
+    holding = [shard for shard, _ in manifest.shards(library) if _holds(library, shard, wanted)]
     for name, what in tables.descriptions(library).items():
         if (task := what.get("task")) in PICTURES:
             columns = ["image_id", PICTURES[task], *(["embedding"] if task == "faces" else ())]
-            rows = tables.read(library, task, name, columns, manifest.committed(library, name))
+            done = set(holding) & set(tables.committed(library, name))
+            rows = tables.read(library, task, name, columns, done)
             if rows is not None:
                 rows = rows.filter(pc.is_in(rows["image_id"], value_set=wanted))
                 pictures |= left_over.picture_digests(rows[PICTURES[task]])
                 embeddings += [rows["embedding"]] if task == "faces" else []
-    whole, half = (
-        set[str]().union(*(left_over.digests(e, kind) for e in embeddings)) for kind in (np.float32, np.float16)
-    )
+    whole = set[str]().union(*map(left_over.digests, embeddings))
+    half = set[str]().union(*(left_over.digests(each, np.float16) for each in embeddings))
     return {"faces": len(whole), "embeddings": sorted(whole | half), "pictures": sorted(pictures)}
+
+
+def _holds(library: Library, shard: str, images: pa.Array) -> bool:
+    held: bool = pc.any(pc.is_in(manifest.read_shard(library, shard)["image_id"], value_set=images)).as_py()
+    return held
 
 
 def _carry_out(library: Library, pending: dict[str, Any]) -> Receipt:
@@ -302,7 +308,7 @@ def _carry_out(library: Library, pending: dict[str, Any]) -> Receipt:
         images=pending["images"],
         originals=pending["originals"],
         faces=pending.get("faces", len(pending["embeddings"])),  # a note of an older Muster has fewer facts
-        found_afterwards=left_over.search(library, _sought(pending), skip=(RECEIPTS, PENDING)),
+        found_afterwards=left_over.search(library, _sought(pending), skip=(f"{RECEIPTS}/", PENDING)),
     )
     library.write(name, dump_json(receipt.__dict__))
     library.remove(PENDING)

@@ -7,6 +7,7 @@ What is looked at, and nothing else:
   half, single or double precision; thumbnails and previews by their SHA-256. And their metadata, as text.
 - All other files, decrypted: person_ids and names in quotes, as JSON has them; image_ids and URIs anywhere; and whole
   files by their SHA-256. Of files below `index/` none is to be left at all: indexes are made of embeddings.
+- The names of all files: image_ids and URIs.
 
 A URI that is part of a longer one is another: `/a/f.parquet#row=1` in `/a/f.parquet#row=12`.
 """
@@ -75,6 +76,7 @@ def search(library: Library, sought: Sought, skip: Iterable[str]) -> list[str]:
     for name in library.files():
         if not name.startswith(tuple(skip)):
             data = library.read_any(name)
+            found += [f"{name}: its name" for _ in _within(name.encode(), sought.ids)]
             found += (_in_parquet if name.endswith(".parquet") else _in_bytes)(name, data, sought)
     return found
 

@@ -2,7 +2,10 @@
 
 import itertools
 import json
+import os
 import shutil
+import subprocess
+import sys
 import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,6 +18,7 @@ import pyarrow as pa
 import pytest
 from conftest import Killed, Outcome, School
 
+from benchmarks import deletion
 from benchmarks.deletion import everything
 from pipeline import cli_gallery, forget, identify
 from pipeline import enroll as enrolment
@@ -256,6 +260,16 @@ def test_11_one_name_in_two_spellings(muster: Muster, pupils: Pupils) -> None:
     assert muster("forget", two, "-l", pupils.library).code == 0
     assert gallery.require(opened).people == ["cy"]
     assert muster("forget", composed, "-l", pupils.library, "--json").facts["people"] == sorted([composed, two])
+
+
+def test_11_consent_is_withdrawn_in_any_spelling(pupils: Pupils, tmp_path: Path) -> None:
+    opened = open_library(pupils.library)
+    known = gallery.require(opened)
+    rows = [row | {"person_id": unicodedata.normalize("NFD", "Zé")} for row in known.faces.to_pylist()[:2]]
+    gallery.write(opened, known.without(["ann"]).with_faces(rows), "test", {})
+    roster = tmp_path / "r.csv"
+    roster.write_text(f"person_id,consent,image\n{unicodedata.normalize('NFC', 'Zé')},no,\n")
+    assert enrol(roster, pupils.library).people == 2
 
 
 @pytest.mark.parametrize("name", [*NAMES, "people", "audit show"])
@@ -501,6 +515,12 @@ def test_30_metadata_and_other_files(tmp_path: Path) -> None:
     ]
 
 
+def test_30_the_name_of_a_file(tmp_path: Path) -> None:
+    library = open_library(tmp_path / "L", create=True)
+    library.write(f"pages/{IMAGE}.txt", b"")
+    assert left_over.search(library, sought(), ()) == [f"pages/{IMAGE}.txt: its name"]
+
+
 def test_30_names_and_pictures_are_looked_for(muster: Muster, pupils: Pupils) -> None:
     opened = open_library(pupils.library)
     [thumbnail, *_] = [t for t in traces_of(pupils.library, "ann", pupils.photos["ann"][:2]) if t[:2] == b"\xff\xd8"]
@@ -514,3 +534,24 @@ def test_30_names_and_pictures_are_looked_for(muster: Muster, pupils: Pupils) ->
     assert first.facts["found_afterwards"] == ["copies.parquet, t: 1 pictures", 'list.json: "Pupil ann"']
     second = muster("forget", "bo", "-l", pupils.library, "--json")
     assert (second.code, second.facts["found_afterwards"]) == (0, [])  # cy, who stays, has that name too
+
+
+# ---- all of it at random ---------------------------------------------------------------------------------------------
+
+
+def test_killed_at_random_points(data: Path) -> None:
+    """benchmarks/deletion.py in short: 8 kills instead of 300."""
+    command = [sys.executable, deletion.__file__, "--kills", "8", "--worlds", "1", "--people", "4"]
+    done = subprocess.run(command, env={**os.environ, "MUSTER_TEST_DATA": str(data)}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    facts = json.loads(done.stdout.splitlines()[-1])
+    assert (facts["kills"], facts["left_behind"], facts["named_after"], facts["failed"]) == (8, 0, 0, 0)
+
+
+def test_the_search_of_the_benchmark_sees_everything(school_of_three: Pupils) -> None:
+    files, vectors = everything(school_of_three.library)
+    traces = traces_of(school_of_three.library, "ann", school_of_three.photos["ann"][:2])
+    embedding = np.frombuffer(traces[-1], np.float32)[None]
+    person = deletion.Person("ann", "Pupil ann", (), {str(i): trace for i, trace in enumerate(traces)}, embedding)
+    found = deletion.left_of(person, files, vectors)
+    assert {what.split(" in ")[0] for what in found} == {*map(str, range(len(traces))), "2 embeddings"}
