@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from pipeline import forget
 from pipeline.config import parse_tasks
 from pipeline.worker import IMAGES_DESCRIPTION, describe
 from storage import export, manifest, tables
@@ -117,9 +118,7 @@ def _short(value: float) -> float:
 
 def annotations_of(library: Library, tasks: Sequence[str], models: Mapping[str, str]) -> Annotations:
     """The annotations of these tasks; `models`: as `chosen_source` takes them."""
-    if manifest.interrupted(library):
-        with library.lock():
-            manifest.repair(library)
+    forget.settled(library)
     shards = manifest.shards(library)
     if not shards:
         raise InputError(f"library {library.uri} has no images yet: run `muster scan FOLDER -l {library.uri}` first")

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import forget
 from storage import gallery
 from storage.errors import MusterError
 from storage.library import REPORT, Library
@@ -21,9 +20,8 @@ FMR = 0.001
 def calibrate(library: Library, fpir: float | None) -> dict[str, Any]:
     """Measure, keep and report. `fpir`: as `sensible` has it where None.
 
-    Raises TaskError where they are too few. The caller holds library.lock().
+    Raises TaskError where they are too few. The caller holds the lock, see forget.locked.
     """
-    forget.finish(library)
     known = gallery.require(library)
     searches = gallery_searches(known.embeddings, known.owner, len(known.people))
     supported = points(searches)
@@ -44,8 +42,8 @@ def calibrate(library: Library, fpir: float | None) -> dict[str, Any]:
         library.write(REPORT, _report(facts, searches))
     except OSError as error:
         raise MusterError(f"cannot write {library.at(REPORT)}: {error.strerror or error}") from error
-    line = {"people": [], "photos": facts["photos"], "identify": facts["identify"]}
-    gallery.write(library, replace(known, calibration=facts), "calibrate", line)
+    logged = {"people": [], "photos": facts["photos"], "identify": facts["identify"]}
+    gallery.write(library, replace(known, calibration=facts), "calibrate", logged)
     return {**facts, "report": library.at(REPORT)}
 
 

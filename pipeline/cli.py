@@ -416,10 +416,11 @@ def _run_text(facts: dict[str, Any]) -> list[str]:
 
 
 def _scan(library: str, sources: list[str]) -> dict[str, Any]:
+    from pipeline import forget
     from storage import manifest
 
     opened = open_library(library, create=True)
-    with opened.lock():
+    with forget.locked(opened):
         result = asdict(manifest.scan(opened, sources))
     for folder in result["unreadable"]:
         say(f"muster: cannot list {folder}: what is in it was left out")
@@ -439,13 +440,14 @@ def _run(library: str, tasks: str, *rest: Any) -> dict[str, Any]:
 def _cluster(
     library: str, method: str, k: str, same_photo: bool, model: list[str], address: str | None, shared: bool
 ) -> dict[str, Any]:
+    from pipeline import forget
     from pipeline.people import cluster_faces
 
     count, name = _check_cluster(method, k, same_photo, model)
     opened = open_library(library)
     rest = ("auto", None, None, address, False, shared)
     config = None if address is None else run_config(opened.uri, "faces", model, *rest)
-    with opened.lock():
+    with forget.locked(opened):
         return asdict(cluster_faces(opened, name, method, count, same_photo, config))
 
 
@@ -460,12 +462,13 @@ def _check_cluster(method: str, k: str, same_photo: bool, model: list[str]) -> t
 
 
 def _people(library: str, out: Path | None, model: list[str]) -> dict[str, Any]:
+    from pipeline import forget
     from pipeline.config import parse_models
     from pipeline.people import write_people
 
     opened, name = open_library(library), parse_models(model).get("faces")
     folder = _check_out(library, out)
-    with opened.lock():
+    with forget.locked(opened):
         summary = write_people(opened, name, folder)
     return {**asdict(summary), "out": str(folder), "index": (folder / "index.html").absolute().as_uri()}
 

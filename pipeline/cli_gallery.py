@@ -20,7 +20,7 @@ from pipeline.options import (
     run_config,
 )
 from storage.errors import InputError
-from storage.library import open_library
+from storage.library import Library, open_library
 
 audit_app = typer.Typer(no_args_is_help=True, help="Who was enrolled, asked for and forgotten, when and by whom.")
 ThresholdOption = Annotated[
@@ -91,10 +91,11 @@ def calibrate(
 
     Example: muster calibrate -l ./school --fpir 0.01
     """
+    from pipeline import forget
     from pipeline.calibrate import calibrate as measure
 
     opened = open_library(library)
-    with opened.lock():
+    with forget.locked(opened):
         facts = measure(opened, fpir)
     point = facts["identify"]
     low, high = (f"{100 * bound:.2g}" for bound in point["fpir_interval"])
@@ -202,21 +203,35 @@ def forget(
         raise InputError("muster forget: name whom or what to forget, or say --expired")
     opened = open_library(library)
     with opened.lock():
-        ended = forgetting.expired(opened, date.today()) if expired else []
-        if expired and not ended:
-            report({"people": [], "images": []}, as_json, "nobody's consent has ended")
-            return
-        facts = asdict(
-            forgetting.forget_people(opened, ended, "consent ended")
-            if expired
-            else forgetting.forget(opened, names or [], "asked for")
-        )
-    lines = [f"forgotten: {len(facts['people'])} people, {len(facts['images'])} images, {facts['faces']} faces"]
-    lines.append(f"receipt: {opened.at(facts['receipt'])}")
-    report(facts, as_json, *lines)
+        receipts = forgetting.settle(opened)  # what was cut off before is done now, and has a receipt
+        if names:
+            receipts += forgetting.forget(opened, names, "asked for")
+        elif ended := forgetting.expired(opened, date.today()):
+            receipts.append(forgetting.forget_people(opened, ended, "consent ended"))
+    if not receipts:
+        report({"people": [], "images": []}, as_json, "nobody's consent has ended")
+        return
+    facts = _united({each.receipt: asdict(each) for each in receipts})
+    report(facts, as_json, *(line for each in facts["receipts"] for line in _forgotten(each, opened)))
     if facts["found_afterwards"]:
         say(f"muster: something is left: {facts['found_afterwards'][0]}; see the receipt")
         raise typer.Exit(1)
+
+
+def _united(receipts: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The last receipt with what all of them name, and each of them whole."""
+    each = list(receipts.values())
+    lists = ("people", "images", "originals", "found_afterwards")
+    sums = {name: list(dict.fromkeys(item for one in each for item in one[name])) for name in lists}
+    return {**each[-1], **sums, "faces": sum(one["faces"] for one in each), "receipts": each}
+
+
+def _forgotten(receipt: dict[str, Any], library: Library) -> list[str]:
+    counts = [f"{len(receipt['people'])} people", f"{len(receipt['images'])} images", f"{receipt['faces']} faces"]
+    return [
+        f"forgotten at {receipt['at']} ({receipt['reason']}): {', '.join(counts)}",
+        f"receipt: {library.at(receipt['receipt'])}",
+    ]
 
 
 def decrypt(
@@ -229,10 +244,11 @@ def decrypt(
 
     Example: muster decrypt plain -l ./school
     """
+    from pipeline import forget
     from storage.library import decrypted
 
     opened = open_library(library)
-    with opened.lock():
+    with forget.locked(opened):
         copy = decrypted(opened, out)
     report({"library": copy.uri}, as_json, f"{copy.uri} is not encrypted; unset MUSTER_KEY_FILE to open it")
 
@@ -267,9 +283,11 @@ def audit_show(library: LibraryOption = LIBRARY, trust: TrustOption = False, as_
 
     Example: muster audit show -l ./school
     """
+    from pipeline.forget import settled
     from storage import audit, gallery
 
     opened = open_library(library)
+    settled(opened)
     known = gallery.read(opened)
     names = {} if known is None else dict(
         zip(known.faces["pseudonym"].to_pylist(), known.faces["person_id"].to_pylist(), strict=True)

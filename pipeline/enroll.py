@@ -12,9 +12,9 @@ import pyarrow.compute as pc
 
 from pipeline import forget, people
 from pipeline.config import RunConfig
-from pipeline.run import OnProgress, run
+from pipeline.run import OnProgress, process
 from pipeline.worker import IMAGES_DESCRIPTION
-from storage import gallery, manifest, roster, tables
+from storage import audit, gallery, manifest, roster, tables
 from storage.errors import InputError
 from storage.gallery import Gallery
 from storage.library import Library, open_library
@@ -80,17 +80,15 @@ def enroll(
     library = open_library(config.library, create=True)
     entries = _read(request, library)
     willing, refused = _sort_out(entries)
-    config = _with_model(library, config)
     names, images = {entry.person_id for entry in willing}, _images(willing)
-    with library.lock():
-        forget.finish(library)
+    with forget.locked(library, resuming={image["uri"] for image in images}):
+        config = _with_model(library, config)
         forgotten = _withdrawn(library, entries)
         if images:
+            audit.append(library, "enroll-begun", {"people": [], "asked": len(willing), "photos": len(images)})
             place = gallery.write_roster(library, lambda _, person: person not in names, images)
             manifest.scan(library, [place])
-    if images:
-        run(config, on_progress, on_download)
-    with library.lock():
+            process(library, config, on_progress, on_download)
         summary = _enrol(library, config.models.get("faces"), willing, request.accept)
     return replace(summary, refused=refused + summary.refused, forgotten=forgotten)
 
@@ -136,10 +134,11 @@ def _with_model(library: Library, config: RunConfig) -> RunConfig:
 
 
 def _withdrawn(library: Library, entries: Sequence[Entry]) -> list[str]:
-    """Forget everybody of whom there is something here, and who does not consent, or not any more."""
+    """Forget everybody who is enrolled, and does not consent, or not any more."""
     known = gallery.read(library)
-    here = set(known.people if known else []) | set(gallery.read_roster(library).values())
-    gone = sorted({entry.person_id for entry in entries if entry.consent is False or _ended(entry)} & here)
+    here = forget.spellings(known.people if known else ())
+    ended = [entry.person_id for entry in entries if entry.consent is False or _ended(entry)]
+    gone = sorted(name for person in ended for name in here.get(forget.plain(person), ()))
     if gone:
         forget.forget_people(library, gone, "consent withdrawn or ended in a roster")
     return gone
@@ -185,19 +184,9 @@ def _enrol(library: Library, model: str | None, willing: Sequence[Entry], accept
     if not new.faces.equals(before.faces):
         facts = {"people": sorted(pseudonyms.values()), "photos": len(used), "refused": len(refused)}
         gallery.write(library, new, "enroll", facts)
-    _drop_unused(library, willing, set(new.faces["image_id"].to_pylist()))
+    if unused := forget.unfinished(library):  # what is not used of a roster's photos does not stay
+        forget.drop(library, unused)
     return Summary(len(new.people), len(names - old.keys()), len(names & old.keys()), len(used), refused, pairs)
-
-
-def _drop_unused(library: Library, willing: Sequence[Entry], used: Collection[str]) -> None:
-    """What is not used of a roster's photos does not stay."""
-    theirs = {uri for entry in willing for uri in entry.images}
-    rows = manifest.read_manifest(library).select(["image_id", "uri"]).to_pylist()
-    unused = {row["image_id"]: row["uri"] for row in rows if row["uri"] in theirs and row["image_id"] not in used}
-    if unused:
-        gone = set(unused.values())
-        gallery.write_roster(library, lambda uri, _: uri not in gone)
-        manifest.forget(library, sorted(unused))
 
 
 def _known(library: Library, model: str | None, processed: bool) -> Gallery:
@@ -241,7 +230,7 @@ def _photos(library: Library, known: Gallery, willing: Sequence[Entry]) -> tuple
 def _facts(library: Library, mine: Collection[str]) -> dict[str, dict[str, Any]]:
     fingerprint = tables.fingerprint(IMAGES_DESCRIPTION)
     table = tables.require(
-        library, "images", fingerprint, ["image_id", "error", "sha256"], people.shards(library, fingerprint)
+        library, "images", fingerprint, ["image_id", "error", "sha256"], manifest.committed(library, fingerprint)
     )
     return {row["image_id"]: row for row in table.to_pylist() if row["image_id"] in mine}
 
@@ -249,7 +238,7 @@ def _facts(library: Library, mine: Collection[str]) -> dict[str, dict[str, Any]]
 def _faces(library: Library, fingerprint: str, mine: Collection[str]) -> dict[str, list[dict[str, Any]]]:
     """The faces of each image, with their areas."""
     columns = ["image_id", "face_id", "box_xyxy", "quality", "embedding"]
-    table = tables.require(library, "faces", fingerprint, columns, people.shards(library, fingerprint))
+    table = tables.require(library, "faces", fingerprint, columns, manifest.committed(library, fingerprint))
     table = table.filter(pc.is_in(table["image_id"], pa.array(list(mine), pa.string())))
     found: dict[str, list[dict[str, Any]]] = {}
     for row in table.to_pylist():

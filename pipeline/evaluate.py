@@ -88,7 +88,7 @@ def _labelled(source: str, config: RunConfig, on_progress: OnProgress, check: Ch
 
 
 def _nearest_centre(library: Library, faces: people.Faces, images: pa.Table) -> tuple[Ints, Ints]:
-    shards = people.shards(library, faces.fingerprint)
+    shards = manifest.committed(library, faces.fingerprint)
     boxes = tables.require(library, "faces", faces.fingerprint, ["box_xyxy"], shards)
     columns = ["image_id", "width", "height"]
     sizes = tables.require(library, "images", tables.fingerprint(IMAGES_DESCRIPTION), columns, shards)

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline import people
 from pipeline.config import RunConfig
 from pipeline.run import OnProgress, run
 from pipeline.worker import IMAGES_DESCRIPTION, describe
@@ -135,7 +134,7 @@ def compare(library: Library, model: str, files: Mapping[str, Path], weights: st
     """The committed masks of a library against label images, by image_id. `weights`: the file that the user gave."""
     form: Semantic = _form(model)
     seen, made = tables.fingerprint(IMAGES_DESCRIPTION), tables.fingerprint(describe("masks", model, None, weights))
-    shards = people.shards(library, made)
+    shards = manifest.committed(library, made)
     sizes = tables.require(library, "images", seen, ["image_id", "width", "height"], shards)
     rows = tables.require(library, "masks", made, ["image_id", "label_id", "height", "width", "rle"], shards)
     failed = tables.failures(library, [c for f in (seen, made) for c in tables.commits(library, f, shards)])

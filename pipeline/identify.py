@@ -13,7 +13,7 @@ import torch
 
 from pipeline import forget, people
 from pipeline.config import RunConfig
-from pipeline.run import OnProgress, fetch_weights, run
+from pipeline.run import OnProgress, fetch_weights, process
 from pipeline.worker import IMAGES_DESCRIPTION, TaskSpec, describe, load_task
 from storage import audit, gallery, images, manifest, tables
 from storage.errors import InputError
@@ -28,7 +28,6 @@ from tasks.base import Image
 from tasks.calibrate import corrected
 from tasks.identify import LEAST, MIN_QUALITY, score_of, search, templates
 
-PATIENCE = 60.0  # seconds to wait for a library that another command holds: the work is done, and the log is left
 IN_PROCESS = 32  # images up to which starting workers would take longer than the work
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -66,7 +65,7 @@ def identify(
     Few images are answered here; more go through the workers, in a library that is thrown away.
     """
     library, known = _open(config)
-    limit, remark = threshold_of(known, "identify", threshold)
+    threshold_of(known, "identify", threshold)
     config = replace(config, models={"faces": known.model}, tasks=("faces",))
     places = [find_images(source, library) for source in sources]
     uris = list(dict.fromkeys(uri for place in places for uri in place.rows["uri"].to_pylist()))
@@ -75,10 +74,14 @@ def identify(
         if len(uris) <= IN_PROCESS
         else _through_workers(sources, config, on_progress, on_download)
     )
-    answers = _name(known, probes, limit)
-    named = set(answers["person_id"].drop_null().to_pylist()) - {UNKNOWN}
-    facts = {"images": len(uris), "faces": len(probes.rows), "threshold": limit}
-    with library.lock(PATIENCE):
+    with forget.locked(
+        library, forget.PATIENCE
+    ):  # answered as the gallery is now: somebody may have been forgotten meanwhile
+        known = _enrolled(library, known.model)
+        limit, remark = threshold_of(known, "identify", threshold)
+        answers = _name(known, probes, limit)
+        named = set(answers["person_id"].drop_null().to_pylist()) - {UNKNOWN}
+        facts = {"images": len(uris), "faces": len(probes.rows), "threshold": limit}
         audit.append(library, "identify", {**facts, "people": sorted(map(known.pseudonym_of, named))})
     return answers, remark
 
@@ -92,25 +95,32 @@ def verify(
     """
     library, known = _open(config)
     person = next((each for each in known.people if normal(each) == normal(person)), person)
-    name = known.name_of(person)
-    limit, remark = threshold_of(known, "verify", threshold)
+    known.name_of(person)
+    threshold_of(known, "verify", threshold)
     uris = find_images(image, library).rows["uri"].to_pylist()
     if len(uris) > 1:
         raise InputError(f"{image} holds {len(uris)} images: name one, or use `muster identify`")
     probes = in_process(uris, replace(config, models={"faces": known.model}, tasks=("faces",)), on_download)
     if not probes.rows:
         raise InputError(f"{image}: {probes.errors[0]['reason']}")
-    number = known.people.index(person)
+    with forget.locked(library, forget.PATIENCE):  # as the gallery is now: the person may have been forgotten meanwhile
+        known = _enrolled(library, known.model)
+        limit, remark = threshold_of(known, "verify", threshold)
+        answer = _compare(known, person, probes, limit)
+        audit.append(library, "verify", {"people": [known.pseudonym_of(person)], "match": answer["match"]})
+    return {**answer, "remark": remark}
+
+
+def _compare(known: Gallery, person: str, probes: Probes, threshold: float) -> dict[str, Any]:
+    name = known.name_of(person)
     vectors = templates(known.embeddings, known.owner, len(known.people))
-    scores = score_of(probes.embeddings, vectors, np.full(len(probes.rows), number))
+    scores = score_of(probes.embeddings, vectors, np.full(len(probes.rows), known.people.index(person)))
     faces = [{**row, "score": round(float(s), 4)} for row, s in zip(probes.rows, scores, strict=True)]
     best = max(faces, key=_area)
     good = best["quality"] >= MIN_QUALITY
-    facts = {"person_id": person, "name": name, "match": bool(good and best["score"] >= limit), "threshold": limit}
-    with library.lock(PATIENCE):
-        audit.append(library, "verify", {"people": [known.pseudonym_of(person)], "match": facts["match"]})
-    reason = "" if good else _low_quality(best)
-    return {**facts, "score": best["score"], "face": best, "faces": faces, "reason": reason, "remark": remark}
+    match = bool(good and best["score"] >= threshold)
+    facts = {"person_id": person, "name": name, "match": match, "threshold": threshold}
+    return {**facts, "score": best["score"], "face": best, "faces": faces, "reason": "" if good else _low_quality(best)}
 
 
 def threshold_of(known: Gallery, what: str, given: float | None) -> tuple[float, str]:
@@ -141,9 +151,19 @@ def threshold_of(known: Gallery, what: str, given: float | None) -> tuple[float,
 
 
 def _open(config: RunConfig) -> tuple[Library, Gallery]:
-    """The library and its gallery, without those whose consent has ended, or who are being forgotten."""
+    """The library and its gallery: what can be refused is refused before an image is looked at."""
     library = open_library(config.library)
-    known = forget.left(library, gallery.require(library))
+    forget.settled(library)
+    return library, _enrolled(library)
+
+
+def _enrolled(library: Library, model: str | None = None) -> Gallery:
+    """The gallery without those whose consent has ended. `model`: that the probes were made with, where they were."""
+    known = gallery.require(library)
+    if model not in (None, known.model):
+        raise InputError(
+            f"the gallery of library {library.uri} was made anew meanwhile, by faces={known.model}: ask again"
+        )
     if known.fingerprint != tables.fingerprint(describe("faces", known.model)):
         raise InputError(
             f"the gallery of library {library.uri} was made by an older faces={known.model}, whose faces cannot be"
@@ -153,7 +173,7 @@ def _open(config: RunConfig) -> tuple[Library, Gallery]:
     known = replace(known, faces=known.faces.filter(pc.invert(ended)))
     if not known.faces.num_rows:
         raise InputError(f"the consent of everybody enrolled in library {library.uri} has ended")
-    return library, known
+    return known
 
 
 def _name(known: Gallery, probes: Probes, threshold: float) -> pa.Table:
@@ -207,9 +227,9 @@ def _through_workers(
 ) -> Probes:
     with tempfile.TemporaryDirectory(prefix="muster-") as place:
         library = open_library(f"{place}/library", create=True)
-        with library.lock():
+        with forget.locked(library):
             manifest.scan(library, sources)
-        run(replace(config, library=library.uri), on_progress, on_download)
+            process(library, config, on_progress, on_download)
         shards = [shard for shard, _ in manifest.shards(library)]
         done = tables.require(library, "images", tables.fingerprint(IMAGES_DESCRIPTION), ["image_id", "error"], shards)
         rows = manifest.read_manifest(library).select(["image_id", "uri"]).to_pylist()

@@ -90,7 +90,7 @@ def load_faces(library: Library, model: str | None) -> Faces:
 
 
 def _read_faces(library: Library, fingerprint: str, columns: Sequence[str]) -> pa.Table:
-    table = tables.read(library, "faces", fingerprint, columns, shards(library, fingerprint))
+    table = tables.read(library, "faces", fingerprint, columns, manifest.committed(library, fingerprint))
     if table is None:
         raise InputError(
             f"library {library.uri} has no faces for its images yet: run `muster run -l {library.uri}` first"
@@ -103,20 +103,15 @@ def faces_fingerprint(library: Library, model: str | None) -> str:
     return tables.resolve(library, "faces", tables.fingerprint(describe("faces", model)))
 
 
-def shards(library: Library, fingerprint: str) -> list[str]:
-    done = set(tables.committed(library, fingerprint))
-    return [shard for shard, _ in manifest.shards(library) if shard in done]
-
-
 def cluster_faces(
     library: Library, model: str | None, method: str, k: int | None, same_photo: bool, config: RunConfig | None = None
 ) -> ClusterSummary:
     """Say which faces are one person, and write it to `clusters/<fingerprint>/clusters.parquet`.
 
-    Clusters keep the ids that most of their faces had before. The caller holds the lock. `config`: of a run on a
-    cluster, whose workers then do what is worth it; not of an encrypted library: Ray may put what it carries on a disk.
+    Clusters keep the ids that most of their faces had before. The caller holds the lock, see forget.locked.
+    `config`: of a run on a cluster, whose workers then do what is worth it; not of an encrypted library: Ray may put
+    what it carries on a disk.
     """
-    manifest.repair(library)
     if library.key is not None:
         config = None
     if config is not None and config.address is not None:
@@ -154,7 +149,7 @@ def _by_workers(library: Library, model: str | None, k: int, config: RunConfig) 
     rows, place = _distinct(library, table)
     if lloyd.few(len(rows), k):
         return _by_this_machine(library, model, "kmeans", k, False, config)
-    labels = scale_out.kmeans(config, library, fingerprint, shards(library, fingerprint), rows, k, SEED)
+    labels = scale_out.kmeans(config, library, fingerprint, manifest.committed(library, fingerprint), rows, k, SEED)
     return fingerprint, table, kmeans.numbered(labels)[place], "k as given"
 
 
@@ -164,7 +159,9 @@ def _distinct(library: Library, faces: pa.Table) -> tuple[Ints, Ints]:
     A copy of a file shows nobody a second time: its faces go with those of the copy with the smallest image_id.
     """
     fingerprint = tables.fingerprint(IMAGES_DESCRIPTION)
-    images = tables.read(library, "images", fingerprint, ["image_id", "sha256"], shards(library, fingerprint))
+    images = tables.read(
+        library, "images", fingerprint, ["image_id", "sha256"], manifest.committed(library, fingerprint)
+    )
     content = dict(zip(*(images[name].to_pylist() for name in ("image_id", "sha256")), strict=True)) if images else {}
     face_ids, image_ids = (faces[name].to_pylist() for name in ("face_id", "image_id"))
     keys = [  # the file's content, and the face's number in it
@@ -223,8 +220,7 @@ def _read_clusters(library: Library, fingerprint: str) -> pa.Table:
 
 
 def write_people(library: Library, model: str | None, out: Path) -> PagesSummary:
-    """The people pages of a clustered library, in the folder `out`. The caller holds the lock."""
-    manifest.repair(library)
+    """The people pages of a clustered library, in the folder `out`. The caller holds the lock, see forget.locked."""
     fingerprint = faces_fingerprint(library, model)
     try:
         clusters = _read_clusters(library, fingerprint)
@@ -240,7 +236,7 @@ def write_people(library: Library, model: str | None, out: Path) -> PagesSummary
     }
     fingerprints |= _label_fingerprints(library)
     uris = dict(zip(images["image_id"].to_pylist(), images["uri"].to_pylist(), strict=True))
-    source = PagesSource(library, shards(library, fingerprint), fingerprints, clusters, uris)
+    source = PagesSource(library, manifest.committed(library, fingerprint), fingerprints, clusters, uris)
     return write_pages(source, out)
 
 

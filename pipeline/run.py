@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from pipeline import cluster, models
+from pipeline import cluster, forget, models
 from pipeline.config import RunConfig
 from pipeline.dispatch import Dispatcher, Order, Stopped
 from pipeline.reach import require_answer
@@ -78,30 +78,36 @@ def run(config: RunConfig, on_progress: OnProgress, on_download: weights.Progres
 
     Raises InputError, or MusterError where a shard could not be done; the others are committed all the same.
     """
-    began = time.monotonic()
     if config.address is not None:
         require_answer(config.address)  # now: where nothing is left to do, nobody would ever ask
     library = open_library(config.library)
+    with forget.locked(library):
+        return process(library, config, on_progress, on_download)
+
+
+def process(
+    library: Library, config: RunConfig, on_progress: OnProgress, on_download: weights.Progress | None = None
+) -> Summary:
+    """What `run` does. The caller holds the lock, see forget.locked."""
+    began = time.monotonic()
     folder = config.weights_dir and config.weights_dir.absolute()
     config = replace(config, library=library.uri, weights_dir=folder)  # workers have another working directory
-    with library.lock():
-        manifest.repair(library)
-        parts.remove_all(library)
-        specs = task_specs(library, config)
-        again = transient(library, specs) if config.retry_errors else []
-        orders = pending(library, specs, again)
-        progress = Progress(sum(order.images for order in orders), began)
-        workers = 0
-        if orders:
-            _check_access(library, orders)
-            fetch_weights(config, on_download)
-            on_progress(progress)
-            with cluster.connected(config.address):
-                cluster.check_reach(config)
-                for spec, shard in again:
-                    tables.forget_shard(library, spec.fingerprint, shard)
-                workers = _work(library, config, specs, orders, progress, on_progress)
-        return summarise(library, specs, progress, workers)
+    parts.remove_all(library)
+    specs = task_specs(library, config)
+    again = transient(library, specs) if config.retry_errors else []
+    orders = pending(library, specs, again)
+    progress = Progress(sum(order.images for order in orders), began)
+    workers = 0
+    if orders:
+        _check_access(library, orders)
+        fetch_weights(config, on_download)
+        on_progress(progress)
+        with cluster.connected(config.address):
+            cluster.check_reach(config)
+            for spec, shard in again:
+                tables.forget_shard(library, spec.fingerprint, shard)
+            workers = _work(library, config, specs, orders, progress, on_progress)
+    return summarise(library, specs, progress, workers)
 
 
 def task_specs(library: Library, config: RunConfig) -> list[TaskSpec]:

@@ -144,6 +144,12 @@ def shards(library: Library) -> list[tuple[str, int]]:
     return [(match[1], int(match[2])) for match in matches if match]
 
 
+def committed(library: Library, fingerprint: str) -> list[str]:
+    """Those shards that are done under this fingerprint, in order of id."""
+    done = set(tables.committed(library, fingerprint))
+    return [shard for shard, _ in shards(library) if shard in done]
+
+
 def read_shard(library: Library, shard: str) -> pa.Table:
     """The rows of one shard: SCHEMA and user columns. Raises MusterError where it is missing or damaged."""
     try:

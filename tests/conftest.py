@@ -251,7 +251,7 @@ def enrolled(tmp_path_factory: pytest.TempPathFactory, school: School, weights: 
     (folder / "roster.csv").write_text("\n".join(["person_id,image,image2,consent", *lines]))
     config = RunConfig(str(folder / "library"), ("faces",), device="cpu")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(enroll, "run", lambda config, *_: work(config.library, weights, ("faces",)))
+        patch.setattr(enroll, "process", lambda library, *_: work(library.uri, weights, ("faces",)))
         summary = enroll.enroll(enroll.Request(str(folder / "roster.csv")), config, lambda _: None)
     assert summary.people >= 30
     return folder / "library"

@@ -35,7 +35,7 @@ def test_what_cannot_be_promised(gallery_library: Path) -> None:
     with pytest.raises(TaskError, match="1 false accept in 100 strangers needs at least 300 enrolled people"):
         calibrate(library, 0.01)
     known = gallery.require(library)
-    gallery.write(library, known.without(known.people[20:]))
+    gallery.write(library, known.without(known.people[20:]), "test", {})
     with pytest.raises(TaskError, match="from 30 enrolled people on, and there are 20"):
         calibrate(library, None)
     assert gallery.require(library).calibration is None

@@ -20,17 +20,17 @@ from pipeline.config import RunConfig
 from pipeline.enroll import Request, Summary, enroll
 from storage import audit, gallery, manifest, tables
 from storage.errors import InputError
-from storage.library import open_library
+from storage.library import Library, open_library
 
 Enrol = Callable[..., Summary]
 
 
 @pytest.fixture
 def enrol(monkeypatch: pytest.MonkeyPatch, work: Callable[..., Any], weights: Path) -> Enrol:
-    def run(config: RunConfig, *_: object) -> None:
-        work(config.library, weights, ("faces",))
+    def process(library: Library, *_: object) -> None:
+        work(library.uri, weights, ("faces",))
 
-    monkeypatch.setattr(enrolment, "run", run)
+    monkeypatch.setattr(enrolment, "process", process)
 
     def do(source: Path, library: Path, consent: bool = False, accept: tuple[str, ...] = ()) -> Summary:
         config = RunConfig(str(library), ("faces",), device="cpu")
@@ -106,7 +106,7 @@ def test_who_is_enrolled_and_who_is_not(enrol: Enrol, roster: Path, copied: None
     assert known.people == ["bo"]
     faces = tables.descriptions(library)
     assert {what["task"] for what in faces.values()} == {"images", "faces"}
-    assert [entry["action"] for entry in audit.entries(library)] == ["enroll"]
+    assert [entry["action"] for entry in audit.entries(library)] == ["enroll-begun", "enroll"]
 
 
 def test_without_consent_photos_are_not_looked_at(enrol: Enrol, school: School, tmp_path: Path) -> None:
@@ -215,7 +215,9 @@ def test_consent_that_is_withdrawn_counts_also_for_those_who_were_refused(
     enrol(csv(tmp_path / "r.csv", rows[:1]), library)
     gallery.write_roster(opened, lambda *_: True, [{"uri": str(bo[0]), "person_id": "bo"}])  # as a kill leaves it
     gone = enrol(csv(tmp_path / "no.csv", [["bo", "Bo", "no", "", bo[0], ""]]), library)
-    assert (gone.forgotten, list(gallery.read_roster(opened).values())) == (["bo"], ["ann", "ann"])
+    assert (gone.forgotten, list(gallery.read_roster(opened).values())) == ([], ["ann", "ann"])
+    [receipt] = opened.names(forget.RECEIPTS)
+    assert tables.read_json(opened, f"receipts/{receipt}")["people"] == ["bo"]  # before the roster was looked at
 
 
 def test_the_end_of_consent_can_come_nearer(enrol: Enrol, school: School, tmp_path: Path) -> None:
@@ -254,6 +256,6 @@ def test_a_photo_that_is_somebody_else_s_by_now(enrol: Enrol, school: School, tm
     enrol(csv(tmp_path / "r.csv", [["ann", "Ann", "yes", "", f"file://{ann[0]}", ""]]), library)
     enrol(csv(tmp_path / "s.csv", [["bo", "Bo", "yes", "", ann[0], ""]]), library)  # held: he looks like Ann
     opened = open_library(library)
-    receipt = forget.forget(opened, ["ann"], "asked for")
+    [receipt] = forget.forget(opened, ["ann"], "asked for")
     assert (receipt.people, receipt.found_afterwards) == (["ann"], [])
     assert gallery.read(opened).faces.num_rows == 0

@@ -13,7 +13,7 @@ import pytest
 from conftest import Killed, School
 
 from pipeline import forget, people
-from pipeline.forget import expired, finish
+from pipeline.forget import expired, settle
 from storage import audit, gallery, manifest, tables
 from storage.errors import InputError
 from storage.library import Library, open_library
@@ -52,7 +52,7 @@ def test_nothing_is_left_of_twelve_people(library: Library, gallery_library: Pat
     assert all(needle in before for needle in needles)
     assert any(b"index" in str(p).encode() for p in gallery_library.rglob("*"))
 
-    receipt = forget.forget(library, gone, "asked for")
+    [receipt] = forget.forget(library, gone, "asked for")
     after = everything(gallery_library)
     assert [needle for needle in needles if needle in after] == []
     assert (receipt.people, receipt.found_afterwards) == (gone, [])
@@ -68,11 +68,11 @@ def test_nothing_is_left_of_twelve_people(library: Library, gallery_library: Pat
 
 def test_an_image(library: Library, school: School, tmp_path: Path) -> None:
     [(name, (first, second)), *_] = school.enrolled.items()
-    receipt = forget.forget(library, [str(first)], "asked for")
+    [receipt] = forget.forget(library, [str(first)], "asked for")
     assert (receipt.people, receipt.originals, receipt.found_afterwards) == ([], [str(first)], [])
     assert gallery.require(library).name_of(name) == name  # by the other photo
     image = [row["image_id"] for row in manifest.read_manifest(library).to_pylist() if row["uri"] == str(second)]
-    assert forget.forget(library, image, "asked for").images == image
+    assert [each.images for each in forget.forget(library, image, "asked for")] == [image]
     assert name not in gallery.require(library).people
     with pytest.raises(InputError, match="nobody is neither a person_id of the gallery nor an image of library"):
         forget.forget(library, ["nobody"], "asked for")
@@ -91,7 +91,7 @@ def test_consent_that_ended(library: Library) -> None:
     ends = pa.array([date(2026, 1, 31) if p == known.people[3] else None for p in known.faces["person_id"].to_pylist()])
     index = known.faces.schema.get_field_index("valid_until")
     faces = known.faces.set_column(index, "valid_until", ends.cast(pa.date32()))
-    gallery.write(library, gallery.Gallery(faces, known.fingerprint, known.model))
+    gallery.write(library, gallery.Gallery(faces, known.fingerprint, known.model), "test", {})
     assert expired(library, date(2026, 1, 31)) == []
     assert expired(library, date(2026, 2, 1)) == [known.people[3]]
 
@@ -113,11 +113,11 @@ def test_a_kill_at_any_write(library: Library, tmp_path: Path, kills: Callable[[
         assert now.people in (old.people, old.people[2:])
         assert now.faces.equals(old.faces if now.people == old.people else old.without(gone).faces)
         started = copy.has(forget.PENDING)
-        receipt = finish(copy)
-        assert (receipt is not None) == started
-        if receipt is None:
-            assert not started
+        receipts = settle(copy)
+        assert bool(receipts) == started
+        if not started:
             continue
+        [receipt] = receipts
         assert receipt.found_afterwards == []
         assert gallery.require(copy).people == old.people[2:]
         assert len(manifest.read_manifest(copy)) == 2 * (len(old.people) - 2)
@@ -129,17 +129,17 @@ def test_a_kill_at_any_write(library: Library, tmp_path: Path, kills: Callable[[
 
 
 def test_nobody_is_left(library: Library) -> None:
-    receipt = forget.forget(library, gallery.require(library).people, "asked for")
+    [receipt] = forget.forget(library, gallery.require(library).people, "asked for")
     assert receipt.found_afterwards == []
     assert gallery.read(library).faces.num_rows == 0
-    assert finish(library) is None
+    assert settle(library) == []
 
 
 def test_an_enrolled_image_that_changed_since(library: Library, school: School) -> None:
     [(first, second), *_] = school.enrolled.values()
     ids = [row["image_id"] for row in manifest.read_manifest(library).to_pylist() if row["uri"] == str(first)]
     manifest.forget(library, ids)
-    receipt = forget.forget(library, [str(first)], "asked for")
+    [receipt] = forget.forget(library, [str(first)], "asked for")
     assert (receipt.found_afterwards, receipt.images) == ([], [])
     uris = gallery.require(library).faces["uri"].to_pylist()
     assert str(first) not in uris

@@ -1,11 +1,12 @@
 """Probes against a gallery of real people."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import pytest
-from conftest import School
+from conftest import Killed, School
 from PIL import Image
 
 from pipeline import forget
@@ -13,7 +14,7 @@ from pipeline.config import RunConfig
 from pipeline.identify import identify, threshold_of, verify
 from storage import audit, gallery
 from storage.errors import InputError
-from storage.library import dump_json, open_library
+from storage.library import open_library
 from storage.roster import UNKNOWN
 
 IDENTIFY = {"threshold": 0.3, "target": 0.05}
@@ -27,7 +28,7 @@ def calibrated(folder: Path) -> Path:
     library = open_library(folder)
     known = gallery.require(library)
     facts = {"people": len(known.people), "identify": IDENTIFY, "verify": {"threshold": 0.25}}
-    gallery.write(library, replace(known, calibration=facts))
+    gallery.write(library, replace(known, calibration=facts), "test", {})
     return folder
 
 
@@ -86,18 +87,18 @@ def test_whose_consent_has_ended_is_unknown(gallery_library: Path, school: Schoo
     known = gallery.require(library)
     [ann, *_] = school.probes
     rows = [row | {"valid_until": date(2020, 1, 1)} for row in known.faces.to_pylist() if row["person_id"] == ann]
-    gallery.write(library, known.with_faces(rows))
+    gallery.write(library, known.with_faces(rows), "test", {})
     answers, remark = identify([str(school.probes[ann])], config(gallery_library), None, lambda _: None)
     assert answers["person_id"].to_pylist() == [UNKNOWN]
     assert "32 people, 31 are enrolled now: up to 0.048 of strangers" in remark
     with pytest.raises(InputError, match="nobody with person_id"):
         verify(ann, str(school.probes[ann]), config(gallery_library), None)
-    gallery.write(library, known.without(known.people[28:]))
+    gallery.write(library, known.without(known.people[28:]), "test", {})
     with pytest.raises(InputError, match="calibrated with 32 people, and 28 are left: its threshold does not hold"):
         identify([str(school.probes[ann])], config(gallery_library), None, lambda _: None)
     with pytest.raises(InputError, match="calibrated with 32 people, and 28 are left"):
         verify(ann, str(school.probes[ann]), config(gallery_library), None)
-    gallery.write(library, replace(known, faces=known.faces.slice(0, 0)).with_faces(rows))
+    gallery.write(library, replace(known, faces=known.faces.slice(0, 0)).with_faces(rows), "test", {})
     with pytest.raises(InputError, match=r"the consent of everybody enrolled .* has ended"):
         identify([str(school.probes[ann])], config(gallery_library), 0.3, lambda _: None)
 
@@ -113,17 +114,22 @@ def test_a_threshold_is_measured_or_answered_for(gallery_library: Path) -> None:
         threshold_of(known, "verify", 3)
 
 
-def test_who_is_being_forgotten_is_not_recognised(gallery_library: Path, school: School) -> None:
+def test_who_is_being_forgotten_is_not_recognised(
+    gallery_library: Path, school: School, kills: Callable[[int], None]
+) -> None:
     library = open_library(calibrated(gallery_library))
     [ann, *_] = school.probes
-    pending = {"people": [ann], "images": [], "originals": []}
-    library.write(forget.PENDING, dump_json(pending))
+    kills(1)
+    with pytest.raises(Killed):
+        forget.forget(library, [ann], "asked for")
+    kills(-1)
+    assert library.has(forget.PENDING)
     answers, _ = identify([str(school.probes[ann])], config(gallery_library), None, lambda _: None)
     assert answers["person_id"].to_pylist() == [UNKNOWN]
 
 
 def test_a_gallery_of_an_older_model(gallery_library: Path, school: School) -> None:
     library = open_library(calibrated(gallery_library))
-    gallery.write(library, replace(gallery.require(library), fingerprint="0" * 16))
+    gallery.write(library, replace(gallery.require(library), fingerprint="0" * 16), "test", {})
     with pytest.raises(InputError, match="made by an older faces=own"):
         identify([str(school.strangers[0])], config(gallery_library), None, lambda _: None)

@@ -41,7 +41,9 @@ def test_names_and_embeddings_are_found_wherever_they_stand(library: Library) ->
         "faces/f/shard-2.parquet, embedding: 1 embeddings",
         "gallery/x.parquet, person_id: 7",
         'index/map.json: "7"',
+        "index/map.json: an index of faces",
         f"index/raw.bin: {'f' * 32}",
+        "index/raw.bin: an index of faces",
     ]
     assert left_over.search(library, left_over.Sought(["7"], (), ()), ("gallery/", "index/")) == []
 
