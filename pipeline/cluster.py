@@ -64,8 +64,9 @@ def _own() -> Iterator[dict[str, Any]]:
                 # (_node_ip_address), Ray takes an outer one instead.
                 ray_constants.ENABLE_RAY_CLUSTER = False
                 _read_environment()
-                # The smallest object store Ray takes: only orders and counts cross it.
-                yield {"include_dashboard": False, "object_store_memory": 80 << 20, "_temp_dir": folder}
+                # Ray opens its own folder to everybody (0777), so it gets one inside. The smallest object store it
+                # takes: only orders and counts cross it.
+                yield {"include_dashboard": False, "object_store_memory": 80 << 20, "_temp_dir": f"{folder}/r"}
         finally:
             ray_constants.ENABLE_RAY_CLUSTER = outer
             _read_environment()

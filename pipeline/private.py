@@ -21,7 +21,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-BASE = "/tmp"  # not TMPDIR: Ray puts unix sockets below, whose names may have 107 bytes, and adds 66 of its own
+BASE = "/tmp"  # not TMPDIR: Ray puts unix sockets below, whose names may have 107 bytes, and adds some 70
 PREFIX = ".muster-private-"  # what is called so and is held by no process is removed
 END_SECONDS = 5.0
 

@@ -20,13 +20,13 @@ KEEP_SECONDS = 10 * 365 * 86400  # while the cluster lives: Ray keeps ten minute
 # Of `address`, `uri`, `digest`, `refuse`. One line, because Ray writes the command of a job into its log.
 _FETCH = (
     "import hashlib,io,zipfile;from ray._raylet import GcsClient;"
-    "package=GcsClient(address=address).internal_kv_get(uri.encode()) or b'';"
-    f"hashlib.sha256(package).hexdigest()==digest or refuse({'muster: ' + REFUSED!r});"
-    "code={'__name__':'private'};"
-    "exec(zipfile.ZipFile(io.BytesIO(package)).read('pipeline/private.py'),code);code['run_from'](package)"
+    'package=GcsClient(address=address).internal_kv_get(uri.encode()) or b"";'
+    f'hashlib.sha256(package).hexdigest()==digest or refuse("muster: {REFUSED}");'
+    'code={"__name__":"private"};exec(zipfile.ZipFile(io.BytesIO(package)).read("pipeline/private.py"),code);'
+    'code["run_from"](package)'
 )
-_DRIVE = (  # -P: nothing is imported from where the head was started
-    "import os,sys;address=os.environ['RAY_ADDRESS'];_,uri,digest,*given=sys.argv;refuse=sys.exit;"
+_DRIVE = (  # with -P, so that nothing is imported from where the head was started
+    'import os,sys;address=os.environ["RAY_ADDRESS"];_,uri,digest,*given=sys.argv;refuse=sys.exit;'
     f"{_FETCH};from pipeline import shipped;shipped.drive(address,uri,digest,given)"
 )
 

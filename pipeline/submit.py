@@ -92,6 +92,7 @@ class Cluster:
 
     def __init__(self, address: str) -> None:
         self.url = _url(address)
+        token_source()  # refuses a file that others can read
         mode = _authentication_mode(self.url)
         os.environ.setdefault("RAY_AUTH_MODE", "token")
         from ray.job_submission import JobSubmissionClient
