@@ -91,18 +91,18 @@ def _ray_processes(path: str) -> Iterator[int]:
 
 @contextlib.contextmanager
 def guarded() -> Iterator[str]:
-    """`folder()`, removed at the end, by a process that waits for this one to end, in whatever way."""
+    """`folder()`, removed at the end; where this process is killed, by another that waits for that."""
     path = folder()
     command = [sys.executable, "-I", __file__, path]
     # In a session of its own: what ends this one's group, as Ctrl-C does, is to leave it alone.
     quiet = subprocess.DEVNULL
     guard = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, start_new_session=True)
-    assert guard.stdin is not None
     try:
         yield path
     finally:
-        guard.stdin.close()
-        guard.wait()
+        remove(path)
+        guard.kill()
+        guard.communicate()
 
 
 if __name__ == "__main__":

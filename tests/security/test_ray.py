@@ -164,12 +164,6 @@ def test_03_ray_answers_nobody_without_its_token(running: Run, token: dict[str, 
     assert b"AuthenticationError" in answer.stderr
 
 
-def test_23_no_reports_of_use(running: Run) -> None:
-    for pid, name in running.processes.items():
-        if name in ("gcs_server", "raylet"):
-            assert b"RAY_USAGE_STATS_ENABLED=0" in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-
-
 def test_29_nothing_is_left_of_a_command_that_is_killed(running: Run) -> None:
     """The last test of this run."""
     running.process.kill()
