@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline import private, shipped
 from pipeline.config import RunConfig, cores
 from pipeline.dispatch import Died, Done, Event, Failed, Order, Policy, WorkerId
 from pipeline.metrics import DriverMetrics, WorkerMetrics
-from pipeline.reach import about_token, refuse_local, require_answer, token_source
+from pipeline.reach import about_token, environment, refuse_local, require_answer, token_source
 from pipeline.worker import ShardWorker, TaskSpec, is_fatal
 from storage.errors import MusterError
 from storage.uris import local_path
@@ -21,40 +22,88 @@ from storage.uris import local_path
 WAIT_SECONDS = 20.0  # between words about a cluster that has no room for a worker
 ENDED_FROM_OUTSIDE = ("node has died", "receives a SIGTERM")  # as Ray words the end of an actor
 
-# Ray reads its authentication from the environment once, when it is first imported: hence the imports inside.
+# Ray takes a second to import: hence the imports inside.
 
 
 @contextlib.contextmanager
 def connected(address: str | None) -> Iterator[None]:
-    """Connect to a Ray cluster, or start one on this machine, with a token of its own."""
-    if address is not None:
-        require_answer(address)
-        if token_source() is not None:  # Ray sends none to an address unless it is told to
-            os.environ.setdefault("RAY_AUTH_MODE", "token")
-    else:
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    """Connect to a Ray cluster, or start one on this machine that is nobody else's."""
     import ray
 
     if ray.is_initialized():  # by whoever called: theirs to end
         yield
         return
-    # The smallest object store Ray takes: only orders and counts cross it.
-    local = {"include_dashboard": False, "object_store_memory": 80 << 20} if address is None else {}
+    with contextlib.ExitStack() as stack:
+        try:
+            options = stack.enter_context(_own()) if address is None else _given(address)
+        except OSError as error:  # of the folder
+            raise MusterError(f"cannot start Ray on this machine: {error}") from error
+        _start(address, options)
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+@contextlib.contextmanager
+def _own() -> Iterator[dict[str, Any]]:
+    """What `ray.init` is to be told of a cluster for this command alone, while it lasts.
+
+    Whatever the environment says: its files are in a folder that nobody else can open, it listens on loopback alone,
+    and it asks for a token that is made here.
+    """
+    from ray._private import ray_constants
+
+    token, outer = secrets.token_hex(32), ray_constants.ENABLE_RAY_CLUSTER
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token, "RAY_ENABLE_K8S_TOKEN_AUTH": "0"}
+    with private.guarded() as folder:
+        try:
+            with environment(**own, RAY_USAGE_STATS_ENABLED="0"):
+                # As on macOS: the node's address is 127.0.0.1, and all that Ray opens is bound to it. Told that address
+                # (_node_ip_address), Ray takes an outer one instead.
+                ray_constants.ENABLE_RAY_CLUSTER = False
+                _read_environment()
+                # Ray opens its own folder to everybody (0777), so it gets one inside. The smallest object store it
+                # takes: only orders and counts cross it.
+                yield {"include_dashboard": False, "object_store_memory": 80 << 20, "_temp_dir": f"{folder}/r"}
+        finally:
+            ray_constants.ENABLE_RAY_CLUSTER = outer
+            _read_environment()
+
+
+def _given(address: str) -> dict[str, Any]:
+    """What `ray.init` is to be told of a cluster that runs."""
+    require_answer(address)
+    if token_source() is not None:  # Ray sends none to an address unless it is told to
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        _read_environment()
+    return shipped.runtime_env()
+
+
+def _read_environment() -> None:
+    """Ray reads mode and token once; the next cluster of this process may have others."""
+    from ray import _raylet
+
+    raylet: Any = _raylet  # without types
+    raylet.Config.initialize("")
+    raylet.AuthenticationTokenLoader.instance().reset_cache()
+
+
+def _start(address: str | None, options: dict[str, Any]) -> None:
+    import ray
+
     terminate = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(address or "local", log_to_driver=False, configure_logging=False, **local)
+        # Ray has workers import from the driver's working directory before anything else; others may write there.
+        with contextlib.chdir("/"):
+            ray.init(address or "local", log_to_driver=False, configure_logging=False, **options)
     except Exception as error:  # a node that starts too slowly is a bare Exception
         where = f"the Ray cluster at {address}" if address else "Ray on this machine"
         cause = " ".join((str(error) or type(error).__name__).split())[:400]
         raise MusterError(f"cannot start or reach {where}: {cause}{about_token() if address else ''}") from error
     if terminate is not None and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, terminate)  # Ray took it, to print a stack trace
-    try:
-        yield
-    finally:
-        ray.shutdown()
 
 
 def check_reach(config: RunConfig) -> None:
@@ -120,6 +169,7 @@ class RayWorkers:
         try:
             ray.get(ready)
         except (RayActorError, RayTaskError) as error:
+            shipped.check(str(error))
             if isinstance(error, RayActorError) and not error.actor_init_failed:
                 return  # it was killed: the dispatcher will find it dead, and start another
             cause = str(error).strip().splitlines()[-1]
@@ -159,6 +209,7 @@ class RayWorkers:
         try:
             answer = ray.get(call)
         except RayActorError as error:
+            shipped.check(str(error))
             self._forget(worker)
             return Died(worker, " ".join(str(error).split())[:500], ended_from_outside(error))
         except RayTaskError as error:  # a fault in Muster, not in the data: say all of it

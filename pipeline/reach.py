@@ -2,7 +2,8 @@
 
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from storage.errors import InputError, MusterError
@@ -33,11 +34,26 @@ def require_answer(address: str) -> None:
 
 
 def token_source() -> str | None:
-    """Where Ray will find a token: the name of a variable of the environment, or a file."""
+    """Where Ray will find a token: the name of a variable of the environment, or a file.
+
+    Raises InputError where others could read the file, or put another in its place: whoever has the token may run what
+    he likes on the cluster.
+    """
     if os.environ.get("RAY_AUTH_TOKEN"):
         return "RAY_AUTH_TOKEN"
     file = os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token"
-    return file if Path(file).expanduser().is_file() else None
+    path = Path(file).expanduser()
+    if not path.is_file():
+        return None
+    info = path.stat()
+    if info.st_uid not in (os.geteuid(), 0):
+        raise InputError(f"the token in {file} is a file of another user (uid {info.st_uid}): copy it to one of yours")
+    if info.st_mode & 0o077:
+        raise InputError(
+            f"the token in {file} can be read by other users (mode {info.st_mode & 0o777:o}): chmod 600 {file},"
+            " and make a new one where others may have read it"
+        )
+    return file
 
 
 def about_token() -> str:
@@ -73,3 +89,15 @@ def is_here(address: str) -> bool:
         except OSError:
             return False
     return True
+
+
+@contextmanager
+def environment(**values: str) -> Iterator[None]:
+    """Environment variables, for a while."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})

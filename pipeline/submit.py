@@ -7,16 +7,15 @@ takes no id of a job twice, even of one that ended: the second attempt is `NAME-
 import asyncio
 import hashlib
 import http.client
+import io
 import json
 import logging
 import os
 import platform
-import shlex
-import shutil
-import tempfile
 import time
 import urllib.error
 import urllib.request
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,12 +23,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline.reach import refuse_local, token_source
+from pipeline import shipped
+from pipeline.reach import environment, refuse_local, token_source
 from storage.errors import InputError, MusterError
 from storage.library import dump_json, open_library
 from storage.uris import local_path
 
-# Ray reads its authentication from the environment once, when it is first imported: hence the imports inside.
+# Ray takes a second to import: hence the imports inside.
 
 DASHBOARD = "http://127.0.0.1:8265"
 PACKAGES = ("pipeline", "storage", "tasks", "training", "web")
@@ -58,12 +58,12 @@ class Request:
         return f"muster-{hashlib.sha256(same).hexdigest()[:12]}"
 
     @property
-    def command(self) -> str:
+    def arguments(self) -> tuple[str, ...]:
         weights = ("--weights-dir", self.weights_dir) if self.weights_dir else ()
         given = [part for task, file in self.weights.items() for part in ("--weights", f"{task}={file}")]
         shared = ("--shared-library",) if self.shared_library else ()
-        run = ("run", *self.options, *weights, *given, *shared, "--library", self.library, "--address", "auto")
-        return "python -m pipeline.cli " + shlex.join(run)  # where an option comes twice the last one counts
+        # Where an option comes twice the last one counts.
+        return ("run", *self.options, *weights, *given, *shared, "--library", self.library, "--address", "auto")
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,7 @@ class Cluster:
 
     def __init__(self, address: str) -> None:
         self.url = _url(address)
+        token_source()  # refuses a file that others can read
         mode = _authentication_mode(self.url)
         os.environ.setdefault("RAY_AUTH_MODE", "token")
         from ray.job_submission import JobSubmissionClient
@@ -101,7 +102,7 @@ class Cluster:
         self.mode = mode
         with (
             self.answers(),
-            _environment(RAY_API_SERVER_ADDRESS=self.url),
+            environment(RAY_API_SERVER_ADDRESS=self.url),
         ):  # Ray prefers RAY_ADDRESS to what it is given
             self.client = JobSubmissionClient(self.url)
         self._check_versions()
@@ -178,21 +179,22 @@ class Cluster:
         """False where somebody else started this attempt a moment ago."""
         job_id = request.name if attempt == 1 else f"{request.name}-{attempt}"
         metadata = {"muster": request.name, "attempt": str(attempt), "library": request.library}
-        with tempfile.TemporaryDirectory() as folder:
-            package(Path(folder))
-            with self.answers():
-                try:
-                    self.client.submit_job(
-                        entrypoint=request.command,
-                        runtime_env={"working_dir": folder},
-                        submission_id=job_id,
-                        metadata=metadata,
-                    )
-                except RuntimeError as error:
-                    if f"{job_id} already exists" not in str(error):
-                        raise
-                    return False
+        code = package()
+        entrypoint = shipped.entrypoint(code, request.arguments)
+        with self.answers():
+            self._upload(shipped.uri(code), code)
+            try:
+                self.client.submit_job(entrypoint=entrypoint, submission_id=job_id, metadata=metadata)
+            except RuntimeError as error:
+                if f"{job_id} already exists" not in str(error):
+                    raise
+                return False
         return True
+
+    def _upload(self, uri: str, data: bytes) -> None:
+        """Into the head's memory, where Ray would put a `working_dir`."""
+        path = uri.replace("://", "/")
+        self.client._do_request("PUT", f"/api/packages/{path}", data=data).raise_for_status()
 
     def logs(self, job: Job) -> str:
         with self.answers():
@@ -259,8 +261,8 @@ def check_reach(cluster: Cluster, request: Request) -> None:
         open_library(request.library)
 
 
-def package(folder: Path, limit: int | None = None) -> None:
-    """Copy the code of this Muster into an empty folder: no data, tests, environments or history.
+def package(limit: int | None = None) -> bytes:
+    """The code of this Muster as a zip file, the same for the same code: no data, tests, environments or history.
 
     Raises InputError where it is more than `limit` bytes, by default what Ray takes.
     """
@@ -275,10 +277,11 @@ def package(folder: Path, limit: int | None = None) -> None:
             f"Muster's code in {home} has {total / 2**20:.1f} MiB, and Ray ships at most {limit / 2**20:.1f}: take out"
             f" what is not Muster's; the largest file is {largest}"
         )
-    for file in sizes:
-        target = folder / file.relative_to(home)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(file, target)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for file in sizes:
+            archive.writestr(zipfile.ZipInfo(str(file.relative_to(home))), file.read_bytes())
+    return buffer.getvalue()
 
 
 def _files(folder: Path) -> list[Path]:
@@ -344,15 +347,3 @@ def _token_text(url: str, mode: str) -> str:
             " environment as RAY_AUTH_TOKEN"
         )
     return f"the Ray cluster at {url} refuses the token in {source}: use the one its head was started with"
-
-
-@contextmanager
-def _environment(**values: str) -> Iterator[None]:
-    """Environment variables, for a while."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})

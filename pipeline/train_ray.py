@@ -14,7 +14,7 @@ from training import loop
 from training.data import OnSkipped
 from training.loop import OnReport, Report
 
-# Ray reads its authentication from the environment once, when it is first imported: hence the imports inside.
+# Ray takes a second to import: hence the imports inside.
 
 RUN = ".ray"  # the folder in `out` where Ray Train notes its own state, which nothing here needs
 

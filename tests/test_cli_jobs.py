@@ -33,12 +33,13 @@ BIN = Path(sys.executable).parent
 @dataclass(frozen=True)
 class Head:
     """A cluster that runs. `url`: of its dashboard. `address`: as `muster run --address` takes it. `environment`: of a
-    process that may use it. `sessions`: of its nodes' processes."""
+    process that may use it. `sessions`: of its nodes' processes. `folder`: Ray's."""
 
     url: str
     address: str
     environment: dict[str, str]
     sessions: tuple[int, ...]
+    folder: Path
 
     def workers(self) -> list[int]:
         """Processes that are Muster's worker actors."""
@@ -74,7 +75,13 @@ def head() -> Iterator[Head]:
                     subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True)
                 )
                 until(lambda: Path(f"{folder}/output").read_bytes().count(b"--block") == len(nodes))
-        yield Head(f"http://127.0.0.1:{dashboard}", f"127.0.0.1:{port}", environment, tuple(node.pid for node in nodes))
+        yield Head(
+            f"http://127.0.0.1:{dashboard}",
+            f"127.0.0.1:{port}",
+            environment,
+            tuple(node.pid for node in nodes),
+            Path(folder),
+        )
     finally:
         for node in reversed(nodes):
             with suppress(ProcessLookupError):

@@ -87,6 +87,7 @@ def test_where_a_token_is_and_what_to_do_about_it(tmp_path: Path, monkeypatch: p
     assert token_source() is None
     assert "set RAY_AUTH_TOKEN" in about_token()
     (tmp_path / "mine").write_text("0" * 64)
+    (tmp_path / "mine").chmod(0o600)
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "mine"))
     assert token_source() == str(tmp_path / "mine")
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")

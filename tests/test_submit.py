@@ -1,12 +1,14 @@
 """pipeline/submit.py: what is submitted, and which clusters are refused before anything is."""
 
 import asyncio
+import io
 import json
 import platform
 import socket
 import subprocess
 import sys
 import threading
+import zipfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,7 +18,7 @@ import pytest
 import ray
 from conftest import Outcome
 
-from pipeline import submit
+from pipeline import shipped, submit
 from pipeline.submit import Cluster, Request, _Tail, _url, package
 from storage.errors import InputError, MusterError
 
@@ -88,20 +90,24 @@ def test_a_job_is_known_by_library_and_arguments() -> None:
 
 def test_files_of_weights_are_named_whole() -> None:
     given = Request("s3://b/L", ("--weights", "objects=a.pth"), {}, weights={"objects": "/w/a.pth"})
-    assert "--weights objects=/w/a.pth" in given.command
+    assert given.arguments[-6:-4] == ("--weights", "objects=/w/a.pth")
 
 
 def test_the_command_names_the_library_whole_and_survives_a_shell() -> None:
-    command = request_of("/a b/$L", "-l", "$L", "--tasks", "faces;rm").command
-    shown = subprocess.run(["sh", "-c", command.replace("python", "printf '%s\\n'", 1)], capture_output=True, text=True)
-    assert shown.stdout.splitlines() == [
-        *("-m", "pipeline.cli", "run", "-l", "$L", "--tasks", "faces;rm"),
+    arguments = request_of("/a b/$L", "-l", "$L", "--tasks", "faces;rm").arguments
+    command = shipped.entrypoint(b"", arguments)
+    shown = subprocess.run(["sh", "-c", command.replace("python", "printf '%s\n'", 1)], capture_output=True, text=True)
+    assert shown.stdout.splitlines()[-9:] == [
+        *("run", "-l", "$L", "--tasks", "faces;rm"),
         *("--library", "/a b/$L", "--address", "auto"),
     ]
 
 
 def test_the_package_is_code_and_weights_alone(tmp_path: Path) -> None:
-    package(tmp_path)
+    code = package()
+    assert code == package()
+    with zipfile.ZipFile(io.BytesIO(code)) as archive:
+        archive.extractall(tmp_path)
     files = {str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*") if file.is_file()}
     assert {Path(name).parts[0] for name in files} == {"pipeline", "storage", "tasks", "training", "web"}
     assert {"pipeline/cli.py", "tasks/weights/muster-embedder.safetensors"} <= files
@@ -110,10 +116,9 @@ def test_the_package_is_code_and_weights_alone(tmp_path: Path) -> None:
     assert shown.returncode == 0
 
 
-def test_a_package_that_ray_does_not_take(tmp_path: Path) -> None:
+def test_a_package_that_ray_does_not_take() -> None:
     with pytest.raises(InputError, match=r"ships at most 0\.1: .* the largest file is .*safetensors"):
-        package(tmp_path, limit=100 << 10)
-    assert not list(tmp_path.iterdir())
+        package(limit=100 << 10)
 
 
 @pytest.mark.parametrize(
