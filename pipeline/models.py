@@ -11,6 +11,7 @@ import torch
 import tasks
 from storage import weights
 from storage.errors import InputError
+from storage.files import open_regular
 from tasks.base import StateDict, Task
 from tasks.models import zoo
 from tasks.models.entry import Entry
@@ -100,7 +101,7 @@ def given_entry(task: Task) -> Entry:
 
 def digest(file: str) -> str:
     """SHA-256 of its bytes, in hex."""
-    with open(file, "rb") as data:
+    with open_regular(file) as data:
         return hashlib.file_digest(data, "sha256").hexdigest()
 
 

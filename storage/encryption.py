@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from storage.errors import InputError, MusterError
+from storage.files import read_regular
 
 
 class DecryptionError(MusterError):
@@ -39,7 +40,7 @@ def key_of(environment: Mapping[str, str]) -> bytes | None:
         return None
     name = f"{KEY_FILE}={file}" if file else KEY
     try:
-        text = text or Path(str(file)).expanduser().read_text("ascii", "replace")
+        text = text or read_regular(Path(str(file)).expanduser()).decode("ascii", "replace")
     except OSError as error:
         raise InputError(f"cannot read {name}: {error.strerror}") from None
     try:

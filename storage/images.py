@@ -4,7 +4,6 @@ import hashlib
 import io
 import os
 import re
-import stat
 import threading
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import pyarrow as pa
 from PIL import Image, ImageFile, JpegImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
 from storage.exif import facts, orientation, read_exif
+from storage.files import open_regular
 from storage.pixels import TURNED_BY_LOADING, Pixels, dct_divisor, perceptual_hash, upright_pixels
 from storage.retry import retried
 from storage.uris import filesystem_of, local_path
@@ -114,7 +114,7 @@ def read(uri: str) -> bytes:
     except PermissionError as error:
         raise ImageError("permission", f"{uri}: not allowed to read it") from error
     except (OSError, ValueError, pa.ArrowException) as error:  # ValueError: a name with a null byte
-        raise ImageError("unreadable", f"{uri}: {error}") from error
+        raise ImageError("unreadable", f"{uri}: {getattr(error, 'strerror', None) or error}") from error
 
 
 # ---- opening ---------------------------------------------------------------------------------------------
@@ -264,12 +264,10 @@ def _jpeg_memory(image: JpegImagePlugin.JpegImageFile, data: bytes, side: int) -
 
 
 def _read_local(path: str) -> bytes:
-    info = os.stat(path)
-    if not stat.S_ISREG(info.st_mode):  # reading a pipe or a device could wait or go on for ever
-        raise ImageError("unreadable", f"{path}: not a regular file")
-    _check_length(path, info.st_size)
-    with open(path, "rb") as file:
-        return file.read()
+    with open_regular(path) as file:
+        length = os.fstat(file.fileno()).st_size
+        _check_length(path, length)
+        return file.read(length)  # no more: /proc/self/pagemap says that it is empty, and goes on for 256 GB
 
 
 def _read_elsewhere(uri: str) -> bytes:

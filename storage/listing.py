@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -14,9 +15,10 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from storage.errors import InputError, MusterError
+from storage.files import open_regular
 from storage.library import Library
 from storage.retry import UnreachableError, retried
-from storage.uris import filesystem_of, local_path, local_uri
+from storage.uris import filesystem_of, local_path, local_uri, place_of
 
 MUSTERS_OWN = {  # a folder that holds a file of this name and beginning was made by Muster: its pictures are copies
     "library.json": rb'\{\s*"format": \d+,\s*"muster":',
@@ -54,22 +56,23 @@ def locate(source: str) -> Place:
 
 
 def look_up(uris: Sequence[str]) -> dict[str, tuple[int | None, int | None]]:
-    """Size and time, as a `File` has them, of files in buckets; None of local ones, and of what is not there.
+    """Size and time, as a `File` has them, of files in buckets; None of local ones, and of what cannot be looked at.
 
-    Raises UnreachableError where a bucket does not answer.
+    A bucket that does not answer is asked once: each image of it will have its error row.
     """
+    away: set[str] = set()
     with ThreadPoolExecutor(16) as pool:
-        return dict(zip(uris, pool.map(_stamp, uris), strict=True))
+        return dict(zip(uris, pool.map(partial(_stamp, away), uris), strict=True))
 
 
-def _stamp(uri: str) -> tuple[int | None, int | None]:
-    if local_path(uri) is not None:  # whoever scans it asks the disk
+def _stamp(away: set[str], uri: str) -> tuple[int | None, int | None]:
+    place = place_of(uri)
+    if not place or place in away:  # whoever scans a local file asks the disk
         return None, None
     try:
         file = locate(uri).file
-    except UnreachableError:
-        raise
-    except MusterError:  # an error row, when it is read
+    except MusterError as error:  # an error row, when it is read
+        away |= {place} if isinstance(error, UnreachableError) else set()
         return None, None
     return (file.size, file.modified) if file else (None, None)
 
@@ -184,7 +187,7 @@ def _is_marker(name: str, path: str, fs: pafs.FileSystem | None = None) -> bool:
     """Whether a file of a name in MUSTERS_OWN is what it seems. `fs`: None for local files."""
 
     def begins() -> bytes:
-        with fs.open_input_stream(path) if fs else open(path, "rb") as stream:
+        with fs.open_input_stream(path) if fs else open_regular(path) as stream:
             return bytes(stream.read(128))
 
     return bool(re.match(MUSTERS_OWN[name], retried(f"read {path}", begins) if fs else begins()))

@@ -28,9 +28,9 @@ import pyarrow.parquet as pq
 from storage import parts, tables
 from storage.encryption import DecryptionError
 from storage.errors import InputError, MusterError
-from storage.library import Library, dump_json
+from storage.library import ROSTER, Library, dump_json
 from storage.sources import Found, find_images, unite
-from storage.uris import exists, split_inline
+from storage.uris import exists, refusal, split_inline
 
 SCHEMA = pa.schema(
     {
@@ -158,6 +158,16 @@ def read_manifest(library: Library) -> pa.Table:
     """All images: SCHEMA and the user columns of all sources, in order of shards. Empty where nothing was scanned."""
     rows = _read_shards(library, [shard for shard, _ in shards(library)])
     return rows.filter(pa.array(_first_of_each(rows["image_id"])))
+
+
+def named(library: Library, rows: pa.Table) -> list[tuple[str, str]]:
+    """URI and source of each row, as storage.reader.Reader takes them.
+
+    What stands in the library's own roster was looked at when the user's was read (storage/roster.py): it is its own
+    source.
+    """
+    own, pairs = library.uri_of(ROSTER), zip(rows["uri"].to_pylist(), rows["source"].to_pylist(), strict=True)
+    return [(uri, uri if source == own else source) for uri, source in pairs]
 
 
 def image_id(uri: str, size: int | None, modified: int | None) -> str:
@@ -299,7 +309,8 @@ def _gone(stored: pa.Table, missing: Mask, places: Sequence[Found]) -> Mask:
     ours = _mask(pc.is_in(stored["source"], value_set=pa.array({place.source for place in places}, pa.string())))
     for folder in {place.folder for place in places if place.folder}:
         for row in np.flatnonzero(missing & ~ours & seen & _below(uris, folder)):
-            ours[row] = not exists(uris[int(row)].as_py())
+            uri, source = uris[int(row)].as_py(), stored["source"][int(row)].as_py()
+            ours[row] = refusal(uri, source) is None and not exists(uri)
     for folder in {folder for place in places for folder in place.unreadable}:
         ours &= ~_below(uris, folder)
     return missing & ours

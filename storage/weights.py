@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from storage.errors import InputError, MusterError
+from storage.files import open_regular
 
 TIMEOUT = 30.0  # seconds without a byte before the connection is given up
 PAUSES = (0.0, 1.0, 2.0, 4.0)  # seconds before each attempt; their number bounds the attempts
@@ -104,7 +105,7 @@ def _find_given(weights: WeightsFile, weights_dir: Path) -> Path | None:
 
 def _sha256(path: Path) -> str:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise MusterError(f"cannot read {path}: {error.strerror}") from error
