@@ -57,6 +57,7 @@ class ScanResult:
     because another one of this scan has their uri. `skipped`: suffix → number of files that are no images. `shards`:
     of the whole manifest, afterwards. `unreadable`: folders that could not be listed; what is known of them stays.
     `large_groups`: Parquet file with images → rows of its largest row group, where that makes reading slow.
+    `links_out`: folder → links that lead out of it and were left out.
     """
 
     found: int
@@ -69,16 +70,19 @@ class ScanResult:
     shards: int
     unreadable: list[str]
     large_groups: dict[str, int]
+    links_out: dict[str, int]
 
 
-def scan(library: Library, sources: Sequence[str]) -> ScanResult:
+def scan(library: Library, sources: Sequence[str], follow_links: bool = False) -> ScanResult:
     """Bring the manifest up to date with what `sources` hold; other images stay. The caller holds library.lock().
 
+    `follow_links`: also those that lead out of a source.
     Raises InputError or MusterError, before anything is written, where a source cannot be used.
     """
     if not sources:
         raise InputError("nothing to scan: name at least one folder, file, glob or Parquet file")
-    places = list({place.source: place for place in (find_images(source, library) for source in sources)}.values())
+    each = (find_images(source, library, follow_links) for source in sources)
+    places = list({place.source: place for place in each}.values())
     found, from_parquet, duplicates = _merge(places)
     repair(library)
     with _writing(library):
@@ -103,6 +107,7 @@ def scan(library: Library, sources: Sequence[str]) -> ScanResult:
         shards=len(shards(library)),
         unreadable=sorted({folder for place in places for folder in place.unreadable}),
         large_groups={file: rows for place in places for file, rows in place.large_groups.items()},
+        links_out={place.source: len(place.outside) for place in places if place.outside},
     )
 
 

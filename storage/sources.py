@@ -29,7 +29,8 @@ class Found:
     """What one source holds.
 
     `source`: its name in tables. `rows`: SCHEMA and user columns. `from_parquet`: whether Parquet files gave them.
-    `folder`: URI of the folder that was searched, if any; `unreadable`: URIs of folders in it that could not be.
+    `folder`: URI of the folder that was searched, if any; `unreadable`: URIs of folders in it that could not be;
+    `outside`: links that lead out of it and were not followed.
     `skipped`: suffix → number of files that are no images. `large_groups`: as in manifest.ScanResult.
     """
 
@@ -38,20 +39,22 @@ class Found:
     rows: pa.Table = field(default_factory=SCHEMA.empty_table)
     from_parquet: bool = False
     unreadable: list[str] = field(default_factory=list)
+    outside: list[str] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
     large_groups: dict[str, int] = field(default_factory=dict)
 
 
-def find_images(source: str, library: Library) -> Found:
+def find_images(source: str, library: Library, follow_links: bool = False) -> Found:
     """The images of one source: a folder, glob, image file or Parquet file, at a local path or a pyarrow.fs URI.
 
     A single file counts whatever its suffix. Folders and globs give their image files; only where they have none, the
-    rows of their Parquet files. Raises InputError where there is nothing to find, or as locate() and list_files() do.
+    rows of their Parquet files. `follow_links`: also those that lead out of the folder. Raises InputError where there
+    is nothing to find, or as locate() and list_files() do.
     """
     place = locate(source)
     found = Found(place.source, folder=None if place.file else place.uri)
     kinds: dict[str, list[File]] = {"image": [], "parquet": []}
-    for file in list_files(place, library, found.unreadable):
+    for file in list_files(place, library, found.unreadable, found.outside, follow_links):
         suffix = _suffix(file.uri)
         if suffix == PARQUET:
             kinds["parquet"].append(file)
@@ -106,6 +109,7 @@ def _nothing_found(source: str, found: Found) -> str:
         f"no images in {source}"
         + (f"; skipped files: {others}" if others else "")
         + (f"; folders that cannot be read: {len(found.unreadable)}" if found.unreadable else "")
+        + (f"; links that lead out of it: {len(found.outside)}" if found.outside else "")
         + f". Files ending in {_SUFFIXES} count, and any file named by itself."
         + ("" if found.folder is None else f" If it was emptied: {HOW_TO_DROP[0].lower()}{HOW_TO_DROP[1:]}")
     )
