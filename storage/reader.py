@@ -9,7 +9,7 @@ from itertools import accumulate
 
 import pyarrow as pa
 
-from storage import images
+from storage import images, pages
 from storage.errors import MusterError
 from storage.images import ImageError
 from storage.retry import UnreachableError
@@ -17,6 +17,8 @@ from storage.uris import bucket_of, exists, local_path, open_parquet, place_of, 
 
 BATCH_BYTES = 8 << 20  # of images taken from a Parquet file at once, as far as BATCH_ROWS allow
 BATCH_ROWS = (5, 256)
+BATCH_MOST = 256 << 20  # of a batch, if all its rows shared the largest image there may be
+PAGE_MOST, DENSEST = 1 << 29, 20  # a page may be longer than this only if it is not packed more than this many times
 BATCHES_HELD = 4  # with at least 5 rows each, a thread 15 rows behind the others still finds its row
 BUCKETS = 16  # asked at once before a run
 TRIED = 3  # images of a bucket, before we believe that none may be read
@@ -76,7 +78,7 @@ class Reader:
         with self._lock:
             try:
                 data = self._value(*inline)
-            except (OSError, pa.ArrowException, IndexError, StopIteration) as error:
+            except (OSError, pa.ArrowException, IndexError, KeyError) as error:
                 self._forget()
                 raise _image_error(uri, error) from error
             except MusterError:
@@ -103,19 +105,24 @@ class Reader:
                     return value
             if row < self._next or self._group(row) > self._group(self._next):
                 self._seek(self._group(row))
-            batch = next(self._stream)
+            batch = next(self._stream, None)
+            if batch is None:
+                if self._group(self._next) == self._entered:
+                    raise pa.ArrowInvalid("a row group has fewer rows than the file says")
+                self._enter(self._group(self._next))
+                continue
             self._held.append((self._next, batch.column(0)))
             self._next += batch.num_rows
 
     def _open(self, parquet: str) -> None:
         self._forget()
-        self._file = open_parquet(parquet)
+        self._file, self._source = open_parquet(parquet)
+        if not is_binary(self._file.schema_arrow.field("image").type):
+            raise pa.ArrowInvalid("column image does not hold bytes")
+        self._column = [self._file.schema.column(i).path for i in range(len(self._file.schema))].index("image")
         groups = [self._file.metadata.row_group(i) for i in range(self._file.num_row_groups)]
         self._starts = [0, *accumulate(g.num_rows for g in groups)]
-        mean = sum(g.total_byte_size for g in groups) // max(self._starts[-1], 1)
-        self._batch_rows = min(max(BATCH_BYTES // max(mean, 1), BATCH_ROWS[0]), BATCH_ROWS[1])
-        self._parquet = parquet
-        self._seek(0)
+        self._parquet, self._next = parquet, self._starts[-1]
 
     def _group(self, row: int) -> int:
         """The row group that holds this row."""
@@ -124,9 +131,18 @@ class Reader:
         return bisect_right(self._starts, row) - 1
 
     def _seek(self, group: int) -> None:
-        groups = range(group, len(self._starts) - 1)
-        self._stream = self._file.iter_batches(self._batch_rows, row_groups=list(groups), columns=["image"])
         self._next = self._starts[group]
+        self._enter(group)
+
+    def _enter(self, group: int) -> None:
+        """Have the stream go on with this row group."""
+        self._entered = group
+        size = pages.column(self._source, self._file, group, self._column)
+        if size.largest > max(PAGE_MOST, DENSEST * size.packed):
+            raise pa.ArrowInvalid("a page that is packed too densely for photos")
+        rows = BATCH_BYTES // max(size.raw // max(self._starts[group + 1] - self._starts[group], 1), 1)
+        rows = min(max(rows, BATCH_ROWS[0]), BATCH_ROWS[1], max(BATCH_MOST // max(size.shared, 1), 1))
+        self._stream = self._file.iter_batches(rows, row_groups=[group], columns=["image"])
 
 
 def check_access(images_of: Iterable[tuple[str, str]]) -> None:
@@ -166,9 +182,18 @@ def _refusal(uris: Iterable[str]) -> str | None:
     return reason
 
 
+def is_binary(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        return is_binary(kind.value_type)
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
+
+
 def _image_error(uri: str, error: Exception) -> ImageError:
     if isinstance(error, FileNotFoundError):
         return ImageError("not_found", f"{uri}: no such file")
     if isinstance(error, PermissionError):
         return ImageError("permission", f"{uri}: not allowed to read it")
-    return ImageError("unreadable", f"{uri}: {error}")
+    if isinstance(error, IndexError):
+        return ImageError("unreadable", f"{uri}: {error}")
+    # Not what Arrow says: it lists the columns of a file that is no collection of images.
+    return ImageError("unreadable", f"{uri}: its Parquet file cannot be read, or has no column `image` of bytes")

@@ -21,6 +21,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from storage.files import open_regular
+from storage.pages import Source
 from storage.retry import RetriedFile, retried
 
 BUFFER = 1 << 20  # bytes read ahead of a column; by default (pre_buffer) pyarrow reads the column of a whole row group
@@ -168,20 +169,21 @@ def exists(uri: str) -> bool:
     return bool(retried(f"look at {uri}", lambda: fs.get_file_info(path)).type != pafs.FileType.NotFound)
 
 
-def open_parquet(uri: str) -> pq.ParquetFile:
-    """Open for reading in bounded memory. Raises OSError, ArrowException or UnreachableError; so may every read."""
+def open_parquet(uri: str) -> tuple[pq.ParquetFile, Source]:
+    """Open for reading in bounded memory, and the file below. Raises OSError, ArrowException or UnreachableError; so
+    may every read."""
     if (path := local_path(uri)) is not None:
         with open_regular(path) as opened:  # by its number: Arrow would open a pipe, and reads Python's files slower
-            return _parquet_file(pa.OSFile(f"/dev/fd/{opened.fileno()}"))
+            return parquet_file(pa.OSFile(f"/dev/fd/{opened.fileno()}"))
     fs, path = filesystem_of(uri)
-    return _parquet_file(RetriedFile(fs, path))
+    return parquet_file(RetriedFile(fs, path))
 
 
-def _parquet_file(source: pa.NativeFile | RetriedFile) -> pq.ParquetFile:
+def parquet_file(source: Source) -> tuple[pq.ParquetFile, Source]:
     """Raises ArrowInvalid where what describes the file would take too much memory."""
     size = source.seek(0, os.SEEK_END)
     source.seek(max(size - 8, 0))
     footer = int.from_bytes(source.read(4), "little")
     if footer > MAX_FOOTER:
         raise pa.ArrowInvalid(f"its footer takes {footer >> 20} MiB (limit {MAX_FOOTER >> 20})")
-    return pq.ParquetFile(source, buffer_size=BUFFER, pre_buffer=False)
+    return pq.ParquetFile(source, buffer_size=BUFFER, pre_buffer=False), source
