@@ -23,7 +23,7 @@ LARGE_GROUP = 2048  # images in a row group: a shard (up to 256) reads its row g
 # as much as it needs; 82 times for 42,000
 MAX_TABLE = 2 << 30  # bytes that all rows of a source may take in memory
 ROW_BYTES = 200  # of a row in memory, beside its columns
-AT_ONCE = 512 << 20  # bytes decoded at once, if all rows shared the largest value there may be
+AT_ONCE = 256 << 20  # bytes decoded at once, if all rows shared the largest value there may be
 _TOO_LARGE = f"all rows of a source may take {MAX_TABLE >> 30} GiB in memory; scan it in parts"
 SCHEMA = pa.schema({"uri": pa.string(), "size": pa.int64(), "modified": pa.timestamp("us", "UTC")})
 RESERVED = ("image_id", "uri", "size", "modified", "source")  # a user column of this name is kept as user_<name>
@@ -156,11 +156,16 @@ def _read(uri: str, parquet: pq.ParquetFile, below: pages.Source, wanted: list[s
     found.memory += parquet.metadata.num_rows * ROW_BYTES
     if found.memory > MAX_TABLE:
         raise InputError(f"{uri} has {parquet.metadata.num_rows} rows: {_TOO_LARGE}")
-    shared, taken = 1, dict.fromkeys(wanted, 0)
+    shared, taken, lists = 1, dict.fromkeys(wanted, 0), set[str]()
     for size in _sizes(parquet, below, wanted):
         name = size.path if size.path in taken else size.path.partition(".")[0]
-        taken[name] += size.raw if size.path in taken else size.most
+        taken[name] += size.raw
         shared = max(shared, size.shared)
+        if name != size.path and size.most > MAX_TABLE - found.memory:
+            lists.add(size.path)
+        _count(uri, taken, found.memory)
+    for name, size_of_lists in _nested(below, lists):
+        taken[name] += size_of_lists
         _count(uri, taken, found.memory)
     taken, batches = dict.fromkeys(wanted, 0), []
     schema = pa.schema([(name, _plain(parquet.schema_arrow.field(name).type)) for name in wanted])
@@ -180,6 +185,36 @@ def _sizes(parquet: pq.ParquetFile, below: pages.Source, wanted: Collection[str]
             path = parquet.schema.column(number).path
             if path in wanted or path.partition(".")[0] in wanted:
                 yield pages.column(below, parquet, group, number)
+
+
+def _nested(below: pages.Source, paths: Collection[str]) -> Iterator[tuple[str, int]]:
+    """Column, and bytes of the texts in its lists, batch by batch: one row may share a text any number of times."""
+    parquet = pq.ParquetFile(below, read_dictionary=list(paths), pre_buffer=False) if paths else None
+    names = sorted({path.partition(".")[0] for path in paths})
+    for batch in parquet.iter_batches(1024, columns=names) if parquet else ():
+        for name in names:
+            yield name, sum(map(_bytes_of_texts, _leaves(batch.column(name))))
+
+
+def _leaves(values: pa.Array) -> Iterator[pa.Array]:
+    """The flat arrays that lists, maps and structs are made of."""
+    kind = values.type
+    if pa.types.is_struct(kind):
+        for child in values.flatten():
+            yield from _leaves(child)
+    elif pa.types.is_map(kind):
+        yield from _leaves(values.keys)
+        yield from _leaves(values.items)
+    elif pa.types.is_nested(kind):
+        yield from _leaves(values.flatten())
+    else:
+        yield values
+
+
+def _bytes_of_texts(values: pa.Array) -> int:
+    if not pa.types.is_dictionary(values.type):
+        return int(values.nbytes)
+    return pc.sum(pc.binary_length(values.dictionary).take(values.indices)).as_py() or 0
 
 
 def _count(uri: str, taken: Mapping[str, int], before: int) -> None:

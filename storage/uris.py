@@ -117,9 +117,9 @@ def refusal(uri: str, source: str) -> str | None:
 @lru_cache(maxsize=1024)  # a host is looked up once
 def _host_refusal(scheme: str, authority: str) -> str | None:
     match = _AUTHORITY.fullmatch(authority)
-    host, port = (match[1].strip("[].").lower(), match[2]) if match else ("", None)
-    azure = scheme in _AZURE and (host.endswith(_AZURES_OWN) or ("." not in host and not port))
-    if match and (azure or (scheme in _HOSTS and not any(map(_is_private_service, _addresses(host))))):
+    host, port = (match[1], match[2]) if match else ("", None)
+    azure = scheme in _AZURE and (host.endswith(_AZURES_OWN) or not (port or set(host) & set(".:")))  # or a container
+    if match and (azure or (scheme in _HOSTS and not any(map(_is_private_service, _addresses(host.strip("[].")))))):
         return None
     return f"{scheme}://{authority.rpartition('@')[2]}: a row may not name this host: {_HOW}"
 
