@@ -78,10 +78,11 @@ class Annotations:
         known = {row.pop("image_id"): row for row in facts.to_pylist()}
         used = [seen, *(source.fingerprint for source in self.sources)]
         failed = tables.failures(self.library, [c for f in used for c in tables.commits(self.library, f, [shard])])
-        for row in manifest.read_shard(self.library, shard).to_pylist():
+        rows = manifest.read_shard(self.library, shard)
+        for row, (uri, source) in zip(rows.to_pylist(), manifest.named(self.library, rows), strict=True):
             if row["image_id"] not in failed:
-                name = export.parts_of(str(row.get("file") or "")) or export.name_of(row["uri"])[len(self.root) :]
-                yield Photo(row["image_id"], row["uri"], "/".join(name), **known[row["image_id"]])
+                name = export.parts_of(str(row.get("file") or "")) or export.name_of(uri)[len(self.root) :]
+                yield Photo(row["image_id"], uri, "/".join(name), **known[row["image_id"]], source=source)
 
 
 def _read(annotations: Annotations, table: str, fingerprint: str, columns: Sequence[str], shard: str) -> pa.Table:

@@ -32,6 +32,7 @@ from pipeline.options import (
     AddressOption,
     ClassesOption,
     DeviceOption,
+    FollowLinksOption,
     KOption,
     LibraryOption,
     MethodOption,
@@ -117,13 +118,17 @@ app.add_typer(cli_gallery.audit_app, name="audit")
 
 @app.command()
 def scan(
-    sources: SourcesArgument, library: LibraryOption = LIBRARY, trust: TrustOption = False, as_json: JsonOption = False
+    sources: SourcesArgument,
+    library: LibraryOption = LIBRARY,
+    trust: TrustOption = False,
+    follow_links: FollowLinksOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Find images and note them in the library's manifest; a later scan finds what is new, changed or gone.
 
     Example: muster scan ~/Pictures 's3://bucket/photos/' -l ./library
     """
-    facts = _scan(library, sources)
+    facts = _scan(library, sources, follow_links)
     report(facts, as_json, "{found} images: {new} new, {changed} changed, {gone} gone".format_map(facts))
 
 
@@ -203,6 +208,7 @@ def photos(
     device: DeviceOption = "auto",
     workers: WorkersOption = None,
     weights_dir: WeightsOption = None,
+    follow_links: FollowLinksOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Photos in, people pages out: scan, run, cluster and people in one. The JSON has each step's under its name.
@@ -215,7 +221,7 @@ def photos(
     _check_cluster(method, k, same_photo, model)
     _check_tasks(tasks)
     run_config(library, tasks, model, device, workers, weights_dir, None)
-    steps = {"scan": _scan(library, sources)}
+    steps = {"scan": _scan(library, sources, follow_links)}
     say(f"{steps['scan']['found']} images, {steps['scan']['new']} of them new")
     steps["run"] = _run(library, tasks, model, device, workers, weights_dir, None)
     steps["cluster"] = _cluster(library, method, k, same_photo, model, None, False)
@@ -415,15 +421,17 @@ def _run_text(facts: dict[str, Any]) -> list[str]:
     return [line.format_map(facts) for line in lines]
 
 
-def _scan(library: str, sources: list[str]) -> dict[str, Any]:
+def _scan(library: str, sources: list[str], follow_links: bool) -> dict[str, Any]:
     from pipeline import forget
     from storage import manifest
 
     opened = open_library(library, create=True)
     with forget.locked(opened):
-        result = asdict(manifest.scan(opened, sources))
+        result = asdict(manifest.scan(opened, sources, follow_links))
     for folder in result["unreadable"]:
         say(f"muster: cannot list {folder}: what is in it was left out")
+    for folder, links in result["links_out"].items():
+        say(f"muster: {links} links lead out of {folder} and were left out: --follow-links takes them in")
     for file, rows in result["large_groups"].items():
         say(f"muster: {file} holds {rows} images in one row group, which is slow: write it with row_group_size=256")
     return result

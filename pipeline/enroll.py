@@ -152,7 +152,7 @@ def _images(willing: Sequence[Entry]) -> list[dict[str, Any]]:
     """Rows of the roster that is scanned. A CSV says nothing of when its images were made: buckets are asked."""
     stamps = {uri: stamp for entry in willing for uri, stamp in zip(entry.images, entry.stamps, strict=False)}
     others = [uri for entry in willing for uri in entry.images if uri not in stamps]
-    check_access(others)
+    check_access((uri, uri) for uri in others)  # read_roster has seen that they may be named
     stamps |= look_up(others)
     rows = [{"uri": uri, "person_id": entry.person_id} for entry in willing for uri in entry.images]
     return [row | dict(zip(("size", "modified"), stamps[row["uri"]], strict=True)) for row in rows]

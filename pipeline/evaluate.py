@@ -16,6 +16,7 @@ from pipeline.run import OnProgress, run
 from pipeline.worker import IMAGES_DESCRIPTION
 from storage import manifest, tables
 from storage.errors import InputError
+from storage.files import read_regular
 from storage.library import Library, open_library
 from tasks import metrics
 
@@ -149,7 +150,7 @@ def _image_names(images: pa.Table) -> dict[str, int]:
 def _read_pairs(path: Path, names: dict[str, int]) -> tuple[Ints, Ints, Any, Ints]:
     """Rows of the first and second images, whether they are one person, and the fold of each pair."""
     try:
-        numbered = enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        numbered = enumerate(read_regular(path).decode().splitlines(), 1)
         (_, head), *lines = [(number, line.split()) for number, line in numbered if line.strip()]
         sets, size = int(head[0]), int(head[1])
     except (OSError, UnicodeDecodeError, ValueError, IndexError) as error:

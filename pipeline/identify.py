@@ -1,7 +1,7 @@
 """Probes against the gallery: is it this person, who is it, or nobody we know."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
@@ -68,7 +68,7 @@ def identify(
     threshold_of(known, "identify", threshold)
     config = replace(config, models={"faces": known.model}, tasks=("faces",))
     places = [find_images(source, library) for source in sources]
-    uris = list(dict.fromkeys(uri for place in places for uri in place.rows["uri"].to_pylist()))
+    uris = {uri: place.source for place in places for uri in place.rows["uri"].to_pylist()}
     probes = (
         in_process(uris, config, on_download)
         if len(uris) <= IN_PROCESS
@@ -97,7 +97,8 @@ def verify(
     person = next((each for each in known.people if normal(each) == normal(person)), person)
     known.name_of(person)
     threshold_of(known, "verify", threshold)
-    uris = find_images(image, library).rows["uri"].to_pylist()
+    found = find_images(image, library)
+    uris = dict.fromkeys(found.rows["uri"].to_pylist(), found.source)
     if len(uris) > 1:
         raise InputError(f"{image} holds {len(uris)} images: name one, or use `muster identify`")
     probes = in_process(uris, replace(config, models={"faces": known.model}, tasks=("faces",)), on_download)
@@ -206,20 +207,20 @@ def _area(row: dict[str, Any]) -> float:
 # ---- probes ----------------------------------------------------------------------------------------------------------
 
 
-def in_process(uris: Sequence[str], config: RunConfig, on_download: Progress | None) -> Probes:
-    """The faces of a few images, without a cluster."""
+def in_process(uris: Mapping[str, str], config: RunConfig, on_download: Progress | None) -> Probes:
+    """The faces of a few images, without a cluster. `uris`: to the source of each."""
     fetch_weights(config, on_download)
     device = torch.device("cuda" if config.on_gpu else "cpu")
     task = load_task(TaskSpec("faces", config.models["faces"], ""), device, config.weights_dir)
-    reader, faces, errors = Reader(), [task.schema.empty_table()], []
-    for uri in uris:
+    reader, faces, errors = Reader(uris), [task.schema.empty_table()], []
+    for uri, source in uris.items():
         try:
-            photo = images.decode(reader.read(uri), task.max_side)
+            photo = images.decode(reader.read(uri, source), task.max_side)
         except ImageError as error:
             errors.append({"image": uri, "reason": str(error)})
             continue
         faces.append(task([Image(uri, photo.pixels, photo.scale, photo.size)]))
-    return _probes(pa.concat_tables(faces), uris, errors)
+    return _probes(pa.concat_tables(faces), list(uris), errors)
 
 
 def _through_workers(

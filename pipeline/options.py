@@ -58,6 +58,9 @@ TasksOption = Annotated[str, typer.Option(help="Tasks to run, with commas.")]
 SourcesArgument = Annotated[
     list[str], typer.Argument(metavar="SOURCE", help="Folders, globs, files or Parquet manifests; local or any URI.")
 ]
+FollowLinksOption = Annotated[
+    bool, typer.Option("--follow-links", help="Follow links that lead out of the folders named.")
+]
 MethodOption = Annotated[
     str, typer.Option(help="graph: finds the number of people. kmeans: see --k; knows nothing of photos or quality.")
 ]

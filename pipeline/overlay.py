@@ -52,7 +52,7 @@ def overlay(
     with new_folder(out) as folder:
         for photo in sample(annotations, count, seed):
             try:
-                decoded = images.decode(reader.read(photo.uri), SIDES[1])
+                decoded = images.decode(reader.read(photo.uri, photo.source), SIDES[1])
                 if photo.sha256 not in (None, decoded.sha256):
                     raise ImageError("changed", f"{photo.uri} is another file than when it was looked at")
                 pixels = decoded.pixels

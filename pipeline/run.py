@@ -189,7 +189,8 @@ def _is_transient(library: Library, spec: TaskSpec, shard: str) -> bool:
 def _check_access(library: Library, orders: Sequence[Order]) -> None:
     """Have every bucket answer before a worker starts, so that missing credentials are said at once, and once."""
     some = orders[:: -(-len(orders) // 16)]
-    reader.check_access(u for order in some for u in manifest.read_shard(library, order.shard)["uri"].to_pylist())
+    shards = (manifest.read_shard(library, order.shard) for order in some)
+    reader.check_access(image for shard in shards for image in manifest.named(library, shard))
 
 
 def fetch_weights(config: RunConfig, on_download: weights.Progress | None) -> None:

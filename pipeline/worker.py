@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import pyarrow as pa
 import torch
@@ -71,6 +71,14 @@ SKIPPED = {
     "crash": "the worker process died on this image: its decoder or a model crashed",
     "timeout": "the worker did not come back from this image in time",
 }
+
+
+class Row(NamedTuple):
+    """An image of a shard, as Reader.read wants it."""
+
+    image_id: str
+    uri: str
+    source: str
 
 
 @dataclass(frozen=True)
@@ -147,17 +155,19 @@ class ShardWorker:
         Raises MusterError where the library cannot be read or written.
         """
         started = time.monotonic()
-        table = manifest.read_shard(self.library, order.shard).select(["image_id", "uri"])
-        rows = parts.slice_of(table.to_pylist(), order.part)
+        table = manifest.read_shard(self.library, order.shard)
+        named = zip(table["image_id"].to_pylist(), manifest.named(self.library, table), strict=True)
+        rows = parts.slice_of([Row(image_id, *each) for image_id, each in named], order.part)
         if order.probe is not None:
             wanted = set(order.probe)
-            rows = [row for row in rows if row["image_id"] in wanted]
+            rows = [row for row in rows if row.image_id in wanted]
+        reader = Reader(table["uri"].to_pylist())
         specs = [self.tasks[name] for name in order.tasks if name != "images"]
         facts: list[dict[str, Any]] = []
         found: dict[str, list[pa.Table]] = {spec.name: [task.schema.empty_table()] for spec, task in specs}
         errors: dict[str, list[dict[str, str]]] = {spec.name: [] for spec, _ in specs}
         waited = {"decode": 0.0, "model": 0.0}
-        decoded = self._decoded(rows, max([MIN_SIDE, *(task.max_side for _, task in specs)]), dict(order.skip))
+        decoded = self._decoded(reader, rows, max([MIN_SIDE, *(task.max_side for _, task in specs)]), dict(order.skip))
         for chunk in timed(chunks(decoded), waited):
             facts += [_facts(image_id, outcome) for image_id, outcome in chunk]
             good = [_image(image_id, photo) for image_id, photo in chunk if isinstance(photo, Photo)]
@@ -185,14 +195,13 @@ class ShardWorker:
         }
 
     def _decoded(
-        self, rows: Sequence[Mapping[str, str]], max_side: int, skip: Mapping[str, str]
+        self, reader: Reader, rows: Sequence[Row], max_side: int, skip: Mapping[str, str]
     ) -> Iterator[tuple[str, Photo | ImageError]]:
         """image_id and what came of it, in order; read and decoded ahead of the caller."""
-        reader = Reader()
 
-        def read(row: Mapping[str, str]) -> bytes | ImageError:
-            kind = skip.get(row["image_id"])
-            return ImageError(kind, SKIPPED[kind]) if kind else _outcome(reader.read, row["uri"])
+        def read(row: Row) -> bytes | ImageError:
+            kind = skip.get(row.image_id)
+            return ImageError(kind, SKIPPED[kind]) if kind else _outcome(reader.read, row.uri, row.source)
 
         def decode(data: bytes | ImageError) -> Photo | ImageError:
             return data if isinstance(data, ImageError) else _outcome(images.decode, data, max_side)
@@ -201,7 +210,7 @@ class ShardWorker:
             read_ahead = ahead(readers, _each(read), chunks(rows, AT_ONCE), AHEAD)
             decoded = chain.from_iterable(ahead(self.decoders, _each(decode), read_ahead, max(AHEAD, self.threads)))
             try:
-                yield from zip((row["image_id"] for row in rows), decoded, strict=True)
+                yield from zip((row.image_id for row in rows), decoded, strict=True)
             finally:  # where a bucket stays away, those that wait for a thread would each try for a minute
                 readers.shutdown(wait=False, cancel_futures=True)
 

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from storage.errors import InputError
+from storage.files import read_regular
 
 Annotation = dict[str, Any]  # image_id, category_id, bbox [x, y, width, height], area, iscrowd, segmentation or None
 
@@ -36,7 +37,7 @@ def read_coco(path: Path, spellings: Mapping[str, str]) -> CocoFile:
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_regular(path))
         images = [(PurePosixPath(image["file_name"]).name, int(image["id"])) for image in content["images"]]
         categories = {spellings.get(c["name"], c["name"]): int(c["id"]) for c in content["categories"]}
         boxes = [_annotation(number, annotation) for number, annotation in enumerate(content["annotations"], 1)]

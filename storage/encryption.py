@@ -10,12 +10,12 @@ user's (HKDF, RFC 5869): a file of one is refused in another.
 import base64
 import binascii
 import os
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from storage.errors import InputError, MusterError
+from storage.files import open_regular
 
 
 class DecryptionError(MusterError):
@@ -55,10 +55,8 @@ def key_of(environment: Mapping[str, str]) -> bytes | None:
 
 def _key_file(path: Path) -> str:
     """The text of a file that its owner alone may read, as OpenSSH has it with private keys. OSError, InputError."""
-    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+    with open_regular(path) as file:
         status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise InputError(f"{KEY_FILE}={path} is no regular file: {HOW_TO_MAKE}")
         if status.st_mode & 0o077 or status.st_uid not in (0, os.geteuid()):
             raise InputError(f"others may read {KEY_FILE}={path}: chmod 600 {path}, and let it be yours")
         return file.read(1000).decode("ascii", "replace")

@@ -46,7 +46,10 @@ class Thing:
 
 @dataclass(frozen=True, slots=True)
 class Photo:
-    """`name`: the path that stands for it in exports, relative, with forward slashes. `width`, `height`: full size."""
+    """`name`: the path that stands for it in exports, relative, with forward slashes. `width`, `height`: full size.
+
+    `uri`, `source`: as storage.reader.Reader takes them.
+    """
 
     image_id: str
     uri: str
@@ -55,6 +58,7 @@ class Photo:
     height: int
     things: Sequence[Thing] = ()
     sha256: str | None = None  # of the file when it was looked at
+    source: str = ""
 
 
 @dataclass(frozen=True)

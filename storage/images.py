@@ -4,7 +4,6 @@ import hashlib
 import io
 import os
 import re
-import stat
 import threading
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -14,7 +13,8 @@ import pillow_heif
 import pyarrow as pa
 from PIL import Image, ImageFile, JpegImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
-from storage.exif import facts, orientation, read_exif
+from storage.exif import MAX_NUMBERS, facts, numbers_in, orientation, read_exif
+from storage.files import open_regular
 from storage.pixels import TURNED_BY_LOADING, Pixels, dct_divisor, perceptual_hash, upright_pixels
 from storage.retry import retried
 from storage.uris import filesystem_of, local_path
@@ -114,12 +114,13 @@ def read(uri: str) -> bytes:
     except PermissionError as error:
         raise ImageError("permission", f"{uri}: not allowed to read it") from error
     except (OSError, ValueError, pa.ArrowException) as error:  # ValueError: a name with a null byte
-        raise ImageError("unreadable", f"{uri}: {error}") from error
+        raise ImageError("unreadable", f"{uri}: {getattr(error, 'strerror', None) or error}") from error
 
 
 # ---- opening ---------------------------------------------------------------------------------------------
 
-_OURS = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"II*\0", b"MM\0*", b"BM", b"GIF8")
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the latter of files above 4 GB
+_OURS = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", *_TIFF, b"BM", b"GIF8")
 _OTHERS = {
     b"%PDF": "a PDF",
     b"8BPS": "a Photoshop document",
@@ -142,6 +143,8 @@ _ISO_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"
 def _open(data: bytes) -> ImageFile.ImageFile:
     if not data:
         raise ImageError("empty", "the file is empty")
+    if data.startswith(_TIFF) and (numbers := numbers_in(data)) > MAX_NUMBERS:
+        raise ImageError("too_large", f"{numbers} numbers in its tags (limit {MAX_NUMBERS})")
     try:
         image = Image.open(io.BytesIO(data), formats=_FORMATS)
     except OSError as error:
@@ -181,25 +184,27 @@ def _cut_short(data: bytes) -> bool:
 
 
 def _unidentified(head: bytes) -> ImageError:
+    """Nor this one nor `_decoder_error` quotes the file: a row may name /etc/shadow, and who reads tables may not."""
     if head[4:8] == b"ftyp":
-        return ImageError("unsupported", f"not a photo but a video or another ISO media file ({head[8:12]!r})")
+        raw = head[8:12] == b"crx "
+        return ImageError("unsupported", f"{'camera raw' if raw else 'a video or another ISO media file'} is not read")
     for magic, name in _OTHERS.items():
         if head.startswith(magic):
             return ImageError("unsupported", f"{name} is not read")
     if head.startswith(_OURS):
         return ImageError("corrupt", "an image file with a broken header")
-    return ImageError("not_an_image", f"not an image (it begins with {head[:8]!r})")
+    return ImageError("not_an_image", "not an image: it begins like no format known here")
 
 
 def _decoder_error(cause: Exception) -> ImageError:
     text = str(cause) or type(cause).__name__
     if isinstance(cause, MemoryError | Image.DecompressionBombError | Image.DecompressionBombWarning):
-        return ImageError("too_large", f"too large to decode: {text}")
+        return ImageError("too_large", "too large to decode")
     if "Unsupported codec" in text or "Unsupported feature" in text:  # libheif's words
-        return ImageError("unsupported", f"a variant that is not read: {text}")
+        return ImageError("unsupported", "a variant of its format that is not read")
     if isinstance(cause, EOFError) or re.search("truncated|end of (file|data)|premature", text, re.IGNORECASE):
-        return ImageError("truncated", f"the file is cut short: {text}")
-    return ImageError("corrupt", f"cannot be decoded: {text}")
+        return ImageError("truncated", "the file is cut short")
+    return ImageError("corrupt", f"cannot be decoded ({type(cause).__name__})")
 
 
 # ---- decoding --------------------------------------------------------------------------------------------
@@ -242,7 +247,16 @@ def _memory(image: ImageFile.ImageFile, data: bytes, side: int) -> int:
         held = 22
     elif image.info.get("tiling") and image.mode == "RGB" and image.info.get("bit_depth") == 8:
         held = 5  # a phone's HEIC; one that is coded in one piece needs more
-    return int(held * pixels + 12 * output)
+    return int(held * pixels + 12 * output + _tile(image))
+
+
+def _tile(image: ImageFile.ImageFile) -> float:
+    """Bytes of one tile of a TIFF, which may be larger than the image. Strips end with it; `held` has them."""
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return 0
+    tags = image.tag_v2
+    bits = max(tags.get(258, (1,))) * max(len(tags.get(258, (1,))), tags.get(277, 1))
+    return float(tags.get(322, 0) * tags.get(323, 0) * bits / 8)
 
 
 _BYTES_PER_PIXEL = {"AVIF": 14, "HEIF": 11, "TIFF": 12, "WEBP": 18}
@@ -264,12 +278,10 @@ def _jpeg_memory(image: JpegImagePlugin.JpegImageFile, data: bytes, side: int) -
 
 
 def _read_local(path: str) -> bytes:
-    info = os.stat(path)
-    if not stat.S_ISREG(info.st_mode):  # reading a pipe or a device could wait or go on for ever
-        raise ImageError("unreadable", f"{path}: not a regular file")
-    _check_length(path, info.st_size)
-    with open(path, "rb") as file:
-        return file.read()
+    with open_regular(path) as file:
+        length = os.fstat(file.fileno()).st_size
+        _check_length(path, length)
+        return file.read(length)  # no more: /proc/self/pagemap says that it is empty, and goes on for 256 GB
 
 
 def _read_elsewhere(uri: str) -> bytes:

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from storage.errors import InputError
+from storage.files import open_regular
 
 Labels = npt.NDArray[np.uint8]
 
@@ -15,7 +16,7 @@ Labels = npt.NDArray[np.uint8]
 def read_label_image(file: Path) -> Labels:
     """(H, W): grey or palette values as they are; InputError where the file is no such image."""
     try:
-        with warnings.catch_warnings(), Image.open(file) as image:
+        with warnings.catch_warnings(), open_regular(file) as data, Image.open(data) as image:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             mode, pixels = image.mode, np.asarray(image)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -14,9 +15,10 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from storage.errors import InputError, MusterError
+from storage.files import open_regular
 from storage.library import Library
 from storage.retry import UnreachableError, retried
-from storage.uris import filesystem_of, local_path, local_uri
+from storage.uris import filesystem_of, local_path, local_uri, place_of
 
 MUSTERS_OWN = {  # a folder that holds a file of this name and beginning was made by Muster: its pictures are copies
     "library.json": rb'\{\s*"format": \d+,\s*"muster":',
@@ -54,37 +56,42 @@ def locate(source: str) -> Place:
 
 
 def look_up(uris: Sequence[str]) -> dict[str, tuple[int | None, int | None]]:
-    """Size and time, as a `File` has them, of files in buckets; None of local ones, and of what is not there.
+    """Size and time, as a `File` has them, of files in buckets; None of local ones, and of what cannot be looked at.
 
-    Raises UnreachableError where a bucket does not answer.
+    A bucket that does not answer is asked once: each image of it will have its error row.
     """
+    away: set[str] = set()
     with ThreadPoolExecutor(16) as pool:
-        return dict(zip(uris, pool.map(_stamp, uris), strict=True))
+        return dict(zip(uris, pool.map(partial(_stamp, away), uris), strict=True))
 
 
-def _stamp(uri: str) -> tuple[int | None, int | None]:
-    if local_path(uri) is not None:  # whoever scans it asks the disk
+def _stamp(away: set[str], uri: str) -> tuple[int | None, int | None]:
+    place = place_of(uri)
+    if not place or place in away:  # whoever scans a local file asks the disk
         return None, None
     try:
         file = locate(uri).file
-    except UnreachableError:
-        raise
-    except MusterError:  # an error row, when it is read
+    except MusterError as error:  # an error row, when it is read
+        away |= {place} if isinstance(error, UnreachableError) else set()
         return None, None
     return (file.size, file.modified) if file else (None, None)
 
 
-def list_files(place: Place, library: Library, unreadable: list[str]) -> list[File]:
+def list_files(
+    place: Place, library: Library, unreadable: list[str], outside: list[str], follow: bool = False
+) -> list[File]:
     """The files of a place in order of their URIs; hidden ones and those of libraries and people pages are left out.
 
-    Links are followed. URIs of folders below that cannot be listed are added to `unreadable`; MusterError where the
-    place itself cannot.
+    Links within the place are followed. Those that lead out of it are added to `outside`, and followed only where
+    `follow` says so: whoever may write a folder must not choose which other photos we look at. URIs of folders below
+    that cannot be listed are added to `unreadable`; MusterError where the place itself cannot.
     """
     if place.file:
         return [place.file]
     depth = None if not place.pattern or "**" in place.pattern else place.pattern.count("/")
     local = isinstance(place.fs, pafs.LocalFileSystem)
-    files = _walk(place.path, depth, library, unreadable) if local else _list_remote(place, depth, library)
+    left_out = None if follow else outside
+    files = _walk(place.path, depth, library, unreadable, left_out) if local else _list_remote(place, depth, library)
     matches = _glob(place.pattern).fullmatch if place.pattern else bool
     start = len(place.path.rstrip("/")) + 1
     return sorted(file for path, file in files if matches(path[start:]))
@@ -149,8 +156,14 @@ def _character_class(token: str) -> str:
 # ---- listings --------------------------------------------------------------------------------------------------------
 
 
-def _walk(root: str, depth: int | None, library: Library, unreadable: list[str]) -> Iterator[tuple[str, File]]:
-    """Path and file for every file below a local folder, at most `depth` folders down; each folder once."""
+def _walk(
+    root: str, depth: int | None, library: Library, unreadable: list[str], outside: list[str] | None
+) -> Iterator[tuple[str, File]]:
+    """Path and file for every file below a local folder, at most `depth` folders down; each folder once.
+
+    `outside`: links that lead out are added to it, and left out; None: they are followed.
+    """
+    home = os.path.realpath(root)
     seen = {_inode(library.path)} if library.local else set()
     todo = deque([(root, 0)])
     while todo:
@@ -169,6 +182,9 @@ def _walk(root: str, depth: int | None, library: Library, unreadable: list[str])
             unreadable.append(local_uri(folder))
             continue
         for entry in entries:
+            if outside is not None and entry.is_symlink() and not _below(entry.path, home):
+                outside.append(local_uri(entry.path))
+                continue
             status = _status(entry)
             if status is None:
                 if entry.is_symlink():  # a broken link becomes a row, that the user may hear of it
@@ -184,10 +200,15 @@ def _is_marker(name: str, path: str, fs: pafs.FileSystem | None = None) -> bool:
     """Whether a file of a name in MUSTERS_OWN is what it seems. `fs`: None for local files."""
 
     def begins() -> bytes:
-        with fs.open_input_stream(path) if fs else open(path, "rb") as stream:
+        with fs.open_input_stream(path) if fs else open_regular(path) as stream:
             return bytes(stream.read(128))
 
     return bool(re.match(MUSTERS_OWN[name], retried(f"read {path}", begins) if fs else begins()))
+
+
+def _below(link: str, home: str) -> bool:
+    """Whether what a link leads to, there or not, is the folder `home` or lies in it."""
+    return os.path.join(os.path.realpath(link), "").startswith(os.path.join(home, ""))
 
 
 def _status(entry: os.DirEntry[str]) -> os.stat_result | None:

@@ -28,9 +28,9 @@ import pyarrow.parquet as pq
 from storage import parts, tables
 from storage.encryption import DecryptionError
 from storage.errors import InputError, MusterError
-from storage.library import Library, dump_json
+from storage.library import ROSTER, Library, dump_json
 from storage.sources import Found, find_images, unite
-from storage.uris import exists, split_inline
+from storage.uris import exists, refusal, split_inline
 
 SCHEMA = pa.schema(
     {
@@ -57,6 +57,7 @@ class ScanResult:
     because another one of this scan has their uri. `skipped`: suffix → number of files that are no images. `shards`:
     of the whole manifest, afterwards. `unreadable`: folders that could not be listed; what is known of them stays.
     `large_groups`: Parquet file with images → rows of its largest row group, where that makes reading slow.
+    `links_out`: folder → links that lead out of it and were left out.
     """
 
     found: int
@@ -69,16 +70,19 @@ class ScanResult:
     shards: int
     unreadable: list[str]
     large_groups: dict[str, int]
+    links_out: dict[str, int]
 
 
-def scan(library: Library, sources: Sequence[str]) -> ScanResult:
+def scan(library: Library, sources: Sequence[str], follow_links: bool = False) -> ScanResult:
     """Bring the manifest up to date with what `sources` hold; other images stay. The caller holds library.lock().
 
+    `follow_links`: also those that lead out of a source.
     Raises InputError or MusterError, before anything is written, where a source cannot be used.
     """
     if not sources:
         raise InputError("nothing to scan: name at least one folder, file, glob or Parquet file")
-    places = list({place.source: place for place in (find_images(source, library) for source in sources)}.values())
+    each = (find_images(source, library, follow_links) for source in sources)
+    places = list({place.source: place for place in each}.values())
     found, from_parquet, duplicates = _merge(places)
     repair(library)
     with _writing(library):
@@ -103,6 +107,7 @@ def scan(library: Library, sources: Sequence[str]) -> ScanResult:
         shards=len(shards(library)),
         unreadable=sorted({folder for place in places for folder in place.unreadable}),
         large_groups={file: rows for place in places for file, rows in place.large_groups.items()},
+        links_out={place.source: len(place.outside) for place in places if place.outside},
     )
 
 
@@ -164,6 +169,16 @@ def read_manifest(library: Library) -> pa.Table:
     """All images: SCHEMA and the user columns of all sources, in order of shards. Empty where nothing was scanned."""
     rows = _read_shards(library, [shard for shard, _ in shards(library)])
     return rows.filter(pa.array(_first_of_each(rows["image_id"])))
+
+
+def named(library: Library, rows: pa.Table) -> list[tuple[str, str]]:
+    """URI and source of each row, as storage.reader.Reader takes them.
+
+    What stands in the library's own roster was looked at when the user's was read (storage/roster.py): it is its own
+    source.
+    """
+    own, pairs = library.uri_of(ROSTER), zip(rows["uri"].to_pylist(), rows["source"].to_pylist(), strict=True)
+    return [(uri, uri if source == own else source) for uri, source in pairs]
 
 
 def image_id(uri: str, size: int | None, modified: int | None) -> str:
@@ -305,7 +320,8 @@ def _gone(stored: pa.Table, missing: Mask, places: Sequence[Found]) -> Mask:
     ours = _mask(pc.is_in(stored["source"], value_set=pa.array({place.source for place in places}, pa.string())))
     for folder in {place.folder for place in places if place.folder}:
         for row in np.flatnonzero(missing & ~ours & seen & _below(uris, folder)):
-            ours[row] = not exists(uris[int(row)].as_py())
+            uri, source = uris[int(row)].as_py(), stored["source"][int(row)].as_py()
+            ours[row] = refusal(uri, source) is None and not exists(uri)
     for folder in {folder for place in places for folder in place.unreadable}:
         ours &= ~_below(uris, folder)
     return missing & ours

@@ -16,10 +16,11 @@ from urllib.parse import quote, unquote
 import pyarrow as pa
 
 from storage.errors import InputError
+from storage.files import read_regular
 from storage.library import Library
 from storage.listing import locate
 from storage.sources import PARQUET, find_images
-from storage.uris import filesystem_of, local_path, local_uri
+from storage.uris import filesystem_of, local_path, local_uri, refusal
 
 COLUMNS = ("person_id", "name", "group", "consent", "valid_until")  # and any number that begin with `image`
 YES, NO = {"yes", "y", "true", "1", "x", "ja", "oui", "si", "sí"}, {"", "no", "n", "false", "0", "nein", "non"}
@@ -54,6 +55,8 @@ def read_roster(source: str, library: Library) -> list[Entry]:
     owners: dict[str, str] = {}
     for entry in entries:
         for uri in entry.images:
+            if (reason := refusal(uri, source)) is not None:
+                raise InputError(f"roster {source}, person_id {entry.person_id}: {reason}")
             if owners.setdefault(uri, entry.person_id) != entry.person_id:
                 raise InputError(f"roster {source}: {uri} is listed for {owners[uri]} and for {entry.person_id}")
     return entries
@@ -94,8 +97,7 @@ def _text(source: str) -> str:
     path = local_path(source)
     try:
         if path is not None:
-            with open(os.path.expanduser(path), "rb") as file:
-                data = file.read()
+            data = read_regular(os.path.expanduser(path))
         else:
             fs, name = filesystem_of(source)
             with fs.open_input_stream(name) as stream:

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
@@ -10,16 +10,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from storage import pages
 from storage.errors import InputError
 from storage.library import ROSTER, Library
 from storage.listing import HOW_TO_DROP, File, list_files, locate
-from storage.uris import inline_uri, local_path, local_uri, open_parquet, split_inline
+from storage.uris import inline_uri, local_path, local_uri, open_parquet, parquet_file, split_inline
 
 _SUFFIXES = ".jpg .jpeg .jpe .jfif .mpo .png .webp .heic .heif .hif .avif .tif .tiff .bmp .gif"
 IMAGE_SUFFIXES = frozenset(_SUFFIXES.split())
 PARQUET = ".parquet"
 LARGE_GROUP = 2048  # images in a row group: a shard (up to 256) reads its row group from the start, on average 4 times
 # as much as it needs; 82 times for 42,000
+MAX_TABLE = 2 << 30  # bytes that all rows of a source may take in memory
+ROW_BYTES = 200  # of a row in memory, beside its columns
+AT_ONCE = 256 << 20  # bytes decoded at once, if all rows shared the largest value there may be
+_TOO_LARGE = f"all rows of a source may take {MAX_TABLE >> 30} GiB in memory; scan it in parts"
 SCHEMA = pa.schema({"uri": pa.string(), "size": pa.int64(), "modified": pa.timestamp("us", "UTC")})
 RESERVED = ("image_id", "uri", "size", "modified", "source")  # a user column of this name is kept as user_<name>
 
@@ -29,7 +34,8 @@ class Found:
     """What one source holds.
 
     `source`: its name in tables. `rows`: SCHEMA and user columns. `from_parquet`: whether Parquet files gave them.
-    `folder`: URI of the folder that was searched, if any; `unreadable`: URIs of folders in it that could not be.
+    `folder`: URI of the folder that was searched, if any; `unreadable`: URIs of folders in it that could not be;
+    `outside`: links that lead out of it and were not followed.
     `skipped`: suffix → number of files that are no images. `large_groups`: as in manifest.ScanResult.
     """
 
@@ -38,20 +44,23 @@ class Found:
     rows: pa.Table = field(default_factory=SCHEMA.empty_table)
     from_parquet: bool = False
     unreadable: list[str] = field(default_factory=list)
+    outside: list[str] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
     large_groups: dict[str, int] = field(default_factory=dict)
+    memory: int = 0  # bytes that its rows take
 
 
-def find_images(source: str, library: Library) -> Found:
+def find_images(source: str, library: Library, follow_links: bool = False) -> Found:
     """The images of one source: a folder, glob, image file or Parquet file, at a local path or a pyarrow.fs URI.
 
     A single file counts whatever its suffix. Folders and globs give their image files; only where they have none, the
-    rows of their Parquet files. Raises InputError where there is nothing to find, or as locate() and list_files() do.
+    rows of their Parquet files. `follow_links`: also those that lead out of the folder. Raises InputError where there
+    is nothing to find, or as locate() and list_files() do.
     """
     place = locate(source)
     found = Found(place.source, folder=None if place.file else place.uri)
     kinds: dict[str, list[File]] = {"image": [], "parquet": []}
-    for file in list_files(place, library, found.unreadable):
+    for file in list_files(place, library, found.unreadable, found.outside, follow_links):
         suffix = _suffix(file.uri)
         if suffix == PARQUET:
             kinds["parquet"].append(file)
@@ -106,6 +115,7 @@ def _nothing_found(source: str, found: Found) -> str:
         f"no images in {source}"
         + (f"; skipped files: {others}" if others else "")
         + (f"; folders that cannot be read: {len(found.unreadable)}" if found.unreadable else "")
+        + (f"; links that lead out of it: {len(found.outside)}" if found.outside else "")
         + f". Files ending in {_SUFFIXES} count, and any file named by itself."
         + ("" if found.folder is None else f" If it was emptied: {HOW_TO_DROP[0].lower()}{HOW_TO_DROP[1:]}")
     )
@@ -118,11 +128,10 @@ def _parquet_rows(file: File, library: Library, found: Found) -> pa.Table:
     """The images that a Parquet file names in `uri` or holds in `image`. All other columns are the user's."""
     try:
         own = file.uri == library.uri_of(ROSTER)  # may be encrypted
-        parquet = pq.ParquetFile(pa.BufferReader(library.read(ROSTER))) if own else open_parquet(file.uri)
-        schema = parquet.schema_arrow
-        inline = _is_inline(file.uri, schema)
-        table = parquet.read(columns=[name for name in schema.names if not (inline and name == "image")])
-        table = pa.table([c.cast(_plain(c.type)) for c in table.columns], table.schema.names)
+        parquet, below = parquet_file(pa.BufferReader(library.read(ROSTER))) if own else open_parquet(file.uri)
+        inline = _is_inline(file.uri, parquet.schema_arrow)
+        wanted = [name for name in parquet.schema_arrow.names if not (inline and name == "image")]
+        table = _read(file.uri, parquet, below, wanted, found)
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"cannot read {file.uri} as Parquet: {error}") from None
     if inline:
@@ -137,6 +146,81 @@ def _parquet_rows(file: File, library: Library, found: Found) -> pa.Table:
     if empty := table.num_rows - named.num_rows:
         found.skipped["rows without uri"] += empty
     return _listed_rows(file.uri, named) if named.num_rows else SCHEMA.empty_table()
+
+
+def _read(uri: str, parquet: pq.ParquetFile, below: pages.Source, wanted: list[str], found: Found) -> pa.Table:
+    """These columns, under plain types. InputError where all that the source holds would take more than MAX_TABLE.
+
+    Before anything is read, sizes are taken from the pages; then each batch is counted, as values may be shared.
+    """
+    found.memory += parquet.metadata.num_rows * ROW_BYTES
+    if found.memory > MAX_TABLE:
+        raise InputError(f"{uri} has {parquet.metadata.num_rows} rows: {_TOO_LARGE}")
+    shared, taken, lists = 1, dict.fromkeys(wanted, 0), set[str]()
+    for size in _sizes(parquet, below, wanted):
+        name = size.path if size.path in taken else size.path.partition(".")[0]
+        taken[name] += size.raw
+        shared = max(shared, size.shared)
+        if name != size.path and size.most > MAX_TABLE - found.memory:
+            lists.add(size.path)
+        _count(uri, taken, found.memory)
+    for name, size_of_lists in _nested(below, lists):
+        taken[name] += size_of_lists
+        _count(uri, taken, found.memory)
+    taken, batches = dict.fromkeys(wanted, 0), []
+    schema = pa.schema([(name, _plain(parquet.schema_arrow.field(name).type)) for name in wanted])
+    for batch in parquet.iter_batches(min(max(AT_ONCE // shared, 1), 1 << 16), columns=wanted) if wanted else ():
+        columns = [batch.column(field.name).cast(field.type) for field in schema]
+        batches.append(pa.RecordBatch.from_arrays(columns, schema=schema))
+        taken = {name: taken[name] + column.nbytes for name, column in zip(wanted, columns, strict=True)}
+        _count(uri, taken, found.memory)
+    found.memory += sum(taken.values())
+    return pa.Table.from_batches(batches, schema).combine_chunks()
+
+
+def _sizes(parquet: pq.ParquetFile, below: pages.Source, wanted: Collection[str]) -> Iterator[pages.Column]:
+    """Of the columns of every row group, leaf by leaf."""
+    for group in range(parquet.num_row_groups):
+        for number in range(len(parquet.schema)):
+            path = parquet.schema.column(number).path
+            if path in wanted or path.partition(".")[0] in wanted:
+                yield pages.column(below, parquet, group, number)
+
+
+def _nested(below: pages.Source, paths: Collection[str]) -> Iterator[tuple[str, int]]:
+    """Column, and bytes of the texts in its lists, batch by batch: one row may share a text any number of times."""
+    parquet = pq.ParquetFile(below, read_dictionary=list(paths), pre_buffer=False) if paths else None
+    names = sorted({path.partition(".")[0] for path in paths})
+    for batch in parquet.iter_batches(1024, columns=names) if parquet else ():
+        for name in names:
+            yield name, sum(map(_bytes_of_texts, _leaves(batch.column(name))))
+
+
+def _leaves(values: pa.Array) -> Iterator[pa.Array]:
+    """The flat arrays that lists, maps and structs are made of."""
+    kind = values.type
+    if pa.types.is_struct(kind):
+        for child in values.flatten():
+            yield from _leaves(child)
+    elif pa.types.is_map(kind):
+        yield from _leaves(values.keys)
+        yield from _leaves(values.items)
+    elif pa.types.is_nested(kind):
+        yield from _leaves(values.flatten())
+    else:
+        yield values
+
+
+def _bytes_of_texts(values: pa.Array) -> int:
+    if not pa.types.is_dictionary(values.type):
+        return int(values.nbytes)
+    return pc.sum(pc.binary_length(values.dictionary).take(values.indices)).as_py() or 0
+
+
+def _count(uri: str, taken: Mapping[str, int], before: int) -> None:
+    if before + sum(taken.values()) > MAX_TABLE:
+        name = max(taken, key=lambda name: taken[name])
+        raise InputError(f"{uri}: column {name!r} is too large: {_TOO_LARGE}, or leave the column out")
 
 
 def _is_inline(uri: str, schema: pa.Schema) -> bool:

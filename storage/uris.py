@@ -5,10 +5,14 @@
   image inside a Parquet file.
 - Files elsewhere: percent-encoded URIs that `pyarrow.fs` opens.
 - Images inside a Parquet file: `<uri of that file>#row=<number, from 0>`.
+
+What the user types is trusted, options and all. What stands in a row of a user's file is not: see `refusal`.
 """
 
+import ipaddress
 import os
 import re
+import socket
 from functools import lru_cache
 from urllib.parse import quote, unquote, unquote_to_bytes
 
@@ -16,10 +20,21 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
+from storage.files import open_regular
+from storage.pages import Source
 from storage.retry import RetriedFile, retried
 
 BUFFER = 1 << 20  # bytes read ahead of a column; by default (pre_buffer) pyarrow reads the column of a whole row group
+MAX_FOOTER = 32 << 20  # bytes; of a Parquet file; they become 17 times as many in memory
 REQUEST_ATTEMPTS = 3  # of one request to S3, with waits from 0 to 1 s, then to 2 s
+
+_BUCKETS = ("s3", "gs", "gcs")  # schemes whose URIs name a bucket: without options they lead to its provider alone
+_HOSTS = ("hdfs", "viewfs")  # schemes whose URIs name the host to connect to
+_AZURE = ("abfs", "abfss")
+_AZURES_OWN = (".blob.core.windows.net", ".dfs.core.windows.net")  # any other host would be sent the user's token
+_AUTHORITY = re.compile(r"(?:[^@]*@)?([\w.-]*|\[[\da-fA-F:.]+\])(:\d+)?", re.ASCII)
+_METADATA = [ipaddress.ip_address(each) for each in ("fd00:ec2::254", "100.100.100.200")]  # of AWS, Alibaba
+_HOW = "name it, or a folder above it, on the command line"
 
 _INLINE = re.compile(r"(.*\.parquet(?:\?[^#]*)?)#row=(\d+)", re.IGNORECASE | re.DOTALL)
 
@@ -56,13 +71,72 @@ def bucket_of(uri: str) -> str:
     return f"{scheme}://{rest.partition('/')[0].rpartition('@')[2]}"
 
 
+def place_of(uri: str) -> str:
+    """What is connected to for this URI, as a URI; "" for local files. Equal ones answer, or do not, together."""
+    scheme, host, options = _connection(uri)
+    return f"{scheme}://{host}/{options}" if scheme else ""
+
+
+def _connection(uri: str) -> tuple[str, str, str]:
+    """Scheme, authority (user, host and port) and options, with their question mark; all "" for local files."""
+    if local_path(uri) is not None:
+        return "", "", ""
+    parquet = split_inline(uri)
+    location, question, query = (parquet[0] if parquet else uri).partition("?")
+    scheme, _, rest = location.partition("://")
+    return scheme, rest.partition("/")[0], question + query
+
+
 def filesystem_of(uri: str) -> tuple[pafs.FileSystem, str]:
     """The filesystem of a URI, and the path on it. Raises OSError or pyarrow.ArrowException."""
-    location, question, query = uri.partition("?")
-    scheme, _, rest = location.partition("://")
-    host, slash, path = rest.partition("/")
-    fs, root = _connect_once(f"{scheme}://{host}/{question}{query}")
+    _, slash, path = uri.partition("?")[0].partition("://")[2].partition("/")
+    fs, root = _connect_once(place_of(uri))
     return fs, root.rstrip("/") + slash + unquote(path)
+
+
+def refusal(uri: str, source: str) -> str | None:
+    """Why a URI that stands in a row may not be opened; None where it may. No connection is made to find out.
+
+    `source`: what the user named, in which the row was found. Whoever writes a row must not choose where our
+    credentials go, or have us ask what listens on this machine: so a row has the options of its source or none, and
+    names a host of its own only where that is neither this machine nor a metadata service.
+    """
+    if local_path(uri) is not None:
+        return None
+    scheme, host, options = _connection(uri)
+    known_scheme, known_host, known_options = _connection(source)
+    if options and (scheme, options) != (known_scheme, known_options):
+        return f"{bucket_of(uri)}: a URI in a row has the options of its source, or none: {_HOW}"
+    if scheme in _BUCKETS or (scheme, host) == (known_scheme, known_host):
+        return None
+    if scheme not in _HOSTS + _AZURE:
+        return f"{bucket_of(uri)}: a row may not name files of {scheme}: {_HOW}"
+    return _host_refusal(scheme, host)
+
+
+@lru_cache(maxsize=1024)  # a host is looked up once
+def _host_refusal(scheme: str, authority: str) -> str | None:
+    match = _AUTHORITY.fullmatch(authority)
+    host, port = (match[1], match[2]) if match else ("", None)
+    azure = scheme in _AZURE and (host.endswith(_AZURES_OWN) or not (port or set(host) & set(".:")))  # or a container
+    if match and (azure or (scheme in _HOSTS and not any(map(_is_private_service, _addresses(host.strip("[].")))))):
+        return None
+    return f"{scheme}://{authority.rpartition('@')[2]}: a row may not name this host: {_HOW}"
+
+
+def _addresses(host: str) -> list[str]:
+    """What a name, or any way to write an address (127.1, 0x7f000001, 2130706433), stands for; empty if nothing."""
+    try:
+        return [str(info[4][0]) for info in socket.getaddrinfo(host, None)] if host else []
+    except (OSError, UnicodeError):
+        return []
+
+
+def _is_private_service(address: str) -> bool:
+    """Whether it is this machine's own, or one at which a cloud hands out credentials."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    ip = getattr(ip, "ipv4_mapped", None) or ip
+    return ip.is_loopback or ip.is_link_local or ip.is_unspecified or ip in _METADATA
 
 
 def connect(uri: str) -> tuple[pafs.FileSystem, str]:
@@ -95,9 +169,21 @@ def exists(uri: str) -> bool:
     return bool(retried(f"look at {uri}", lambda: fs.get_file_info(path)).type != pafs.FileType.NotFound)
 
 
-def open_parquet(uri: str) -> pq.ParquetFile:
-    """Open for reading in bounded memory. Raises OSError, ArrowException or UnreachableError; so may every read."""
+def open_parquet(uri: str) -> tuple[pq.ParquetFile, Source]:
+    """Open for reading in bounded memory, and the file below. Raises OSError, ArrowException or UnreachableError; so
+    may every read."""
     if (path := local_path(uri)) is not None:
-        return pq.ParquetFile(pa.OSFile(os.fsencode(path)), buffer_size=BUFFER, pre_buffer=False)
+        with open_regular(path) as opened:  # by its number: Arrow would open a pipe, and reads Python's files slower
+            return parquet_file(pa.OSFile(f"/dev/fd/{opened.fileno()}"))
     fs, path = filesystem_of(uri)
-    return pq.ParquetFile(RetriedFile(fs, path), buffer_size=BUFFER, pre_buffer=False)
+    return parquet_file(RetriedFile(fs, path))
+
+
+def parquet_file(source: Source) -> tuple[pq.ParquetFile, Source]:
+    """Raises ArrowInvalid where what describes the file would take too much memory."""
+    size = source.seek(0, os.SEEK_END)
+    source.seek(max(size - 8, 0))
+    footer = int.from_bytes(source.read(4), "little")
+    if footer > MAX_FOOTER:
+        raise pa.ArrowInvalid(f"its footer takes {footer >> 20} MiB (limit {MAX_FOOTER >> 20})")
+    return pq.ParquetFile(source, buffer_size=BUFFER, pre_buffer=False), source

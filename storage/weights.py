@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from storage.errors import InputError, MusterError
+from storage.files import read_regular
 
 TIMEOUT = 30.0  # seconds without a byte before the connection is given up
 PAUSES = (0.0, 1.0, 2.0, 4.0)  # seconds before each attempt; their number bounds the attempts
@@ -61,7 +62,7 @@ class Content:
 def read(path: Path) -> Content:
     """Raises MusterError where it cannot be read."""
     try:
-        data = path.read_bytes()
+        data = read_regular(path)
     except OSError as error:
         raise MusterError(f"cannot read {path}: {error.strerror}") from error
     return Content(path, data, hashlib.sha256(data).hexdigest())

@@ -104,7 +104,7 @@ def test_a_key_comes_from_the_environment(tmp_path: Path) -> None:
         ({KEY: "ü" * 44}, "MUSTER_KEY is no key"),
         ({KEY: text_of(ANY), KEY_FILE: "x"}, "MUSTER_KEY and MUSTER_KEY_FILE are both set: unset one"),
         ({KEY_FILE: "/none/key"}, "cannot read MUSTER_KEY_FILE=/none/key: No such file"),
-        ({KEY_FILE: "/dev/null"}, "MUSTER_KEY_FILE=/dev/null is no regular file"),
+        ({KEY_FILE: "/dev/null"}, "cannot read MUSTER_KEY_FILE=/dev/null: not a regular file"),
         ({KEY_FILE: sys.executable}, "others may read MUSTER_KEY_FILE="),
     ],
 )

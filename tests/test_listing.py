@@ -34,7 +34,7 @@ def make(folder: Path, *names: str) -> None:
 
 
 def listed(source: str | Path, library: Library) -> list[str]:
-    return [file.uri for file in list_files(locate(str(source)), library, [])]
+    return [file.uri for file in list_files(locate(str(source)), library, [], [])]
 
 
 def below(photos: Path, source: str, library: Library) -> list[str]:
@@ -51,9 +51,9 @@ def test_folder_is_searched_through(photos: Path, library: Library) -> None:
 def test_size_and_time(photos: Path, library: Library) -> None:
     make(photos, "a.jpg")
     os.utime(photos / "a.jpg", ns=(0, 1_234_567_891_234_567_999))
-    [file] = list_files(locate(str(photos)), library, [])
+    [file] = list_files(locate(str(photos)), library, [], [])
     assert file == (str(photos / "a.jpg"), 5, 1_234_567_891_234_567)
-    assert list_files(locate(str(photos / "a.jpg")), library, []) == [file]
+    assert list_files(locate(str(photos / "a.jpg")), library, [], []) == [file]
 
 
 def test_links(photos: Path, library: Library, tmp_path: Path) -> None:
@@ -63,11 +63,28 @@ def test_links(photos: Path, library: Library, tmp_path: Path) -> None:
     (photos / "m" / "up").symlink_to(photos)
     (photos / "self").symlink_to(photos / "self")
     (photos / "out").symlink_to(tmp_path / "elsewhere")
+    (photos / "out.jpg").symlink_to(tmp_path / "elsewhere" / "y.jpg")
+    (photos / "gone out.jpg").symlink_to(tmp_path / "elsewhere" / "gone.jpg")
     (photos / "z.jpg").symlink_to(photos / "m" / "x.jpg")
     (photos / "broken.jpg").symlink_to(photos / "gone.jpg")
     (photos / "to-library").symlink_to(photos / "library")
-    files = {Path(f.uri).relative_to(photos).as_posix(): f.size for f in list_files(locate(str(photos)), library, [])}
-    assert files == {"m/x.jpg": 7, "out/y.jpg": 5, "z.jpg": 7, "broken.jpg": None, "self": None}
+    within = {"m/x.jpg": 7, "z.jpg": 7, "broken.jpg": None, "self": None}
+    without = {"gone out.jpg": None, "out.jpg": 5, "out/y.jpg": 5}
+    for follow, expected, left_out in (
+        (False, within, ["gone out.jpg", "out", "out.jpg"]),
+        (True, within | without, []),
+    ):
+        outside: list[str] = []
+        files = list_files(locate(str(photos)), library, [], outside, follow)
+        assert {os.path.relpath(f.uri, photos): f.size for f in files} == expected
+        assert sorted(os.path.relpath(uri, photos) for uri in outside) == left_out
+
+
+def test_a_place_may_be_a_link(photos: Path, library: Library, tmp_path: Path) -> None:
+    make(photos, "a.jpg")
+    (tmp_path / "album").symlink_to(photos)
+    for source in (tmp_path / "album", tmp_path / "album" / "*.jpg", tmp_path / "album" / "a.jpg"):
+        assert listed(source, library) == [f"{tmp_path}/album/a.jpg"]
 
 
 def test_pipes_are_not_opened(photos: Path, library: Library) -> None:
@@ -160,10 +177,10 @@ def test_folders_that_may_not_be_listed() -> None:
         library = open_library(photos / "library", create=True)
         (photos / "closed").chmod(0)
         unreadable: list[str] = []
-        assert [f.uri for f in list_files(locate(folder), library, unreadable)] == [f"{folder}/a.jpg"]
+        assert [f.uri for f in list_files(locate(folder), library, unreadable, [])] == [f"{folder}/a.jpg"]
         assert unreadable == [f"{folder}/closed"]
         with pytest.raises(MusterError, match=r"closed: Permission denied"):
-            list_files(locate(f"{folder}/closed"), library, [])
+            list_files(locate(f"{folder}/closed"), library, [], [])
         (photos / "closed").chmod(0o700)
 
 
@@ -178,7 +195,7 @@ def test_other_filesystems(tmp_path: Path) -> None:
     all_of_it = [f"{root}/a.jpg", f"{root}/sub/b%20c%231%3F.jpg"]
     assert listed(root, library) == listed(root + "/", library) == listed(f"{root}/**/*.jpg", library) == all_of_it
     assert listed(f"{root}/*.jpg", library) == all_of_it[:1]
-    assert [f.size for f in list_files(locate(all_of_it[1]), library, [])] == [3]
+    assert [f.size for f in list_files(locate(all_of_it[1]), library, [], [])] == [3]
     assert listed(all_of_it[1], library) == all_of_it[1:]
     assert listed(root, open_library(tmp_path / "L", create=True)) == all_of_it  # nor what another library holds
 

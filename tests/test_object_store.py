@@ -326,7 +326,8 @@ def test_images_inside_a_parquet_file(way: Way, bucket: Callable[..., str], no_w
 
     way.fault = every_third
     reader = Reader()
-    assert [reader.read(inline_uri(bucket("x.parquet"), row)) for row in range(30)] == photos
+    source = bucket("x.parquet")
+    assert [reader.read(inline_uri(source, row), source) for row in range(30)] == photos
     assert read >= 6
 
 
@@ -446,7 +447,7 @@ def test_one_image_that_may_not_be_read(signed: str, bucket: Callable[..., str])
         with pytest.raises(ImageError) as caught:
             images.read(bucket(name, signed))
         assert caught.value.kind == kind
-    check_access([bucket("secret.jpg", signed), bucket("a.jpg", signed), "/none/local.jpg"])
+    check_access((uri, uri) for uri in (bucket("secret.jpg", signed), bucket("a.jpg", signed)))
 
 
 @pytest.mark.parametrize("key", ["", "AKIAUNKNOWN:x", "wrong secret"])
@@ -463,7 +464,7 @@ def test_credentials_that_are_missing_or_wrong(
         assert (outcome.code, "AWS_ACCESS_KEY_ID" in outcome.error) == (1, True), outcome
     assert len(way.seen) == len(commands) + 1  # nothing is asked twice
     with pytest.raises(MusterError, match=r"cannot read from s3://.*AWS_ACCESS_KEY_ID"):
-        check_access([bucket(name, key) for name in ("a.jpg", "b.jpg")])
+        check_access((bucket(name, key), bucket("", key)) for name in ("a.jpg", "b.jpg"))
 
 
 def test_a_bucket_that_is_not_there(bucket: Callable[..., str], muster: Muster, tmp_path: Path) -> None:

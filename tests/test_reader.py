@@ -112,7 +112,8 @@ def test_other_filesystems() -> None:
     fs.create_dir("/reader")
     with fs.open_output_stream("/reader/x y.parquet") as out:
         pq.write_table(pa.table({"image": [b"a", b"b"]}), out)
-    assert Reader().read("fsspec+memory://reader/x%20y.parquet#row=1") == b"b"
+    uri = "fsspec+memory://reader/x%20y.parquet#row=1"
+    assert Reader().read(uri, uri) == b"b"
 
 
 def test_one_bad_row_does_not_spoil_the_next(tmp_path: Path) -> None:

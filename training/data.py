@@ -25,12 +25,13 @@ OnSkipped = Callable[[str], None]  # told of each image that cannot be used, wit
 class Example:
     """One image of a source. `label`: of its label column, or of the folder it lies in; None where there is none.
 
-    `name`: a short one, for messages and pair files.
+    `name`: a short one, for messages and pair files. `uri`, `source`: as storage.reader.Reader takes them.
     """
 
     uri: str
     name: str
     label: str | None
+    source: str = ""
 
 
 def find_examples(sources: Sequence[str], label: str | None, limit: int | None = None) -> list[Example]:
@@ -41,17 +42,20 @@ def find_examples(sources: Sequence[str], label: str | None, limit: int | None =
     """
     with tempfile.TemporaryDirectory(prefix="muster-") as folder:
         library = open_library(f"{folder}/library", create=True)
-        rows = unite({source: find_images(source, library).rows for source in sources})
+        found = {source: find_images(source, library) for source in sources}
+    rows = unite({source: each.rows for source, each in found.items()})
     if label is not None and label not in rows.column_names:
         known = ", ".join(rows.column_names)
         raise InputError(f"--label {label}: no such column in {', '.join(sources)}; known: {known}")
+    origins = [each.source for each in found.values() for _ in range(each.rows.num_rows)]
     rows = rows.slice(0, limit)
     uris = rows["uri"].to_pylist()
     named = "file" in rows.column_names and pa.types.is_string(rows["file"].type)
     files = rows["file"].to_pylist() if named else [None] * len(uris)
     labels = rows[label].to_pylist() if label is not None else [_folder(uri) for uri in uris]
     names = [PurePosixPath(file or unquote(uri)).name for file, uri in zip(files, uris, strict=True)]
-    return [Example(u, n, None if x is None else str(x)) for u, n, x in zip(uris, names, labels, strict=True)]
+    texts = [None if x is None else str(x) for x in labels]
+    return [Example(*each) for each in zip(uris, names, texts, origins[: len(uris)], strict=True)]
 
 
 def _folder(uri: str) -> str | None:
@@ -66,7 +70,7 @@ def read_photos(
 
     def read(example: Example) -> images.Photo | ImageError:
         try:
-            return images.decode(reader.read(example.uri), max_side)
+            return images.decode(reader.read(example.uri, example.source), max_side)
         except ImageError as error:
             return error
 

@@ -22,6 +22,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from storage.errors import InputError, MusterError
+from storage.files import read_regular
 from tasks.base import inference_dtype
 from training.inputs import Inputs
 from training.record import CURVES, METRICS, Log, plot, read_metrics, replace_file
@@ -223,7 +224,7 @@ class _State:
 
 
 def _read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
-    data = io.BytesIO(path.read_bytes())
+    data = io.BytesIO(read_regular(path))
     try:
         state = torch.load(data, map_location=device, weights_only=True)
     except Exception:  # whatever unpickling a damaged file raises; what it says would only lead astray

@@ -1,0 +1,35 @@
+"""Local files that a user or a row names: only regular ones are opened. Others could wait, or go on, for ever."""
+
+import errno
+import os
+import stat
+from io import BufferedReader
+
+NOT_REGULAR = "not a regular file but a folder, pipe or device"
+
+
+def open_regular(path: str | bytes | os.PathLike[str]) -> BufferedReader:
+    """The file, opened to be read; links are followed. Raises OSError, also where it is not a regular file.
+
+    Looked at first, because to open some devices is to use them (a watchdog restarts the machine); and what was opened
+    is looked at too, because it may have been put there since. O_NONBLOCK: a pipe without a writer does not wait.
+    """
+    _require_regular(os.stat(path), path)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        _require_regular(os.fstat(descriptor), path)
+        return open(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_regular(path: str | bytes | os.PathLike[str]) -> bytes:
+    """All of such a file."""
+    with open_regular(path) as file:
+        return file.read()
+
+
+def _require_regular(status: os.stat_result, path: str | bytes | os.PathLike[str]) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, NOT_REGULAR, os.fspath(path))
