@@ -1,4 +1,5 @@
 import os
+import re
 import stat
 from pathlib import Path
 from typing import Any
@@ -95,5 +96,5 @@ def test_no_cell_of_any_spreadsheet_begins_with_a_formula(text: str) -> None:
     for part in safe.replace("\n", ";").replace("\r", ";").replace("\t", ";").split(";"):
         assert part.lstrip(" ")[:1] not in {*"=+-@\uff1d"} - {""}
     assert safe[:1] not in {"\t", "\r", "\n"}
-    assert safe.replace("'", "") == text.replace("'", "")
+    assert re.sub(f"(?:{FORMULA.pattern})'", "", safe) == text  # how a reader has the text back
     assert (safe == text) == (FORMULA.search(text) is None)

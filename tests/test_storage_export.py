@@ -29,6 +29,7 @@ from storage.export import (
     write_yolo,
 )
 from storage.library import open_library
+from storage.out import cell
 
 SQUARE = [(10.0, 20.0), (30.0, 20.0), (30.0, 40.0), (10.0, 40.0)]
 CATEGORIES = {"person": 1, "dog": 18, "sky": 91}
@@ -149,8 +150,8 @@ def test_csv_by_pandas(tmp_path_factory: pytest.TempPathFactory, pairs: list[tup
     write_csv(photos, out, {}, {})
     table = pandas.read_csv(out, keep_default_na=False, dtype={"file_name": str, "label": str, "uri": str})
     assert tuple(table.columns) == COLUMNS
-    assert list(zip(table["file_name"], table["label"], strict=True)) == pairs
-    assert table["uri"].tolist() == [f"/x/{name}" for name, _ in pairs]
+    assert list(zip(table["file_name"], table["label"], strict=True)) == [tuple(map(cell, pair)) for pair in pairs]
+    assert table["uri"].tolist() == [cell(f"/x/{name}") for name, _ in pairs]
     assert table[["width", "height", "score", "x0", "y1"]].values.tolist() == [[6, 5, 0.25, 1.5, 4]] * len(pairs)
 
 
