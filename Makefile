@@ -38,12 +38,12 @@ $(VENV)/run.installed $(VENV)/test.installed: $(VENV)/%.installed: requirements/
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
-# Both from the same versions. setuptools builds Muster; what was published in the last week is left alone
+# Both from the same versions; run.txt has what README and benchmarks/ use. setuptools builds Muster; what was published in the last week is left alone
 LOCK = echo 'setuptools>=77' | uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
   --only-binary :all: --exclude-newer P7D --custom-compile-command 'make lock' pyproject.toml -
 lock:
 	$(LOCK) --extra dev --output-file requirements/test.txt
-	$(LOCK) --extra demo --constraints requirements/test.txt --output-file requirements/run.txt
+	$(LOCK) --extra demo --extra bench --constraints requirements/test.txt --output-file requirements/run.txt
 
 clean:
 	rm -rf $(VENV) demo demo-library
