@@ -25,6 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from storage.encryption import DecryptionError
 from storage.errors import MusterError
 from storage.library import Library
 
@@ -75,7 +76,10 @@ def search(library: Library, sought: Sought, skip: Iterable[str]) -> list[str]:
     found = []
     for name in library.files():
         if not name.startswith(tuple(skip)):
-            data = library.read_any(name)
+            try:
+                data = library.read_any(name)
+            except DecryptionError as error:
+                raise MusterError(f"{error}: what is in it is not known; delete it, and run again") from None
             found += [f"{name}: its name" for _ in _within(name.encode(), sought.ids)]
             found += (_in_parquet if name.endswith(".parquet") else _in_bytes)(name, data, sought)
     return found

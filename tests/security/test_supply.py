@@ -164,7 +164,7 @@ def test_24_all_that_is_asked_for_is_locked(name: str, extras: list[str], machin
 def test_24_what_tests_need_is_not_what_users_install() -> None:
     run, everything = ({str(pin.requirement) for pin in pins(name)} for name in ("run", "test"))
     assert run <= everything  # `make test` after `make run` only adds
-    only_tests = direct(*EXTRAS).keys() - direct("demo").keys()
+    only_tests = direct(*EXTRAS).keys() - direct("demo", "bench").keys()
     assert {"moto", "playwright", "pytest"} <= only_tests
     assert not only_tests & {canonicalize_name(pin.requirement.name) for pin in pins("run")}
 
