@@ -3,16 +3,18 @@
     python benchmarks/attack.py [--attempts 2000] [--seed 0] [--only KIND] [--number N] [--keep]
 
 An attempt is a hostile state and one command of Muster's, in a scratch folder with a library, an inbox, and the home
-of a victim beside it. The tables up to "how it is planted" say what is tried. `judge` says when the attacker has won:
+of a victim beside it. `attack_tables.py` and `attack_swaps.py` list what is tried, `attack_plans.py` plants it,
+`attack_run.py` runs the command, and `attack_judge.py` says when the attacker has won:
 something outside of the library changed; bytes of a file that is no photo came out; a control character, a forged line
 or a formula was shown; a row made a connection; a command crashed, hung or took all memory; or somebody was named, or
 a file believed, that should not be. A command that refuses, or does its work, has held.
 
 Commands run in forks of this process, and so do workers; only the kind `ray` starts Ray. Without tampering each command
 is run first, to see that it works at all (`controls`). Progress goes to stderr. The last line is one JSON object; exit
-code 1 where an attempt succeeded or a control failed. `--number` repeats one attempt and `--keep` leaves its folder.
-Files that the attacker changes in libraries without a key get their digests in commits renewed, but not where the
-question is whether a change is noticed (`swaps`). `others`, as uid 65534, needs root.
+code 1 where an attempt succeeded or a control failed. `--number` repeats one attempt, and `--keep` leaves its folder;
+names of shards depend on the folder, so that it may meet another shard. Files that the attacker changes in libraries
+without a key get their digests in commits renewed, but not where the question is whether a change is noticed (`swaps`).
+`others`, as uid 65534, needs root.
 """
 # ruff: noqa: E402  threads are forbidden before numpy is imported
 

@@ -17,26 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from benchmarks import attack_tables as tried
 from benchmarks.attack_swaps import cut, flip, swap
-from benchmarks.attack_tables import (
-    AIMS,
-    BOMBS,
-    BROKEN,
-    BROKEN_CSV,
-    INBOX,
-    MADE,
-    NOTES,
-    OPTIONS,
-    OUTS,
-    PATHS,
-    PHOTO_LINKS,
-    RENAMED,
-    ROSTER,
-    ROWS,
-    TEXTS,
-    URLS,
-    WRONG,
-)  # fmt: skip
 from benchmarks.attack_world import World, to_parquet
 
 NOBODY = 65534
@@ -61,7 +43,7 @@ def in_library(payloads: Sequence[str], world: World) -> Plan:
         put(world, name, data)
         put(world, "audit/head.json", json.dumps({"lines": len(data.splitlines()), "sha256": digest}).encode())
     else:
-        document = json.loads(world.fill(json.dumps(NOTES[name])) if name in NOTES else world.twin(name))
+        document = json.loads(world.fill(json.dumps(tried.NOTES[name])) if name in tried.NOTES else world.twin(name))
         where = plant_json(document, payload, world.choose)
         put(world, name, json.dumps(sealed(document), sort_keys=True, indent=1).encode())
     return f"{name}: {where} is {payload[:80]!r}", world.argv(world.reader(name))
@@ -69,7 +51,9 @@ def in_library(payloads: Sequence[str], world: World) -> Plan:
 
 def pick(world: World, *suffixes: str) -> str:
     """A file of the library; each folder as often as any other. Notes that a command would leave count as there."""
-    files = [name for name in {*world.names(world.base / world.state / "library"), *NOTES} if name.endswith(suffixes)]
+    files = [
+        name for name in {*world.names(world.base / world.state / "library"), *tried.NOTES} if name.endswith(suffixes)
+    ]
     folder = world.choose.choice(sorted({name.split("/")[0] for name in files}))
     return world.choose.choice(sorted(name for name in files if name.split("/")[0] == folder))
 
@@ -170,7 +154,7 @@ def as_name(payload: str) -> str:
 
 def rosters(column: str, world: World, payload: str) -> str:
     """A roster with this cell; `name of group`: with a column of that name."""
-    cells = {**ROSTER, column: payload} if column in ROSTER else {**ROSTER, payload: "x"}
+    cells = {**tried.ROSTER, column: payload} if column in tried.ROSTER else {**tried.ROSTER, payload: "x"}
     with open(world.inbox / "roster.csv", "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([list(cells), list(cells.values())])
     return "enroll"
@@ -198,7 +182,8 @@ def tags(world: World, payload: str) -> str:
     path = world.inbox / "photos/a.jpg"
     with Image.open(path) as image:
         exif = image.getexif()
-        exif |= dict.fromkeys((270, 271, 272, 305, 306, 315, 33432, 36867), payload)
+        for tag in (270, 271, 272, 305, 306, 315, 33432, 36867):
+            exif[tag] = payload.encode()
         image.save(path, exif=exif, comment=payload.encode(), xmp=f"<x:xmpmeta>{payload}</x:xmpmeta>".encode()[:60000])
     return world.choose.choice(["photos", "identify inbox"])
 
@@ -217,16 +202,16 @@ def pairs(world: World, payload: str) -> str:
 
 
 def option(world: World, payload: str) -> str:
-    return world.choose.choice(OPTIONS)
+    return world.choose.choice(tried.OPTIONS)
 
 
 Giver = Callable[[World, str], str]  # of a payload; returns the command
 GIVEN: Mapping[str, Giver] = {
-    **{f"roster, {column}": partial(rosters, column) for column in (*ROSTER, "name of a column")},
-    **{f"name of {name}, {command}": partial(renamed, name, command) for name, command in RENAMED},
+    **{f"roster, {column}": partial(rosters, column) for column in (*tried.ROSTER, "name of a column")},
+    **{f"name of {name}, {command}": partial(renamed, name, command) for name, command in tried.RENAMED},
     **{
         f"{name}, {column}, {command}": partial(row, command, name, column)
-        for name, columns, commands in ROWS
+        for name, columns, commands in tried.ROWS
         for column in columns
         for command in commands
     },
@@ -239,7 +224,7 @@ GIVEN: Mapping[str, Giver] = {
 
 def in_input(payloads: Sequence[str], world: World) -> Plan:
     """A payload in what the user gives to a command. Options are texts that somebody else chose, and no paths."""
-    places = [place for place in GIVEN if payloads is not PATHS or place != "option"]
+    places = [place for place in GIVEN if payloads is not tried.PATHS or place != "option"]
     place, payload = world.choose.choice(places), world.fill(world.choose.choice(payloads))
     payload = payload.replace("\0", "\x01") if place == "option" else payload
     command = GIVEN[place](world, payload)
@@ -249,8 +234,8 @@ def in_input(payloads: Sequence[str], world: World) -> Plan:
 def calling(world: World) -> Plan:
     """Rows that would have the command connect to where the attacker likes."""
     if world.choose.random() < 0.3:
-        return in_library(URLS, world)
-    uri = world.fill(world.choose.choice(URLS))
+        return in_library(tried.URLS, world)
+    uri = world.fill(world.choose.choice(tried.URLS))
     if world.choose.random() < 0.3 and not world.encrypted and world.state == "album":
         return f"an image more in the manifest: {uri}", planted_image(world, uri)
     places = [place for place in GIVEN if ", uri, " in place or place == "roster, image"]
@@ -276,8 +261,8 @@ def linked(world: World) -> Plan:
         return linked_out(world)
     if world.choose.random() < 0.15:
         return linked_photo(world)
-    name = world.choose.choice([*MADE, *parents(world), pick(world, "")])
-    path, aim = world.library / name, world.choose.choice([*AIMS, "its copy", "itself", "library.json"])
+    name = world.choose.choice([*tried.MADE, *parents(world), pick(world, "")])
+    path, aim = world.library / name, world.choose.choice([*tried.AIMS, "its copy", "itself", "library.json"])
     outside = world.home / "docs" / Path(name).name
     if aim == "its copy" and (path.is_dir() or path.is_file()):
         shutil.move(path, outside)
@@ -287,7 +272,7 @@ def linked(world: World) -> Plan:
         path.unlink(missing_ok=True)
         path.parent.mkdir(parents=True, exist_ok=True)
     inside = {"itself": path, "library.json": world.library / "library.json", "its copy": outside}
-    path.symlink_to(inside.get(aim) or world.home / AIMS[aim])
+    path.symlink_to(inside.get(aim) or world.home / tried.AIMS[aim])
     return f"{name} is a link to {aim}", world.argv(world.reader(name))
 
 
@@ -297,17 +282,17 @@ def parents(world: World) -> list[str]:
 
 def linked_out(world: World) -> Plan:
     """Where the user has a command write."""
-    name = world.choose.choice([name for name in OUTS if world.encrypted or not name.startswith("plain")])
+    name = world.choose.choice([name for name in tried.OUTS if world.encrypted or not name.startswith("plain")])
     aim, path = world.choose.choice(["docs/thesis.txt", "docs", "docs/new", "empty", ".ssh/id"]), world.out / name
     path.parent.mkdir(exist_ok=True)
     path.symlink_to(world.home / aim)
-    return f"--out's {name} is a link to {aim}", world.argv(world.choose.choice(OUTS[name]))
+    return f"--out's {name} is a link to {aim}", world.argv(world.choose.choice(tried.OUTS[name]))
 
 
 def linked_photo(world: World) -> Plan:
     """In a folder of photos, which says nothing of files elsewhere."""
-    name = world.choose.choice(list(PHOTO_LINKS))
-    aim = world.choose.choice(PHOTO_LINKS[name])
+    name = world.choose.choice(list(tried.PHOTO_LINKS))
+    aim = world.choose.choice(tried.PHOTO_LINKS[name])
     (world.inbox / name).symlink_to(world.home / aim)
     commands = ["enroll folder"] if name.startswith("roster") else ["photos", "identify inbox", "evaluate masks"]
     return f"{name} is a link to {aim}", world.argv(world.choose.choice(commands))
@@ -331,9 +316,11 @@ def hole(path: Path, choose: random.Random) -> str:
 
 def piped(world: World) -> Plan:
     if world.choose.random() < 0.25:
-        name = world.choose.choice(list(INBOX))
-        return f"{name} is a {hole(world.inbox / name, world.choose)}", world.argv(world.choose.choice(INBOX[name]))
-    name = world.choose.choice([*MADE, pick(world, ""), pick(world, "")])
+        name = world.choose.choice(list(tried.INBOX))
+        return f"{name} is a {hole(world.inbox / name, world.choose)}", world.argv(
+            world.choose.choice(tried.INBOX[name])
+        )
+    name = world.choose.choice([*tried.MADE, pick(world, ""), pick(world, "")])
     return f"library's {name} is a {hole(world.library / name, world.choose)}", world.argv(world.reader(name))
 
 
@@ -342,33 +329,33 @@ def shaped(world: World) -> Plan:
     if world.choose.random() < 0.25:
         return bomb(world)
     name = pick(world, ".json", ".jsonl", ".parquet", "_scanning")
-    there = name not in NOTES and (world.library / name).is_file()
-    data = (world.library / name).read_bytes() if there else json.dumps(NOTES.get(name, {})).encode()
+    there = name not in tried.NOTES and (world.library / name).is_file()
+    data = (world.library / name).read_bytes() if there else json.dumps(tried.NOTES.get(name, {})).encode()
     way = world.choose.choice(["cut", "flip", "broken", "wrong", "wrong", "wrong"])
     if way == "wrong" and name.endswith(".json") and not world.encrypted:
         document = json.loads(world.fill(data.decode()))
-        wrong = world.choose.choice(WRONG)
+        wrong = world.choose.choice(tried.WRONG)
         words = f"{plant_json(document, wrong, world.choose)} is {wrong!r:.40}"
         data = json.dumps(sealed(document)).encode()
     else:
-        data = {"cut": cut, "flip": flip}.get(way, lambda *_: world.choose.choice(BROKEN))(data, world.choose)
+        data = {"cut": cut, "flip": flip}.get(way, lambda *_: world.choose.choice(tried.BROKEN))(data, world.choose)
         words = f"{way}, {len(data)} bytes, {data[:8]!r}"
     put(world, name, data)
     return f"{name}: {words}", world.argv(world.reader(name))
 
 
 def bomb(world: World) -> Plan:
-    name = world.choose.choice(BOMBS)
+    name = world.choose.choice(tried.BOMBS)
     path = world.inbox / name
     if path.suffix == ".parquet":
         words, data = "one text of 40 MB in 400 rows", parquet_bomb(path.read_bytes())
     elif path.suffix in (".jpg", ".png"):
         words, data = "a TIFF whose one tile is 32768 by 16384", (world.base / "bomb.tif").read_bytes()
     else:
-        data = world.choose.choice([*BROKEN, *BROKEN_CSV])
+        data = world.choose.choice([*tried.BROKEN, *tried.BROKEN_CSV])
         words = f"{len(data)} bytes, {data[:16]!r}"
     path.write_bytes(data)
-    return f"{name}: {words}", world.argv(world.choose.choice(INBOX[name]))
+    return f"{name}: {words}", world.argv(world.choose.choice(tried.INBOX[name]))
 
 
 def parquet_bomb(data: bytes) -> bytes:
@@ -394,15 +381,15 @@ def others(world: World) -> Plan:
 
 
 def with_ray(world: World) -> Plan:
-    words, _ = in_library(PATHS, world)
+    words, _ = in_library(tried.PATHS, world)
     return words, world.argv("run")
 
 
 KINDS: Mapping[str, tuple[int, Callable[[World], Plan]]] = {  # how many of a thousand, and what makes one
-    "paths": (190, partial(in_library, PATHS)),
-    "path_inputs": (110, partial(in_input, PATHS)),
-    "texts": (130, partial(in_library, TEXTS)),
-    "text_inputs": (160, partial(in_input, TEXTS)),
+    "paths": (190, partial(in_library, tried.PATHS)),
+    "path_inputs": (110, partial(in_input, tried.PATHS)),
+    "texts": (130, partial(in_library, tried.TEXTS)),
+    "text_inputs": (160, partial(in_input, tried.TEXTS)),
     "rows": (70, calling),
     "links": (130, linked),
     "pipes": (60, piped),
