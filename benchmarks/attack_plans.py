@@ -283,7 +283,8 @@ def parents(world: World) -> list[str]:
 def linked_out(world: World) -> Plan:
     """Where the user has a command write."""
     name = world.choose.choice([name for name in tried.OUTS if world.encrypted or not name.startswith("plain")])
-    aim, path = world.choose.choice(["docs/thesis.txt", "docs", "docs/new", "empty", ".ssh/id"]), world.out / name
+    aims = ["docs/thesis.txt", "docs/new", ".ssh/id", *(["docs", "empty"] if "." in name else [])]
+    aim, path = world.choose.choice(aims), world.out / name  # a folder that a user names may be a link to another
     path.parent.mkdir(exist_ok=True)
     path.symlink_to(world.home / aim)
     return f"--out's {name} is a link to {aim}", world.argv(world.choose.choice(tried.OUTS[name]))
