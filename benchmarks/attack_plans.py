@@ -32,21 +32,43 @@ Plan = tuple[str, list[str]]  # what was planted, and the command
 
 def in_library(payloads: Sequence[str], world: World) -> Plan:
     """A payload in any text of any file."""
-    payload, name = world.fill(world.choose.choice(payloads)), pick(world, ".json", ".jsonl", ".parquet", "_scanning")
+    payload = world.fill(world.choose.choice(payloads))
+    name, wanted, command = aimed(world) if world.choose.random() < 0.4 else anywhere(world)
     if "door" in payload:
-        (world.library / "door").symlink_to("../home/docs")
+        for place in (world.library, world.library / "people"):
+            place.mkdir(exist_ok=True)
+            (place / "door").symlink_to(world.home / "docs")
     if name.endswith(".parquet"):
-        where, data = plant_parquet(world.twin(name), payload, world.choose)
+        where, data = plant_parquet(world.twin(name), payload, world.choose, wanted)
         put(world, name, data)
     elif name.endswith(".jsonl"):
-        where, data, digest = plant_lines(world.twin(name), payload, world.choose)
+        where, data, digest = plant_lines(world.twin(name), payload, world.choose, wanted)
         put(world, name, data)
         put(world, "audit/head.json", json.dumps({"lines": len(data.splitlines()), "sha256": digest}).encode())
     else:
         document = json.loads(world.fill(json.dumps(tried.NOTES[name])) if name in tried.NOTES else world.twin(name))
-        where = plant_json(document, payload, world.choose)
+        where = plant_json(document, payload, world.choose, wanted)
         put(world, name, json.dumps(sealed(document), sort_keys=True, indent=1).encode())
-    return f"{name}: {where} is {payload[:80]!r}", world.argv(world.reader(name))
+    return f"{name}: {where} is {payload[:80]!r}", world.argv(command)
+
+
+def anywhere(world: World) -> tuple[str, str, str]:
+    """A file, no field in particular, and a command."""
+    name = pick(world, ".json", ".jsonl", ".parquet", "_scanning")
+    return name, "", world.reader(name)
+
+
+def aimed(world: World) -> tuple[str, str, str]:
+    """A file, a field of it that ends in this, and a command, of those that matter most."""
+    there = sorted({*world.names(world.base / world.state / "library"), *tried.NOTES})
+    fitting = [
+        (start, wanted, command)
+        for start, wanted, commands in tried.AIMED
+        for command in commands
+        if command in world.commands and any(name.startswith(start) for name in there)
+    ]
+    start, wanted, command = world.choose.choice(fitting)
+    return world.choose.choice([name for name in there if name.startswith(start)]), wanted, command
 
 
 def pick(world: World, *suffixes: str) -> str:
@@ -88,14 +110,14 @@ def slots(value: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
             yield from slots(each, here)
 
 
-def plant_json(document: Any, payload: Any, choose: random.Random) -> str:
-    """Put a payload in place of a value or a key; which."""
+def plant_json(document: Any, payload: Any, choose: random.Random, wanted: str = "") -> str:
+    """Put a payload in place of a value or a key, where there is one in a field that ends in `wanted`; which."""
     groups: dict[str, list[tuple[Any, Any]]] = {}
     for name, container, key in slots(document):
         groups.setdefault(name, []).append((container, key))
     if not groups:
         return "nothing"
-    name = choose.choice(sorted(groups))
+    name = choose.choice([name for name in sorted(groups) if name.endswith(wanted)] or sorted(groups))
     container, key = choose.choice(groups[name])
     if name.endswith("{}"):
         container[str(payload)] = container.pop(key)
@@ -112,10 +134,10 @@ def sealed(document: Any) -> Any:
     return document
 
 
-def plant_lines(data: bytes, payload: Any, choose: random.Random) -> tuple[str, bytes, str]:
+def plant_lines(data: bytes, payload: Any, choose: random.Random, wanted: str = "") -> tuple[str, bytes, str]:
     """A payload in a line of the audit log, and the chain made anew from there; the field, the log, its last digest."""
     lines, digest = [json.loads(line) for line in data.splitlines()], "0" * 64
-    where, made = plant_json(choose.choice(lines), payload, choose), []
+    where, made = plant_json(choose.choice(lines), payload, choose, wanted), []
     for line in lines:
         line["before"] = digest if line.get("before") != payload else payload
         made.append(json.dumps(line, sort_keys=True, ensure_ascii=False).encode())
@@ -123,7 +145,7 @@ def plant_lines(data: bytes, payload: Any, choose: random.Random) -> tuple[str, 
     return where, b"\n".join(made) + b"\n", digest
 
 
-def plant_parquet(data: bytes, payload: str, choose: random.Random) -> tuple[str, bytes]:
+def plant_parquet(data: bytes, payload: str, choose: random.Random, wanted: str = "") -> tuple[str, bytes]:
     """A payload in a cell of text, or in the metadata that Muster keeps in JSON."""
     table = pq.read_table(io.BytesIO(data), use_threads=False)
     texts = [column.name for column in table.schema if column.type == pa.string() and table.num_rows]
@@ -131,7 +153,7 @@ def plant_parquet(data: bytes, payload: str, choose: random.Random) -> tuple[str
     places = texts + [key for key in metadata if key.startswith(b"muster.")]
     if not places:
         return "nothing", data
-    place = choose.choice(places)
+    place = wanted if wanted in texts else choose.choice(places)
     if isinstance(place, bytes):
         document = json.loads(metadata[place]) if metadata[place].startswith(b"{") else [metadata[place].decode()]
         field_name = plant_json(document, payload, choose)

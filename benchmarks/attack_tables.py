@@ -192,6 +192,20 @@ PHOTO_LINKS = {  # in a folder of the inbox → what they lead to
     "roster/x": ("pictures", "docs"),
 }
 AIMS = {"a file": "docs/thesis.txt", "a folder": "docs", "nothing": "docs/new", "a key": ".ssh/id"}  # of links, at home
+AIMED = (  # fields that commands put into paths, or show: file, field, commands; these are tried more often than others
+    ("_commits/", ".files[].name", ("retry", "forget image", "scan", "export csv", "cluster", "forget person")),
+    ("_commits/", ".files[].table", ("retry", "forget image", "scan", "forget person")),
+    ("people/muster-pages.json", ".files[]", ("pages", "forget image", "photos", "scan")),
+    ("_parts/", ".tables[]", ("run", "scan", "forget person")),
+    ("_tasks/", ".model", ("status", "status json", "cluster", "export csv", "overlay", "forget person")),
+    ("audit/2", ".by", ("audit show", "audit verify")),
+    ("audit/2", ".action", ("audit show", "audit verify")),
+    ("audit/2", ".people[]", ("audit show",)),
+    ("objects/", "label", ("export csv", "export coco", "export yolo", "export labelme", "overlay", "people")),
+    ("manifest/shard", "uri", ("export csv", "export yolo", "export labelme", "overlay", "people", "forget image")),
+    ("gallery/gallery.parquet", "person_id", ("audit show", "identify", "verify", "enroll")),
+    ("gallery/_forgetting.json", ".receipt", ("forget person", "forget expired", "enroll", "calibrate")),
+)
 BOMBS = (  # of the inbox
     *("rows.parquet", "roster.parquet", "labelled.parquet", "photos/a.jpg", "labels/a.png", "coco.json", "roster.csv"),
 )
