@@ -264,16 +264,19 @@ def audit_verify(
 ) -> None:
     """Follow the chain of the audit log; exit code 1 where a line was changed, taken out or put in.
 
-    Keep the head that it prints elsewhere, and give it the next time: a log that was written anew has it not.
+    Also where the gallery is not the one of its last line. Keep the head that this prints elsewhere, and give it the
+    next time: a log that was written anew has it not.
 
     Example: muster audit verify -l ./school
     """
-    from storage import audit
+    from storage import audit, gallery
 
-    found = audit.check(open_library(library), head)
-    text = found.problem or f"{found.lines} lines, all as they were written; head {found.head}"
-    report(asdict(found), as_json, text)
-    if found.problem:
+    opened = open_library(library)
+    found = audit.check(opened, head)
+    problem = found.problem or gallery.problem(opened)
+    text = problem or f"{found.lines} lines, all as they were written; head {found.head}"
+    report({**asdict(found), "problem": problem}, as_json, text)
+    if problem:
         raise typer.Exit(1)
 
 

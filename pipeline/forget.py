@@ -61,6 +61,17 @@ def locked(library: Library, seconds: float = 0.0, resuming: Collection[str] = (
         yield
 
 
+def _pending(library: Library) -> dict[str, Any]:
+    lists = dict.fromkeys(("people", "images", "originals", "embeddings", "pseudonyms"), list)
+    try:
+        return tables.read_json(library, PENDING, receipt=str, reason=str, **lists)
+    except MusterError:
+        raise MusterError(
+            f"{library.at(PENDING)} is damaged: a deletion was cut off, and this says of whom. Restore it from a"
+            " backup, or delete it and repeat the deletion"
+        ) from None
+
+
 def settled(library: Library) -> None:
     """The door of commands that only read: the lock is taken where something is to be settled, and not otherwise."""
     if not (library.has(PENDING) or manifest.interrupted(library) or _half_written(library) or unfinished(library)):
@@ -85,7 +96,7 @@ def settle(library: Library, resuming: Collection[str] = ()) -> list[Receipt]:
         gallery.repair(library)
         library.remove_temporary()
     if library.has(PENDING):
-        receipts.append(_carry_out(library, tables.read_json(library, PENDING)))
+        receipts.append(_carry_out(library, _pending(library)))
     manifest.repair(library)
     if strays := {uri: person for uri, person in unfinished(library).items() if uri not in resuming}:
         receipts.append(_drop_enrolment(library, strays))

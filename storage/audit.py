@@ -101,8 +101,11 @@ def _check(library: Library, kept: str | None) -> Check:
     for number, line in enumerate(_lines(library), 1):
         try:
             entry = json.loads(line)
-            fits = entry["line"] == number and entry["before"] == digest
-        except (ValueError, KeyError, TypeError):
+            fits = (entry["line"], entry["before"]) == (number, digest)
+            texts = [entry["at"], entry["by"], entry["action"], *entry.get("people", [])]
+            if not all(isinstance(text, str) for text in texts):
+                raise TypeError
+        except (ValueError, KeyError, TypeError, RecursionError):
             return Check(number, digest, f"line {number} is not one that Muster wrote")
         if not fits:
             return Check(number, digest, f"line {number} does not follow the one before: the log was edited there")
@@ -141,7 +144,7 @@ def _end(library: Library) -> tuple[State, dict[str, Any]] | None:
             return (lines, digest), entry
         follows = (entry["line"], entry["before"]) == (lines + 1, digest)
         return ((lines + 1, _digest(line)), entry) if follows else None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 
@@ -169,8 +172,8 @@ def _digest(line: bytes) -> str:
 def _head(library: Library) -> State | None:
     try:
         facts = json.loads(library.read(HEAD))
-        return facts["lines"], facts["sha256"]
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return int(facts["lines"]), str(facts["sha256"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

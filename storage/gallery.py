@@ -123,6 +123,15 @@ def read(library: Library) -> Gallery | None:
     return None if found is None else _parsed(library, found[1])
 
 
+def problem(library: Library) -> str | None:
+    """What is wrong with the gallery; None where nothing is."""
+    try:
+        read(library)
+    except MusterError as error:
+        return str(error)
+    return None
+
+
 def _current(library: Library) -> tuple[str, bytes] | None:
     """The file that holds the gallery of the audit log's last line, and its bytes."""
     for _ in range(ATTEMPTS):

@@ -125,7 +125,7 @@ def repair(library: Library) -> bool:
     if not interrupted(library):
         return False
     with _writing(library):
-        dropped = tables.read_json(library, SCANNING)
+        dropped = tables.read_json(library, SCANNING, gone=list, changed=list)
         old, stored = _stored(library)
         _drop(library, old, _dropping(stored, dropped))
         library.remove(SCANNING)
@@ -158,8 +158,11 @@ def committed(library: Library, fingerprint: str) -> list[str]:
 def read_shard(library: Library, shard: str) -> pa.Table:
     """The rows of one shard: SCHEMA and user columns. Raises MusterError where it is missing or damaged."""
     try:
-        return pq.ParquetFile(io.BytesIO(library.read(_name(shard)))).read()
-    except (FileNotFoundError, pa.ArrowException, DecryptionError) as error:
+        rows = pq.ParquetFile(io.BytesIO(library.read(_name(shard)))).read()
+        if rows.select(SCHEMA.names).schema.types != SCHEMA.types or _shard_id(rows) != shard:
+            raise pa.ArrowInvalid("not as Muster wrote it")
+        return rows
+    except (FileNotFoundError, KeyError, TypeError, OSError, pa.ArrowException, DecryptionError) as error:
         raise MusterError(
             f"{library.at(_name(shard))} is missing or damaged ({error}): delete it and run `muster scan` again"
         ) from None

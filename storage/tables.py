@@ -49,16 +49,23 @@ def descriptions(library: Library) -> dict[str, dict[str, Any]]:
     return found
 
 
-def read_json(library: Library, name: str) -> dict[str, Any]:
-    """One JSON file of the library. Raises MusterError where it is missing or damaged."""
+def read_json(library: Library, name: str, **kinds: type) -> dict[str, Any]:
+    """One JSON object of the library, with fields of these types; lists are of texts.
+
+    Raises MusterError where it is missing or damaged.
+    """
     try:
         value = json.loads(library.read(name))
-        if isinstance(value, dict):
+        if isinstance(value, dict) and all(_is_of(value.get(field), kind) for field, kind in kinds.items()):
             return value
-        error: Exception = ValueError("no JSON object")
+        error: Exception = ValueError("not what Muster wrote")
     except (FileNotFoundError, ValueError, RecursionError, DecryptionError) as cause:
         error = cause
     raise MusterError(f"{library.at(name)} is missing or damaged ({error}): delete it, and run again") from None
+
+
+def _is_of(value: Any, kind: type) -> bool:
+    return isinstance(value, kind) and all(isinstance(each, str) for each in (value if isinstance(value, list) else ()))
 
 
 def to_parquet(rows: pa.Table) -> bytes:
