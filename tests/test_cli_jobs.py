@@ -160,7 +160,7 @@ def test_a_job_is_followed_stopped_and_goes_on(
     assert left.returncode == 130, err
     goes_on = f"muster: job {name} goes on: `muster jobs logs -f {name}` follows it, `muster jobs stop {name}` stops it"
     assert goes_on in err.splitlines()
-    assert "Traceback" not in err
+    assert "Traceback" not in err, err
     assert muster("jobs", "status", name, *at).facts["status"] == "RUNNING"
 
     assert muster("jobs", "stop", name, *at).facts["status"] == "STOPPED"
