@@ -78,7 +78,7 @@ def prepare() -> None:
     specs = [worker.TaskSpec(name, None, "") for name in ("faces", "previews")]
     tasks = {spec.name: worker.load_task(spec, torch.device("cpu"), None) for spec in specs}
 
-    def loaded(spec: worker.TaskSpec, *_: Any) -> Any:
+    def loaded(spec: worker.TaskSpec, *_: Any, **__: Any) -> Any:
         return tasks[spec.name]
 
     def work(library: Any, config: Any, specs: Any, orders: Any, *_: Any) -> int:
@@ -89,8 +89,8 @@ def prepare() -> None:
 
     worker.load_task = identify.load_task = loaded  # type: ignore[attr-defined]
     run._work = work
-    run.cluster.connected = lambda *_: contextlib.nullcontext()  # type: ignore[attr-defined]
-    run.cluster.check_reach = lambda *_: None  # type: ignore[attr-defined]
+    run.cluster.connected = lambda *_, **__: contextlib.nullcontext()  # type: ignore[attr-defined]
+    run.cluster.check_reach = lambda *_, **__: None  # type: ignore[attr-defined]
 
 
 def set_calendar(today: date) -> None:
@@ -105,8 +105,8 @@ def set_calendar(today: date) -> None:
             module.date = Calendar  # type: ignore[attr-defined]
 
 
-def die_at(change: int, library: Path) -> None:
-    """SIGKILL before the n-th time from now that a file of the library is opened for writing, renamed or removed."""
+def die_at(change: int) -> None:
+    """SIGKILL before the n-th time from now that a file is opened for writing, renamed or removed."""
     from storage.library import Library
 
     left = [change]
@@ -118,12 +118,12 @@ def die_at(change: int, library: Path) -> None:
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
-        if (writes or event in ("os.rename", "os.link", "os.remove")) and str(library) in str(arguments[0]):
+        if writes or event in ("os.rename", "os.link", "os.remove"):
             count()
 
     remove = Library.remove
 
-    def removing(self: Library, name: str) -> None:
+    def removing(self: Library, name: str) -> None:  # pyarrow does it, and tells no hook
         count()
         remove(self, name)
 
@@ -169,7 +169,7 @@ class Ended:
         return dict(json.loads(lines[-1])) if lines else {}
 
 
-def start(arguments: Sequence[str], out: Path, today: date, change: int | None = None, library: Path = HOME) -> Started:
+def start(arguments: Sequence[str], out: Path, today: date, change: int | None = None) -> Started:
     """`muster` with these arguments in a process that is forked; to be killed at a change, where one is given."""
     out.write_bytes(b"")
     began = time.monotonic()
@@ -187,7 +187,7 @@ def start(arguments: Sequence[str], out: Path, today: date, change: int | None =
         sys.argv = ["muster", *arguments]
         set_calendar(today)
         if change is not None:
-            die_at(change, library)
+            die_at(change)
         try:
             cli.main()
             code = 0
@@ -321,7 +321,7 @@ class World:
     def start(self, arguments: Sequence[str], change: int | None = None) -> Started:
         self.number += 1
         at = ["-l", str(self.library), "--json"]
-        return start([*arguments, *at], self.folder / f"out-{self.number % 8}", self.today, change, self.library)
+        return start([*arguments, *at], self.folder / f"out-{self.number % 8}", self.today, change)
 
     # ---- commands
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline import people
+from pipeline import forget, people
 from pipeline.config import RunConfig
 from pipeline.run import OnProgress, run
 from pipeline.worker import IMAGES_DESCRIPTION
@@ -78,7 +78,7 @@ def labelled(source: str, config: RunConfig, on_progress: OnProgress, check: Che
 
 def _labelled(source: str, config: RunConfig, on_progress: OnProgress, check: Check) -> Labelled:
     library = open_library(config.library, create=True)
-    with library.lock():
+    with forget.locked(library):
         manifest.scan(library, [source])
     check(manifest.read_manifest(library))
     run(config, on_progress)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from pipeline import forget
 from pipeline.config import RunConfig
 from pipeline.run import OnProgress, run
 from pipeline.worker import IMAGES_DESCRIPTION, describe
@@ -71,7 +72,7 @@ def _evaluate(images: str, labels: Path, config: RunConfig, on_progress: OnProgr
     if not labels.is_dir():
         raise InputError(f"--labels {labels}: no such folder")
     library = open_library(config.library, create=True)
-    with library.lock():
+    with forget.locked(library):
         manifest.scan(library, [images])
     files = label_files(manifest.read_manifest(library), labels)
     model = pick_model(found_values(files.values()), config.models.get("masks"))

@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipeline import forget
 from pipeline.config import RunConfig
 from pipeline.run import OnProgress, run
 from pipeline.worker import describe
@@ -43,7 +44,7 @@ def evaluate(images: str, annotations: Path, config: RunConfig, on_progress: OnP
 def _evaluate(source: str, labels: CocoFile, config: RunConfig, on_progress: OnProgress) -> dict[str, Any]:
     known = _known(config, labels)
     library = open_library(config.library, create=True)
-    with library.lock():
+    with forget.locked(library):
         manifest.scan(library, [source])
     photos = _photos(manifest.read_manifest(library), labels)
     summary = run(config, on_progress)

@@ -28,6 +28,7 @@ PENDING = "gallery/_forgetting.json"  # there while somebody is being forgotten,
 RECEIPTS = "receipts"
 PAGES = "people"  # where `muster people` writes if not told otherwise
 PATIENCE = 60.0  # seconds to wait for a library that another command holds, where the work is done, or nearly nothing
+SHARDS = 64  # read at once: with their pictures, at most about 100 MB
 PICTURES = {"faces": "thumbnail", "previews": "jpeg"}  # table → its column of JPEGs
 
 
@@ -275,24 +276,18 @@ def _digests(library: Library, gone: pa.Table, images: Sequence[str]) -> dict[st
     """Digests of all embeddings and pictures that are to go: the search afterwards is for them, and keeps none."""
     embeddings, pictures = [gone["embedding"]], set[str]()
     wanted = pa.array(images, pa.string())
-    holding = [shard for shard, _ in manifest.shards(library) if _holds(library, shard, wanted)]
     for name, what in tables.descriptions(library).items():
         if (task := what.get("task")) in PICTURES:
             columns = ["image_id", PICTURES[task], *(["embedding"] if task == "faces" else ())]
-            done = set(holding) & set(tables.committed(library, name))
-            rows = tables.read(library, task, name, columns, done)
-            if rows is not None:
+            shards = manifest.committed(library, name)
+            for start in range(0, len(shards), SHARDS):
+                rows = tables.require(library, task, name, columns, shards[start : start + SHARDS])
                 rows = rows.filter(pc.is_in(rows["image_id"], value_set=wanted))
                 pictures |= left_over.picture_digests(rows[PICTURES[task]])
                 embeddings += [rows["embedding"]] if task == "faces" else []
     whole = set[str]().union(*map(left_over.digests, embeddings))
     half = set[str]().union(*(left_over.digests(each, np.float16) for each in embeddings))
     return {"faces": len(whole), "embeddings": sorted(whole | half), "pictures": sorted(pictures)}
-
-
-def _holds(library: Library, shard: str, images: pa.Array) -> bool:
-    held: bool = pc.any(pc.is_in(manifest.read_shard(library, shard)["image_id"], value_set=images)).as_py()
-    return held
 
 
 def _carry_out(library: Library, pending: dict[str, Any]) -> Receipt:

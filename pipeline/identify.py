@@ -74,9 +74,7 @@ def identify(
         if len(uris) <= IN_PROCESS
         else _through_workers(sources, config, on_progress, on_download)
     )
-    with forget.locked(
-        library, forget.PATIENCE
-    ):  # answered as the gallery is now: somebody may have been forgotten meanwhile
+    with forget.locked(library, forget.PATIENCE):  # the gallery as it is now: somebody may have been forgotten
         known = _enrolled(library, known.model)
         limit, remark = threshold_of(known, "identify", threshold)
         answers = _name(known, probes, limit)
@@ -104,7 +102,7 @@ def verify(
     probes = in_process(uris, replace(config, models={"faces": known.model}, tasks=("faces",)), on_download)
     if not probes.rows:
         raise InputError(f"{image}: {probes.errors[0]['reason']}")
-    with forget.locked(library, forget.PATIENCE):  # as the gallery is now: the person may have been forgotten meanwhile
+    with forget.locked(library, forget.PATIENCE):  # the gallery as it is now: the person may have been forgotten
         known = _enrolled(library, known.model)
         limit, remark = threshold_of(known, "verify", threshold)
         answer = _compare(known, person, probes, limit)

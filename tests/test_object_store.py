@@ -272,7 +272,7 @@ def test_a_gallery_in_a_bucket_encrypted(
 ) -> None:
     """Photos and library. The workers' part is done in this process."""
     monkeypatch.setenv("MUSTER_KEY", base64.b64encode(bytes(range(32))).decode())
-    monkeypatch.setattr(enroll, "run", lambda config, *_: work(config.library, weights, ("faces",)))
+    monkeypatch.setattr(enroll, "process", lambda library, *_: work(library.uri, weights, ("faces",)))
     [ann, bo, *_] = school.enrolled
     for person in (ann, bo):
         for path in school.enrolled[person]:
