@@ -20,6 +20,7 @@ from storage.errors import MusterError
 from storage.uris import local_path
 
 WAIT_SECONDS = 20.0  # between words about a cluster that has no room for a worker
+PING_SECONDS, SILENT_SECONDS = 10.0, 60.0  # between two questions whether a worker is there; until it is given up
 ENDED_FROM_OUTSIDE = ("node has died", "receives a SIGTERM")  # as Ray words the end of an actor
 
 # Ray takes a second to import: hence the imports inside.
@@ -145,6 +146,9 @@ class RayWorkers:
         self.actors: dict[WorkerId, Any] = {}
         self.calls: dict[Any, tuple[WorkerId, Order]] = {}
         self.spare: list[WorkerId] = []
+        self.heard: dict[WorkerId, float] = {}  # when each that has started was last asked, or answered
+        self.pings: dict[WorkerId, Any] = {}
+        self.next_ping = 0.0
         self.started = 0
         self.local = config.address is None
         self.metrics = DriverMetrics()
@@ -184,7 +188,8 @@ class RayWorkers:
         worker, self.started = self.started, self.started + 1
         # Two calls at a time, so that the next shard decodes, and the last one is written, while another is in the
         # model: 201 images/s against 191 with one call (two cores, means of 5 in turn); with one worker 111 and 100.
-        actor = ray.remote(_Actor).options(max_concurrency=2, **self.options)
+        # And a thread that says that it is there, whatever the others do.
+        actor = ray.remote(max_concurrency=2, concurrency_groups={"alive": 1}, **self.options)(_Actor)
         self.actors[worker] = actor.remote(*self.arguments)
         return worker
 
@@ -199,7 +204,27 @@ class RayWorkers:
         ready, _ = ray.wait(calls, num_returns=1, timeout=seconds)
         if ready:  # and whatever else is there by now: one look at all calls serves all of them
             ready, _ = ray.wait(calls, num_returns=len(calls), timeout=0)
-        return [self._event(call) for call in ready if call in self.calls]
+        return [self._event(call) for call in ready if call in self.calls] + self._silent()
+
+    def _silent(self) -> list[Event]:
+        """Ends workers that do not even say that they are there: stopped, or stuck with Python's lock."""
+        import ray
+
+        if (now := time.monotonic()) < self.next_ping:
+            return []
+        self.next_ping = now + min(PING_SECONDS, SILENT_SECONDS / 2)
+        answered = ray.wait(pings, num_returns=len(pings), timeout=0)[0] if (pings := list(self.pings.values())) else []
+        for worker in [worker for worker, ping in self.pings.items() if ping in answered]:
+            self.heard[worker] = now
+            del self.pings[worker]
+        silent = [w for w in self.pings if now - self.heard[w] >= SILENT_SECONDS]
+        for worker in silent:
+            self.kill(worker)
+        for worker in self.heard.keys() - self.pings.keys():
+            self.heard[worker] = now
+            self.pings[worker] = self.actors[worker].ready.options(concurrency_group="alive").remote()
+        text = f"it did not answer for {SILENT_SECONDS:.0f} s: it was stopped, or hangs in native code"
+        return [Died(worker, text, silent=True) for worker in silent]
 
     def _event(self, call: Any) -> Event:
         import ray
@@ -214,6 +239,7 @@ class RayWorkers:
             return Died(worker, " ".join(str(error).split())[:500], ended_from_outside(error))
         except RayTaskError as error:  # a fault in Muster, not in the data: say all of it
             return Failed(worker, order, str(error))
+        self.heard.setdefault(worker, time.monotonic())
         if "result" in answer:
             return Done(worker, order, answer["result"])
         return Failed(worker, order, answer["reason"], answer["fatal"])
@@ -225,7 +251,8 @@ class RayWorkers:
         self._forget(worker)
 
     def _forget(self, worker: WorkerId) -> None:
-        self.actors.pop(worker, None)
+        for known in (self.actors, self.heard, self.pings):
+            known.pop(worker, None)
         self.calls = {call: held for call, held in self.calls.items() if held[0] != worker}
 
 

@@ -71,11 +71,12 @@ class Failed:
 @dataclass(frozen=True, slots=True)
 class Died:
     """The worker is gone, with everything it held. `outside`: for a reason that is not its work, as when its node goes
-    away or asks it to end."""
+    away or asks it to end. `silent`: it was given up, because it did not even say that it is there."""
 
     worker: WorkerId
     reason: str
     outside: bool = False
+    silent: bool = False
 
 
 Event = Done | Failed | Died
@@ -275,7 +276,7 @@ class Dispatcher:
         if held is None:
             return  # given up before; what it committed counts all the same
         if isinstance(event, Died):
-            self._bury(event.worker, "crash", event.reason, event.outside)
+            self._bury(event.worker, "timeout" if event.silent else "crash", event.reason, event.outside)
             return
         for entry in held:
             if entry[0] is event.order:

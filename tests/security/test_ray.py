@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -21,7 +22,7 @@ from test_cli_jobs import Head, head, until
 
 from pipeline.submit import Cluster, package
 from storage.library import open_library
-from storage.manifest import scan
+from storage.manifest import scan, shards
 
 __all__ = ["head"]  # a fixture
 
@@ -316,3 +317,43 @@ def test_23_clusters_are_started_without_reports_of_use() -> None:
     for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
         for container in group["template"]["spec"]["containers"]:
             assert {"name": "RAY_USAGE_STATS_ENABLED", "value": "0"} in container["env"]
+
+
+# ---- 31: a worker that was stopped -----------------------------------------------------------------------------------
+
+
+def test_31_a_worker_that_was_stopped_gives_its_shards_back(
+    tmp_path: Path, make_photos: Callable[..., Path], ray_cluster: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    from pipeline import cluster
+    from pipeline.config import RunConfig
+    from pipeline.dispatch import Died, Done, Event, Order
+
+    library = open_library(tmp_path / "library", create=True)
+    scan(library, [str(make_photos(tmp_path / "photos", range(8)))])
+    [(shard, images), *_] = shards(library)
+    monkeypatch.setattr(cluster, "SILENT_SECONDS", 3.0)
+    pool = cluster.RayWorkers(RunConfig(library.uri, device="cpu", workers=1), [])
+    pool.prepare(1)
+    worker, order = pool.start(), Order(shard, ("images",), images)
+
+    def next_event() -> Event:
+        while not (events := pool.wait(1)):
+            pass
+        return events[0]
+
+    pool.submit(worker, order)
+    assert isinstance(next_event(), Done)
+    process = ray.get(pool.actors[worker].__ray_call__.remote(lambda self: os.getpid()))
+    for _ in range(5):  # one that works, or waits for work, is left alone
+        pool.submit(worker, order)
+        assert isinstance(next_event(), Done)
+        time.sleep(1)
+    os.kill(process, signal.SIGSTOP)
+    pool.submit(worker, order)
+    event = next_event()
+    assert isinstance(event, Died)
+    assert (event.worker, event.silent) == (worker, True)
+    assert not pool.actors
