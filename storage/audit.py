@@ -48,6 +48,8 @@ def append(library: Library, action: str, facts: dict[str, Any]) -> None:
     entry = {"line": state[0] + 1, "at": now.isoformat(timespec="seconds"), "by": who, "action": action, **facts}
     line = json.dumps({**entry, "before": state[1]}, sort_keys=True, ensure_ascii=False).encode()
     try:
+        if state[0] and _head(library) != state:  # a kill came between: another one now would leave two lines outside
+            library.write(HEAD, dump_json({"lines": state[0], "sha256": state[1]}))
         library.write(name, _complete(library, name) + line + b"\n")
         library.write(HEAD, dump_json({"lines": entry["line"], "sha256": _digest(line)}))
     except OSError as error:
