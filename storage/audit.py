@@ -50,6 +50,8 @@ def append(library: Library, action: str, facts: dict[str, Any], gallery: dict[s
         entry["gallery"] = gallery
     line = json.dumps({**entry, "before": digest}, sort_keys=True, ensure_ascii=False).encode()
     try:
+        if lines and _head(library) != (lines, digest):  # a kill came between: another would leave two lines outside
+            library.write(HEAD, dump_json({"lines": lines, "sha256": digest}))
         library.write(name, _complete(library, name) + line + b"\n")
         library.write(HEAD, dump_json({"lines": entry["line"], "sha256": _digest(line)}))
     except OSError as error:
@@ -139,7 +141,7 @@ def _end(library: Library) -> tuple[State, dict[str, Any]] | None:
         return ((0, START), {}) if head is None and not files else None
     lines, digest = head or (0, START)
     try:
-        entry = json.loads(line)
+        entry = dict(json.loads(line))
         if digest == _digest(line):
             return (lines, digest), entry
         follows = (entry["line"], entry["before"]) == (lines + 1, digest)

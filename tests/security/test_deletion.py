@@ -443,6 +443,17 @@ def test_06_verify_of_who_went_meanwhile(muster: Muster, pupils: Pupils, monkeyp
     assert audit.entries(open_library(pupils.library))[-1]["action"] == "forget"
 
 
+def test_06_a_log_that_is_cut_off_again_and_again(tmp_path: Path, kills: Kills) -> None:
+    """Else no command would go on: two kills in turn between a line and the head that counts it."""
+    library = open_library(tmp_path / "L", create=True)
+    audit.append(library, "identify", {})
+    for number in (1, 2, 2, 1, 0, 1):
+        assert killed(kills, number, lambda: audit.append(library, "identify", {}))
+    audit.append(library, "identify", {})
+    assert audit.check(library).problem is None
+    assert audit.check(library).lines == 6
+
+
 # ---- 30: the search afterwards ---------------------------------------------------------------------------------------
 
 IMAGE = "0123456789abcdef" * 2
