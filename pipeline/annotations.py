@@ -96,7 +96,19 @@ def _things(annotations: Annotations, shard: str) -> dict[str, list[Thing]]:
         rows = _read(annotations, source.task, source.fingerprint, COLUMNS[source.task], shard).to_pylist()
         for image_id, group in groupby(rows, key=lambda row: row["image_id"]):
             found.setdefault(image_id, []).extend(_thing(source.task, row) for row in group)
+        if source.task in ("objects", "masks"):
+            _check_labels(annotations.library, source, {row["label"] for row in rows})
     return found
+
+
+def _check_labels(library: Library, source: Source, labels: set[str]) -> None:
+    known = classes_of(source)
+    if strange := [label for label in labels if coco.SPELLINGS.get(label, label) not in known]:
+        raise MusterError(
+            f"library {library.uri} has {source.task} labelled {strange[0]!r}, which their model does not know: the"
+            f" table was changed; delete {source.task}/{source.fingerprint} and _commits/{source.fingerprint}, and run"
+            " again"
+        )
 
 
 def _thing(task: str, row: Mapping[str, Any]) -> Thing:

@@ -137,10 +137,12 @@ def _current(library: Library) -> tuple[str, bytes] | None:
     for _ in range(ATTEMPTS):
         state = audit.gallery_state(library)
         files = {name: data for name in (GALLERY, NEXT) if (data := _bytes(library, name)) is not None}
-        if state is None:  # a library in which an older Muster enrolled; or nobody did
-            return (GALLERY, files[GALLERY]) if GALLERY in files else None
+        if state is None and GALLERY not in files:
+            return None
+        if state is None and "version" not in _facts(library, files[GALLERY]):  # of an older Muster
+            return GALLERY, files[GALLERY]
         for name, data in files.items():
-            if hashlib.sha256(data).hexdigest() == state["sha256"]:
+            if state is not None and hashlib.sha256(data).hexdigest() == state["sha256"]:
                 return name, data
     raise MusterError(
         f"{library.at(GALLERY)} is not the gallery that the audit log knows: it was changed, or replaced by an older"
@@ -158,11 +160,18 @@ def _bytes(library: Library, name: str) -> bytes | None:
 
 
 def _parsed(library: Library, data: bytes) -> Gallery:
+    facts = _facts(library, data)
     try:
         table = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read()
-        facts = json.loads(table.schema.metadata[KEY])
         faces = table.replace_schema_metadata(None).cast(SCHEMA)
         return Gallery(faces, facts["fingerprint"], facts["model"], facts["calibration"])
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(library, error) from None
+
+
+def _facts(library: Library, data: bytes) -> dict[str, Any]:
+    try:
+        return dict(json.loads(pq.read_schema(pa.BufferReader(data)).metadata[KEY]))
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
         raise _damaged(library, error) from None
 
@@ -186,11 +195,12 @@ def write(library: Library, gallery: Gallery, action: str, facts: dict[str, Any]
     """Replace the gallery, with a line of the audit log (see `audit.append`). The caller holds library.lock()."""
     if not library.has(GALLERY):
         library.make_private()
-    parts = {name: getattr(gallery, name) for name in ("fingerprint", "model", "calibration")}
-    metadata = {KEY: json.dumps(parts, sort_keys=True).encode()}
-    data = to_parquet(gallery.faces.replace_schema_metadata(metadata))
     before = audit.gallery_state(library) or {"version": 0}
-    state = {"version": before["version"] + 1, "sha256": hashlib.sha256(data).hexdigest()}
+    facts_of_it = {name: getattr(gallery, name) for name in ("fingerprint", "model", "calibration")}
+    facts_of_it["version"] = before["version"] + 1
+    metadata = {KEY: json.dumps(facts_of_it, sort_keys=True).encode()}
+    data = to_parquet(gallery.faces.replace_schema_metadata(metadata))
+    state = {"version": facts_of_it["version"], "sha256": hashlib.sha256(data).hexdigest()}
     library.write(NEXT, data)
     audit.append(library, action, facts, state)
     library.write(GALLERY, data)

@@ -1,3 +1,5 @@
+import io
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
@@ -5,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from conftest import Killed
 
@@ -65,7 +68,7 @@ def test_nobody_enrolled(library: Library) -> None:
 @pytest.mark.parametrize("how", ["cut", "flipped", "emptied", "other", "without facts"])
 def test_a_damaged_file_is_named(library: Library, how: str) -> None:
     gallery.write(library, EMPTY.with_faces(rows("ann", 20)), "enroll", {})
-    data = bytearray(library.read(GALLERY))
+    data = bytearray(_older(library.read(GALLERY)))
     if how == "without facts":
         data = bytearray(to_parquet(EMPTY.faces))
     elif how == "flipped":
@@ -90,8 +93,24 @@ def _forget_the_log(library: Library) -> None:
     library.write(GALLERY, data)
 
 
+def _older(data: bytes) -> bytes:
+    """As an older Muster wrote it, without a number."""
+    table = pq.read_table(io.BytesIO(data))
+    facts = json.loads(table.schema.metadata[gallery.KEY])
+    del facts["version"]
+    return to_parquet(table.replace_schema_metadata({gallery.KEY: json.dumps(facts)}))
+
+
+def test_a_log_that_was_cut_to_before_the_gallery_is_noticed(library: Library) -> None:
+    gallery.write(library, EMPTY.with_faces(rows("ann", 1)), "enroll", {})
+    _forget_the_log(library)
+    with pytest.raises(MusterError, match="is not the gallery that the audit log knows"):
+        gallery.read(library)
+
+
 def test_a_gallery_of_an_older_muster_is_read(library: Library) -> None:
     gallery.write(library, EMPTY.with_faces(rows("ann", 1)), "enroll", {})
+    library.write(GALLERY, _older(library.read(GALLERY)))
     _forget_the_log(library)
     known = gallery.require(library)
     gallery.write(library, known, "calibrate", {})
