@@ -195,7 +195,7 @@ def test_damage_is_told_with_what_to_do(muster: Muster, locked: Library) -> None
     for name, advice in (
         (GALLERY, "enrol everybody anew in another library"),
         (f"_commits/{gallery.require(locked).fingerprint}/", "delete it, and run again"),
-        (f"faces/{gallery.require(locked).fingerprint}/", "delete it, and run again"),
+        (f"faces/{gallery.require(locked).fingerprint}/", "and run again"),
         ("manifest/", "delete it and run `muster scan` again"),
     ):
         name += locked.names(name.rstrip("/"))[0] if name.endswith("/") else ""

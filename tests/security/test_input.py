@@ -306,7 +306,7 @@ for name, attempt in {
     "COCO": lambda: coco_file.read_coco(Path(pipe), {}),
     "labels": lambda: label_images.read_label_image(Path(pipe)),
     "key": lambda: encryption.key_of({"MUSTER_KEY_FILE": pipe}),
-    "weights": lambda: weights._sha256(Path(pipe)),
+    "weights": lambda: weights.read(Path(pipe)),
     "marker": marker,
 }.items():
     try: facts[name] = repr(attempt())

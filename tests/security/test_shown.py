@@ -26,6 +26,7 @@ from test_annotations import STREETS, commit, dog, scanned, sky
 from pipeline import console
 from pipeline.worker import describe
 from storage import demo, roster
+from storage.errors import MusterError
 from storage.library import Library
 from training import record
 
@@ -118,8 +119,9 @@ def test_14_the_gallery_shows_no_control_characters(
         log = safe(muster("audit", "show", *options, *at))
         safe(muster("identify", probes, "--threshold", "0.3", *CPU, *options, *at))
         safe(muster("status", *options, *at))
-    assert [entry["action"] for entry in log.facts["entries"]] == ["enroll", "identify", "verify", "identify", "verify"]
-    assert len(safe(muster("audit", "show", *at)).out.splitlines()) == 6
+    actions = [entry["action"] for entry in log.facts["entries"]]
+    assert actions == ["enroll-begun", "enroll", "identify", "verify", "identify", "verify"]
+    assert len(safe(muster("audit", "show", *at)).out.splitlines()) == 7
     stranger = f"{TITLE}\n{FORGED}"
     assert safe(muster("verify", probes / NAMES[0], "--person", stranger, "--threshold", 0.3, *at)).code == 2
     assert safe(muster("forget", stranger, *at)).code == 2
@@ -347,7 +349,7 @@ def test_21_nor_does_a_training(tmp_path: Path) -> None:
         (tmp_path / name).symlink_to(mine)
     record.replace_file(tmp_path / "file", lambda file: file.write(b"weights"))
     assert (tmp_path / "file").read_text() == "weights"
-    with pytest.raises(OSError, match="symbolic links"), _locked(tmp_path):
+    with pytest.raises(MusterError, match="symbolic links"), _locked(tmp_path):
         pass
     log = record.Log(tmp_path, 0, writes=True)
     log.path.unlink()
