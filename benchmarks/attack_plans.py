@@ -171,7 +171,8 @@ def plant_parquet(data: bytes, payload: str, choose: random.Random, wanted: str 
 
 def as_name(payload: str) -> str:
     """As the name of a file or folder: nothing that a disk would not take."""
-    return payload.replace("/", "\u2215").replace("\0", "")[:60] or "x"
+    name = payload.replace("/", "\u2215").replace("\0", "")[:60]
+    return f"{name}x" if name in ("", ".", "..") else name
 
 
 def rosters(column: str, world: World, payload: str) -> str:
