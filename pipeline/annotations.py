@@ -253,7 +253,12 @@ def _with_masks(photo: Photo, change: Any) -> Photo:
     for thing in photo.things:
         if thing.rle is not None:
             _check_frame(thing.rle["size"], photo)
-    return replace(photo, things=[change(thing) if thing.rle is not None else thing for thing in photo.things])
+    try:
+        return replace(photo, things=[change(thing) if thing.rle is not None else thing for thing in photo.things])
+    except ValueError as error:
+        raise MusterError(
+            f"a mask of {photo.name} is none ({error}): its table was changed; run the masks anew"
+        ) from None
 
 
 def _check_frame(size: Sequence[int], photo: Photo) -> None:

@@ -40,6 +40,11 @@ def connected(address: str | None) -> Iterator[None]:
         except OSError as error:  # of the folder
             raise MusterError(f"cannot start Ray on this machine: {error}") from error
         _start(address, options)
+        if address is None and not ray.util.get_node_ip_address().startswith("127."):
+            ray.shutdown()
+            raise MusterError(
+                f"Ray {ray.__version__} cannot be had on loopback alone: install the Ray that Muster locks"
+            )
         try:
             yield
         finally:
@@ -119,7 +124,11 @@ def check_reach(config: RunConfig) -> None:
 
 
 class _Actor(ShardWorker):
-    def __init__(self, library: str, specs: Sequence[TaskSpec], device: str, weights_dir: Path | None) -> None:
+    def __init__(
+        self, library: str, specs: Sequence[TaskSpec], device: str, weights_dir: Path | None, folder: str | None
+    ) -> None:
+        if folder is not None:  # the driver's: files that the environment names may be relative to it
+            os.chdir(folder)
         super().__init__(library, specs, device, weights_dir, decoder_threads(device))
         self.metrics = WorkerMetrics()
 
@@ -141,7 +150,8 @@ class RayWorkers:
     """Worker actors as the dispatcher's `Workers`."""
 
     def __init__(self, config: RunConfig, specs: Sequence[TaskSpec]) -> None:
-        self.arguments = (config.library, list(specs), "cuda" if config.on_gpu else "cpu", config.weights_dir)
+        folder = os.getcwd() if config.address is None else None
+        self.arguments = (config.library, list(specs), "cuda" if config.on_gpu else "cpu", config.weights_dir, folder)
         self.options = _resources(config)
         self.actors: dict[WorkerId, Any] = {}
         self.calls: dict[Any, tuple[WorkerId, Order]] = {}

@@ -85,6 +85,7 @@ def enroll(
         config = _with_model(library, config)
         forgotten = _withdrawn(library, entries)
         if images:
+            library.make_private()  # before there are names in it
             audit.append(library, "enroll-begun", {"people": [], "asked": len(willing), "photos": len(images)})
             place = gallery.write_roster(library, lambda _, person: person not in names, images)
             manifest.scan(library, [place])
@@ -138,7 +139,7 @@ def _withdrawn(library: Library, entries: Sequence[Entry]) -> list[str]:
     known = gallery.read(library)
     here = forget.spellings(known.people if known else ())
     ended = [entry.person_id for entry in entries if entry.consent is False or _ended(entry)]
-    gone = sorted(name for person in ended for name in here.get(forget.plain(person), ()))
+    gone = sorted(name for person in ended for name in here.get(roster.normal(person), ()))
     if gone:
         forget.forget_people(library, gone, "consent withdrawn or ended in a roster")
     return gone

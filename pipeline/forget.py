@@ -6,7 +6,6 @@ one door of every command that writes, or says who somebody is: they come in by 
 """
 
 import os
-import unicodedata
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,8 +18,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from storage import audit, gallery, left_over, manifest, parts, tables
+from storage.disk import TEMPORARY
 from storage.errors import InputError, MusterError
 from storage.library import Library, dump_json
+from storage.roster import normal
 from storage.uris import local_uri
 from web.site import MARKER, Site
 
@@ -65,7 +66,12 @@ def locked(library: Library, seconds: float = 0.0, resuming: Collection[str] = (
 def _pending(library: Library) -> dict[str, Any]:
     lists = dict.fromkeys(("people", "images", "originals", "embeddings", "pseudonyms"), list)
     try:
-        return tables.read_json(library, PENDING, receipt=str, reason=str, **lists)
+        pending = tables.read_json(library, PENDING, receipt=str, reason=str, **lists)
+        newer: dict[str, Any] = {name: [] for name in ("names", "pictures")} | {"faces": len(pending["embeddings"])}
+        pending = newer | pending  # of an older Muster
+        if all(type(pending[name]) is type(value) for name, value in newer.items()):
+            return pending
+        raise MusterError("")
     except MusterError:
         raise MusterError(
             f"{library.at(PENDING)} is damaged: a deletion was cut off, and this says of whom. Restore it from a"
@@ -130,7 +136,7 @@ def _image_ids(library: Library, uris: Collection[str]) -> list[str]:
 def _half_written(library: Library) -> bool:
     """Whether the gallery, or a file beside it, was being written when its writer was killed."""
     names = library.disk.names("gallery") if library.disk is not None else library.names("gallery")
-    return any(name.startswith(".") or name == gallery.NEXT.rpartition("/")[2] for name in names)
+    return any(TEMPORARY.fullmatch(name) or name == gallery.NEXT.rpartition("/")[2] for name in names)
 
 
 def _drop_enrolment(library: Library, strays: Mapping[str, str]) -> Receipt:
@@ -161,13 +167,13 @@ def forget(library: Library, names: Sequence[str], reason: str) -> list[Receipt]
     wanted, before = _Wanted(set(), set(), set()), []
     for name in names:
         place = local_uri(os.path.abspath(os.path.expanduser(name)))
-        if found := people.get(plain(name)):
+        if found := people.get(normal(name)):
             wanted.people.update(found)
         elif name in ids:
             wanted.images.add(name)
-        elif found := uris.get(plain(name)) or uris.get(plain(place)):
+        elif found := uris.get(normal(name)) or uris.get(normal(place)):
             wanted.uris.update(found)
-        elif receipt := _last_receipt(library, {plain(name), plain(place)}):
+        elif receipt := _last_receipt(library, {normal(name), normal(place)}):
             before.append(receipt)
         else:
             raise InputError(f"{name} is neither a person_id of the gallery nor an image of library {library.uri}")
@@ -197,25 +203,20 @@ class _Wanted:
     uris: set[str]
 
 
-def plain(name: str) -> str:
-    """What names are compared by, NFC: `é` may be one character or two, and looks the same."""
-    return unicodedata.normalize("NFC", name)
-
-
 def spellings(names: Iterable[str]) -> dict[str, set[str]]:
     """Normal form → as they are written."""
     found: dict[str, set[str]] = {}
     for name in names:
-        found.setdefault(plain(name), set()).add(name)
+        found.setdefault(normal(name), set()).add(name)
     return found
 
 
 def _last_receipt(library: Library, names: set[str]) -> Receipt | None:
     """The last receipt that names one of these."""
-    found = [tables.read_json(library, f"{RECEIPTS}/{name}") for name in library.names(RECEIPTS)]
-    theirs = [
-        each for each in found if names & {plain(n) for kind in ("people", "images", "originals") for n in each[kind]}
-    ]
+    kinds = ("people", "images", "originals")
+    shape: dict[str, type] = {**dict.fromkeys(kinds, list), "at": str}
+    found = [tables.read_json(library, f"{RECEIPTS}/{name}", **shape) for name in library.names(RECEIPTS)]
+    theirs = [each for each in found if names & {normal(n) for kind in kinds for n in each[kind]}]
     return Receipt(**max(theirs, key=lambda each: each["at"])) if theirs else None
 
 
@@ -243,6 +244,7 @@ def _begin(
     library: Library, people: Collection[str], images: Collection[str], uris: Collection[str], reason: str
 ) -> Receipt:
     """Note what is to go, with all that is looked for afterwards; then do it."""
+    _check_pages(library)
     audit.entries(library)  # a log that is not whole is to be said now: later it would stop every other command
     pending: dict[str, Any] = {
         "receipt": uuid.uuid4().hex,
@@ -329,7 +331,16 @@ def _sought(pending: Mapping[str, Any]) -> left_over.Sought:
     return left_over.Sought({*pending["people"], *names}, ids, set(pending["embeddings"]), set(pictures))
 
 
+def _check_pages(library: Library) -> None:
+    if library.local is not None and (library.local / PAGES).is_symlink():
+        raise MusterError(
+            f"{library.at(PAGES)} is a link, and what it leads to may show who is to be forgotten: delete the pages"
+            " there, and the link, and run again"
+        )
+
+
 def _remove_pages(library: Library) -> None:
     """The people pages in the library show copies of photos: they go as a whole, and are soon written again."""
+    _check_pages(library)
     if library.local is not None and (library.local / PAGES / MARKER).is_file():
         Site(library.local / PAGES, {}).finish(set())

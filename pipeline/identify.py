@@ -81,6 +81,8 @@ def identify(
         named = set(answers["person_id"].drop_null().to_pylist()) - {UNKNOWN}
         facts = {"images": len(uris), "faces": len(probes.rows), "threshold": limit}
         audit.append(library, "identify", {**facts, "people": sorted(map(known.pseudonym_of, named))})
+    if links := sum(len(place.outside) for place in places):
+        remark = "; ".join(filter(None, [remark, f"{links} links that lead out of their folder were left out"]))
     return answers, remark
 
 

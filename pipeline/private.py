@@ -21,9 +21,12 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-BASE = "/tmp"  # not TMPDIR: Ray puts unix sockets below, whose names may have 107 bytes, and adds some 70
+# Not TMPDIR, which may be long: Ray puts unix sockets below, whose names may have 107 bytes, and adds some 70.
+BASES = ("/tmp", os.environ.get("XDG_RUNTIME_DIR") or "/dev/shm", "/dev/shm")
+LONGEST = 15  # bytes of such a name
 PREFIX = ".muster-private-"  # what is called so and is held by no process is removed
 END_SECONDS = 5.0
+ROOM = 100 << 20  # bytes
 
 
 def folder() -> str:
@@ -31,17 +34,27 @@ def folder() -> str:
 
     OSError where there can be none.
     """
-    base = os.stat(BASE)
-    if base.st_mode & 0o022 and not base.st_mode & stat.S_ISVTX:
-        raise PermissionError(f"others may rename what is in {BASE}: chmod 1777 {BASE}")
+    base = next(filter(_is_usable, BASES), None)
+    if base is None:
+        raise PermissionError(f"none of {', '.join(BASES)} can be written by you without others renaming what is there")
     sweep()
     while True:
-        path = tempfile.mkdtemp(prefix=PREFIX, dir=BASE)  # mode 0700
+        path = tempfile.mkdtemp(prefix=PREFIX, dir=base)  # mode 0700
         held = os.open(path, os.O_RDONLY)  # closed when the process ends
         fcntl.flock(held, fcntl.LOCK_EX)
         if os.path.exists(path):  # or another's sweep was there between the last two lines
             return path
         os.close(held)
+
+
+def _is_usable(base: str) -> bool:
+    try:
+        status, free = os.stat(base), os.statvfs(base)
+    except OSError:
+        return False
+    renamed_by_others = status.st_mode & 0o022 and not status.st_mode & stat.S_ISVTX
+    room = free.f_bavail * free.f_frsize > ROOM
+    return not renamed_by_others and room and len(base) <= LONGEST and os.access(base, os.W_OK | os.X_OK)
 
 
 def run_from(package: bytes) -> None:
@@ -54,7 +67,7 @@ def run_from(package: bytes) -> None:
 
 def sweep() -> None:
     """Remove this user's folders whose processes are dead, and end what Ray left running in them."""
-    for path in Path(BASE).glob(f"{PREFIX}????????"):
+    for path in (path for base in set(BASES) for path in Path(base).glob(f"{PREFIX}????????")):
         with contextlib.suppress(OSError):  # another's, or gone, or no folder; BlockingIOError: its process lives
             held = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:
@@ -85,7 +98,7 @@ def _ray_processes(path: str) -> Iterator[int]:
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # another user's, or gone
             open_files = (os.readlink(file) for file in (entry / "fd").iterdir())
-            if (entry / "comm").read_text().startswith("ray::") and any(f.startswith(f"{path}/") for f in open_files):
+            if (entry / "comm").read_bytes().startswith(b"ray::") and any(f.startswith(f"{path}/") for f in open_files):
                 yield int(entry.name)
 
 

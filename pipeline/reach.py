@@ -51,7 +51,7 @@ def token_source() -> str | None:
     if info.st_mode & 0o077:
         raise InputError(
             f"the token in {file} can be read by other users (mode {info.st_mode & 0o777:o}): chmod 600 {file},"
-            " and make a new one where others may have read it"
+            " and make a new one where others may have read it; or give the token itself in RAY_AUTH_TOKEN"
         )
     return file
 

@@ -13,6 +13,7 @@ import json
 import os
 import pwd
 import socket
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -46,7 +47,7 @@ def append(library: Library, action: str, facts: dict[str, Any], gallery: dict[s
     name = max([f"{FOLDER}/{now:%Y-%m}.jsonl", *_files(library)])  # a clock may be set back
     who = f"{_user()}@{socket.gethostname()}"
     entry = {"line": lines + 1, "at": now.isoformat(timespec="seconds"), "by": who, "action": action, **facts}
-    if gallery := gallery or last.get("gallery"):
+    if gallery := gallery or _gallery(library, last):
         entry["gallery"] = gallery
     line = json.dumps({**entry, "before": digest}, sort_keys=True, ensure_ascii=False).encode()
     try:
@@ -63,7 +64,20 @@ def gallery_state(library: Library) -> dict[str, Any] | None:
 
     Raises MusterError where the log's end is not as it was left.
     """
-    return _sound_end(library)[1].get("gallery")
+    return _gallery(library, _sound_end(library)[1])
+
+
+def _gallery(library: Library, last: dict[str, Any]) -> dict[str, Any] | None:
+    """An older Muster writes lines without it."""
+    if "gallery" in last:
+        return _sound_gallery(last)
+    return next((_sound_gallery(json.loads(line)) for line in reversed(_lines(library)) if b'"gallery":' in line), None)
+
+
+def _sound_gallery(entry: dict[str, Any]) -> dict[str, Any] | None:
+    state = entry.get("gallery")
+    sound = isinstance(state, dict) and isinstance(state.get("version"), int) and isinstance(state.get("sha256"), str)
+    return state if sound else None
 
 
 def _sound_end(library: Library) -> tuple[State, dict[str, Any]]:
@@ -91,6 +105,10 @@ def check(library: Library, head: str | None = None) -> Check:
     `head`: the digest of a line that was kept elsewhere, which must be in the chain.
     """
     try:
+        for _ in range(ATTEMPTS - 1):
+            if not (found := _check(library, head)).problem:
+                return found
+            time.sleep(0.05)  # another command may be writing a line
         return _check(library, head)
     except DecryptionError as error:
         return Check(0, START, str(error))

@@ -7,6 +7,7 @@ links: that is how its user names it. What is made in it is as open to others as
 
 import contextlib
 import os
+import re
 import shutil
 import stat
 import uuid
@@ -18,6 +19,7 @@ from storage.errors import LibraryGoneError, MusterError
 
 _DOWN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC  # NONBLOCK: to open a pipe must not wait
+TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")  # names that a writer gives, and leaves where it is killed
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -30,19 +32,21 @@ def checked(name: str) -> str:
 
 @dataclass(frozen=True)
 class Folder:
-    """`root`: an absolute path. `is_same(fd)`: whether an opened root is still the folder that is meant.
+    """`root`: an absolute path. `linked`: whether it may be reached by a link. `is_same(fd)`: whether an opened root is
+    still the folder that is meant.
 
     Names are relative to it, see `checked`. Every function raises MusterError where a link stands in a name.
     """
 
     root: str
     is_same: Callable[[int], bool] | None = None
+    linked: bool = True
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[int]:
         """A descriptor of the folder. LibraryGoneError where it is no longer what it was."""
         try:
-            fd = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fd = os.open(self.root, _DOWN & ~os.O_NOFOLLOW if self.linked else _DOWN)
         except FileNotFoundError:
             if self.is_same is None:
                 raise
@@ -62,10 +66,10 @@ class Folder:
             fds = [root]
             try:
                 for depth, part in enumerate(folders, 1):
-                    if make:
-                        with contextlib.suppress(FileExistsError):
-                            os.mkdir(part, _mode(root), dir_fd=fds[-1])
+                    new = make and _made(part, fds[-1])
                     fds.append(self._down(fds[-1], part, "/".join(folders[:depth])))
+                    if new:  # whatever the umask says; a set-group-id bit came from the folder above
+                        os.fchmod(fds[-1], _mode(root) | os.fstat(fds[-1]).st_mode & stat.S_ISGID)
                 yield fds[-1], base
             finally:
                 for fd in fds[1:]:
@@ -139,6 +143,7 @@ class Folder:
             temporary = f".{base}.{uuid.uuid4().hex}.tmp"
             try:
                 with os.fdopen(os.open(temporary, _NEW, mode, dir_fd=fd), "wb") as file:
+                    os.fchmod(file.fileno(), mode)
                     file.write(data)
                     file.flush()
                     if sync:
@@ -163,6 +168,8 @@ class Folder:
         if not stat.S_ISREG(info.st_mode) or info.st_nlink != 1:  # of a file elsewhere, that would be overwritten
             file.close()
             raise MusterError(f"{self.root}/{name} is no plain file of its own: remove it")
+        if info.st_uid == os.geteuid():
+            os.fchmod(fd, writers | writers << 1)
         return file
 
     def remove(self, name: str) -> None:
@@ -176,6 +183,7 @@ class Folder:
         Nothing happens where it is not there, or does not go: another process may be doing the same.
         """
         with contextlib.suppress(OSError), self._at(name) as (fd, base):
+            os.close(os.open(base, _DOWN, dir_fd=fd))  # a folder, and no pipe: rmtree would wait for it
             if empty:
                 os.rmdir(base, dir_fd=fd)
             else:
@@ -206,12 +214,26 @@ class Folder:
         """The names of all regular files below it, sorted; links are not followed and not named."""
         found = []
         with self.opened() as root:
-            for folder, _, names, fd in os.fwalk(".", dir_fd=root):
+            for folder, _, names, fd in os.fwalk(".", dir_fd=root, onerror=_raise):
                 for name in names:
                     with contextlib.suppress(FileNotFoundError):  # gone since
                         if stat.S_ISREG(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode):
                             found.append(os.path.normpath(f"{folder}/{name}"))
         return sorted(found)
+
+
+def _raise(error: OSError) -> None:
+    """A folder that cannot be read is not one in which nothing is; one that went is."""
+    if not isinstance(error, FileNotFoundError):
+        raise error
+
+
+def _made(folder: str, above: int) -> bool:
+    try:
+        os.mkdir(folder, 0o700, dir_fd=above)
+    except FileExistsError:
+        return False
+    return True
 
 
 def _mode(folder: int) -> int:

@@ -58,7 +58,7 @@ def _key_file(path: Path) -> str:
     with open_regular(path) as file:
         status = os.fstat(file.fileno())
         if status.st_mode & 0o077 or status.st_uid not in (0, os.geteuid()):
-            raise InputError(f"others may read {KEY_FILE}={path}: chmod 600 {path}, and let it be yours")
+            raise InputError(f"others may read {KEY_FILE}={path}: chmod 600 {path}, or give the key itself in {KEY}")
         return file.read(1000).decode("ascii", "replace")
 
 

@@ -193,8 +193,7 @@ def require(library: Library) -> Gallery:
 
 def write(library: Library, gallery: Gallery, action: str, facts: dict[str, Any]) -> None:
     """Replace the gallery, with a line of the audit log (see `audit.append`). The caller holds library.lock()."""
-    if not library.has(GALLERY):
-        library.make_private()
+    library.make_private()
     before = audit.gallery_state(library) or {"version": 0}
     facts_of_it = {name: getattr(gallery, name) for name in ("fingerprint", "model", "calibration")}
     facts_of_it["version"] = before["version"] + 1

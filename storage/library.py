@@ -11,7 +11,6 @@ import contextlib
 import fcntl
 import json
 import os
-import re
 import socket
 import stat
 import time
@@ -25,7 +24,7 @@ from typing import IO, Any, TypeVar
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from storage.disk import Folder, checked
+from storage.disk import TEMPORARY, Folder, checked
 from storage.encryption import KEY, KEY_FILE, MAGIC, DecryptionError, decrypt, derived, encrypt, key_of
 from storage.errors import InputError, MusterError
 from storage.retry import retried
@@ -119,6 +118,14 @@ class Library:
         with self.fs.open_input_stream(self.at(name)) as stream:
             return bytes(stream.read())
 
+    def begins(self, name: str, magic: bytes) -> bool:
+        """Whether a file's own bytes begin so."""
+        if self.disk is not None:
+            with self.disk.open(name) as file:
+                return file.read(len(magic)) == magic
+        with self.fs.open_input_stream(self.at(name)) as stream:
+            return bytes(stream.read(len(magic))) == magic
+
     def _repeat(self, verb: str, name: str, attempt: Callable[[], T]) -> T:
         """Local disks get one chance, buckets several."""
         return attempt() if self.disk else retried(f"{verb} {self.at(name)}", attempt)
@@ -202,13 +209,16 @@ class Library:
     def remove_temporary(self) -> None:
         """Remove what writers that were killed left under temporary names. The caller holds lock()."""
         for name in self.disk.files() if self.disk is not None else ():  # object stores have none
-            if re.fullmatch(r"\..+\.[0-9a-f]{32}\.tmp", name.rpartition("/")[2]):
+            if TEMPORARY.fullmatch(name.rpartition("/")[2]):
                 self.remove(name)
 
     def make_private(self) -> None:
         """Take a local folder from all others: there are people's names in it now. Not where they are trusted."""
-        if self.local is not None and not os.environ.get(TRUST):
-            os.chmod(self.local, 0o700)
+        if self.local is not None and not _others_are_trusted():
+            with contextlib.suppress(
+                PermissionError
+            ):  # not ours; then we were told to trust its owner, or it is root's
+                os.chmod(self.local, 0o700)
 
     @contextlib.contextmanager
     def lock(self, seconds: float = 0.0) -> Iterator[None]:
@@ -228,6 +238,8 @@ class Library:
             deadline = time.monotonic() + seconds
             while not self._lock(file, last=time.monotonic() >= deadline):
                 time.sleep(0.1)
+            if self.key is not None or self.has(GALLERY):  # also where it was made before that was the rule
+                self.make_private()
             yield
 
     def _lock(self, file: IO[str], last: bool) -> bool:
@@ -296,9 +308,13 @@ def _placed(library: Library, marker: bytes) -> Library:
     return library if library.local is None else replace(library, place=(_inode(library.path), marker))
 
 
+def _others_are_trusted() -> bool:
+    return os.environ.get(TRUST, "0") not in ("", "0")
+
+
 def _check_owner(library: Library) -> None:
     """InputError where others than this user and root may write a local library: they decide what it says."""
-    if library.local is None or os.environ.get(TRUST):
+    if library.local is None or _others_are_trusted():
         return
     try:
         status = os.stat(library.path)
@@ -378,9 +394,15 @@ def decrypted(library: Library, place: str | Path) -> Library:
         )
     if copy.local is not None:
         _make_folder(copy.local, private=True)
-    for name in library.files():
-        if not _is_plain(name):
-            copy.write(name, library.read(name))
+        _check_owner(copy)  # somebody may have been quicker
+    names = [name for name in library.files() if not _is_plain(name)]
+    if json.loads(library.read(MARKER))["format"] == UNBOUND:  # there the report was not encrypted
+        names = [name for name in names if name != REPORT]
+    for name in names:
+        if not library.begins(name, MAGIC):  # said before anything is written
+            library.read(name)
+    for name in names:
+        copy.write(name, library.read(name))
     return _create(copy)
 
 
@@ -395,6 +417,7 @@ def _create(library: Library, key: bytes | None = None) -> Library:
     try:
         if library.local is not None:
             _make_folder(library.local, private=key is not None)
+            _check_owner(library)  # somebody may have been quicker
         if library.create(MARKER, data):
             return _placed(library, data)
     except OSError as error:

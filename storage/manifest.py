@@ -317,7 +317,8 @@ def _gone(stored: pa.Table, missing: Mask, places: Sequence[Found]) -> Mask:
     """Which of the stored rows that no source holds are to be dropped.
 
     Those that one of these sources found earlier; and those in a folder that was searched, whoever found them, if they
-    were seen once and no file is there now. What lies in folders that could not be listed stays.
+    were seen once and no file is there now. What lies in folders that could not be listed stays, and so does what was
+    found by links that are not followed any more.
     """
     uris, seen = stored["uri"], pc.is_valid(stored["modified"]).to_numpy()
     ours = _mask(pc.is_in(stored["source"], value_set=pa.array({place.source for place in places}, pa.string())))
@@ -325,8 +326,8 @@ def _gone(stored: pa.Table, missing: Mask, places: Sequence[Found]) -> Mask:
         for row in np.flatnonzero(missing & ~ours & seen & _below(uris, folder)):
             uri, source = uris[int(row)].as_py(), stored["source"][int(row)].as_py()
             ours[row] = refusal(uri, source) is None and not exists(uri)
-    for folder in {folder for place in places for folder in place.unreadable}:
-        ours &= ~_below(uris, folder)
+    for folder in {folder for place in places for folder in place.unreadable + place.outside}:
+        ours &= ~(_below(uris, folder) | _mask(pc.equal(uris, folder)))
     return missing & ours
 
 

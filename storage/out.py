@@ -72,7 +72,7 @@ def no_link(path: str, flags: int) -> int:
 
 
 def _temporary(out: Path) -> Path:
-    return out.absolute().parent / f".{out.name[:100]}.{uuid.uuid4().hex}.tmp"
+    return out.absolute().parent / f".muster.{uuid.uuid4().hex}.tmp"
 
 
 def cell(value: Any) -> Any:

@@ -24,6 +24,9 @@ BUCKETS = 16  # asked at once before a run
 TRIED = 3  # images of a bucket, before we believe that none may be read
 
 
+_walked: dict[tuple[str, int, int], pages.Column] = {}  # (file, bytes of its footer, row group) → its images
+
+
 class Reader:
     """Reads the bytes of images by their URI. Made for inline images asked for in nearly rising order of rows.
 
@@ -137,7 +140,10 @@ class Reader:
     def _enter(self, group: int) -> None:
         """Have the stream go on with this row group."""
         self._entered = group
-        size = pages.column(self._source, self._file, group, self._column)
+        known = (self._parquet, self._file.metadata.serialized_size, group)
+        if known not in _walked:  # every shard of a row group comes by here, and in a bucket each page costs a request
+            _walked[known] = pages.column(self._source, self._file, group, self._column)
+        size = _walked[known]
         if size.largest > max(PAGE_MOST, DENSEST * size.packed):
             raise pa.ArrowInvalid("a page that is packed too densely for photos")
         rows = BATCH_BYTES // max(size.raw // max(self._starts[group + 1] - self._starts[group], 1), 1)

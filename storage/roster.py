@@ -193,6 +193,11 @@ def _once(entries: Iterable[Entry], source: str) -> list[Entry]:
 
 def _images(source: str, library: Library) -> list[Entry]:
     place, found = locate(source), find_images(source, library)
+    if found.outside:
+        raise InputError(
+            f"roster {source}: {found.outside[0]} is a link that leads out of it, and is not followed: put the photos"
+            " in its place, or name them in a CSV"
+        )
     rows = found.rows.to_pylist()
     if found.from_parquet:
         return list(_from_rows(source, rows))

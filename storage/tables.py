@@ -92,17 +92,18 @@ def write_shard(
     commit = {"shard": shard, "fingerprint": fingerprint, "files": files, "failed": _failed(rows), "facts": facts or {}}
     if library.create(_commit(fingerprint, shard), dump_json(commit)):
         return True
-    _agree(library, commit)
+    theirs = _read_commit(library, fingerprint, shard)["files"]
+    # Two workers did one shard at a time. Where their processors differ, so may the last digits of their rows: then the
+    # commit is to be of the files in place.
+    if theirs != files and not all(library.has(f["name"]) and _is_as_written(library, f) for f in theirs):
+        for table, part in rows.items():
+            _write_file(library, table, fingerprint, shard, part)
+        library.write(_commit(fingerprint, shard), dump_json(commit))
     return False
 
 
-def _agree(library: Library, ours: dict[str, Any]) -> None:
-    """Two workers did one shard at a time: have the commit be of the files in place. Their rows may differ in the last
-    digits, where their processors do."""
-    theirs = _read_commit(library, ours["fingerprint"], ours["shard"])
-    changed = [file for file in ours["files"] if file not in theirs["files"]]
-    if changed and all(_digest(library.read(file["name"])) == file["sha256"] for file in ours["files"]):
-        library.write(_commit(ours["fingerprint"], ours["shard"]), dump_json(ours))
+def _is_as_written(library: Library, file: Mapping[str, Any]) -> bool:
+    return _digest(library.read(file["name"])) == file["sha256"]
 
 
 def _write_file(library: Library, table: str, fingerprint: str, shard: str, rows: pa.Table) -> dict[str, Any]:
@@ -164,6 +165,7 @@ def _is_sound(commit: Any, fingerprint: str, shard: str) -> bool:
         failed = commit.get("failed") or {}
         return (
             (commit["fingerprint"], commit["shard"]) == (fingerprint, shard)
+            and "facts" in commit
             and all(isinstance(text, str) for pair in failed.items() for text in pair)
             and all(_is_file(file, fingerprint, shard) for file in commit["files"])
         )
@@ -296,9 +298,7 @@ def forget_faces(library: Library, images: pa.ChunkedArray) -> None:
 
     Clusters lose their rows. Indexes hold embeddings, and go: they are made again when they are next needed.
     """
-    for fingerprint in library.names("index"):
-        for name in library.names(f"index/{fingerprint}"):
-            library.remove(f"index/{fingerprint}/{name}")
+    library.remove_folder("index")
     for fingerprint in library.names("clusters"):
         name = f"clusters/{fingerprint}/clusters.parquet"
         try:

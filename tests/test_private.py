@@ -13,7 +13,8 @@ HOLD = "from pipeline import private; print(private.folder(), flush=True); input
 
 @pytest.fixture(autouse=True)
 def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(private, "BASE", str(tmp_path))
+    monkeypatch.setattr(private, "BASES", (str(tmp_path),))
+    monkeypatch.setattr(private, "LONGEST", 999)
     tmp_path.chmod(0o700)
     return tmp_path
 
@@ -21,7 +22,7 @@ def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def other(base: Path) -> Iterator["subprocess.Popen[str]"]:
     """Another process of this user's."""
-    code = HOLD.replace("private; ", f"private; private.BASE = {str(base)!r}; ")
+    code = HOLD.replace("private; ", f"private; private.BASES = ({str(base)!r},); private.LONGEST = 999; ")
     pipe = subprocess.PIPE
     process = subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe, text=True)
     yield process

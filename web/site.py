@@ -6,16 +6,14 @@ No link in it is followed (storage/disk.py), so that neither a marker nor a link
 import contextlib
 import json
 import os
-import re
 from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
 
-from storage.disk import Folder, checked
+from storage.disk import TEMPORARY, Folder, checked
 from storage.errors import InputError, MusterError
 
 MARKER = "muster-pages.json"
-TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")  # what a writer that was killed left, see storage.disk
 
 
 class Site:
@@ -28,7 +26,7 @@ class Site:
     def __init__(self, out: Path, stamp: Mapping[str, str]) -> None:
         """Raises InputError where `out` is a file, or holds files that are not a site of ours."""
         self.out, self.stamp = out, dict(stamp)
-        self.folder = Folder(os.path.abspath(out))
+        self.folder = Folder(os.path.abspath(out), linked=False)
         marker = _read_marker(out, self.folder)
         self.owned: set[str] = set(marker.get("files", ()))
         self._fresh = marker.get("stamp") != self.stamp
