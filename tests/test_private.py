@@ -82,3 +82,17 @@ def test_a_place_where_others_may_rename_folders_is_refused(base: Path) -> None:
         private.folder()
     base.chmod(0o1777)
     assert Path(private.folder()).is_dir()
+
+
+def test_names_of_processes_that_are_no_text_stop_nothing(base: Path) -> None:
+    """The system cuts a name in the middle of a letter."""
+    name = "b'Stapelverarb\\xc3\\xa4\\xc3'"
+    code = f"import ctypes, sys; ctypes.CDLL(None).prctl(15, {name}); print(flush=True); sys.stdin.read()"
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        with private.guarded() as path:
+            assert Path(path).is_dir()
+        assert not Path(path).exists()
+        process.communicate()

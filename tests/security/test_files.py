@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import Outcome
+from conftest import Outcome, School
 
 from storage import index_files, manifest, parts, tables
 from storage.errors import LibraryGoneError, MusterError
@@ -91,6 +91,39 @@ def test_07_a_marker_of_pages_names_nothing_outside(library: Path, victim: Path,
     with pytest.raises(MusterError, match=r"muster-pages.json is damaged"):
         Site(pages, {})
     assert untouched(victim)
+
+
+def test_07_pages_that_become_a_link_are_refused(library: Path, victim: Path) -> None:
+    """Between the look at their marker and their use."""
+    pages = library / "people"
+    pages.mkdir()
+    note = {"note": "Made by muster people", "stamp": {}, "files": ["precious.txt"]}
+    (pages / "muster-pages.json").write_text(json.dumps(note))
+    site = Site(pages, {})
+    pages.rename(library / "moved")
+    pages.symlink_to(victim)
+    for use in (lambda: site.finish(set()), lambda: site.begin({"x.html"}), lambda: site.write("x.html", b"")):
+        with pytest.raises(MusterError):
+            use()
+    assert untouched(victim)
+
+
+def test_07_a_link_to_pages_stops_a_deletion_before_it_begins(
+    muster: Muster, gallery_library: Path, school: School, victim: Path
+) -> None:
+    (gallery_library / "people").symlink_to(victim)
+    [person, *_] = school.enrolled
+    outcome = muster("forget", person, "-l", gallery_library)
+    assert (outcome.code, "people is a link" in outcome.error) == (1, True)
+    assert not (gallery_library / "gallery/_forgetting.json").exists()
+    (gallery_library / "people").unlink()
+    assert muster("forget", person, "-l", gallery_library).code == 0
+    assert untouched(victim)
+
+
+def test_07_what_is_in_a_library_s_place_as_a_pipe_is_not_waited_for(library: Path) -> None:
+    os.mkfifo(library / "_parts")
+    parts.remove_all(open_library(library))
 
 
 def test_07_pages_are_not_written_through_a_link(muster: Muster, library: Path, victim: Path) -> None:
@@ -225,6 +258,50 @@ def test_10_a_gallery_is_for_its_owner_alone(gallery_library: Path, muster: Must
         assert (done.returncode, "Permission denied" in done.stderr) == (1, True)
     assert muster("calibrate", "-l", gallery_library).code == 0
     assert stat.S_IMODE((gallery_library / "gallery/calibration.html").stat().st_mode) == 0o600
+
+
+def test_10_a_library_whose_gallery_is_older_is_closed_by_the_next_command(
+    muster: Muster, gallery_library: Path
+) -> None:
+    gallery_library.chmod(0o755)
+    (gallery_library / ".lock").touch()
+    (gallery_library / ".lock").chmod(0o644)
+    assert muster("calibrate", "-l", gallery_library).code == 0
+    assert stat.S_IMODE(gallery_library.stat().st_mode) == 0o700
+    assert stat.S_IMODE((gallery_library / ".lock").stat().st_mode) == 0o600
+
+
+def test_10_names_are_in_no_library_that_others_read(
+    school: School, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while the first enrolment is at work."""
+    from pipeline import enroll
+    from pipeline.config import RunConfig
+
+    [(name, (photo, _)), *_] = school.enrolled.items()
+    (tmp_path / "roster.csv").write_text(f"person_id,image,consent\n{name},{photo},yes\n")
+    modes: list[int] = []
+
+    def process(*_: object) -> None:
+        modes.append(stat.S_IMODE((tmp_path / "library").stat().st_mode))
+        raise MusterError("killed")
+
+    monkeypatch.setattr(enroll, "process", process)
+    request = enroll.Request(str(tmp_path / "roster.csv"))
+    with pytest.raises(MusterError, match="killed"):
+        enroll.enroll(request, RunConfig(str(tmp_path / "library"), ("faces",), device="cpu"), lambda _: None)
+    assert modes == [0o700]
+
+
+def test_10_a_library_that_a_group_shares_is_shared_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MUSTER_TRUST", "1")
+    library = open_library(tmp_path / "library", create=True)
+    (tmp_path / "library").chmod(0o2775)
+    library.write("faces/f/x", b"")
+    with library.lock():
+        pass
+    modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in (tmp_path / "library").rglob("*")}
+    assert modes == {"faces": 0o2775, "f": 0o2775, "x": 0o664, ".lock": 0o660, MARKER: 0o644}
 
 
 def test_10_an_encrypted_library_is_for_its_owner_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -388,3 +388,16 @@ def test_27_links_lead_out_of_a_folder_only_where_asked(
     assert (outcome.facts["found"], outcome.facts["links_out"]) == (2, {str(upload): 2})
     assert f"2 links lead out of {upload} and were left out: --follow-links takes them in" in outcome.err
     assert muster("scan", upload, "-l", tmp_path / "M", "--follow-links", "--json").facts["found"] == 6
+
+
+def test_27_what_links_led_to_before_stays_known(tmp_path: Path, make_photos: Callable[..., Path]) -> None:
+    """Of an older Muster, or where the option is forgotten once: what was computed is not thrown away."""
+    photos, others = make_photos(tmp_path / "photos", range(2)), make_photos(tmp_path / "others", range(2, 5))
+    (photos / "folder").symlink_to(others)
+    (photos / "0009.jpg").symlink_to(others / "0004.jpg")
+    library = open_library(tmp_path / "library", create=True)
+    assert manifest.scan(library, [str(photos)], follow_links=True).found == 6
+    again = manifest.scan(library, [str(photos)])
+    assert (again.found, again.gone, again.links_out) == (2, 0, {str(photos): 2})
+    assert len(manifest.read_manifest(library)) == 6
+    assert manifest.scan(library, [str(photos)], follow_links=True).new == 0

@@ -94,6 +94,26 @@ def test_08_a_library_of_the_first_encryption_is_still_read(
     assert open_library(folder).read("x") == b"data"
 
 
+def test_08_a_library_of_the_first_encryption_is_decrypted_without_its_report(
+    muster: Muster, key: Path, tmp_path: Path
+) -> None:
+    """Which was not encrypted then."""
+    import base64
+
+    from storage.encryption import encrypt, key_of
+
+    master, folder = key_of(os.environ), tmp_path / "library"
+    assert master is not None
+    (folder / "gallery").mkdir(parents=True)
+    check = base64.b64encode(encrypt(master, MARKER, b"")).decode()
+    (folder / MARKER).write_text(json.dumps({"format": 2, "muster": "0", "check": check}))
+    (folder / "x").write_bytes(encrypt(master, "x", b"data"))
+    (folder / REPORT).write_text("<!doctype html>")
+    assert muster("decrypt", tmp_path / "plain", "-l", folder).code == 0
+    assert (tmp_path / "plain" / "x").read_bytes() == b"data"
+    assert not (tmp_path / "plain" / REPORT).exists()
+
+
 # ---- 9: the audit log ------------------------------------------------------------------------------------------------
 
 
