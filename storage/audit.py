@@ -8,6 +8,7 @@ library nobody without its key writes a line. In others, who may write these fil
 and in both an older state of the whole library is as good as any: a copy of the head kept elsewhere (`check`) finds it.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -71,7 +72,11 @@ def _gallery(library: Library, last: dict[str, Any]) -> dict[str, Any] | None:
     """An older Muster writes lines without it."""
     if "gallery" in last:
         return _sound_gallery(last)
-    return next((_sound_gallery(json.loads(line)) for line in reversed(_lines(library)) if b'"gallery":' in line), None)
+    for line in reversed(_lines(library)):
+        with contextlib.suppress(ValueError, TypeError, RecursionError):  # an edited one: `check` says so
+            if b'"gallery":' in line and (state := _sound_gallery(dict(json.loads(line)))):
+                return state
+    return None
 
 
 def _sound_gallery(entry: dict[str, Any]) -> dict[str, Any] | None:

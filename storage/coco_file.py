@@ -41,7 +41,7 @@ def read_coco(path: Path, spellings: Mapping[str, str]) -> CocoFile:
         images = [(PurePosixPath(image["file_name"]).name, int(image["id"])) for image in content["images"]]
         categories = {spellings.get(c["name"], c["name"]): int(c["id"]) for c in content["categories"]}
         boxes = [_annotation(number, annotation) for number, annotation in enumerate(content["annotations"], 1)]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path}: not COCO JSON of boxes: {_why(error)}") from None
     names, ids = dict(images), {i for _, i in images}
     if len(names) < len(images):

@@ -172,7 +172,7 @@ def _parsed(library: Library, data: bytes) -> Gallery:
 def _facts(library: Library, data: bytes) -> dict[str, Any]:
     try:
         return dict(json.loads(pq.read_schema(pa.BufferReader(data)).metadata[KEY]))
-    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise _damaged(library, error) from None
 
 

@@ -130,6 +130,8 @@ def load(library: Library, folder: str, read: Callable[[Snapshot], T]) -> T | No
             return read(snapshot)
         except FileNotFoundError:  # replaced while it was being read, or lost
             continue
+        except (ValueError, KeyError, TypeError, AttributeError) as error:  # facts that are none
+            raise damaged(library, folder, "index.json is not as Muster wrote it") from error
     raise damaged(library, folder, "files that index.json names are missing")
 
 
@@ -150,7 +152,7 @@ def _latest(library: Library, folder: str) -> Snapshot | None:
         return Snapshot(library, folder, body["facts"], parts)
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError, AttributeError, DecryptionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, DecryptionError) as error:
         raise damaged(library, folder, "index.json cannot be read") from error
 
 

@@ -292,7 +292,7 @@ def open_library(uri: str | Path, create: bool = False, trusted: bool = False) -
         raise InputError(f"{uri} is a file, not a library: give -l a folder") from None
     except OSError as error:
         raise MusterError(f"cannot read library {uri}: {error.strerror or error}") from error
-    except ValueError:
+    except (ValueError, RecursionError):
         marker = None
     if not isinstance(marker, dict) or not isinstance(marker.get("format"), int):
         raise InputError(f"{uri}/{MARKER} is damaged, or not of Muster: restore it, or choose another folder with -l")

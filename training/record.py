@@ -33,7 +33,7 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
     for line in path.read_text().splitlines() if path.exists() else ():
         try:
             lines.append(json.loads(line))
-        except ValueError:
+        except (ValueError, RecursionError):
             break
     return lines
 
