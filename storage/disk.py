@@ -180,9 +180,9 @@ class Folder:
     def remove_folder(self, name: str, empty: bool = False) -> None:
         """Delete a folder with all that is in it, or only where it is `empty`; a link in it goes, and not its target.
 
-        Nothing happens where it is not there, or does not go: another process may be doing the same.
+        Nothing happens where it is not there: another process may be doing the same. OSError where it does not go.
         """
-        with contextlib.suppress(OSError), self._at(name) as (fd, base):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), self._at(name) as (fd, base):
             os.close(os.open(base, _DOWN, dir_fd=fd))  # a folder, and no pipe: rmtree would wait for it
             if empty:
                 os.rmdir(base, dir_fd=fd)

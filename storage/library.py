@@ -174,13 +174,13 @@ class Library:
             self._repeat("delete", name, lambda: self.fs.delete_file(self.at(name)))
 
     def remove_folder(self, folder: str) -> None:
-        """Delete a folder with all that is in it. Another process may be doing the same."""
+        """Delete a folder with all that is in it, if it is there. OSError where a file does not go."""
         if self.disk is not None:
             self.disk.remove_folder(folder)
             return
-        with contextlib.suppress(OSError):
-            for name in self._files(folder):
-                self.remove(name)
+        for name in self._files(folder):
+            self.remove(name)
+        with contextlib.suppress(OSError):  # most buckets have none
             self.fs.delete_dir(self.at(folder))
 
     def names(self, folder: str) -> list[str]:

@@ -5,6 +5,7 @@ in it, written last, makes them count. Whoever finds all parts done writes the s
 tables look the same however many shared them. What a run that was cut off left here is removed by the next one.
 """
 
+import contextlib
 import io
 import json
 from collections.abc import Mapping, Sequence
@@ -49,12 +50,18 @@ def write_part(library: Library, fingerprint: str, shard: str, part: Part, rows:
     names = dict.fromkeys(name for each in found for name in each)
     whole = {name: pa.concat_tables([each[name] for each in found if name in each]) for name in names}
     tables.write_shard(library, fingerprint, shard, whole)
-    library.remove_folder(f"_parts/{fingerprint}/shard-{shard}")
+    _remove(library, f"_parts/{fingerprint}/shard-{shard}")
 
 
 def remove_all(library: Library) -> None:
     """Remove every part. The caller holds library.lock()."""
-    library.remove_folder("_parts")
+    _remove(library, "_parts")
+
+
+def _remove(library: Library, folder: str) -> None:
+    """Another worker may be doing the same, or still write there."""
+    with contextlib.suppress(OSError):
+        library.remove_folder(folder)
 
 
 def _folder(fingerprint: str, shard: str, part: Part) -> str:

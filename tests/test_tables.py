@@ -437,3 +437,15 @@ def test_a_column_that_is_not_there_is_an_error(library: Library) -> None:
     write_shard(library, "f" * 16, "a", {"faces": faces(["x"])})
     with pytest.raises(MusterError, match="no column smile"):
         read(library, "faces", "f" * 16, ["image_id", "smile"])
+
+
+def test_an_index_that_does_not_go_is_said(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It holds embeddings: nobody may believe that they are gone."""
+    library.write("index/f/vectors", b"x")
+
+    def stays(*arguments: Any, **options: Any) -> None:
+        raise PermissionError("stays")
+
+    monkeypatch.setattr("shutil.rmtree", stays)
+    with pytest.raises(PermissionError, match="stays"):
+        tables.forget_faces(library, pa.chunked_array([[]], pa.string()))

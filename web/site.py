@@ -72,7 +72,8 @@ class Site:
             for name in names:
                 self.folder.remove(name)
             for folder in _folders(names):
-                self.folder.remove_folder(folder, empty=True)
+                with contextlib.suppress(OSError):  # not empty
+                    self.folder.remove_folder(folder, empty=True)
 
     def _write_marker(self) -> None:
         note = "Made by muster people. Run again, it replaces and removes the files listed here, and no others."
