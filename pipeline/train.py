@@ -3,7 +3,6 @@
 import fcntl
 import json
 import math
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from pipeline.models import load_weights, weights_file
 from storage import weights
 from storage.errors import InputError, MusterError
 from storage.listing import HOW_TO_DROP, locate
+from storage.out import no_link
 from tasks.models import zoo
 from training import loop, record
 from training.data import OnSkipped
@@ -125,10 +125,10 @@ def train(
 def _locked(out: Path) -> Iterator[None]:
     """Hold the folder against a second training; the system lets go when this process ends."""
     try:  # a link there would have another file opened, and made
-        lock = os.open(out / ".lock", os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        lock = open(out / ".lock", "a", opener=no_link)  # noqa: SIM115  closed below
     except OSError as error:
         raise MusterError(f"--out {out}: cannot write its .lock: {error.strerror}; delete it") from None
-    with os.fdopen(lock, "w") as file:
+    with lock as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

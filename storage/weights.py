@@ -19,6 +19,7 @@ from pathlib import Path
 
 from storage.errors import InputError, MusterError
 from storage.files import read_regular
+from storage.out import no_link
 
 TIMEOUT = 30.0  # seconds without a byte before the connection is given up
 PAUSES = (0.0, 1.0, 2.0, 4.0)  # seconds before each attempt; their number bounds the attempts
@@ -130,14 +131,9 @@ def _not_as_shipped(packaged: Path) -> str:
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Hold an exclusive lock. The system releases it when the holder dies, so a kill leaves nothing to clean up."""
-    with open(path, "ab", opener=_no_link) as file:
+    with open(path, "ab", opener=no_link) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-def _no_link(path: str, flags: int) -> int:
-    """For `open`, in a cache that others may write: nothing is written through a link of theirs."""
-    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
 
 
 def _download(weights: WeightsFile, target: Path, progress: Progress) -> Content:
@@ -171,7 +167,7 @@ def _receive(url: str, part: Path, progress: Progress) -> None:
         done = have if response.status == http.HTTPStatus.PARTIAL_CONTENT else 0
         length = response.headers.get("Content-Length")
         total = done + int(length) if length else None
-        with open(part, "ab" if done else "wb", opener=_no_link) as out:
+        with open(part, "ab" if done else "wb", opener=no_link) as out:
             while chunk := response.read(CHUNK):
                 out.write(chunk)
                 done += len(chunk)
