@@ -38,13 +38,12 @@ from tasks.base import inference_dtype
 from tasks.faces import Detections, FaceParameters, detect
 from tasks.models import face_detector, yunet, zoo
 from tasks.models.fuse import for_inference
-from training.data import find_examples, held_out, read_photos
-from training.detector import HELD_OUT
-from training.face_cutouts import HELD_OUT as PEOPLE_HELD_OUT
+from training.data import find_examples, held_out, person_held_out, read_photos
+from training.detector import PHOTOS_HELD_OUT
 from training.face_cutouts import read_cutouts
 from training.face_maps import overlap
 from training.inputs import Inputs
-from training.scenes_of_faces import make_scene
+from training.scenes_of_faces import Backdrop, make_scene
 
 HOME = Path(__file__).parents[1]
 DATA = Path(os.environ.get("MUSTER_TEST_DATA", HOME.parent / "shared" / "data"))
@@ -164,7 +163,7 @@ def measure_coco(detectors: dict[str, Detector]) -> dict[str, Any]:
     for label in labels["annotations"]:
         if label["category_id"] == person:
             people[names[label["image_id"]]].append(label["bbox"])
-    files = [f for f in sorted((DATA / "coco128/images").glob("*.jpg")) if held_out(f.name, HELD_OUT)]
+    files = [f for f in sorted((DATA / "coco128/images").glob("*.jpg")) if held_out(f.name, PHOTOS_HELD_OUT)]
     photos = [decoded(file.read_bytes()) for file in files]
     found = {name: detector(photos) for name, detector in detectors.items()}
     sure = [each.boxes[each.scores >= SURE] for each in found["published"]]
@@ -186,7 +185,7 @@ def _outside(boxes: torch.Tensor, people: list[list[float]]) -> int:
 
 def measure_lfw(detectors: dict[str, Detector], limit: int) -> dict[str, Any]:
     examples = find_examples([str(DATA / "lfw/lfw.parquet")], "person")
-    chosen = [e for e in examples if held_out(str(e.label), PEOPLE_HELD_OUT)][:limit]
+    chosen = [e for e in examples if person_held_out(e)][:limit]
     photos = [photo.pixels for _, photo in read_photos(chosen, 256, print)]
     found = {name: detector(photos) for name, detector in detectors.items()}
     result: dict[str, Any] = {"photos": len(photos), "landmark_error": median(landmark_errors(*found.values()))}
@@ -203,8 +202,8 @@ def measure_lfw(detectors: dict[str, Detector], limit: int) -> dict[str, Any]:
 def measure_pasted(detectors: dict[str, Detector], teacher: torch.nn.Module, scenes: int) -> dict[str, Any]:
     inputs = Inputs([str(DATA / "lfw/lfw.parquet")], Path(), label="person", limit=1000)
     faces = read_cutouts(inputs, teacher)[1]
-    files = [f for f in sorted((DATA / "coco128/images").glob("*.jpg")) if held_out(f.name, HELD_OUT)]
-    backgrounds = [(file.name, decoded(file.read_bytes())) for file in files]
+    files = [f for f in sorted((DATA / "coco128/images").glob("*.jpg")) if held_out(f.name, PHOTOS_HELD_OUT)]
+    backgrounds = [Backdrop(file.name, decoded(file.read_bytes())) for file in files]
     made = [make_scene(backgrounds, faces, np.random.default_rng([7, i])) for i in range(scenes)]
     result: dict[str, Any] = {"scenes": scenes}
     for name, detector in detectors.items():

@@ -23,8 +23,7 @@ import pyarrow.parquet as pq
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from training.crops import HELD_OUT
-from training.data import held_out
+from training.data import PEOPLE_HELD_OUT, held_out
 from training.measures import choose_pairs
 
 DATA = Path(os.environ.get("MUSTER_TEST_DATA", Path(__file__).parents[1].parent / "shared" / "data"))
@@ -35,7 +34,7 @@ def write_split(images: Path, label: str, folder: Path) -> dict[str, Any]:
     """`folder`/images.parquet and pairs.txt of the people kept out; how many people, photos and pairs."""
     table = pq.read_table(images)
     people = table[label].to_pylist()
-    table = table.filter(pa.array([held_out(str(name), HELD_OUT) for name in people]))
+    table = table.filter(pa.array([held_out(str(name), PEOPLE_HELD_OUT) for name in people]))
     people = [str(name) for name in table[label].to_pylist()]
     counts: dict[str, int] = defaultdict(int)
     names = []

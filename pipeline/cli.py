@@ -274,7 +274,8 @@ def train(
         typer.Option(
             "--labels",
             metavar="LABELS",
-            help="For each --images: a folder of label images, or a COCO file. Repeatable.",
+            help="For each --images: a folder of label images, or a COCO file; detector: COCO files of people in"
+            " --scenes. Repeatable.",
         ),
     ] = [],  # noqa: B006
     scenes: Annotated[

@@ -11,7 +11,7 @@ from skimage import data as pictures
 
 from storage.errors import InputError
 from tasks.models import yunet
-from training import crops
+from training import crops, data
 from training.inputs import Inputs
 
 
@@ -93,6 +93,6 @@ def test_no_face_at_all(detector: torch.nn.Module, tmp_path: Path) -> None:
 def test_nobody_to_train_with(
     album: Path, detector: torch.nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(crops, "HELD_OUT", 1.0)
+    monkeypatch.setattr(data, "PEOPLE_HELD_OUT", 1.0)
     with pytest.raises(InputError, match="faces are of people kept out to measure with"):
         crops.read_crops(Inputs([str(album)], tmp_path / "out"), detector)

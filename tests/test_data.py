@@ -56,6 +56,13 @@ def test_a_column_called_file_that_holds_no_names(people: Path, tmp_path: Path) 
     assert example.name == "x.parquet#row=0"
 
 
+def test_a_column_called_file_name_holds_names_as_in_coco(people: Path, tmp_path: Path) -> None:
+    photo = next(people.rglob("*.jpg")).read_bytes()
+    pq.write_table(pa.table({"image": [photo], "file": [7], "file_name": ["train/7.jpg"]}), tmp_path / "x.parquet")
+    [example] = find_examples([str(tmp_path / "x.parquet")], None)
+    assert example.name == "7.jpg"
+
+
 def test_several_sources_and_a_limit(people: Path) -> None:
     sources = [str(people / "ben"), str(people / "ada" / "1 ü.jpg")]
     assert [e.label for e in find_examples(sources, None)] == ["ben"] * 3 + ["ada"]

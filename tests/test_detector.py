@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import count
@@ -6,17 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from storage.errors import InputError
 from tasks import faces
 from tasks.faces import Detections
 from tasks.models import face_detector
-from training import detector, face_cutouts, face_maps, loop, scenes_of_faces
-from training.data import held_out
+from training import detector, face_maps, loop, scenes_of_faces
+from training.data import PEOPLE_HELD_OUT, held_out
 from training.face_cutouts import Cutout, read_cutouts
 from training.face_maps import Cells
 from training.inputs import Inputs
+from training.scenes_of_faces import Backdrop
 
 SIDE = 64
 GRID = face_maps.grid_of(SIDE, SIDE, torch.device("cpu"))
@@ -108,6 +112,19 @@ def test_a_cell_that_two_missed_faces_claim_is_asked_for_one_of_them() -> None:
     assert (targets.boxes[0, asked] == boxes[1]).all(1).any()
 
 
+def test_a_find_is_taken_back_outside_every_place_where_a_face_may_be() -> None:
+    targets = no_faces()
+    inside, outside, other_scene = face_at(20, 20, 12), face_at(50, 20, 12), face_at(50, 20, 12)
+    for scene, cell, (box, _) in ((0, 5, inside), (0, 6, outside), (1, 6, other_scene)):
+        targets.boxes[scene, cell], targets.score[scene, cell] = box, 0.9
+    places = torch.tensor([[10.0, 10, 30, 60], [0, 40, 8, 60], [0, 0, SIDE, SIDE]])
+    face_maps.deny(targets, torch.tensor([0, 0, 1]), places, SIDE)
+    assert [float(targets.score[s, c]) for s, c in ((0, 5), (0, 6), (1, 6))] == pytest.approx([0.9, 0, 0.9])
+    assert float(targets.score[0].sum()) < 1  # whatever is outside
+    face_maps.deny(targets, torch.empty(0, dtype=torch.int64), torch.empty(0, 4), SIDE)
+    assert not targets.score.any()  # where nobody is, nothing is a face
+
+
 def test_losses_are_nothing_where_the_target_is_met_and_grow_with_the_error() -> None:
     maps = random_maps()
     cells = face_maps.flat(maps)
@@ -160,7 +177,8 @@ def test_landmarks_follow_a_pasted_face(whole: bool) -> None:
 def test_the_same_random_state_gives_the_same_scene() -> None:
     photo = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
     one, same, other = (
-        scenes_of_faces.make_scene([("noise", photo)], [dotted()], np.random.default_rng(seed)) for seed in (5, 5, 6)
+        scenes_of_faces.make_scene([Backdrop("noise", photo)], [dotted()], np.random.default_rng(seed))
+        for seed in (5, 5, 6)
     )
     assert np.array_equal(one.pixels, same.pixels)
     assert np.array_equal(one.boxes, same.boxes)
@@ -172,7 +190,8 @@ def test_the_same_random_state_gives_the_same_scene() -> None:
 def test_faces_of_a_scene_are_in_it_and_apart() -> None:
     photo = np.zeros((300, 200, 3), np.uint8)
     scenes = [
-        scenes_of_faces.make_scene([("black", photo)], [dotted()], np.random.default_rng(seed)) for seed in range(60)
+        scenes_of_faces.make_scene([Backdrop("black", photo)], [dotted()], np.random.default_rng(seed))
+        for seed in range(60)
     ]
     assert 0 < sum(len(scene.boxes) == 0 for scene in scenes) < 40
     for scene in scenes:
@@ -180,6 +199,47 @@ def test_faces_of_a_scene_are_in_it_and_apart() -> None:
         boxes = torch.from_numpy(scene.boxes)
         iou = face_maps.overlap(boxes[:, None], boxes[None])[0].fill_diagonal_(0)
         assert not len(iou) or float(iou.max()) < 0.3
+
+
+def spotted(places: list[list[float]]) -> Backdrop:
+    """A black photo of 300×200 that is white in the middle of each box of a person."""
+    pixels = np.zeros((200, 300, 3), np.uint8)
+    for left, top, right, bottom in np.array(places).astype(int):
+        pixels[(top + bottom) // 2 - 3 : (top + bottom) // 2 + 4, (left + right) // 2 - 3 : (left + right) // 2 + 4] = (
+            255
+        )
+    return Backdrop("spots", pixels, np.array(places, np.float32).reshape(-1, 4))
+
+
+def bright(canvas: Image.Image) -> np.ndarray:
+    return np.argwhere(np.asarray(canvas)[..., 0] > 200)[:, ::-1] + 0.5
+
+
+@given(seed=st.integers(0, 10**6), four=st.booleans())
+def test_people_stay_where_a_face_may_be(seed: int, four: bool) -> None:
+    photo, random = spotted([[20, 20, 60, 90], [200, 100, 290, 180]]), np.random.default_rng(seed)
+    parts = [scenes_of_faces.background(photo, random) for _ in range(4)]
+    canvas, places = scenes_of_faces.side_by_side(parts) if four else parts[0]
+    for x, y in bright(canvas):
+        assert ((places[:, :2] <= [x, y]) & (places[:, 2:] >= [x, y])).all(1).any()
+    assert places.size == 0 or 0 <= places.min() <= places.max() <= 256
+
+
+def test_where_a_scene_may_have_a_face() -> None:
+    nobody, unknown = spotted([]), Backdrop("unknown", spotted([]).pixels)
+    for seed in range(40):
+        scene = scenes_of_faces.make_scene([nobody], [dotted()], np.random.default_rng(seed))
+        same = scenes_of_faces.make_scene([unknown], [dotted()], np.random.default_rng(seed))
+        assert np.array_equal(scene.pixels, same.pixels)
+        assert face_maps.within(torch.tensor([0.0, 0, 256, 256]), torch.from_numpy(same.possible), 256).any()
+        boxes = torch.from_numpy(scene.boxes)
+        assert face_maps.within(boxes[:, None], torch.from_numpy(scene.possible), 256).any(1).all()
+    empty = next(
+        s
+        for seed in count()
+        if not len((s := scenes_of_faces.make_scene([nobody], [dotted()], np.random.default_rng(seed))).possible)
+    )
+    assert not len(empty.boxes)
 
 
 # ---- the recipe ------------------------------------------------------------------------------------------
@@ -202,7 +262,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def inputs(tmp_path: Path, teacher: dict[str, object], make_photos: Callable[..., Path]) -> Callable[..., Inputs]:
-    kept_out = next(name for i in count() if held_out(name := f"k{i}", face_cutouts.HELD_OUT))
+    kept_out = next(name for i in count() if held_out(name := f"k{i}", PEOPLE_HELD_OUT))
     faces_of = [str(make_photos(tmp_path / name, range(0, 12, 3))) for name in ("faces", kept_out)]
     photos = make_photos(tmp_path / "photos", range(1, 9))
 
@@ -286,6 +346,51 @@ def test_the_least_score_keeps_false_finds_few() -> None:
 def test_no_scenes(inputs: Callable[..., Inputs]) -> None:
     with pytest.raises(InputError, match="--scenes"):
         detector.build(inputs(scenes=()))
+
+
+def coco(path: Path, category: str, boxes: dict[str, list[list[float]]]) -> str:
+    """A COCO file of these photos; a box [x, y, width, height] that begins at x = 0 is of a crowd."""
+    images = [{"id": i, "file_name": name} for i, name in enumerate(boxes)]
+    annotations = [
+        {"image_id": i, "category_id": 3, "bbox": box, "iscrowd": int(box[0] == 0)}
+        for i, name in enumerate(boxes)
+        for box in boxes[name]
+    ]
+    content = {"images": images, "categories": [{"id": 3, "name": category}], "annotations": annotations}
+    path.write_text(json.dumps(content))
+    return str(path)
+
+
+def test_people_of_scenes(inputs: Callable[..., Inputs], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(detector, "PHOTO_SIDE", 200)  # photos of 400×300 are halved
+    boxes = {"0001.jpg": [[20.0, 40, 100, 60], [0, 0, 10, 20]], "0002.jpg": [], "of-elsewhere.jpg": [[5.0, 5, 5, 5]]}
+    training, measured = detector.read_scenes(inputs(labels=[coco(tmp_path / "people.json", "person", boxes)]))
+    found = {photo.name: photo.people for photo in (*training, *measured)}
+    assert found.pop("0001.jpg").tolist() == [[10, 20, 60, 50], [0, 0, 5, 10]]
+    assert set(found.values()) == {None}  # 0002.jpg: nothing says that anybody looked at it
+
+
+@pytest.mark.usefixtures("small")
+def test_what_the_teacher_finds_outside_people_is_no_face(
+    inputs: Callable[..., Inputs], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(detector, "PHOTOS_HELD_OUT", 0.0)
+    photos = {file.name: [[390.0, 290, 1, 1]] for file in (tmp_path / "photos").iterdir()}  # a person in a corner
+    boxed = inputs(labels=[coco(tmp_path / "people.json", "person", photos)])
+    sums = [[], []]
+    for recipe, scores in zip((detector.build(inputs()), detector.build(boxed)), sums, strict=True):
+        for scene in (s for i in range(60) if not len((s := recipe.scenes[i]).boxes)):
+            pixels = torch.from_numpy(scene.pixels.copy()).flip(2).permute(2, 0, 1)[None]
+            scores.append((len(scene.possible), float(recipe._targets(pixels, [scene]).score.max())))
+    assert len(sums[0]) == len(sums[1])
+    assert any(score > 0.6 for _, score in sums[0])
+    assert all(score == 0 for places, score in sums[1] if not places)
+    assert any(before > 0.6 and not places for (_, before), (places, _) in zip(*sums, strict=True))
+
+
+def test_boxes_of_no_people(inputs: Callable[..., Inputs], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"dogs\.json: it has no category 'person'"):
+        detector.build(inputs(labels=[coco(tmp_path / "dogs.json", "dog", {"0001.jpg": []})]))
 
 
 def test_scenes_that_cannot_be_used(inputs: Callable[..., Inputs], tmp_path: Path) -> None:

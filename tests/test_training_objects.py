@@ -55,11 +55,11 @@ def test_the_same_step_is_the_same_batch(squares: Inputs) -> None:
 
 
 def test_what_is_kept_out_is_no_photo_of_the_training(squares: Inputs, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(objects, "HELD_OUT", 0.0)
+    monkeypatch.setattr(objects, "PHOTOS_HELD_OUT", 0.0)
     recipe = objects._Objects(squares)
     assert recipe.card()["held_out"] == {"photos": 0}
     assert recipe.measure(recipe.network().eval()) == {}
-    monkeypatch.setattr(objects, "HELD_OUT", 1.0)
+    monkeypatch.setattr(objects, "PHOTOS_HELD_OUT", 1.0)
     with pytest.raises(InputError, match="all 12 photos are among those kept out"):
         objects._Objects(squares)
 

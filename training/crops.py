@@ -15,12 +15,11 @@ from tasks.align import align
 from tasks.base import inference_dtype
 from tasks.faces import Detections, FaceParameters, detect
 from tasks.models.fuse import for_inference
-from training.data import Example, OnSkipped, find_examples, held_out, read_photos
+from training.data import Example, OnSkipped, find_examples, person_held_out, read_photos
 from training.inputs import Inputs
 from training.record import replace_file
 
 MARGIN = 16
-HELD_OUT = 0.18  # of the people: 869 of LFW's 4,859 here
 CACHE = "crops.npz"
 
 
@@ -67,7 +66,7 @@ def read_crops(inputs: Inputs, detector: torch.nn.Module) -> Crops:
         _keep(cache, examples, *found)
     rows, pixels = found
     chosen = [examples[row] for row in rows]
-    kept_out = np.array([held_out(e.label or e.name, HELD_OUT) for e in chosen], bool)
+    kept_out = np.array([person_held_out(each) for each in chosen], bool)
     if kept_out.all():
         people = ", ".join(sorted({str(e.label) for e in chosen})[:5])
         raise InputError(

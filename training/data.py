@@ -19,6 +19,8 @@ from storage.sources import find_images, unite
 from storage.uris import split_inline
 
 OnSkipped = Callable[[str], None]  # told of each image that cannot be used, with the reason
+PEOPLE_HELD_OUT = 0.18  # of the people: 869 of LFW's 4,859 here. No other share is asked of a person's name
+_NAMES = ("file", "file_name")  # columns that hold an image's name; the latter as COCO has it
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,8 @@ def find_examples(sources: Sequence[str], label: str | None, limit: int | None =
     origins = [each.source for each in found.values() for _ in range(each.rows.num_rows)]
     rows = rows.slice(0, limit)
     uris = rows["uri"].to_pylist()
-    named = "file" in rows.column_names and pa.types.is_string(rows["file"].type)
-    files = rows["file"].to_pylist() if named else [None] * len(uris)
+    named = [name for name in _NAMES if name in rows.column_names and pa.types.is_string(rows[name].type)]
+    files = rows[named[0]].to_pylist() if named else [None] * len(uris)
     labels = rows[label].to_pylist() if label is not None else [_folder(uri) for uri in uris]
     names = [PurePosixPath(file or unquote(uri)).name for file, uri in zip(files, uris, strict=True)]
     texts = [None if x is None else str(x) for x in labels]
@@ -88,3 +90,8 @@ def read_photos(
 def held_out(name: str, share: float) -> bool:
     """Whether a person, camera or image of this name is kept out of training: a fixed choice, the same everywhere."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4]) < share * 2**32
+
+
+def person_held_out(example: Example) -> bool:
+    """Whether who is in an image is kept out of every training. An image without a label is of nobody else."""
+    return held_out(example.label or example.name, PEOPLE_HELD_OUT)

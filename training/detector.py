@@ -1,5 +1,8 @@
 """The face detector, taught by the published one cell by cell, and by the faces pasted into its scenes.
 
+Where COCO files say where a photo's people are, whatever the teacher or the student finds outside every one of them is
+no face: the teacher's scores are taken back there, and the loss sees to the student's.
+
 Making a scene (training/scenes_of_faces.py) and showing it to the teacher costs as much as a step of the student, so
 scenes come in pools; each is used USES times, upright and mirrored in turn. Beside a GPU, all cores make scenes.
 """
@@ -10,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import count, islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +21,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
+from storage.coco_file import read_coco
 from storage.errors import InputError
 from tasks.base import inference_dtype
 from tasks.faces import Detections, FaceParameters, detect
@@ -26,20 +31,21 @@ from tasks.models.fuse import for_inference
 from tasks.models.yunet import STRIDES
 from training import face_maps
 from training.data import find_examples, held_out, read_photos
-from training.face_cutouts import Cutout, read_cutouts
+from training.face_cutouts import Cutout, Floats, read_cutouts
 from training.face_maps import Cells
 from training.inputs import Inputs
 from training.loop import Batch, Recipe, Settings, adjusted
-from training.scenes_of_faces import SIDE, Scene, make_scene
+from training.scenes_of_faces import SIDE, Backdrop, Scene, make_scene
 
 SETTINGS = Settings(
     steps=6500, batch=64, learning_rate=3e-3, weight_decay=0.02, average=0.999, report_every=100, measure_every=500
 )
 POOL, USES = 512, 4  # scenes of a pool (a multiple of the batch), and how often each is used
 AT_ONCE = 64  # scenes shown to the teacher together
-HELD_OUT = 0.5  # of the photos that scenes are made of
+PHOTOS_HELD_OUT = 0.5  # of the photos that scenes are made of
 PHOTO_SIDE = 640  # pixels, of those photos
 SMALLEST_PHOTO = 64
+PERSON = "person"  # the category of COCO files that has faces
 MEASURED, CALIBRATED = 64, 256  # scenes
 FALSE_SHARE = 0.04
 BOX_WEIGHT, LANDMARK_WEIGHT = 1.0, 8.0
@@ -48,7 +54,7 @@ _KEPT_OUT, _CALIBRATION, _ORDER = 1 << 40, 1 << 41, 1 << 42  # numbers that no s
 
 _BIAS = "heads.{}.3.bias"  # of a level's last layer; the first two are the scores
 
-Photos = Sequence[tuple[str, np.ndarray[Any, np.dtype[np.uint8]]]]
+Photos = Sequence[Backdrop]
 
 
 class _Scaled(nn.Module):
@@ -147,12 +153,16 @@ class _Detector:
     @torch.no_grad()  # not inference mode, whose tensors no loss can take
     def _targets(self, images: torch.Tensor, scenes: Sequence[Scene]) -> Cells:
         found = face_maps.decoded(face_maps.flat(self.teacher(images.to(self.dtype))), *self.grid)
-        of = torch.tensor([i for i, scene in enumerate(scenes) for _ in scene.boxes], dtype=torch.int64)
-        boxes = torch.from_numpy(np.concatenate([scene.boxes for scene in scenes]))
-        landmarks = torch.from_numpy(np.concatenate([scene.landmarks for scene in scenes]))
-        known = (of.to(self.device), boxes.to(self.device), landmarks.to(self.device))
-        face_maps.add_known(found, *known, self.grid)
+        face_maps.deny(found, *self._together([scene.possible for scene in scenes]), SIDE)
+        of, boxes = self._together([scene.boxes for scene in scenes])
+        _, landmarks = self._together([scene.landmarks for scene in scenes])
+        face_maps.add_known(found, of, boxes, landmarks, self.grid)
         return found
+
+    def _together(self, of_scenes: Sequence[Floats]) -> tuple[torch.Tensor, torch.Tensor]:
+        """What scenes have several of, one after another, and before it the scene each is of."""
+        of = torch.tensor([i for i, rows in enumerate(of_scenes) for _ in rows], dtype=torch.int64)
+        return of.to(self.device), torch.from_numpy(np.concatenate(of_scenes)).to(self.device)
 
     def loss(self, network: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
         targets = Cells(batch["score"], batch["boxes"], batch["landmarks"])
@@ -171,7 +181,11 @@ class _Detector:
     def _kept_out(self) -> tuple[list[Scene], list[Detections]]:
         sources = self.measured_photos, self.measured_faces
         scenes = [make_scene(*sources, self._random(_KEPT_OUT + i)) for i in range(MEASURED)]
-        return scenes, self._find(self.teacher, scenes)
+        return scenes, self._theirs(scenes)
+
+    def _theirs(self, scenes: Sequence[Scene]) -> list[Detections]:
+        """The teacher's finds where a face may be."""
+        return [possible(found, scene) for found, scene in zip(self._find(self.teacher, scenes), scenes, strict=True)]
 
     def _ready(self, network: nn.Module) -> nn.Module:
         return for_inference(network, self.device, self.dtype)
@@ -194,7 +208,7 @@ class _Detector:
         """What to add to the logits so that FALSE_SHARE of what passes the usual score is not seen by the teacher."""
         usual = FaceParameters().min_score
         scenes = [make_scene(self.photos, self.faces, self._random(_CALIBRATION + i)) for i in range(CALIBRATED)]
-        theirs = self._find(self.teacher, scenes)
+        theirs = self._theirs(scenes)
         passing = least_score(theirs, self._find(self._ready(network), scenes, 0.1), FALSE_SHARE)
         return 0.0 if passing is None else math.log(usual / (1 - usual)) - math.log(passing / (1 - passing))
 
@@ -204,6 +218,7 @@ class _Detector:
             "teacher": "yunet-n",
             "faces": len(self.faces),
             "photos": len(self.photos),
+            "photos_with_boxes_of_people": sum(photo.people is not None for photo in self.photos),
             "held_out": {"faces": len(self.measured_faces), "photos": len(self.measured_photos)},
             "loss": f"quality focal loss, {BOX_WEIGHT} × (1 - GIoU), {LANDMARK_WEIGHT} × smooth L1 of landmarks",
             "scenes": f"{SIDE}×{SIDE} pixels, pools of {POOL} used {USES} times; faces pasted that the teacher misses",
@@ -214,16 +229,45 @@ def read_scenes(inputs: Inputs) -> tuple[Photos, Photos]:
     """The photos to make scenes of, and those kept out; InputError where there are too few."""
     if not inputs.scenes:
         raise InputError("the detector needs photos to paste faces into: name folders or files with --scenes")
-    parts: tuple[list[Any], list[Any]] = ([], [])
+    parts: tuple[list[Backdrop], list[Backdrop]] = ([], [])
+    people = read_people(inputs)
     for example, photo in read_photos(find_examples(inputs.scenes, None), PHOTO_SIDE, inputs.on_skipped):
         height, width = photo.pixels.shape[:2]
         if min(height, width) < SMALLEST_PHOTO:
             inputs.on_skipped(f"{example.name}: {width}×{height} pixels are too few for a scene")
         else:
-            parts[held_out(example.name, HELD_OUT)].append((example.name, photo.pixels))
+            boxes = people.get(example.name)
+            backdrop = Backdrop(example.name, photo.pixels, None if boxes is None else boxes * photo.scale)
+            parts[held_out(example.name, PHOTOS_HELD_OUT)].append(backdrop)
     if not parts[0]:
         raise InputError(f"none of the photos in {', '.join(inputs.scenes)} can be used as a scene: give more of them")
     return parts[0], parts[1]
+
+
+def read_people(inputs: Inputs) -> dict[str, Floats]:
+    """Name of a photo → boxes (M, 4) xyxy of the people and crowds in it, in pixels, from COCO files.
+
+    A photo with no box of anything may be one that nobody has looked at, and is left out. InputError where a file has
+    no category for people.
+    """
+    found = {}
+    for path in inputs.labels:
+        file = read_coco(Path(path), {})
+        if PERSON not in file.categories:
+            raise InputError(f"{path}: it has no category {PERSON!r}, outside whose boxes no face is")
+        for photo, annotations in file.of_photos().items():
+            of_people = [each["bbox"] for each in annotations if each["category_id"] == file.categories[PERSON]]
+            boxes = np.array(of_people, np.float32).reshape(-1, 4)
+            boxes[:, 2:] += boxes[:, :2]
+            if annotations:
+                found[photo] = boxes
+    return found
+
+
+def possible(found: Detections, scene: Scene) -> Detections:
+    """Those finds whose middle is where the scene may have a face."""
+    kept = face_maps.within(found.boxes[:, None], torch.from_numpy(scene.possible), SIDE).any(1)
+    return Detections(found.boxes[kept], found.scores[kept], found.landmarks[kept])
 
 
 def least_score(theirs: Sequence[Detections], mine: Sequence[Detections], false_share: float) -> float | None:

@@ -18,7 +18,8 @@ from tasks.models import face_embedder, mobilefacenet, yunet
 from tasks.models.fuse import for_inference
 from training import losses, measures
 from training.augment import augmented
-from training.crops import HELD_OUT, MARGIN, read_crops
+from training.crops import MARGIN, read_crops
+from training.data import PEOPLE_HELD_OUT
 from training.inputs import Inputs
 from training.loop import Batch, Recipe, Settings, adjusted, seed_of
 
@@ -138,7 +139,7 @@ class _Distillation:
             "teacher": "mobilefacenet, averaged over a crop and its mirror image",
             "photos": len(self.crops.names),
             "people": len(set(self.crops.labels)),
-            "held_out": {"share_of_people": HELD_OUT, "photos": len(self.measured.names)},
+            "held_out": {"share_of_people": PEOPLE_HELD_OUT, "photos": len(self.measured.names)},
             "loss": f"1 - cosine and similarity matrix; {MAPS_WEIGHT} × cosine of the last maps",
             "augmentation": f"place (margin {MARGIN}), light, focus, noise, cover; bent, and two faces mixed",
             "pools": f"of {self.pool_size} crops, each used {USES} times",

@@ -12,14 +12,13 @@ from storage.errors import InputError
 from tasks.base import inference_dtype
 from tasks.faces import Detections, FaceParameters, detect
 from tasks.models.fuse import for_inference
-from training.data import Example, find_examples, held_out, read_photos
+from training.data import Example, find_examples, person_held_out, read_photos
 from training.inputs import Inputs
 
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 FACES = 5000  # at most, evenly chosen; more would delay the start and add little to a detector
 MAX_SIDE = 256  # of a photo, in pixels
 SURE = 0.8  # score from which a find is taken for a face
-HELD_OUT = 0.1  # of the people
 _CPU = torch.device("cpu")
 
 
@@ -46,7 +45,7 @@ def read_cutouts(inputs: Inputs, teacher: torch.nn.Module) -> tuple[list[Cutout]
         if face is None:
             inputs.on_skipped(f"{example.name}: no face to cut out")
         else:
-            (measured if held_out(example.label or example.name, HELD_OUT) else training).append(face)
+            (measured if person_held_out(example) else training).append(face)
     if not training:
         raise InputError(
             f"no face to cut out was found in {len(examples)} images of {', '.join(inputs.images)}: give photos that"

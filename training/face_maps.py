@@ -121,6 +121,23 @@ def add_known(
     return missed
 
 
+def within(boxes: torch.Tensor, places: torch.Tensor, side: int) -> torch.Tensor:
+    """Whether the middle of a box (..., 4) lies in a rectangle (..., 4), of an image `side` wide and high; a middle
+    beyond its border counts as on it."""
+    middles = ((boxes[..., :2] + boxes[..., 2:]) / 2).clamp(0, side)
+    return ((middles >= places[..., :2]) & (middles <= places[..., 2:])).all(-1)
+
+
+def deny(targets: Cells, scenes: torch.Tensor, possible: torch.Tensor, side: int) -> None:
+    """Take back every find that is in none of the rectangles in which its scene may have a face.
+
+    `scenes` (R,): the scene that each of `possible` (R, 4; xyxy) is of; `side`: how wide and high they are.
+    """
+    inside = within(targets.boxes[scenes], possible[:, None], side)  # (R, C)
+    places = torch.zeros_like(targets.score).index_add_(0, scenes, inside.to(targets.score))
+    targets.score[places == 0] = 0
+
+
 def losses(cells: torch.Tensor, targets: Cells, grid: Grid) -> dict[str, torch.Tensor]:
     """Of a network's channels (N, C, 16), towards the targets.
 

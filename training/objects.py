@@ -32,7 +32,7 @@ SIDE = 416  # pixels of photos' longest side
 SIDES = (256, 320, 384, 448)  # of training images, in turn by chance
 ZOOM, MOSAIC_ZOOM = (0.7, 2.0), (0.4, 1.0)
 MOSAICS = 0.5  # share of the batches
-HELD_OUT = 1 / 4  # of the photos with boxes
+PHOTOS_HELD_OUT = 1 / 4  # of the photos with boxes
 SURE = 0.6  # score from which the teacher's finds are labels
 PARTS = {"box": 1.0, "object": 8.0, "class": 4.0}  # weights, so that none drowns the others
 LEVELS = (4.0, 1.0, 0.4)  # weights of the object losses: small strides have more cells, nearly all empty
@@ -45,7 +45,7 @@ class _Objects:
     def __init__(self, inputs: Inputs) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         labelled = read_labelled(inputs)
-        out = torch.tensor([held_out(name, HELD_OUT) for name in labelled.names])
+        out = torch.tensor([held_out(name, PHOTOS_HELD_OUT) for name in labelled.names])
         if out.all():
             raise InputError(f"all {len(out)} photos are among those kept out to measure with: give more")
         self.measured = labelled.rows(out.nonzero()[:, 0])

@@ -3,6 +3,8 @@
 One in ten is a part of a face, one in seven a photo as it is, one in seven four photos side by side, where people are
 small; the others have faces cut out along a soft ellipse and pasted in (Dwibedi et al., Cut, Paste and Learn, 2017,
 arXiv:1708.01642, for the soft border), or whole face photos: those look natural.
+
+Where a photo's people are known, no face is elsewhere in it, whatever a detector says: a scene knows where one may be.
 """
 
 import io
@@ -23,57 +25,81 @@ SIZES = (6, 240)  # width of a pasted face in pixels
 PASTED = 5  # faces in a scene, at most
 CLOSE_UPS, FOUR_PHOTOS, UNCHANGED, CUT_OUT = 0.1, 0.25, 0.4, 0.7  # shares of scenes, each from the last to its own
 TURN = 30.0  # degrees either way
+EVERYWHERE = np.array([[0, 0, SIDE, SIDE]], np.float32)
 _BILINEAR = Image.Resampling.BILINEAR
+
+
+@dataclass(frozen=True)
+class Backdrop:
+    """`pixels`: a photo, uint8 RGB (H, W, 3). `people`: boxes (M, 4) xyxy of everybody in it, float32, in pixels; None
+    where nobody has looked."""
+
+    name: str
+    pixels: Pixels
+    people: Floats | None = None
 
 
 @dataclass(frozen=True)
 class Scene:
     """`pixels`: uint8 RGB, (SIDE, SIDE, 3). `boxes` (K, 4) xyxy and `landmarks` (K, 5, 2) of the faces that were pasted
-    and are not covered, float32, in pixels; other faces may be in the photo."""
+    and are not covered; other faces may be in the photo, their middles in `possible` (R, 4; xyxy). Float32, pixels."""
 
     pixels: Pixels
     boxes: Floats
     landmarks: Floats
+    possible: Floats
     name: str
 
 
-def make_scene(photos: Sequence[tuple[str, Pixels]], faces: Sequence[Cutout], random: Random) -> Scene:
-    """One scene; `photos`: names and pixels of backgrounds."""
+def make_scene(photos: Sequence[Backdrop], faces: Sequence[Cutout], random: Random) -> Scene:
+    """One scene, of one or four of the photos, or of a face."""
     kind = random.random()
     drawn = [photos[int(random.integers(len(photos)))] for _ in range(4 if CLOSE_UPS <= kind < FOUR_PHOTOS else 1)]
     if kind < CLOSE_UPS:
-        canvas = close_up(faces[int(random.integers(len(faces)))], random)
+        canvas, possible = close_up(faces[int(random.integers(len(faces)))], random), EVERYWHERE
     elif kind < FOUR_PHOTOS:
-        canvas = side_by_side([background(photo, random) for _, photo in drawn])
+        canvas, possible = side_by_side([background(photo, random) for photo in drawn])
     else:
-        canvas = background(drawn[0][1], random)
+        canvas, possible = background(drawn[0], random)
     placed: list[Placed] = []
     for _ in range(random.integers(1, PASTED + 1) if kind > UNCHANGED else 0):
         new = paste(canvas, faces[int(random.integers(len(faces)))], random, whole=kind > CUT_OUT)
         placed = [old for old in placed if _share_covered(old[0], new[2]) < 0.05] + [new]
+        possible = np.vstack([possible, new[2]])
     visible = [face for face in placed if not _cover(canvas, face[0], random) and _inside(face[1])]
     boxes = np.array([box for box, _, _ in visible], np.float32).reshape(-1, 4)
     landmarks = np.array([points for _, points, _ in visible], np.float32).reshape(-1, 5, 2)
-    return Scene(photographed(canvas, random), boxes, landmarks, drawn[0][0])
+    return Scene(photographed(canvas, random), boxes, landmarks, possible.astype(np.float32), drawn[0].name)
 
 
-def side_by_side(four: Sequence[Image.Image]) -> Image.Image:
-    canvas = Image.new("RGB", (SIDE, SIDE))
-    for i, image in enumerate(four):
-        canvas.paste(
-            image.resize((SIDE // 2, SIDE // 2), _BILINEAR, reducing_gap=2.0), (i % 2 * SIDE // 2, i // 2 * SIDE // 2)
-        )
-    return canvas
+Canvas = tuple[Image.Image, Points]  # and where in it a face may be: (R, 4) xyxy
 
 
-def background(photo: Pixels, random: Random) -> Image.Image:
+def side_by_side(four: Sequence[Canvas]) -> Canvas:
+    canvas, half = Image.new("RGB", (SIDE, SIDE)), SIDE // 2
+    possible = []
+    for i, (image, places) in enumerate(four):
+        corner = (i % 2 * half, i // 2 * half)
+        canvas.paste(image.resize((half, half), _BILINEAR, reducing_gap=2.0), corner)
+        possible.append(places / 2 + np.tile(corner, 2))
+    return canvas, np.concatenate(possible)
+
+
+def background(photo: Backdrop, random: Random) -> Canvas:
     """A part of a photo, from a quarter of its shorter side to all of it, as a square of SIDE; half are mirrored."""
-    height, width = photo.shape[:2]
+    height, width = photo.pixels.shape[:2]
     side = min(height, width) * random.uniform(0.25, 1.0) ** 0.7
     left, top = random.uniform(0, width - side), random.uniform(0, height - side)
     part = (left, top, left + side, top + side)
-    canvas = Image.fromarray(photo).resize((SIDE, SIDE), _BILINEAR, part, reducing_gap=2.0)
-    return canvas.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if random.random() < 0.5 else canvas
+    canvas = Image.fromarray(photo.pixels).resize((SIDE, SIDE), _BILINEAR, part, reducing_gap=2.0)
+    possible = EVERYWHERE
+    if photo.people is not None:
+        possible = ((photo.people - np.tile([left, top], 2)) * SIDE / side).clip(0, SIDE)
+        possible = possible[(possible[:, 2:] > possible[:, :2]).all(1)]
+    if random.random() < 0.5:
+        mirror = np.array([SIDE, 0, SIDE, 0]) + possible[:, [2, 1, 0, 3]] * np.array([-1, 1, -1, 1])
+        return canvas.transpose(Image.Transpose.FLIP_LEFT_RIGHT), mirror
+    return canvas, possible
 
 
 def close_up(face: Cutout, random: Random) -> Image.Image:

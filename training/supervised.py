@@ -16,7 +16,8 @@ from tasks.faces import normalised
 from tasks.models import face_embedder, yunet
 from training import losses, measures
 from training.augment import augmented
-from training.crops import HELD_OUT, Crops, read_crops
+from training.crops import Crops, read_crops
+from training.data import PEOPLE_HELD_OUT
 from training.inputs import Inputs
 from training.loop import Batch, Recipe, Settings, adjusted, seed_of
 
@@ -69,7 +70,7 @@ class _Supervised:
             "photos": len(self.crops.names),
             "people": len(self.people),
             "people_with_fewer_photos": len(self.single),
-            "held_out": {"share_of_people": HELD_OUT, "photos": len(self.measured.names)},
+            "held_out": {"share_of_people": PEOPLE_HELD_OUT, "photos": len(self.measured.names)},
         }
 
 
