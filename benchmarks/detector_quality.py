@@ -6,8 +6,9 @@
   boxes from forehead to chin, so recall and precision are given at an overlap (IoU) of 0.5 and of 0.4.
 - orientations: the same photos stored turned, with each EXIF orientation, decoded again; and the upright and the turned
   portrait of photos/formats and the photos of photos/orientation.
-- coco: the half of the COCO photos that training keeps out. Recall of the faces of which the published detector is sure
-  (score 0.8); `outside_people`: finds whose middle is in no box of a person, which are false whoever found them.
+- coco, coco_photos: the halves of the COCO photos that training keeps out. Recall of the faces of which the published
+  detector is sure (score 0.8); `outside_people`: finds whose middle is in no box of a person, which are false whoever
+  found them, in photos with boxes.
 - lfw: photos of people kept out of training: how many have a face found at the middle.
 - pasted: scenes with faces of people kept out, pasted into photos kept out: recall of them by their width in pixels,
   and error of landmarks against where they were pasted.
@@ -39,9 +40,9 @@ from tasks.faces import Detections, FaceParameters, detect
 from tasks.models import face_detector, yunet, zoo
 from tasks.models.fuse import for_inference
 from training.data import find_examples, held_out, person_held_out, read_photos
-from training.detector import PHOTOS_HELD_OUT
+from training.detector import PHOTOS_HELD_OUT, read_scenes
 from training.face_cutouts import read_cutouts
-from training.face_maps import overlap
+from training.face_maps import overlap, within
 from training.inputs import Inputs
 from training.scenes_of_faces import Backdrop, make_scene
 
@@ -155,32 +156,25 @@ def measure_orientations(detectors: dict[str, Detector]) -> dict[str, Any]:
     return result
 
 
-def measure_coco(detectors: dict[str, Detector]) -> dict[str, Any]:
-    labels = json.loads((DATA / "coco128/instances.json").read_text())
-    person = next(c["id"] for c in labels["categories"] if c["name"] == "person")
-    people: dict[str, list[list[float]]] = {image["file_name"]: [] for image in labels["images"]}
-    names = {image["id"]: image["file_name"] for image in labels["images"]}
-    for label in labels["annotations"]:
-        if label["category_id"] == person:
-            people[names[label["image_id"]]].append(label["bbox"])
-    files = [f for f in sorted((DATA / "coco128/images").glob("*.jpg")) if held_out(f.name, PHOTOS_HELD_OUT)]
-    photos = [decoded(file.read_bytes()) for file in files]
-    found = {name: detector(photos) for name, detector in detectors.items()}
+def measure_coco(detectors: dict[str, Detector], folder: str, photos: str) -> dict[str, Any]:
+    labels = str(DATA / folder / "instances.json")
+    kept_out = read_scenes(Inputs([], Path(), scenes=[str(DATA / folder / photos)], labels=[labels]))[1]
+    found = {name: detector([photo.pixels for photo in kept_out]) for name, detector in detectors.items()}
     sure = [each.boxes[each.scores >= SURE] for each in found["published"]]
-    result: dict[str, Any] = {"photos": len(files), "landmark_error": median(landmark_errors(*found.values()))}
+    result: dict[str, Any] = {"photos": len(kept_out), "landmark_error": median(landmark_errors(*found.values()))}
+    result["with_boxes"] = sum(photo.people is not None for photo in kept_out)
     for name, each in found.items():
-        outside = sum(_outside(faces.boxes, people[file.name]) for faces, file in zip(each, files, strict=True))
+        outside = sum(
+            _outside(faces.boxes, photo.people)
+            for faces, photo in zip(each, kept_out, strict=True)
+            if photo.people is not None
+        )
         result[name] = against(sure, each, 0.5) | {"outside_people": outside}
     return result
 
 
-def _outside(boxes: torch.Tensor, people: list[list[float]]) -> int:
-    middles = (boxes[:, :2] + boxes[:, 2:]) / 2
-    x, y, width, height = torch.tensor(people).view(-1, 4).unbind(1)
-    inside = (
-        (middles[:, :1] >= x) & (middles[:, :1] <= x + width) & (middles[:, 1:] >= y) & (middles[:, 1:] <= y + height)
-    )
-    return int((~inside.any(1)).sum())
+def _outside(boxes: torch.Tensor, people: np.ndarray[Any, Any]) -> int:
+    return int((~within(boxes[:, None], torch.from_numpy(people), FaceParameters().max_side).any(1)).sum())
 
 
 def measure_lfw(detectors: dict[str, Detector], limit: int) -> dict[str, Any]:
@@ -259,7 +253,8 @@ def main() -> None:
     steps = {
         "groups": lambda: measure_groups(detectors),
         "orientations": lambda: measure_orientations(detectors),
-        "coco": lambda: measure_coco(detectors),
+        "coco": lambda: measure_coco(detectors, "coco128", "images"),
+        "coco_photos": lambda: measure_coco(detectors, "coco_photos", "photos.parquet"),
         "lfw": lambda: measure_lfw(detectors, args.photos),
         "pasted": lambda: measure_pasted(detectors, networks["published"], args.photos),
     }
