@@ -1,7 +1,24 @@
 """Networks of the task `faces`."""
 
-from tasks.models import face_detector, face_embedder, mobilefacenet, yunet
+from tasks.models import face_detector, face_embedder, face_quality, mobilefacenet, yunet
 from tasks.models.entry import Entry
+
+
+def _quality(model: str, sha256: str) -> Entry:
+    return Entry(
+        name=f"muster-quality-{model}",
+        file=f"muster-quality-{model}.safetensors",
+        url="",
+        sha256=sha256,
+        licence="Apache-2.0",
+        source=f"trained by `muster train quality-{model}`",
+        training_data="LFW (research use), and what is no face in photos of COCO; strangers also of photos of people"
+        " (research use)",
+        preprocessing="what detector and embedder say of a face",
+        build=face_quality.from_state,
+        outputs=(),  # it takes no image
+    )
+
 
 ENTRIES = (
     Entry(
@@ -59,10 +76,12 @@ ENTRIES = (
         size=(112, 112),
         outputs=("embedding",),
     ),
+    _quality("own", "8ae55a83c13587b7e55029aa4060cf1679a763440714108d77e82143fb7384a8"),
+    _quality("published", "c318e55d6dda510a9d72db6c2576b7d60ffbd0d47b4404ec30bfbd5f0e5937b6"),
 )
 
 MODELS = {
-    "own": {"detector": "muster-detector", "embedder": "muster-embedder"},
-    "published": {"detector": "yunet-n", "embedder": "mobilefacenet"},
+    "own": {"detector": "muster-detector", "embedder": "muster-embedder", "quality": "muster-quality-own"},
+    "published": {"detector": "yunet-n", "embedder": "mobilefacenet", "quality": "muster-quality-published"},
 }
 DEFAULT = "own"
