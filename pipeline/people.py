@@ -21,6 +21,7 @@ from storage.errors import InputError, MusterError
 from storage.index_lists import Spread
 from storage.library import Library
 from tasks import cluster, kmeans, lloyd
+from tasks.models import filter_scores
 from web.album import LABEL_TABLES
 from web.people import PagesSource, PagesSummary, write_pages
 
@@ -236,7 +237,8 @@ def write_people(library: Library, model: str | None, out: Path) -> PagesSummary
     }
     fingerprints |= _label_fingerprints(library)
     uris = dict(zip(images["image_id"].to_pylist(), images["uri"].to_pylist(), strict=True))
-    source = PagesSource(library, manifest.committed(library, fingerprint), fingerprints, clusters, uris)
+    least = {"objects": _least_scores(library, fingerprints["objects"])} if "objects" in fingerprints else {}
+    source = PagesSource(library, manifest.committed(library, fingerprint), fingerprints, clusters, uris, least)
     return write_pages(source, out)
 
 
@@ -245,3 +247,12 @@ def _label_fingerprints(library: Library) -> dict[str, str]:
     images = dict(manifest.shards(library))
     found = {table: sources_of(library, table, images) for table in LABEL_TABLES}
     return {table: sources[0].fingerprint for table, sources in found.items() if sources}
+
+
+def _least_scores(library: Library, fingerprint: str) -> Mapping[str, float]:
+    """Class → the score from which on the pages say that a photo shows it, of the objects under this fingerprint."""
+    weights = tables.descriptions(library)[fingerprint].get("weights")
+    for name, scores in filter_scores.MEASURED.items():
+        if weights == describe("objects", name)["weights"]:
+            return scores
+    return filter_scores.UNMEASURED

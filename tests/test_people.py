@@ -21,7 +21,7 @@ from storage import tables
 from storage.errors import InputError, MusterError
 from storage.library import open_library
 from storage.listing import list_files, locate
-from web import words
+from web import album, words
 from web.people import PagesSource, PagesSummary, write_pages
 from web.render import _window
 from web.site import Site
@@ -44,7 +44,7 @@ FACES = pa.schema(
 )
 PREVIEWS = pa.schema([("image_id", pa.string()), ("width", pa.int32()), ("height", pa.int32()), ("jpeg", pa.binary())])
 ERRORS = pa.schema([(n, pa.string()) for n in ("image_id", "task", "error_kind", "error")])
-LABELS = pa.schema([("image_id", pa.string()), ("label", pa.string())])
+LABELS = pa.schema([("image_id", pa.string()), ("label", pa.string()), ("score", pa.float32())])
 CLUSTERS = pa.schema([(n, pa.string()) for n in ("face_id", "image_id", "cluster_id")])
 FINGERPRINTS = {"images": "1" * 16, "faces": "2" * 16, "previews": "3" * 16}
 RED = (220, 0, 0)
@@ -76,7 +76,7 @@ class Collection:
         boxes = [[100.0 + 250 * n, 150.0, 300.0 + 250 * n, 350.0] for n in range(len(clusters))]
         for label in shows:
             table = self.scenes if label in ("day", "night") else self.objects
-            table.append({"image_id": image_id, "label": label})
+            table.append({"image_id": image_id, "label": label, "score": 1.0})
         if preview:
             scale = min(1, 512 / max(size))
             jpeg = self._drawn((round(size[0] * scale), round(size[1] * scale)), boxes, scale)
@@ -477,6 +477,42 @@ def test_filters_are_of_what_photos_of_people_show(tmp_path: Path) -> None:
     write_pages(replace(source, fingerprints=plain), tmp_path / "site")
     assert "filters" not in (tmp_path / "site" / "index.html").read_text()
     assert next((tmp_path / "site" / "faces").rglob("*.jpg")).stat().st_ino == picture.st_ino
+
+
+def test_filters_are_of_finds_that_are_sure_enough(tmp_path: Path) -> None:
+    made = Collection()
+    for photo, (label, score) in enumerate([("dog", 0.7), ("dog", 0.8), ("cat", 0.9), ("boat", 0.9), ("night", None)]):
+        made.photo(f"/{photo}.jpg", ["anna"], shows=[label])
+        (made.scenes if label == "night" else made.objects)[-1]["score"] = score
+    source = made.source(tmp_path / "library")
+    write_pages(replace(source, least_scores={"objects": {"dog": 0.75, "cat": 0.95, "person": 0}}), tmp_path / "site")
+    shown = re.findall(r'class="chip".*?>(.*?) <span class="tally">(.*?)<', (tmp_path / "site/index.html").read_text())
+    assert shown == [("at night", "1"), ("with a dog", "1")]
+
+
+@dataclass(frozen=True)
+class Rows(PagesSource):
+    """One shard of `objects`, without a library."""
+
+    objects: pa.Table = None
+
+    def parts(self, table, columns, fingerprint=None):
+        yield self.objects.select(columns)
+
+
+@given(
+    st.lists(st.tuples(*map(st.sampled_from, ("ab", ("cat", "dog", "cow"), (None, 0.0, 0.25, 0.5, 0.75))))),
+    st.dictionaries(st.sampled_from(("cat", "dog")), st.sampled_from((0.25, 0.5, 0.75))),
+)
+def test_a_photo_shows_what_its_best_find_is_enough_for(rows: list[tuple], least: dict[str, float]) -> None:
+    objects = _table([dict(zip(LABELS.names, row, strict=True)) for row in rows], LABELS, {"a", "b"})
+    source = Rows(None, [], {"objects": ""}, None, {}, {"objects": least}, objects)
+    best: dict[tuple[str, str], float] = {}
+    for image_id, label, score in rows:
+        best[image_id, label] = max(score or 0, best.get((image_id, label), 0))
+    expected = {pair for pair, score in best.items() if pair[1] in least and score >= least[pair[1]]}
+    assert set(album._shown(source, "objects")) == expected
+    assert set(album._shown(replace(source, least_scores={}), "objects")) == best.keys()
 
 
 @pytest.mark.parametrize(

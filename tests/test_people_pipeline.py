@@ -7,13 +7,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.people import _label_fingerprints, cluster_faces, label, load_faces, parse_k, write_people
+from pipeline.people import _label_fingerprints, _least_scores, cluster_faces, label, load_faces, parse_k, write_people
+from pipeline.worker import describe
 from storage import tables
 from storage.errors import InputError, MusterError
 from storage.library import Library, open_library
 from storage.manifest import read_shard, scan
 from storage.manifest import shards as all_shards
 from tasks.base import TaskError
+from tasks.models.filter_scores import MEASURED, UNMEASURED
 
 Work = Callable[..., object]
 JOHNS = ("John_Salley", "John_Simm")
@@ -120,12 +122,13 @@ def test_pages_need_clusters(johns: Path, tmp_path: Path) -> None:
     assert (summary.people, summary.faces, summary.photos, summary.errors) == (2, 22, 22, 0)
 
 
-def labelled(library: Library, task: str, model: str, shards: list[str], label: str) -> str:
+def labelled(library: Library, task: str, model: str, shards: list[str], label: str, score: float = 1.0) -> str:
     """Give all images of these shards that label, as one version of a task would."""
     fingerprint = tables.describe(library, {"task": task, "model": model, "parameters": {}})
     for shard in shards:
         rows = pa.table({"image_id": read_shard(library, shard)["image_id"]})
         rows = rows.append_column("label", pa.array([label] * len(rows)))
+        rows = rows.append_column("score", pa.array([score] * len(rows)))
         tables.write_shard(library, fingerprint, shard, {task: rows})
     return fingerprint
 
@@ -153,6 +156,20 @@ def test_pages_have_filters_where_there_are_labels(johns: Path, tmp_path: Path) 
     write_people(library, None, tmp_path / "with")
     assert "filters" not in (tmp_path / "without" / "index.html").read_text()
     assert '>with a dog <span class="tally">22<' in (tmp_path / "with" / "index.html").read_text()
+
+
+def test_filters_want_what_was_measured_of_these_weights(johns: Path, tmp_path: Path) -> None:
+    shutil.copytree(johns / "L", tmp_path / "L")
+    library = open_library(tmp_path / "L")
+    cluster_faces(library, None, "graph", None, same_photo=False)
+    shards = [shard for shard, _ in all_shards(library)]
+    labelled(library, "objects", "any", shards, "dog", 0.76)  # less than what those ask that were not measured
+    write_people(library, None, tmp_path / "pages")
+    assert "with a dog" not in (tmp_path / "pages" / "index.html").read_text()
+    usual = describe("objects", None)
+    other = {**usual, "weights": {"detector": {"name": "fastestdet", "sha256": "0" * 64}}}
+    least = [_least_scores(library, tables.describe(library, each)) for each in (usual, other)]
+    assert least == [MEASURED["fastestdet"], UNMEASURED]
 
 
 def test_damaged_clusters_are_named(johns: Path, tmp_path: Path) -> None:

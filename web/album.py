@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 
@@ -25,7 +25,8 @@ class PagesSource:
 
     `shards`: the manifest's current shard ids. `fingerprints`: those of the tables "images", "faces" and "previews",
     and of "objects" and "scenes" where there are any. `clusters`: columns face_id, image_id, cluster_id (string, null
-    = unclustered). `uris`: image_id → where it lies.
+    = unclustered). `uris`: image_id → where it lies. `least_scores`: table → label → the score from which on a photo
+    shows it, and no label that is not named; of a table that is not in here every row counts.
     """
 
     library: Library
@@ -33,6 +34,7 @@ class PagesSource:
     fingerprints: Mapping[str, str]
     clusters: pa.Table
     uris: Mapping[str, str]
+    least_scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def parts(self, table: str, columns: Sequence[str], fingerprint: str | None = None) -> Iterator[pa.Table]:
         """The rows of a table, one shard at a time, so that no table has to fit into memory."""
@@ -177,11 +179,22 @@ def _faces(source: PagesSource, photos: Mapping[str, Photo]) -> dict[str, list[F
 def _labels(source: PagesSource) -> dict[str, set[str]]:
     labels = defaultdict(set)
     for table in LABEL_TABLES:
-        for part in source.parts(table, ["image_id", "label"]) if table in source.fingerprints else ():
-            for image_id, label in {*zip(*(part[c].to_pylist() for c in ("image_id", "label")), strict=True)}:
-                if label not in (None, UNSAID):
-                    labels[image_id].add(words.phrase(table, words.printable(label)))
+        for image_id, label in _shown(source, table) if table in source.fingerprints else ():
+            if label not in (None, UNSAID):
+                labels[image_id].add(words.phrase(table, words.printable(label)))
     return dict(labels)
+
+
+def _shown(source: PagesSource, table: str) -> Iterator[tuple[str, str | None]]:
+    """(image_id, label), once a shard, of the rows that count: see PagesSource.least_scores."""
+    least = source.least_scores.get(table)
+    for part in source.parts(table, ["image_id", "label", *([] if least is None else ["score"])]):
+        image_ids, labels = part["image_id"].to_pylist(), part["label"].to_pylist()
+        if least is None:
+            yield from set(zip(image_ids, labels, strict=True))
+        else:
+            rows = zip(image_ids, labels, part["score"].to_pylist(), strict=True)
+            yield from {(i, label) for i, label, score in rows if label in least and (score or 0) >= least[label]}
 
 
 def _people(photos: Mapping[str, Photo], faces: Mapping[str, list[Face]]) -> list[Person]:
