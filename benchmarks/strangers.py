@@ -63,10 +63,6 @@ def judged(labels: np.ndarray, photos: np.ndarray, names: list[str]) -> dict[str
     return {"faces": sum(sizes), "people": len(sizes), "wrong_pairs": wrong, "largest": max(sizes, default=0)}
 
 
-def part(faces: people.Faces, rows: np.ndarray) -> people.Faces:
-    return people.Faces(faces.fingerprint, faces.table.take(rows), faces.embeddings[rows])
-
-
 def measure(library: Library, model: str) -> dict[str, Any]:
     faces = people.load_faces(library, model)
     images = manifest.read_manifest(library)
@@ -76,7 +72,7 @@ def measure(library: Library, model: str) -> dict[str, Any]:
     names = [str(file or uri) for file, uri in zip(images["file_name"].to_pylist(), uris, strict=True)]
     names = [name.rpartition("/")[2] for name in names]
     coco = np.array(["/coco" in uri for uri in uris])[photo]
-    alone = part(faces, np.flatnonzero(coco))
+    alone = faces.part(np.flatnonzero(coco))
     by_graph, by_kmeans = (people.label(None, alone, method, None, False)[0] for method in people.METHODS)
     facts: dict[str, Any] = {"found": int(coco.sum()), **judged(by_graph, photo[coco], names)}
     facts["kmeans"] = judged(by_kmeans, photo[coco], names)

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from pipeline import scale_out
 from pipeline.annotations import sources_of
 from pipeline.config import RunConfig
+from pipeline.models import load_weights
 from pipeline.reach import require_answer
 from pipeline.worker import IMAGES_DESCRIPTION, describe
 from storage import index, manifest, tables
@@ -21,7 +22,7 @@ from storage.errors import InputError, MusterError
 from storage.index_lists import Spread
 from storage.library import Library
 from tasks import cluster, kmeans, lloyd
-from tasks.models import filter_scores
+from tasks.models import filter_scores, zoo
 from web.album import LABEL_TABLES
 from web.people import PagesSource, PagesSummary, write_pages
 
@@ -47,11 +48,16 @@ class ClusterSummary:
 
 @dataclass(frozen=True)
 class Faces:
-    """Faces of one model. `table`: face_id, image_id, quality; `embeddings`: (N, D), its rows."""
+    """Faces of one model. `table`: face_id, image_id, quality; `embeddings`: (N, D), its rows. `strangers`: those that
+    come with the model."""
 
     fingerprint: str
     table: pa.Table
     embeddings: Floats
+    strangers: cluster.Strangers | None = None
+
+    def part(self, rows: Ints) -> "Faces":
+        return replace(self, table=self.table.take(rows), embeddings=self.embeddings[rows])
 
     @property
     def photos(self) -> Ints:
@@ -87,7 +93,15 @@ def load_faces(library: Library, model: str | None) -> Faces:
     table = _read_faces(library, fingerprint, ["face_id", "image_id", "quality", "embedding"])
     embeddings = table["embedding"].combine_chunks()
     width = embeddings.type.list_size
-    return Faces(fingerprint, table.drop(["embedding"]), embeddings.flatten().to_numpy().reshape(-1, width))
+    vectors = embeddings.flatten().to_numpy().reshape(-1, width)
+    return Faces(fingerprint, table.drop(["embedding"]), vectors, strangers_of(model))
+
+
+def strangers_of(model: str | None) -> cluster.Strangers:
+    """Those that come with the quality of this model of faces."""
+    entry = zoo.ENTRIES[zoo.roles("faces", model or zoo.DEFAULTS["faces"])["quality"]]
+    state = load_weights(entry, None)
+    return cluster.Strangers(state["strangers"].numpy(), float(state["usual"]))
 
 
 def _read_faces(library: Library, fingerprint: str, columns: Sequence[str]) -> pa.Table:
@@ -137,7 +151,7 @@ def _by_this_machine(
     """Fingerprint, faces, a label for each, and how it was found."""
     faces = load_faces(library, model)
     rows, place = _distinct(library, faces.table)
-    distinct = Faces(faces.fingerprint, faces.table.take(rows), faces.embeddings[rows])
+    distinct = faces.part(rows)
     spread: Spread = map if config is None else partial(scale_out.spread, config)
     labels, how = label(library, distinct, method, k, same_photo, spread)
     return faces.fingerprint, faces.table, labels[place], how
@@ -195,7 +209,8 @@ def label(
         built = index.current(library, faces.table, faces.embeddings, faces.fingerprint, spread)
     similarities, rows = built.search(faces.embeddings, NEIGHBOURS + 1, faces.fingerprint)
     parameters = cluster.GraphParameters(same_photo=same_photo)
-    return cluster.cluster_graph(faces.embeddings, rows, similarities, faces.photos, faces.quality, parameters), "graph"
+    given = (faces.embeddings, rows, similarities, faces.photos, faces.quality, parameters, faces.strangers)
+    return cluster.cluster_graph(*given), "graph"
 
 
 def _clusters(fingerprint: str) -> str:

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
+from tasks.cluster import lookalikes
 from tasks.faces import Faces
 from tasks.models.face_quality import FaceQuality
 from training.data import PEOPLE_HELD_OUT
@@ -41,6 +42,7 @@ class _Quality:
         self.no_faces, others = read_scenes(inputs, task)
         learnt = torch.from_numpy(~self.no_faces.kept_out)
         self.strangers = crowd(torch.cat([people, others, self.no_faces.finds.embeddings[learnt]]))
+        self.usual = float(np.median(lookalikes(people.numpy(), self.strangers.numpy())))
         self.settings = adjusted(SETTINGS, inputs, len(self.known.recognised))
         self.faces, self.others = (np.flatnonzero(~part.kept_out) for part in (self.known, self.no_faces))
 
@@ -50,6 +52,7 @@ class _Quality:
         network.mean.copy_(signs.mean(0))
         network.deviation.copy_(signs.std(0).clamp_min(1e-3))
         network.strangers.copy_(self.strangers)
+        network.usual.fill_(self.usual)
         return network
 
     def batch(self, step: int, rank: int, ranks: int) -> Batch:
@@ -79,6 +82,7 @@ class _Quality:
             "recognised": round(float(self.known.recognised[self.faces].mean()), 4),
             "no_faces": len(self.others),
             "strangers": len(self.strangers),
+            "lookalikes": round(self.usual, 4),
             "held_out": {"share_of_people": PEOPLE_HELD_OUT, "share_of_photos": PHOTOS_HELD_OUT},
             "loss": "binary cross-entropy",
         }

@@ -15,18 +15,20 @@ EMBEDDING, SIGNS, HIDDEN = 128, 8, 32
 
 
 class FaceQuality(nn.Module):
-    """`strangers` (K, 128): embeddings of nobody in particular, with which crowded regions are told; see
-    `tasks.cluster`. They come with the quality because both are of one embedder."""
+    """`strangers` (K, 128) and `usual`: what tasks.cluster.Strangers holds. They come with the quality because both
+    are of one detector and embedder."""
 
     mean: torch.Tensor
     deviation: torch.Tensor
     strangers: torch.Tensor
+    usual: torch.Tensor
 
     def __init__(self, strangers: int = 0) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(SIGNS))
         self.register_buffer("deviation", torch.ones(SIGNS))
         self.register_buffer("strangers", torch.zeros(strangers, EMBEDDING))
+        self.register_buffer("usual", torch.zeros(()))
         self.hidden = nn.Linear(SIGNS, HIDDEN)
         self.head = nn.Linear(HIDDEN, 1)
 
