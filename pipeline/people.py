@@ -22,6 +22,7 @@ from storage.errors import InputError, MusterError
 from storage.index_lists import Spread
 from storage.library import Library
 from tasks import cluster, kmeans, lloyd
+from tasks.certainty import certainty
 from tasks.models import filter_scores, zoo
 from web.album import LABEL_TABLES
 from web.people import PagesSource, PagesSummary, write_pages
@@ -136,9 +137,10 @@ def cluster_faces(
         if config is not None and k is not None
         else _by_this_machine(library, model, method, k, same_photo, config)
     )
-    fingerprint, table, labels, how = found
+    fingerprint, table, labels, certain, how = found
     ids = cluster.inherit_ids(labels, table["face_id"].to_pylist(), _previous(library, fingerprint))
     table = table.select(["face_id", "image_id"]).append_column("cluster_id", pa.array(ids, pa.string()))
+    table = table.append_column("certainty", pa.array(certain, pa.float32(), from_pandas=True))
     table = table.replace_schema_metadata({"muster.method": how, "muster.fingerprint": fingerprint})
     library.write(_clusters(fingerprint), tables.to_parquet(table))
     clustered = sum(i is not None for i in ids)
@@ -147,25 +149,32 @@ def cluster_faces(
 
 def _by_this_machine(
     library: Library, model: str | None, method: str, k: int | None, same_photo: bool, config: RunConfig | None
-) -> tuple[str, pa.Table, Ints, str]:
-    """Fingerprint, faces, a label for each, and how it was found."""
+) -> tuple[str, pa.Table, Ints, Floats, str]:
+    """Fingerprint, faces, a label for each, how certain it is (NaN: alone, or not known), and how it was found."""
     faces = load_faces(library, model)
     rows, place = _distinct(library, faces.table)
     distinct = faces.part(rows)
     spread: Spread = map if config is None else partial(scale_out.spread, config)
     labels, how = label(library, distinct, method, k, same_photo, spread)
-    return faces.fingerprint, faces.table, labels[place], how
+    certain = certainty(distinct.embeddings, labels, distinct.strangers)
+    return faces.fingerprint, faces.table, labels[place], certain[place], how
 
 
-def _by_workers(library: Library, model: str | None, k: int, config: RunConfig) -> tuple[str, pa.Table, Ints, str]:
-    """The same, for k-means on a cluster; this machine does it where that is quicker."""
+def _by_workers(
+    library: Library, model: str | None, k: int, config: RunConfig
+) -> tuple[str, pa.Table, Ints, Floats, str]:
+    """The same, for k-means on a cluster; this machine does it where that is quicker.
+
+    The embeddings stay with the workers, so how certain the labels are is not known.
+    """
     fingerprint = faces_fingerprint(library, model)
     table = _read_faces(library, fingerprint, ["face_id", "image_id"])
     rows, place = _distinct(library, table)
     if lloyd.few(len(rows), k):
         return _by_this_machine(library, model, "kmeans", k, False, config)
     labels = scale_out.kmeans(config, library, fingerprint, manifest.committed(library, fingerprint), rows, k, SEED)
-    return fingerprint, table, kmeans.numbered(labels)[place], "k as given"
+    unknown = np.full(table.num_rows, np.nan, np.float32)
+    return fingerprint, table, kmeans.numbered(labels)[place], unknown, "k as given"
 
 
 def _distinct(library: Library, faces: pa.Table) -> tuple[Ints, Ints]:

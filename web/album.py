@@ -16,6 +16,7 @@ IMAGE_COLUMNS = ["image_id", "status", "error_kind", "error", "width", "height",
 FACE_COLUMNS = ["image_id", "face_id", "box_xyxy", "quality"]
 EXTRA_FACES = 3
 LABEL_TABLES = ("objects", "scenes")
+DOUBTFUL = 0.9  # certainty below which a face is marked, and its page says that it may be somebody else
 UNSAID = "person"  # which every photo of a person shows
 
 
@@ -76,13 +77,19 @@ class Photo:
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """`box`: [x0, y0, x1, y1] in full upright pixels. `cluster_id`: None = unclustered."""
+    """`box`: [x0, y0, x1, y1] in full upright pixels. `cluster_id`: None = unclustered. `certainty`: the chance that
+    the face is of that person; None = not known."""
 
     face_id: str
     image_id: str
     box: tuple[float, float, float, float]
     quality: float
     cluster_id: str | None
+    certainty: float | None = None
+
+    @property
+    def doubtful(self) -> bool:
+        return self.certainty is not None and self.certainty < DOUBTFUL
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +116,16 @@ class Person:
     @property
     def extras(self) -> list[Face]:
         return self.faces[1 : 1 + EXTRA_FACES]
+
+    @property
+    def certainty(self) -> float | None:
+        """The share of faces that are expected to be of this person."""
+        known = [face.certainty for face in self.faces if face.certainty is not None]
+        return sum(known) / len(known) if known else None
+
+    @property
+    def doubtful(self) -> list[Face]:
+        return [face for face in self.faces if face.doubtful]
 
     @property
     def dates(self) -> list[datetime]:
@@ -164,14 +181,19 @@ def _photos(source: PagesSource) -> tuple[dict[str, Photo], list[Failure]]:
 
 
 def _faces(source: PagesSource, photos: Mapping[str, Photo]) -> dict[str, list[Face]]:
-    columns = source.clusters.column("face_id").to_pylist(), source.clusters.column("cluster_id").to_pylist()
-    cluster_of = dict(zip(*columns, strict=True))
+    clusters = source.clusters
+    cluster_of = dict(zip(*(clusters[name].to_pylist() for name in ("face_id", "cluster_id")), strict=True))
+    known = "certainty" in clusters.column_names  # not in what an older Muster clustered
+    certain = (
+        dict(zip(*(clusters[name].to_pylist() for name in ("face_id", "certainty")), strict=True)) if known else {}
+    )
     faces = defaultdict(list)
     for part in source.parts("faces", FACE_COLUMNS):
         for row in part.to_pylist():
             face_id, image_id = row["face_id"], row["image_id"]
             if image_id in photos:
-                face = Face(face_id, image_id, tuple(row["box_xyxy"]), row["quality"], cluster_of.get(face_id))
+                box, of = tuple(row["box_xyxy"]), cluster_of.get(face_id)
+                face = Face(face_id, image_id, box, row["quality"], of, certain.get(face_id))
                 faces[image_id].append(face)
     return {image_id: sorted(found, key=lambda face: face.box) for image_id, found in faces.items()}
 
