@@ -3,14 +3,15 @@
     python benchmarks/certainty.py [--models own,published] [--data DIR]
 
 All of LFW and COCO's photos in one library, clustered by the graph method. A face is right where most of its cluster is
-of its person: nobody is in two photos of COCO, and of a pair of two people neither is right. A tenth of what is wrong by
-the labels is rightly one person with two names. Per model: for faces of some certainty, how many there are, and how many
-are right; and the constants of a logistic regression over both models' faces, to be put into tasks/certainty.py.
+of its person: nobody is in two photos of COCO, and of a pair of two people neither is right. LFW's wrong labels count
+as errors. Per model: for faces of some certainty, how many there are, and what share is right; and the constants of a
+logistic regression over both models' faces, to be put into tasks/certainty.py.
 
 The last line is one JSON object.
 """
 
 import argparse
+import itertools
 import json
 import os
 import sys
@@ -85,7 +86,7 @@ def main() -> None:
         for model in args.models.split(","):
             x, certain, right = judged(processed(Path(name), model, args.data), model)
             parts.append((x, right))
-            bins = list(zip(BINS, BINS[1:], strict=False))
+            bins = list(itertools.pairwise(BINS))
             inside = [(certain >= low) & (certain < high) for low, high in bins]
             results[model] = {
                 f"{low:g}": {"faces": int(here.sum()), "right": round(float(right[here].mean()), 3)}
