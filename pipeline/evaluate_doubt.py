@@ -84,16 +84,10 @@ class _Photos:
 
 
 def _judged(searches: Searches, half: Bools, rule: str) -> dict[str, float]:
-    totals: dict[str, float] = {}
-    for one in (False, True):
-        limits = _limits(_part(searches, half == one), rule)
-        for name, value in _sums(_part(searches, half != one), *limits).items():
-            totals[name] = totals.get(name, 0) + value
-    people, strangers = totals.pop("people"), totals.pop("strangers")
-    return {
-        name: round(value / (strangers if name.startswith("strangers") else people), 5)
-        for name, value in totals.items()
-    }
+    sums = [_sums(_part(searches, half != one), *_limits(_part(searches, half == one), rule)) for one in (False, True)]
+    total = {name: float(sums[0][name] + sums[1][name]) for name in sums[0]}
+    people, strangers = total.pop("people"), total.pop("strangers")
+    return {name: round(n / (strangers if name.startswith("strangers") else people), 5) for name, n in total.items()}
 
 
 def _part(searches: Searches, people: Bools) -> Searches:
@@ -110,7 +104,7 @@ def _limits(searches: Searches, rule: str) -> tuple[float, float]:
     if rule == RULES[1]:
         return named_from, threshold_at(searches.nonmated, weight, STRANGERS)
     found = threshold_below(searches.shown(named_from), person_weights(searches.mated_person), MISS)
-    return named_from, min(found, named_from)
+    return named_from, min(max(found, -2), named_from)  # no score is below -2, but of a photo without a face
 
 
 def _sums(searches: Searches, named_from: float, unsure_from: float) -> dict[str, float]:
