@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.evaluate import Labelled
-from tasks.calibrate import STRANGERS, Searches, person_weights, threshold_at, threshold_below
-from tasks.identify import nearest, score_of, search, templates
+from tasks.calibrate import STRANGERS, Searches, outside_searches, person_weights, threshold_at, threshold_below
+from tasks.identify import templates
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
@@ -70,17 +70,16 @@ class _Photos:
         gallery = templates(self.vectors[self.face[used]], owner, len(people))
         known = several & (self.place >= most) & np.isin(self.person, people)
         own = np.searchsorted(people, self.person[known])
-        rows, scores = nearest(self._probes(known), gallery)
-        scores = np.where((rows == own[:, None]) | ~self._seen(known), -np.inf, scores)
-        right = np.where(self._seen(known)[:, 0], score_of(self._probes(known), gallery, own), -np.inf)
-        strangers = np.where(self._seen(~several)[:, 0], search(self._probes(~several), gallery).score, -np.inf)
-        return Searches(right, -np.sort(-scores, axis=1), self.person[known], strangers, self.person[~several])
-
-    def _probes(self, photos: Bools) -> Any:
-        return self.vectors[np.maximum(self.face[photos], 0)]
-
-    def _seen(self, photos: Bools) -> Bools:
-        return (self.face[photos] >= 0)[:, None]
+        known_faces, strangers = (self.vectors[np.maximum(self.face[part], 0)] for part in (known, ~several))
+        found = outside_searches(known_faces, own, strangers, self.person[~several], gallery)
+        unseen, unseen_strangers = self.face[known] < 0, self.face[~several] < 0
+        return replace(
+            found,
+            own=np.where(unseen, -np.inf, found.own),
+            others=np.where(unseen[:, None], -np.inf, found.others),
+            mated_person=self.person[known],
+            nonmated=np.where(unseen_strangers, -np.inf, found.nonmated),
+        )
 
 
 def _judged(searches: Searches, half: Bools, rule: str) -> dict[str, float]:

@@ -105,6 +105,14 @@ def gallery_searches(embeddings: Vectors, owner: Ints, count: int) -> Searches:
     return Searches(own, others, person, strangers.score, owner)
 
 
+def outside_searches(known: Vectors, own: Ints, strangers: Vectors, person: Ints, gallery: Vectors) -> Searches:
+    """Faces that are not in the gallery (G, D) searched for in it: `known` (M, D), whose template is `own` (M,), and
+    those of `strangers` (N, D), who are the people `person` (N,)."""
+    rows, score = nearest(known, gallery)
+    others = -np.sort(np.where(rows == own[:, None], np.inf, -score), axis=1)  # further ones change nothing
+    return Searches(score_of(known, gallery, own), others, own, search(strangers, gallery).score, person)
+
+
 def threshold_at(score: Floats, weight: Floats, fpir: float) -> float:
     """The lowest threshold at which at most that share of non-mated searches is accepted (`score >= threshold`).
 

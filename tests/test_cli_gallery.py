@@ -107,8 +107,9 @@ def test_what_is_unsure_is_a_question(muster: Muster, gallery_library: Path, sch
     assert "? alike, and not enough to be sure; score" in out
     assert "threshold 0.900, unsure from 0.100" in out
     assert f"unsure: {ann}, score" in muster("verify", school.probes[ann], "--person", ann, *at).out
-    log = muster("audit", "show", "-l", gallery_library)
-    assert f"identify; candidates: {ann}" in log.out
+    *_, asked, _ = muster("audit", "show", "-l", gallery_library).out.splitlines()
+    action, _, shown = asked.partition("; candidates: ")
+    assert (action.split()[-1], ann in shown.split(", ")) == ("identify", True)
     assert muster("identify", school.probes[ann], *at, "--json").facts.items() >= {"named": 0, "unsure": 1}.items()
 
 
