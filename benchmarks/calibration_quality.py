@@ -23,7 +23,7 @@ import numpy as np
 from pipeline.config import RunConfig, parse_models
 from pipeline.evaluate import check_label, labelled
 from tasks.base import TaskError
-from tasks.calibrate import doubt, gallery_searches, outside_searches, person_weights, point
+from tasks.calibrate import doubt, gallery_searches, outside_searches, point
 from tasks.identify import templates
 
 FPIRS = (0.1, 0.03, 0.01)
@@ -45,7 +45,7 @@ def one_split(vectors: Any, person: Any, seed: int) -> list[dict[str, Any]]:
     mated = several & ~enrolled
     own = np.searchsorted(people, person[mated])
     outside = outside_searches(vectors[mated], own, vectors[~several], person[~several], gallery)
-    strangers, known = outside.nonmated, outside.mated
+    strangers, known, weight = outside.nonmated, outside.mated, outside.mated_weight / len(people)
     rows = []
     for fpir in FPIRS:
         each = point(searches, fpir)
@@ -56,7 +56,7 @@ def one_split(vectors: Any, person: Any, seed: int) -> list[dict[str, Any]]:
             | {"inside": each.fpir_interval[0] <= real <= each.fpir_interval[1], "kept": real <= fpir}
             | {
                 "fnir_predicted": round(each.fnir or 0, 4),
-                "fnir_real": round(float((known < each.threshold).mean()), 4),
+                "fnir_real": round(float(((known < each.threshold) * weight).sum()), 4),
             }
         )
     named_from = point(searches, FPIRS[-1]).threshold
@@ -66,8 +66,7 @@ def one_split(vectors: Any, person: Any, seed: int) -> list[dict[str, Any]]:
         except TaskError as error:
             rows.append({"split": seed, "may_be_missed": miss, "refused": str(error)})
             continue
-        weight = person_weights(own)
-        missed = float(((outside.shown(named_from) < lower.threshold) * weight).sum() / weight.sum())
+        missed = float(((outside.shown(named_from) < lower.threshold) * weight).sum())
         unsure = float(((strangers >= lower.threshold) & (strangers < named_from)).mean())
         rows.append(
             {"split": seed, "may_be_missed": miss, "predicted": round(lower.missed or 0, 4), "real": round(missed, 4)}

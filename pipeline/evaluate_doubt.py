@@ -90,11 +90,16 @@ def _judged(searches: Searches, half: Bools, rule: str) -> dict[str, float]:
 
 
 def _part(searches: Searches, people: Bools) -> Searches:
+    """Those of some people. `people`: a bool for each."""
     known, strangers = people[searches.mated_person], people[searches.nonmated_person]
-    return replace(
-        searches, own=searches.own[known], others=searches.others[known], mated_person=searches.mated_person[known],
-        nonmated=searches.nonmated[strangers], nonmated_person=searches.nonmated_person[strangers],
-    )  # fmt: skip
+    return Searches(
+        searches.own[known],
+        searches.others[known],
+        searches.mated_person[known],
+        searches.mated_weight[known],
+        searches.nonmated[strangers],
+        searches.nonmated_person[strangers],
+    )
 
 
 def _limits(searches: Searches, rule: str) -> tuple[float, float]:
@@ -102,14 +107,14 @@ def _limits(searches: Searches, rule: str) -> tuple[float, float]:
     named_from = threshold_at(searches.nonmated, weight, FPIR)
     if rule == RULES[1]:
         return named_from, threshold_at(searches.nonmated, weight, STRANGERS)
-    found = threshold_below(searches.shown(named_from), person_weights(searches.mated_person), MISS)
+    found = threshold_below(searches.shown(named_from), searches.mated_weight, MISS)
     return named_from, min(max(found, -2), named_from)  # no score is below -2, but of a photo without a face
 
 
 def _sums(searches: Searches, named_from: float, unsure_from: float) -> dict[str, float]:
     """How many people each answer is given, or as much of them as the share of their searches."""
     own, other = searches.own, searches.others[:, 0]
-    weight, strange = person_weights(searches.mated_person), person_weights(searches.nonmated_person)
+    weight, strange = searches.mated_weight, person_weights(searches.nonmated_person)
     named, misnamed = searches.mated >= named_from, (own <= other) & (other >= named_from)
     unknown = np.maximum(own, other) < unsure_from
     unsure, shown = ~named & ~misnamed & ~unknown, searches.shown(named_from) >= unsure_from

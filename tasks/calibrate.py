@@ -27,7 +27,7 @@ MISSED = -math.inf  # score of a mated search that does not put the right person
 
 @dataclass(frozen=True)
 class Searches:
-    """Scores of searches, and whose probe each was.
+    """Scores of searches, whose probe each was, and what a mated one counts.
 
     `own`: (M,) of each mated search with its own person; `others`: (M, `CANDIDATES`) with the most similar others, best
     first, -inf where there are fewer.
@@ -36,6 +36,7 @@ class Searches:
     own: Floats
     others: Floats
     mated_person: Ints
+    mated_weight: Floats
     nonmated: Floats
     nonmated_person: Ints
 
@@ -91,7 +92,9 @@ def gallery_searches(embeddings: Vectors, owner: Ints, count: int) -> Searches:
     """Each enrolled face searched for in its own gallery, as a stranger would and as another photo of its person would.
 
     `embeddings`: (N, D) float32, L2-normalised; `owner`: (N,) int64, 0..count-1. As a stranger: the template of its
-    own person left out. As another photo: that template made without this face, where the person has others.
+    own person left out. As another photo: that template made without this face, where the person has others; and as
+    large a share of people as has one photo here, by one other photo of theirs, or whoever has several would speak for
+    those who are missed more often.
     """
     gallery = templates(embeddings, owner, count)
     strangers = search(embeddings, gallery, own=owner)
@@ -100,9 +103,25 @@ def gallery_searches(embeddings: Vectors, owner: Ints, count: int) -> Searches:
     faces, person = embeddings[again], owner[again]
     without = normalised(sums(embeddings, owner, count)[person] - faces)
     lowered = (faces * gallery[person]).sum(1) - score_of(faces, gallery, person)  # for look-alikes
-    own = (faces * without).sum(1) - lowered
     _, others = nearest(faces, gallery, own=person)
-    return Searches(own, others, person, strangers.score, owner)
+    weight, one = person_weights(person), float((number == 1).mean())
+    own, weights = [(faces * without).sum(1) - lowered], [(1 - one) * weight]
+    if one and len(again):
+        own.append((faces * embeddings[_another(owner)[again]]).sum(1) - lowered)
+        weights.append(one * weight)
+    mated = np.concatenate(own), np.tile(others, (len(own), 1)), np.tile(person, len(own)), np.concatenate(weights)
+    return Searches(*mated, strangers.score, owner)
+
+
+def _another(owner: Ints) -> Ints:
+    """(N,): for each face the next of the same person, for the last the first."""
+    order = np.argsort(owner, kind="stable")
+    first = np.flatnonzero(np.diff(owner[order], prepend=-1))
+    following = np.roll(order, -1)
+    following[np.append(first[1:], len(order)) - 1] = order[first]
+    another = np.empty_like(order)
+    another[order] = following
+    return another
 
 
 def outside_searches(known: Vectors, own: Ints, strangers: Vectors, person: Ints, gallery: Vectors) -> Searches:
@@ -110,7 +129,8 @@ def outside_searches(known: Vectors, own: Ints, strangers: Vectors, person: Ints
     those of `strangers` (N, D), who are the people `person` (N,)."""
     rows, score = nearest(known, gallery)
     others = -np.sort(np.where(rows == own[:, None], np.inf, -score), axis=1)  # further ones change nothing
-    return Searches(score_of(known, gallery, own), others, own, search(strangers, gallery).score, person)
+    mated = score_of(known, gallery, own), others, own, person_weights(own)
+    return Searches(*mated, search(strangers, gallery).score, person)
 
 
 def threshold_at(score: Floats, weight: Floats, fpir: float) -> float:
@@ -183,9 +203,7 @@ def point(searches: Searches, fpir: float) -> Point:
     if not len(searches.mated):
         return Point(fpir, threshold, *accepted, None, None)
     missed = searches.mated < threshold
-    return Point(
-        fpir, threshold, *accepted, *rate(missed, searches.mated_person, person_weights(searches.mated_person))
-    )
+    return Point(fpir, threshold, *accepted, *rate(missed, searches.mated_person, searches.mated_weight))
 
 
 def _allowed(people: int, share: float) -> int:
@@ -205,21 +223,17 @@ def doubt(searches: Searches, named_from: float, miss: float | None = None) -> D
     threshold = min(reached if miss is None else _found_from(searches, named_from, miss), named_from)
     person = searches.mated_person
     between = (searches.nonmated >= threshold) & (searches.nonmated < named_from)
-    facts = (threshold, miss, *rate(between, *_counted(searches.nonmated_person)))
+    facts = (threshold, miss, *rate(between, searches.nonmated_person, weight))
     if not len(person):
         return Doubt(*facts, None, None, None, 0)
     missed, named = searches.shown(named_from) < threshold, searches.mated >= named_from
-    unsure, _ = rate(~missed & ~named, *_counted(person))
-    return Doubt(*facts, *rate(missed, *_counted(person)), unsure, len(np.unique(person)))
-
-
-def _counted(person: Ints) -> tuple[Ints, Floats]:
-    return person, person_weights(person)
+    unsure, _ = rate(~missed & ~named, person, searches.mated_weight)
+    return Doubt(*facts, *rate(missed, person, searches.mated_weight), unsure, len(np.unique(person)))
 
 
 def _found_from(searches: Searches, named_from: float, miss: float) -> float:
-    shown, (person, weight) = searches.shown(named_from), _counted(searches.mated_person)
-    people = len(np.unique(person))
+    shown, weight = searches.shown(named_from), searches.mated_weight
+    people = len(np.unique(searches.mated_person))
     if not 0 < miss < 1:
         raise TaskError(f"the share of known people who may be missed must be between 0 and 1, not {miss:g}")
     if people < people_needed(miss):
@@ -249,8 +263,7 @@ def _up(share: float) -> str:
 def genuine_threshold(searches: Searches, miss: float) -> float:
     """For 1:1: the highest score that at most a share `miss` of people do not reach with a photo of theirs (95 %)."""
     people = len(np.unique(searches.mated_person))
-    weight = person_weights(searches.mated_person)
-    return threshold_below(searches.own, weight, _allowed(people, miss) / people)
+    return threshold_below(searches.own, searches.mated_weight, _allowed(people, miss) / people)
 
 
 def impostor_threshold(embeddings: Vectors, owner: Ints, count: int, fmr: float) -> float:

@@ -13,6 +13,7 @@ from tasks.calibrate import (
     gallery_searches,
     genuine_threshold,
     impostor_threshold,
+    outside_searches,
     people_needed,
     person_weights,
     point,
@@ -126,6 +127,40 @@ def test_a_mated_search_leaves_its_own_photo_out() -> None:
     assert (searches.mated[owner > 0] > 0).all()
 
 
+def test_who_has_one_photo_is_spoken_for_by_searches_with_one() -> None:
+    faces, owner = school(900, 4, 1.2)
+    photo = np.arange(len(faces)) % 4
+    enrolled = (owner < 600) & (photo < np.where(owner < 300, 3, 1))  # half of the people have three, half one
+    searches = gallery_searches(faces[enrolled], owner[enrolled], 600)
+    assert searches.own.shape == (2 * 900,)
+    assert searches.mated_weight.sum() == pytest.approx(300)
+    named = point(searches, 0.01)
+    gallery = templates(faces[enrolled], owner[enrolled], 600)
+    probes = (owner < 600) & (photo == 3)
+    known = outside_searches(faces[probes], owner[probes], faces[owner >= 600], owner[owner >= 600], gallery)
+    real = (known.mated < named.threshold).mean()
+    assert real <= named.fnir_interval[1]  # two of three photos find fewer than three do
+    three_only = (searches.mated[:900] < named.threshold).mean()
+    assert three_only < real - 0.05  # what whoever has several would have said of everybody
+    promised = doubt(searches, named.threshold, 0.1)
+    assert (known.shown(named.threshold) < promised.threshold).mean() <= 0.1
+
+
+def test_outside_searches_are_those_of_the_gallery() -> None:
+    faces, owner = school(50, 3, 1.5)
+    enrolled = np.arange(len(faces)) % 3 < 2
+    gallery, own = templates(faces[enrolled], owner[enrolled], 50), owner[~enrolled]
+    strangers, person = school(40, 2, 1.5, seed=3)
+    searches = outside_searches(faces[~enrolled], own, strangers, person, gallery)
+    matrix = scores(faces[~enrolled], gallery)
+    np.testing.assert_allclose(searches.own, matrix[np.arange(50), own], atol=1e-6)
+    rank = (matrix > searches.own[:, None]).sum(1)
+    assert 0 < (rank > 0).sum() < 50
+    np.testing.assert_array_equal(searches.mated > MISSED, rank == 0)
+    np.testing.assert_array_equal(searches.shown(9) > MISSED, rank < 3)
+    np.testing.assert_array_equal(searches.nonmated, search(strangers, gallery).score)
+
+
 def test_who_is_taken_for_another_is_missed() -> None:
     matches = Matches(np.array([3, 1]), np.array([0.9, 0.8], np.float32), np.zeros(2, np.float32))
     np.testing.assert_allclose(found(matches, np.array([2, 1])), [MISSED, 0.8])
@@ -136,7 +171,12 @@ def test_who_is_taken_for_another_is_missed() -> None:
 
 def made(own: list[float], others: list[list[float]], strangers: list[float]) -> Searches:
     return Searches(
-        np.array(own), np.array(others), np.arange(len(own)), np.array(strangers), np.arange(len(strangers))
+        np.array(own),
+        np.array(others),
+        np.arange(len(own)),
+        np.ones(len(own)),
+        np.array(strangers),
+        np.arange(len(strangers)),
     )
 
 
