@@ -5,7 +5,8 @@
 People kept out of the trainings of our own networks (training.crops.HELD_OUT), by `pipeline.evaluate_doubt`: those with
 more than four photos are enrolled with one, two or four of them and looked for with the rest; the others are strangers.
 Which photos are enrolled is drawn `DRAWS` times; the figures are means. FOLDER keeps a library for each model. The last
-line is one JSON object: a list for each model, as it stands in `tasks/second_photo.py`.
+line is one JSON object: a list for each model; `tasks/second_photo.py` has what is found where 10 % of strangers are
+named or left to a human.
 """
 
 import argparse
@@ -24,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from pipeline.config import RunConfig, parse_models
 from pipeline.evaluate import Labelled, check_label, labelled
-from pipeline.evaluate_doubt import RULES, doubt
+from pipeline.evaluate_doubt import doubt
 from training.crops import HELD_OUT
 from training.data import held_out
 
@@ -41,14 +42,17 @@ def kept_out(data: Labelled, label: str) -> Labelled:
 
 
 def measured(data: Labelled, label: str) -> list[dict[str, Any]]:
-    draws = [[row for row in doubt(data, label, seed) if row["lower"] == RULES[1]] for seed in range(DRAWS)]
-    return [
-        {"photos": row["photos"], "people": row["people"], "strangers": row["strangers"]}
-        | {
-            "named": round(float(np.mean([rows[i]["named"] for rows in draws])), 4),
-            "missed": round(float(np.mean([1 - rows[i]["named"] - rows[i]["unsure_shown"] for rows in draws])), 4),
-        }
+    """The rows of `doubt`, their shares the means of all draws; `missed`: neither named nor shown."""
+    draws = [doubt(data, label, seed) for seed in range(DRAWS)]
+    means = [
+        {name: np.mean([rows[i][name] for rows in draws]) for name, value in row.items() if isinstance(value, float)}
         for i, row in enumerate(draws[0])
+    ]
+    for mean in means:
+        mean["missed"] = 1 - mean["named"] - mean["unsure_shown"]
+    return [
+        row | {name: round(float(value), 4) for name, value in mean.items()}
+        for row, mean in zip(draws[0], means, strict=True)
     ]
 
 

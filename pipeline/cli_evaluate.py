@@ -118,7 +118,7 @@ def evaluate_identify(
 def _doubt(row: dict[str, Any]) -> str:
     percent = {name: f"{100 * value:.2f} %" for name, value in row.items() if isinstance(value, float)}
     return (
-        "{photos} of {people} people's photos enrolled, lower threshold by {lower}: ".format_map(row)
+        "photos of each: {photos} ({people} people), lower threshold by {lower}: ".format_map(row)
         + "{named} named, {misnamed} misnamed, {unsure} left to a human ({unsure_shown} with themselves shown),"
         " {unknown} unknown; of strangers {strangers_named} named, {strangers_unsure} left to a human".format_map(
             percent
