@@ -139,7 +139,7 @@ Each enrolled photo was searched for with its own person left out (a stranger) a
 <p>{facts["people"]} people support an FPIR down to {facts["strictest_fpir"]:.2g} (three divided by their number).
 For 1:1, {facts["verify"]["fmr"]:.2g} of the comparisons with somebody else reach
 {facts["verify"]["threshold"]:.3f}; from {facts["verify"]["unsure_from"]:.3f} on it is unsure.</p>
-{"".join(f"<p>{html.escape(text)}." for text in sentences(facts))}
+<ul>{"".join(f"<li>{html.escape(text)}" for text in sentences(facts))}</ul>
 {pictures}"""
     return text.encode()
 

@@ -73,14 +73,14 @@ def nearest(probes: Floats, gallery: Floats, own: Ints | None = None) -> tuple[I
     `own`: see `search`; its score is -inf, and so it comes last, if at all.
     """
     count = min(CANDIDATES, len(gallery))
-    rows, values = [np.empty((0, count), np.int64)], [np.empty((0, count), np.float32)]
-    for _, block in _blocks(probes, gallery, own):
-        found = _scores(block)
-        some = np.argpartition(found, -count, axis=1)[:, -count:]
-        order = np.argsort(-np.take_along_axis(found, some, 1), axis=1, kind="stable")
-        rows.append(np.take_along_axis(some, order, 1))
-        values.append(np.take_along_axis(found, rows[-1], 1))
-    return np.concatenate(rows), np.concatenate(values)
+    rows, values = np.empty((len(probes), count), np.int64), np.empty((len(probes), count), np.float32)
+    for part, block in _blocks(probes, gallery, own):
+        found, each = _scores(block), np.arange(len(block))
+        for place in range(count):  # argpartition would need as much memory again, twice
+            rows[part, place] = best = found.argmax(1)
+            values[part, place] = found[each, best]
+            found[each, best] = -np.inf
+    return rows, values
 
 
 def scores(probes: Floats, gallery: Floats, own: Ints | None = None) -> Floats:
