@@ -10,18 +10,16 @@ from hypothesis import strategies as st
 from PIL import Image as PillowImage
 from torchvision.ops import nms
 
+from pipeline.models import load_weights
 from tasks import faces
 from tasks.base import Image, inference_dtype
 from tasks.faces import FaceParameters, Faces, thumbnail
-from tasks.models import zoo
+from tasks.models import face_quality, zoo
 from tasks.models.fuse import for_inference
 
 
-def weights(data: Path) -> dict:
-    return {
-        name: torch.load(data / "weights" / zoo.ENTRIES[name].file, map_location="cpu", weights_only=True)
-        for name in ("yunet-n", "mobilefacenet")
-    }
+def weights(data: Path, model: str = "published") -> dict:
+    return {name: load_weights(zoo.ENTRIES[name], data / "weights") for name in Faces(model).models.values()}
 
 
 @pytest.fixture(scope="module")
@@ -138,8 +136,15 @@ def test_an_embedder_with_parameters_alone_is_run() -> None:
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 112 * 112, 128))
     crops = torch.randint(0, 256, (2, 112, 112, 3), dtype=torch.uint8)
     with torch.inference_mode():
-        vectors = faces.embed(network, crops, torch.float32, mirror=False)
-    torch.testing.assert_close(vectors.norm(dim=1), torch.ones(2))
+        plain = faces.embed(network, crops, torch.float32, mirror=False)
+        mirrored = faces.embed(network, crops, torch.float32, mirror=True)
+        given, turned = (network(faces.normalised(each).permute(0, 3, 1, 2)) for each in (crops, crops.flip(2)))
+    for vectors in (plain, mirrored):
+        torch.testing.assert_close(vectors.embeddings.norm(dim=1), torch.ones(2))
+    torch.testing.assert_close(plain.lengths, given.norm(dim=1))
+    torch.testing.assert_close(mirrored.lengths, (given.norm(dim=1) + turned.norm(dim=1)) / 2)
+    torch.testing.assert_close(plain.agreement, torch.ones(2))
+    torch.testing.assert_close(mirrored.agreement, torch.cosine_similarity(given, turned))
 
 
 def test_no_image_and_no_face(task: Faces) -> None:
@@ -198,8 +203,6 @@ def test_quality_falls_with_blur_size_and_pose(task: Faces) -> None:
 @torch.inference_mode()
 def test_small_faces_of_small_images_are_seen_in_double_size() -> None:
     """Our own detector, which fades below 16 pixels; images of other sizes are looked at as ever."""
-    from pipeline.models import load_weights
-
     own = Faces("own")
     entry = zoo.ENTRIES[own.models["detector"]]
     network = for_inference(entry.build(load_weights(entry, None)), torch.device("cpu"), torch.float32)
