@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.evaluate import Labelled
+from pipeline.evaluate_doubt import doubt
 from storage.errors import InputError
 from tasks.calibrate import CONFIDENCE, FPIRS, RESAMPLES, found, threshold_at
 from tasks.identify import Matches, search, templates
@@ -57,7 +58,7 @@ def split(images: pa.Table, label: str) -> Split:
 def identify(data: Labelled, label: str) -> dict[str, Any]:
     """`rank1`: mated searches whose person comes first. `fnir_at_fpir_…`: those that do not name their person, at the
     threshold at which that share of strangers is named. Photos without a face name nobody. Intervals at 95 %, by
-    bootstrap over people, the threshold found anew each time.
+    bootstrap over people, the threshold found anew each time. `doubt`: see pipeline.evaluate_doubt.
     """
     photos = split(data.images, label)
     face = np.full(data.images.num_rows, -1, np.int64)
@@ -78,7 +79,8 @@ def identify(data: Labelled, label: str) -> dict[str, Any]:
             lambda m, n, fpir=fpir: _fnir(mated[m], strangers[n], fpir), photos
         )
         facts[f"threshold_at_fpir_{fpir:g}"] = round(_threshold(strangers, fpir), 4)
-    return facts | {"strangers_named": _worst(data, photos, strangers, nearest, label)}
+    worst = _worst(data, photos, strangers, nearest, label)
+    return facts | {"doubt": doubt(data, label), "strangers_named": worst}
 
 
 def _search(data: Labelled, photos: Split, face: Ints) -> tuple[Floats, Bools, Floats, Ints]:

@@ -9,30 +9,32 @@ from tasks.cluster import Strangers
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 
-
-# Of a logistic regression on LFW's clusters with everyday photos among them (benchmarks/certainty.py)
-CONSTANT, SLOPE, GROWTH = 0.0, 0.0, 0.0
+WEIGHTS = (0.0, 0.0, 0.0)  # of `evidence`
 
 
 def certainty(embeddings: Floats, labels: Ints, strangers: Strangers | None = None) -> Floats:
     """The chance that each face is of the person whom its cluster shows: (N,) float32 in 0..1, NaN where it is alone.
 
     `embeddings`: (N, D) float32, L2-normalised; `labels`: (N,), -1 for a face alone. It grows with how alike a face is
-    to the others of its cluster, on average, less how alike strangers are to it; and with the cluster: of two faces
-    taken for one person more are not than of ten.
+    to the others of its cluster, and with their number: two faces taken for one person are wrong more often than ten.
     """
+    return np.asarray(1 / (1 + np.exp(-evidence(embeddings, labels, strangers) @ np.array(WEIGHTS, np.float32))))
+
+
+def evidence(embeddings: Floats, labels: Ints, strangers: Strangers | None = None) -> Floats:
+    """What that rests on: (N, 3) float32, NaN where a face is alone: 1; the mean cosine with the other faces of its
+    cluster, less their mean crowding; the logarithm of how many these are."""
     together = np.flatnonzero(labels >= 0)
-    result = np.full(len(labels), np.nan, np.float32)
+    result = np.full((len(labels), 3), np.nan, np.float32)
     if not len(together):
         return result
     faces, own = embeddings[together], labels[together]
-    sizes = np.bincount(own)
-    others = np.maximum(sizes[own] - 1, 1)
-    sums = np.zeros((len(sizes), faces.shape[1]), np.float32)
+    others = np.maximum(np.bincount(own)[own] - 1, 1)
+    sums = np.zeros((own.max() + 1, faces.shape[1]), np.float32)
     np.add.at(sums, own, faces)
-    alike = ((sums[own] * faces).sum(1) - 1) / others
+    alike = ((sums[own] - faces) * faces).sum(1) / others
     if strangers is not None:
         crowding = strangers.crowding(faces)
         alike -= (crowding + (np.bincount(own, crowding)[own] - crowding) / others) / 2
-    result[together] = 1 / (1 + np.exp(-(CONSTANT + SLOPE * alike + GROWTH * np.log(sizes[own]))))
+    result[together] = np.stack([np.ones(len(faces)), alike, np.log(others)], 1)
     return result

@@ -296,7 +296,7 @@ def signs(crops: torch.Tensor, faces: Detections, vectors: Vectors) -> torch.Ten
     logit of the score; logarithms of the box's shorter side, in pixels of the decoded image, and of the sharpness; yaw;
     logarithms of how badly the landmarks fit a face, in pixels of the crop, and of the contrast.
     """
-    inside = crops[:, 16:-16, 16:-16, 1].numpy()
+    contrast = crops[:, 16:-16, 16:-16, 1].numpy().std((1, 2)).astype(np.float32)
     columns = [
         vectors.lengths.clamp_min(1e-6).log(),
         vectors.agreement,
@@ -305,7 +305,7 @@ def signs(crops: torch.Tensor, faces: Detections, vectors: Vectors) -> torch.Ten
         (torch.from_numpy(sharpness(crops.numpy())) + 0.5).log(),
         torch.from_numpy(yaw(faces.landmarks.numpy())),
         (misfit(faces.landmarks) + 0.5).log(),
-        torch.from_numpy(inside.std((1, 2)) + 1).log(),  # torch warns of no faces
+        (torch.from_numpy(contrast) + 1).log(),
     ]
     return torch.stack(columns, 1).float()
 

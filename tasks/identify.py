@@ -10,6 +10,7 @@ Ints = np.ndarray[Any, np.dtype[np.int64]]
 
 LOOKALIKES = 10  # how many of the most similar others say how crowded the place of a face is
 MIN_QUALITY = 0.25  # of 0.6 % of LFW's faces below it (published networks) a quarter is unlike its person's others
+CANDIDATES = 3  # people shown where it is unsure who somebody is
 LEAST = 30  # templates below which a gallery is too small a sample of other people for that
 _BLOCK = 1 << 25  # scores held at once
 
@@ -64,6 +65,22 @@ def score_of(probes: Floats, gallery: Floats, person: Ints) -> Floats:
     """(N,): the score of each probe with the template `person` (N,), as `search` has it: is it this person?"""
     found = [_scores(block)[np.arange(len(block)), person[part]] for part, block in _blocks(probes, gallery, None)]
     return np.concatenate([np.empty(0, np.float32), *found])
+
+
+def nearest(probes: Floats, gallery: Floats, own: Ints | None = None) -> tuple[Ints, Floats]:
+    """The `CANDIDATES` most similar templates of each probe, best first, and their scores: (N, C) both, C up to G.
+
+    `own`: see `search`; its score is -inf, and so it comes last, if at all.
+    """
+    count = min(CANDIDATES, len(gallery))
+    rows, values = np.empty((len(probes), count), np.int64), np.empty((len(probes), count), np.float32)
+    for part, block in _blocks(probes, gallery, own):
+        found, each = _scores(block), np.arange(len(block))
+        for place in range(count):  # argpartition would need as much memory again, twice
+            rows[part, place] = best = found.argmax(1)
+            values[part, place] = found[each, best]
+            found[each, best] = -np.inf
+    return rows, values
 
 
 def scores(probes: Floats, gallery: Floats, own: Ints | None = None) -> Floats:

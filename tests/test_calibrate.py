@@ -8,9 +8,12 @@ from tasks.calibrate import (
     MISSED,
     Searches,
     corrected,
+    doubt,
     found,
     gallery_searches,
+    genuine_threshold,
     impostor_threshold,
+    outside_searches,
     people_needed,
     person_weights,
     point,
@@ -18,6 +21,7 @@ from tasks.calibrate import (
     rate,
     sensible,
     threshold_at,
+    threshold_below,
 )
 from tasks.identify import Matches, normalised, scores, search, templates
 
@@ -123,9 +127,133 @@ def test_a_mated_search_leaves_its_own_photo_out() -> None:
     assert (searches.mated[owner > 0] > 0).all()
 
 
+def test_who_has_one_photo_is_spoken_for_by_searches_with_one() -> None:
+    faces, owner = school(900, 4, 1.2)
+    photo = np.arange(len(faces)) % 4
+    enrolled = (owner < 600) & (photo < np.where(owner < 300, 3, 1))  # half of the people have three, half one
+    searches = gallery_searches(faces[enrolled], owner[enrolled], 600)
+    assert searches.own.shape == (2 * 900,)
+    assert searches.mated_weight.sum() == pytest.approx(300)
+    named = point(searches, 0.01)
+    gallery = templates(faces[enrolled], owner[enrolled], 600)
+    probes = (owner < 600) & (photo == 3)
+    known = outside_searches(faces[probes], owner[probes], faces[owner >= 600], owner[owner >= 600], gallery)
+    real = (known.mated < named.threshold).mean()
+    assert real <= named.fnir_interval[1]  # two of three photos find fewer than three do
+    three_only = (searches.mated[:900] < named.threshold).mean()
+    assert three_only < real - 0.05  # what whoever has several would have said of everybody
+    promised = doubt(searches, named.threshold, 0.1)
+    assert (known.shown(named.threshold) < promised.threshold).mean() <= 0.1
+
+
+def test_outside_searches_are_those_of_the_gallery() -> None:
+    faces, owner = school(50, 3, 1.5)
+    enrolled = np.arange(len(faces)) % 3 < 2
+    gallery, own = templates(faces[enrolled], owner[enrolled], 50), owner[~enrolled]
+    strangers, person = school(40, 2, 1.5, seed=3)
+    searches = outside_searches(faces[~enrolled], own, strangers, person, gallery)
+    matrix = scores(faces[~enrolled], gallery)
+    np.testing.assert_allclose(searches.own, matrix[np.arange(50), own], atol=1e-6)
+    rank = (matrix > searches.own[:, None]).sum(1)
+    assert 0 < (rank > 0).sum() < 50
+    np.testing.assert_array_equal(searches.mated > MISSED, rank == 0)
+    np.testing.assert_array_equal(searches.shown(9) > MISSED, rank < 3)
+    np.testing.assert_array_equal(searches.nonmated, search(strangers, gallery).score)
+
+
 def test_who_is_taken_for_another_is_missed() -> None:
     matches = Matches(np.array([3, 1]), np.array([0.9, 0.8], np.float32), np.zeros(2, np.float32))
     np.testing.assert_allclose(found(matches, np.array([2, 1])), [MISSED, 0.8])
+
+
+# ---- doubt -----------------------------------------------------------------------------------------------------------
+
+
+def made(own: list[float], others: list[list[float]], strangers: list[float]) -> Searches:
+    return Searches(
+        np.array(own),
+        np.array(others),
+        np.arange(len(own)),
+        np.ones(len(own)),
+        np.array(strangers),
+        np.arange(len(strangers)),
+    )
+
+
+@given(st.lists(st.integers(-5, 5), min_size=1, max_size=60), st.floats(0, 0.999))
+def test_a_threshold_misses_no_more_than_asked_and_is_the_highest(values: list[int], share: float) -> None:
+    score, weight = np.array(values, float), np.ones(len(values))
+    threshold = threshold_below(score, weight, share)
+    assert (score < threshold).mean() <= share + 1e-9
+    assert (score < threshold + 1e-6).mean() > share
+
+
+def test_who_is_shown() -> None:
+    searches = made(
+        [0.9, 0.4, 0.4, 0.2, 0.4], [[0.1] * 3, [0.5, 0.3, 0.2], [0.8, 0.3, 0.2], [0.3] * 3, [0.4, 0.4, 0.3]], [0]
+    )
+    np.testing.assert_array_equal(searches.mated, [0.9, MISSED, MISSED, MISSED, MISSED])
+    np.testing.assert_array_equal(
+        searches.shown(0.7), [0.9, 0.4, MISSED, MISSED, 0.4]
+    )  # another is named; three are more alike
+
+
+def test_a_tenth_of_strangers_is_left_to_a_human_or_named() -> None:
+    faces, owner = school(400, 2, 1.2)
+    searches = gallery_searches(faces, owner, 400)
+    named = point(searches, 0.01)
+    found_doubt = doubt(searches, named.threshold)
+    reached = (searches.nonmated >= found_doubt.threshold).mean()
+    assert 0.09 < reached <= 0.1 + 1e-9
+    assert found_doubt.strangers == pytest.approx(reached - named.fpir)
+    assert found_doubt.strangers_interval[0] < found_doubt.strangers < found_doubt.strangers_interval[1]
+    assert found_doubt.missed + found_doubt.unsure == pytest.approx(named.fnir)  # whoever is not named
+    assert found_doubt.unsure > 0
+    assert (found_doubt.miss, found_doubt.mated_people) == (None, 400)
+
+
+def test_a_share_of_misses_that_is_asked_for_comes_true() -> None:
+    faces, owner = school(1200, 4, 1.2)
+    enrolled = (np.arange(len(faces)) % 4 < 3) & (owner < 600)
+    searches = gallery_searches(faces[enrolled], owner[enrolled], 600)
+    named_from = point(searches, 0.01).threshold
+    asked = doubt(searches, named_from, 0.02)
+    assert asked.missed <= 0.02 <= asked.missed_interval[1] + 0.01
+    assert asked.threshold < named_from
+    gallery = templates(faces[enrolled], owner[enrolled], 600)
+    known = search(faces[~enrolled & (owner < 600)], gallery)
+    assert (found(known, np.arange(600)) < asked.threshold).mean() <= 0.02
+    assert doubt(searches, named_from, 0.01).threshold < asked.threshold
+
+
+def test_where_nothing_is_in_doubt_both_thresholds_are_one() -> None:
+    faces, owner = school(400, 2, 0.2)
+    searches = gallery_searches(faces, owner, 400)
+    named = point(searches, 0.01)
+    clear = doubt(searches, named.threshold, 0.01)
+    assert (clear.threshold, clear.strangers, clear.missed, clear.unsure) == (named.threshold, 0, 0, 0)
+
+
+def test_what_cannot_be_promised_of_misses() -> None:
+    one = gallery_searches(*school(40, 1, 1.0), 40)
+    assert (doubt(one, 0.9).missed, doubt(one, 0.9).mated_people) == (None, 0)
+    with pytest.raises(TaskError, match=r"at least 60 of them with two photos to be measured, and there are 0: enrol"):
+        doubt(one, 0.9, 0.05)
+    two = gallery_searches(*school(40, 2, 1.0), 40)
+    with pytest.raises(TaskError, match=r"there are 40: choose a share of at least 0.075, or enrol second photos"):
+        doubt(two, 0.9, 0.05)
+    with pytest.raises(TaskError, match="must be between 0 and 1, not 0"):
+        doubt(two, 0.9, 0)
+    lost = made([0.1] * 2 + [0.9] * 98, [[0.2] * 3] * 100, [0.1] * 100)
+    with pytest.raises(TaskError, match=r"2 of 100 known people are found at no threshold: .* at least 0.0617"):
+        doubt(lost, 0.95, 0.05)
+    assert doubt(lost, 0.95, 0.0617).threshold == 0.9
+
+
+def test_one_to_one_in_doubt() -> None:
+    searches = made([0.1] * 2 + [0.9] * 98, [[0.2] * 3] * 100, [0.1] * 100)
+    assert genuine_threshold(searches, 0.05) == 0.1  # who is more alike is no matter
+    assert genuine_threshold(searches, 0.07) == 0.9
 
 
 def test_one_to_one() -> None:

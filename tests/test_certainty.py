@@ -1,4 +1,4 @@
-"""The shape of the estimate, with constants of this file: those that are measured may change."""
+"""The shape of the estimate, with weights of this file: those that are measured may change."""
 
 from collections.abc import Iterator
 
@@ -8,17 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks import certainty as module
-from tasks.certainty import certainty
+from tasks.certainty import certainty, evidence
 from tasks.cluster import Strangers
 
-CONSTANT, SLOPE, GROWTH = -3.0, 8.0, 0.7
+CONSTANT, SLOPE, GROWTH = WEIGHTS = (-3.0, 8.0, 0.7)
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _constants() -> Iterator[None]:
+def _weights() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in (("CONSTANT", CONSTANT), ("SLOPE", SLOPE), ("GROWTH", GROWTH)):
-            patch.setattr(module, name, value)
+        patch.setattr(module, "WEIGHTS", WEIGHTS)
         yield
 
 
@@ -47,13 +46,14 @@ def test_it_is_how_alike_a_face_is_to_the_others_of_its_cluster(
         crowding = strangers.crowding(faces)
     found = certainty(faces, np.array(labels, np.int64), strangers)
     assert (found.shape, found.dtype) == ((len(labels),), np.float32)
+    assert evidence(faces, np.array(labels, np.int64), strangers).shape == (len(labels), 3)
     for i, label in enumerate(labels):
         others = [j for j, other in enumerate(labels) if other == label and j != i]
         if label < 0:
             assert np.isnan(found[i])
             continue
         alike = np.mean([faces[i] @ faces[j] - (crowding[i] + crowding[j]) / 2 for j in others])
-        expected = 1 / (1 + np.exp(-(CONSTANT + SLOPE * alike + GROWTH * np.log(len(others) + 1))))
+        expected = 1 / (1 + np.exp(-(CONSTANT + SLOPE * alike + GROWTH * np.log(len(others)))))
         assert 0 <= found[i] <= 1
         assert found[i] == pytest.approx(expected, abs=1e-4)
 

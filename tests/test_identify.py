@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.identify import LEAST, LOOKALIKES, normalised, score_of, scores, search, templates
+from tasks.identify import CANDIDATES, LEAST, LOOKALIKES, nearest, normalised, score_of, scores, search, templates
 
 
 def directions(count: int, seed: int = 0, width: int = 128) -> np.ndarray:
@@ -53,6 +53,29 @@ def test_every_way_to_ask_gives_one_score(count: int, probes: int, seed: int) ->
     np.testing.assert_array_equal(found.best, matrix.argmax(1))
     np.testing.assert_allclose(score_of(asked, people, found.best), found.score, atol=1e-6)
     assert (found.margin >= 0).all() or count == 1
+
+
+@given(st.integers(1, 60), st.integers(0, 20), st.integers(0, 2**16))
+def test_the_nearest_are_the_best_scores_in_order(count: int, probes: int, seed: int) -> None:
+    people, asked = directions(count, seed, 8), directions(probes, seed + 1, 8)
+    rows, values = nearest(asked, people)
+    matrix = scores(asked, people)
+    assert rows.shape == values.shape == (probes, min(CANDIDATES, count))
+    np.testing.assert_array_equal(values, -np.sort(-matrix, axis=1)[:, :CANDIDATES])
+    np.testing.assert_array_equal(values, np.take_along_axis(matrix, rows, 1))
+    found = search(asked, people)
+    np.testing.assert_array_equal(rows[:, 0], found.best)
+    if count > 1:
+        np.testing.assert_allclose(values[:, 0] - values[:, 1], found.margin, atol=1e-6)
+
+
+def test_one_s_own_template_is_never_among_the_nearest_others() -> None:
+    people = directions(LEAST + 5)
+    own = np.arange(len(people))
+    rows, values = nearest(people, people, own=own)
+    assert (rows != own[:, None]).all()
+    np.testing.assert_array_equal(values[:, 0], search(people, people, own=own).score)
+    assert nearest(people[:2], people[:2], own=own[:2])[1][:, 1].tolist() == [-np.inf, -np.inf]
 
 
 @pytest.mark.parametrize("count", [5, LEAST + 5])

@@ -76,8 +76,8 @@ ENTRIES = (
         size=(112, 112),
         outputs=("embedding",),
     ),
-    _quality("own", "8ae55a83c13587b7e55029aa4060cf1679a763440714108d77e82143fb7384a8"),
-    _quality("published", "c318e55d6dda510a9d72db6c2576b7d60ffbd0d47b4404ec30bfbd5f0e5937b6"),
+    _quality("own", "a731274fdb8824253b888fa051de4cbc7a45eb42f87a7480754bae07c2038933"),
+    _quality("published", "9417cd75b6d59e3827d2528f6fbde7b95b42fc6381949b7653e7ee2b478a48d2"),
 )
 
 MODELS = {
