@@ -199,7 +199,7 @@ def test_quality_is_low_of_what_nobody_would_be_recognised_by(data: Path, model:
     task = Faces(model)
     task.load(torch.device("cpu"), weights(data, model))
     [sharp] = _qualities(task, _astronaut())
-    assert sharp > 0.7
+    assert sharp > 0.5
     [small] = _qualities(task, _astronaut(90))
     blurred = _qualities(task, _astronaut().filter(ImageFilter.GaussianBlur(6)))  # one of them does not find it
     nobody = [_qualities(task, PillowImage.fromarray(each()), 0.1) for each in (pictures.coffee, pictures.chelsea)]
