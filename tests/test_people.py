@@ -532,6 +532,40 @@ def test_what_a_photo_shows_in_words(table: str, label: str, phrase: str) -> Non
     assert words.phrase(table, label) == phrase
 
 
+def test_pages_say_how_sure_they_are(collection: Collection, tmp_path: Path) -> None:
+    """Anna's four faces: one doubtful, one of which it is not known; Bert's: nothing is known."""
+    source = collection.source(tmp_path / "library")
+    write_pages(source, tmp_path / "old")  # clusters of a Muster that did not say
+    column = pa.array([1.0, 0.99, None, 0.5, None, None, None], pa.float32())
+    order = [0, 1, 3, 5, 2, 4, 6]  # Anna's faces first
+    certain = pa.table({"place": order, "certainty": column}).sort_by("place")["certainty"]
+    clusters = source.clusters.append_column("certainty", certain)
+    assert clusters["cluster_id"].take(pa.array(order)).to_pylist() == ["anna"] * 4 + ["bert"] * 2 + [None]
+    write_pages(replace(source, clusters=clusters), tmp_path / "site")
+    page, index = (Parsed(tmp_path / "site" / name) for name in ("people/anna.html", "index.html"))
+    assert "Person 1 3 photos 2019 – 2021 not sure Person 2 1 photo May 2021" in index.words
+    assert "Not sure that this is one person: about 83 % of the faces are." in page.words
+    assert "1 face is doubtful and outlined with dashes: look at it." in page.words
+    marks = [rect.get("class") for rect in page.all("rect")]
+    assert (marks.count("me unsure"), marks.count("me")) == (1, 2)  # of a photo and its copy one is shown
+    assert [each["title"] for each in page.all("li") if each.get("class") == "unsure"] == ["perhaps somebody else"]
+    for site, name in (("site", "people/bert.html"), ("old", "people/anna.html"), ("old", "index.html")):
+        words = Parsed(tmp_path / site / name).words
+        assert not re.search(r"\bsure\b|doubtful", words)
+
+
+@pytest.mark.parametrize(
+    ("certainties", "share", "doubtful"),
+    [([], None, 0), ([None, None], None, 0), ([1.0, None, 0.5], 0.75, 1), ([0.9, 0.899], 0.8995, 1), ([0.0], 0.0, 1)],
+)
+def test_how_certain_a_person_is(certainties: list[float | None], share: float | None, doubtful: int) -> None:
+    faces = [album.Face(str(n), "i", (0, 0, 1, 1), 1, "c", value) for n, value in enumerate(certainties)]
+    person = album.Person("c", 1, [], faces)
+    assert person.certainty == (None if share is None else pytest.approx(share))
+    assert len(person.doubtful) == doubtful
+    assert all(face.doubtful for face in person.doubtful)
+
+
 def test_marker_is_small_and_says_what_it_is(collection: Collection, tmp_path: Path) -> None:
     write_pages(collection.source(tmp_path / "library"), tmp_path / "site")
     marker = json.loads((tmp_path / "site" / "muster-pages.json").read_text())
