@@ -156,17 +156,15 @@ def _by_this_machine(
     distinct = faces.part(rows)
     spread: Spread = map if config is None else partial(scale_out.spread, config)
     labels, how = label(library, distinct, method, k, same_photo, spread)
-    certain = certainty(distinct.embeddings, labels, distinct.strangers)
+    known = method == "graph"  # see tasks.certainty
+    certain = certainty(distinct.embeddings, labels if known else np.full_like(labels, -1), distinct.strangers)
     return faces.fingerprint, faces.table, labels[place], certain[place], how
 
 
 def _by_workers(
     library: Library, model: str | None, k: int, config: RunConfig
 ) -> tuple[str, pa.Table, Ints, Floats, str]:
-    """The same, for k-means on a cluster; this machine does it where that is quicker.
-
-    The embeddings stay with the workers, so how certain the labels are is not known.
-    """
+    """The same, for k-means on a cluster; this machine does it where that is quicker."""
     fingerprint = faces_fingerprint(library, model)
     table = _read_faces(library, fingerprint, ["face_id", "image_id"])
     rows, place = _distinct(library, table)

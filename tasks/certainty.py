@@ -19,6 +19,7 @@ def certainty(embeddings: Floats, labels: Ints, strangers: Strangers | None = No
 
     `embeddings`: (N, D) float32, L2-normalised; `labels`: (N,), -1 for a face alone. It grows with how alike a face is
     to the others of its cluster, and with their number: two faces taken for one person are wrong more often than ten.
+    Of clusters of `cluster_graph`: of those that k-means makes of several people it says far too much.
     """
     return np.asarray(1 / (1 + np.exp(-evidence(embeddings, labels, strangers) @ np.array(WEIGHTS, np.float32))))
 
