@@ -318,7 +318,7 @@ def resolve(library: Library, table: str, wanted: str) -> str:
         return wanted
     others = [d for f, d in descriptions(library).items() if d.get("task") == table and committed(library, f)]
     if others:
-        known = ", ".join(sorted({str(d.get("model")) for d in others}))
+        known = ", ".join(sorted({f"{d.get('model')} of version {d.get('version')}" for d in others}))
         raise InputError(
             f"library {library.uri} has {table} by another model or version ({known}), not by the one asked for:"
             f" choose it with --model {table}=NAME, or run `muster run` again"

@@ -384,7 +384,7 @@ def test_a_fingerprint_stands_for_all_of_its_description(library: Library) -> No
 
 
 def test_resolve_says_what_there_is(library: Library) -> None:
-    one = tables.describe(library, {"task": "faces", "model": "one"})
+    one = tables.describe(library, {"task": "faces", "model": "one", "version": 2})
     two = tables.describe(library, {"task": "faces", "model": "two"})
     masks = tables.describe(library, {"task": "masks", "model": "three"})
     with pytest.raises(InputError, match="has no faces yet: run `muster run -l"):
@@ -394,7 +394,7 @@ def test_resolve_says_what_there_is(library: Library) -> None:
         resolve(library, "faces", one)
     write_shard(library, one, "a", {"faces": faces(["x"])})
     assert resolve(library, "faces", one) == one
-    with pytest.raises(InputError, match=r"by another model or version \(one\).*--model faces=NAME"):
+    with pytest.raises(InputError, match=r"by another model or version \(one of version 2\).*--model faces=NAME"):
         resolve(library, "faces", two)
 
 
