@@ -274,13 +274,17 @@ def train(
         typer.Option(
             "--labels",
             metavar="LABELS",
-            help="For each --images: a folder of label images, or a COCO file; detector: COCO files of people in"
-            " --scenes. Repeatable.",
+            help="For each --images: a folder of label images, or a COCO file; detector, quality: COCO files"
+            " of people in --scenes. Repeatable.",
         ),
     ] = [],  # noqa: B006
     scenes: Annotated[
         list[str],
-        typer.Option("--scenes", metavar="SOURCE", help="detector: photos to put faces into. Repeatable."),
+        typer.Option(
+            "--scenes",
+            metavar="SOURCE",
+            help="detector: photos to put faces into; quality: to find what is no face. Repeatable.",
+        ),
     ] = [],  # noqa: B006
     limit: Annotated[int | None, typer.Option(help="Take the first so many images.", show_default="all")] = None,
     steps: Annotated[int | None, typer.Option(help="Batches to train on.", show_default="the recipe's")] = None,

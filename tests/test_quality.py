@@ -2,6 +2,7 @@
 
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +59,8 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> loop.Recipe:
     others = normalize(torch.ones(20, EMBEDDING) + 0.2 * noise)
     monkeypatch.setattr(quality, "read_known", lambda *_: (made_known(), made_finds(200, 2).embeddings))
     monkeypatch.setattr(quality, "read_scenes", lambda *_: (made_no_faces(), others))
-    inputs = Inputs([], tmp_path, weights=weights_of("quality-own"), steps=150, rate=0.02)
+    monkeypatch.setattr(quality, "read_people", lambda _: {"a": np.empty((0, 4))})
+    inputs = Inputs([], tmp_path, scenes=["a"], weights=weights_of("quality-own"), steps=150, rate=0.02)
     return recipes.find("quality-own").build(inputs)
 
 
@@ -184,10 +186,14 @@ def test_what_is_measured() -> None:
 
 def test_both_recipes_say_what_they_need(tmp_path: Path, data: Path) -> None:
     for name in ("quality-own", "quality-published"):
-        inputs = Inputs([str(data / "lfw/lfw.parquet")], tmp_path, "person", limit=20)
-        inputs = Inputs(**{**vars(inputs), "weights": weights_of(name, data / "weights")})
+        coco = str(data / "coco128/instances.json"), str(data / "coco128/images")
+        inputs = Inputs([str(data / "lfw/lfw.parquet")], tmp_path, "person", coco[:1], coco[1:], limit=20)
+        inputs = replace(inputs, weights=weights_of(name, data / "weights"))
         with pytest.raises(InputError, match=f"too few .* {found_faces.LEAST_PEOPLE} of each are needed"):
             recipes.find(name).build(inputs)
+        for missing in ("labels", "scenes"):
+            with pytest.raises(InputError, match="name photos with --scenes, and COCO files"):
+                recipes.find(name).build(replace(inputs, **{missing: []}, images=[str(tmp_path / "is not read")]))
 
 
 def test_a_training_on_real_photos(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

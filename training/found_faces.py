@@ -27,6 +27,10 @@ FPIR = 0.01
 LEAST_PEOPLE = 100  # with several photos, and with one: fewer say nothing about one stranger in a hundred
 SMALLEST = 0.12  # of a photo's sides, that a spoilt one is scaled down to
 USUAL, EAGER = 0.6, 0.3  # scores: of the task, and where no face is, so that there is more to learn from
+NEEDED = (
+    "quality learns from what is taken for a face and is none: name photos with --scenes, and COCO files that say where"
+    " people are in them with --labels"
+)
 A_PHOTO = 6  # finds of one photo without faces, at most, in each of its views
 _BILINEAR = Image.Resampling.BILINEAR
 
@@ -151,10 +155,7 @@ def read_scenes(inputs: Inputs, task: Faces) -> tuple[NoFaces, torch.Tensor]:
     together = _together(finds)
     out = np.array([held_out(name, PHOTOS_HELD_OUT) for name in names], bool)[together.photo]
     if out.all():
-        raise InputError(
-            "quality learns from what is taken for a face and is none: name photos with --scenes, and COCO files that"
-            " say where people are in them with --labels"
-        )
+        raise InputError(NEEDED)
     kept = NoFaces(together, np.concatenate(usual), out, [names[i] for i in together.photo])
     return kept, torch.cat(strangers)
 

@@ -16,12 +16,13 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
+from storage.errors import InputError
 from tasks.cluster import lookalikes
 from tasks.faces import Faces
 from tasks.models.face_quality import FaceQuality
 from training.data import PEOPLE_HELD_OUT
-from training.detector import PHOTOS_HELD_OUT
-from training.found_faces import Known, NoFaces, read_known, read_scenes
+from training.detector import PHOTOS_HELD_OUT, read_people
+from training.found_faces import NEEDED, Known, NoFaces, read_known, read_scenes
 from training.inputs import Inputs
 from training.loop import Batch, Recipe, Settings, adjusted, seed_of
 
@@ -36,6 +37,8 @@ LOW = 0.25  # quality below which faces start no person, and are never named
 class _Quality:
     def __init__(self, inputs: Inputs, model: str) -> None:
         self.name, self.model = f"quality-{model}", model
+        if not (inputs.scenes and read_people(inputs)):  # read_scenes says it too, after minutes of looking at photos
+            raise InputError(NEEDED)
         task = Faces(model)
         task.load_networks(torch.device("cuda" if torch.cuda.is_available() else "cpu"), inputs.weights)
         self.known, people = read_known(inputs, task)
