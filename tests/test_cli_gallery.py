@@ -82,7 +82,7 @@ def test_a_school(muster: Muster, ray_cluster: None, gallery_library: Path, scho
         (["verify", "tests", "--person", "Aaron_Peirsol", "--threshold", "0.3"], "no images in tests"),
         (["identify", "none.jpg"], "no measured threshold"),
         (["identify", "none.jpg", "--threshold", "0.3"], "none.jpg"),
-        (["identify", "none.jpg", "--threshold", "5"], "--threshold 5.0: scores are between -2 and 2"),
+        (["identify", "none.jpg", "--threshold", "5"], "--threshold 5.0: choose one between -2 and 2"),
         (["identify", "none.jpg", "--out", "x.txt"], "its name must end in .parquet or .csv"),
         (["forget"], "name whom or what to forget, or say --expired"),
         (["forget", "zoe"], "zoe is neither a person_id of the gallery nor an image"),

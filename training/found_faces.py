@@ -106,7 +106,7 @@ def judged(plain: Finds, spoilt: Finds, people: Sequence[str]) -> tuple[Ints, An
             " or by the folder"
         )
     templates = plain.embeddings[enrolled].numpy()
-    gallery, total = identify.templates(templates, owner, len(ids)), identify.sums(templates, owner, len(ids))
+    gallery, total = identify.templates(templates, owner, len(ids), None), identify.sums(templates, owner, len(ids))
     scores = identify.search(strangers, gallery).score
     threshold = calibrate.threshold_at(scores, np.ones(len(scores)), FPIR)
     both = _together([plain, spoilt])
@@ -115,7 +115,7 @@ def judged(plain: Finds, spoilt: Finds, people: Sequence[str]) -> tuple[Ints, An
     left_out = np.zeros((len(people), faces.shape[1]), np.float32)
     left_out[plain.photo] = plain.embeddings.numpy()
     without = identify.normalised(total[own] - left_out[both.photo[rows]])
-    for_lookalikes = (faces * gallery[own]).sum(1) - identify.score_of(faces, gallery, own)
+    for_lookalikes = (faces * gallery.vectors[own]).sum(1) - identify.score_of(faces, gallery, own)
     score = (faces * without).sum(1) - for_lookalikes
     return rows, (score >= threshold) & (score > identify.search(faces, gallery, own=own).score)
 
