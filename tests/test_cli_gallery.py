@@ -11,6 +11,7 @@ from conftest import Outcome, School
 
 from storage import gallery
 from storage.library import open_library
+from tasks.identify import SCORE
 
 Muster = Callable[..., Outcome]
 CPU = ("--device", "cpu")
@@ -98,7 +99,8 @@ def test_what_is_unsure_is_a_question(muster: Muster, gallery_library: Path, sch
     library = open_library(gallery_library)
     known = gallery.require(library)
     limits = {"threshold": 0.9, "target": 0.05}
-    facts = {"people": 32, "identify": limits, "unsure": {"threshold": 0.1}, "verify": {**limits, "unsure_from": 0.1}}
+    facts = {"score": SCORE, "people": 32, "identify": limits, "unsure": {"threshold": 0.1}}
+    facts["verify"] = {**limits, "unsure_from": 0.1}
     gallery.write(library, replace(known, calibration=facts), "test", {})
     [ann, *_] = school.probes
     at = ("-l", gallery_library, *CPU)
