@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -160,6 +161,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         results = {m: measure(processed(Path(name), m, args.data), m, args.data) for m in args.models.split(",")}
     photos = len(list((args.data / "coco128/images").iterdir()))
+    photos += pq.ParquetFile(args.data / "coco_photos/photos.parquet").metadata.num_rows
     print(json.dumps({"photos": photos, **results}))
 
 

@@ -9,7 +9,8 @@ from tasks.cluster import Strangers
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 
-WEIGHTS = (0.0, 0.0, 0.0)  # of `evidence`
+WEIGHTS = (-14.0, 29.15, 1.32)  # of `evidence`: a logistic regression on LFW and COCO, benchmarks/certainty.py
+ENOUGH = 0.6  # more alike than this, the rest are wrong labels
 
 
 def certainty(embeddings: Floats, labels: Ints, strangers: Strangers | None = None) -> Floats:
@@ -23,7 +24,7 @@ def certainty(embeddings: Floats, labels: Ints, strangers: Strangers | None = No
 
 def evidence(embeddings: Floats, labels: Ints, strangers: Strangers | None = None) -> Floats:
     """What that rests on: (N, 3) float32, NaN where a face is alone: 1; the mean cosine with the other faces of its
-    cluster, less their mean crowding; the logarithm of how many these are."""
+    cluster, less their mean crowding, at most `ENOUGH`; the logarithm of how many these are."""
     together = np.flatnonzero(labels >= 0)
     result = np.full((len(labels), 3), np.nan, np.float32)
     if not len(together):
@@ -36,5 +37,5 @@ def evidence(embeddings: Floats, labels: Ints, strangers: Strangers | None = Non
     if strangers is not None:
         crowding = strangers.crowding(faces)
         alike -= (crowding + (np.bincount(own, crowding)[own] - crowding) / others) / 2
-    result[together] = np.stack([np.ones(len(faces)), alike, np.log(others)], 1)
+    result[together] = np.stack([np.ones(len(faces)), np.minimum(alike, ENOUGH), np.log(others)], 1)
     return result

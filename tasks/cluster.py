@@ -19,12 +19,14 @@ Bools = np.ndarray[Any, np.dtype[np.bool_]]
 class GraphParameters:
     """Settings of `cluster_graph`; similarities are cosines.
 
-    Chosen in a flat region on half of the people of LFW (the even first bytes of the SHA-256 of their names) for both
-    models' networks, where COCO's strangers stay apart: HALVES
+    Chosen in a flat region on half of the people of LFW (the even first bytes of the SHA-256 of their names), for both
+    models, where COCO's strangers stay apart (benchmarks/strangers.py). There pairwise and BCubed F are .995 and .988
+    (published), .987 and .970 (own), on the other half .988 and .987, .967 and .970, on both together .992 and .986,
+    .975 and .966; Chinese whispers .990 and .983 (published; 50 neighbours, cosine .5).
     """
 
-    threshold: float = 0.46  # two clusters whose faces are this similar on average are one person
-    smoothing: float = 0.495  # neighbours at least this similar are averaged into a face before it is compared
+    threshold: float = 0.465  # two clusters whose faces are this similar on average are one person
+    smoothing: float = 0.5  # neighbours at least this similar are averaged into a face before it is compared
     stranger: float = 0.43  # neighbours less similar than this are taken for other people
     crowd: float = 0.34  # how similar the ten nearest strangers of a face usually are, on average
     sparse: float = -0.04  # the least crowding

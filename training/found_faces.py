@@ -13,6 +13,7 @@ from storage.errors import InputError
 from tasks import calibrate, identify
 from tasks.base import Image as Photo
 from tasks.faces import Faces, Found
+from tasks.models.face_quality import EMBEDDING, SIGNS
 from training.data import find_examples, held_out, person_held_out, read_photos
 from training.detector import PHOTOS_HELD_OUT, read_people
 from training.face_maps import within
@@ -95,7 +96,7 @@ def judged(plain: Finds, spoilt: Finds, people: Sequence[str]) -> tuple[Ints, An
     who comes first, above the score that one stranger in a hundred reaches: the people with a single photo.
     """
     code = np.unique(people, return_inverse=True)[1]
-    several = np.bincount(code[plain.photo], minlength=code.max() + 1)[code] > 1  # photos
+    several = np.bincount(code[plain.photo], minlength=len(people))[code] > 1  # photos
     enrolled = np.flatnonzero(several[plain.photo])
     strangers = plain.embeddings[np.flatnonzero(~several[plain.photo])].numpy()
     ids, owner = np.unique(code[plain.photo[enrolled]], return_inverse=True)
@@ -147,14 +148,14 @@ def read_scenes(inputs: Inputs, task: Faces) -> tuple[NoFaces, torch.Tensor]:
             )
             usual.append((found.faces.scores[outside].numpy() > USUAL) & (number == 0))
         names.append(example.name)
-    out = np.array([held_out(name, PHOTOS_HELD_OUT) for name in names], bool)
-    if not finds or out.all():
+    together = _together(finds)
+    out = np.array([held_out(name, PHOTOS_HELD_OUT) for name in names], bool)[together.photo]
+    if out.all():
         raise InputError(
             "quality learns from what is taken for a face and is none: name photos with --scenes, and COCO files that"
             " say where people are in them with --labels"
         )
-    together = _together(finds)
-    kept = NoFaces(together, np.concatenate(usual), out[together.photo], [names[i] for i in together.photo])
+    kept = NoFaces(together, np.concatenate(usual), out, [names[i] for i in together.photo])
     return kept, torch.cat(strangers)
 
 
@@ -193,7 +194,8 @@ def _image(pixels: Pixels, name: str = "") -> Photo:
 
 
 def _together(parts: Iterable[Finds]) -> Finds:
-    embeddings, signs, photo = zip(*((p.embeddings, p.signs, p.photo) for p in parts), strict=True)
+    none = Finds(torch.empty(0, EMBEDDING), torch.empty(0, SIGNS), np.empty(0, np.int64))
+    embeddings, signs, photo = zip(*((p.embeddings, p.signs, p.photo) for p in (none, *parts)), strict=True)
     return Finds(torch.cat(embeddings), torch.cat(signs), np.concatenate(photo))
 
 

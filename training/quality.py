@@ -103,7 +103,10 @@ def crowd(embeddings: torch.Tensor) -> torch.Tensor:
 @torch.inference_mode()
 def measured(network: nn.Module, known: Known, no_faces: NoFaces) -> dict[str, float]:
     """On people and photos kept out: what share of faces of some quality is recognised, and who is below `LOW`."""
-    faces, others = (network(part.finds.signs).sigmoid().numpy()[part.kept_out] for part in (known, no_faces))
+    device = next(network.parameters()).device
+    faces, others = (
+        network(part.finds.signs.to(device)).sigmoid().cpu().numpy()[part.kept_out] for part in (known, no_faces)
+    )
     recognised, plain = known.recognised[known.kept_out], known.plain[known.kept_out]
     figures = {"brier": float(np.square(faces - recognised).mean())}
     for low, high in ((0, 0.1), (0.1, 0.25), (0.25, 0.45), (0.45, 0.55), (0.55, 0.75), (0.75, 0.9), (0.9, 1.01)):
