@@ -22,7 +22,7 @@ from storage.errors import InputError, MusterError
 from storage.index_lists import Spread
 from storage.library import Library
 from tasks import cluster, kmeans, lloyd
-from tasks.certainty import certainty
+from tasks.certainty import certainty, earned
 from tasks.models import filter_scores, zoo
 from web.album import LABEL_TABLES
 from web.people import PagesSource, PagesSummary, write_pages
@@ -219,7 +219,8 @@ def label(
     similarities, rows = built.search(faces.embeddings, NEIGHBOURS + 1, faces.fingerprint)
     parameters = cluster.GraphParameters(same_photo=same_photo)
     given = (faces.embeddings, rows, similarities, faces.photos, faces.quality, parameters, faces.strangers)
-    return cluster.cluster_graph(*given), "graph"
+    labels = cluster.cluster_graph(*given)
+    return earned(labels, certainty(faces.embeddings, labels, faces.strangers)), "graph"
 
 
 def _clusters(fingerprint: str) -> str:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks import certainty as module
-from tasks.certainty import certainty, evidence
+from tasks.certainty import EARNED, certainty, earned, evidence
 from tasks.cluster import Strangers
 
 CONSTANT, SLOPE, GROWTH = WEIGHTS = (-3.0, 8.0, 0.7)
@@ -18,6 +18,7 @@ CONSTANT, SLOPE, GROWTH = WEIGHTS = (-3.0, 8.0, 0.7)
 def _weights() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "WEIGHTS", WEIGHTS)
+        patch.setattr(module, "ENOUGH", 9.0)
         yield
 
 
@@ -64,6 +65,27 @@ def test_the_face_that_is_least_like_the_others_is_the_least_certain() -> None:
     found = certainty(faces, np.zeros(4, np.int64))
     assert found.argmin() == 3
     assert found.argmax() in (1, 2)
+
+
+def test_beyond_enough_nothing_is_surer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ENOUGH", 0.6)
+    radians = np.radians([0, 30, 80, 84])
+    faces = np.stack([np.cos(radians), np.sin(radians)], 1).astype(np.float32)
+    alike = evidence(faces, np.array([0, 0, 1, 1]))[:, 1]
+    assert alike == pytest.approx([0.6] * 4)
+    apart = evidence(faces, np.array([0, 1, 0, 1]))[:, 1]
+    assert apart == pytest.approx([np.cos(np.radians(80)), np.cos(np.radians(54))] * 2, abs=1e-5)
+
+
+@given(st.lists(st.tuples(st.integers(-1, 4), st.sampled_from([0.2, 0.6, 0.72, 0.99])), max_size=30))
+def test_what_is_not_sure_enough_on_average_earns_no_page(faces: list[tuple[int, float]]) -> None:
+    labels = np.array([label for label, _ in faces], np.int64)
+    certain = np.array([np.nan if label < 0 else chance for label, chance in faces], np.float32)
+    kept = earned(labels, certain)
+    for i, (label, _) in enumerate(faces):
+        mean = np.mean([chance for other, chance in faces if other == label])
+        assert (kept[i] >= 0) == (label >= 0 and mean >= EARNED)
+        assert all((kept[i] == kept[j]) == (label == other) for j, (other, _) in enumerate(faces) if kept[i] >= 0)
 
 
 def test_more_photos_say_more_and_a_crowd_takes_from_it() -> None:
