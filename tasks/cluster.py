@@ -20,8 +20,8 @@ class GraphParameters:
     """Settings of `cluster_graph`; similarities are cosines.
 
     Chosen in a flat region on half of the people of LFW (the even first bytes of the SHA-256 of their names), for both
-    models, where COCO's strangers stay apart (benchmarks/strangers.py). There pairwise and BCubed F are .995 and .988
-    (published), .987 and .970 (own), on the other half .988 and .987, .967 and .970, on both together .992 and .986,
+    models, where COCO's strangers stay apart (benchmarks/strangers.py). There pairwise and BCubed F are .994 and .988
+    (published), .987 and .969 (own), on the other half .988 and .986, .967 and .969, on both together .992 and .985,
     .975 and .966; Chinese whispers .990 and .983 (published; 50 neighbours, cosine .5).
     """
 
