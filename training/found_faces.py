@@ -28,7 +28,7 @@ LEAST_PEOPLE = 100  # with several photos, and with one: fewer say nothing about
 SMALLEST = 0.12  # of a photo's sides, that a spoilt one is scaled down to
 USUAL, EAGER = 0.6, 0.3  # scores: of the task, and where no face is, so that there is more to learn from
 A_PHOTO = 6  # finds of one photo without faces, at most, in each of its views
-_BILINEAR = Image.Resampling.BILINEAR
+_BILINEAR, _BICUBIC = Image.Resampling.BILINEAR, Image.Resampling.BICUBIC
 
 
 @dataclass(frozen=True)
@@ -200,11 +200,11 @@ def _together(parts: Iterable[Finds]) -> Finds:
 
 
 def spoil(pixels: Pixels, random: Random) -> Pixels:
-    """The photo as a worse one would show it: turned, small, out of focus, badly lit, with noise, partly covered, as a
-    hard-pressed JPEG; each by chance."""
-    image, chance = Image.fromarray(pixels), random.random(6)
+    """The photo as a worse one would show it: turned, small, out of focus, badly lit, with noise, partly covered,
+    enlarged again, as a hard-pressed JPEG; each by chance."""
+    image, chance = Image.fromarray(pixels), random.random(7)
     if chance[0] < 0.3:
-        image = image.rotate(random.uniform(-30, 30), Image.Resampling.BICUBIC)
+        image = image.rotate(random.uniform(-30, 30), _BICUBIC)
     scale = np.exp(random.uniform(np.log(SMALLEST), 0))
     size = (max(16, round(image.width * scale)), max(16, round(image.height * scale)))
     image = image.resize(size, _BILINEAR, reducing_gap=2)
@@ -220,6 +220,9 @@ def spoil(pixels: Pixels, random: Random) -> Pixels:
     if chance[4] < 0.3:
         values = values + random.normal(0, random.uniform(3, 20), (*values.shape[:2], 1)).astype(np.float32)
     spoilt = np.clip(values, 0, 255).astype(np.uint8)
+    if chance[6] < 0.4:  # or a size in pixels would be believed
+        whole = (pixels.shape[1], pixels.shape[0])
+        spoilt = np.asarray(Image.fromarray(spoilt).resize(whole, _BILINEAR if chance[6] < 0.2 else _BICUBIC))
     if chance[5] < 0.6:
         file = io.BytesIO()
         Image.fromarray(spoilt).save(file, "JPEG", quality=int(random.integers(20, 85)))
