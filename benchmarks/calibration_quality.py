@@ -24,13 +24,14 @@ from pipeline.config import RunConfig, parse_models
 from pipeline.evaluate import check_label, labelled
 from tasks.base import TaskError
 from tasks.calibrate import doubt, gallery_searches, outside_searches, point
+from tasks.cluster import Strangers
 from tasks.identify import templates
 
 FPIRS = (0.1, 0.03, 0.01)
 MISSES = (0.1, 0.05)
 
 
-def one_split(vectors: Any, person: Any, seed: int) -> list[dict[str, Any]]:
+def one_split(vectors: Any, person: Any, cohort: Strangers | None, seed: int) -> list[dict[str, Any]]:
     random = np.random.default_rng(seed)
     order = random.permutation(len(person))
     count = np.bincount(person)
@@ -40,8 +41,8 @@ def one_split(vectors: Any, person: Any, seed: int) -> list[dict[str, Any]]:
     several = count[person] > 1
     enrolled = several & (rank < np.maximum(count // 2, 1)[person])
     people, owner = np.unique(person[enrolled], return_inverse=True)
-    searches = gallery_searches(vectors[enrolled], owner, len(people))
-    gallery = templates(vectors[enrolled], owner, len(people))
+    searches = gallery_searches(vectors[enrolled], owner, len(people), cohort)
+    gallery = templates(vectors[enrolled], owner, len(people), cohort)
     mated = several & ~enrolled
     own = np.searchsorted(people, person[mated])
     outside = outside_searches(vectors[mated], own, vectors[~several], person[~several], gallery)
@@ -91,7 +92,8 @@ def main() -> None:
     names = np.array(faces.images[args.label].to_pylist())[faces.owner]
     keep = ~np.isin(names, [pair.partition("=")[0] for pair in args.same])
     person = np.unique(names[keep], return_inverse=True)[1]
-    rows = [row for s in range(args.splits) for row in one_split(faces.faces.embeddings[faces.rows][keep], person, s)]
+    given = faces.faces.embeddings[faces.rows][keep], person, faces.faces.strangers
+    rows = [row for s in range(args.splits) for row in one_split(*given, s)]
     for row in rows:
         print(json.dumps(row), file=sys.stderr)
     counts = {name: sum(row.get(name, False) for row in rows) for name in ("inside", "kept", "found")}

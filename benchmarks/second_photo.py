@@ -2,11 +2,11 @@
 
     python benchmarks/second_photo.py [--images LFW.parquet] [--label person] [--models own,published] [-l FOLDER]
 
-People kept out of the trainings of our own networks (training.crops.HELD_OUT), by `pipeline.evaluate_doubt`: those with
-more than four photos are enrolled with one, two or four of them and looked for with the rest; the others are strangers.
-Which photos are enrolled is drawn `DRAWS` times; the figures are means. FOLDER keeps a library for each model. The last
-line is one JSON object: a list for each model; `tasks/second_photo.py` has what is found where 10 % of strangers are
-named or left to a human.
+People kept out of the trainings of our own networks (training.data.PEOPLE_HELD_OUT), by `pipeline.evaluate_doubt`:
+those with more than four photos are enrolled with one, two or four of them and looked for with the rest; the others are
+strangers. Which photos are enrolled is drawn `DRAWS` times; the figures are means. FOLDER keeps a library for each
+model. The last line is one JSON object: a list for each model; `tasks/second_photo.py` has what is found where 10 % of
+strangers are named or left to a human.
 """
 
 import argparse
@@ -26,8 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from pipeline.config import RunConfig, parse_models
 from pipeline.evaluate import Labelled, check_label, labelled
 from pipeline.evaluate_doubt import doubt
-from training.crops import HELD_OUT
-from training.data import held_out
+from training.data import PEOPLE_HELD_OUT, held_out
 
 DATA = Path(os.environ.get("MUSTER_TEST_DATA", Path(__file__).parents[1].parent / "shared" / "data"))
 WEIGHTS = Path(os.environ.get("MUSTER_WEIGHTS", DATA / "weights"))
@@ -37,7 +36,7 @@ DRAWS = 50
 def kept_out(data: Labelled, label: str) -> Labelled:
     """The same without the labels of people whom our own networks learn from."""
     names = data.images[label].to_pylist()
-    column = pa.array([name if name is not None and held_out(str(name), HELD_OUT) else None for name in names])
+    column = pa.array([name if name is not None and held_out(str(name), PEOPLE_HELD_OUT) else None for name in names])
     return replace(data, images=data.images.set_column(data.images.column_names.index(label), label, column))
 
 

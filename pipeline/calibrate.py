@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from pipeline import people
+from pipeline.identify import current
 from storage import gallery
 from storage.errors import MusterError
 from storage.library import REPORT, Library
@@ -23,7 +25,7 @@ from tasks.calibrate import (
     sensible,
     strictest,
 )
-from tasks.identify import CANDIDATES
+from tasks.identify import CANDIDATES, SCORE
 from tasks.second_photo import MEASURED
 
 FMR = 0.001
@@ -35,12 +37,14 @@ def calibrate(library: Library, fpir: float | None, miss: float | None = None) -
 
     Raises TaskError where they are too few. The caller holds the lock, see forget.locked.
     """
-    known = gallery.require(library)
-    searches = gallery_searches(known.embeddings, known.owner, len(known.people))
+    known = current(library)
+    faces = known.embeddings, known.owner, len(known.people), people.strangers_of(known.model)
+    searches = gallery_searches(*faces)
     supported = points(searches)
     chosen = point(searches, fpir if fpir is not None else sensible(len(known.people)))
     unsure = doubt(searches, chosen.threshold, miss)
     facts = {
+        "score": SCORE,
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "people": len(known.people),
         "photos": known.faces.num_rows,
@@ -48,7 +52,7 @@ def calibrate(library: Library, fpir: float | None, miss: float | None = None) -
         "identify": asdict(chosen),
         "unsure": asdict(unsure),
         "points": [asdict(each) for each in supported],
-        "verify": _one_to_one(known, searches, miss),
+        "verify": _one_to_one(faces, searches, miss),
         "strictest_fpir": strictest(len(known.people)),
         "second_photo": _second_photo(known, unsure.mated_people),
     }
@@ -61,10 +65,13 @@ def calibrate(library: Library, fpir: float | None, miss: float | None = None) -
     return {**facts, "report": library.at(REPORT)}
 
 
-def _one_to_one(known: gallery.Gallery, searches: Searches, miss: float | None) -> dict[str, Any]:
-    """As `doubt` for 1:1, where a share of comparisons with others takes the place of a share of strangers."""
-    faces = known.embeddings, known.owner, len(known.people)
-    fmr = max(FMR, 3 / (len(known.owner) * (len(known.people) - 1)))  # as few comparisons can support
+def _one_to_one(faces: tuple[Any, Any, int, Any], searches: Searches, miss: float | None) -> dict[str, Any]:
+    """As `doubt` for 1:1, where a share of comparisons with others takes the place of a share of strangers.
+
+    `faces`: as `gallery_searches` takes them.
+    """
+    _, owner, count, _ = faces
+    fmr = max(FMR, 3 / (len(owner) * (count - 1)))  # as few comparisons can support
     threshold = impostor_threshold(*faces, fmr)
     lower = impostor_threshold(*faces, max(UNSURE_FMR, fmr)) if miss is None else genuine_threshold(searches, miss)
     return {"fmr": fmr, "threshold": threshold, "unsure_from": min(lower, threshold)}

@@ -55,7 +55,7 @@ class _Photos:
         names, self.person = np.unique([str(column[i]) for i in rows], return_inverse=True)
         face = np.full(len(column), -1, np.int64)
         face[data.owner] = data.rows
-        self.face, self.vectors = face[rows], data.faces.embeddings
+        self.face, self.vectors, self.strangers = face[rows], data.faces.embeddings, data.faces.strangers
         self.count = np.bincount(self.person)
         by_person = np.argsort(self.person, kind="stable")
         self.place = np.empty(len(rows), np.int64)
@@ -67,7 +67,7 @@ class _Photos:
         several = self.count[self.person] > most
         used = several & (self.place < number) & (self.face >= 0)
         people, owner = np.unique(self.person[used], return_inverse=True)
-        gallery = templates(self.vectors[self.face[used]], owner, len(people))
+        gallery = templates(self.vectors[self.face[used]], owner, len(people), self.strangers)
         known = several & (self.place >= most) & np.isin(self.person, people)
         own = np.searchsorted(people, self.person[known])
         known_faces, strangers = (self.vectors[np.maximum(self.face[part], 0)] for part in (known, ~several))
@@ -108,7 +108,7 @@ def _limits(searches: Searches, rule: str) -> tuple[float, float]:
     if rule == RULES[1]:
         return named_from, threshold_at(searches.nonmated, weight, STRANGERS)
     found = threshold_below(searches.shown(named_from), searches.mated_weight, MISS)
-    return named_from, min(max(found, -2), named_from)  # no score is below -2, but of a photo without a face
+    return named_from, min(max(found, -3), named_from)  # no score is below -3, but of a photo without a face
 
 
 def _sums(searches: Searches, named_from: float, unsure_from: float) -> dict[str, float]:

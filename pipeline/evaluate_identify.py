@@ -11,7 +11,7 @@ from pipeline.evaluate import Labelled
 from pipeline.evaluate_doubt import doubt
 from storage.errors import InputError
 from tasks.calibrate import CONFIDENCE, FPIRS, RESAMPLES, found, threshold_at
-from tasks.identify import Matches, search, templates
+from tasks.identify import Matches, Templates, search, templates
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
@@ -88,7 +88,7 @@ def _search(data: Labelled, photos: Split, face: Ints) -> tuple[Floats, Bools, F
     used = photos.enrolled[face[photos.enrolled] >= 0]
     people, owner = np.unique(photos.person[used], return_inverse=True)
     vectors = data.faces.embeddings
-    gallery = templates(vectors[face[used]], owner, len(people))
+    gallery = templates(vectors[face[used]], owner, len(people), data.faces.strangers)
     mated = _matches(vectors, face[photos.mated], gallery)
     place = np.searchsorted(people, photos.person[photos.mated]).clip(0, len(people) - 1)
     own = np.where(people[place] == photos.person[photos.mated], place, -2)
@@ -96,7 +96,7 @@ def _search(data: Labelled, photos: Split, face: Ints) -> tuple[Floats, Bools, F
     return found(mated, own), mated.best == own, strangers.score, people[strangers.best]
 
 
-def _matches(vectors: Any, rows: Ints, gallery: Any) -> Matches:
+def _matches(vectors: Any, rows: Ints, gallery: Templates) -> Matches:
     """A row of -1 is a photo without a face: its score is -inf."""
     matches = search(vectors[np.maximum(rows, 0)], gallery)
     return Matches(

@@ -26,7 +26,7 @@ from storage.sources import find_images
 from storage.weights import Progress
 from tasks.base import Image
 from tasks.calibrate import corrected
-from tasks.identify import LEAST, MIN_QUALITY, nearest, score_of, templates
+from tasks.identify import LEAST, MIN_QUALITY, SCORE, Templates, nearest, score_of, templates
 
 IN_PROCESS = 32  # images up to which starting workers would take longer than the work
 Floats = np.ndarray[Any, np.dtype[np.float32]]
@@ -130,8 +130,7 @@ def verify(
 
 def _compare(known: Gallery, person: str, probes: Probes, limits: Limits) -> dict[str, Any]:
     name = known.name_of(person)
-    vectors = templates(known.embeddings, known.owner, len(known.people))
-    scores = score_of(probes.embeddings, vectors, np.full(len(probes.rows), known.people.index(person)))
+    scores = score_of(probes.embeddings, _templates(known), np.full(len(probes.rows), known.people.index(person)))
     faces = [{**row, "score": round(float(s), 4)} for row, s in zip(probes.rows, scores, strict=True)]
     best = max(faces, key=_area)
     poor = _low_quality(best) if best["quality"] < MIN_QUALITY else ""
@@ -146,7 +145,7 @@ def limits_of(known: Gallery, what: str, given: float | None) -> Limits:
     """The thresholds for `what` ("identify" or "verify"). `given` by hand, there is nothing to be unsure between."""
     if given is not None:
         if not -2 <= given <= 2:
-            raise InputError(f"--threshold {given}: scores are between -2 and 2")
+            raise InputError(f"--threshold {given}: choose one between -2 and 2")
         return Limits(given, given, "the threshold was given by hand: nothing is known about its errors")
     facts = known.calibration
     if facts is None or what not in facts:
@@ -160,22 +159,19 @@ def limits_of(known: Gallery, what: str, given: float | None) -> Limits:
             f"the gallery was calibrated with {facts['people']} people, and {now} are left: its threshold does not hold"
             f" below {LEAST}; enrol more and run `muster calibrate`, or give --threshold and answer for it yourself"
         )
-    unsure_from, remark = _unsure_from(facts, what)
+    if facts.get("score") != SCORE:
+        raise InputError(
+            "the gallery was calibrated by another version of Muster, whose scores differ, so that its threshold does"
+            " not hold: run `muster calibrate` again, or give --threshold and answer for it yourself"
+        )
+    remark, unsure = "", facts["unsure"]["threshold"] if what == "identify" else facts["verify"]["unsure_from"]
     if what == "identify" and now != facts["people"]:
         expected = corrected(point["target"], facts["people"], now)
         remark = (
             f"calibrated with {facts['people']} people, {now} are enrolled now: up to {expected:.2g} of strangers may"
             f" be given a name instead of {point['target']:.2g}; run `muster calibrate` again"
         )
-    return Limits(point["threshold"], unsure_from, remark)
-
-
-def _unsure_from(facts: dict[str, Any], what: str) -> tuple[float, str]:
-    """From which score on it is unsure, and what there is to say about that. `facts`: the calibration."""
-    if "unsure" in facts:
-        return facts["unsure"]["threshold"] if what == "identify" else facts["verify"]["unsure_from"], ""
-    text = "calibrated by an older Muster, so that no answer is unsure: run `muster calibrate` again"
-    return facts[what]["threshold"], text
+    return Limits(point["threshold"], unsure, remark)
 
 
 def _open(config: RunConfig) -> tuple[Library, Gallery]:
@@ -187,15 +183,10 @@ def _open(config: RunConfig) -> tuple[Library, Gallery]:
 
 def _enrolled(library: Library, model: str | None = None) -> Gallery:
     """The gallery without those whose consent has ended. `model`: that the probes were made with, where they were."""
-    known = gallery.require(library)
+    known = current(library)
     if model not in (None, known.model):
         raise InputError(
             f"the gallery of library {library.uri} was made anew meanwhile, by faces={known.model}: ask again"
-        )
-    if known.fingerprint != tables.fingerprint(describe("faces", known.model)):
-        raise InputError(
-            f"the gallery of library {library.uri} was made by an older faces={known.model}, whose faces cannot be"
-            " compared with those of today: enrol everybody anew in another library"
         )
     ended = pc.fill_null(pc.less(known.faces["valid_until"], pa.scalar(date.today())), False)
     known = replace(known, faces=known.faces.filter(pc.invert(ended)))
@@ -204,11 +195,26 @@ def _enrolled(library: Library, model: str | None = None) -> Gallery:
     return known
 
 
+def current(library: Library) -> Gallery:
+    """The gallery; InputError where there is none, or it is of faces that those of today cannot be compared with."""
+    known = gallery.require(library)
+    if known.fingerprint != tables.fingerprint(describe("faces", known.model)):
+        raise InputError(
+            f"the gallery of library {library.uri} was made by an older faces={known.model}, whose faces cannot be"
+            " compared with those of today: enrol everybody anew in another library, and run `muster calibrate` there"
+        )
+    return known
+
+
+def _templates(known: Gallery) -> Templates:
+    return templates(known.embeddings, known.owner, len(known.people), people.strangers_of(known.model))
+
+
 def _name(known: Gallery, probes: Probes, limits: Limits) -> pa.Table:
-    ids, vectors = known.people, templates(known.embeddings, known.owner, len(known.people))
+    ids = known.people
     names = dict(zip(known.faces["person_id"].to_pylist(), known.faces["name"].to_pylist(), strict=True))
     rows = []
-    for row, near, scores in zip(probes.rows, *nearest(probes.embeddings, vectors), strict=True):
+    for row, near, scores in zip(probes.rows, *nearest(probes.embeddings, _templates(known)), strict=True):
         alike = [
             {"person_id": ids[i], "name": names[ids[i]], "score": score} for i, score in zip(near, scores, strict=True)
         ]

@@ -9,7 +9,8 @@ import numpy as np
 from scipy.stats import beta
 
 from tasks.base import TaskError
-from tasks.identify import Matches, nearest, normalised, score_of, scores, search, sums, templates
+from tasks.cluster import Strangers
+from tasks.identify import Matches, Templates, nearest, normalised, score_of, scores, search, sums, templates
 
 Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
 Vectors = np.ndarray[Any, np.dtype[np.float32]]
@@ -88,29 +89,34 @@ class Doubt:
     mated_people: int
 
 
-def gallery_searches(embeddings: Vectors, owner: Ints, count: int) -> Searches:
+def gallery_searches(embeddings: Vectors, owner: Ints, count: int, strangers: Strangers | None) -> Searches:
     """Each enrolled face searched for in its own gallery, as a stranger would and as another photo of its person would.
 
-    `embeddings`: (N, D) float32, L2-normalised; `owner`: (N,) int64, 0..count-1. As a stranger: the template of its
-    own person left out. As another photo: that template made without this face, where the person has others; and as
-    large a share of people as has one photo here, by one other photo of theirs, or whoever has several would speak for
-    those who are missed more often.
+    `embeddings`: (N, D) float32, L2-normalised; `owner`: (N,) int64, 0..count-1; `strangers`: see `Templates`. As a
+    stranger: the template of its own person left out. As another photo: that template made without this face, where the
+    person has others; and as large a share of people as has one photo here, by one other photo of theirs, or whoever
+    has several would speak for those who are missed more often.
     """
-    gallery = templates(embeddings, owner, count)
-    strangers = search(embeddings, gallery, own=owner)
+    gallery = templates(embeddings, owner, count, strangers)
+    nonmated = search(embeddings, gallery, own=owner).score
     number = np.bincount(owner, minlength=count)
     again = np.flatnonzero(number[owner] > 1)
     faces, person = embeddings[again], owner[again]
     without = normalised(sums(embeddings, owner, count)[person] - faces)
-    lowered = (faces * gallery[person]).sum(1) - score_of(faces, gallery, person)  # for look-alikes
+    lowered = _beside(faces, gallery.vectors[person], gallery) - score_of(faces, gallery, person)  # by the face itself
     _, others = nearest(faces, gallery, own=person)
     weight, one = person_weights(person), float((number == 1).mean())
-    own, weights = [(faces * without).sum(1) - lowered], [(1 - one) * weight]
+    own, weights = [_beside(faces, without, gallery) - lowered], [(1 - one) * weight]
     if one and len(again):
-        own.append((faces * embeddings[_another(owner)[again]]).sum(1) - lowered)
+        own.append(_beside(faces, embeddings[_another(owner)[again]], gallery) - lowered)
         weights.append(one * weight)
     mated = np.concatenate(own), np.tile(others, (len(own), 1)), np.tile(person, len(own)), np.concatenate(weights)
-    return Searches(*mated, strangers.score, owner)
+    return Searches(*mated, nonmated, owner)
+
+
+def _beside(faces: Vectors, vectors: Vectors, gallery: Templates) -> Vectors:
+    """(N,): what the score of each face with the vector beside it is, but for what lowers all scores of the face."""
+    return np.asarray((faces * vectors).sum(1) - gallery.half_crowding(vectors))
 
 
 def _another(owner: Ints) -> Ints:
@@ -124,9 +130,9 @@ def _another(owner: Ints) -> Ints:
     return another
 
 
-def outside_searches(known: Vectors, own: Ints, strangers: Vectors, person: Ints, gallery: Vectors) -> Searches:
-    """Faces that are not in the gallery (G, D) searched for in it: `known` (M, D), whose template is `own` (M,), and
-    those of `strangers` (N, D), who are the people `person` (N,)."""
+def outside_searches(known: Vectors, own: Ints, strangers: Vectors, person: Ints, gallery: Templates) -> Searches:
+    """Faces that are not in the gallery searched for in it: `known` (M, D), whose template is `own` (M,), and those of
+    `strangers` (N, D), who are the people `person` (N,)."""
     rows, score = nearest(known, gallery)
     others = -np.sort(np.where(rows == own[:, None], np.inf, -score), axis=1)  # further ones change nothing
     mated = score_of(known, gallery, own), others, own, person_weights(own)
@@ -266,7 +272,7 @@ def genuine_threshold(searches: Searches, miss: float) -> float:
     return threshold_below(searches.own, searches.mated_weight, _allowed(people, miss) / people)
 
 
-def impostor_threshold(embeddings: Vectors, owner: Ints, count: int, fmr: float) -> float:
+def impostor_threshold(embeddings: Vectors, owner: Ints, count: int, strangers: Strangers | None, fmr: float) -> float:
     """For 1:1: the lowest score that at most a share `fmr` of comparisons with somebody else's template reach.
 
     Of about `_COMPARED` of them. TaskError where there are fewer than 3 / fmr.
@@ -278,7 +284,7 @@ def impostor_threshold(embeddings: Vectors, owner: Ints, count: int, fmr: float)
             f" {count:,} people give {total:,}: enrol more"
         )
     some = np.arange(0, len(owner), max(1, total // _COMPARED))
-    matrix = scores(embeddings[some], templates(embeddings, owner, count), own=owner[some])
+    matrix = scores(embeddings[some], templates(embeddings, owner, count, strangers), own=owner[some])
     others = np.arange(count) != owner[some, None]
     return threshold_at(matrix[others], np.ones(int(others.sum())), fmr)
 

@@ -10,8 +10,10 @@ from conftest import Killed
 
 from pipeline.calibrate import REPORT, calibrate, sentences
 from storage import audit, gallery
+from storage.errors import InputError
 from storage.library import open_library
 from tasks.base import TaskError
+from tasks.identify import SCORE
 from tasks.second_photo import MEASURED
 
 
@@ -20,6 +22,7 @@ def test_it_is_measured_kept_and_shown(gallery_library: Path) -> None:
     facts = calibrate(library, None)
     kept = gallery.require(library).calibration
     assert kept == json.loads(json.dumps({name: value for name, value in facts.items() if name != "report"}))
+    assert facts["score"] == SCORE
     point = facts["identify"]
     assert point["target"] == pytest.approx(3 / 32)
     assert point["fpir"] == 0  # with 32 people nobody may be accepted
@@ -66,6 +69,14 @@ def test_a_gallery_of_one_photo_each_is_told_what_a_second_would_do(gallery_libr
     assert html.escape(second) in library.read(REPORT).decode()
     with pytest.raises(TaskError, match=r"there are 0: enrol second photos"):
         calibrate(library, None, 0.05)
+
+
+def test_a_gallery_of_an_older_model_is_not_measured(gallery_library: Path) -> None:
+    library = open_library(gallery_library)
+    gallery.write(library, replace(gallery.require(library), fingerprint="0" * 16), "test", {})
+    with pytest.raises(InputError, match="made by an older faces=own"):
+        calibrate(library, None)
+    assert gallery.require(library).calibration is None
 
 
 def test_a_share_of_misses_is_asked_for(gallery_library: Path) -> None:

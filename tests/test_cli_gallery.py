@@ -11,6 +11,7 @@ from conftest import Outcome, School
 
 from storage import gallery
 from storage.library import open_library
+from tasks.identify import SCORE
 
 Muster = Callable[..., Outcome]
 CPU = ("--device", "cpu")
@@ -82,7 +83,7 @@ def test_a_school(muster: Muster, ray_cluster: None, gallery_library: Path, scho
         (["verify", "tests", "--person", "Aaron_Peirsol", "--threshold", "0.3"], "no images in tests"),
         (["identify", "none.jpg"], "no measured threshold"),
         (["identify", "none.jpg", "--threshold", "0.3"], "none.jpg"),
-        (["identify", "none.jpg", "--threshold", "5"], "--threshold 5.0: scores are between -2 and 2"),
+        (["identify", "none.jpg", "--threshold", "5"], "--threshold 5.0: choose one between -2 and 2"),
         (["identify", "none.jpg", "--out", "x.txt"], "its name must end in .parquet or .csv"),
         (["forget"], "name whom or what to forget, or say --expired"),
         (["forget", "zoe"], "zoe is neither a person_id of the gallery nor an image"),
@@ -98,7 +99,8 @@ def test_what_is_unsure_is_a_question(muster: Muster, gallery_library: Path, sch
     library = open_library(gallery_library)
     known = gallery.require(library)
     limits = {"threshold": 0.9, "target": 0.05}
-    facts = {"people": 32, "identify": limits, "unsure": {"threshold": 0.1}, "verify": {**limits, "unsure_from": 0.1}}
+    facts = {"score": SCORE, "people": 32, "identify": limits, "unsure": {"threshold": 0.1}}
+    facts["verify"] = {**limits, "unsure_from": 0.1}
     gallery.write(library, replace(known, calibration=facts), "test", {})
     [ann, *_] = school.probes
     at = ("-l", gallery_library, *CPU)

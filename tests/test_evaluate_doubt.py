@@ -31,7 +31,8 @@ def by_hand(faces: Labelled, number: int, rule: str) -> dict[str, float]:
     """As `doubt`, face by face."""
     vectors = faces.faces.embeddings
     enrolled = np.arange(PEOPLE * PHOTOS).reshape(PEOPLE, PHOTOS)
-    gallery = templates(vectors[enrolled[:, :number].ravel()], np.repeat(np.arange(PEOPLE), number), PEOPLE)
+    used, owner = vectors[enrolled[:, :number].ravel()], np.repeat(np.arange(PEOPLE), number)
+    gallery = templates(used, owner, PEOPLE, faces.faces.strangers)
     names = faces.images["person"].to_pylist()
     half = np.array([hashlib.sha256(name.encode()).digest()[0] & 1 for name in names], bool)
     rows = [(person, photo) for person in range(PEOPLE) for photo in enrolled[person, 4:]]

@@ -16,6 +16,7 @@ from storage import audit, gallery
 from storage.errors import InputError
 from storage.library import open_library
 from storage.roster import UNKNOWN, UNSURE
+from tasks.identify import SCORE
 
 IDENTIFY = {"threshold": 0.3, "target": 0.05}
 
@@ -27,7 +28,7 @@ def config(library: Path) -> RunConfig:
 def calibrated(folder: Path, threshold: float = 0.3, unsure_from: float = 0.3) -> Path:
     library = open_library(folder)
     known = gallery.require(library)
-    facts = {"people": len(known.people), "identify": IDENTIFY | {"threshold": threshold}}
+    facts = {"score": SCORE, "people": len(known.people), "identify": IDENTIFY | {"threshold": threshold}}
     facts |= {
         "unsure": {"threshold": unsure_from},
         "verify": {"threshold": threshold - 0.05, "unsure_from": unsure_from - 0.05},
@@ -114,17 +115,20 @@ def test_a_threshold_is_measured_or_answered_for(gallery_library: Path) -> None:
     limits = limits_of(known, "verify", 0.4)
     assert (limits.threshold, limits.unsure_from) == (0.4, 0.4)
     assert "nothing is known about its errors" in limits.remark
-    with pytest.raises(InputError, match="--threshold 3: scores are between -2 and 2"):
+    with pytest.raises(InputError, match="--threshold 3: choose one between -2 and 2"):
         limits_of(known, "verify", 3)
 
 
-def test_a_calibration_of_an_older_muster_knows_no_doubt(gallery_library: Path) -> None:
-    known = gallery.require(open_library(gallery_library))
-    old = replace(known, calibration={"people": 32, "identify": IDENTIFY, "verify": {"threshold": 0.25}})
-    for what, threshold in (("identify", 0.3), ("verify", 0.25)):
-        limits = limits_of(old, what, None)
-        assert (limits.threshold, limits.unsure_from) == (threshold, threshold)
-        assert "no answer is unsure: run `muster calibrate` again" in limits.remark
+@pytest.mark.parametrize("score", [None, SCORE - 1, SCORE + 1])
+def test_a_threshold_for_another_kind_of_score_is_refused(gallery_library: Path, score: int | None) -> None:
+    known = gallery.require(open_library(calibrated(gallery_library)))
+    facts = {name: value for name, value in known.calibration.items() if name != "score"}
+    other = replace(known, calibration=facts if score is None else facts | {"score": score})
+    for what in ("identify", "verify"):
+        assert limits_of(known, what, None).threshold > 0
+        with pytest.raises(InputError, match=r"scores differ, .* run `muster calibrate` again, or give --threshold"):
+            limits_of(other, what, None)
+        assert limits_of(other, what, 0.4).threshold == 0.4
 
 
 def test_between_the_thresholds_a_human_is_shown_who_it_may_be(gallery_library: Path, school: School) -> None:
@@ -205,5 +209,9 @@ def test_who_is_being_forgotten_is_not_recognised(
 def test_a_gallery_of_an_older_model(gallery_library: Path, school: School) -> None:
     library = open_library(calibrated(gallery_library))
     gallery.write(library, replace(gallery.require(library), fingerprint="0" * 16), "test", {})
-    with pytest.raises(InputError, match="made by an older faces=own"):
-        identify([str(school.strangers[0])], config(gallery_library), None, lambda _: None)
+    told = r"made by an older faces=own, .*: enrol everybody anew in another library, and run `muster calibrate` there"
+    for threshold in (None, 0.3):
+        with pytest.raises(InputError, match=told):
+            identify([str(school.strangers[0])], config(gallery_library), threshold, lambda _: None)
+        with pytest.raises(InputError, match=told):
+            verify(next(iter(school.probes)), str(school.strangers[0]), config(gallery_library), threshold)

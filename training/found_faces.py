@@ -32,7 +32,7 @@ NEEDED = (
     " people are in them with --labels"
 )
 A_PHOTO = 6  # finds of one photo without faces, at most, in each of its views
-_BILINEAR = Image.Resampling.BILINEAR
+_BILINEAR, _BICUBIC = Image.Resampling.BILINEAR, Image.Resampling.BICUBIC
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def judged(plain: Finds, spoilt: Finds, people: Sequence[str]) -> tuple[Ints, An
             " or by the folder"
         )
     templates = plain.embeddings[enrolled].numpy()
-    gallery, total = identify.templates(templates, owner, len(ids)), identify.sums(templates, owner, len(ids))
+    gallery, total = identify.templates(templates, owner, len(ids), None), identify.sums(templates, owner, len(ids))
     scores = identify.search(strangers, gallery).score
     threshold = calibrate.threshold_at(scores, np.ones(len(scores)), FPIR)
     both = _together([plain, spoilt])
@@ -120,7 +120,7 @@ def judged(plain: Finds, spoilt: Finds, people: Sequence[str]) -> tuple[Ints, An
     left_out = np.zeros((len(people), faces.shape[1]), np.float32)
     left_out[plain.photo] = plain.embeddings.numpy()
     without = identify.normalised(total[own] - left_out[both.photo[rows]])
-    for_lookalikes = (faces * gallery[own]).sum(1) - identify.score_of(faces, gallery, own)
+    for_lookalikes = (faces * gallery.vectors[own]).sum(1) - identify.score_of(faces, gallery, own)
     score = (faces * without).sum(1) - for_lookalikes
     return rows, (score >= threshold) & (score > identify.search(faces, gallery, own=own).score)
 
@@ -201,11 +201,11 @@ def _together(parts: Iterable[Finds]) -> Finds:
 
 
 def spoil(pixels: Pixels, random: Random) -> Pixels:
-    """The photo as a worse one would show it: turned, small, out of focus, badly lit, with noise, partly covered, as a
-    hard-pressed JPEG; each by chance."""
-    image, chance = Image.fromarray(pixels), random.random(6)
+    """The photo as a worse one would show it: turned, small, out of focus, badly lit, with noise, partly covered,
+    enlarged again, as a hard-pressed JPEG; each by chance."""
+    image, chance = Image.fromarray(pixels), random.random(7)
     if chance[0] < 0.3:
-        image = image.rotate(random.uniform(-30, 30), Image.Resampling.BICUBIC)
+        image = image.rotate(random.uniform(-30, 30), _BICUBIC)
     scale = np.exp(random.uniform(np.log(SMALLEST), 0))
     size = (max(16, round(image.width * scale)), max(16, round(image.height * scale)))
     image = image.resize(size, _BILINEAR, reducing_gap=2)
@@ -221,6 +221,9 @@ def spoil(pixels: Pixels, random: Random) -> Pixels:
     if chance[4] < 0.3:
         values = values + random.normal(0, random.uniform(3, 20), (*values.shape[:2], 1)).astype(np.float32)
     spoilt = np.clip(values, 0, 255).astype(np.uint8)
+    if chance[6] < 0.4:  # or a size in pixels would be believed
+        whole = (pixels.shape[1], pixels.shape[0])
+        spoilt = np.asarray(Image.fromarray(spoilt).resize(whole, _BILINEAR if chance[6] < 0.2 else _BICUBIC))
     if chance[5] < 0.6:
         file = io.BytesIO()
         Image.fromarray(spoilt).save(file, "JPEG", quality=int(random.integers(20, 85)))
