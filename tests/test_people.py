@@ -556,7 +556,7 @@ def test_pages_say_how_sure_they_are(collection: Collection, tmp_path: Path) -> 
     write_pages(replace(source, clusters=clusters), tmp_path / "site")
     page, index = (Parsed(tmp_path / "site" / name) for name in ("people/anna.html", "index.html"))
     assert "Person 1 3 photos 2019 – 2021 not sure Person 2 1 photo May 2021" in index.words
-    assert "Not sure that this is one person: about 83 % of the faces are." in page.words
+    assert "Not sure that this is one person: about 83 % of the faces are theirs." in page.words
     assert "1 face is doubtful and outlined with dashes: look at it." in page.words
     marks = [rect.get("class") for rect in page.all("rect")]
     assert (marks.count("me unsure"), marks.count("me")) == (1, 2)  # of a photo and its copy one is shown
