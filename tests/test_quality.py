@@ -226,3 +226,12 @@ def test_a_training_on_real_photos(data: Path, tmp_path: Path, monkeypatch: pyte
     assert better > 0.8, "how often a recognised face has the higher quality of two"
     assert np.median(faces[plain]) > np.median(faces[~plain])
     assert (others < quality.LOW).mean() > 0.8
+
+
+def test_one_person_is_in_the_strangers_once() -> None:
+    random = torch.Generator().manual_seed(0)
+    people = torch.nn.functional.normalize(torch.randn(40, 128, generator=random))
+    again = torch.nn.functional.normalize(people + 0.3 * people.roll(1, 0))
+    assert ((people * again).sum(1) > quality.SAME).all()
+    torch.testing.assert_close(quality.apart(torch.cat([people, again])), people)
+    assert len(quality.apart(people[:0])) == 0

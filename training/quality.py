@@ -30,6 +30,7 @@ SETTINGS = Settings(
     steps=3000, batch=256, learning_rate=2e-3, weight_decay=0.05, average=0.995, report_every=100, measure_every=1000
 )
 NO_FACES = 0.25  # share of a batch
+SAME = 0.65  # cosine from which two faces that go into the strangers may be one person's
 TOGETHER, LEAST_TOGETHER = 5, 3  # strangers whose mean is one, on average and at least
 LOW = 0.25  # quality below which faces start no person, and are never named
 
@@ -44,7 +45,8 @@ class _Quality:
         self.known, people = read_known(inputs, task)
         self.no_faces, others = read_scenes(inputs, task)
         learnt = torch.from_numpy(~self.no_faces.kept_out)
-        self.strangers = crowd(torch.cat([people, others, self.no_faces.finds.embeddings[learnt]]))
+        things = self.no_faces.finds.embeddings[learnt]
+        self.strangers = torch.cat([crowd(apart(torch.cat([people, others]))), crowd(things)])
         self.usual = float(np.median(lookalikes(people.numpy(), self.strangers.numpy())))
         self.settings = adjusted(SETTINGS, inputs, len(self.known.recognised))
         self.faces, self.others = (np.flatnonzero(~part.kept_out) for part in (self.known, self.no_faces))
@@ -89,6 +91,15 @@ class _Quality:
             "held_out": {"share_of_people": PEOPLE_HELD_OUT, "share_of_photos": PHOTOS_HELD_OUT},
             "loss": "binary cross-entropy",
         }
+
+
+def apart(embeddings: torch.Tensor) -> torch.Tensor:
+    """Those of embeddings (M, 128) that are less alike than `SAME` to every one before them: a face for each person."""
+    alike = embeddings @ embeddings.T >= SAME
+    kept = torch.ones(len(embeddings), dtype=torch.bool)
+    for row in range(len(embeddings)):
+        kept[row] = not (alike[row, :row] & kept[:row]).any()
+    return embeddings[kept]
 
 
 def crowd(embeddings: torch.Tensor) -> torch.Tensor:
