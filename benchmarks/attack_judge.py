@@ -158,7 +158,7 @@ def named(world: World, outcome: Outcome) -> Iterator[str]:
         return
     for answer in facts.get("answers", []):
         right = world.facts["person"] if answer["image"] == world.facts["probe"] else None
-        if answer["person_id"] not in (None, "UNKNOWN", right) or answer["name"] not in (None, right):
+        if answer["person_id"] not in (None, "UNKNOWN", "UNSURE", right) or answer["name"] not in (None, right):
             yield f"somebody was named {answer['person_id']!r}, {answer['name']!r}"
     if facts.get("match") and facts["face"]["image"] != world.facts["probe"]:
         yield "a stranger was taken for somebody"

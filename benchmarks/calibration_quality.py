@@ -3,10 +3,12 @@
     python benchmarks/calibration_quality.py --images lfw.parquet --label person --model faces=published [-l LIBRARY]
 
 In each split a random half of the photos of everybody with two or more is enrolled; people with one photo are
-strangers. For each FPIR: what is predicted, with its interval, and what strangers and known people really meet.
+strangers. For each FPIR: what is predicted, with its interval, and what strangers and known people really meet. The
+same of the lower threshold, below which answers are UNKNOWN, for shares of known people that may be missed.
 `--same A=B` (repeatable): two names of one person in the labels; strangers who are A count as nobody.
 `inside`: how many predictions have the truth in their interval; `kept`: in how many no more strangers were named than
-was asked for. The last line is one JSON object.
+was asked for, and `found` in how many no more known people were missed,
+`refused` in how many that was not promised. The last line is one JSON object.
 """
 
 import argparse
@@ -20,13 +22,16 @@ import numpy as np
 
 from pipeline.config import RunConfig, parse_models
 from pipeline.evaluate import check_label, labelled
-from tasks.calibrate import found, gallery_searches, point
-from tasks.identify import search, templates
+from tasks.base import TaskError
+from tasks.calibrate import doubt, gallery_searches, outside_searches, point
+from tasks.cluster import Strangers
+from tasks.identify import templates
 
 FPIRS = (0.1, 0.03, 0.01)
+MISSES = (0.1, 0.05)
 
 
-def one_split(vectors: Any, person: Any, seed: int) -> list[dict[str, Any]]:
+def one_split(vectors: Any, person: Any, cohort: Strangers | None, seed: int) -> list[dict[str, Any]]:
     random = np.random.default_rng(seed)
     order = random.permutation(len(person))
     count = np.bincount(person)
@@ -36,11 +41,12 @@ def one_split(vectors: Any, person: Any, seed: int) -> list[dict[str, Any]]:
     several = count[person] > 1
     enrolled = several & (rank < np.maximum(count // 2, 1)[person])
     people, owner = np.unique(person[enrolled], return_inverse=True)
-    searches = gallery_searches(vectors[enrolled], owner, len(people))
-    gallery = templates(vectors[enrolled], owner, len(people))
-    strangers = search(vectors[~several], gallery).score
+    searches = gallery_searches(vectors[enrolled], owner, len(people), cohort)
+    gallery = templates(vectors[enrolled], owner, len(people), cohort)
     mated = several & ~enrolled
-    known = found(search(vectors[mated], gallery), np.searchsorted(people, person[mated]))
+    own = np.searchsorted(people, person[mated])
+    outside = outside_searches(vectors[mated], own, vectors[~several], person[~several], gallery)
+    strangers, known, weight = outside.nonmated, outside.mated, outside.mated_weight / len(people)
     rows = []
     for fpir in FPIRS:
         each = point(searches, fpir)
@@ -51,8 +57,21 @@ def one_split(vectors: Any, person: Any, seed: int) -> list[dict[str, Any]]:
             | {"inside": each.fpir_interval[0] <= real <= each.fpir_interval[1], "kept": real <= fpir}
             | {
                 "fnir_predicted": round(each.fnir or 0, 4),
-                "fnir_real": round(float((known < each.threshold).mean()), 4),
+                "fnir_real": round(float(((known < each.threshold) * weight).sum()), 4),
             }
+        )
+    named_from = point(searches, FPIRS[-1]).threshold
+    for miss in MISSES:
+        try:
+            lower = doubt(searches, named_from, miss)
+        except TaskError as error:
+            rows.append({"split": seed, "may_be_missed": miss, "refused": str(error)})
+            continue
+        missed = float(((outside.shown(named_from) < lower.threshold) * weight).sum())
+        unsure = float(((strangers >= lower.threshold) & (strangers < named_from)).mean())
+        rows.append(
+            {"split": seed, "may_be_missed": miss, "predicted": round(lower.missed or 0, 4), "real": round(missed, 4)}
+            | {"found": missed <= miss, "strangers_unsure": round(unsure, 4)}
         )
     return rows
 
@@ -73,11 +92,13 @@ def main() -> None:
     names = np.array(faces.images[args.label].to_pylist())[faces.owner]
     keep = ~np.isin(names, [pair.partition("=")[0] for pair in args.same])
     person = np.unique(names[keep], return_inverse=True)[1]
-    rows = [row for s in range(args.splits) for row in one_split(faces.faces.embeddings[faces.rows][keep], person, s)]
+    given = faces.faces.embeddings[faces.rows][keep], person, faces.faces.strangers
+    rows = [row for s in range(args.splits) for row in one_split(*given, s)]
     for row in rows:
         print(json.dumps(row), file=sys.stderr)
-    counts = {name: sum(row[name] for row in rows) for name in ("inside", "kept")}
-    print(json.dumps({"checks": len(rows), **counts, "splits": rows}))
+    counts = {name: sum(row.get(name, False) for row in rows) for name in ("inside", "kept", "found")}
+    counts["refused"] = sum("refused" in row for row in rows)
+    print(json.dumps({"checks": args.splits * len(FPIRS), **counts, "splits": rows}))
 
 
 if __name__ == "__main__":

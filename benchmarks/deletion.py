@@ -427,8 +427,9 @@ class World:
         self.seconds["identify"] = ended.seconds
         self.counts["answered"] += 1
         for answer in ended.facts["answers"]:
-            if answer["person_id"] in gone:
-                self.problem("named_after", f"{answer['image']} is {answer['person_id']}")
+            shown = {answer["person_id"], *(each["person_id"] for each in answer["candidates"] or ())}
+            for who in sorted(shown & gone):
+                self.problem("named_after", f"{answer['image']} is {who}")
 
     def log(self) -> list[str]:
         """The actions in the audit log."""

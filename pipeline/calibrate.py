@@ -9,42 +9,117 @@ from typing import Any
 
 import numpy as np
 
+from pipeline import people
+from pipeline.identify import current
 from storage import gallery
 from storage.errors import MusterError
 from storage.library import REPORT, Library
-from tasks.calibrate import Searches, gallery_searches, impostor_threshold, point, points, sensible, strictest
+from tasks.calibrate import (
+    Searches,
+    doubt,
+    gallery_searches,
+    genuine_threshold,
+    impostor_threshold,
+    point,
+    points,
+    sensible,
+    strictest,
+)
+from tasks.identify import CANDIDATES, SCORE
+from tasks.second_photo import MEASURED
 
 FMR = 0.001
+UNSURE_FMR = 0.01  # from here on a comparison is for a human, where no share of misses is asked for
 
 
-def calibrate(library: Library, fpir: float | None) -> dict[str, Any]:
-    """Measure, keep and report. `fpir`: as `sensible` has it where None.
+def calibrate(library: Library, fpir: float | None, miss: float | None = None) -> dict[str, Any]:
+    """Measure, keep and report. `fpir`: as `sensible` has it where None; `miss`: see tasks.calibrate.doubt.
 
     Raises TaskError where they are too few. The caller holds the lock, see forget.locked.
     """
-    known = gallery.require(library)
-    searches = gallery_searches(known.embeddings, known.owner, len(known.people))
+    known = current(library)
+    faces = known.embeddings, known.owner, len(known.people), people.strangers_of(known.model)
+    searches = gallery_searches(*faces)
     supported = points(searches)
     chosen = point(searches, fpir if fpir is not None else sensible(len(known.people)))
-    fmr = max(FMR, 3 / (known.faces.num_rows * (len(known.people) - 1)))  # as few comparisons can support
-    one_to_one = impostor_threshold(known.embeddings, known.owner, len(known.people), fmr)
+    unsure = doubt(searches, chosen.threshold, miss)
     facts = {
+        "score": SCORE,
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "people": len(known.people),
         "photos": known.faces.num_rows,
         "model": known.model,
         "identify": asdict(chosen),
+        "unsure": asdict(unsure),
         "points": [asdict(each) for each in supported],
-        "verify": {"fmr": fmr, "threshold": one_to_one},
+        "verify": _one_to_one(faces, searches, miss),
         "strictest_fpir": strictest(len(known.people)),
+        "second_photo": _second_photo(known, unsure.mated_people),
     }
     try:
         library.write(REPORT, _report(facts, searches))
     except OSError as error:
         raise MusterError(f"cannot write {library.at(REPORT)}: {error.strerror or error}") from error
-    logged = {"people": [], "photos": facts["photos"], "identify": facts["identify"]}
+    logged = {"people": [], **{name: facts[name] for name in ("photos", "identify", "unsure")}}
     gallery.write(library, replace(known, calibration=facts), "calibrate", logged)
     return {**facts, "report": library.at(REPORT)}
+
+
+def _one_to_one(faces: tuple[Any, Any, int, Any], searches: Searches, miss: float | None) -> dict[str, Any]:
+    """As `doubt` for 1:1, where a share of comparisons with others takes the place of a share of strangers.
+
+    `faces`: as `gallery_searches` takes them.
+    """
+    _, owner, count, _ = faces
+    fmr = max(FMR, 3 / (len(owner) * (count - 1)))  # as few comparisons can support
+    threshold = impostor_threshold(*faces, fmr)
+    lower = impostor_threshold(*faces, max(UNSURE_FMR, fmr)) if miss is None else genuine_threshold(searches, miss)
+    return {"fmr": fmr, "threshold": threshold, "unsure_from": min(lower, threshold)}
+
+
+def _second_photo(known: gallery.Gallery, with_two: int) -> list[dict[str, Any]] | None:
+    """What one, two and four photos a person do; None where half of the people here have two."""
+    return None if 2 * with_two >= len(known.people) else MEASURED.get(known.model)
+
+
+def sentences(facts: dict[str, Any]) -> list[str]:
+    """What was measured, for a reader."""
+    named, unsure = facts["identify"], facts["unsure"]
+    between = f"{_share(unsure['strangers'], unsure['strangers_interval'])} of strangers would be left to a human"
+    same = unsure["threshold"] == named["threshold"]
+    return [
+        f"threshold {named['threshold']:.3f}: {_share(named['fpir'], named['fpir_interval'])} of strangers would be"
+        f" given a name by {facts['people']} people",
+        "no score is left to a human: both thresholds are one"
+        if same
+        else f"unsure from {unsure['threshold']:.3f}: {between}, with up to {CANDIDATES} candidates",
+        _of_known(named, unsure),
+        *_of_second(facts),
+    ]
+
+
+def _of_known(named: dict[str, Any], unsure: dict[str, Any]) -> str:
+    if named["fnir"] is None:
+        return "how many known people are named and how many missed is not known: nobody has two photos"
+    return (
+        f"known people: {100 * (1 - named['fnir']):.3g} % named, {100 * unsure['unsure']:.2g} % left to a human,"
+        f" {_share(unsure['missed'], unsure['missed_interval'])} missed ({unsure['mated_people']} with two photos)"
+    )
+
+
+def _of_second(facts: dict[str, Any]) -> list[str]:
+    if not (rows := facts["second_photo"]):
+        return []
+    shares = ", ".join(f"{100 * (1 - row['named']):.2g} % with {row['photos']}" for row in rows)
+    return [
+        "most people have one photo: enrol a second of each. On LFW, where 1 % of strangers are named,"
+        f" faces={facts['model']} leaves this share of known people unnamed, by photos of each: {shares}"
+    ]
+
+
+def _share(value: float, interval: tuple[float, float]) -> str:
+    low, high = (f"{100 * bound:.2g}" for bound in interval)
+    return f"{100 * value:.2g} % ({low} to {high} %)"
 
 
 def _report(facts: dict[str, Any], searches: Searches) -> bytes:
@@ -70,7 +145,8 @@ Each enrolled photo was searched for with its own person left out (a stranger) a
 {rows}</table>
 <p>{facts["people"]} people support an FPIR down to {facts["strictest_fpir"]:.2g} (three divided by their number).
 For 1:1, {facts["verify"]["fmr"]:.2g} of the comparisons with somebody else reach
-{facts["verify"]["threshold"]:.3f}.</p>
+{facts["verify"]["threshold"]:.3f}; from {facts["verify"]["unsure_from"]:.3f} on it is unsure.</p>
+<ul>{"".join(f"<li>{html.escape(text)}" for text in sentences(facts))}</ul>
 {pictures}"""
     return text.encode()
 
@@ -78,7 +154,7 @@ For 1:1, {facts["verify"]["fmr"]:.2g} of the comparisons with somebody else reac
 def _interval(value: float | None, interval: tuple[float, float] | None) -> str:
     if value is None or interval is None:
         return "nobody has two photos"
-    return f"{100 * value:.2f} % ({100 * interval[0]:.2f} to {100 * interval[1]:.2f})"
+    return _share(value, interval)
 
 
 def _plots(facts: dict[str, Any], searches: Searches) -> dict[str, bytes]:
@@ -98,6 +174,7 @@ def _plots(facts: dict[str, Any], searches: Searches) -> dict[str, bytes]:
         fpir = [(searches.nonmated >= t).mean() for t in steps]
         right.plot(fpir, [(searches.mated < t).mean() for t in steps])
     left.axvline(threshold, color="black", linewidth=1, label="threshold")
+    left.axvline(facts["unsure"]["threshold"], color="black", linewidth=1, linestyle=":", label="unsure from")
     left.set(xlabel="score", ylabel="density")
     left.legend()
     right.set(xlabel="FPIR", ylabel="FNIR", xscale="log", ylim=(0, None), title="DET")

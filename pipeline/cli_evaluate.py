@@ -111,7 +111,19 @@ def evaluate_identify(
     for fpir in FPIRS:
         low, high = facts[f"fnir_at_fpir_{fpir:g}_interval"]
         lines.append(f"FNIR {facts[f'fnir_at_fpir_{fpir:g}']} ({low} to {high}) at FPIR {fpir:g}")
+    lines += map(_doubt, facts["doubt"])
     report(facts, as_json, *lines)
+
+
+def _doubt(row: dict[str, Any]) -> str:
+    percent = {name: f"{100 * value:.2f} %" for name, value in row.items() if isinstance(value, float)}
+    return (
+        "photos of each: {photos} ({people} people), lower threshold by {lower}: ".format_map(row)
+        + "{named} named, {misnamed} misnamed, {unsure} left to a human ({unsure_shown} with themselves shown),"
+        " {unknown} unknown; of strangers {strangers_named} named, {strangers_unsure} left to a human".format_map(
+            percent
+        )
+    )
 
 
 @evaluate_app.command("objects")

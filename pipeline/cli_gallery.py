@@ -23,6 +23,7 @@ from storage.errors import InputError
 from storage.library import Library, open_library
 
 audit_app = typer.Typer(no_args_is_help=True, help="Who was enrolled, asked for and forgotten, when and by whom.")
+SHOWN = ("people", "candidates")  # where a line of the log has pseudonyms
 ThresholdOption = Annotated[
     float | None, typer.Option(help="Least score of a match.", show_default="as `muster calibrate` measured it")
 ]
@@ -85,28 +86,30 @@ def calibrate(
             show_default="0.001 or 0.01, or the least that the people support",
         ),
     ] = None,
+    miss: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of enrolled people who may be missed: neither named nor, where it is unsure, shown.",
+            show_default="what is missed where 0.1 of strangers are left to a human, or named",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure the threshold on the gallery itself, and keep it there. It promises no more than the people support.
+    """Measure the thresholds on the gallery itself, and keep them there. They promise no more than the people support.
+
+    From the upper one on, people are named; from the lower one on, answers are UNSURE and for a human to judge.
 
     Example: muster calibrate -l ./school --fpir 0.01
     """
     from pipeline import forget
     from pipeline.calibrate import calibrate as measure
+    from pipeline.calibrate import sentences
 
     opened = open_library(library)
     with forget.locked(opened):
-        facts = measure(opened, fpir)
-    point = facts["identify"]
-    low, high = (f"{100 * bound:.2g}" for bound in point["fpir_interval"])
-    lines = [
-        f"threshold {point['threshold']:.3f}: {100 * point['fpir']:.2g} % ({low} to {high} %) of strangers would be"
-        f" given a name by {facts['people']} people",
-        "known people not named: "
-        + (f"{100 * point['fnir']:.2g} %" if point["fnir"] is not None else "not known, nobody has two photos"),
-        f"report: {facts['report']}" + (", encrypted: `muster decrypt` writes a copy to look at" if opened.key else ""),
-    ]
-    report(facts, as_json, *lines)
+        facts = measure(opened, fpir, miss)
+    encrypted = ", encrypted: `muster decrypt` writes a copy to look at" if opened.key else ""
+    report(facts, as_json, *sentences(facts), f"report: {facts['report']}{encrypted}")
 
 
 def verify(
@@ -119,7 +122,7 @@ def verify(
     weights_dir: WeightsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Is this the person? (1:1)
+    """Is this the person? (1:1) Match, no match, or unsure: then look yourself.
 
     Example: muster verify --person S0042 card.jpg -l ./school
     """
@@ -130,8 +133,7 @@ def verify(
         facts = compare(person, image, config, threshold, on_download)
     if facts["remark"]:
         say(f"muster: {facts['remark']}")
-    word = "match" if facts["match"] else "no match"
-    text = f"{word}: {facts['name']}, score {facts['score']:.3f}, threshold {facts['threshold']:.3f}"
+    text = f"{facts['answer']}: {facts['name']}, score {facts['score']:.3f}, {_limits(facts)}"
     report(facts, as_json, text + (f"; {facts['reason']}" if facts["reason"] else ""))
 
 
@@ -146,13 +148,15 @@ def identify(
     weights_dir: WeightsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Who is this, or UNKNOWN? (1:N) An answer for every face.
+    """Who is this? (1:N) An answer for every face: a person, UNKNOWN, or UNSURE with up to three candidates.
+
+    UNSURE is for a human to judge: compare the face with the candidates, who need not be it.
 
     Example: muster identify door.jpg -l ./school
     """
     from pipeline.identify import identify as name
     from storage.answers import check_out, write_answers
-    from storage.roster import UNKNOWN
+    from storage.roster import UNKNOWN, UNSURE
 
     out = Path(os.path.expanduser(out)) if out else None
     check_out(out, open_library(library))
@@ -166,7 +170,8 @@ def identify(
     facts = {
         "images": len({row["image"] for row in rows}),
         "faces": sum(row["face"] is not None for row in rows),
-        "named": sum(row["person_id"] not in (None, UNKNOWN) for row in rows),
+        "named": sum(row["person_id"] not in (None, UNKNOWN, UNSURE) for row in rows),
+        "unsure": sum(row["person_id"] == UNSURE for row in rows),
         "answers": rows,
         "out": str(out) if out else None,
         "remark": remark,
@@ -177,9 +182,20 @@ def identify(
 def _answer(row: dict[str, Any]) -> str:
     if row["face"] is None:
         return f"{row['image']}: {row['reason']}"
-    score = f"score {row['score']:.3f}, threshold {row['threshold']:.3f}, margin {row['margin']:.3f}"
-    who = f"{row['person_id']}, {row['name']}" if row["name"] else f"{row['person_id']} ({row['reason']})"
-    return f"{row['image']} face {row['face']}: {who}; {score}"
+    score = f"score {row['score']:.3f}, {_limits(row)}, margin {row['margin']:.3f}"
+    return f"{row['image']} face {row['face']}: {_who(row)}; {score}"
+
+
+def _who(row: dict[str, Any]) -> str:
+    if row["name"]:
+        return f"{row['person_id']}, {row['name']}"
+    alike = " or ".join(f"{each['person_id']}, {each['name']} ({each['score']:.3f})" for each in row["candidates"])
+    return f"{row['person_id']}, is it {alike}? {row['reason']}" if alike else f"{row['person_id']} ({row['reason']})"
+
+
+def _limits(facts: dict[str, Any]) -> str:
+    doubt = f", unsure from {facts['unsure_from']:.3f}" if facts["unsure_from"] < facts["threshold"] else ""
+    return f"threshold {facts['threshold']:.3f}{doubt}"
 
 
 def forget(
@@ -296,8 +312,12 @@ def audit_show(library: LibraryOption = LIBRARY, trust: TrustOption = False, as_
         zip(known.faces["pseudonym"].to_pylist(), known.faces["person_id"].to_pylist(), strict=True)
     )  # fmt: skip
     lines = [
-        {**entry, "people": [names.get(each, f"forgotten ({each})") for each in entry.get("people", [])]}
+        {**entry, **{key: [names.get(each, f"forgotten ({each})") for each in entry.get(key, [])] for key in SHOWN}}
         for entry in audit.entries(opened)
     ]
-    texts = [f"{e['at']} {e['by']} {e['action']} {', '.join(e['people'])}".strip() for e in lines]
-    report({"entries": lines}, as_json, *(texts or ["nothing was done yet"]))
+    report({"entries": lines}, as_json, *(map(_entry, lines) if lines else ["nothing was done yet"]))
+
+
+def _entry(entry: dict[str, Any]) -> str:
+    shown = f"; candidates: {', '.join(entry['candidates'])}" if entry["candidates"] else ""
+    return f"{entry['at']} {entry['by']} {entry['action']} {', '.join(entry['people'])}".strip() + shown

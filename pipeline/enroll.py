@@ -23,7 +23,7 @@ from storage.reader import check_access
 from storage.roster import Entry
 from storage.weights import Progress
 from tasks.cluster import GraphParameters
-from tasks.identify import MIN_QUALITY, templates
+from tasks.identify import MIN_QUALITY, means
 from tasks.models import zoo
 
 SAME = GraphParameters().threshold  # templates this similar are one person's, as in clustering
@@ -286,7 +286,7 @@ def _lookalikes(known: Gallery, rows: Sequence[dict[str, Any]]) -> list[dict[str
     names = both.people
     if len(names) < 2:
         return []
-    vectors = templates(both.embeddings, both.owner, len(names))
+    vectors = means(both.embeddings, both.owner, len(names))
     fresh = sorted({row["person_id"] for row in rows})
     place = {name: i for i, name in enumerate(names)}
     pairs: dict[tuple[str, str], float] = {}

@@ -8,9 +8,10 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.evaluate import Labelled
+from pipeline.evaluate_doubt import doubt
 from storage.errors import InputError
 from tasks.calibrate import CONFIDENCE, FPIRS, RESAMPLES, found, threshold_at
-from tasks.identify import Matches, search, templates
+from tasks.identify import Matches, Templates, search, templates
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
@@ -57,7 +58,7 @@ def split(images: pa.Table, label: str) -> Split:
 def identify(data: Labelled, label: str) -> dict[str, Any]:
     """`rank1`: mated searches whose person comes first. `fnir_at_fpir_…`: those that do not name their person, at the
     threshold at which that share of strangers is named. Photos without a face name nobody. Intervals at 95 %, by
-    bootstrap over people, the threshold found anew each time.
+    bootstrap over people, the threshold found anew each time. `doubt`: see pipeline.evaluate_doubt.
     """
     photos = split(data.images, label)
     face = np.full(data.images.num_rows, -1, np.int64)
@@ -78,7 +79,8 @@ def identify(data: Labelled, label: str) -> dict[str, Any]:
             lambda m, n, fpir=fpir: _fnir(mated[m], strangers[n], fpir), photos
         )
         facts[f"threshold_at_fpir_{fpir:g}"] = round(_threshold(strangers, fpir), 4)
-    return facts | {"strangers_named": _worst(data, photos, strangers, nearest, label)}
+    worst = _worst(data, photos, strangers, nearest, label)
+    return facts | {"doubt": doubt(data, label), "strangers_named": worst}
 
 
 def _search(data: Labelled, photos: Split, face: Ints) -> tuple[Floats, Bools, Floats, Ints]:
@@ -86,7 +88,7 @@ def _search(data: Labelled, photos: Split, face: Ints) -> tuple[Floats, Bools, F
     used = photos.enrolled[face[photos.enrolled] >= 0]
     people, owner = np.unique(photos.person[used], return_inverse=True)
     vectors = data.faces.embeddings
-    gallery = templates(vectors[face[used]], owner, len(people))
+    gallery = templates(vectors[face[used]], owner, len(people), data.faces.strangers)
     mated = _matches(vectors, face[photos.mated], gallery)
     place = np.searchsorted(people, photos.person[photos.mated]).clip(0, len(people) - 1)
     own = np.where(people[place] == photos.person[photos.mated], place, -2)
@@ -94,7 +96,7 @@ def _search(data: Labelled, photos: Split, face: Ints) -> tuple[Floats, Bools, F
     return found(mated, own), mated.best == own, strangers.score, people[strangers.best]
 
 
-def _matches(vectors: Any, rows: Ints, gallery: Any) -> Matches:
+def _matches(vectors: Any, rows: Ints, gallery: Templates) -> Matches:
     """A row of -1 is a photo without a face: its score is -inf."""
     matches = search(vectors[np.maximum(rows, 0)], gallery)
     return Matches(

@@ -28,7 +28,8 @@ def export(
     """
     entry = find_entry(name)
     if not entry.outputs:
-        raise InputError(f"{name} cannot be written as ONNX: what it finds is chosen by code outside the network")
+        reason = "it takes no image, or what it finds is chosen by code outside the network"
+        raise InputError(f"{name} cannot be written as ONNX: {reason}")
     path = (out or Path(f"{name}.onnx")).expanduser()
     _check(path)
     network = entry.build(load_weights(entry, weights_dir, on_download)).eval()

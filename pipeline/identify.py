@@ -1,10 +1,10 @@
-"""Probes against the gallery: is it this person, who is it, or nobody we know."""
+"""Probes against the gallery: is it this person, who is it, or nobody we know; or is it for a human to say?"""
 
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -21,30 +21,44 @@ from storage.gallery import Gallery
 from storage.images import ImageError
 from storage.library import Library, open_library
 from storage.reader import Reader
-from storage.roster import UNKNOWN, normal
+from storage.roster import UNKNOWN, UNSURE, normal
 from storage.sources import find_images
 from storage.weights import Progress
 from tasks.base import Image
 from tasks.calibrate import corrected
-from tasks.identify import LEAST, MIN_QUALITY, score_of, search, templates
+from tasks.identify import LEAST, MIN_QUALITY, SCORE, Templates, nearest, score_of, templates
 
 IN_PROCESS = 32  # images up to which starting workers would take longer than the work
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 
+NOT_ALIKE_ENOUGH = "alike, and not enough to be sure"
+MATCH, NO_MATCH, NOT_SURE = "match", "no match", "unsure"  # answers of `verify`
+CANDIDATE = pa.struct([("person_id", pa.string()), ("name", pa.string()), ("score", pa.float32())])
 ANSWERS = pa.schema(
     [
         pa.field("image", pa.string(), nullable=False),
         ("face", pa.int32()),  # its number in the image, best first; null where there is none
-        ("person_id", pa.string()),  # or UNKNOWN; null where there is no face
+        ("person_id", pa.string()),  # or UNKNOWN, or UNSURE; null where there is no face
         ("name", pa.string()),
         ("score", pa.float32()),
-        ("threshold", pa.float32()),
+        ("threshold", pa.float32()),  # from which on people are named
+        ("unsure_from", pa.float32()),
         ("margin", pa.float32()),
         ("quality", pa.float32()),
         ("box_xyxy", pa.list_(pa.float32(), 4)),
         ("reason", pa.string()),  # why nobody was named
+        ("candidates", pa.list_(CANDIDATE)),  # of UNSURE: who reaches `unsure_from`, best first
     ]
 )
+
+
+class Limits(NamedTuple):
+    """Scores from `threshold` on name a person, from `unsure_from` on they are for a human to judge. `remark`: what a
+    user should know about them."""
+
+    threshold: float
+    unsure_from: float
+    remark: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,12 +74,13 @@ def identify(
     sources: Sequence[str], config: RunConfig, threshold: float | None, on_progress: OnProgress,
     on_download: Progress | None = None,
 ) -> tuple[pa.Table, str]:  # fmt: skip
-    """ANSWERS for every face in the sources, and what there is to say about the threshold. Written to the audit log.
+    """ANSWERS for every face in the sources, and what there is to say about the threshold.
 
-    Few images are answered here; more go through the workers, in a library that is thrown away.
+    Whoever is named, or shown as a candidate, is written to the audit log. Few images are answered here; more go
+    through the workers, in a library that is thrown away.
     """
     library, known = _open(config)
-    threshold_of(known, "identify", threshold)
+    limits_of(known, "identify", threshold)
     config = replace(config, models={"faces": known.model}, tasks=("faces",))
     places = [find_images(source, library) for source in sources]
     uris = {uri: place.source for place in places for uri in place.rows["uri"].to_pylist()}
@@ -76,11 +91,11 @@ def identify(
     )
     with forget.locked(library, forget.PATIENCE):  # the gallery as it is now: somebody may have been forgotten
         known = _enrolled(library, known.model)
-        limit, remark = threshold_of(known, "identify", threshold)
-        answers = _name(known, probes, limit)
-        named = set(answers["person_id"].drop_null().to_pylist()) - {UNKNOWN}
-        facts = {"images": len(uris), "faces": len(probes.rows), "threshold": limit}
-        audit.append(library, "identify", {**facts, "people": sorted(map(known.pseudonym_of, named))})
+        limits = limits_of(known, "identify", threshold)
+        answers, remark = _name(known, probes, limits), limits.remark
+        counts = {"images": len(uris), "faces": len(probes.rows)}
+        used = {"threshold": limits.threshold, "unsure_from": limits.unsure_from}
+        audit.append(library, "identify", {**counts, **used, **_disclosed(known, answers)})
     if links := sum(len(place.outside) for place in places):
         remark = "; ".join(filter(None, [remark, f"{links} links that lead out of their folder were left out"]))
     return answers, remark
@@ -89,14 +104,14 @@ def identify(
 def verify(
     person: str, image: str, config: RunConfig, threshold: float | None, on_download: Progress | None = None
 ) -> dict[str, Any]:
-    """Is this the person? An answer for the largest face, and the scores of all. Written to the audit log.
+    """Is this the person? An `answer` for the largest face, and the scores of all. Written to the audit log.
 
     Raises InputError where the person is not enrolled, or the image has no face or cannot be read.
     """
     library, known = _open(config)
     person = next((each for each in known.people if normal(each) == normal(person)), person)
     known.name_of(person)
-    threshold_of(known, "verify", threshold)
+    limits_of(known, "verify", threshold)
     found = find_images(image, library)
     uris = dict.fromkeys(found.rows["uri"].to_pylist(), found.source)
     if len(uris) > 1:
@@ -106,30 +121,32 @@ def verify(
         raise InputError(f"{image}: {probes.errors[0]['reason']}")
     with forget.locked(library, forget.PATIENCE):  # the gallery as it is now: the person may have been forgotten
         known = _enrolled(library, known.model)
-        limit, remark = threshold_of(known, "verify", threshold)
-        answer = _compare(known, person, probes, limit)
-        audit.append(library, "verify", {"people": [known.pseudonym_of(person)], "match": answer["match"]})
-    return {**answer, "remark": remark}
+        limits = limits_of(known, "verify", threshold)
+        facts = _compare(known, person, probes, limits)
+        noted = {name: facts[name] for name in ("match", "answer")}
+        audit.append(library, "verify", {"people": [known.pseudonym_of(person)], **noted})
+    return {**facts, "remark": limits.remark}
 
 
-def _compare(known: Gallery, person: str, probes: Probes, threshold: float) -> dict[str, Any]:
+def _compare(known: Gallery, person: str, probes: Probes, limits: Limits) -> dict[str, Any]:
     name = known.name_of(person)
-    vectors = templates(known.embeddings, known.owner, len(known.people))
-    scores = score_of(probes.embeddings, vectors, np.full(len(probes.rows), known.people.index(person)))
+    scores = score_of(probes.embeddings, _templates(known), np.full(len(probes.rows), known.people.index(person)))
     faces = [{**row, "score": round(float(s), 4)} for row, s in zip(probes.rows, scores, strict=True)]
     best = max(faces, key=_area)
-    good = best["quality"] >= MIN_QUALITY
-    match = bool(good and best["score"] >= threshold)
-    facts = {"person_id": person, "name": name, "match": match, "threshold": threshold}
-    return {**facts, "score": best["score"], "face": best, "faces": faces, "reason": "" if good else _low_quality(best)}
+    poor = _low_quality(best) if best["quality"] < MIN_QUALITY else ""
+    match = bool(not poor and best["score"] >= limits.threshold)
+    answer = MATCH if match else NOT_SURE if best["score"] >= limits.unsure_from else NO_MATCH
+    facts = {"person_id": person, "name": name, "match": match, "answer": answer, "threshold": limits.threshold}
+    facts |= {"unsure_from": limits.unsure_from, "score": best["score"], "face": best, "faces": faces}
+    return {**facts, "reason": poor or (NOT_ALIKE_ENOUGH if answer == NOT_SURE else "")}
 
 
-def threshold_of(known: Gallery, what: str, given: float | None) -> tuple[float, str]:
-    """The threshold to use for `what` ("identify" or "verify"), and what a user should know about it."""
+def limits_of(known: Gallery, what: str, given: float | None) -> Limits:
+    """The thresholds for `what` ("identify" or "verify"). `given` by hand, there is nothing to be unsure between."""
     if given is not None:
         if not -2 <= given <= 2:
-            raise InputError(f"--threshold {given}: scores are between -2 and 2")
-        return given, "the threshold was given by hand: nothing is known about its errors"
+            raise InputError(f"--threshold {given}: choose one between -2 and 2")
+        return Limits(given, given, "the threshold was given by hand: nothing is known about its errors")
     facts = known.calibration
     if facts is None or what not in facts:
         raise InputError(
@@ -142,13 +159,19 @@ def threshold_of(known: Gallery, what: str, given: float | None) -> tuple[float,
             f"the gallery was calibrated with {facts['people']} people, and {now} are left: its threshold does not hold"
             f" below {LEAST}; enrol more and run `muster calibrate`, or give --threshold and answer for it yourself"
         )
-    if what == "verify" or now == facts["people"]:
-        return point["threshold"], ""
-    expected = corrected(point["target"], facts["people"], now)
-    return point["threshold"], (
-        f"calibrated with {facts['people']} people, {now} are enrolled now: up to {expected:.2g} of strangers may be"
-        f" given a name instead of {point['target']:.2g}; run `muster calibrate` again"
-    )
+    if facts.get("score") != SCORE:
+        raise InputError(
+            "the gallery was calibrated by another version of Muster, whose scores differ, so that its threshold does"
+            " not hold: run `muster calibrate` again, or give --threshold and answer for it yourself"
+        )
+    remark, unsure = "", facts["unsure"]["threshold"] if what == "identify" else facts["verify"]["unsure_from"]
+    if what == "identify" and now != facts["people"]:
+        expected = corrected(point["target"], facts["people"], now)
+        remark = (
+            f"calibrated with {facts['people']} people, {now} are enrolled now: up to {expected:.2g} of strangers may"
+            f" be given a name instead of {point['target']:.2g}; run `muster calibrate` again"
+        )
+    return Limits(point["threshold"], unsure, remark)
 
 
 def _open(config: RunConfig) -> tuple[Library, Gallery]:
@@ -160,15 +183,10 @@ def _open(config: RunConfig) -> tuple[Library, Gallery]:
 
 def _enrolled(library: Library, model: str | None = None) -> Gallery:
     """The gallery without those whose consent has ended. `model`: that the probes were made with, where they were."""
-    known = gallery.require(library)
+    known = current(library)
     if model not in (None, known.model):
         raise InputError(
             f"the gallery of library {library.uri} was made anew meanwhile, by faces={known.model}: ask again"
-        )
-    if known.fingerprint != tables.fingerprint(describe("faces", known.model)):
-        raise InputError(
-            f"the gallery of library {library.uri} was made by an older faces={known.model}, whose faces cannot be"
-            " compared with those of today: enrol everybody anew in another library"
         )
     ended = pc.fill_null(pc.less(known.faces["valid_until"], pa.scalar(date.today())), False)
     known = replace(known, faces=known.faces.filter(pc.invert(ended)))
@@ -177,22 +195,51 @@ def _enrolled(library: Library, model: str | None = None) -> Gallery:
     return known
 
 
-def _name(known: Gallery, probes: Probes, threshold: float) -> pa.Table:
+def current(library: Library) -> Gallery:
+    """The gallery; InputError where there is none, or it is of faces that those of today cannot be compared with."""
+    known = gallery.require(library)
+    if known.fingerprint != tables.fingerprint(describe("faces", known.model)):
+        raise InputError(
+            f"the gallery of library {library.uri} was made by an older faces={known.model}, whose faces cannot be"
+            " compared with those of today: enrol everybody anew in another library, and run `muster calibrate` there"
+        )
+    return known
+
+
+def _templates(known: Gallery) -> Templates:
+    return templates(known.embeddings, known.owner, len(known.people), people.strangers_of(known.model))
+
+
+def _name(known: Gallery, probes: Probes, limits: Limits) -> pa.Table:
     ids = known.people
     names = dict(zip(known.faces["person_id"].to_pylist(), known.faces["name"].to_pylist(), strict=True))
-    matches = search(probes.embeddings, templates(known.embeddings, known.owner, len(ids)))
     rows = []
-    for row, best, score, margin in zip(probes.rows, *matches, strict=True):
-        answer = {**row, "threshold": threshold, "score": score, "margin": margin, "person_id": UNKNOWN}
-        if row["quality"] < MIN_QUALITY:
-            answer["reason"] = _low_quality(row)
-        elif score < threshold:
-            answer["reason"] = "nobody is alike enough"
-        else:
-            answer |= {"person_id": ids[best], "name": names[ids[best]]}
-        rows.append(answer)
+    for row, near, scores in zip(probes.rows, *nearest(probes.embeddings, _templates(known)), strict=True):
+        alike = [
+            {"person_id": ids[i], "name": names[ids[i]], "score": score} for i, score in zip(near, scores, strict=True)
+        ]
+        facts = {"threshold": limits.threshold, "unsure_from": limits.unsure_from}
+        facts["margin"] = scores[0] - (scores[1] if len(scores) > 1 else 0)
+        rows.append({**row, **facts, **_answer(row, alike, limits)})
     table = pa.Table.from_pylist(rows + probes.errors, ANSWERS)
     return table.sort_by([("image", "ascending"), ("face", "ascending")])
+
+
+def _answer(row: dict[str, Any], alike: Sequence[dict[str, Any]], limits: Limits) -> dict[str, Any]:
+    """A name, UNSURE or UNKNOWN. `alike`: the nearest people, best first."""
+    best, poor = alike[0], _low_quality(row) if row["quality"] < MIN_QUALITY else None
+    if best["score"] >= limits.threshold and not poor:
+        return {**best, "candidates": []}
+    shown = [each for each in alike if each["score"] >= limits.unsure_from]
+    reason = poor or (NOT_ALIKE_ENOUGH if shown else "nobody is alike enough")
+    return {"person_id": UNSURE if shown else UNKNOWN, "score": best["score"], "reason": reason, "candidates": shown}
+
+
+def _disclosed(known: Gallery, answers: pa.Table) -> dict[str, list[str]]:
+    """Pseudonyms of whoever the answers name, and of the candidates that they show."""
+    named = set(answers["person_id"].drop_null().to_pylist()) - {UNKNOWN, UNSURE}
+    shown = {each["person_id"] for some in answers["candidates"].to_pylist() for each in some or ()}
+    return {key: sorted(map(known.pseudonym_of, ids)) for key, ids in (("people", named), ("candidates", shown))}
 
 
 def _low_quality(row: dict[str, Any]) -> str:

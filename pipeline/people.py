@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from pipeline import scale_out
 from pipeline.annotations import sources_of
 from pipeline.config import RunConfig
+from pipeline.models import load_weights
 from pipeline.reach import require_answer
 from pipeline.worker import IMAGES_DESCRIPTION, describe
 from storage import index, manifest, tables
@@ -21,6 +22,8 @@ from storage.errors import InputError, MusterError
 from storage.index_lists import Spread
 from storage.library import Library
 from tasks import cluster, kmeans, lloyd
+from tasks.certainty import certainty, earned
+from tasks.models import filter_scores, zoo
 from web.album import LABEL_TABLES
 from web.people import PagesSource, PagesSummary, write_pages
 
@@ -46,11 +49,16 @@ class ClusterSummary:
 
 @dataclass(frozen=True)
 class Faces:
-    """Faces of one model. `table`: face_id, image_id, quality; `embeddings`: (N, D), its rows."""
+    """Faces of one model. `table`: face_id, image_id, quality; `embeddings`: (N, D), its rows. `strangers`: those that
+    come with the model."""
 
     fingerprint: str
     table: pa.Table
     embeddings: Floats
+    strangers: cluster.Strangers | None = None
+
+    def part(self, rows: Ints) -> "Faces":
+        return replace(self, table=self.table.take(rows), embeddings=self.embeddings[rows])
 
     @property
     def photos(self) -> Ints:
@@ -86,7 +94,15 @@ def load_faces(library: Library, model: str | None) -> Faces:
     table = _read_faces(library, fingerprint, ["face_id", "image_id", "quality", "embedding"])
     embeddings = table["embedding"].combine_chunks()
     width = embeddings.type.list_size
-    return Faces(fingerprint, table.drop(["embedding"]), embeddings.flatten().to_numpy().reshape(-1, width))
+    vectors = embeddings.flatten().to_numpy().reshape(-1, width)
+    return Faces(fingerprint, table.drop(["embedding"]), vectors, strangers_of(model))
+
+
+def strangers_of(model: str | None) -> cluster.Strangers:
+    """Those that come with the quality of this model of faces."""
+    entry = zoo.ENTRIES[zoo.roles("faces", model or zoo.DEFAULTS["faces"])["quality"]]
+    state = load_weights(entry, None)
+    return cluster.Strangers(state["strangers"].numpy(), float(state["usual"]))
 
 
 def _read_faces(library: Library, fingerprint: str, columns: Sequence[str]) -> pa.Table:
@@ -121,9 +137,10 @@ def cluster_faces(
         if config is not None and k is not None
         else _by_this_machine(library, model, method, k, same_photo, config)
     )
-    fingerprint, table, labels, how = found
+    fingerprint, table, labels, certain, how = found
     ids = cluster.inherit_ids(labels, table["face_id"].to_pylist(), _previous(library, fingerprint))
     table = table.select(["face_id", "image_id"]).append_column("cluster_id", pa.array(ids, pa.string()))
+    table = table.append_column("certainty", pa.array(certain, pa.float32(), from_pandas=True))
     table = table.replace_schema_metadata({"muster.method": how, "muster.fingerprint": fingerprint})
     library.write(_clusters(fingerprint), tables.to_parquet(table))
     clustered = sum(i is not None for i in ids)
@@ -132,25 +149,32 @@ def cluster_faces(
 
 def _by_this_machine(
     library: Library, model: str | None, method: str, k: int | None, same_photo: bool, config: RunConfig | None
-) -> tuple[str, pa.Table, Ints, str]:
-    """Fingerprint, faces, a label for each, and how it was found."""
+) -> tuple[str, pa.Table, Ints, Floats, str]:
+    """Fingerprint, faces, a label for each, how certain it is (NaN: alone, or not known), and how it was found."""
     faces = load_faces(library, model)
     rows, place = _distinct(library, faces.table)
-    distinct = Faces(faces.fingerprint, faces.table.take(rows), faces.embeddings[rows])
+    distinct = faces.part(rows)
     spread: Spread = map if config is None else partial(scale_out.spread, config)
     labels, how = label(library, distinct, method, k, same_photo, spread)
-    return faces.fingerprint, faces.table, labels[place], how
+    certain = certainty(distinct.embeddings, labels, distinct.strangers)
+    return faces.fingerprint, faces.table, labels[place], certain[place], how
 
 
-def _by_workers(library: Library, model: str | None, k: int, config: RunConfig) -> tuple[str, pa.Table, Ints, str]:
-    """The same, for k-means on a cluster; this machine does it where that is quicker."""
+def _by_workers(
+    library: Library, model: str | None, k: int, config: RunConfig
+) -> tuple[str, pa.Table, Ints, Floats, str]:
+    """The same, for k-means on a cluster; this machine does it where that is quicker.
+
+    The embeddings stay with the workers, so how certain the labels are is not known.
+    """
     fingerprint = faces_fingerprint(library, model)
     table = _read_faces(library, fingerprint, ["face_id", "image_id"])
     rows, place = _distinct(library, table)
     if lloyd.few(len(rows), k):
         return _by_this_machine(library, model, "kmeans", k, False, config)
     labels = scale_out.kmeans(config, library, fingerprint, manifest.committed(library, fingerprint), rows, k, SEED)
-    return fingerprint, table, kmeans.numbered(labels)[place], "k as given"
+    unknown = np.full(table.num_rows, np.nan, np.float32)
+    return fingerprint, table, kmeans.numbered(labels)[place], unknown, "k as given"
 
 
 def _distinct(library: Library, faces: pa.Table) -> tuple[Ints, Ints]:
@@ -194,7 +218,9 @@ def label(
         built = index.current(library, faces.table, faces.embeddings, faces.fingerprint, spread)
     similarities, rows = built.search(faces.embeddings, NEIGHBOURS + 1, faces.fingerprint)
     parameters = cluster.GraphParameters(same_photo=same_photo)
-    return cluster.cluster_graph(faces.embeddings, rows, similarities, faces.photos, faces.quality, parameters), "graph"
+    given = (faces.embeddings, rows, similarities, faces.photos, faces.quality, parameters, faces.strangers)
+    labels = cluster.cluster_graph(*given)
+    return earned(labels, certainty(faces.embeddings, labels, faces.strangers)), "graph"
 
 
 def _clusters(fingerprint: str) -> str:
@@ -236,7 +262,8 @@ def write_people(library: Library, model: str | None, out: Path) -> PagesSummary
     }
     fingerprints |= _label_fingerprints(library)
     uris = dict(zip(images["image_id"].to_pylist(), images["uri"].to_pylist(), strict=True))
-    source = PagesSource(library, manifest.committed(library, fingerprint), fingerprints, clusters, uris)
+    least = {"objects": _least_scores(library, fingerprints["objects"])} if "objects" in fingerprints else {}
+    source = PagesSource(library, manifest.committed(library, fingerprint), fingerprints, clusters, uris, least)
     return write_pages(source, out)
 
 
@@ -245,3 +272,12 @@ def _label_fingerprints(library: Library) -> dict[str, str]:
     images = dict(manifest.shards(library))
     found = {table: sources_of(library, table, images) for table in LABEL_TABLES}
     return {table: sources[0].fingerprint for table, sources in found.items() if sources}
+
+
+def _least_scores(library: Library, fingerprint: str) -> Mapping[str, float]:
+    """Class → the score from which on the pages say that a photo shows it, of the objects under this fingerprint."""
+    weights = tables.descriptions(library)[fingerprint].get("weights")
+    for name, scores in filter_scores.MEASURED.items():
+        if weights == describe("objects", name)["weights"]:
+            return scores
+    return filter_scores.UNMEASURED

@@ -25,7 +25,7 @@ from storage.uris import filesystem_of, local_path, local_uri, refusal
 COLUMNS = ("person_id", "name", "group", "consent", "valid_until")  # and any number that begin with `image`
 YES, NO = {"yes", "y", "true", "1", "x", "ja", "oui", "si", "sí"}, {"", "no", "n", "false", "0", "nein", "non"}
 TEXT = (".csv", ".tsv", ".txt")
-UNKNOWN = "UNKNOWN"
+UNKNOWN, UNSURE = "UNKNOWN", "UNSURE"  # what stands in answers for a person_id
 JOINERS = "\u200c\u200d"  # invisible, and part of how Persian, Hindi and Sinhala are written
 Stamp = tuple[int | None, Any]  # size and time of a file, as its folder or Parquet file has them
 _KINDS = f"a file ending in {', '.join(TEXT)} or {PARQUET}, or a folder with a folder for each person"
@@ -50,8 +50,8 @@ def read_roster(source: str, library: Library) -> list[Entry]:
     entries = _csv(source) if source.partition("?")[0].lower().endswith(TEXT) else _images(source, library)
     if not entries:
         raise InputError(f"roster {source} names nobody")
-    if any(entry.person_id == UNKNOWN for entry in entries):
-        raise InputError(f"roster {source}: person_id {UNKNOWN} is what Muster says of nobody: give another")
+    if taken := {entry.person_id for entry in entries} & {UNKNOWN, UNSURE}:
+        raise InputError(f"roster {source}: person_id {min(taken)} is what Muster says of nobody: give another")
     owners: dict[str, str] = {}
     for entry in entries:
         for uri in entry.images:

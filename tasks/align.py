@@ -31,6 +31,12 @@ def similarity(landmarks: torch.Tensor, target: torch.Tensor = TEMPLATE) -> torc
     return torch.stack([torch.cat(row, 1) for row in rows], 1)
 
 
+def misfit(landmarks: torch.Tensor) -> torch.Tensor:
+    """How far landmarks (N, 5, 2) lie from a face's, once brought onto it: mean distance in pixels of a crop, (N,)."""
+    moved = landmarks @ (matrix := similarity(landmarks))[:, :, :2].mT + matrix[:, None, :, 2]
+    return (moved - TEMPLATE.to(landmarks)).norm(dim=2).mean(1)
+
+
 def align(images: Sequence[Pixels], landmarks: torch.Tensor, margin: int = 0) -> torch.Tensor:
     """The faces with these landmarks (N, 5, 2; in pixels) as crops on the template: (N, 112, 112, 3) uint8 RGB.
 

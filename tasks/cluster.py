@@ -19,17 +19,48 @@ Bools = np.ndarray[Any, np.dtype[np.bool_]]
 class GraphParameters:
     """Settings of `cluster_graph`; similarities are cosines.
 
-    Chosen in a flat region on half of the people of LFW (the even first bytes of the SHA-256 of their names). There
-    pairwise and BCubed F are .995 and .988, on the other half .991 and .987, on both together .992 and .985; Chinese
-    whispers .990 and .983 (50 neighbours, cosine .5). About twelve of 32 wrong merges looked at are wrong labels.
+    Chosen in a flat region on half of the people of LFW (the even first bytes of the SHA-256 of their names), for both
+    models, where COCO's strangers stay apart (benchmarks/strangers.py). There pairwise and BCubed F are .994 and .988
+    (published), .987 and .969 (own), on the other half .988 and .986, .967 and .969, on both together .992 and .985,
+    .975 and .966; Chinese whispers .990 and .983 (published; 50 neighbours, cosine .5).
     """
 
-    threshold: float = 0.48  # two clusters whose faces are this similar on average are one person
+    threshold: float = 0.465  # two clusters whose faces are this similar on average are one person
     smoothing: float = 0.5  # neighbours at least this similar are averaged into a face before it is compared
     stranger: float = 0.43  # neighbours less similar than this are taken for other people
-    crowd: float = 0.35  # how similar the ten nearest strangers of a face usually are, on average
-    min_quality: float = 0.1  # faces below it join a cluster, and never start or bridge one
+    crowd: float = 0.34  # how similar the ten nearest strangers of a face usually are, on average
+    sparse: float = -0.04  # the least crowding
+    min_quality: float = 0.25  # faces below it join a cluster, and never start or bridge one
     same_photo: bool = False  # whether two faces of one photo may be one person
+
+
+@dataclass(frozen=True, slots=True)
+class Strangers:
+    """People who are in no library, that come with an embedder: where they lie close together, faces do.
+
+    `embeddings`: (K, D) float32, L2-normalised, each the mean of several people's. `usual`: the median of `lookalikes`
+    of ordinary faces.
+    """
+
+    embeddings: Floats
+    usual: float
+
+    def crowding(self, faces: Floats) -> Floats:
+        """How much more alike than usual the strangers nearest to each of faces (N, D) are: (N,), in cosine."""
+        return lookalikes(faces, self.embeddings) - np.float32(self.usual)
+
+
+def lookalikes(faces: Floats, strangers: Floats) -> Floats:
+    """Mean cosine of each of faces (N, D) with the ten most similar of strangers (K, D), without the first: (N,).
+
+    The first may be made of this very face, where it is one that the strangers were taken from.
+    """
+    count = min(11, len(strangers))
+    found = [np.empty(0, np.float32)]
+    for start in range(0, len(faces), 8192):
+        nearest = np.partition(faces[start : start + 8192] @ strangers.T, -count, axis=1)[:, -count:]
+        found.append((nearest.sum(1) - nearest.max(1)) / max(1, count - 1))
+    return np.concatenate(found)
 
 
 def cluster_graph(
@@ -39,13 +70,15 @@ def cluster_graph(
     images: Ints,
     quality: Floats,
     parameters: GraphParameters | None = None,
+    strangers: Strangers | None = None,
 ) -> Ints:
     """Labels (N,) int64 of the people found: 0 is the largest cluster, -1 a face alone. A cluster has at least two.
 
     `embeddings`: (N, D) float32, L2-normalised. `neighbours`, `similarities`: (N, K) int64 and float32, as a FAISS
     inner-product search over these embeddings returns them: most similar first, -1 for none, the face itself or not.
-    `images`: (N,) int, the photo that a face is in. `quality`: (N,) float32 in [0, 1]. Deterministic, and the same
-    for every order of the rows. 100,000 made faces took 7 s (2 cores).
+    `images`: (N,) int, the photo that a face is in. `quality`: (N,) float32 in [0, 1]. `strangers`: those of the model,
+    without whom a small library does not know where faces lie close together. Deterministic, and the same for every
+    order of the rows. 100,000 made faces took 7 s (2 cores).
     """
     p = parameters or GraphParameters()
     n = len(embeddings)
@@ -59,6 +92,8 @@ def cluster_graph(
     # faces are compared as `_smooth` steadies them, less their `_crowding`; those of low quality only at the end
     others = (neighbours >= 0) & (neighbours != np.arange(n)[:, None]) & good[neighbours]
     crowding = _crowding(others, similarities, p)
+    if strangers is not None:
+        crowding = np.maximum(crowding, strangers.crowding(embeddings[order]))
     face, column = np.nonzero(others & (photos[neighbours] != photos[:, None]))
     neighbour, similarity = neighbours[face, column], similarities[face, column]
     close = similarity - (crowding[face] + crowding[neighbour]) / 2 >= p.smoothing
@@ -76,7 +111,7 @@ def cluster_graph(
 
 
 def _crowding(others: Bools, similarities: Floats, p: GraphParameters) -> Floats:
-    """How much more alike than usual the ten nearest strangers of each face are: (N,), in cosine, at least -.06.
+    """How much more alike than usual the ten nearest strangers of each face are: (N,), in cosine, at least `sparse`.
 
     `others`, `similarities`: (N, K), which neighbours count, and how alike they are, most alike first.
 
@@ -89,7 +124,7 @@ def _crowding(others: Bools, similarities: Floats, p: GraphParameters) -> Floats
     strangers &= strangers.cumsum(1, dtype=np.int32) <= 10
     count = strangers.sum(1)
     mean = np.where(strangers, similarities, 0).sum(1) / np.maximum(count, 1)
-    return np.where(count > 0, np.maximum(mean - p.crowd, -0.06), 0).astype(np.float32)
+    return np.where(count > 0, np.maximum(mean - p.crowd, p.sparse), 0).astype(np.float32)
 
 
 def _smooth(embeddings: Floats, a: Ints, b: Ints, s: Floats) -> Floats:

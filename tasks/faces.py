@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from PIL import Image as PillowImage
 
-from tasks.align import align
+from tasks.align import align, misfit
 from tasks.base import Image, StateDict, inference_dtype, register, shrink
 from tasks.models import zoo
 from tasks.models.fuse import for_inference
@@ -66,7 +66,7 @@ _EMPTY = Detections(torch.empty(0, 4), torch.empty(0), torch.empty(0, 5, 2))
 @register
 class Faces:
     name = "faces"
-    version = 2
+    version = 3
     schema = SCHEMA
 
     def __init__(self, model: str | None = None, parameters: FaceParameters | None = None) -> None:
@@ -77,6 +77,12 @@ class Faces:
         self.max_side = self._parameters.max_side
 
     def load(self, device: torch.device, weights: Mapping[str, StateDict]) -> None:
+        self.load_networks(device, weights)
+        judge = self.models["quality"]
+        self.quality = zoo.ENTRIES[judge].build(weights[judge]).eval()  # on the CPU: it is tiny
+
+    def load_networks(self, device: torch.device, weights: Mapping[str, StateDict]) -> None:
+        """All but the quality: what `find` takes, and what a quality is learnt from."""
         self.device, self.dtype = device, inference_dtype(device)
         detector, embedder = (self.models[role] for role in ("detector", "embedder"))
         self.detector = for_inference(zoo.ENTRIES[detector].build(weights[detector]), device, self.dtype)
@@ -85,17 +91,35 @@ class Faces:
 
     @torch.inference_mode()
     def __call__(self, images: Sequence[Image]) -> pa.Table:
+        found = self.find(images)
+        return _rows(found, self.quality(found.signs).sigmoid().numpy())
+
+    @torch.inference_mode()
+    def find(self, images: Sequence[Image], min_score: float | None = None) -> "Found":
+        """The faces of these images, down to `min_score` (the task's own by default)."""
         images = [shrink(image, self.max_side) for image in images]
-        found = detect(self.detector, [image.pixels for image in images], self._parameters, self.device, self.dtype)
+        parameters = self._parameters if min_score is None else replace(self._parameters, min_score=min_score)
+        found = detect(self.detector, [image.pixels for image in images], parameters, self.device, self.dtype)
         owners = [image for image, faces in zip(images, found, strict=True) for _ in faces.scores]
         faces = Detections(*(torch.cat(parts) for parts in zip(_EMPTY, *found, strict=True)))
         crops = align([image.pixels for image in owners], faces.landmarks)
-        return _rows(owners, faces, crops.numpy(), embed(self.embedder, crops, self.dtype, self.mirror).numpy())
+        vectors = embed(self.embedder, crops, self.dtype, self.mirror)
+        return Found(owners, faces, vectors, signs(crops, faces, vectors))
 
 
-def _rows(owners: Sequence[Image], faces: Detections, crops: Pixels, embeddings: Floats) -> pa.Table:
-    """`owners`: the image of each face, those of one image together."""
-    boxes, scores, landmarks = (part.numpy() for part in faces)
+@dataclass(frozen=True)
+class Found:
+    """The faces of some images, those of one together. `owners`: the image of each, as large as it was looked at."""
+
+    owners: Sequence[Image]
+    faces: Detections
+    vectors: "Vectors"
+    signs: torch.Tensor
+
+
+def _rows(found: Found, quality: Floats) -> pa.Table:
+    owners = found.owners
+    boxes, scores, landmarks = (part.numpy() for part in found.faces)
     scale = np.array([image.scale for image in owners], np.float32)
     numbers: Counter[str] = Counter()
     names = []
@@ -108,8 +132,8 @@ def _rows(owners: Sequence[Image], faces: Detections, crops: Pixels, embeddings:
         _lists(boxes / scale[:, None], SCHEMA.field("box_xyxy").type),
         scores,
         _lists(landmarks / scale[:, None, None], SCHEMA.field("landmarks").type),
-        quality(crops, boxes, landmarks, scores),
-        _lists(embeddings, SCHEMA.field("embedding").type),
+        quality,
+        _lists(found.vectors.embeddings.numpy(), SCHEMA.field("embedding").type),
         [thumbnail(image.pixels, box) for image, box in zip(owners, boxes, strict=True)],
     ]
     return pa.table(columns, SCHEMA)
@@ -235,51 +259,55 @@ def normalised(crops: torch.Tensor) -> torch.Tensor:
     return (crops - mean) / std
 
 
-def embed(network: torch.nn.Module, crops: torch.Tensor, dtype: torch.dtype, mirror: bool) -> torch.Tensor:
-    """Embeddings of aligned crops (N, 112, 112, 3; uint8 RGB): (N, 128) float32, L2-normalised.
+class Vectors(NamedTuple):
+    """`embeddings` (N, 128), L2-normalised. `lengths` (N,): of what the network gave, before. `agreement` (N,): cosine
+    of what it gave for the crop and for its mirror image; 1 where it was not shown that. float32."""
+
+    embeddings: torch.Tensor
+    lengths: torch.Tensor
+    agreement: torch.Tensor
+
+
+def embed(network: torch.nn.Module, crops: torch.Tensor, dtype: torch.dtype, mirror: bool) -> Vectors:
+    """Embeddings of aligned crops (N, 112, 112, 3; uint8 RGB).
 
     With `mirror`, the sum of the normalised outputs for a crop and its mirror image, normalised again.
     """
     device = next(chain(network.parameters(), network.buffers())).device
-    parts = [torch.empty(0, 128)]
+    parts = [Vectors(torch.empty(0, 128), torch.empty(0), torch.empty(0))]
     for batch in crops.split(_EMBED_CROPS):
         upright = normalised(batch.to(device)).permute(0, 3, 1, 2).to(dtype)  # channels-last in memory
-        vectors = F.normalize(network(upright).float())
+        one = network(upright).float()
+        other = one
         if mirror:
-            flipped = upright.flip(3).contiguous(memory_format=torch.channels_last)
-            vectors = F.normalize(vectors + F.normalize(network(flipped).float()))
-        parts.append(vectors.cpu())
-    return torch.cat(parts)
+            other = network(upright.flip(3).contiguous(memory_format=torch.channels_last)).float()
+        lengths = (one.norm(dim=1) + other.norm(dim=1)) / 2
+        one, other = F.normalize(one), F.normalize(other)
+        each = Vectors(F.normalize(one + other) if mirror else one, lengths, (one * other).sum(1))
+        parts.append(Vectors(*(part.cpu() for part in each)))
+    return Vectors(*map(torch.cat, zip(*parts, strict=True)))
 
 
-def quality(
-    crops: Pixels,
-    boxes: Floats,
-    landmarks: Floats,
-    scores: Floats,
-) -> Floats:
-    """How far a face can be trusted to be recognised, (N,) in 0..1: the product of size, sharpness, pose and score.
+def signs(crops: torch.Tensor, faces: Detections, vectors: Vectors) -> torch.Tensor:
+    """What tells whether a face can be recognised: (N, 8) float32, as `FaceQuality` takes them.
 
-    `crops`: (N, 112, 112, 3) uint8; `boxes` (N, 4) xyxy and `landmarks` (N, 5, 2) in pixels of the decoded image;
-    `scores` (N,).
-    Each factor rises linearly from 0 to 1 between two bounds. They stand where recognition on LFW began to fail: faces
-    whose median cosine to the others of their person is below 0.4 are 1.7 % overall, but 11 % below sharpness 12, 11 %
-    beyond yaw 0.8 and 40 % beyond 1.2, 30 % below score 0.9.
+    `crops`: (N, 112, 112, 3) uint8. In this order: logarithm of the vector's length, which falls with what an embedder
+    cannot make out (Meng et al., MagFace, CVPR 2021, arXiv:2103.06627, section 3); agreement with the mirror image; the
+    logit of the score; logarithms of the box's shorter side, in pixels of the decoded image, and of the sharpness; yaw;
+    logarithms of how badly the landmarks fit a face, in pixels of the crop, and of the contrast.
     """
-    side = (boxes[:, 2:] - boxes[:, :2]).min(1)
-    return np.prod(
-        [
-            _ramp(side, 12, 64),
-            _ramp(sharpness(crops), 2.0, 12.0),
-            1 - _ramp(yaw(landmarks), 0.4, 1.3),
-            _ramp(scores, 0.5, 0.9),
-        ],
-        axis=0,
-    ).astype(np.float32)
-
-
-def _ramp(x: np.ndarray[Any, Any], low: float, high: float) -> np.ndarray[Any, Any]:
-    return np.clip((x - low) / (high - low), 0, 1)
+    contrast = crops[:, 16:-16, 16:-16, 1].numpy().std((1, 2)).astype(np.float32)
+    columns = [
+        vectors.lengths.clamp_min(1e-6).log(),
+        vectors.agreement,
+        faces.scores.clamp(1e-3, 1 - 1e-3).logit(),
+        (faces.boxes[:, 2:] - faces.boxes[:, :2]).amin(1).clamp_min(1).log(),
+        (torch.from_numpy(sharpness(crops.numpy())) + 0.5).log(),
+        torch.from_numpy(yaw(faces.landmarks.numpy())),
+        (misfit(faces.landmarks) + 0.5).log(),
+        (torch.from_numpy(contrast) + 1).log(),
+    ]
+    return torch.stack(columns, 1).float()
 
 
 def sharpness(crops: Pixels) -> Floats:

@@ -4,16 +4,52 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.align import CROP, TEMPLATE, align, similarity
+from tasks.align import CROP, TEMPLATE, align, misfit, similarity
+
+
+def turned(landmarks: torch.Tensor, scale: float, angle: float, shift: tuple[float, float]) -> torch.Tensor:
+    turn = torch.tensor([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]], dtype=torch.float32)
+    return landmarks @ (scale * turn).T + torch.tensor(shift)
+
+
+SIMILAR = (st.floats(0.2, 20), st.floats(-3.1, 3.1), st.tuples(st.floats(-500, 500), st.floats(-500, 500)))
 
 
 @given(st.floats(0.1, 20), st.floats(-3.1, 3.1), st.floats(-500, 500), st.floats(-500, 500))
 def test_a_similarity_is_found_again(scale: float, angle: float, x: float, y: float) -> None:
-    turn = torch.tensor([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]], dtype=torch.float32)
-    landmarks = (TEMPLATE @ (scale * turn).T + torch.tensor([x, y]))[None]
+    landmarks = turned(TEMPLATE, scale, angle, (x, y))[None]
     matrix = similarity(landmarks)[0]
     back = landmarks[0] @ matrix[:, :2].T + matrix[:, 2]
     torch.testing.assert_close(back, TEMPLATE, atol=2e-2, rtol=0)
+
+
+@given(*SIMILAR)
+def test_a_face_turned_and_scaled_fits(scale: float, angle: float, shift: tuple[float, float]) -> None:
+    assert misfit(turned(TEMPLATE[None], scale, angle, shift)).item() == pytest.approx(0, abs=0.02)
+
+
+@given(st.integers(0, 10_000), st.floats(1, 15), *SIMILAR)
+def test_how_badly_landmarks_fit_does_not_depend_on_where_and_how_large_they_are(
+    seed: int, noise: float, scale: float, angle: float, shift: tuple[float, float]
+) -> None:
+    landmarks = TEMPLATE + noise * torch.randn(5, 2, generator=torch.Generator().manual_seed(seed))
+    here, there = misfit(torch.stack([landmarks, turned(landmarks, scale, angle, shift)])).tolist()
+    assert there == pytest.approx(here, abs=0.03)
+
+
+def test_landmarks_fit_worse_the_more_they_are_off() -> None:
+    off = torch.randn(200, 5, 2, generator=torch.Generator().manual_seed(0))
+    means = [misfit(TEMPLATE + noise * off).mean().item() for noise in (0.5, 1, 2, 4, 8)]
+    assert means == sorted(means)
+    assert means[-1] > 8 * means[0]
+    mirrored = TEMPLATE.clone()
+    mirrored[:, 0] = CROP - mirrored[:, 0]  # left and right have changed places: no face, however it is turned
+    assert misfit(mirrored[None]).item() > 10
+
+
+def test_misfit_without_faces_and_of_one_point() -> None:
+    assert misfit(torch.empty(0, 5, 2)).shape == (0,)
+    assert misfit(torch.ones(1, 5, 2)).item() == pytest.approx((TEMPLATE - TEMPLATE.mean(0)).norm(dim=1).mean().item())
 
 
 def test_it_is_the_least_squares_one() -> None:

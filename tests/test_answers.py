@@ -10,7 +10,15 @@ from storage.errors import InputError, MusterError
 from storage.library import open_library
 
 BOX = pa.list_(pa.float32(), 4)
-ANSWERS = pa.table({"image": ["a.jpg", "b.jpg"], "box_xyxy": pa.array([[1, 2, 3, 4], None], BOX)})
+CANDIDATE = pa.struct([("person_id", pa.string()), ("name", pa.string()), ("score", pa.float32())])
+ALIKE = [{"person_id": "S1", "name": "=Ann", "score": 0.5}, {"person_id": "S2", "name": "Bo", "score": 0.25}]
+ANSWERS = pa.table(
+    {
+        "image": ["a.jpg", "b.jpg"],
+        "box_xyxy": pa.array([[1, 2, 3, 4], None], BOX),
+        "candidates": pa.array([ALIKE, None], pa.list_(CANDIDATE)),
+    }
+)
 
 
 def test_parquet_and_csv(tmp_path: Path) -> None:
@@ -18,8 +26,13 @@ def test_parquet_and_csv(tmp_path: Path) -> None:
     assert pq.read_table(tmp_path / "a.parquet").equals(ANSWERS)
     write_answers(ANSWERS, tmp_path / "a.CSV")
     rows = pc.read_csv(tmp_path / "a.CSV").to_pylist()
-    assert rows[0] == {"image": "a.jpg", "x0": 1, "y0": 2, "x1": 3, "y1": 4}
-    assert rows[1]["x0"] is None
+    shown = {"candidate1": "S1", "candidate1_name": "'=Ann", "candidate1_score": 0.5}
+    shown |= {"candidate2": "S2", "candidate2_name": "Bo", "candidate2_score": 0.25}
+    assert {name: value for name, value in rows[0].items() if value not in (None, "")} == {
+        "image": "a.jpg", "x0": 1, "y0": 2, "x1": 3, "y1": 4, **shown
+    }  # fmt: skip
+    assert "candidate3_name" in rows[0]
+    assert {value for name, value in rows[1].items() if name != "image"} <= {None, ""}
     write_answers(ANSWERS, None)
 
 

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from pipeline.evaluate import Labelled
 from pipeline.evaluate_identify import identify, split
 from pipeline.people import Faces
 from storage.errors import InputError
+from tasks.cluster import Strangers
 from tasks.identify import normalised
 
 
@@ -22,7 +24,8 @@ def labelled(people: int, photos: int, strangers: int, noise: float) -> Labelled
     names = [f"n{number:04d}" for number in owner]
     files = [f"{name}/{i}" for i, name in enumerate(names)]
     images = pa.table({"uri": files, "file": files, "person": names})
-    return Labelled(Faces("f", pa.table({}), vectors), np.arange(len(owner)), images, np.arange(len(owner)))
+    faces = Faces("f", pa.table({}), vectors, Strangers(normalised(random.normal(size=(50, 128))), 0.1))
+    return Labelled(faces, np.arange(len(owner)), images, np.arange(len(owner)))
 
 
 def test_the_split_is_by_person_and_file() -> None:
@@ -65,7 +68,7 @@ def test_a_stranger_who_is_somebody_under_another_name_is_shown() -> None:
     data = labelled(40, 4, 100, 0.3)
     vectors = data.faces.embeddings.copy()
     vectors[165] = vectors[1]
-    facts = identify(Labelled(Faces("f", pa.table({}), vectors), data.rows, data.images, data.owner), "person")
+    facts = identify(replace(data, faces=replace(data.faces, embeddings=vectors)), "person")
     worst = facts["strangers_named"][0]
     assert (worst["is"], worst["named"]) == ("n0045", "n0000")
 

@@ -82,6 +82,8 @@ def test_what_cannot_be(tmp_path: Path, weights: Path, monkeypatch: pytest.Monke
         export("yolo", None, weights)
     with pytest.raises(InputError, match=r"--out .*none/x\.onnx: no folder"):
         export("yunet-n", tmp_path / "none" / "x.onnx", weights)
+    with pytest.raises(InputError, match="muster-quality-own cannot be written as ONNX: it takes no image"):
+        export("muster-quality-own", tmp_path / "x.onnx", weights)
     with pytest.raises(InputError, match="maskrcnn-resnet50-fpn cannot be written as ONNX"):
         export("maskrcnn-resnet50-fpn", tmp_path / "x.onnx", weights)
     with pytest.raises(InputError, match="no weights of muster-yolo: train it with `muster train objects"):

@@ -44,6 +44,6 @@ def test_canonical_embedding() -> None:
     landmarks = torch.tensor([[[201.5, 105.1], [245.2, 104.6], [222.6, 128.4], [203.7, 145.5], [241.5, 145.2]]])
     network = for_inference(ENTRY.build(load_weights(ENTRY, None)), CPU, torch.float32)
     with torch.inference_mode():
-        [vector] = embed(network, align([pictures.astronaut()], landmarks), torch.float32, ENTRY.mirror)
+        [vector] = embed(network, align([pictures.astronaut()], landmarks), torch.float32, ENTRY.mirror).embeddings
     torch.testing.assert_close(vector[:8], CANONICAL, atol=0.005, rtol=0)
     assert vector.norm().item() == pytest.approx(1, abs=1e-5)

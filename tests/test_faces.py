@@ -8,20 +8,21 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as PillowImage
+from PIL import ImageFilter
 from torchvision.ops import nms
 
+from pipeline.models import load_weights
 from tasks import faces
+from tasks.align import TEMPLATE
 from tasks.base import Image, inference_dtype
+from tasks.cluster import GraphParameters
 from tasks.faces import FaceParameters, Faces, thumbnail
-from tasks.models import zoo
+from tasks.models import face_quality, zoo
 from tasks.models.fuse import for_inference
 
 
-def weights(data: Path) -> dict:
-    return {
-        name: torch.load(data / "weights" / zoo.ENTRIES[name].file, map_location="cpu", weights_only=True)
-        for name in ("yunet-n", "mobilefacenet")
-    }
+def weights(data: Path, model: str = "published") -> dict:
+    return {name: load_weights(zoo.ENTRIES[name], data / "weights") for name in Faces(model).models.values()}
 
 
 @pytest.fixture(scope="module")
@@ -138,8 +139,15 @@ def test_an_embedder_with_parameters_alone_is_run() -> None:
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 112 * 112, 128))
     crops = torch.randint(0, 256, (2, 112, 112, 3), dtype=torch.uint8)
     with torch.inference_mode():
-        vectors = faces.embed(network, crops, torch.float32, mirror=False)
-    torch.testing.assert_close(vectors.norm(dim=1), torch.ones(2))
+        plain = faces.embed(network, crops, torch.float32, mirror=False)
+        mirrored = faces.embed(network, crops, torch.float32, mirror=True)
+        given, turned = (network(faces.normalised(each).permute(0, 3, 1, 2)) for each in (crops, crops.flip(2)))
+    for vectors in (plain, mirrored):
+        torch.testing.assert_close(vectors.embeddings.norm(dim=1), torch.ones(2))
+    torch.testing.assert_close(plain.lengths, given.norm(dim=1))
+    torch.testing.assert_close(mirrored.lengths, (given.norm(dim=1) + turned.norm(dim=1)) / 2)
+    torch.testing.assert_close(plain.agreement, torch.ones(2))
+    torch.testing.assert_close(mirrored.agreement, torch.cosine_similarity(given, turned))
 
 
 def test_no_image_and_no_face(task: Faces) -> None:
@@ -180,26 +188,96 @@ def test_a_thumbnail_for_any_box(box: list[float], width: int, height: int) -> N
     assert jpeg.size == (160, 160)
 
 
-def test_quality_falls_with_blur_size_and_pose(task: Faces) -> None:
-    picture = _astronaut()
-    sharp = task([_image("a", picture)]).to_pylist()[0]["quality"]
-    small = task([_image("a", _astronaut(120))]).to_pylist()[0]["quality"]
-    from PIL import ImageFilter
+@torch.inference_mode()
+def _qualities(task: Faces, picture: PillowImage.Image, min_score: float | None = None) -> list[float]:
+    return task.quality(task.find([_image("a", picture)], min_score).signs).sigmoid().tolist()
 
-    blurred = task([_image("a", picture.filter(ImageFilter.GaussianBlur(6)))]).to_pylist()[0]["quality"]
-    assert small < sharp * 0.8
-    assert blurred < sharp * 0.8
+
+@pytest.mark.parametrize("model", ["own", "published"])
+def test_quality_is_low_of_what_nobody_would_be_recognised_by(data: Path, model: str) -> None:
+    pictures = pytest.importorskip("skimage.data")
+    task = Faces(model)
+    task.load(torch.device("cpu"), weights(data, model))
+    [sharp] = _qualities(task, _astronaut())
+    assert sharp > 0.5
+    [small] = _qualities(task, _astronaut(90))
+    blurred = _qualities(task, _astronaut().filter(ImageFilter.GaussianBlur(6)))  # one of them does not find it
+    nobody = [_qualities(task, PillowImage.fromarray(each()), 0.1) for each in (pictures.coffee, pictures.chelsea)]
+    assert min(map(len, nobody)) > 0
+    assert max([small, *blurred, *nobody[0], *nobody[1]]) < GraphParameters().min_quality
+
+
+def test_yaw() -> None:
     frontal = np.array([[[-20, 0], [20, 0], [0, 20], [-15, 40], [15, 40]]], np.float32)
     turned = frontal + np.array([[[0, 0], [0, 0], [18, 0], [0, 0], [0, 0]]], np.float32)
     assert faces.yaw(frontal)[0] < 0.05
     assert faces.yaw(turned)[0] > 0.8
 
 
+def test_each_sign_says_what_it_should() -> None:
+    """Of a face in a checked shirt: one of it is changed, and its signs move as their names say."""
+    y, x = np.mgrid[:112, :112]
+    crop = torch.from_numpy(np.where((x // 8 + y // 8) % 2, 160, 90).astype(np.uint8))[None, :, :, None].expand(
+        1, 112, 112, 3
+    )
+
+    def signs(crop: torch.Tensor = crop, length=10.0, agreement=0.9, score=0.8, side=50.0, nose=0.0, mouth=0.0):
+        landmarks = TEMPLATE[None] + torch.tensor([[[0, 0], [0, 0], [nose, 0], [0, mouth], [0, mouth]]])
+        found = faces.Detections(torch.tensor([[0, 0, side, side * 2]]), torch.tensor([score]), landmarks)
+        vectors = faces.Vectors(torch.empty(1, 128), torch.tensor([length]), torch.tensor([agreement]))
+        return faces.signs(crop, found, vectors)[0]
+
+    smooth = torch.from_numpy(np.array(PillowImage.fromarray(crop[0].numpy()).filter(ImageFilter.GaussianBlur(2))))
+    fainter = ((crop.float() - 125) / 2 + 125).round().byte()
+    usual = signs()
+    assert usual.tolist()[:4] == pytest.approx([np.log(10), 0.9, np.log(0.8 / 0.2), np.log(50)])
+    for number, (change, sign) in enumerate(
+        [
+            ({"length": 5.0}, -1),
+            ({"agreement": 0.5}, -1),
+            ({"score": 0.6}, -1),
+            ({"side": 20.0}, -1),
+            ({"crop": smooth[None]}, -1),  # sharpness
+            ({"nose": 9.0}, 1),  # yaw
+            ({"mouth": 15.0}, 1),  # misfit
+            ({"crop": fainter}, -1),  # contrast
+        ]
+    ):
+        moved = signs(**change) - usual  # type: ignore[arg-type]
+        assert moved[number] * sign > 0.05, number
+
+
+CORNERS = st.lists(st.floats(-200, 200, width=32), min_size=14, max_size=14)
+
+
+@given(CORNERS, st.floats(0, 1, width=32), st.floats(0, 1e4, width=32), st.integers(0, 255), st.booleans())
+def test_signs_are_numbers_whatever_is_found(
+    points: list[float], score: float, length: float, grey: int, one_point: bool
+) -> None:
+    landmarks = torch.tensor(points[4:]).view(1, 5, 2)
+    if one_point:
+        landmarks = landmarks[:, :1].expand(1, 5, 2)
+    found = faces.Detections(torch.tensor([points[:4]]), torch.tensor([score]), landmarks)
+    vectors = faces.Vectors(torch.zeros(1, 128), torch.tensor([length]), torch.tensor([1.0]))
+    signs = faces.signs(torch.full((1, 112, 112, 3), grey, dtype=torch.uint8), found, vectors)
+    assert signs.shape == (1, face_quality.SIGNS)
+    assert signs.dtype == torch.float32
+    assert signs.isfinite().all()
+
+
+def test_rows_are_of_what_is_found(task: Faces, lfw: list[Image]) -> None:
+    rows, found, more = task(lfw), task.find(lfw), task.find(lfw, 0.1)
+    assert rows["image_id"].to_pylist() == [owner.image_id for owner in found.owners]
+    np.testing.assert_array_equal(rows["score"].to_numpy(), found.faces.scores)
+    with torch.inference_mode():
+        np.testing.assert_allclose(rows["quality"].to_numpy(), task.quality(found.signs).sigmoid(), atol=1e-6)
+    assert len(more.owners) > len(found.owners)
+    assert 0.1 < more.faces.scores.min() < 0.6 < found.faces.scores.min()
+
+
 @torch.inference_mode()
 def test_small_faces_of_small_images_are_seen_in_double_size() -> None:
     """Our own detector, which fades below 16 pixels; images of other sizes are looked at as ever."""
-    from pipeline.models import load_weights
-
     own = Faces("own")
     entry = zoo.ENTRIES[own.models["detector"]]
     network = for_inference(entry.build(load_weights(entry, None)), torch.device("cpu"), torch.float32)

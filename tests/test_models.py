@@ -204,7 +204,7 @@ def test_in_whose_place_it_is() -> None:
     assert models.given_entry(base.create("objects")).name == "fastestdet"
     assert models.given_entry(base.create("objects", "own")).name == "muster-yolo"
     assert models.given_entry(base.create("masks", "sam")).name == "sam"
-    with pytest.raises(InputError, match=r"task faces has several networks \(detector, embedder\)"):
+    with pytest.raises(InputError, match=r"task faces has several networks \(detector, embedder, quality\)"):
         models.given_entry(base.create("faces"))
     with pytest.raises(InputError, match="task previews has no network, so that it takes no file"):
         models.given_entry(base.create("previews"))

@@ -21,7 +21,7 @@ from storage import tables
 from storage.errors import InputError, MusterError
 from storage.library import open_library
 from storage.listing import list_files, locate
-from web import words
+from web import album, words
 from web.people import PagesSource, PagesSummary, write_pages
 from web.render import _window
 from web.site import Site
@@ -44,7 +44,9 @@ FACES = pa.schema(
 )
 PREVIEWS = pa.schema([("image_id", pa.string()), ("width", pa.int32()), ("height", pa.int32()), ("jpeg", pa.binary())])
 ERRORS = pa.schema([(n, pa.string()) for n in ("image_id", "task", "error_kind", "error")])
-LABELS = pa.schema([("image_id", pa.string()), ("label", pa.string())])
+LABELS = pa.schema(
+    [("image_id", pa.string()), ("label", pa.string()), ("score", pa.float32()), ("source", pa.string())]
+)
 CLUSTERS = pa.schema([(n, pa.string()) for n in ("face_id", "image_id", "cluster_id")])
 FINGERPRINTS = {"images": "1" * 16, "faces": "2" * 16, "previews": "3" * 16}
 RED = (220, 0, 0)
@@ -76,7 +78,7 @@ class Collection:
         boxes = [[100.0 + 250 * n, 150.0, 300.0 + 250 * n, 350.0] for n in range(len(clusters))]
         for label in shows:
             table = self.scenes if label in ("day", "night") else self.objects
-            table.append({"image_id": image_id, "label": label})
+            table.append({"image_id": image_id, "label": label, "score": 1.0, "source": "both"})
         if preview:
             scale = min(1, 512 / max(size))
             jpeg = self._drawn((round(size[0] * scale), round(size[1] * scale)), boxes, scale)
@@ -479,6 +481,52 @@ def test_filters_are_of_what_photos_of_people_show(tmp_path: Path) -> None:
     assert next((tmp_path / "site" / "faces").rglob("*.jpg")).stat().st_ino == picture.st_ino
 
 
+def test_filters_are_of_finds_that_are_sure_enough(tmp_path: Path) -> None:
+    made = Collection()
+    for photo, (label, score) in enumerate([("dog", 0.7), ("dog", 0.8), ("cat", 0.9), ("boat", 0.9), ("night", None)]):
+        made.photo(f"/{photo}.jpg", ["anna"], shows=[label])
+        (made.scenes if label == "night" else made.objects)[-1]["score"] = score
+    source = made.source(tmp_path / "library")
+    write_pages(replace(source, least_scores={"objects": {"dog": 0.75, "cat": 0.95, "person": 0}}), tmp_path / "site")
+    shown = re.findall(r'class="chip".*?>(.*?) <span class="tally">(.*?)<', (tmp_path / "site/index.html").read_text())
+    assert shown == [("at night", "1"), ("with a dog", "1")]
+
+
+def test_night_counts_where_the_clock_says_it(tmp_path: Path) -> None:
+    made = Collection()
+    for label, told_by in [("night", "pixels"), ("night", "exif"), ("night", "both"), ("day", "pixels")]:
+        made.photo(f"/{label}-{told_by}.jpg", ["anna"], shows=[label])
+        made.scenes[-1]["source"] = told_by
+    write_pages(made.source(tmp_path / "library"), tmp_path / "site")
+    shown = re.findall(r'class="chip".*?>(.*?) <span class="tally">(.*?)<', (tmp_path / "site/index.html").read_text())
+    assert shown == [("at night", "2"), ("by day", "1")]
+
+
+@dataclass(frozen=True)
+class Rows(PagesSource):
+    """One shard of `objects`, without a library."""
+
+    objects: pa.Table = None
+
+    def parts(self, table, columns, fingerprint=None):
+        yield self.objects.select(columns)
+
+
+@given(
+    st.lists(st.tuples(*map(st.sampled_from, ("ab", ("cat", "dog", "cow"), (None, 0.0, 0.25, 0.5, 0.75))))),
+    st.dictionaries(st.sampled_from(("cat", "dog")), st.sampled_from((0.25, 0.5, 0.75))),
+)
+def test_a_photo_shows_what_its_best_find_is_enough_for(rows: list[tuple], least: dict[str, float]) -> None:
+    objects = _table([dict(zip(LABELS.names, row, strict=False)) for row in rows], LABELS, {"a", "b"})
+    source = Rows(None, [], {"objects": ""}, None, {}, {"objects": least}, objects)
+    best: dict[tuple[str, str], float] = {}
+    for image_id, label, score in rows:
+        best[image_id, label] = max(score or 0, best.get((image_id, label), 0))
+    expected = {pair for pair, score in best.items() if pair[1] in least and score >= least[pair[1]]}
+    assert set(album._shown(source, "objects")) == expected
+    assert set(album._shown(replace(source, least_scores={}), "objects")) == best.keys()
+
+
 @pytest.mark.parametrize(
     ("table", "label", "phrase"),
     [
@@ -494,6 +542,40 @@ def test_filters_are_of_what_photos_of_people_show(tmp_path: Path) -> None:
 )
 def test_what_a_photo_shows_in_words(table: str, label: str, phrase: str) -> None:
     assert words.phrase(table, label) == phrase
+
+
+def test_pages_say_how_sure_they_are(collection: Collection, tmp_path: Path) -> None:
+    """Anna's four faces: one doubtful, one of which it is not known; Bert's: nothing is known."""
+    source = collection.source(tmp_path / "library")
+    write_pages(source, tmp_path / "old")  # clusters of a Muster that did not say
+    column = pa.array([1.0, 0.99, None, 0.5, None, None, None], pa.float32())
+    order = [0, 1, 3, 5, 2, 4, 6]  # Anna's faces first
+    certain = pa.table({"place": order, "certainty": column}).sort_by("place")["certainty"]
+    clusters = source.clusters.append_column("certainty", certain)
+    assert clusters["cluster_id"].take(pa.array(order)).to_pylist() == ["anna"] * 4 + ["bert"] * 2 + [None]
+    write_pages(replace(source, clusters=clusters), tmp_path / "site")
+    page, index = (Parsed(tmp_path / "site" / name) for name in ("people/anna.html", "index.html"))
+    assert "Person 1 3 photos 2019 – 2021 not sure Person 2 1 photo May 2021" in index.words
+    assert "Not sure that this is one person: about 83 % of the faces are." in page.words
+    assert "1 face is doubtful and outlined with dashes: look at it." in page.words
+    marks = [rect.get("class") for rect in page.all("rect")]
+    assert (marks.count("me unsure"), marks.count("me")) == (1, 2)  # of a photo and its copy one is shown
+    assert [each["title"] for each in page.all("li") if each.get("class") == "unsure"] == ["perhaps somebody else"]
+    for site, name in (("site", "people/bert.html"), ("old", "people/anna.html"), ("old", "index.html")):
+        words = Parsed(tmp_path / site / name).words
+        assert not re.search(r"\bsure\b|doubtful", words)
+
+
+@pytest.mark.parametrize(
+    ("certainties", "share", "doubtful"),
+    [([], None, 0), ([None, None], None, 0), ([1.0, None, 0.5], 0.75, 1), ([0.9, 0.899], 0.8995, 1), ([0.0], 0.0, 1)],
+)
+def test_how_certain_a_person_is(certainties: list[float | None], share: float | None, doubtful: int) -> None:
+    faces = [album.Face(str(n), "i", (0, 0, 1, 1), 1, "c", value) for n, value in enumerate(certainties)]
+    person = album.Person("c", 1, [], faces)
+    assert person.certainty == (None if share is None else pytest.approx(share))
+    assert len(person.doubtful) == doubtful
+    assert all(face.doubtful for face in person.doubtful)
 
 
 def test_marker_is_small_and_says_what_it_is(collection: Collection, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,13 +8,26 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.people import _label_fingerprints, cluster_faces, label, load_faces, parse_k, write_people
+from pipeline.people import (
+    _label_fingerprints,
+    _least_scores,
+    cluster_faces,
+    label,
+    load_faces,
+    parse_k,
+    strangers_of,
+    write_people,
+)
+from pipeline.worker import describe
 from storage import tables
 from storage.errors import InputError, MusterError
 from storage.library import Library, open_library
 from storage.manifest import read_shard, scan
 from storage.manifest import shards as all_shards
+from tasks import certainty
 from tasks.base import TaskError
+from tasks.cluster import Strangers
+from tasks.models.filter_scores import MEASURED, UNMEASURED
 
 Work = Callable[..., object]
 JOHNS = ("John_Salley", "John_Simm")
@@ -37,6 +51,14 @@ def clusters(library: Library) -> dict[str, str | None]:
     return dict(zip(rows["face_id"].to_pylist(), rows["cluster_id"].to_pylist(), strict=True))
 
 
+def certainties(library: Library) -> dict[str, float | None]:
+    """face_id → certainty."""
+    [name] = library.names("clusters")
+    rows = pq.read_table(library.at(f"clusters/{name}/clusters.parquet"))
+    assert rows.schema.field("certainty").type == pa.float32()
+    return dict(zip(rows["face_id"].to_pylist(), rows["certainty"].to_pylist(), strict=True))
+
+
 @pytest.mark.parametrize(("method", "k"), [("graph", None), ("kmeans", 2), ("kmeans", None)])
 def test_two_people(johns: Path, method: str, k: int | None) -> None:
     library = open_library(johns / "L")
@@ -45,6 +67,7 @@ def test_two_people(johns: Path, method: str, k: int | None) -> None:
     assert summary.people == len(set(clusters(library).values()) - {None}) == 2
     assert summary.method == method
     first = clusters(library)
+    assert all(0 <= value <= 1 for value in certainties(library).values() if value is not None)
     cluster_faces(library, None, method, k, same_photo=False)
     assert clusters(library) == first
 
@@ -75,8 +98,16 @@ def test_photos_that_are_gone_are_left_out(johns: Path, tmp_path: Path, weights:
 
 @pytest.mark.parametrize(("method", "k"), [("graph", None), ("kmeans", 2)])
 def test_a_copy_shows_nobody_a_second_time(
-    johns: Path, tmp_path: Path, weights: Path, work: Work, method: str, k: int | None
+    johns: Path,
+    tmp_path: Path,
+    weights: Path,
+    work: Work,
+    method: str,
+    k: int | None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(certainty, "WEIGHTS", (0.0, 5.0, 0.0))
+    monkeypatch.setattr(certainty, "ENOUGH", 9.0)
     photos = sorted((johns / "photos" / JOHNS[0]).iterdir())[:3]
     stranger = next((johns / "photos" / JOHNS[1]).iterdir())
     for number, photo in enumerate([*photos, stranger]):
@@ -87,6 +118,9 @@ def test_a_copy_shows_nobody_a_second_time(
     work(tmp_path / "L", weights)
     summary = cluster_faces(library, None, method, k, same_photo=False)
     assert (summary.faces, summary.people, summary.clustered, summary.unclustered) == (8, 1, 6, 2)
+    certain, ids = certainties(library), clusters(library)
+    assert {face for face, value in certain.items() if value is None} == {f for f, name in ids.items() if name is None}
+    assert len({value for value in certain.values() if value is not None}) == 3  # a copy's is the original's
 
 
 def test_faces_are_rows_beside_embeddings(johns: Path) -> None:
@@ -95,6 +129,33 @@ def test_faces_are_rows_beside_embeddings(johns: Path) -> None:
     np.testing.assert_allclose(np.linalg.norm(faces.embeddings, axis=1), 1, atol=1e-5)
     assert sorted(faces.photos) == list(range(22))
     assert ((faces.quality >= 0) & (faces.quality <= 1)).all()
+
+
+def test_strangers_are_those_of_the_model(johns: Path) -> None:
+    faces = load_faces(open_library(johns / "L"), None)
+    for model in ("own", None):
+        np.testing.assert_array_equal(strangers_of(model).embeddings, faces.strangers.embeddings)
+    published = strangers_of("published")
+    assert len(published.embeddings) != len(faces.strangers.embeddings)
+    assert published.usual != faces.strangers.usual
+
+
+def test_a_part_of_the_faces(johns: Path) -> None:
+    faces = load_faces(open_library(johns / "L"), None)
+    rows = np.array([3, 1])
+    part = faces.part(rows)
+    assert part.table["face_id"].to_pylist() == [faces.table["face_id"][i].as_py() for i in (3, 1)]
+    np.testing.assert_array_equal(part.embeddings, faces.embeddings[rows])
+    np.testing.assert_array_equal(part.quality, faces.quality[rows])
+    assert (part.strangers, part.fingerprint) == (faces.strangers, faces.fingerprint)
+
+
+def test_faces_are_clustered_beside_the_strangers(johns: Path) -> None:
+    """Who lies where a dozen strangers do, needs more than these faces have."""
+    faces = load_faces(open_library(johns / "L"), None)
+    assert label(None, faces, "graph", None, same_photo=False)[0].max() == 1
+    crowded = replace(faces, strangers=Strangers(faces.embeddings[:12], usual=-0.5))
+    assert (label(None, crowded, "graph", None, same_photo=False)[0] == -1).all()
 
 
 def test_no_faces_at_all(tmp_path: Path, make_photos: Callable[..., Path], weights: Path, work: Work) -> None:
@@ -120,12 +181,13 @@ def test_pages_need_clusters(johns: Path, tmp_path: Path) -> None:
     assert (summary.people, summary.faces, summary.photos, summary.errors) == (2, 22, 22, 0)
 
 
-def labelled(library: Library, task: str, model: str, shards: list[str], label: str) -> str:
+def labelled(library: Library, task: str, model: str, shards: list[str], label: str, score: float = 1.0) -> str:
     """Give all images of these shards that label, as one version of a task would."""
     fingerprint = tables.describe(library, {"task": task, "model": model, "parameters": {}})
     for shard in shards:
         rows = pa.table({"image_id": read_shard(library, shard)["image_id"]})
         rows = rows.append_column("label", pa.array([label] * len(rows)))
+        rows = rows.append_column("score", pa.array([score] * len(rows)))
         tables.write_shard(library, fingerprint, shard, {task: rows})
     return fingerprint
 
@@ -153,6 +215,20 @@ def test_pages_have_filters_where_there_are_labels(johns: Path, tmp_path: Path) 
     write_people(library, None, tmp_path / "with")
     assert "filters" not in (tmp_path / "without" / "index.html").read_text()
     assert '>with a dog <span class="tally">22<' in (tmp_path / "with" / "index.html").read_text()
+
+
+def test_filters_want_what_was_measured_of_these_weights(johns: Path, tmp_path: Path) -> None:
+    shutil.copytree(johns / "L", tmp_path / "L")
+    library = open_library(tmp_path / "L")
+    cluster_faces(library, None, "graph", None, same_photo=False)
+    shards = [shard for shard, _ in all_shards(library)]
+    labelled(library, "objects", "any", shards, "dog", 0.76)  # less than what those ask that were not measured
+    write_people(library, None, tmp_path / "pages")
+    assert "with a dog" not in (tmp_path / "pages" / "index.html").read_text()
+    usual = describe("objects", None)
+    other = {**usual, "weights": {"detector": {"name": "fastestdet", "sha256": "0" * 64}}}
+    least = [_least_scores(library, tables.describe(library, each)) for each in (usual, other)]
+    assert least == [MEASURED["fastestdet"], UNMEASURED]
 
 
 def test_damaged_clusters_are_named(johns: Path, tmp_path: Path) -> None:

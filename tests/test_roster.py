@@ -68,6 +68,7 @@ def test_as_excel_saves_it(folder: Path, library: Library, encoding: str, separa
         ("person_id,name,image\n1,\x1b[2JAnn,a.jpg\n", r"line 2: name '\\x1b\[2JAnn' has a control character"),
         ("person_id,group,image\n1,7\u202eb,a.jpg\n", r"line 2: group '7\\u202eb' has a control character"),
         ("person_id,image\nUNKNOWN,a.jpg\n", "person_id UNKNOWN is what Muster says of nobody"),
+        ("person_id,image\nUNSURE,a.jpg\n", "person_id UNSURE is what Muster says of nobody"),
         ("", "needs columns person_id and image"),
     ],
 )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from storage.errors import InputError
-from training import daynight, detector, embedder, objects, segmenter, supervised
+from training import daynight, detector, embedder, objects, quality, segmenter, supervised
 from training.inputs import Inputs
 from training.loop import Recipe
 
@@ -24,6 +24,8 @@ RECIPES: Mapping[str, Definition] = MappingProxyType(
         "embedder-triplet": Definition(supervised.build_triplet, ("yunet-n",)),
         "embedder-margin": Definition(supervised.build_margin, ("yunet-n",)),
         "detector": Definition(detector.build, ("yunet-n",)),
+        "quality-own": Definition(quality.build_own, ("muster-detector", "muster-embedder")),
+        "quality-published": Definition(quality.build_published, ("yunet-n", "mobilefacenet")),
         "daynight": Definition(daynight.build),
         "objects": Definition(objects.build, ("fastestdet",)),
         "streets": Definition(segmenter.build_streets),

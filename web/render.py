@@ -52,7 +52,10 @@ def renderer(album: Album, title: str, previews: Set[str]) -> Callable[[Page], b
         "person_page": lambda person: f"people/{person.cluster_id}.html",
         "fitted": _fitted,
         "window": _window,
-        **{f.__name__: f for f in (words.count, words.day, words.span, words.file_name, words.folder, words.original)},
+        **{
+            f.__name__: f
+            for f in (words.count, words.day, words.span, words.sureness, words.file_name, words.folder, words.original)
+        },
     }
 
     def render(page: Page) -> bytes:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 SCENES = {"day": "by day", "night": "at night"}
+SURENESS = ((0.98, "sure"), (0.9, "fairly sure"), (0.0, "not sure"))
 WITHOUT_ARTICLE = ("broccoli", "scissors", "skis")  # of COCO's classes
 ROW = re.compile(r"(.*)#row=(\d+)", re.DOTALL)  # a row of a Parquet manifest with inline images
 
@@ -17,6 +18,13 @@ ROW = re.compile(r"(.*)#row=(\d+)", re.DOTALL)  # a row of a Parquet manifest wi
 def count(number: int, one: str, many: str = "") -> str:
     """`count(2, "photo")` → "2 photos"."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def sureness(certainty: float | None) -> str:
+    """How sure a person's page is, of the share of faces that are expected to be of that person; empty: not known."""
+    if certainty is None:
+        return ""
+    return next(word for least, word in SURENESS if certainty >= least)
 
 
 def day(when: datetime) -> str:

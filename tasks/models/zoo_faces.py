@@ -1,7 +1,24 @@
 """Networks of the task `faces`."""
 
-from tasks.models import face_detector, face_embedder, mobilefacenet, yunet
+from tasks.models import face_detector, face_embedder, face_quality, mobilefacenet, yunet
 from tasks.models.entry import Entry
+
+
+def _quality(model: str, sha256: str) -> Entry:
+    return Entry(
+        name=f"muster-quality-{model}",
+        file=f"muster-quality-{model}.safetensors",
+        url="",
+        sha256=sha256,
+        licence="Apache-2.0",
+        source=f"trained by `muster train quality-{model}`",
+        training_data="LFW (research use), and what is no face in photos of COCO; strangers also of photos of people"
+        " (research use)",
+        preprocessing="what detector and embedder say of a face",
+        build=face_quality.from_state,
+        outputs=(),  # it takes no image
+    )
+
 
 ENTRIES = (
     Entry(
@@ -59,10 +76,12 @@ ENTRIES = (
         size=(112, 112),
         outputs=("embedding",),
     ),
+    _quality("own", "a731274fdb8824253b888fa051de4cbc7a45eb42f87a7480754bae07c2038933"),
+    _quality("published", "9417cd75b6d59e3827d2528f6fbde7b95b42fc6381949b7653e7ee2b478a48d2"),
 )
 
 MODELS = {
-    "own": {"detector": "muster-detector", "embedder": "muster-embedder"},
-    "published": {"detector": "yunet-n", "embedder": "mobilefacenet"},
+    "own": {"detector": "muster-detector", "embedder": "muster-embedder", "quality": "muster-quality-own"},
+    "published": {"detector": "yunet-n", "embedder": "mobilefacenet", "quality": "muster-quality-published"},
 }
 DEFAULT = "own"
