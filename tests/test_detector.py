@@ -393,6 +393,12 @@ def test_boxes_of_no_people(inputs: Callable[..., Inputs], tmp_path: Path) -> No
         detector.build(inputs(labels=[coco(tmp_path / "dogs.json", "dog", {"0001.jpg": []})]))
 
 
+def test_boxes_of_other_photos(inputs: Callable[..., Inputs], tmp_path: Path) -> None:
+    labels = coco(tmp_path / "others.json", "person", {"other.jpg": [[5.0, 5, 5, 5]], "0001.jpg": []})
+    with pytest.raises(InputError, match=r"others\.json: no photo in .*photos has a box there, by its name"):
+        detector.build(inputs(labels=[labels]))
+
+
 def test_scenes_that_cannot_be_used(inputs: Callable[..., Inputs], tmp_path: Path) -> None:
     folder = tmp_path / "broken"
     folder.mkdir()

@@ -226,7 +226,7 @@ class _Detector:
 
 
 def read_scenes(inputs: Inputs) -> tuple[Photos, Photos]:
-    """The photos to make scenes of, and those kept out; InputError where there are too few."""
+    """The photos to make scenes of, and those kept out; InputError where there are too few, or labels are of others."""
     if not inputs.scenes:
         raise InputError("the detector needs photos to paste faces into: name folders or files with --scenes")
     parts: tuple[list[Backdrop], list[Backdrop]] = ([], [])
@@ -241,6 +241,10 @@ def read_scenes(inputs: Inputs) -> tuple[Photos, Photos]:
             parts[held_out(example.name, PHOTOS_HELD_OUT)].append(backdrop)
     if not parts[0]:
         raise InputError(f"none of the photos in {', '.join(inputs.scenes)} can be used as a scene: give more of them")
+    if inputs.labels and all(photo.people is None for part in parts for photo in part):
+        raise InputError(
+            f"{', '.join(inputs.labels)}: no photo in {', '.join(inputs.scenes)} has a box there, by its name"
+        )
     return parts[0], parts[1]
 
 
