@@ -54,9 +54,9 @@ def weights_of(name: str, folder: Path | None = None) -> dict:
 
 @pytest.fixture
 def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> loop.Recipe:
-    """On made finds; their embeddings are nobody's, and the strangers in scenes are one tight group of 20."""
+    """On made finds; their embeddings are nobody's, and the strangers in scenes are one group of 20."""
     noise = torch.randn(20, EMBEDDING, generator=torch.Generator().manual_seed(3))
-    others = normalize(torch.ones(20, EMBEDDING) + 0.2 * noise)
+    others = normalize(torch.ones(20, EMBEDDING) + noise)
     monkeypatch.setattr(quality, "read_known", lambda *_: (made_known(), made_finds(200, 2).embeddings))
     monkeypatch.setattr(quality, "read_scenes", lambda *_: (made_no_faces(), others))
     monkeypatch.setattr(quality, "read_people", lambda _: {"a": np.empty((0, 4))})
@@ -114,8 +114,8 @@ def test_scaling_and_strangers_come_from_what_is_learnt_from(recipe: loop.Recipe
     learnt = torch.cat([part.finds.signs[~torch.from_numpy(part.kept_out)] for part in (known, no_faces)])
     torch.testing.assert_close(network.mean, learnt.mean(0))
     torch.testing.assert_close(network.deviation, learnt.std(0))
-    tight = normalize(torch.ones(1, EMBEDDING))
-    assert (network.strangers @ tight.T).max() > 0.95  # those in scenes are among them
+    middle = normalize(torch.ones(1, EMBEDDING))
+    assert (network.strangers @ middle.T).max() > 0.8  # those in scenes are among them
     out = no_faces.finds.embeddings[torch.from_numpy(no_faces.kept_out)]
     for faces in (out, known.finds.embeddings):  # the made ones are random: what a mean is of stands out in it
         assert (network.strangers @ faces.T).max() < 0.5

@@ -2,7 +2,7 @@
 
 A face counts as recognised where its person comes first among everybody with several photos, above the score that one
 stranger in a hundred reaches; so the quality is the chance of that. Finds outside every person are never recognised.
-With the weights come strangers: means of at least `LEAST_TOGETHER` people's faces, which are nobody in particular, for
+With the weights come strangers: means of at least `LEAST_TOGETHER` people's faces, or of as many things, for
 `tasks.cluster` to tell where faces lie close together.
 """
 
