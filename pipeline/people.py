@@ -226,12 +226,23 @@ def _clusters(fingerprint: str) -> str:
 
 
 def _previous(library: Library, fingerprint: str) -> Mapping[str, str]:
-    try:
-        rows = _read_clusters(library, fingerprint)
-    except FileNotFoundError:
-        return {}
-    pairs = zip(rows["face_id"].to_pylist(), rows["cluster_id"].to_pylist(), strict=True)
-    return {face: name for face, name in pairs if name is not None}
+    """Face → cluster of last time; where this version of a model has not clustered yet, of its version before, whose
+    faces have the same names."""
+    described = tables.descriptions(library)
+    mine = described.get(fingerprint, {})
+    older = [f for f, d in described.items() if f != fingerprint and _model(d) == _model(mine)]
+    for each in [fingerprint, *sorted(older, key=lambda f: described[f].get("version", 0), reverse=True)]:
+        try:
+            rows = _read_clusters(library, each)
+        except FileNotFoundError:
+            continue
+        pairs = zip(rows["face_id"].to_pylist(), rows["cluster_id"].to_pylist(), strict=True)
+        return {face: name for face, name in pairs if name is not None}
+    return {}
+
+
+def _model(description: Mapping[str, Any]) -> tuple[Any, Any]:
+    return description.get("task"), description.get("model")
 
 
 def _read_clusters(library: Library, fingerprint: str) -> pa.Table:

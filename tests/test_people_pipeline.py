@@ -12,6 +12,7 @@ from pipeline.people import (
     _label_fingerprints,
     _least_scores,
     cluster_faces,
+    faces_fingerprint,
     label,
     load_faces,
     parse_k,
@@ -70,6 +71,27 @@ def test_two_people(johns: Path, method: str, k: int | None) -> None:
     assert all(0 <= value <= 1 for value in certainties(library).values() if value is not None)
     cluster_faces(library, None, method, k, same_photo=False)
     assert clusters(library) == first
+
+
+def test_ids_stay_when_a_model_has_a_new_version(johns: Path, tmp_path: Path) -> None:
+    shutil.copytree(johns / "L", tmp_path / "L")
+    library = open_library(tmp_path / "L")
+    cluster_faces(library, None, "graph", None, same_photo=False)
+    now = faces_fingerprint(library, None)
+    file = tmp_path / "L/clusters" / now / "clusters.parquet"
+    rows = pq.read_table(file)
+    named = ["anna" if name == rows["cluster_id"][0].as_py() else name for name in rows["cluster_id"].to_pylist()]
+    old = pa.table({"face_id": rows["face_id"], "image_id": rows["image_id"], "cluster_id": named})
+    other = {"task": "faces", "version": 1, "parameters": {}, "weights": {}}
+    for model, name in (("own", "anna"), ("published", "bert")):
+        before = tables.describe(library, {**other, "model": model})
+        renamed = [each and each.replace("anna", name) for each in named]
+        library.write(
+            f"clusters/{before}/clusters.parquet", tables.to_parquet(old.set_column(2, "cluster_id", [renamed]))
+        )
+    file.unlink()
+    cluster_faces(library, None, "graph", None, same_photo=False)
+    assert set(clusters(library).values()) == set(named)
 
 
 def test_ids_stay_when_photos_are_added(johns: Path, tmp_path: Path, data: Path, weights: Path, work: Work) -> None:
