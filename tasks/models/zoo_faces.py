@@ -76,8 +76,8 @@ ENTRIES = (
         size=(112, 112),
         outputs=("embedding",),
     ),
-    _quality("own", "a731274fdb8824253b888fa051de4cbc7a45eb42f87a7480754bae07c2038933"),
-    _quality("published", "9417cd75b6d59e3827d2528f6fbde7b95b42fc6381949b7653e7ee2b478a48d2"),
+    _quality("own", "935481f43d4302e216de246541849529cb61afbc23d58decf08be273c0de8568"),
+    _quality("published", "e4305d19247c5b6e6d39b134fc76f0fef644d48271f75c6e7cd2a6b8f5020772"),
 )
 
 MODELS = {
