@@ -116,7 +116,7 @@ def gallery_searches(embeddings: Vectors, owner: Ints, count: int, strangers: St
 
 def _beside(faces: Vectors, vectors: Vectors, gallery: Templates) -> Vectors:
     """(N,): what the score of each face with the vector beside it is, but for what lowers all scores of the face."""
-    return np.asarray((faces * vectors).sum(1) - gallery.half_crowding(vectors))
+    return np.asarray((faces * vectors).sum(1) - gallery.crowding(vectors))
 
 
 def _another(owner: Ints) -> Ints:

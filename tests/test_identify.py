@@ -69,15 +69,17 @@ def test_without_strangers_the_score_is_less_by_the_mean_of_the_ten_that_come_ne
 
 
 @given(galleries())
-def test_the_score_is_the_cosine_less_half_of_each_crowding(drawn: tuple[Templates, np.ndarray]) -> None:
+def test_the_score_is_the_cosine_less_both_crowdings_and_the_look_alikes(drawn: tuple[Templates, np.ndarray]) -> None:
     gallery, asked = drawn
     found, others = scores(asked, gallery), gallery.strangers
     for probe, row in zip(asked, found, strict=True):
         cosines = gallery.vectors @ probe
-        next_ten = np.sort(cosines)[-LOOKALIKES - 1 : -1].mean() if len(cosines) >= LEAST else 0
+        large = len(cosines) >= LEAST
+        share = 0 if others is None else 0.25 if large else 0.5
+        next_ten = np.sort(cosines)[-LOOKALIKES - 1 : -1].mean() if large else 0
         for template, cosine, score in zip(gallery.vectors, cosines, row, strict=True):
-            halves = crowding(probe, others) + crowding(template, others) + next_ten * (2 if others is None else 1)
-            assert score == pytest.approx(cosine - halves / 2, abs=1e-5)
+            less = share * (crowding(probe, others) + crowding(template, others)) + (1 - share) * next_ten
+            assert score == pytest.approx(cosine - less, abs=1e-5)
 
 
 def test_a_template_in_a_crowded_place_needs_more() -> None:
