@@ -45,7 +45,10 @@ def test_more_workers_than_gpus(device: str) -> None:
         ({"tasks": ("objects",), "weights": {"objects": "/none"}}, "--weights objects=/none: no such file"),
         ({"tasks": ("objects",), "weights": {"objects": "/tmp"}}, "--weights objects=/tmp: no such file"),
         ({"tasks": ("faces",), "weights": {"objects": __file__}}, "'objects' is not among --tasks faces"),
-        ({"tasks": ("faces",), "weights": {"faces": __file__}}, r"has several networks \(detector, embedder, quality\)"),
+        (
+            {"tasks": ("faces",), "weights": {"faces": __file__}},
+            r"has several networks \(detector, embedder, quality\)",
+        ),
         ({"tasks": ("previews",), "weights": {"previews": __file__}}, "previews has no network"),
         (
             {"tasks": ("objects",), "models": {"objects": "own"}},
