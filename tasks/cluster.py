@@ -38,8 +38,8 @@ class GraphParameters:
 class Strangers:
     """People who are in no library, that come with an embedder: where they lie close together, faces do.
 
-    `embeddings`: (K, D) float32, L2-normalised, each the mean of several people's. `usual`: the median of `lookalikes`
-    of ordinary faces.
+    `embeddings`: (K, D) float32, L2-normalised, each the mean of several people's, or things'. `usual`: the median
+    of `lookalikes` of ordinary faces.
     """
 
     embeddings: Floats
@@ -56,6 +56,8 @@ def lookalikes(faces: Floats, strangers: Floats) -> Floats:
     The first may be made of this very face, where it is one that the strangers were taken from.
     """
     count = min(11, len(strangers))
+    if not count:
+        return np.zeros(len(faces), np.float32)
     found = [np.empty(0, np.float32)]
     for start in range(0, len(faces), 8192):
         nearest = np.partition(faces[start : start + 8192] @ strangers.T, -count, axis=1)[:, -count:]

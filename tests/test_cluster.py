@@ -297,3 +297,7 @@ def test_a_new_id_is_not_one_that_was_taken():
     fresh = inherit_ids(np.array([0, 0]), ["a", "b"], {})[0]
     assert fresh == hashlib.sha256(b"a").hexdigest()[:12]
     assert inherit_ids(np.array([0, 0]), ["a", "b"], {"gone": fresh})[0] not in (fresh, None)
+
+
+def test_without_strangers_nothing_is_crowded() -> None:
+    assert lookalikes(np.eye(4, dtype=np.float32), np.empty((0, 4), np.float32)).tolist() == [0] * 4
