@@ -13,7 +13,7 @@ Floats = np.ndarray[Any, np.dtype[np.float32]]
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 
 LOOKALIKES = 10  # how many of the most similar others say how crowded the place of a face is
-MIN_QUALITY = 0.25  # the chance of being recognised below which nobody is named: 1 % of LFW's faces (own), .2 % (published)
+MIN_QUALITY = 0.25  # the chance of being recognised below which nobody is named: 1 % of LFW (own), .2 % (published)
 CANDIDATES = 3  # people shown where it is unsure who somebody is
 LEAST = 30  # templates below which a gallery is too small a sample of other people for that
 SCORE = 2  # the kind of score: a threshold measured with another does not hold (1: the face's look-alikes alone)
