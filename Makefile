@@ -19,10 +19,15 @@ run: $(VENV)/run.installed
 test: $(VENV)/test.installed
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
-check: $(VENV)/test.installed
+check: $(VENV)/test.installed .typed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# mypy runs no import hooks: links that lay the folders out as they are installed (docs/adr/0022-one-name.md)
+.typed: $(wildcard muster/*)
+	rm -rf .typed && mkdir -p .typed/muster
+	ln -s $(addprefix ../../,$^ pipeline storage tasks training web) .typed/muster/
 
 bench: $(VENV)/test.installed
 	$(BIN)/python benchmarks/faces_throughput.py

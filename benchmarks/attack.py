@@ -256,23 +256,7 @@ def load() -> None:
     import faiss  # noqa: F401
     import matplotlib.figure  # noqa: F401
 
-    from pipeline import (  # noqa: F401
-        annotations,
-        calibrate,
-        cli,
-        enroll,
-        evaluate_identify,
-        evaluate_masks,
-        evaluate_objects,
-        forget,
-        identify,
-        overlay,
-        people,
-        status,
-        submit,
-        train,
-    )  # fmt: skip
-    from training import recipes  # noqa: F401
+    from muster.training import recipes  # noqa: F401
 
 
 def main() -> int:

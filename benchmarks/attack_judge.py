@@ -18,7 +18,7 @@ from benchmarks.attack_plans import NOBODY
 from benchmarks.attack_run import Outcome, key_of
 from benchmarks.attack_tables import FORGED
 from benchmarks.attack_world import SECRET, State, World, look
-from storage.library import open_library
+from muster.storage.library import open_library
 
 BIDI = ("LRE", "LRO", "RLE", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
 

@@ -144,9 +144,10 @@ def key_of(world: World) -> dict[str, str]:
 def work_here() -> None:
     """Workers in this process instead of in Ray."""
 
-    from pipeline import cluster, run
-    from pipeline.worker import ShardWorker
-    from storage.errors import MusterError
+    from muster.errors import MusterError
+    from muster.pipeline import run
+    from muster.pipeline.distributed import actors
+    from muster.pipeline.work.worker import ShardWorker
 
     def work(library: Any, config: Any, specs: Any, orders: Any, progress: Any, on_progress: Any) -> int:
         progress.ready = time.monotonic()
@@ -159,15 +160,15 @@ def work_here() -> None:
         return 1
 
     run._work = work
-    cluster.connected, cluster.check_reach = lambda *_: nullcontext(), lambda *_: None
+    actors.connected, actors.check_reach = lambda *_: nullcontext(), lambda *_: None
 
 
 def command(argv: Sequence[str]) -> int:
-    from pipeline import cli
+    from muster.pipeline.cli import main
 
     sys.argv = ["muster", *argv]
     try:
-        cli.main()
+        main.main()
     except SystemExit as stop:
         if isinstance(stop.code, str):
             print(stop.code, file=sys.stderr)

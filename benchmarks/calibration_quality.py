@@ -20,12 +20,12 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.config import RunConfig, parse_models
-from pipeline.evaluate import check_label, labelled
-from tasks.base import TaskError
-from tasks.calibrate import doubt, gallery_searches, outside_searches, point
-from tasks.cluster import Strangers
-from tasks.identify import templates
+from muster.pipeline.evaluate.faces import check_label, labelled
+from muster.pipeline.work.config import RunConfig, parse_models
+from muster.tasks.base import TaskError
+from muster.tasks.people.calibrate import doubt, gallery_searches, outside_searches, point
+from muster.tasks.people.graph import Strangers
+from muster.tasks.people.search import templates
 
 FPIRS = (0.1, 0.03, 0.01)
 MISSES = (0.1, 0.05)

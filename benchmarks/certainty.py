@@ -1,11 +1,11 @@
-"""How often is a face in a cluster of somebody else? What `tasks.certainty` says, and what it should.
+"""How often is a face in a cluster of somebody else? What `muster.tasks.people.certainty` says, and what it should.
 
     python benchmarks/certainty.py [--models own,published] [--data DIR]
 
 All of LFW and COCO's photos in one library, clustered by the graph method. A face is right where most of its cluster is
 of its person: nobody is in two photos of COCO, and of a pair of two people neither is right. LFW's wrong labels count
 as errors. Per model: for faces of some certainty, how many there are, and what share is right; and the constants of a
-logistic regression over both models' faces, to be put into tasks/certainty.py.
+logistic regression over both models' faces, to be put into tasks/people/certainty.py.
 
 The last line is one JSON object.
 """
@@ -24,18 +24,19 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.strangers import DATA, processed
-from pipeline import evaluate, people
-from storage import manifest
-from storage.library import Library
-from tasks.certainty import certainty, evidence
+from muster.pipeline.evaluate import faces as evaluate
+from muster.pipeline.people import grouping
+from muster.storage import manifest
+from muster.storage.library import Library
+from muster.tasks.people.certainty import certainty, evidence
 
 BINS = (0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 1.0001)
 
 
 def judged(library: Library, model: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of clustered faces of known people: evidence (M, 3), certainty (M,), and which are right (M,)."""
-    faces = people.load_faces(library, model)
-    labels, _ = people.label(None, faces, "graph", None, False)
+    faces = grouping.load_faces(library, model)
+    labels, _ = grouping.label(None, faces, "graph", None, False)
     images = manifest.read_manifest(library)
     who = identities(library, faces, images)
     rows = np.flatnonzero((labels >= 0) & (who >= 0))
@@ -49,7 +50,7 @@ def judged(library: Library, model: str) -> tuple[np.ndarray, np.ndarray, np.nda
     return evidence(*known)[rows], certainty(*known)[rows], np.array(right)
 
 
-def identities(library: Library, faces: people.Faces, images: Any) -> np.ndarray:
+def identities(library: Library, faces: grouping.Faces, images: Any) -> np.ndarray:
     """(N,): a number for each person; -1 where nobody knows, such as who stands behind LFW's people."""
     place = {name: i for i, name in enumerate(images["image_id"].to_pylist())}
     photo = np.array([place[name] for name in faces.table["image_id"].to_pylist()])

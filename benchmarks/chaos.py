@@ -39,7 +39,7 @@ import pyarrow.parquet as pq
 HOME = Path(__file__).parents[1]
 DATA = Path(os.environ.get("MUSTER_TEST_DATA", HOME.parent / "shared" / "data"))
 MARKS = {"crash": b"muster:crash", "timeout": b"muster:hang"}  # error kind of the row → mark in the photo's bytes
-GRACE, PER_IMAGE = 5.0, 0.05  # seconds: see pipeline.dispatch.Policy
+GRACE, PER_IMAGE = 5.0, 0.05  # seconds: see muster.pipeline.work.dispatch.Policy
 SECONDS = {False: 0.02, True: 0.15}  # that each photo takes at least, in the long form and in the short one
 SECONDS_LATER = {False: 1.0, True: 0.2}  # after a commit that something goes wrong, at most
 LIMIT = 900.0  # seconds that one run may take, kills and all
@@ -71,7 +71,8 @@ def inject() -> None:
 
 def drive(arguments: Sequence[str]) -> None:
     """`muster` with these arguments, and deadlines that a test can wait for."""
-    from pipeline import cli, dispatch
+    from muster.pipeline.cli import main as cli
+    from muster.pipeline.work import dispatch
 
     dispatch.Policy = partial(dispatch.Policy, grace=GRACE, per_image=PER_IMAGE)  # type: ignore[misc, assignment]
     sys.argv = ["muster", *arguments]
@@ -100,8 +101,8 @@ def marked(jpeg: bytes, mark: bytes) -> bytes:
 
 
 def scanned(library: Path, folders: Sequence[Path]) -> Path:
-    from storage.library import open_library
-    from storage.manifest import scan
+    from muster.storage.library import open_library
+    from muster.storage.manifest import scan
 
     for folder in folders:
         scan(open_library(library, create=True), [str(folder)])
@@ -113,8 +114,8 @@ Rows = dict[tuple[str, str], list[dict[str, Any]]]  # (table, id of image or fac
 
 def rows_of(folder: Path) -> Rows:
     """All committed rows of a library, every column."""
-    from storage import tables
-    from storage.library import open_library
+    from muster.storage import tables
+    from muster.storage.library import open_library
 
     library, found = open_library(folder), Rows()
     for fingerprint, description in tables.descriptions(library).items():
@@ -219,9 +220,9 @@ def plan(choose: random.Random, shards: int, workers: int) -> list[tuple[int, Ca
 
 def progress_of(library: Path) -> tuple[int, Callable[[], int]]:
     """The number of shards, and a function that says how many of them have all their rows of `images`."""
-    from pipeline.worker import IMAGES_DESCRIPTION
-    from storage import manifest, tables
-    from storage.library import open_library
+    from muster.pipeline.work.worker import IMAGES_DESCRIPTION
+    from muster.storage import manifest, tables
+    from muster.storage.library import open_library
 
     opened, fingerprint = open_library(library), tables.fingerprint(IMAGES_DESCRIPTION)
     return len(manifest.shards(opened)), lambda: len(tables.committed(opened, fingerprint))
@@ -322,11 +323,11 @@ def undisturbed(library: Path) -> Rows:
 
 def told(library: Path) -> Rows:
     """The rows that one worker in this process makes, told which photos it has to leave out, and why."""
-    from pipeline.config import RunConfig
-    from pipeline.run import pending, task_specs
-    from pipeline.worker import ShardWorker
-    from storage import manifest
-    from storage.library import open_library
+    from muster.pipeline.run import pending, task_specs
+    from muster.pipeline.work.config import RunConfig
+    from muster.pipeline.work.worker import ShardWorker
+    from muster.storage import manifest
+    from muster.storage.library import open_library
 
     opened = open_library(library)
     rows = manifest.read_manifest(opened).select(["image_id", "uri"]).to_pylist()

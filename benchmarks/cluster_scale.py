@@ -24,10 +24,10 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.index_scale import MODEL, People, memory, say, timed
-from pipeline.people import NEIGHBOURS
-from storage import index
-from tasks.cluster import cluster_graph
-from tasks.metrics import bcubed_f1, pairwise_f1
+from muster.pipeline.people.grouping import NEIGHBOURS
+from muster.storage.index import vectors
+from muster.tasks.metrics.people import bcubed_f1, pairwise_f1
+from muster.tasks.people.graph import cluster_graph
 
 LARGEST = 2000
 
@@ -56,7 +56,7 @@ def main() -> None:
     Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts again
     before = memory("VmRSS")
     seconds: dict[str, float] = {}
-    seconds["index"], built = timed(lambda: index.build([str(i) for i in range(count)], faces, MODEL))
+    seconds["index"], built = timed(lambda: vectors.build([str(i) for i in range(count)], faces, MODEL))
     seconds["search"], (similarities, rows) = timed(lambda: built.search(faces, NEIGHBOURS + 1, MODEL))
     say(f"index and search: {seconds}, {memory('VmHWM') - before:.0f} MiB")
     photos, quality = np.arange(count), np.ones(count, np.float32)

@@ -6,8 +6,8 @@ One thread each, the photos in memory. Reduced, every library may do what it has
 simplejpeg's `min_width` and OpenCV's `IMREAD_REDUCED_COLOR_*` scale while they decode, in steps of 2, never below
 `--side`; torchvision cannot. They are then resized to `--side` with antialiasing, as muster does by itself.
 
-muster (`storage.images.decode`) does more for its time: it reads EXIF and turns the photo upright, hashes the bytes and
-the picture, and finds out what broken files are. `muster_pixels` is its pixels alone.
+muster (`muster.storage.photos.decode.decode`) does more for its time: it reads EXIF and turns the photo upright, hashes
+the bytes and the picture, and finds out what broken files are. `muster_pixels` is its pixels alone.
 
 Libraries take turns at each photo; figures are medians over the rounds, then the mean over the photos. The last line is
 one JSON object: milliseconds of processor time per photo; a library that is not installed is left out.
@@ -28,8 +28,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from storage import images
-from storage.pixels import dct_divisor, upright_pixels
+from muster.storage.photos import decode
+from muster.storage.photos.pixels import dct_divisor, upright_pixels
 
 DATA = Path(os.environ.get("MUSTER_TEST_DATA", Path(__file__).parents[1].parent / "shared" / "data"))
 
@@ -38,7 +38,7 @@ Decoder = Callable[[bytes, int | None], Pixels]  # bytes and longest side; None 
 
 
 def muster(data: bytes, side: int | None) -> Pixels:
-    return images.decode(data, side).pixels
+    return decode.decode(data, side).pixels
 
 
 def muster_pixels(data: bytes, side: int | None) -> Pixels:

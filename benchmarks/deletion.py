@@ -71,7 +71,9 @@ def prepare() -> None:
     import faiss
     import torch
 
-    from pipeline import annotations, calibrate, cli, enroll, identify, overlay, people, run, worker  # noqa: F401
+    from muster.pipeline import run
+    from muster.pipeline.gallery import identify
+    from muster.pipeline.work import worker
 
     torch.set_num_threads(1)
     faiss.omp_set_num_threads(1)
@@ -89,8 +91,8 @@ def prepare() -> None:
 
     worker.load_task = identify.load_task = loaded  # type: ignore[attr-defined]
     run._work = work
-    run.cluster.connected = lambda *_, **__: contextlib.nullcontext()  # type: ignore[attr-defined]
-    run.cluster.check_reach = lambda *_, **__: None  # type: ignore[attr-defined]
+    run.actors.connected = lambda *_, **__: contextlib.nullcontext()  # type: ignore[attr-defined]
+    run.actors.check_reach = lambda *_, **__: None  # type: ignore[attr-defined]
 
 
 def set_calendar(today: date) -> None:
@@ -99,15 +101,15 @@ def set_calendar(today: date) -> None:
         def today(cls) -> date:  # type: ignore[override]
             return today
 
-    for name in ("cli_gallery", "enroll", "identify", "forget"):
-        module = sys.modules[f"pipeline.{name}"]
+    for name in ("cli.gallery", "gallery.enroll", "gallery.identify", "gallery.forget"):
+        module = sys.modules[f"muster.pipeline.{name}"]
         if hasattr(module, "date"):
             module.date = Calendar  # type: ignore[attr-defined]
 
 
 def die_at(change: int) -> None:
     """SIGKILL before the n-th time from now that a file is opened for writing, renamed or removed."""
-    from storage.library import Library
+    from muster.storage.library import Library
 
     left = [change]
 
@@ -178,7 +180,7 @@ def start(arguments: Sequence[str], out: Path, today: date, change: int | None =
         return Started(pid, out, began)
     code = 70
     try:
-        from pipeline import cli
+        from muster.pipeline.cli import main as cli
 
         with out.open("w") as file:
             os.dup2(file.fileno(), 1)

@@ -34,17 +34,17 @@ import safetensors.torch
 import torch
 from PIL import Image
 
-from storage import images
-from tasks.base import inference_dtype
-from tasks.faces import Detections, FaceParameters, detect
-from tasks.models import face_detector, yunet, zoo
-from tasks.models.fuse import for_inference
-from training.data import find_examples, held_out, person_held_out, read_photos
-from training.detector import PHOTOS_HELD_OUT, read_scenes
-from training.face_cutouts import read_cutouts
-from training.face_maps import overlap, within
-from training.inputs import Inputs
-from training.scenes_of_faces import Backdrop, make_scene
+from muster.storage.photos import decode
+from muster.tasks.base import inference_dtype
+from muster.tasks.faces import Detections, FaceParameters, detect
+from muster.tasks.models import face_detector, yunet, zoo
+from muster.tasks.models.fuse import for_inference
+from muster.training.data.examples import find_examples, held_out, person_held_out, read_photos
+from muster.training.data.face_cutouts import read_cutouts
+from muster.training.data.scenes_of_faces import Backdrop, make_scene
+from muster.training.face_maps import overlap, within
+from muster.training.inputs import Inputs
+from muster.training.recipes.detector import PHOTOS_HELD_OUT, read_scenes
 
 HOME = Path(__file__).parents[1]
 DATA = Path(os.environ.get("MUSTER_TEST_DATA", HOME.parent / "shared" / "data"))
@@ -103,7 +103,7 @@ def median(errors: Sequence[float]) -> float:
 
 
 def decoded(data: bytes) -> np.ndarray[Any, Any]:
-    return images.decode(data, FaceParameters().max_side).pixels
+    return decode.decode(data, FaceParameters().max_side).pixels
 
 
 def groups() -> tuple[list[bytes], list[torch.Tensor]]:

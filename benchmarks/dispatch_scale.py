@@ -36,9 +36,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pipeline.dispatch import Died, Dispatcher, Done, Event, Order, WorkerId
-from pipeline.run import Progress
-from storage.parts import slice_of
+from muster.pipeline.run import Progress
+from muster.pipeline.work.dispatch import Died, Dispatcher, Done, Event, Order, WorkerId
+from muster.storage.shared_shards import slice_of
 
 IMAGES = 256  # in a shard
 SHARD_SECONDS = 10.0  # on average, half of it to one and a half

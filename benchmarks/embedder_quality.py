@@ -2,10 +2,10 @@
 
     python benchmarks/embedder_quality.py [--images LFW.parquet] [--label person] [--models own,published]
 
-The people kept out are those that `training.data` keeps out of every training; the detector that is shipped is older,
-and its training had 197 of the 869, with 296 photos. Their photos go into a Parquet file of their own, with as many
-pairs of one person as of two in each of 8 folds (training.measures.choose_pairs), at most 6 of one person. Both models
-run over the same photos with their own detectors. The last line is one JSON object.
+The people kept out are those that `muster.training.data.examples` keeps out of every training; the detector that is
+shipped is older, and its training had 197 of the 869, with 296 photos. Their photos go into a Parquet file of their
+own, with as many pairs of one person as of two in each of 8 folds (muster.training.measures.choose_pairs), at most 6 of
+one person. Both models run over the same photos with their own detectors. The last line is one JSON object.
 """
 
 import argparse
@@ -24,8 +24,8 @@ import pyarrow.parquet as pq
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from training.data import PEOPLE_HELD_OUT, held_out
-from training.measures import choose_pairs
+from muster.training.data.examples import PEOPLE_HELD_OUT, held_out
+from muster.training.measures import choose_pairs
 
 DATA = Path(os.environ.get("MUSTER_TEST_DATA", Path(__file__).parents[1].parent / "shared" / "data"))
 COLUMNS = ("accuracy", "std", "tar_at_far_1e-2", "tar_at_far_1e-3", "undetected", "pairwise_f1", "bcubed_f1")
@@ -57,7 +57,7 @@ def write_split(images: Path, label: str, folder: Path) -> dict[str, Any]:
 
 def evaluate(folder: Path, label: str, model: str) -> dict[str, Any]:
     """Both evaluations of one model over the same library."""
-    command = [sys.executable, "-m", "pipeline.cli", "evaluate"]
+    command = [sys.executable, "-m", "muster", "evaluate"]
     common = ["--images", str(folder / "images.parquet"), "--model", f"faces={model}", "--json"]
     common += ["-l", str(folder / model), "--weights-dir", str(DATA / "weights")]
     facts: dict[str, Any] = {}

@@ -45,7 +45,7 @@ import pyarrow.parquet as pq
 DATA = Path(os.environ.get("MUSTER_TEST_DATA", Path(__file__).parents[1].parent / "shared" / "data"))
 CORES = 2
 BATCH = 64
-# For the loops what a worker sets by mallopt (pipeline/worker.py): the memory of a batch is kept for the next one.
+# For the loops what a worker sets by mallopt (pipeline/work/worker.py): the memory of a batch is kept for the next one.
 KEEP_MEMORY = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(1 << 28)}
 
 
@@ -53,7 +53,7 @@ KEEP_MEMORY = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
 
 
 def muster(images: Path, model: str, workers: int) -> dict[str, float]:
-    command = [sys.executable, "-m", "pipeline.cli"]
+    command = [sys.executable, "-m", "muster"]
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         answer([*command, "scan", str(images), "-l", folder + "/l", "--json"])
@@ -94,7 +94,7 @@ class Model:
             file.write(f"{time.time()} {images}\n")
 
     def __call__(self, batch: dict[str, Any]) -> pa.Table:
-        from tasks.base import Image
+        from muster.tasks.base import Image
 
         if "image" in batch:
             images = [_decode(data, self.task.max_side) for data in batch["image"]]
@@ -113,11 +113,11 @@ def decoded(row: dict[str, Any], max_side: int) -> dict[str, Any]:
 
 def ray_data(images: Path, model: str, workers: int, fused: bool) -> None:
     """In a process of its own; prints the result."""
-    # As pipeline/cluster.py has it; Ray reads it when it is first imported.
+    # As pipeline/distributed/actors.py has it; Ray reads it when it is first imported.
     os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
     import ray
 
-    from tasks import base
+    from muster.tasks import base
 
     # "local": without it Ray joins whatever cluster runs on this machine.
     ray.init("local", num_cpus=CORES, include_dashboard=False, log_to_driver=False, logging_level="error")
@@ -155,7 +155,7 @@ def loop(images: Path, model: str, threads: int) -> None:
     """In a process of its own: says when it is ready, begins when a line comes in, prints the result."""
     import torch
 
-    from pipeline.worker import ahead
+    from muster.pipeline.work.worker import ahead
 
     torch.set_num_threads(threads)
     task = _load(model)
@@ -180,7 +180,7 @@ def loop(images: Path, model: str, threads: int) -> None:
 def _load(model: str) -> Any:
     import torch
 
-    from pipeline.worker import TaskSpec, load_task
+    from muster.pipeline.work.worker import TaskSpec, load_task
 
     weights = Path(os.environ.get("MUSTER_WEIGHTS", DATA / "weights"))
     task, _, name = model.partition("=")
@@ -188,10 +188,10 @@ def _load(model: str) -> Any:
 
 
 def _decode(data: bytes, max_side: int) -> Any:
-    from storage import images
-    from tasks.base import Image
+    from muster.storage.photos import decode
+    from muster.tasks.base import Image
 
-    photo = images.decode(data, max_side)
+    photo = decode.decode(data, max_side)
     return Image("", photo.pixels, photo.scale, photo.size)
 
 

@@ -31,7 +31,7 @@ CORES = len(os.sched_getaffinity(0))
 
 
 def muster(images: Path, model: str, weights: Path) -> dict[str, float]:
-    command = [sys.executable, "-m", "pipeline.cli"]
+    command = [sys.executable, "-m", "muster"]
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([*command, "scan", str(images), "-l", folder + "/l"], check=True, capture_output=True)
         options = ["--tasks", "faces", "--model", model, "--weights-dir", str(weights), "--json"]
@@ -79,9 +79,9 @@ def loop(photos: list[bytes], model: str, weights: Path) -> float:
     """Images per second of the task itself: torch on all cores, images decoded ahead by threads, batches of 64."""
     import torch
 
-    from pipeline.worker import TaskSpec, ahead, load_task
-    from storage import images
-    from tasks.base import Image
+    from muster.pipeline.work.worker import TaskSpec, ahead, load_task
+    from muster.storage.photos import decode as images
+    from muster.tasks.base import Image
 
     torch.set_num_threads(CORES)
     task = load_task(TaskSpec("faces", model.partition("=")[2], ""), torch.device("cpu"), weights)

@@ -34,17 +34,17 @@ import numpy as np
 import pyarrow.parquet as pq
 from scipy.special import betainc
 
-from pipeline.config import RunConfig
-from pipeline.run import run
-from pipeline.worker import describe
-from storage import manifest, tables
-from storage.coco_file import read_coco
-from storage.library import open_library
-from tasks.models import coco, filter_scores
+from muster.pipeline.run import run
+from muster.pipeline.work.config import RunConfig
+from muster.pipeline.work.worker import describe
+from muster.storage import manifest, tables
+from muster.storage.exchange.coco import read_coco
+from muster.storage.library import open_library
+from muster.tasks.models import coco_labels, filter_scores
 
 DATA = Path(os.environ.get("MUSTER_TEST_DATA", Path(__file__).parents[1].parent / "shared" / "data"))
 COCO_PHOTOS = DATA / "coco_photos/photos.parquet"
-CLASSES = tuple(name for name in coco.NAMES if name != "person")
+CLASSES = tuple(name for name in coco_labels.NAMES if name != "person")
 TARGET, DOUBT, PRIOR = 0.8, 0.2, 8
 LEAST, MOST = 0.65, 0.85  # what is stored; the last that more than 100 finds reach
 STEPS = np.round(np.arange(LEAST, MOST + 0.005, 0.01), 2)
@@ -114,7 +114,7 @@ def truth() -> dict[str, set[str]]:
     """File name → the classes in the photo."""
     shown: dict[str, set[str]] = {}
     for file in (DATA / "coco128/instances.json", DATA / "coco_photos/instances.json"):
-        labels = read_coco(file, coco.SPELLINGS)
+        labels = read_coco(file, coco_labels.SPELLINGS)
         names = {number: name for name, number in labels.categories.items()}
         shown |= {photo: {names[a["category_id"]] for a in each} for photo, each in labels.of_photos().items()}
     return shown

@@ -74,11 +74,11 @@ def write_mutants(folder: Path, number: int, seed: int) -> None:
 
 def work(library: str, tasks: str, skip: Mapping[str, str]) -> None:
     """Do all that is pending, in this process; a line of JSON for each image as its decoding begins and ends."""
-    from pipeline.config import RunConfig, parse_tasks
-    from pipeline.run import pending, task_specs
-    from pipeline.worker import ShardWorker
-    from storage import images
-    from storage.library import open_library
+    from muster.pipeline.run import pending, task_specs
+    from muster.pipeline.work.config import RunConfig, parse_tasks
+    from muster.pipeline.work.worker import ShardWorker
+    from muster.storage.library import open_library
+    from muster.storage.photos import decode as images
 
     decode = images.decode
 
@@ -145,8 +145,8 @@ def watched(library: Path, tasks: str, skip: Mapping[str, str], watch: Watch) ->
 
 def hostile(folder: Path, mutants: int, seed: int, tasks: str) -> dict[str, Any]:
     """All files through workers; the figures."""
-    from storage.library import open_library
-    from storage.manifest import scan
+    from muster.storage.library import open_library
+    from muster.storage.manifest import scan
 
     (folder / "mutants").mkdir()
     write_mutants(folder / "mutants", mutants, seed)
@@ -181,7 +181,7 @@ def hostile(folder: Path, mutants: int, seed: int, tasks: str) -> dict[str, Any]
 
 def files(library: Any) -> dict[str, tuple[list[str], str]]:
     """SHA-256 → the image_ids and the name of the files with these bytes."""
-    from storage import manifest
+    from muster.storage import manifest
 
     found = dict[str, tuple[list[str], str]]()
     for row in manifest.read_manifest(library).select(["image_id", "uri"]).to_pylist():
@@ -192,8 +192,8 @@ def files(library: Any) -> dict[str, tuple[list[str], str]]:
 
 def rows(library: Any) -> dict[str, Any]:
     """How the rows of `images` compare with the manifest, and what they say."""
-    from pipeline.worker import IMAGES_DESCRIPTION
-    from storage import manifest, tables
+    from muster.pipeline.work.worker import IMAGES_DESCRIPTION
+    from muster.storage import manifest, tables
 
     found = Counter(manifest.read_manifest(library)["image_id"].to_pylist())
     table = tables.require(library, "images", tables.fingerprint(IMAGES_DESCRIPTION), ["image_id", "error_kind"])

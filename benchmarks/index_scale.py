@@ -37,8 +37,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from storage import index, index_lists
-from storage.library import Library, open_library
+from muster.storage.index import inverted_file
+from muster.storage.index import vectors as index
+from muster.storage.library import Library, open_library
 
 WIDTH = 128
 GROUPS = 128
@@ -197,7 +198,7 @@ def alone(path: str, number: int, cold: bool) -> dict[str, float]:
 def measure_peer(kind: str, faces: np.ndarray, probes: np.ndarray, flat: Any, views: int) -> None:
     """Prints a line for each depth of another kind of index."""
     flat_seconds, (_, exact) = timed(lambda: flat.search(probes, 1))
-    lists = 2 ** round(np.log2(index_lists.LISTS * np.sqrt(len(faces))))
+    lists = 2 ** round(np.log2(inverted_file.LISTS * np.sqrt(len(faces))))
     spec = {"sq8": f"IVF{lists},SQ8", "pq": f"IVF{lists},PQ32", "hnsw": "HNSW32,Flat"}[kind]
     made = faiss.index_factory(WIDTH, spec, faiss.METRIC_INNER_PRODUCT)
     seconds, _ = timed(lambda: (made.train(faces[: 64 * lists]), made.add(faces)))
@@ -211,7 +212,7 @@ def measure_peer(kind: str, faces: np.ndarray, probes: np.ndarray, flat: Any, vi
 
         def search(candidates: int = 50 if kind == "pq" else 10) -> np.ndarray:
             rows = made.search(probes, candidates)[1]
-            return index_lists.best(index_lists.similarities(probes, faces, rows), rows, 1)[1][:, 0]
+            return inverted_file.best(inverted_file.similarities(probes, faces, rows), rows, 1)[1][:, 0]
 
         seconds, rows = timed(search)
         speed = f"{len(probes) / seconds:.0f} probes/s, {flat_seconds / seconds:.2f} times flat"

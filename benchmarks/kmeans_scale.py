@@ -5,7 +5,7 @@
 The faces are made: random people of 20 faces each on average, two faces of one with a cosine of .65 on average, in 128
 dimensions, L2-normalised. For each k, in this order and each once, in this process with as many threads as cores:
 
-- ours: `tasks.lloyd.kmeans`.
+- ours: `muster.tasks.people.mergeable_kmeans.kmeans`.
 - scikit_learn: MiniBatchKMeans in batches of 16,384 faces, until it stops by itself, at most `--passes` over all. Its
   usual 1,024 are few for so many clusters: at k 1000 its 1 - cosine was .745, with 4,096 .696, with 16,384 .686.
 - faiss: faiss.Kmeans, spherical, on all faces, `--iterations` of them, and a search for each face's centroid.
@@ -30,7 +30,7 @@ from typing import Any
 import faiss
 import numpy as np
 
-from tasks import lloyd
+from muster.tasks.people import mergeable_kmeans
 
 try:
     from sklearn.cluster import MiniBatchKMeans
@@ -61,7 +61,7 @@ def normalised(vectors: Floats) -> Floats:
 
 
 def by_ours(faces: Floats, k: int, args: argparse.Namespace) -> Ints:
-    return lloyd.kmeans(lloyd.Here(faces), k, args.seed)[1]
+    return mergeable_kmeans.kmeans(mergeable_kmeans.Here(faces), k, args.seed)[1]
 
 
 def by_sklearn(faces: Floats, k: int, args: argparse.Namespace) -> Ints:

@@ -22,12 +22,12 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from PIL import Image
 
-from pipeline.config import RunConfig
-from pipeline.evaluate_objects import TAIL, evaluate
-from storage.coco_file import read_coco
-from tasks.coco_metrics import STATS, judge
-from tasks.models import coco
-from tasks.models.fastestdet import FastestDet
+from muster.pipeline.evaluate.objects import TAIL, evaluate
+from muster.pipeline.work.config import RunConfig
+from muster.storage.exchange.coco import read_coco
+from muster.tasks.metrics.coco import STATS, judge
+from muster.tasks.models import coco_labels
+from muster.tasks.models.fastestdet import FastestDet
 
 DATA = Path(os.environ.get("MUSTER_TEST_DATA", Path(__file__).parents[1].parent / "shared" / "data"))
 FIGURES = (*STATS, "precision_at_0.5", "recall_at_0.5")
@@ -52,14 +52,14 @@ def loop(resize: Resize) -> dict[str, Any]:
     network = FastestDet()
     network.load_state_dict(torch.load(DATA / "weights/fastestdet_coco80.pth", "cpu", weights_only=True))
     network.eval()
-    labels = read_coco(DATA / "coco128/instances.json", coco.SPELLINGS)
+    labels = read_coco(DATA / "coco128/instances.json", coco_labels.SPELLINGS)
     found = []
     for name, image_id in labels.images.items():
         with Image.open(DATA / "coco128/images" / name) as photo:
             pixels = np.array(photo.convert("RGB"))
         output = network(resize(pixels).flip(0)[None] / 255)[0].numpy()
         for x0, y0, x1, y1, score, label in detections(output, pixels.shape[1], pixels.shape[0]):
-            category = labels.categories[coco.NAMES[int(label)]]
+            category = labels.categories[coco_labels.NAMES[int(label)]]
             box = [float(x0), float(y0), float(x1 - x0), float(y1 - y0)]
             found.append({"image_id": image_id, "category_id": category, "score": float(score), "bbox": box})
     return judge(list(labels.images.values()), labels.annotations, labels.categories, found)

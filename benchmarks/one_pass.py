@@ -81,8 +81,8 @@ def run(photos: Path, weights: Path, tasks: Sequence[str]) -> Took:
 
 def read(folder: str, task: str) -> pa.Table:
     """A table of a library, with the photo's file name as its image_id."""
-    from storage import manifest, tables
-    from storage.library import open_library
+    from muster.storage import manifest, tables
+    from muster.storage.library import open_library
 
     library = open_library(folder)
     images = manifest.read_manifest(library)
@@ -93,7 +93,7 @@ def read(folder: str, task: str) -> pa.Table:
 
 
 def _muster(*arguments: str) -> dict[str, Any]:
-    facts: dict[str, Any] = json.loads(printed([sys.executable, "-m", "pipeline.cli", *arguments, "--json"]))
+    facts: dict[str, Any] = json.loads(printed([sys.executable, "-m", "muster", *arguments, "--json"]))
     return facts
 
 
@@ -122,7 +122,7 @@ def loop(name: str, photos: Path, out: Path, weights: Path, tuned: bool) -> floa
     """All photos through one task, rows to a file; seconds since the task was loaded."""
     import torch
 
-    from pipeline.worker import TaskSpec, load_task
+    from muster.pipeline.work.worker import TaskSpec, load_task
 
     torch.set_num_threads(CORES)
     task = load_task(TaskSpec(name, None, ""), torch.device("cpu"), weights)
@@ -140,8 +140,8 @@ def decoded_in_full(path: Path) -> Any:
     from PIL import Image as PillowImage
     from PIL import ImageOps
 
-    from storage.exif import facts, read_exif
-    from tasks.base import Image
+    from muster.storage.photos.exif import facts, read_exif
+    from muster.tasks.base import Image
 
     photo = PillowImage.open(path)
     taken_at, latitude, longitude, _ = facts(read_exif(photo))
@@ -150,9 +150,9 @@ def decoded_in_full(path: Path) -> Any:
 
 
 def decoded_ahead(paths: Sequence[Path], max_side: int) -> Iterator[Any]:
-    from pipeline.worker import ahead
-    from storage import images
-    from tasks.base import Image
+    from muster.pipeline.work.worker import ahead
+    from muster.storage.photos import decode as images
+    from muster.tasks.base import Image
 
     def decode(path: Path) -> Image:
         photo = images.decode(path.read_bytes(), max_side)

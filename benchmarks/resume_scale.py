@@ -31,12 +31,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.config import RunConfig
-from pipeline.run import pending, run, task_specs
-from pipeline.worker import ERRORS, IMAGES, TaskSpec
-from storage import manifest, tables
-from storage.library import Library, open_library
-from tasks import base
+from muster.pipeline.run import pending, run, task_specs
+from muster.pipeline.work.config import RunConfig
+from muster.pipeline.work.worker import ERRORS, IMAGES, TaskSpec
+from muster.storage import manifest, tables
+from muster.storage.library import Library, open_library
+from muster.tasks import base
 
 BROKEN = 1000  # one image in so many has an error
 
@@ -106,7 +106,7 @@ def measure(library: Library) -> dict[str, float]:
     times.append(time.perf_counter())
     summary = run(config, lambda progress: None)
     times.append(time.perf_counter())
-    command = [sys.executable, "-m", "pipeline.cli", "run", "-l", library.uri, "--device", "cpu", "--json"]
+    command = [sys.executable, "-m", "muster", "run", "-l", library.uri, "--device", "cpu", "--json"]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     times.append(time.perf_counter())
     if json.loads(done.stdout.splitlines()[-1])["images"] != summary.images or summary.processed:

@@ -1,12 +1,12 @@
-"""How much a second photo of each enrolled person helps, and a fourth: what `tasks/second_photo.py` says.
+"""How much a second photo of each enrolled person helps, and a fourth: what `tasks/people/second_photo.py` says.
 
     python benchmarks/second_photo.py [--images LFW.parquet] [--label person] [--models own,published] [-l FOLDER]
 
-People kept out of the trainings of our own networks (training.data.PEOPLE_HELD_OUT), by `pipeline.evaluate_doubt`:
-those with more than four photos are enrolled with one, two or four of them and looked for with the rest; the others are
-strangers. Which photos are enrolled is drawn `DRAWS` times; the figures are means. FOLDER keeps a library for each
-model. The last line is one JSON object: a list for each model; `tasks/second_photo.py` has what is found where 10 % of
-strangers are named or left to a human.
+People kept out of the trainings of our own networks (muster.training.data.examples.PEOPLE_HELD_OUT), by
+`muster.pipeline.evaluate.doubt`: those with more than four photos are enrolled with one, two or four of them and looked
+for with the rest; the others are strangers. Which photos are enrolled is drawn `DRAWS` times; the figures are means.
+FOLDER keeps a library for each model. The last line is one JSON object: a list for each model;
+`tasks/people/second_photo.py` has what is found where 10 % of strangers are named or left to a human.
 """
 
 import argparse
@@ -23,10 +23,10 @@ import pyarrow as pa
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from pipeline.config import RunConfig, parse_models
-from pipeline.evaluate import Labelled, check_label, labelled
-from pipeline.evaluate_doubt import doubt
-from training.data import PEOPLE_HELD_OUT, held_out
+from muster.pipeline.evaluate.doubt import doubt
+from muster.pipeline.evaluate.faces import Labelled, check_label, labelled
+from muster.pipeline.work.config import RunConfig, parse_models
+from muster.training.data.examples import PEOPLE_HELD_OUT, held_out
 
 DATA = Path(os.environ.get("MUSTER_TEST_DATA", Path(__file__).parents[1].parent / "shared" / "data"))
 WEIGHTS = Path(os.environ.get("MUSTER_WEIGHTS", DATA / "weights"))

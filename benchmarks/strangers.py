@@ -31,16 +31,18 @@ import pyarrow.parquet as pq
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from pipeline import evaluate, forget, people
-from pipeline.config import RunConfig
-from pipeline.run import run
-from storage import manifest, tables
-from storage.library import Library, open_library
-from tasks import metrics
-from tasks.identify import MIN_QUALITY
-from training.data import PEOPLE_HELD_OUT, held_out
-from training.detector import PHOTOS_HELD_OUT, read_people
-from training.inputs import Inputs
+from muster.pipeline.evaluate import faces as evaluate
+from muster.pipeline.gallery import forget
+from muster.pipeline.people import grouping
+from muster.pipeline.run import run
+from muster.pipeline.work.config import RunConfig
+from muster.storage import manifest, tables
+from muster.storage.library import Library, open_library
+from muster.tasks.metrics import people as metrics
+from muster.tasks.people.search import MIN_QUALITY
+from muster.training.data.examples import PEOPLE_HELD_OUT, held_out
+from muster.training.inputs import Inputs
+from muster.training.recipes.detector import PHOTOS_HELD_OUT, read_people
 
 DATA = Path(os.environ.get("MUSTER_TEST_DATA", Path(__file__).parents[1].parent / "shared" / "data"))
 SAME: tuple[frozenset[str], ...] = ()  # names of photos that show one person
@@ -71,7 +73,7 @@ def judged(labels: np.ndarray, photos: np.ndarray, names: list[str]) -> dict[str
 
 
 def measure(library: Library, model: str, data: Path) -> dict[str, Any]:
-    faces = people.load_faces(library, model)
+    faces = grouping.load_faces(library, model)
     images = manifest.read_manifest(library)
     place = {name: i for i, name in enumerate(images["image_id"].to_pylist())}
     photo = np.array([place[name] for name in faces.table["image_id"].to_pylist()])
@@ -80,11 +82,11 @@ def measure(library: Library, model: str, data: Path) -> dict[str, Any]:
     names = [name.rpartition("/")[2] for name in names]
     coco = np.array(["/coco" in uri for uri in uris])[photo]
     alone = faces.part(np.flatnonzero(coco))
-    by_graph, by_kmeans = (people.label(None, alone, method, None, False)[0] for method in people.METHODS)
+    by_graph, by_kmeans = (grouping.label(None, alone, method, None, False)[0] for method in grouping.METHODS)
     facts: dict[str, Any] = {"found": int(coco.sum()), **judged(by_graph, photo[coco], names)}
     facts["quality"] = of_quality(library, faces, images, photo, names, data)
     facts["kmeans"] = judged(by_kmeans, photo[coco], names)
-    labels, _ = people.label(None, faces, "graph", None, False)
+    labels, _ = grouping.label(None, faces, "graph", None, False)
     mixed: dict[str, Any] = judged(np.where(coco, labels, -1), photo, names)
     strangers, others = (
         np.bincount(labels[rows & (labels >= 0)], minlength=labels.max() + 1) for rows in (coco, ~coco)
@@ -96,7 +98,7 @@ def measure(library: Library, model: str, data: Path) -> dict[str, Any]:
 
 
 def of_quality(
-    library: Library, faces: people.Faces, images: Any, photo: np.ndarray, names: list[str], data: Path
+    library: Library, faces: grouping.Faces, images: Any, photo: np.ndarray, names: list[str], data: Path
 ) -> dict[str, Any]:
     labels = [str(data / folder / "instances.json") for folder in ("coco128", "coco_photos")]
     boxes = read_people(Inputs([], Path(), labels=labels))
@@ -130,7 +132,7 @@ def _is_outside(people: np.ndarray | None, middle: np.ndarray) -> bool:
     return people is not None and not ((people[:, :2] <= middle) & (middle <= people[:, 2:])).all(1).any()
 
 
-def of_lfw(library: Library, faces: people.Faces, images: Any, labels: np.ndarray) -> dict[str, float]:
+def of_lfw(library: Library, faces: grouping.Faces, images: Any, labels: np.ndarray) -> dict[str, float]:
     """As `muster evaluate cluster` has it: of each photo the face nearest the middle."""
     rows, owner = evaluate._nearest_centre(library, faces, images)
     person = images["person"].take(owner)

@@ -9,16 +9,19 @@ from typing import Any
 
 import torch
 
-from pipeline import cluster, forget, models
-from pipeline.config import RunConfig
-from pipeline.dispatch import Dispatcher, Order, Stopped
-from pipeline.reach import require_answer
-from pipeline.worker import IMAGES_DESCRIPTION, TaskSpec, describe, load_task
-from storage import manifest, parts, reader, tables, weights
-from storage.errors import InputError, MusterError
-from storage.library import Library, open_library
-from tasks import base
-from tasks.models import zoo
+from muster.errors import InputError, MusterError
+from muster.pipeline.distributed import actors
+from muster.pipeline.distributed.reach import require_answer
+from muster.pipeline.gallery import forget
+from muster.pipeline.work import weights as models
+from muster.pipeline.work.config import RunConfig
+from muster.pipeline.work.dispatch import Dispatcher, Order, Stopped
+from muster.pipeline.work.worker import IMAGES_DESCRIPTION, TaskSpec, describe, load_task
+from muster.storage import downloads, manifest, shared_shards, tables
+from muster.storage.library import Library, open_library
+from muster.storage.photos import reader
+from muster.tasks import base
+from muster.tasks.models import zoo
 
 TRANSIENT = ("not_found", "permission", "unreadable", "timeout", "crash", "out_of_memory")  # may pass
 
@@ -73,7 +76,7 @@ class Summary:
 OnProgress = Callable[[Progress], None]
 
 
-def run(config: RunConfig, on_progress: OnProgress, on_download: weights.Progress | None = None) -> Summary:
+def run(config: RunConfig, on_progress: OnProgress, on_download: downloads.Progress | None = None) -> Summary:
     """Process every image of the manifest that the tasks have not seen. The caller holds no lock.
 
     Raises InputError, or MusterError where a shard could not be done; the others are committed all the same.
@@ -86,13 +89,13 @@ def run(config: RunConfig, on_progress: OnProgress, on_download: weights.Progres
 
 
 def process(
-    library: Library, config: RunConfig, on_progress: OnProgress, on_download: weights.Progress | None = None
+    library: Library, config: RunConfig, on_progress: OnProgress, on_download: downloads.Progress | None = None
 ) -> Summary:
     """What `run` does. The caller holds the lock, see forget.locked."""
     began = time.monotonic()
     folder = config.weights_dir and config.weights_dir.absolute()
     config = replace(config, library=library.uri, weights_dir=folder)  # workers have another working directory
-    parts.remove_all(library)
+    shared_shards.remove_all(library)
     specs = task_specs(library, config)
     again = transient(library, specs) if config.retry_errors else []
     orders = pending(library, specs, again)
@@ -102,8 +105,8 @@ def process(
         _check_access(library, orders)
         fetch_weights(config, on_download)
         on_progress(progress)
-        with cluster.connected(config.address):
-            cluster.check_reach(config)
+        with actors.connected(config.address):
+            actors.check_reach(config)
             for spec, shard in again:
                 tables.forget_shard(library, spec.fingerprint, shard)
             workers = _work(library, config, specs, orders, progress, on_progress)
@@ -193,13 +196,13 @@ def _check_access(library: Library, orders: Sequence[Order]) -> None:
     reader.check_access(image for shard in shards for image in manifest.named(library, shard))
 
 
-def fetch_weights(config: RunConfig, on_download: weights.Progress | None) -> None:
+def fetch_weights(config: RunConfig, on_download: downloads.Progress | None) -> None:
     """Have every file of weights before a worker starts, so that what is missing is said at once."""
     for name in config.tasks:
         task = base.create(name, config.models.get(name), config.options(name))
         given = {models.given_entry(task).name} if name in config.weights else set()
         for entry in set(task.models.values()) - given:
-            weights.fetch(models.weights_file(zoo.ENTRIES[entry]), config.weights_dir, on_download)
+            downloads.fetch(models.weights_file(zoo.ENTRIES[entry]), config.weights_dir, on_download)
 
 
 def _work(
@@ -211,8 +214,8 @@ def _work(
     on_progress: OnProgress,
 ) -> int:
     """Do these orders; returns how many workers did."""
-    count = min(cluster.available_workers(config), len(orders))
-    pool = cluster.RayWorkers(config, [spec for spec in specs if spec.name != "images"])
+    count = min(actors.available_workers(config), len(orders))
+    pool = actors.RayWorkers(config, [spec for spec in specs if spec.name != "images"])
 
     def on_wait(text: str) -> None:
         on_progress(replace(progress, waiting=text))
@@ -226,10 +229,10 @@ def _work(
 
     def members(order: Order) -> Sequence[str]:
         images: list[str] = manifest.read_shard(library, order.shard)["image_id"].to_pylist()
-        return parts.slice_of(images, order.part)
+        return shared_shards.slice_of(images, order.part)
 
     try:
-        room = partial(cluster.available_workers, config)
+        room = partial(actors.available_workers, config)
         failed = Dispatcher(orders, pool, count, members, room=room).run(on_done)
     except Stopped as stopped:
         raise MusterError(f"{stopped}. What was done is kept; run again to go on") from stopped

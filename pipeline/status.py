@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from pipeline.worker import IMAGES_DESCRIPTION
-from storage import manifest, tables
-from storage.library import Library
+from muster.pipeline.work.worker import IMAGES_DESCRIPTION
+from muster.storage import manifest, tables
+from muster.storage.library import Library
 
 
 def status(library: Library) -> dict[str, Any]:

@@ -11,17 +11,17 @@ from typing import Any
 
 import torch
 
-from pipeline.config import DEVICES, cores
-from pipeline.models import load_weights, weights_file
-from storage import weights
-from storage.errors import InputError, MusterError
-from storage.listing import HOW_TO_DROP, locate
-from storage.out import no_link
-from tasks.models import zoo
-from training import loop, record
-from training.data import OnSkipped
-from training.inputs import Inputs
-from training.loop import OnReport, Recipe
+from muster.errors import InputError, MusterError
+from muster.pipeline.work.config import DEVICES, cores
+from muster.pipeline.work.weights import load_weights, weights_file
+from muster.storage import downloads
+from muster.storage.new_files import no_link
+from muster.storage.photos.listing import HOW_TO_DROP, locate
+from muster.tasks.models import zoo
+from muster.training import loop, record
+from muster.training.data.examples import OnSkipped
+from muster.training.inputs import Inputs
+from muster.training.loop import OnReport, Recipe
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def _located(option: str, source: str) -> str:
 
 
 def train(
-    training: Training, on_report: OnReport, on_skipped: OnSkipped, on_download: weights.Progress | None = None
+    training: Training, on_report: OnReport, on_skipped: OnSkipped, on_download: downloads.Progress | None = None
 ) -> dict[str, Any]:
     """Train to the end, or go on from where the folder's checkpoint is; where the results are and what was measured.
 
@@ -110,9 +110,9 @@ def train(
     loop.check_folder(training.name, out)
     with _locked(out):
         for name in training.teachers:
-            weights.fetch(weights_file(zoo.ENTRIES[name]), training.weights_dir, on_download)
+            downloads.fetch(weights_file(zoo.ENTRIES[name]), training.weights_dir, on_download)
         if training.workers > 1 or training.address is not None:
-            from pipeline.train_ray import train_in_ray
+            from muster.pipeline.distributed.training import train_in_ray
 
             train_in_ray(training, on_report, on_skip)
         else:

@@ -18,8 +18,8 @@ import numpy as np
 import pillow_heif
 from PIL import ExifTags, Image, ImageEnhance
 
-from storage.errors import InputError
-from storage.out import new_file
+from muster.errors import InputError
+from muster.storage.new_files import new_file
 
 pillow_heif.register_heif_opener()
 

@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from storage.errors import InputError, MusterError
-from storage.files import open_regular
+from muster.errors import InputError, MusterError
+from muster.storage.files import open_regular
 
 
 class DecryptionError(MusterError):

@@ -24,11 +24,11 @@ from typing import IO, Any, TypeVar
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from storage.disk import TEMPORARY, Folder, checked
-from storage.encryption import KEY, KEY_FILE, MAGIC, DecryptionError, decrypt, derived, encrypt, key_of
-from storage.errors import InputError, MusterError
-from storage.retry import retried
-from storage.uris import connect, local_uri
+from muster.errors import InputError, MusterError
+from muster.storage.disk import TEMPORARY, Folder, checked
+from muster.storage.encryption import KEY, KEY_FILE, MAGIC, DecryptionError, decrypt, derived, encrypt, key_of
+from muster.storage.retry import retried
+from muster.storage.uris import connect, local_uri
 
 T = TypeVar("T")
 
@@ -86,7 +86,8 @@ class Library:
         return f"{self.path}/{checked(name)}" if name else self.path
 
     def uri_of(self, name: str) -> str:
-        """How one of its files is called where it is a source, as `storage.sources` and its tables name it."""
+        """How one of its files is called where it is a source, as `muster.storage.photos.sources` and its tables name
+        it."""
         if self.local is not None:
             return local_uri(self.at(name))
         base, question, query = self.uri.partition("?")

@@ -25,12 +25,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from storage import parts, tables
-from storage.encryption import DecryptionError
-from storage.errors import InputError, MusterError
-from storage.library import ROSTER, Library, dump_json
-from storage.sources import Found, find_images, unite
-from storage.uris import exists, refusal, split_inline
+from muster.errors import InputError, MusterError
+from muster.storage import shared_shards, tables
+from muster.storage.encryption import DecryptionError
+from muster.storage.library import ROSTER, Library, dump_json
+from muster.storage.photos.sources import Found, find_images, unite
+from muster.storage.uris import exists, refusal, split_inline
 
 SCHEMA = pa.schema(
     {
@@ -87,7 +87,7 @@ def scan(library: Library, sources: Sequence[str], follow_links: bool = False) -
     repair(library)
     with _writing(library):
         library.remove_temporary()
-        parts.remove_all(library)
+        shared_shards.remove_all(library)
         old, stored = _stored(library)
         plan = _plan(stored, found, from_parquet, places)
         library.write(SCANNING, dump_json(plan.dropped))
@@ -175,10 +175,10 @@ def read_manifest(library: Library) -> pa.Table:
 
 
 def named(library: Library, rows: pa.Table) -> list[tuple[str, str]]:
-    """URI and source of each row, as storage.reader.Reader takes them.
+    """URI and source of each row, as muster.storage.photos.reader.Reader takes them.
 
-    What stands in the library's own roster was looked at when the user's was read (storage/roster.py): it is its own
-    source.
+    What stands in the library's own roster was looked at when the user's was read (storage/gallery/roster.py): it is
+    its own source.
     """
     own, pairs = library.uri_of(ROSTER), zip(rows["uri"].to_pylist(), rows["source"].to_pylist(), strict=True)
     return [(uri, uri if source == own else source) for uri, source in pairs]

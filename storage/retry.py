@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import pyarrow.fs as pafs
 
-from storage.errors import MusterError
+from muster.errors import MusterError
 
 T = TypeVar("T")
 

@@ -18,9 +18,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from storage.encryption import DecryptionError
-from storage.errors import InputError, MusterError
-from storage.library import Library, dump_json
+from muster.errors import InputError, MusterError
+from muster.storage.encryption import DecryptionError
+from muster.storage.library import Library, dump_json
 
 TABLE = re.compile("[a-z][a-z0-9_]*")  # what a table may be called, so that it is one folder of the library
 ROW_GROUP_ROWS = 8192  # a face row is at most about 6 KB with its thumbnail: row groups stay under 64 MiB

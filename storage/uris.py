@@ -20,9 +20,9 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from storage.files import open_regular
-from storage.pages import Source
-from storage.retry import RetriedFile, retried
+from muster.storage.files import open_regular
+from muster.storage.parquet_pages import Source
+from muster.storage.retry import RetriedFile, retried
 
 BUFFER = 1 << 20  # bytes read ahead of a column; by default (pre_buffer) pyarrow reads the column of a whole row group
 MAX_FOOTER = 32 << 20  # bytes; of a Parquet file; they become 17 times as many in memory

@@ -1,5 +1,5 @@
 """Pure computation on images and embeddings. Importing this package registers every task."""
 
-from tasks import faces, masks, objects, previews, scenes
+from muster.tasks import faces, masks, objects, previews, scenes
 
 __all__ = ["faces", "masks", "objects", "previews", "scenes"]

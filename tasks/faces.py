@@ -14,11 +14,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from PIL import Image as PillowImage
 
-from tasks.align import align, misfit
-from tasks.base import Image, StateDict, inference_dtype, register, shrink
-from tasks.models import zoo
-from tasks.models.fuse import for_inference
-from tasks.models.yunet import STRIDES
+from muster.tasks.base import Image, StateDict, inference_dtype, register, shrink
+from muster.tasks.geometry.align import align, misfit
+from muster.tasks.models import zoo
+from muster.tasks.models.fuse import for_inference
+from muster.tasks.models.yunet import STRIDES
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 Floats = np.ndarray[Any, np.dtype[np.float32]]

@@ -2,7 +2,8 @@
 
 A mask is kept in the frame that the network decided in (the decoded image, its longest side at most the model's
 `max_side`), not at full size: at 12 megapixels it says no more, and takes seven times the storage of 640×480. Whoever
-needs it at full size has tasks.rle.resized. Where the image is no larger than `max_side` both frames are the same.
+needs it at full size has muster.tasks.geometry.rle.resized. Where the image is no larger than `max_side` both frames
+are the same.
 """
 
 import difflib
@@ -15,12 +16,13 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from PIL import Image as PillowImage
 
-from tasks import rle
-from tasks.base import Image, StateDict, TaskError, register, shrink
-from tasks.models import coco, sam, zoo, zoo_masks
-from tasks.models.fuse import for_inference
-from tasks.models.zoo_masks import Form, Instances, Prompted, Semantic
-from tasks.objects import Objects
+from muster.tasks.base import Image, StateDict, TaskError, register, shrink
+from muster.tasks.geometry import rle
+from muster.tasks.models import coco_labels, sam, zoo
+from muster.tasks.models.fuse import for_inference
+from muster.tasks.models.zoo import masks
+from muster.tasks.models.zoo.masks import Form, Instances, Prompted, Semantic
+from muster.tasks.objects import Objects
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
@@ -67,7 +69,7 @@ class Masks:
         """
         model = model or zoo.DEFAULTS[self.name]
         self.models = zoo.roles(self.name, model)
-        self.form = zoo_masks.FORMS[self.models["segmenter"]]
+        self.form = masks.FORMS[self.models["segmenter"]]
         least = self.form.min_score if min_score is None else min_score
         self.least = chosen(model, self.form, classes or {}, least)
         self.max_side = self.form.max_side
@@ -128,7 +130,7 @@ def chosen(model: str, form: Form, classes: Mapping[str, float | None], least: f
 
 def _spelled(name: str) -> str:
     """COCO's name of a class of Pascal VOC."""
-    return coco.SPELLINGS.get(name, name)
+    return coco_labels.SPELLINGS.get(name, name)
 
 
 def segment(

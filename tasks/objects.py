@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
-from tasks.base import Image, StateDict, TaskError, register, shrink
-from tasks.models import coco, fastestdet, torchvision_detectors, yolo, zoo
-from tasks.models.fuse import for_inference
+from muster.tasks.base import Image, StateDict, TaskError, register, shrink
+from muster.tasks.models import coco_labels, fastestdet, torchvision_detectors, yolo, zoo
+from muster.tasks.models.fuse import for_inference
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 Suppress = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, float], torch.Tensor]
@@ -126,7 +126,7 @@ class _Family:
     max_side: int
     min_score: float
     max_overlap: float
-    classes: tuple[str, ...] = coco.NAMES
+    classes: tuple[str, ...] = coco_labels.NAMES
 
 
 # Of FastestDet's finds on the 128 photos of coco128 with a score of at least 0.5, 45 % are right (they are 31 % of what
@@ -190,7 +190,7 @@ def choose(classes: Mapping[str, float | None], known: Sequence[str], least: flo
     """Class → its least score, in the order of the names; TaskError names the nearest of the known ones on a miss."""
     chosen = {}
     for given, score in classes.items():
-        name = coco.SPELLINGS.get(given, given)
+        name = coco_labels.SPELLINGS.get(given, given)
         if name not in known:
             nearest = ", ".join(difflib.get_close_matches(name, known, n=3, cutoff=0))
             raise TaskError(f"no class {given!r}; the nearest of the {len(known)} that this model knows: {nearest}")

@@ -7,7 +7,7 @@ import pyarrow as pa
 import simplejpeg
 import torch
 
-from tasks.base import Image, StateDict, register, shrink
+from muster.tasks.base import Image, StateDict, register, shrink
 
 SIDE = 512
 QUALITY = 80

@@ -14,10 +14,10 @@ import pyarrow as pa
 import torch
 from PIL import Image as PillowImage
 
-from tasks.base import Image, StateDict, register
-from tasks.models import zoo
-from tasks.models.daynight import SIDE
-from tasks.models.fuse import for_inference
+from muster.tasks.base import Image, StateDict, register
+from muster.tasks.models import zoo
+from muster.tasks.models.daynight import SIDE
+from muster.tasks.models.fuse import for_inference
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 Floats = np.ndarray[Any, np.dtype[np.float64]]

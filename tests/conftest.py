@@ -1,16 +1,16 @@
 import hashlib
-import json
 import os
 import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
+
+from helpers.fixtures import Killed, Outcome, School
 
 hypothesis.settings.register_profile("muster", deadline=None)  # tests must not fail because a machine is slow
 hypothesis.settings.load_profile("muster")
@@ -44,7 +44,8 @@ def weights(data: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
-    """One Ray for all tests in this process: pipeline.cluster.connected() uses one that runs already."""
+    """One Ray for all tests in this process: muster.pipeline.distributed.actors.connected() uses one that runs
+    already."""
     import ray
 
     ray.init(
@@ -92,10 +93,10 @@ def album(tmp_path_factory: pytest.TempPathFactory, make_photos: Callable[..., P
 
 def work(folder: Path, weights: Path, tasks: tuple[str, ...] = ("faces", "previews")) -> list[dict[str, Any]]:
     """Process what is pending in a library here, in this process, without Ray; the results of its shards."""
-    from pipeline.config import RunConfig
-    from pipeline.run import pending, task_specs
-    from pipeline.worker import ShardWorker
-    from storage.library import open_library
+    from muster.pipeline.run import pending, task_specs
+    from muster.pipeline.work.config import RunConfig
+    from muster.pipeline.work.worker import ShardWorker
+    from muster.storage.library import open_library
 
     library = open_library(folder)
     specs = task_specs(library, RunConfig(str(folder), tasks, device="cpu"))
@@ -111,8 +112,8 @@ def _work() -> Callable[..., list[dict[str, Any]]]:
 @pytest.fixture(scope="session")
 def processed(tmp_path_factory: pytest.TempPathFactory, album: Path, weights: Path) -> Path:
     """A library of the album: scanned and processed. Not to be changed: see `library`."""
-    from storage.library import open_library
-    from storage.manifest import scan
+    from muster.storage.library import open_library
+    from muster.storage.manifest import scan
 
     folder = tmp_path_factory.mktemp("processed") / "library"
     scan(open_library(folder, create=True), [str(album)])
@@ -126,31 +127,12 @@ def library(tmp_path: Path, processed: Path) -> Path:
     return Path(shutil.copytree(processed, tmp_path / "library"))
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What a command came to. `error`: the last line of stderr."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def error(self) -> str:
-        assert "Traceback" not in self.err
-        return self.err.splitlines()[-1] if self.err else ""
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """The JSON object in the last line of stdout."""
-        return json.loads(self.out.splitlines()[-1])
-
-
 @pytest.fixture
 def muster(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> Iterator[Callable[..., Outcome]]:
     """muster(*arguments): run the command in this process, with the test data's weights and a cache of its own."""
-    from pipeline import cli
+    from muster.pipeline.cli import main
 
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     monkeypatch.setenv("MUSTER_CACHE", str(tmp_path / "cache"))
@@ -163,7 +145,7 @@ def muster(
         capsys.readouterr()
         code = 0
         try:
-            cli.main()
+            main.main()
         except SystemExit as stop:
             code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
         return Outcome(code, *capsys.readouterr())
@@ -190,8 +172,8 @@ def snapshot() -> Callable[[Path], dict[str, tuple[str, int]]]:
 @pytest.fixture(scope="session")
 def rows_of() -> Callable[[Path], dict[str, Any]]:
     """rows_of(folder): table → all its committed rows, every column, in order of id; to compare two libraries."""
-    from storage import tables
-    from storage.library import open_library
+    from muster.storage import tables
+    from muster.storage.library import open_library
 
     def read(folder: Path) -> dict[str, Any]:
         library, found = open_library(folder), {}
@@ -204,15 +186,6 @@ def rows_of() -> Callable[[Path], dict[str, Any]]:
         return found
 
     return read
-
-
-@dataclass(frozen=True)
-class School:
-    """Photos of real people: `enrolled` name → two photos, `probes` name → another, `strangers`: of other people."""
-
-    enrolled: dict[str, list[Path]]
-    probes: dict[str, Path]
-    strangers: list[Path]
 
 
 @pytest.fixture(scope="session")
@@ -244,8 +217,8 @@ def school(data: Path, tmp_path_factory: pytest.TempPathFactory) -> School:
 @pytest.fixture(scope="session")
 def enrolled(tmp_path_factory: pytest.TempPathFactory, school: School, weights: Path) -> Path:
     """A library in whose gallery the school's people are, without Ray. Not to be changed: see `gallery_library`."""
-    from pipeline import enroll
-    from pipeline.config import RunConfig
+    from muster.pipeline.gallery import enroll
+    from muster.pipeline.work.config import RunConfig
 
     folder = tmp_path_factory.mktemp("enrolled")
     lines = [f'{name},"{a}","{b}",yes' for name, (a, b) in school.enrolled.items()]
@@ -264,14 +237,10 @@ def gallery_library(tmp_path: Path, enrolled: Path) -> Path:
     return Path(shutil.copytree(enrolled, tmp_path / "library"))
 
 
-class Killed(BaseException):
-    """What stands for SIGKILL in `kills`: nothing in the code catches it."""
-
-
 @pytest.fixture
 def kills(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """kills(n): from now on the process dies before its n-th change to any library (from 0)."""
-    from storage.library import Library
+    from muster.storage.library import Library
 
     left = [-1]
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from conftest import Outcome
 from PIL import Image
 
-from pipeline.people import ClusterSummary, cluster_faces, write_people
-from storage.library import Library, open_library
-from storage.manifest import scan
+from helpers.fixtures import Outcome
+from muster.pipeline.people.grouping import ClusterSummary, cluster_faces, write_people
+from muster.storage.library import Library, open_library
+from muster.storage.manifest import scan
 
 # COCO's photos of people, of whom many are blurred or far away; 544 shows a stand of spectators
 STRANGERS = (110, 113, 165, 241, 294, 308, 315, 326, 328, 370, 389, 395, 415, 428, 431, 459, 536, 544, 564, 572)

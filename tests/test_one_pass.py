@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from benchmarks.one_pass import TASKS, WAYS, Took, agree, overlap, repeated, summary, together
-from storage import images
+from muster.storage.photos import decode
 
 
 def rows(*finds: tuple[str, str, list[float]]) -> pa.Table:
@@ -30,7 +30,7 @@ def test_rows_agree_on_photo_label_and_box() -> None:
 def test_repeated_photos_are_different_files_of_the_same_pixels(tmp_path: Path, data: Path) -> None:
     photo = min((data / "photos" / "johns").rglob("*.jpg"))
     repeated([photo], 2, tmp_path)
-    first, second = (images.decode(path.read_bytes()) for path in sorted(tmp_path.iterdir()))
+    first, second = (decode.decode(path.read_bytes()) for path in sorted(tmp_path.iterdir()))
     assert first.sha256 != second.sha256
     assert (first.pixels == second.pixels).all()
 

@@ -7,7 +7,7 @@ the same seed gives the same crops on the same kind of device.
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from tasks.align import CROP
+from muster.tasks.geometry.align import CROP
 
 
 def uniform(count: int, low: float, high: float, random: torch.Generator) -> torch.Tensor:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from tasks.models.yunet import STRIDES
+from muster.tasks.models.yunet import STRIDES
 
 KNOWN_SCORE = 0.75  # asked for where the teacher misses a face that was pasted
 MISSED = 0.5  # its score below which it misses one

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tasks.base import StateDict
+from muster.tasks.base import StateDict
 
 
 @dataclass(frozen=True)

@@ -21,11 +21,11 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from storage.errors import InputError, MusterError
-from storage.files import read_regular
-from tasks.base import inference_dtype
-from training.inputs import Inputs
-from training.record import CURVES, METRICS, Log, plot, read_metrics, replace_file
+from muster.errors import InputError, MusterError
+from muster.storage.files import read_regular
+from muster.tasks.base import inference_dtype
+from muster.training.inputs import Inputs
+from muster.training.record import CURVES, METRICS, Log, plot, read_metrics, replace_file
 
 Batch = Mapping[str, Any]  # tensors the loss takes, and `names`: of the images, for messages
 CHECKPOINT, CARD = "checkpoint.pt", "card.json"

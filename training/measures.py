@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
-from tasks import metrics
-from tasks.align import CROP
-from tasks.base import TaskError
-from tasks.faces import normalised
-from training.crops import MARGIN, Crops
+from muster.tasks.base import TaskError
+from muster.tasks.faces import normalised
+from muster.tasks.geometry.align import CROP
+from muster.tasks.metrics import people as metrics
+from muster.training.data.crops import MARGIN, Crops
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 FOLDS, PAIRS_OF_A_PERSON = 8, 6

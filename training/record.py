@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from storage.out import no_link
+from muster.storage.new_files import no_link
 
 METRICS, CURVES = "metrics.jsonl", "curves.png"
 

@@ -8,9 +8,9 @@ from functools import cached_property
 
 import pyarrow as pa
 
-from storage import tables
-from storage.library import Library
-from web import words
+from muster.storage import tables
+from muster.storage.library import Library
+from muster.web import words
 
 IMAGE_COLUMNS = ["image_id", "status", "error_kind", "error", "width", "height", "taken_at", "camera", "sha256"]
 FACE_COLUMNS = ["image_id", "face_id", "box_xyxy", "quality"]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 
-from web.album import Photo
+from muster.web.album import Photo
 
 Labels = Mapping[str, Set[str]]  # image_id → what the photo shows, in words; no key where nothing is known
 

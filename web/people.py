@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from web.album import Album, PagesSource, load_album
-from web.filters import Filters, filters_of
-from web.render import HERE, Page, face_file, photo_file, renderer, safe
-from web.site import Site
+from muster.web.album import Album, PagesSource, load_album
+from muster.web.filters import Filters, filters_of
+from muster.web.render import HERE, Page, face_file, photo_file, renderer, safe
+from muster.web.site import Site
 
 __all__ = ["PagesSource", "PagesSummary", "write_pages"]
 

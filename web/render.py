@@ -10,9 +10,9 @@ from typing import Any
 
 import jinja2
 
-from storage.errors import MusterError
-from web import words
-from web.album import Album, Photo
+from muster.errors import MusterError
+from muster.web import words
+from muster.web.album import Album, Photo
 
 HERE = Path(__file__).parent
 PREVIEW_SIDE = 512

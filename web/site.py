@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
 
-from storage.disk import TEMPORARY, Folder, checked
-from storage.errors import InputError, MusterError
+from muster.errors import InputError, MusterError
+from muster.storage.disk import TEMPORARY, Folder, checked
 
 MARKER = "muster-pages.json"
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from tasks.models.state import load
+from muster.tasks.models.state_dict import load
 
 SIDE = 64  # pixels
 _CHANNELS = (16, 24, 32, 48)

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
-from tasks.models.state import load
+from muster.tasks.models.state_dict import load
 
 STEM = (16, 24)  # channels at strides 2 and 4
 WIDTHS = (48, 64, 64)  # at strides 8, 16 and 32

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from tasks.models.state import load
+from muster.tasks.models.state_dict import load
 
 DIMENSIONS = 128
 _STEM = (16, 32)

@@ -9,14 +9,14 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from tasks.models.state import load
+from muster.tasks.models.state_dict import load
 
 EMBEDDING, SIGNS, HIDDEN = 128, 8, 32
 
 
 class FaceQuality(nn.Module):
-    """`strangers` (K, 128) and `usual`: what tasks.cluster.Strangers holds. They come with the quality because both
-    are of one detector and embedder."""
+    """`strangers` (K, 128) and `usual`: what muster.tasks.people.graph.Strangers holds. They come with the quality
+    because both are of one detector and embedder."""
 
     mean: torch.Tensor
     deviation: torch.Tensor
@@ -33,7 +33,8 @@ class FaceQuality(nn.Module):
         self.head = nn.Linear(HIDDEN, 1)
 
     def forward(self, signs: torch.Tensor) -> torch.Tensor:
-        """(N, 8), see tasks.faces.signs → logits (N,). The embedding is not among them: it says who somebody is."""
+        """(N, 8), see muster.tasks.faces.signs → logits (N,). The embedding is not among them: it says who somebody
+        is."""
         scaled = ((signs - self.mean) / self.deviation).clamp(-4, 4)
         return self.head(self.hidden(scaled).relu()).squeeze(1)
 

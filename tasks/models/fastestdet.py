@@ -10,8 +10,8 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from tasks.base import TaskError
-from tasks.models import coco
+from muster.tasks.base import TaskError
+from muster.tasks.models import coco_labels
 
 SIDE = 352
 _STAGES = ((24, 48, 4), (48, 96, 8), (96, 192, 4))  # channels in and out, blocks
@@ -120,7 +120,7 @@ class _Head(nn.Module):
 
 
 class FastestDet(nn.Module):
-    def __init__(self, classes: int = len(coco.NAMES)) -> None:
+    def __init__(self, classes: int = len(coco_labels.NAMES)) -> None:
         super().__init__()
         self.backbone = _Backbone()
         self.upsample = nn.Upsample(scale_factor=2)
@@ -156,8 +156,8 @@ def decode(output: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tens
 def from_published(state: Mapping[str, torch.Tensor]) -> FastestDet:
     """The network with published weights; TaskError where they are for another number of classes than COCO's."""
     classes = len(state["detect_head.cls_layers.conv5x5.3.weight"])
-    if classes != len(coco.NAMES):
-        raise TaskError(f"these weights of FastestDet know {classes} classes, not the {len(coco.NAMES)} of COCO")
+    if classes != len(coco_labels.NAMES):
+        raise TaskError(f"these weights of FastestDet know {classes} classes, not the {len(coco_labels.NAMES)} of COCO")
     network = FastestDet()
     network.load_state_dict(state)
     return network

@@ -5,7 +5,7 @@ Higher than what is stored, and chosen for precision: `benchmarks/filters.py` ha
 
 from collections.abc import Mapping
 
-from tasks.models import coco
+from muster.tasks.models import coco_labels
 
 # Entry → class → least score. For a class that is not here the rule found no score: it cannot be looked for.
 # fmt: off
@@ -29,4 +29,4 @@ MEASURED: Mapping[str, Mapping[str, float]] = {
 # fmt: on
 
 # Of weights whose finds were not measured: what the rule asks of FastestDet where a class has no finds to go by.
-UNMEASURED: Mapping[str, float] = dict.fromkeys(coco.NAMES, 0.77)
+UNMEASURED: Mapping[str, float] = dict.fromkeys(coco_labels.NAMES, 0.77)

@@ -13,8 +13,8 @@ import torch
 from PIL import Image as PillowImage
 from torch import nn
 
-from tasks.base import TaskError
-from tasks.models.state import load
+from muster.tasks.base import TaskError
+from muster.tasks.models.state_dict import load
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 Bools = np.ndarray[Any, np.dtype[np.bool_]]

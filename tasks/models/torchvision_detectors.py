@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from tasks.base import TaskError
-from tasks.models import coco
-from tasks.models.state import load
+from muster.tasks.base import TaskError
+from muster.tasks.models import coco_labels
+from muster.tasks.models.state_dict import load
 
 
 def ssdlite(state: Mapping[str, torch.Tensor]) -> nn.Module:
@@ -47,11 +47,11 @@ def _built(builder: str, classifier: str, state: Mapping[str, torch.Tensor]) -> 
     """`classifier`: the weight with a row for each class, and each anchor."""
     from torchvision.models import get_model
 
-    network: nn.Module = get_model(builder, weights=None, weights_backbone=None, num_classes=coco.OUTPUTS)
+    network: nn.Module = get_model(builder, weights=None, weights_backbone=None, num_classes=coco_labels.OUTPUTS)
     rows = len(network.state_dict()[classifier])
-    classes = len(state[classifier]) * coco.OUTPUTS / rows
-    if classes != coco.OUTPUTS:
-        raise TaskError(f"these weights of {builder} know {classes:g} classes, not the {coco.OUTPUTS} of COCO")
+    classes = len(state[classifier]) * coco_labels.OUTPUTS / rows
+    if classes != coco_labels.OUTPUTS:
+        raise TaskError(f"these weights of {builder} know {classes:g} classes, not the {coco_labels.OUTPUTS} of COCO")
     return load(network, state)
 
 
@@ -66,6 +66,6 @@ def detect(network: nn.Module, pixels: torch.Tensor) -> tuple[torch.Tensor, torc
     The network suppresses what overlaps with better finds of its class, and gives no more than its builder says.
     """
     [found] = network([pixels.permute(2, 0, 1) / 255])
-    labels = torch.tensor(coco.INDEX, device=pixels.device)[found["labels"]]
+    labels = torch.tensor(coco_labels.INDEX, device=pixels.device)[found["labels"]]
     known = labels >= 0
     return found["boxes"][known], found["scores"][known], labels[known]

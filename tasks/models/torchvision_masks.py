@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from tasks.base import TaskError
-from tasks.models import coco
-from tasks.models.state import load
+from muster.tasks.base import TaskError
+from muster.tasks.models import coco_labels
+from muster.tasks.models.state_dict import load
 
 VOC_CLASSES = 21  # 0: background
 _BOXES = "roi_heads.box_predictor.cls_score.weight"
@@ -52,7 +52,7 @@ def maskrcnn(state: Mapping[str, torch.Tensor]) -> nn.Module:
 
     A list of images (3, H, W; RGB, 0..1) → for each "labels", "scores" and "masks" (N, 1, H, W; 0..1), best first.
     """
-    network = _built("maskrcnn_resnet50_fpn", _BOXES, coco.OUTPUTS, state)
+    network = _built("maskrcnn_resnet50_fpn", _BOXES, coco_labels.OUTPUTS, state)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eps = 0.0  # as torchvision sets it for these weights alone
@@ -61,7 +61,7 @@ def maskrcnn(state: Mapping[str, torch.Tensor]) -> nn.Module:
 
 def maskrcnn_v2(state: Mapping[str, torch.Tensor]) -> nn.Module:
     """As `maskrcnn`, with the head of Li et al., 2021, arXiv:2111.11429."""
-    return _built("maskrcnn_resnet50_fpn_v2", _BOXES, coco.OUTPUTS, state)
+    return _built("maskrcnn_resnet50_fpn_v2", _BOXES, coco_labels.OUTPUTS, state)
 
 
 def _deeplab(name: str, state: Mapping[str, torch.Tensor]) -> nn.Module:

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
-from tasks.models.segmenter import conv, stage
-from tasks.models.state import load
+from muster.tasks.models.segmenter import conv, stage
+from muster.tasks.models.state_dict import load
 
 STRIDES = (8, 16, 32)
 # Width and height in pixels of three anchors per stride: YOLOv3, section 2.3 (k-means over COCO's boxes at 416 pixels).

@@ -12,12 +12,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import Outcome, School
 
-from storage import index_files, manifest, parts, tables
-from storage.errors import LibraryGoneError, MusterError
-from storage.library import MARKER, Library, open_library
-from web.site import Site
+from helpers.fixtures import Outcome, School
+from muster.errors import LibraryGoneError, MusterError
+from muster.storage import manifest, shared_shards, tables
+from muster.storage.index import snapshot as index_files
+from muster.storage.library import MARKER, Library, open_library
+from muster.web.site import Site
 
 Muster = Callable[..., Outcome]
 NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
@@ -123,7 +124,7 @@ def test_07_a_link_to_pages_stops_a_deletion_before_it_begins(
 
 def test_07_what_is_in_a_library_s_place_as_a_pipe_is_not_waited_for(library: Path) -> None:
     os.mkfifo(library / "_parts")
-    parts.remove_all(open_library(library))
+    shared_shards.remove_all(open_library(library))
 
 
 def test_07_pages_are_not_written_through_a_link(muster: Muster, library: Path, victim: Path) -> None:
@@ -198,7 +199,7 @@ def test_07_what_a_killed_writer_left_is_removed_in_the_library_alone(library: P
     (library / "_parts").symlink_to(victim)
     opened = open_library(library)
     opened.remove_temporary()
-    parts.remove_all(opened)
+    shared_shards.remove_all(opened)
     assert (victim / name).exists()
     assert not (library / "faces" / name).exists()
 
@@ -275,8 +276,8 @@ def test_10_names_are_in_no_library_that_others_read(
     school: School, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also while the first enrolment is at work."""
-    from pipeline import enroll
-    from pipeline.config import RunConfig
+    from muster.pipeline.gallery import enroll
+    from muster.pipeline.work.config import RunConfig
 
     [(name, (photo, _)), *_] = school.enrolled.items()
     (tmp_path / "roster.csv").write_text(f"person_id,image,consent\n{name},{photo},yes\n")
@@ -382,9 +383,9 @@ def test_20_a_library_that_moved_is_not_made_again(library: Path) -> None:
 
 
 def test_20_a_run_stops_when_its_library_goes(tmp_path: Path, album: Path, weights: Path) -> None:
-    from pipeline.config import RunConfig
-    from pipeline.run import pending, task_specs
-    from pipeline.worker import ShardWorker, is_fatal
+    from muster.pipeline.run import pending, task_specs
+    from muster.pipeline.work.config import RunConfig
+    from muster.pipeline.work.worker import ShardWorker, is_fatal
 
     folder = tmp_path / "library"
     library = open_library(folder, create=True)

@@ -16,20 +16,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import Outcome
 from PIL import Image
 
-from pipeline.dispatch import Order
-from pipeline.worker import IMAGES_DESCRIPTION, ShardWorker
-from storage import manifest, retry, tables
-from storage.errors import InputError, MusterError
-from storage.images import ImageError, decode
-from storage.library import ROSTER, Library, open_library
-from storage.reader import Reader, check_access
-from storage.retry import UnreachableError
-from storage.roster import read_roster
-from storage.sources import Found
-from storage.uris import refusal
+from helpers.fixtures import Outcome
+from muster.errors import InputError, MusterError
+from muster.pipeline.work.dispatch import Order
+from muster.pipeline.work.worker import IMAGES_DESCRIPTION, ShardWorker
+from muster.storage import manifest, retry, tables
+from muster.storage.gallery.roster import read_roster
+from muster.storage.library import ROSTER, Library, open_library
+from muster.storage.photos.decode import ImageError, decode
+from muster.storage.photos.reader import Reader, check_access
+from muster.storage.photos.sources import Found
+from muster.storage.retry import UnreachableError
+from muster.storage.uris import refusal
 
 Muster = Callable[..., Outcome]
 DEAD = "s3://a:b@bucket/x.jpg?scheme=http&region=us-east-1&endpoint_override=127.0.0.1:1"  # where nobody listens
@@ -53,7 +53,7 @@ def process(library: Library, source: Path | str) -> dict[str, dict[str, Any]]:
 
 def in_a_process(code: str, *arguments: object, seconds: float = 120) -> dict[str, Any]:
     """What the code prints as JSON, and `mib`: memory that it took at most, beyond that of its imports."""
-    lines = ["import json, sys", "from storage import images, reader, sources, uris", "from storage.errors import *"]
+    lines = ["import json, sys", "from storage import images, reader, sources, uris", "from muster.errors import *"]
     peak = "(int(next(l for l in open('/proc/self/status') if l.startswith('VmHWM')).split()[1]) >> 10)"
     whole = "\n".join([*lines, f"before = {peak}", "facts = {}", code, f"facts['mib'] = {peak} - before"])
     command = [sys.executable, "-c", whole + "\nprint(json.dumps(facts))", *map(str, arguments)]
@@ -250,7 +250,7 @@ def small(path: Path, **columns: Any) -> Path:
 
 FIND = """
 import resource, tempfile
-from storage.library import open_library
+from muster.storage.library import open_library
 resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
 sources.MAX_TABLE, sources.AT_ONCE = 256 << 20, 64 << 20
 with tempfile.TemporaryDirectory() as folder:
@@ -291,7 +291,7 @@ facts["bytes"] = {len(reading.read(f"{sys.argv[1]}#row={row}")) for row in range
 OPEN = """
 from pathlib import Path
 from storage import coco_file, encryption, files, label_images, listing, roster, weights
-from storage.library import open_library
+from muster.storage.library import open_library
 pipe, folder = sys.argv[1], Path(sys.argv[2])
 library = open_library(folder / "L", create=True)
 def marker():

@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import Outcome, School
 
-from storage import audit, gallery
-from storage.library import GALLERY, MARKER, REPORT, Library, open_library
+from helpers.fixtures import Outcome, School
+from muster.storage.gallery import audit, gallery
+from muster.storage.library import GALLERY, MARKER, REPORT, Library, open_library
 
 Muster = Callable[..., Outcome]
 
@@ -82,7 +82,7 @@ def test_08_a_library_of_the_first_encryption_is_still_read(
 ) -> None:
     import base64
 
-    from storage.encryption import encrypt, key_of
+    from muster.storage.encryption import encrypt, key_of
 
     master = key_of(os.environ)
     assert master is not None
@@ -100,7 +100,7 @@ def test_08_a_library_of_the_first_encryption_is_decrypted_without_its_report(
     """Which was not encrypted then."""
     import base64
 
-    from storage.encryption import encrypt, key_of
+    from muster.storage.encryption import encrypt, key_of
 
     master, folder = key_of(os.environ), tmp_path / "library"
     assert master is not None

@@ -17,18 +17,18 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import Outcome
-from test_cli_jobs import Head, head, until
 
-from pipeline.submit import Cluster, package
-from storage.library import open_library
-from storage.manifest import scan, shards
+from helpers.fixtures import Outcome
+from helpers.head import Head, head, until
+from muster.pipeline.distributed.jobs import Cluster, package
+from muster.storage.library import open_library
+from muster.storage.manifest import scan, shards
 
 __all__ = ["head"]  # a fixture
 
 Muster = Callable[..., Outcome]
 HOME = Path(__file__).parents[2]
-COMMAND = [sys.executable, "-P", "-c", "from pipeline.cli import main; main()"]
+COMMAND = [sys.executable, "-P", "-c", "from muster.pipeline.cli.main import main; main()"]
 PLANTED = """
 open(__file__ + ".imported", "w").close()
 import sys
@@ -210,13 +210,13 @@ def test_02_code_of_a_job_is_run_from_where_nobody_else_can_write(
 @pytest.mark.filterwarnings("ignore:ssl=None is deprecated")
 def test_02_code_that_is_not_what_was_submitted_does_not_run(head: Head, photos: Path, tmp_path: Path) -> None:
     """Neither in the driver nor in a worker, where somebody changes it in the head's memory."""
-    from pipeline import shipped
+    from muster.pipeline.distributed import shipped
 
     cluster, code, marker = Cluster(head.url), package(), tmp_path / "changed"
     changed = tmp_path / "changed.zip"
     changed.write_bytes(code)
     with zipfile.ZipFile(changed, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
-        archive.writestr("pipeline/private.py", f"open({str(marker)!r}, 'w').close()")
+        archive.writestr("muster/pipeline/distributed/private.py", f"open({str(marker)!r}, 'w').close()")
     run = ["run", "-l", str(photos), "--tasks", "previews", "--workers", "1", "--address", "auto"]
     cluster._upload(shipped.uri(code), changed.read_bytes())
     job = cluster.client.submit_job(entrypoint=shipped.entrypoint(code, run))
@@ -226,7 +226,7 @@ def test_02_code_that_is_not_what_was_submitted_does_not_run(head: Head, photos:
 
     worker = f"""
 from pipeline import cluster, shipped
-from pipeline.config import RunConfig
+from muster.pipeline.work.config import RunConfig
 shipped._hook = shipped._worker_hook(shipped._FETCH, {head.address!r}, {shipped.uri(code)!r}, "{"0" * 64}")
 with cluster.connected({head.address!r}):
     cluster.RayWorkers(RunConfig({str(photos)!r}, ("previews",), address={head.address!r}), []).prepare(1)
@@ -241,12 +241,16 @@ with cluster.connected({head.address!r}):
 @pytest.mark.filterwarnings("ignore:ssl=None is deprecated")
 def test_02_driver_and_workers_run_the_code_that_was_submitted(head: Head, photos: Path, tmp_path: Path) -> None:
     """And no other Muster, such as one that is installed there."""
-    from pipeline import shipped
+    from muster.pipeline.distributed import shipped
 
     cluster, marker, edited = Cluster(head.url), tmp_path / "ran", io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(package())) as code, zipfile.ZipFile(edited, "w") as archive:
         for entry in code.infolist():
-            line = LINE.format(marker=str(marker)).encode() if entry.filename == "pipeline/cluster.py" else b""
+            line = (
+                LINE.format(marker=str(marker)).encode()
+                if entry.filename == "muster/pipeline/distributed/actors.py"
+                else b""
+            )
             archive.writestr(entry, code.read(entry) + line)
     cluster._upload(shipped.uri(edited.getvalue()), edited.getvalue())
     run = ["run", "-l", str(photos), "--tasks", "previews", "--workers", "1", "--address", "auto"]
@@ -327,15 +331,15 @@ def test_31_a_worker_that_was_stopped_gives_its_shards_back(
 ) -> None:
     import ray
 
-    from pipeline import cluster
-    from pipeline.config import RunConfig
-    from pipeline.dispatch import Died, Done, Event, Order
+    from muster.pipeline.distributed import actors
+    from muster.pipeline.work.config import RunConfig
+    from muster.pipeline.work.dispatch import Died, Done, Event, Order
 
     library = open_library(tmp_path / "library", create=True)
     scan(library, [str(make_photos(tmp_path / "photos", range(8)))])
     [(shard, images), *_] = shards(library)
-    monkeypatch.setattr(cluster, "SILENT_SECONDS", 3.0)
-    pool = cluster.RayWorkers(RunConfig(library.uri, device="cpu", workers=1), [])
+    monkeypatch.setattr(actors, "SILENT_SECONDS", 3.0)
+    pool = actors.RayWorkers(RunConfig(library.uri, device="cpu", workers=1), [])
     pool.prepare(1)
     worker, order = pool.start(), Order(shard, ("images",), images)
 

@@ -17,18 +17,19 @@ from unicodedata import category, normalize
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import Outcome, School
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import ExifTags, Image
-from test_annotations import STREETS, commit, dog, scanned, sky
 
-from pipeline import console
-from pipeline.worker import describe
-from storage import demo, roster
-from storage.errors import MusterError
-from storage.library import Library
-from training import record
+from helpers.findings import STREETS, commit, dog, scanned, sky
+from helpers.fixtures import Outcome, School
+from muster.errors import MusterError
+from muster.pipeline.cli import console
+from muster.pipeline.work.worker import describe
+from muster.storage import demo
+from muster.storage.gallery import roster
+from muster.storage.library import Library
+from muster.training import record
 
 Muster = Callable[..., Outcome]
 CPU = ("--device", "cpu")
@@ -217,7 +218,7 @@ def test_14_whatever_the_terminal_can_show(tmp_path: Path, encoding: str) -> Non
         (folder / name).touch()
     environment = {**os.environ, "LANG": "C", "LC_ALL": "C", "PYTHONIOENCODING": encoding}
     for arguments, code in ((("demo", folder), 0), (("scan", folder / "none", "-l", tmp_path / "library"), 2)):
-        command = [sys.executable, "-m", "pipeline.cli", *map(str, arguments)]
+        command = [sys.executable, "-m", "muster", *map(str, arguments)]
         done = subprocess.run(command, capture_output=True, env=environment, cwd=Path(__file__).parents[2])
         assert done.returncode == code, done.stderr
         shown = (done.stderr if code else done.stdout).decode(encoding)
@@ -341,7 +342,7 @@ def test_21_nor_does_an_album(muster: Muster, tmp_path: Path) -> None:
 
 
 def test_21_nor_does_a_training(tmp_path: Path) -> None:
-    from pipeline.train import _locked
+    from muster.pipeline.train import _locked
 
     mine = tmp_path / "thesis.txt"
     mine.write_text("mine")

@@ -18,13 +18,13 @@ import torch
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from pipeline import models
-from pipeline.worker import TaskSpec, describe, load_task
-from storage import tables, weights
-from storage.errors import InputError, MusterError
-from tasks.models import zoo
-from tasks.models.entry import Entry
-from tasks.models.yolo import Yolo
+from muster.errors import InputError, MusterError
+from muster.pipeline.work import weights as models
+from muster.pipeline.work.worker import TaskSpec, describe, load_task
+from muster.storage import downloads, tables
+from muster.tasks.models import zoo
+from muster.tasks.models.yolo import Yolo
+from muster.tasks.models.zoo.entry import Entry
 
 HOME = Path(__file__).parents[2]
 
@@ -90,14 +90,14 @@ def test_22_nothing_is_written_through_a_link_in_the_cache(
     tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MUSTER_CACHE", str(tmp_path))
-    monkeypatch.setattr(weights, "PAUSES", (0.0,))
+    monkeypatch.setattr(downloads, "PAUSES", (0.0,))
     (tmp_path / "weights").mkdir()
     precious, server = tmp_path / "precious", tmp_path / "published"
     precious.write_bytes(b"thesis")
     server.write_bytes(b"weights")
     (tmp_path / "weights" / f"net.pth{suffix}").symlink_to(precious)
     with pytest.raises(MusterError, match="cannot write"):
-        weights.fetch(weights.WeightsFile("net.pth", server.as_uri(), "12345678"))
+        downloads.fetch(downloads.WeightsFile("net.pth", server.as_uri(), "12345678"))
     assert precious.read_bytes() == b"thesis"
 
 
@@ -212,7 +212,7 @@ def test_24_a_package_that_was_replaced_is_not_installed(tmp_path: Path) -> None
 def test_24_nobody_is_told_to_install_a_stranger() -> None:
     """`muster` on PyPI is somebody else's. What a message says to install is one of our own requirements."""
     known = direct(*EXTRAS).keys()
-    for package in ("pipeline", "storage", "tasks", "training", "web", "docs", "benchmarks"):
+    for package in ("muster", "pipeline", "storage", "tasks", "training", "web", "docs", "benchmarks"):
         for file in sorted([*(HOME / package).rglob("*.py"), *(HOME / package).rglob("*.md")]):
             text = file.read_text()
             assert not re.search(r"pip install [^\n/]*\bmuster\b(?!/)", text), file

@@ -1,0 +1,166 @@
+"""What every command shares: how it says things, and shows how far it is."""
+
+import io
+import json
+import sys
+import threading
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from muster.web.words import printable
+
+interrupted = threading.Event()  # set by the first Ctrl-C
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
+
+
+def report(facts: dict[str, Any], as_json: bool, *lines: str) -> None:
+    """The outcome of a command: as JSON, or as lines of text."""
+    print(_json(facts) if as_json else "\n".join(map(printable, lines)))
+
+
+def _json(facts: dict[str, Any]) -> str:
+    return json.dumps(facts, default=str).replace("\x7f", "\\u007f")  # the one control that json leaves as it is
+
+
+def say(text: str) -> None:
+    """Something for people to know, in one line on stderr."""
+    print(printable(text), file=sys.stderr, flush=True)
+
+
+def pass_on(text: str, as_json: bool) -> None:
+    """Text of another program as it comes, line by line; where JSON is asked for, stdout is kept for that."""
+    text = printable(text.replace("\r\n", "\n").replace("\r", "\n"), keep="\n\t")
+    print(text, end="", file=sys.stderr if as_json else sys.stdout, flush=True)
+
+
+def say_traceback() -> None:
+    """Of the exception that is being handled; its text may quote anything."""
+    pass_on(traceback.format_exc(), as_json=True)
+
+
+def prepare() -> None:
+    """What others print of their own accord is shown as ours is: warnings, and text that the terminal cannot encode."""
+    warnings.showwarning = lambda message, category, *_: say(f"{category.__name__}: {message}")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+@contextmanager
+def progress() -> Iterator[Any]:
+    """Rate, time left, faces and errors so far: a bar on a terminal, else a plain line now and then; on stderr."""
+    if not sys.stderr.isatty():
+        yield _stoppable(_PlainProgress())
+        return
+    columns = (BarColumn(), TextColumn("{task.description}", markup=False), TimeRemainingColumn())
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("starting workers", total=None)
+
+        def show(p: Any) -> None:
+            bar.update(task, total=p.total, completed=p.images, description=printable(_line(p)))
+
+        yield _stoppable(show)
+
+
+def _stoppable(show: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Raises KeyboardInterrupt once more where Python lost it: while Ray forks, what a signal raises is ignored."""
+
+    def on_progress(p: Any) -> None:
+        if interrupted.is_set():
+            raise KeyboardInterrupt
+        show(p)
+
+    return on_progress
+
+
+class _PlainProgress:
+    """A line at the start and at the end, and at most every ten seconds between."""
+
+    def __init__(self) -> None:
+        self.last = 0.0
+
+    def __call__(self, p: Any) -> None:
+        if time.monotonic() - self.last >= 10 or p.images >= p.total:
+            self.last = time.monotonic()
+            left = f", {(p.total - p.images) / p.rate:.0f} s left" if p.rate else ""
+            say(_line(p) + left)
+
+
+def _line(p: Any) -> str:
+    if not p.images:
+        return f"{p.total} images to process, {p.waiting or 'starting workers'}"
+    return f"{p.images}/{p.total} images, {p.rate:.1f}/s, {p.faces} faces, {p.errors} errors"
+
+
+@contextmanager
+def training_progress() -> Iterator[Any]:
+    """Step, images per second, loss and time left: a bar on a terminal, else a plain line now and then; on stderr."""
+    if not sys.stderr.isatty():
+        yield _stoppable(_PlainTraining())
+        return
+    columns = (BarColumn(), TextColumn("{task.description}", markup=False), TimeRemainingColumn())
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("reading images", total=None)
+
+        def show(r: Any) -> None:
+            bar.update(task, total=r.steps, completed=r.step, description=printable(_training_line(r)))
+
+        yield _stoppable(show)
+
+
+class _PlainTraining:
+    """A line for the first report and the last, and at most every ten seconds between."""
+
+    def __init__(self) -> None:
+        self.first: tuple[float, int] | None = None
+        self.last = 0.0
+
+    def __call__(self, r: Any) -> None:
+        now = time.monotonic()
+        began, step = self.first = self.first or (now, r.step)
+        if now - self.last >= 10 or r.step == r.steps:
+            self.last = now
+            pace = (now - began) / (r.step - step) if r.step > step else None
+            say(_training_line(r) + (f", {(r.steps - r.step) * pace:.0f} s left" if pace else ""))
+
+
+def _training_line(r: Any) -> str:
+    values = ", ".join(f"{name} {value:.4g}" for name, value in r.values.items())
+    return f"step {r.step}/{r.steps}, {r.rate:.0f} images/s, {values}"
+
+
+@contextmanager
+def skipped() -> Iterator[Any]:
+    """Names the first images that cannot be used, and counts them all."""
+    texts: list[str] = []
+
+    def on_skipped(text: str) -> None:
+        texts.append(text)
+        if len(texts) <= 5:
+            say(f"left out: {text}")
+
+    yield on_skipped
+    if len(texts) > 5:
+        say(f"left out: {len(texts)} images in all")
+
+
+@contextmanager
+def download_bar() -> Iterator[Any]:
+    """Bytes of weights fetched so far, in one line that is overwritten on a terminal."""
+
+    def show(done: int, total: int | None) -> None:
+        if sys.stderr.isatty():
+            of = f" of {total / 1e6:.1f}" if total else ""
+            print(f"\rweights: {done / 1e6:.1f}{of} MB ", end="", file=sys.stderr, flush=True)
+
+    yield show

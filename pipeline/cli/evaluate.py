@@ -1,0 +1,185 @@
+"""`muster evaluate`: accuracy on labelled photos."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from muster.pipeline.cli.console import JsonOption, progress, report
+from muster.pipeline.cli.options import (
+    DeviceOption,
+    KOption,
+    ModelOption,
+    WeightsFileOption,
+    WeightsOption,
+    WorkersOption,
+    run_config,
+)
+
+evaluate_app = typer.Typer(no_args_is_help=True, help="Accuracy on labelled photos.")
+ImagesOption = Annotated[str, typer.Option("--images", help="Labelled images: a Parquet file or any other source.")]
+KeepOption = Annotated[
+    str, typer.Option("--library", "-l", help="Library to keep the work in.", show_default="one that is thrown away")
+]
+
+
+@evaluate_app.command("verify")
+def evaluate_verify(
+    images: ImagesOption,
+    pairs: Annotated[str, typer.Option(help="Pairs file in the layout of LFW's View 2.")],
+    library: KeepOption = "",
+    model: ModelOption = [],  # noqa: B006
+    device: DeviceOption = "auto",
+    workers: WorkersOption = None,
+    weights_dir: WeightsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Is this the same person? Accuracy over labelled pairs, fold by fold.
+
+    Example: muster evaluate verify --images lfw.parquet --pairs pairs.txt
+    """
+    from muster.pipeline.evaluate import faces
+
+    config = run_config(library, "faces", model, device, workers, weights_dir, None)
+    with progress() as on_progress:
+        data = faces.labelled(images, config, on_progress, lambda rows: faces.check_pairs(rows, pairs))
+    text = "accuracy {accuracy} ± {std} at {threshold}, {pairs} pairs, {undetected} images without a face"
+    facts = faces.verify(data, pairs).as_json()
+    report(facts, as_json, text.format_map(facts))
+
+
+@evaluate_app.command("cluster")
+def evaluate_cluster(
+    images: ImagesOption,
+    label: Annotated[str, typer.Option(help="Column that names the person.")],
+    library: KeepOption = "",
+    k: KOption = "auto",
+    model: ModelOption = [],  # noqa: B006
+    device: DeviceOption = "auto",
+    workers: WorkersOption = None,
+    weights_dir: WeightsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Are the clusters the people? Both methods over labelled photos.
+
+    Example: muster evaluate cluster --images lfw.parquet --label person
+    """
+    from muster.pipeline.evaluate import faces
+    from muster.pipeline.people.grouping import parse_k
+
+    count = parse_k(k)
+    config = run_config(library, "faces", model, device, workers, weights_dir, None)
+    with progress() as on_progress:
+        data = faces.labelled(images, config, on_progress, lambda rows: faces.check_label(rows, label))
+    results = faces.cluster(data, label, [("graph", None), ("kmeans", count)])
+    lines = [
+        f"{method}: pairwise F {r['pairwise_f1']}, BCubed F {r['bcubed_f1']},"
+        f" {r['clusters']} clusters, {r['people']} people"
+        for method, r in results.items()
+    ]
+    report({**results["graph"], **results, "undetected": data.undetected}, as_json, *lines)
+
+
+@evaluate_app.command("identify")
+def evaluate_identify(
+    images: ImagesOption,
+    label: Annotated[str, typer.Option(help="Column that names the person.")],
+    library: KeepOption = "",
+    model: ModelOption = [],  # noqa: B006
+    device: DeviceOption = "auto",
+    workers: WorkersOption = None,
+    weights_dir: WeightsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Who is this, or nobody known? Half of the photos of each person are enrolled; who has one photo is a stranger.
+
+    Example: muster evaluate identify --images lfw.parquet --label person
+    """
+    from muster.pipeline.evaluate import faces
+    from muster.pipeline.evaluate.identify import identify, split
+    from muster.tasks.people.calibrate import FPIRS
+
+    def check(rows: Any) -> None:
+        faces.check_label(rows, label)
+        split(rows, label)
+
+    config = run_config(library, "faces", model, device, workers, weights_dir, None)
+    with progress() as on_progress:
+        data = faces.labelled(images, config, on_progress, check)
+    facts = identify(data, label)
+    lines = ["rank 1 {rank1}; {people} people, {mated} mated and {nonmated} non-mated searches".format_map(facts)]
+    for fpir in FPIRS:
+        low, high = facts[f"fnir_at_fpir_{fpir:g}_interval"]
+        lines.append(f"FNIR {facts[f'fnir_at_fpir_{fpir:g}']} ({low} to {high}) at FPIR {fpir:g}")
+    lines += map(_doubt, facts["doubt"])
+    report(facts, as_json, *lines)
+
+
+def _doubt(row: dict[str, Any]) -> str:
+    percent = {name: f"{100 * value:.2f} %" for name, value in row.items() if isinstance(value, float)}
+    return (
+        "photos of each: {photos} ({people} people), lower threshold by {lower}: ".format_map(row)
+        + "{named} named, {misnamed} misnamed, {unsure} left to a human ({unsure_shown} with themselves shown),"
+        " {unknown} unknown; of strangers {strangers_named} named, {strangers_unsure} left to a human".format_map(
+            percent
+        )
+    )
+
+
+@evaluate_app.command("objects")
+def evaluate_objects(
+    images: ImagesOption,
+    annotations: Annotated[
+        Path | None,
+        typer.Option(help="COCO JSON of boxes.", show_default="instances.json in the images' folder or beside it"),
+    ] = None,
+    library: KeepOption = "",
+    model: ModelOption = [],  # noqa: B006
+    device: DeviceOption = "auto",
+    workers: WorkersOption = None,
+    weights_dir: WeightsOption = None,
+    weights: WeightsFileOption = [],  # noqa: B006
+    as_json: JsonOption = False,
+) -> None:
+    """Are the objects found? COCO's average precision, and precision and recall at a score of 0.5.
+
+    Example: muster evaluate objects --images coco128/images --annotations coco128/instances.json
+    """
+    from muster.pipeline.evaluate import objects
+
+    config = run_config(library, "objects", model, device, workers, weights_dir, None, weights=weights)
+    with progress() as on_progress:
+        facts = objects.evaluate(images, annotations or objects.find_labels(images), config, on_progress)
+    text = (
+        f"AP {facts['ap']}, AP50 {facts['ap50']}; at score 0.5: precision {facts['precision_at_0.5']},"
+        f" recall {facts['recall_at_0.5']}; {facts['images']} images, {facts['boxes']} boxes"
+    )
+    report(facts, as_json, text)
+
+
+@evaluate_app.command("masks")
+def evaluate_masks(
+    images: ImagesOption,
+    labels: Annotated[
+        Path, typer.Option(help="Folder of label images: PNGs with the images' names, a value per class.")
+    ],
+    library: KeepOption = "",
+    model: ModelOption = [],  # noqa: B006
+    device: DeviceOption = "auto",
+    workers: WorkersOption = None,
+    weights_dir: WeightsOption = None,
+    weights: WeightsFileOption = [],  # noqa: B006
+    as_json: JsonOption = False,
+) -> None:
+    """Which pixels are what? Mean IoU over label images, by the model that knows their values unless one is named.
+
+    Example: muster evaluate masks --images photos --labels labels
+    """
+    from muster.pipeline.evaluate.masks import evaluate
+
+    config = run_config(library, "masks", model, device, workers, weights_dir, None, weights=weights)
+    with progress() as on_progress:
+        facts = evaluate(images, labels, config, on_progress)
+    text = "{model}: mean IoU {miou}, global accuracy {global_accuracy}, class average {class_average}, {images} images"
+    lines = [text.format_map(facts), *(f"{name}: {iou}" for name, iou in facts["per_class"].items())]
+    report(facts, as_json, *lines)

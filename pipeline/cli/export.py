@@ -1,0 +1,72 @@
+"""`muster export` and `muster overlay`: what tasks found, for other programs and for the eye."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from muster.pipeline.cli.console import JsonOption, report, say
+from muster.pipeline.cli.options import LIBRARY, LibraryOption, TrustOption
+
+SourceOption = Annotated[
+    list[str],
+    typer.Option(
+        "--model",
+        metavar="TASK=NAME",
+        help="Rows of this model, or of the fingerprint that `muster status` shows; may be repeated.",
+        show_default="those that cover most images; of equals, those of `muster run` without options",
+    ),
+]
+
+
+def export(
+    format: Annotated[str, typer.Option("--format", help="coco, csv, yolo or labelme.")],
+    out: Annotated[Path, typer.Option(metavar="PATH", help="New file; for yolo and labelme a new or empty folder.")],
+    library: LibraryOption = LIBRARY,
+    trust: TrustOption = False,
+    tasks: Annotated[str, typer.Option(help="objects, masks, faces; with commas. yolo takes one.")] = "objects",
+    model: SourceOption = [],  # noqa: B006
+    min_score: Annotated[float, typer.Option(help="Least score of what is written, from 0 to 1.")] = 0.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Write boxes and masks for other programs. Left out are photos that could not be read, or not by each task.
+
+    Example: muster export --format coco --tasks masks --out masks.json -l ./library
+    """
+    from muster.pipeline.findings.annotations import EXPORTED, export_annotations, parse_export_tasks, parse_sources
+    from muster.pipeline.work.config import parse_score
+
+    chosen = parse_export_tasks(tasks, EXPORTED)
+    least = parse_score("--min-score", str(min_score))
+    facts = export_annotations(library, format, out, chosen, parse_sources(model, chosen), least)
+    if facts["pending"]:
+        say(f"muster: {facts['pending']} images are not in it: `muster run --tasks {','.join(chosen)}` first does them")
+    text = "{out}: {annotations} finds in {images} images; {errors} images left out for their errors".format_map(facts)
+    report(facts, as_json, text)
+
+
+def overlay(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="New or empty folder for the pictures.")],
+    library: LibraryOption = LIBRARY,
+    trust: TrustOption = False,
+    tasks: Annotated[
+        str, typer.Option(help="scenes, masks, objects, faces; with commas.", show_default="what the library has")
+    ] = "",
+    sample: Annotated[int, typer.Option(help="Number of photos.")] = 24,
+    seed: Annotated[int, typer.Option(help="Another number, other photos.")] = 0,
+    model: SourceOption = [],  # noqa: B006
+    as_json: JsonOption = False,
+) -> None:
+    """Draw boxes, masks and faces into copies of some photos, to look at. Start with overview.jpg.
+
+    Example: muster overlay --out ./look -l ./library
+    """
+    from muster.pipeline.findings.annotations import parse_export_tasks, parse_sources
+    from muster.pipeline.findings.overlay import DRAWN
+    from muster.pipeline.findings.overlay import overlay as draw
+
+    chosen = parse_export_tasks(tasks, DRAWN) if tasks else ()
+    facts = draw(library, out, chosen, parse_sources(model, chosen or DRAWN), sample, seed)
+    for photo in facts["unreadable"]:
+        say(f"muster: left out {photo['uri']}: {photo['error']}")
+    report(facts, as_json, "{overview}: {things} finds in {images} photos".format_map(facts))

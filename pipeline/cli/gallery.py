@@ -1,0 +1,323 @@
+"""`muster enroll`, `calibrate`, `verify`, `identify`, `forget`, `decrypt` and `audit`: a gallery of known people."""
+
+import os
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from muster.errors import InputError
+from muster.pipeline.cli.console import JsonOption, download_bar, progress, report, say
+from muster.pipeline.cli.options import (
+    LIBRARY,
+    DeviceOption,
+    LibraryOption,
+    ModelOption,
+    TrustOption,
+    WeightsOption,
+    WorkersOption,
+    run_config,
+)
+from muster.storage.library import Library, open_library
+
+audit_app = typer.Typer(no_args_is_help=True, help="Who was enrolled, asked for and forgotten, when and by whom.")
+SHOWN = ("people", "candidates")  # where a line of the log has pseudonyms
+ThresholdOption = Annotated[
+    float | None, typer.Option(help="Least score of a match.", show_default="as `muster calibrate` measured it")
+]
+
+
+def enroll(
+    roster: Annotated[str, typer.Argument(metavar="ROSTER", help="CSV, folder of a folder per person, or Parquet.")],
+    library: LibraryOption = LIBRARY,
+    trust: TrustOption = False,
+    consent_given: Annotated[
+        bool, typer.Option("--consent-given", help="I hold the consent of everybody in a roster that does not say.")
+    ] = False,
+    accept: Annotated[
+        list[str], typer.Option(metavar="PERSON", help="Enrol this person in spite of what is to be reviewed.")
+    ] = [],  # noqa: B006
+    model: ModelOption = [],  # noqa: B006
+    device: DeviceOption = "auto",
+    workers: WorkersOption = None,
+    weights_dir: WeightsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Enrol people, or update them. Without consent nobody's photos are looked at. Refused photos are listed.
+
+    A CSV has columns person_id, name, image, image2, …, and any of group, consent, valid_until.
+
+    Example: muster enroll students.csv -l ./school
+    """
+    from muster.pipeline.gallery.enroll import Request
+    from muster.pipeline.gallery.enroll import enroll as enrol
+    from muster.storage.gallery.roster import normal
+
+    config = run_config(library, "faces", model, device, workers, weights_dir, None)
+    request = Request(roster, consent_given, [normal(person) for person in accept])
+    with progress() as on_progress, download_bar() as on_download:
+        facts = asdict(enrol(request, config, on_progress, on_download))
+    report(facts, as_json, *_enrolled(facts))
+
+
+def _enrolled(facts: dict[str, Any]) -> list[str]:
+    lines = ["{enrolled} enrolled, {updated} updated with {photos} photos; {people} people in all".format_map(facts)]
+    lines += [f"forgotten, because consent is withdrawn: {person}" for person in facts["forgotten"]]
+    lines += [
+        f"not enrolled: {each['person_id']}{', ' + each['image'] if each['image'] else ''}: {each['reason']}"
+        + (f" (look, then --accept {each['person_id']})" if each["review"] else "")
+        for each in facts["refused"]
+    ]
+    return lines + [
+        f"look-alikes: {pair['person_id']} and {pair['other']}, similarity {pair['similarity']}"
+        for pair in facts["lookalikes"]
+    ]
+
+
+def calibrate(
+    library: LibraryOption = LIBRARY,
+    trust: TrustOption = False,
+    fpir: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of strangers that may be given a name.",
+            show_default="0.001 or 0.01, or the least that the people support",
+        ),
+    ] = None,
+    miss: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of enrolled people who may be missed: neither named nor, where it is unsure, shown.",
+            show_default="what is missed where 0.1 of strangers are left to a human, or named",
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure the thresholds on the gallery itself, and keep them there. They promise no more than the people support.
+
+    From the upper one on, people are named; from the lower one on, answers are UNSURE and for a human to judge.
+
+    Example: muster calibrate -l ./school --fpir 0.01
+    """
+    from muster.pipeline.gallery import forget
+    from muster.pipeline.gallery.calibrate import calibrate as measure
+    from muster.pipeline.gallery.calibrate import sentences
+
+    opened = open_library(library)
+    with forget.locked(opened):
+        facts = measure(opened, fpir, miss)
+    encrypted = ", encrypted: `muster decrypt` writes a copy to look at" if opened.key else ""
+    report(facts, as_json, *sentences(facts), f"report: {facts['report']}{encrypted}")
+
+
+def verify(
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help="A photo of who claims to be this person.")],
+    person: Annotated[str, typer.Option(metavar="ID", help="person_id, as it was enrolled.")],
+    library: LibraryOption = LIBRARY,
+    trust: TrustOption = False,
+    threshold: ThresholdOption = None,
+    device: DeviceOption = "auto",
+    weights_dir: WeightsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Is this the person? (1:1) Match, no match, or unsure: then look yourself.
+
+    Example: muster verify --person S0042 card.jpg -l ./school
+    """
+    from muster.pipeline.gallery.identify import verify as compare
+
+    config = run_config(library, "faces", [], device, None, weights_dir, None)
+    with download_bar() as on_download:
+        facts = compare(person, image, config, threshold, on_download)
+    if facts["remark"]:
+        say(f"muster: {facts['remark']}")
+    text = f"{facts['answer']}: {facts['name']}, score {facts['score']:.3f}, {_limits(facts)}"
+    report(facts, as_json, text + (f"; {facts['reason']}" if facts["reason"] else ""))
+
+
+def identify(
+    sources: Annotated[list[str], typer.Argument(metavar="IMAGE", help="Photos, folders, or any other source.")],
+    library: LibraryOption = LIBRARY,
+    trust: TrustOption = False,
+    threshold: ThresholdOption = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the answers as .parquet or .csv too.")] = None,
+    device: DeviceOption = "auto",
+    workers: WorkersOption = None,
+    weights_dir: WeightsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Who is this? (1:N) An answer for every face: a person, UNKNOWN, or UNSURE with up to three candidates.
+
+    UNSURE is for a human to judge: compare the face with the candidates, who need not be it.
+
+    Example: muster identify door.jpg -l ./school
+    """
+    from muster.pipeline.gallery.identify import identify as name
+    from muster.storage.gallery.answers import check_out, write_answers
+    from muster.storage.gallery.roster import UNKNOWN, UNSURE
+
+    out = Path(os.path.expanduser(out)) if out else None
+    check_out(out, open_library(library))
+    config = run_config(library, "faces", [], device, workers, weights_dir, None)
+    with progress() as on_progress, download_bar() as on_download:
+        answers, remark = name(sources, config, threshold, on_progress, on_download)
+    if remark:
+        say(f"muster: {remark}")
+    write_answers(answers, out)
+    rows = answers.to_pylist()
+    facts = {
+        "images": len({row["image"] for row in rows}),
+        "faces": sum(row["face"] is not None for row in rows),
+        "named": sum(row["person_id"] not in (None, UNKNOWN, UNSURE) for row in rows),
+        "unsure": sum(row["person_id"] == UNSURE for row in rows),
+        "answers": rows,
+        "out": str(out) if out else None,
+        "remark": remark,
+    }
+    report(facts, as_json, *map(_answer, rows))
+
+
+def _answer(row: dict[str, Any]) -> str:
+    if row["face"] is None:
+        return f"{row['image']}: {row['reason']}"
+    score = f"score {row['score']:.3f}, {_limits(row)}, margin {row['margin']:.3f}"
+    return f"{row['image']} face {row['face']}: {_who(row)}; {score}"
+
+
+def _who(row: dict[str, Any]) -> str:
+    if row["name"]:
+        return f"{row['person_id']}, {row['name']}"
+    alike = " or ".join(f"{each['person_id']}, {each['name']} ({each['score']:.3f})" for each in row["candidates"])
+    return f"{row['person_id']}, is it {alike}? {row['reason']}" if alike else f"{row['person_id']} ({row['reason']})"
+
+
+def _limits(facts: dict[str, Any]) -> str:
+    doubt = f", unsure from {facts['unsure_from']:.3f}" if facts["unsure_from"] < facts["threshold"] else ""
+    return f"threshold {facts['threshold']:.3f}{doubt}"
+
+
+def forget(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="PERSON|IMAGE", help="person_id, or an image's path, URI or image_id.")
+    ] = None,
+    library: LibraryOption = LIBRARY,
+    trust: TrustOption = False,
+    expired: Annotated[bool, typer.Option("--expired", help="Everybody whose consent has ended.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove people or images from every table, index, page and the gallery, and prove it by searching all files.
+
+    Originals are never touched: a later scan that still finds them takes them for new.
+
+    Example: muster forget S0042 -l ./school
+    """
+    from muster.pipeline.gallery import forget as forgetting
+
+    if bool(names) == expired:
+        raise InputError("muster forget: name whom or what to forget, or say --expired")
+    opened = open_library(library)
+    with opened.lock():
+        receipts = forgetting.settle(opened)  # what was cut off before is done now, and has a receipt
+        if names:
+            receipts += forgetting.forget(opened, names, "asked for")
+        elif ended := forgetting.expired(opened, date.today()):
+            receipts.append(forgetting.forget_people(opened, ended, "consent ended"))
+    if not receipts:
+        report({"people": [], "images": []}, as_json, "nobody's consent has ended")
+        return
+    facts = _united({each.receipt: asdict(each) for each in receipts})
+    report(facts, as_json, *(line for each in facts["receipts"] for line in _forgotten(each, opened)))
+    if facts["found_afterwards"]:
+        say(f"muster: something is left: {facts['found_afterwards'][0]}; see the receipt")
+        raise typer.Exit(1)
+
+
+def _united(receipts: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The last receipt with what all of them name, and each of them whole."""
+    each = list(receipts.values())
+    lists = ("people", "images", "originals", "found_afterwards")
+    sums = {name: list(dict.fromkeys(item for one in each for item in one[name])) for name in lists}
+    return {**each[-1], **sums, "faces": sum(one["faces"] for one in each), "receipts": each}
+
+
+def _forgotten(receipt: dict[str, Any], library: Library) -> list[str]:
+    counts = [f"{len(receipt['people'])} people", f"{len(receipt['images'])} images", f"{receipt['faces']} faces"]
+    return [
+        f"forgotten at {receipt['at']} ({receipt['reason']}): {', '.join(counts)}",
+        f"receipt: {library.at(receipt['receipt'])}",
+    ]
+
+
+def decrypt(
+    out: Annotated[str, typer.Argument(metavar="OUT", help="An empty or new folder, or bucket URI.")],
+    library: LibraryOption = LIBRARY,
+    trust: TrustOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a copy of an encrypted library that every program can read. The key is in MUSTER_KEY_FILE or MUSTER_KEY.
+
+    Example: muster decrypt plain -l ./school
+    """
+    from muster.pipeline.gallery import forget
+    from muster.storage.library import decrypted
+
+    opened = open_library(library)
+    with forget.locked(opened):
+        copy = decrypted(opened, out)
+    report({"library": copy.uri}, as_json, f"{copy.uri} is not encrypted; unset MUSTER_KEY_FILE to open it")
+
+
+@audit_app.command("verify")
+def audit_verify(
+    head: Annotated[
+        str | None, typer.Option(metavar="DIGEST", help="A head that was printed before and kept elsewhere.")
+    ] = None,
+    library: LibraryOption = LIBRARY,
+    trust: TrustOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Follow the chain of the audit log; exit code 1 where a line was changed, taken out or put in.
+
+    Also where the gallery is not the one of its last line. Keep the head that this prints elsewhere, and give it the
+    next time: a log that was written anew has it not.
+
+    Example: muster audit verify -l ./school
+    """
+    from muster.storage.gallery import audit, gallery
+
+    opened = open_library(library)
+    found = audit.check(opened, head)
+    problem = found.problem or gallery.problem(opened)
+    text = problem or f"{found.lines} lines, all as they were written; head {found.head}"
+    report({**asdict(found), "problem": problem}, as_json, text)
+    if problem:
+        raise typer.Exit(1)
+
+
+@audit_app.command("show")
+def audit_show(library: LibraryOption = LIBRARY, trust: TrustOption = False, as_json: JsonOption = False) -> None:
+    """What the audit log says, with the names of those who are still enrolled.
+
+    Example: muster audit show -l ./school
+    """
+    from muster.pipeline.gallery.forget import settled
+    from muster.storage.gallery import audit, gallery
+
+    opened = open_library(library)
+    settled(opened)
+    known = gallery.read(opened)
+    names = {} if known is None else dict(
+        zip(known.faces["pseudonym"].to_pylist(), known.faces["person_id"].to_pylist(), strict=True)
+    )  # fmt: skip
+    lines = [
+        {**entry, **{key: [names.get(each, f"forgotten ({each})") for each in entry.get(key, [])] for key in SHOWN}}
+        for entry in audit.entries(opened)
+    ]
+    report({"entries": lines}, as_json, *(map(_entry, lines) if lines else ["nothing was done yet"]))
+
+
+def _entry(entry: dict[str, Any]) -> str:
+    shown = f"; candidates: {', '.join(entry['candidates'])}" if entry["candidates"] else ""
+    return f"{entry['at']} {entry['by']} {entry['action']} {', '.join(entry['people'])}".strip() + shown

@@ -1,0 +1,110 @@
+"""Options that several commands have, and the configuration of a run that they make."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from muster.storage.library import TRUST
+
+
+def _trust(context: typer.Context, given: bool) -> bool:
+    """For this command alone, and the workers that it starts."""
+    if given and not os.environ.get(TRUST):
+        os.environ[TRUST] = "1"
+        context.call_on_close(lambda: os.environ.pop(TRUST, None))
+    return given
+
+
+TrustOption = Annotated[
+    bool,
+    typer.Option(
+        "--trust",
+        callback=_trust,
+        is_eager=True,
+        help="Use a library that other users may write: they decide what Muster reads, deletes and answers there.",
+    ),
+]
+LibraryOption = Annotated[
+    str, typer.Option("--library", "-l", envvar="MUSTER_LIBRARY", help="Folder or bucket URI of the library.")
+]
+ModelOption = Annotated[
+    list[str],
+    typer.Option("--model", metavar="TASK=NAME", help="Model of a task; may be repeated. See `muster models list`."),
+]
+WeightsOption = Annotated[
+    Path | None, typer.Option("--weights-dir", envvar="MUSTER_WEIGHTS", help="Folder to look for weights in first.")
+]
+WeightsFileOption = Annotated[
+    list[str],
+    typer.Option(
+        "--weights", metavar="TASK=FILE", help="Your weights for the model of a task (.safetensors, .pth). Repeatable."
+    ),
+]
+DeviceOption = Annotated[str, typer.Option(help="cpu, cuda, or auto: cuda where there is one.")]
+WorkersOption = Annotated[int | None, typer.Option(help="Number of workers.", show_default="one per GPU or core")]
+AddressOption = Annotated[
+    str | None, typer.Option(envvar="RAY_ADDRESS", help="A running Ray cluster.", show_default="this machine alone")
+]
+SharedOption = Annotated[
+    bool, typer.Option("--shared-library", help="The library's folder is one that all nodes of the cluster share.")
+]
+RetryOption = Annotated[
+    bool, typer.Option("--retry-errors", help="Try again what could not be reached, crashed, or ran out of memory.")
+]
+TasksOption = Annotated[str, typer.Option(help="Tasks to run, with commas.")]
+SourcesArgument = Annotated[
+    list[str], typer.Argument(metavar="SOURCE", help="Folders, globs, files or Parquet manifests; local or any URI.")
+]
+FollowLinksOption = Annotated[
+    bool, typer.Option("--follow-links", help="Follow links that lead out of the folders named.")
+]
+MethodOption = Annotated[
+    str, typer.Option(help="graph: finds the number of people. kmeans: see --k; knows nothing of photos or quality.")
+]
+KOption = Annotated[str, typer.Option(help="Number of people for kmeans, or auto.")]
+SamePhotoOption = Annotated[
+    bool, typer.Option("--same-photo", help="graph: two faces of one photo may be one person (collages).")
+]
+ClassesOption = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME[=SCORE],…",
+        help="objects, masks: only these classes, each with its least score if you like: person,dog=0.6.",
+        show_default="all",
+    ),
+]
+MinScoreOption = Annotated[
+    float | None, typer.Option(help="objects, masks: least score of a find.", show_default="the model's own")
+]
+LIBRARY, TASKS = "./library", "faces,previews"
+
+
+def run_config(
+    library: str,
+    tasks: str,
+    model: list[str],
+    device: str,
+    workers: int | None,
+    weights_dir: Path | None,
+    address: str | None,
+    retry: bool = False,
+    shared: bool = False,
+    classes: str = "",
+    min_score: float | None = None,
+    weights: Sequence[str] = (),
+) -> Any:
+    from muster.pipeline.work.config import (
+        RunConfig,
+        parse_classes,
+        parse_models,
+        parse_score,
+        parse_tasks,
+        parse_weights,
+    )
+
+    least = None if min_score is None else parse_score("--min-score", str(min_score))
+    rest = (device, workers, weights_dir, address, retry, shared, parse_classes(classes), least, parse_weights(weights))
+    return RunConfig(library, parse_tasks(tasks), parse_models(model), *rest)

@@ -1,0 +1,211 @@
+"""Accuracy on labelled photos: they take the same path as a user's, and the answers are compared with the labels."""
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from muster.errors import InputError
+from muster.pipeline.gallery import forget
+from muster.pipeline.people import grouping
+from muster.pipeline.run import OnProgress, run
+from muster.pipeline.work.config import RunConfig
+from muster.pipeline.work.worker import IMAGES_DESCRIPTION
+from muster.storage import manifest, tables
+from muster.storage.files import read_regular
+from muster.storage.library import Library, open_library
+from muster.tasks.metrics import people as metrics
+
+Ints = np.ndarray[Any, np.dtype[np.int64]]
+Floats = np.ndarray[Any, np.dtype[np.float32]]
+Check = Callable[[pa.Table], object]
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """The labelled face of each image that has a face: the one nearest its centre.
+
+    `faces`: all faces found. `rows`: (M,) the labelled ones among them. `images`: the manifest's rows; `owner`: (M,)
+    the image of each labelled face.
+    """
+
+    faces: grouping.Faces
+    rows: Ints
+    images: pa.Table
+    owner: Ints
+
+    @property
+    def undetected(self) -> int:
+        return self.images.num_rows - len(self.rows)
+
+
+@dataclass(frozen=True)
+class VerifySummary:
+    """`accuracy`, `std`: over folds, each with the threshold that was best on the others; `threshold`: their mean.
+
+    `tar_at_far_…`: share of same pairs above the threshold that lets that share of different pairs through. A pair with
+    an `undetected` face counts as different.
+    """
+
+    accuracy: float
+    std: float
+    threshold: float
+    pairs: int
+    folds: int
+    images: int
+    undetected: int
+    tar_at_far: dict[str, float]
+
+    def as_json(self) -> dict[str, Any]:
+        facts = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "tar_at_far"}
+        return facts | {f"tar_at_far_{far}": tar for far, tar in self.tar_at_far.items()}
+
+
+def labelled(source: str, config: RunConfig, on_progress: OnProgress, check: Check) -> Labelled:
+    """Scan and run `source` into a library (config.library, or one thrown away where it is ""), and pick the faces.
+
+    `check` is given the manifest before hours of work, to raise InputError where the labels do not fit.
+    """
+    if config.library:
+        return _labelled(source, config, on_progress, check)
+    with tempfile.TemporaryDirectory(prefix="muster-") as folder:
+        return _labelled(source, replace(config, library=f"{folder}/library"), on_progress, check)
+
+
+def _labelled(source: str, config: RunConfig, on_progress: OnProgress, check: Check) -> Labelled:
+    library = open_library(config.library, create=True)
+    with forget.locked(library):
+        manifest.scan(library, [source])
+    check(manifest.read_manifest(library))
+    run(config, on_progress)
+    faces = grouping.load_faces(library, config.models.get("faces"))
+    images = manifest.read_manifest(library)
+    rows, owner = _nearest_centre(library, faces, images)
+    return Labelled(faces, rows, images, owner)
+
+
+def _nearest_centre(library: Library, faces: grouping.Faces, images: pa.Table) -> tuple[Ints, Ints]:
+    shards = manifest.committed(library, faces.fingerprint)
+    boxes = tables.require(library, "faces", faces.fingerprint, ["box_xyxy"], shards)
+    columns = ["image_id", "width", "height"]
+    sizes = tables.require(library, "images", tables.fingerprint(IMAGES_DESCRIPTION), columns, shards)
+    position = {name: i for i, name in enumerate(images["image_id"].to_pylist())}
+    size = {row["image_id"]: (row["width"], row["height"]) for row in sizes.to_pylist()}
+    names = faces.table["image_id"].to_pylist()
+    corners = boxes["box_xyxy"].combine_chunks().flatten().to_numpy().reshape(-1, 4)
+    middles = np.array([size[name] for name in names], np.float32).reshape(-1, 2) / 2
+    distance = np.linalg.norm((corners[:, :2] + corners[:, 2:]) / 2 - middles, axis=1)
+    image = np.array([position[name] for name in names], np.int64)
+    order = np.lexsort((distance, image))
+    first = np.diff(image[order], prepend=-1) != 0
+    return order[first], image[order][first]
+
+
+def check_pairs(images: pa.Table, pairs: str) -> None:
+    """Raises InputError where there is no such file, or it does not speak of these images."""
+    if not Path(pairs).is_file():
+        raise InputError(f"--pairs {pairs}: no such file")
+    _read_pairs(Path(pairs), _image_names(images))
+
+
+def check_label(images: pa.Table, label: str) -> None:
+    """Raises InputError where there is no such column, or nothing in it."""
+    if label not in images.column_names:
+        raise InputError(f"--label {label}: no such column; the images have {', '.join(images.column_names)}")
+    if images[label].null_count == images.num_rows:
+        raise InputError(f"--label {label}: that column is empty for every image")
+
+
+def verify(data: Labelled, pairs: str) -> VerifySummary:
+    """1:1 accuracy over a pairs file in LFW's View 2 layout: `name i j` (same) or `name i other j` (different)."""
+    a, b, same, folds = _read_pairs(Path(pairs), _image_names(data.images))
+    face = np.full(data.images.num_rows, -1, np.int64)
+    face[data.owner] = data.rows
+    vectors = data.faces.embeddings
+    found = (face[a] >= 0) & (face[b] >= 0)
+    scores = np.where(found, (vectors[face[a]] * vectors[face[b]]).sum(1), -1.0).astype(np.float32)
+    accuracies, threshold = metrics.fold_accuracy(scores, same, folds)
+    return VerifySummary(
+        accuracy=round(float(accuracies.mean()), 5),
+        std=round(float(accuracies.std(ddof=1)), 5) if len(accuracies) > 1 else 0.0,
+        threshold=round(float(threshold), 4),
+        pairs=len(same),
+        folds=len(accuracies),
+        images=data.images.num_rows,
+        undetected=data.undetected,
+        tar_at_far={name: round(metrics.tar_at_far(scores, same, float(name)), 5) for name in ("1e-2", "1e-3")},
+    )
+
+
+def _image_names(images: pa.Table) -> dict[str, int]:
+    """File name without folder → row. From a `file` column where the source had one, else from the uri."""
+    column = "file" if "file" in images.column_names else "uri"
+    return {PurePosixPath(name).name: i for i, name in enumerate(images[column].to_pylist()) if name}
+
+
+def _read_pairs(path: Path, names: dict[str, int]) -> tuple[Ints, Ints, Any, Ints]:
+    """Rows of the first and second images, whether they are one person, and the fold of each pair."""
+    try:
+        numbered = enumerate(read_regular(path).decode().splitlines(), 1)
+        (_, head), *lines = [(number, line.split()) for number, line in numbered if line.strip()]
+        sets, size = int(head[0]), int(head[1])
+    except (OSError, UnicodeDecodeError, ValueError, IndexError) as error:
+        raise InputError(f"--pairs {path}: not a pairs file, whose first line is `folds pairs`: {error}") from None
+    if len(lines) != sets * size * 2 or not lines:
+        raise InputError(f"--pairs {path}: its first line speaks of {sets} × 2 × {size} pairs, but {len(lines)} follow")
+    rows = []
+    for number, line in lines:
+        try:
+            person, i, other, j = (line[0], line[1], line[0], line[2]) if len(line) == 3 else line
+            rows.append((names[f"{person}_{int(i):04d}.jpg"], names[f"{other}_{int(j):04d}.jpg"], len(line) == 3))
+        except ValueError:
+            raise InputError(f"--pairs {path}, line {number}: expected `name i j` or `name i other j`") from None
+        except KeyError as error:
+            raise InputError(f"--pairs {path}, line {number}: image {error} is not among --images") from None
+    a, b, same = (np.array(column) for column in zip(*rows, strict=True))
+    return a, b, same, np.arange(len(same)) // (2 * size)
+
+
+def cluster(data: Labelled, label: str, methods: Sequence[tuple[str, int | None]]) -> dict[str, dict[str, Any]]:
+    """Clusters against the labels in column `label`: method → figures, over all people and over two halves of them.
+
+    All faces found are clustered, as in a library; the labelled ones are compared. A face alone is a cluster of one.
+    `unlabelled`: images without a label; their faces are clustered and not compared.
+    """
+    column = data.images[label].take(pa.array(data.owner))
+    compared = data.rows[column.is_valid().to_numpy()]
+    names = [str(name) for name in column.drop_null().to_pylist()]
+    truth = np.unique(names, return_inverse=True)[1]
+    half = np.array([hashlib.sha256(name.encode()).digest()[0] & 1 for name in names], bool)
+    results = {}
+    for method, k in methods:
+        labels, how = grouping.label(None, data.faces, method, k, same_photo=False)
+        mine = labels[compared]
+        results[method] = {
+            **_figures(mine, truth),
+            "people": len(set(names)),
+            "faces": len(mine),
+            "unlabelled": data.images[label].null_count,
+            "how": how,
+            "half_a": _figures(mine[~half], truth[~half]),
+            "half_b": _figures(mine[half], truth[half]),
+        }
+    return results
+
+
+def _figures(labels: Ints, truth: Ints) -> dict[str, Any]:
+    pairwise, bcubed = metrics.pairwise_f1(labels, truth), metrics.bcubed_f1(labels, truth)
+    return {
+        "pairwise_f1": round(pairwise.f1, 5),
+        "pairwise_precision": round(pairwise.precision, 5),
+        "pairwise_recall": round(pairwise.recall, 5),
+        "bcubed_f1": round(bcubed.f1, 5),
+        "bcubed_precision": round(bcubed.precision, 5),
+        "bcubed_recall": round(bcubed.recall, 5),
+        "clusters": len(np.unique(labels[labels >= 0])) + int((labels < 0).sum()),
+    }

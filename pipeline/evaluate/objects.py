@@ -1,0 +1,115 @@
+"""Objects against COCO annotations: they take the same path as a user's, and pycocotools compares."""
+
+import tempfile
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+
+from muster.errors import InputError
+from muster.pipeline.gallery import forget
+from muster.pipeline.run import OnProgress, run
+from muster.pipeline.work.config import RunConfig
+from muster.pipeline.work.worker import describe
+from muster.storage import manifest, tables
+from muster.storage.exchange.coco import CocoFile, read_coco
+from muster.storage.library import Library, open_library
+from muster.tasks.metrics.coco import judge, xywh
+from muster.tasks.models import coco_labels
+from muster.tasks.objects import Objects
+
+TAIL = 0.01  # least score of what is judged: average precision is an area under all recalls
+
+
+def evaluate(images: str, annotations: Path, config: RunConfig, on_progress: OnProgress) -> dict[str, Any]:
+    """Scan and run `images` into a library (config.library, or one thrown away where it is ""), and judge the objects.
+
+    Judged are the photos that the file names; all of them must be there, because the average precision of a part is
+    another figure. Judged are the categories that the model knows; `unknown_categories`: the others of the file.
+    `unannotated`: photos that the file does not name. `errors`: photos that could not be read, judged as empty.
+    `boxes`: annotated things, without crowds; precision and recall ignore crowds too. None where there is nothing to
+    find. Raises InputError where file and photos do not fit.
+    """
+    labels = read_coco(annotations, coco_labels.SPELLINGS)
+    config = replace(config, tasks=("objects",), classes={}, min_score=TAIL)
+    if config.library:
+        return _evaluate(images, labels, config, on_progress)
+    with tempfile.TemporaryDirectory(prefix="muster-") as folder:
+        return _evaluate(images, labels, replace(config, library=f"{folder}/library"), on_progress)
+
+
+def _evaluate(source: str, labels: CocoFile, config: RunConfig, on_progress: OnProgress) -> dict[str, Any]:
+    known = _known(config, labels)
+    library = open_library(config.library, create=True)
+    with forget.locked(library):
+        manifest.scan(library, [source])
+    photos = _photos(manifest.read_manifest(library), labels)
+    summary = run(config, on_progress)
+    found = [
+        {"image_id": photos[row["image_id"]], "category_id": known[row["label"]], "score": row["score"]}
+        | {"bbox": xywh(row["box_xyxy"])}
+        for row in _objects(library, config).to_pylist()
+        if row["image_id"] in photos and row["label"] in known
+    ]
+    return {
+        **judge(list(labels.images.values()), labels.annotations, known, found),
+        "unannotated": summary.images - len(photos),
+        "unknown_categories": sorted(labels.categories.keys() - known.keys()),
+        "errors": summary.errors,
+    }
+
+
+def _photos(images: pa.Table, labels: CocoFile) -> dict[str, int]:
+    """image_id → id in the file, of the photos that it names; InputError where any of these is not there once."""
+    names = [
+        PurePosixPath(name or "").name
+        for name in images["file" if "file" in images.column_names else "uri"].to_pylist()
+    ]
+    counts = Counter(name for name in names if name in labels.images)
+    missing = [name for name in labels.images if name not in counts]
+    if missing:
+        example = next(iter(names), "none")
+        raise InputError(
+            f"--images lacks {len(missing)} of the {len(labels.images)} photos that {labels.path} names, such as"
+            f" {missing[0]} (it has {example}): give all of them, or a file that names fewer"
+        )
+    if twice := [name for name, count in counts.items() if count > 1]:
+        raise InputError(f"--images has {counts[twice[0]]} photos of the name {twice[0]}, and {labels.path} means one")
+    ids = images["image_id"].to_pylist()
+    return {i: labels.images[name] for i, name in zip(ids, names, strict=True) if name in labels.images}
+
+
+def _known(config: RunConfig, labels: CocoFile) -> dict[str, int]:
+    """Category name → id, of those that the model finds; InputError where it finds none of them."""
+    classes = Objects(config.models.get("objects")).family.classes
+    known = {name: i for name, i in labels.categories.items() if name in classes}
+    if not known:
+        raise InputError(
+            f"--annotations {labels.path}: the model knows none of its categories {_some(labels.categories)};"
+            f" it knows {_some(classes)}"
+        )
+    return known
+
+
+def _some(given: Iterable[str]) -> str:
+    names = list(given)
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _objects(library: Library, config: RunConfig) -> pa.Table:
+    model, given = config.models.get("objects"), config.weights.get("objects")
+    fingerprint = tables.fingerprint(describe("objects", model, config.options("objects"), given))
+    shards = [shard for shard, _ in manifest.shards(library)]
+    return tables.require(library, "objects", fingerprint, ["image_id", "label", "score", "box_xyxy"], shards)
+
+
+def find_labels(images: str) -> Path:
+    """`instances.json` in the folder of the images or beside it; InputError where neither is there."""
+    places = [Path(images) / "instances.json", Path(images).parent / "instances.json"]
+    for place in places:
+        if place.is_file():
+            return place
+    raise InputError(f"--images {images}: no instances.json in it or beside it; name the COCO file with --annotations")

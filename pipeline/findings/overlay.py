@@ -1,0 +1,241 @@
+"""Pictures to look at: what tasks found, drawn into copies of a sample of photos, and all of these on one sheet."""
+
+import colorsys
+import hashlib
+import heapq
+import math
+import os
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from muster.errors import InputError
+from muster.pipeline.findings.annotations import Annotations, annotations_of
+from muster.storage import tables
+from muster.storage.exchange import export
+from muster.storage.exchange.export import Photo, Thing
+from muster.storage.library import Library, open_library
+from muster.storage.new_files import new_folder
+from muster.storage.photos import decode
+from muster.storage.photos.decode import ImageError
+from muster.storage.photos.reader import Reader
+from muster.tasks.geometry import rle
+
+SIDES = (640, 1280)  # longest side of a picture, pixels: smaller photos are enlarged, or the text would cover them
+TILE = 480  # of one on the sheet
+ON_SHEET = 100  # at most
+DRAWN = ("scenes", "masks", "objects", "faces")  # later ones on top
+Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+Colour = tuple[int, int, int]
+Rectangle = tuple[float, float, float, float]
+WHITE, BLACK = (255, 255, 255), (0, 0, 0)
+
+
+def overlay(
+    uri: str, out: Path, tasks: Sequence[str], models: Mapping[str, str], count: int, seed: int
+) -> dict[str, Any]:
+    """Draw `count` photos, chosen by `seed`, into the folder `out`; `tasks`: those that the library has, where empty.
+
+    The sheet shows the first ON_SHEET. `unreadable`: photos of the sample that are gone or changed since. InputError
+    before anything is written.
+    """
+    if count < 1:
+        raise InputError(f"--sample {count}: at least 1 photo is needed")
+    out = Path(os.path.expanduser(out))
+    library = open_library(uri)
+    export.check_out(out, library, folder=True)
+    annotations = annotations_of(library, tasks or tasks_there(library), models)
+    pictures: list[Image.Image] = []
+    reader, drawings, things, unreadable = Reader(), 0, 0, []
+    with new_folder(out) as folder:
+        for photo in sample(annotations, count, seed):
+            try:
+                decoded = decode.decode(reader.read(photo.uri, photo.source), SIDES[1])
+                if photo.sha256 not in (None, decoded.sha256):
+                    raise ImageError("changed", f"{photo.uri} is another file than when it was looked at")
+                pixels = decoded.pixels
+            except ImageError as error:
+                unreadable.append({"uri": export.public_uri(photo.uri), "error": str(error)})
+                continue
+            drawings += 1
+            name = f"{drawings:03d}-{PurePosixPath(photo.name).stem[:60]}.jpg"
+            _save(drawn(within(pixels, *SIDES), photo), folder / name)
+            if drawings <= ON_SHEET:
+                pictures.append(drawn(within(pixels, TILE, TILE), photo))
+            things += len(photo.things)
+        _save(sheet(pictures), folder / "overview.jpg")
+    return {
+        "out": str(out),
+        "overview": str(out / "overview.jpg"),
+        "images": drawings,
+        "things": things,
+        "unreadable": unreadable,
+        "library": export.public_uri(library.uri),
+        "sources": [vars(source) for source in annotations.sources],
+    }
+
+
+def _save(picture: Image.Image, path: Path) -> None:
+    with open(path, "xb") as file:
+        picture.save(file, "JPEG", quality=90)
+
+
+def tasks_there(library: Library) -> tuple[str, ...]:
+    """The tasks that can be drawn and that this library has been run with; InputError where there is none."""
+    made = {what.get("task") for name, what in tables.descriptions(library).items() if tables.committed(library, name)}
+    there = tuple(task for task in DRAWN if task in made)
+    if not there:
+        raise InputError(f"library {library.uri} has nothing to draw yet: run `muster run -l {library.uri}` first")
+    return there
+
+
+def sample(annotations: Annotations, count: int, seed: int) -> list[Photo]:
+    """As many photos as that, in order of their names: the same for the same seed, whatever the shards."""
+    ranked = (
+        (hashlib.sha256(f"{seed} {photo.image_id}".encode()).digest(), shard, photo.image_id)
+        for shard, _ in annotations.shards
+        for photo in annotations.empty_photos(shard)
+    )
+    best = heapq.nsmallest(count, ranked)
+    chosen = {image_id for *_, image_id in best}
+    found = annotations.photos(sorted({shard for _, shard, _ in best}))
+    return sorted((photo for photo in found if photo.image_id in chosen), key=lambda photo: photo.name)
+
+
+# ---- drawing ---------------------------------------------------------------------------------------------------------
+
+
+def drawn(pixels: Pixels, photo: Photo) -> Image.Image:
+    """uint8 RGB (H, W, 3), the photo at any size → the same with its things drawn into it."""
+    height, width = pixels.shape[:2]
+    factor = width / photo.width, height / photo.height
+    things = sorted(photo.things, key=lambda thing: DRAWN.index(thing.task))
+    for thing in things:
+        if thing.rle is not None:
+            pixels = tinted(pixels, rle.decode(rle.resized(thing.rle, height, width)) == 1, colour_of(thing.label))
+    picture = Image.fromarray(pixels)
+    pen = _Pen(picture)
+    for thing in things:
+        if thing.task in ("objects", "faces"):
+            pen.rectangle(_scaled(thing.box, factor), colour_of(thing.label))
+        for x, y in thing.landmarks:
+            pen.dot(x * factor[0], y * factor[1], colour_of(thing.label))
+    for thing in sorted(things, key=lambda thing: -(thing.score or 1)):  # the surest find their places first
+        if thing.task == "scenes":
+            pen.corner(thing.label)
+        else:
+            pen.label(_text(thing), _scaled(thing.box, factor), colour_of(thing.label))
+    return picture
+
+
+def within(pixels: Pixels, least: int, most: int) -> Pixels:
+    """uint8 RGB (H, W, 3) → the same with its longest side between these."""
+    height, width = pixels.shape[:2]
+    side = max(height, width)
+    factor = min(max(side, least), most) / side
+    size = max(1, round(width * factor)), max(1, round(height * factor))
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC, reducing_gap=2))
+
+
+def _text(thing: Thing) -> str:
+    score = "" if thing.score is None else f" {thing.score:.2f}"
+    return f"{thing.label}{' mask' if thing.task == 'masks' else ''}{score}"
+
+
+def _scaled(box: Rectangle, factor: tuple[float, float]) -> Rectangle:
+    across, down = factor
+    return box[0] * across, box[1] * down, box[2] * across, box[3] * down
+
+
+def colour_of(label: str) -> Colour:
+    """A bright colour that is always the same for one class."""
+    red, green, blue = colorsys.hsv_to_rgb(zlib.crc32(label.encode()) / 2**32, 0.85, 1.0)
+    return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def tinted(pixels: Pixels, mask: np.ndarray[Any, np.dtype[np.bool_]], colour: Colour) -> Pixels:
+    """With the pixels of the mask, (H, W), mixed with a colour, and its outline in it, black outside."""
+    mixed = pixels.copy()
+    mixed[mask] = (0.65 * pixels[mask] + 0.35 * np.array(colour)).astype(np.uint8)
+    mixed[_grown(mask, 2) & ~mask] = BLACK
+    mixed[mask & _grown(~mask, 2)] = colour
+    return mixed
+
+
+def _grown(mask: np.ndarray[Any, np.dtype[np.bool_]], by: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """The mask and what lies at most `by` pixels beside it."""
+    for _ in range(by):
+        grown = mask.copy()
+        grown[1:] |= mask[:-1]
+        grown[:-1] |= mask[1:]
+        grown[:, 1:] |= mask[:, :-1]
+        grown[:, :-1] |= mask[:, 1:]
+        mask = grown
+    return mask
+
+
+class _Pen:
+    """Draws so that it can be seen on light and dark: colours have a black rim, and text a ground of its own."""
+
+    def __init__(self, picture: Image.Image) -> None:
+        self.draw, self.width, self.height = ImageDraw.Draw(picture), picture.width, picture.height
+        self.font = ImageFont.load_default(max(11, round(max(picture.size) / 70)))
+        self.taken: list[Rectangle] = []
+
+    def rectangle(self, box: Rectangle, colour: Colour) -> None:
+        # Pillow refuses a rectangle whose right side is left of its left one, and its lines grow inwards.
+        x0, y0, x1, y1 = (
+            round(box[0]),
+            round(box[1]),
+            max(round(box[2]), round(box[0])),
+            max(round(box[3]), round(box[1])),
+        )
+        self.draw.rectangle((x0 - 1, y0 - 1, x1 + 1, y1 + 1), outline=BLACK, width=5)
+        self.draw.rectangle((x0, y0, x1, y1), outline=colour, width=3)
+
+    def dot(self, x: float, y: float, colour: Colour) -> None:
+        self.draw.ellipse((x - 3, y - 3, x + 3, y + 3), fill=colour, outline=BLACK)
+
+    def corner(self, text: str) -> None:
+        self._write(text, self._around(text, 4, 4), BLACK)
+
+    def label(self, text: str, box: Rectangle, colour: Colour) -> None:
+        """Above the box, in it at the top or the bottom, or below it: where no other text is, and else in it."""
+        x0, y0, x1, y1 = box
+        _, _, wide, high = self._around(text, 0, 0)
+        places = [self._around(text, x, y) for y in (y0 - high, y0, y1 - high, y1) for x in (x0, x1 - wide)]
+        free = [place for place in places if self._is_free(place)]
+        self._write(text, free[0] if free else places[2], colour)
+
+    def _around(self, text: str, x: float, y: float) -> Rectangle:
+        """The ground of a text, moved into the picture from the right."""
+        _, _, right, bottom = self.draw.textbbox((0, 0), text, font=self.font)
+        wide, high = right + 6, bottom + 5
+        x = max(0, min(x, self.width - wide))
+        return x, y, x + wide, y + high
+
+    def _is_free(self, place: Rectangle) -> bool:
+        x0, y0, x1, y1 = place
+        inside = y0 >= 0 and y1 <= self.height
+        return inside and not any(x0 < b[2] and b[0] < x1 and y0 < b[3] and b[1] < y1 for b in self.taken)
+
+    def _write(self, text: str, place: Rectangle, colour: Colour) -> None:
+        self.taken.append(place)
+        self.draw.rectangle(place, fill=colour, outline=BLACK)
+        bright = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] > 128
+        self.draw.text((place[0] + 3, place[1] + 2), text, fill=BLACK if bright else WHITE, font=self.font)
+
+
+def sheet(pictures: Sequence[Image.Image]) -> Image.Image:
+    """All on one picture, in rows, as near to a square as whole rows allow."""
+    across = math.ceil(math.sqrt(len(pictures))) or 1
+    down = math.ceil(len(pictures) / across) or 1
+    page = Image.new("RGB", (across * TILE, down * TILE), (32, 32, 32))
+    for i, picture in enumerate(pictures):
+        x, y = i % across * TILE, i // across * TILE
+        page.paste(picture, (x + (TILE - picture.width) // 2, y + (TILE - picture.height) // 2))
+    return page

@@ -1,0 +1,303 @@
+"""Roster in, gallery out: everybody with consent whose photos show one good face, and a report on all others."""
+
+import secrets
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from muster.errors import InputError
+from muster.pipeline.gallery import forget
+from muster.pipeline.people import grouping
+from muster.pipeline.run import OnProgress, process
+from muster.pipeline.work.config import RunConfig
+from muster.pipeline.work.worker import IMAGES_DESCRIPTION
+from muster.storage import manifest, tables
+from muster.storage.downloads import Progress
+from muster.storage.gallery import audit, gallery, roster
+from muster.storage.gallery.gallery import Gallery
+from muster.storage.gallery.roster import Entry
+from muster.storage.library import Library, open_library
+from muster.storage.photos.listing import look_up
+from muster.storage.photos.reader import check_access
+from muster.tasks.models import zoo
+from muster.tasks.people.graph import GraphParameters
+from muster.tasks.people.search import MIN_QUALITY, means
+
+SAME = GraphParameters().threshold  # templates this similar are one person's, as in clustering
+UNLIKE = 0.2  # a photo less similar than this to its person's others shows somebody else
+BESIDE = 0.25  # a second face counts from this share of the largest one's area
+
+Floats = np.ndarray[Any, np.dtype[np.float32]]
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A person, or one photo of theirs, that is not enrolled. `review`: --accept enrols it all the same."""
+
+    person_id: str
+    reason: str
+    image: str | None = None
+    review: bool = False
+
+
+@dataclass(frozen=True)
+class Summary:
+    """`people`: in the gallery now; `enrolled`, `updated`: of this roster. `photos`: faces of these that are used.
+
+    `lookalikes`: pairs of people too alike to be told apart safely. `forgotten`: enrolled before, and without consent
+    now.
+    """
+
+    grouping: int
+    enrolled: int
+    updated: int
+    photos: int
+    refused: list[Refused]
+    lookalikes: list[dict[str, Any]]
+    forgotten: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Request:
+    """`consent_given`: the user holds the consent of all in a roster that does not say. `accept`: people to be enrolled
+    in spite of what is to be reviewed."""
+
+    roster: str
+    consent_given: bool = False
+    accept: Collection[str] = ()
+
+
+def enroll(
+    request: Request, config: RunConfig, on_progress: OnProgress, on_download: Progress | None = None
+) -> Summary:
+    """Enrol the people of a roster into the gallery of config.library; who is enrolled already is updated.
+
+    Raises InputError for a roster that cannot be read, before anything is written.
+    """
+    library = open_library(config.library, create=True)
+    entries = _read(request, library)
+    willing, refused = _sort_out(entries)
+    names, images = {entry.person_id for entry in willing}, _images(willing)
+    with forget.locked(library, resuming={image["uri"] for image in images}):
+        config = _with_model(library, config)
+        forgotten = _withdrawn(library, entries)
+        if images:
+            library.make_private()  # before there are names in it
+            audit.append(library, "enroll-begun", {"people": [], "asked": len(willing), "photos": len(images)})
+            place = gallery.write_roster(library, lambda _, person: person not in names, images)
+            manifest.scan(library, [place])
+            process(library, config, on_progress, on_download)
+        summary = _enrol(library, config.models.get("faces"), willing, request.accept)
+    return replace(summary, refused=refused + summary.refused, forgotten=forgotten)
+
+
+def _read(request: Request, library: Library) -> list[Entry]:
+    entries = roster.read_roster(request.roster, library)
+    if not request.consent_given and all(entry.consent is None for entry in entries):
+        raise InputError(
+            f"roster {request.roster} does not say who consented: add a column consent (yes or no), or say"
+            " --consent-given where you hold the consent of everybody in it"
+        )
+    if unknown := sorted(set(request.accept) - {entry.person_id for entry in entries}):
+        raise InputError(f"--accept {unknown[0]}: nobody in roster {request.roster} has that person_id")
+    return entries
+
+
+def _sort_out(entries: Sequence[Entry]) -> tuple[list[Entry], list[Refused]]:
+    """Whose photos may be looked at, and who is refused before."""
+    refused = []
+    for entry in entries:
+        if entry.consent is False:
+            refused.append(Refused(entry.person_id, "no consent"))
+        elif _ended(entry):
+            refused.append(Refused(entry.person_id, f"consent ended on {entry.valid_until}"))
+        elif not entry.images:
+            refused.append(Refused(entry.person_id, "no photo is named"))
+    names = {each.person_id for each in refused}
+    return [entry for entry in entries if entry.person_id not in names], refused
+
+
+def _with_model(library: Library, config: RunConfig) -> RunConfig:
+    """The gallery's model where none was asked for. InputError where it is another one."""
+    known = gallery.read(library)
+    if known is None or not known.faces.num_rows:
+        return config
+    asked = config.models.get("faces")
+    if asked is not None and asked != known.model:
+        raise InputError(
+            f"the gallery of library {library.uri} is made by faces={known.model}: faces of {asked} cannot be compared"
+            " with it; enrol everybody anew in another library"
+        )
+    return replace(config, models={**config.models, "faces": known.model})
+
+
+def _withdrawn(library: Library, entries: Sequence[Entry]) -> list[str]:
+    """Forget everybody who is enrolled, and does not consent, or not any more."""
+    known = gallery.read(library)
+    here = forget.spellings(known.people if known else ())
+    ended = [entry.person_id for entry in entries if entry.consent is False or _ended(entry)]
+    gone = sorted(name for person in ended for name in here.get(roster.normal(person), ()))
+    if gone:
+        forget.forget_people(library, gone, "consent withdrawn or ended in a roster")
+    return gone
+
+
+def _ended(entry: Entry) -> bool:
+    return entry.valid_until is not None and entry.valid_until < date.today()
+
+
+def _images(willing: Sequence[Entry]) -> list[dict[str, Any]]:
+    """Rows of the roster that is scanned. A CSV says nothing of when its images were made: buckets are asked."""
+    stamps = {uri: stamp for entry in willing for uri, stamp in zip(entry.images, entry.stamps, strict=False)}
+    others = [uri for entry in willing for uri in entry.images if uri not in stamps]
+    check_access((uri, uri) for uri in others)  # read_roster has seen that they may be named
+    stamps |= look_up(others)
+    rows = [{"uri": uri, "person_id": entry.person_id} for entry in willing for uri in entry.images]
+    return [row | dict(zip(("size", "modified"), stamps[row["uri"]], strict=True)) for row in rows]
+
+
+# ---- faces -----------------------------------------------------------------------------------------------------------
+
+
+def _enrol(library: Library, model: str | None, willing: Sequence[Entry], accept: Collection[str]) -> Summary:
+    """Put those whose photos fit into the gallery. The caller holds the lock."""
+    details = {entry.person_id: (entry.name, entry.group, entry.valid_until) for entry in willing}
+    before = _known(library, model, bool(willing))
+    known = before.with_details(details)  # also of those whose photos are refused now
+    rows, poor = _photos(library, known, willing)
+    fitting, unlike = _fitting(rows, accept)
+    pairs = _lookalikes(known, fitting)
+    theirs = {row["person_id"] for row in fitting}
+    held = ({pair[name] for pair in pairs for name in ("person_id", "other")} & theirs) - set(accept)
+    used = [row for row in fitting if row["person_id"] not in held]
+    names, old = {row["person_id"] for row in used}, {row["person_id"]: row for row in known.faces.to_pylist()}
+    refused = poor + unlike
+    refused += [Refused(person, "looks like another person: see lookalikes", review=True) for person in sorted(held)]
+    refused += [Refused(e.person_id, "no usable photo") for e in willing if e.person_id not in names | held]
+    pseudonyms = {person: old[person]["pseudonym"] if person in old else secrets.token_hex(8) for person in names}
+    for row in used:
+        row["pseudonym"] = pseudonyms[row["person_id"]]
+        row["valid_until"] = row["valid_until"] or old.get(row["person_id"], row)["valid_until"]
+    new = known.with_faces(used)
+    if not new.faces.equals(before.faces):
+        facts = {"people": sorted(pseudonyms.values()), "photos": len(used), "refused": len(refused)}
+        gallery.write(library, new, "enroll", facts)
+    if unused := forget.unfinished(library):  # what is not used of a roster's photos does not stay
+        forget.drop(library, unused)
+    return Summary(len(new.people), len(names - old.keys()), len(names & old.keys()), len(used), refused, pairs)
+
+
+def _known(library: Library, model: str | None, processed: bool) -> Gallery:
+    """The gallery as it is, or an empty one of this model. `processed`: whether there are faces of it by now."""
+    known = gallery.read(library)
+    fingerprint = grouping.faces_fingerprint(library, model) if processed else ""
+    if known is None or not known.faces.num_rows:
+        return Gallery(gallery.SCHEMA.empty_table(), fingerprint, model or zoo.DEFAULTS["faces"])
+    if fingerprint not in ("", known.fingerprint):
+        raise InputError(
+            f"the gallery of library {library.uri} was made by an older faces={known.model}: enrol everybody anew in"
+            " another library"
+        )
+    return known
+
+
+def _photos(library: Library, known: Gallery, willing: Sequence[Entry]) -> tuple[list[dict[str, Any]], list[Refused]]:
+    """A row of the gallery for each photo that shows one good face."""
+    if not willing:
+        return [], []
+    owner = {uri: entry for entry in willing for uri in entry.images}
+    images = manifest.read_manifest(library).select(["image_id", "uri"]).to_pylist()
+    mine = {row["image_id"]: row["uri"] for row in images if row["uri"] in owner}
+    facts, faces = _facts(library, mine), _faces(library, known.fingerprint, mine)
+    rows, refused = [], []
+    for image_id, uri in mine.items():
+        entry, seen = owner[uri], faces.get(image_id, [])
+        reason = facts[image_id]["error"] or _reason(seen)
+        if reason:
+            refused.append(Refused(entry.person_id, reason, uri))
+            continue
+        best = max(seen, key=lambda face: face["area"])
+        rows.append(
+            {"person_id": entry.person_id, "name": entry.name, "group": entry.group, "valid_until": entry.valid_until}
+            | {"image_id": image_id, "uri": uri, "sha256": facts[image_id]["sha256"]}
+            | {name: best[name] for name in ("face_id", "quality", "embedding")}
+        )
+    return rows, refused
+
+
+def _facts(library: Library, mine: Collection[str]) -> dict[str, dict[str, Any]]:
+    fingerprint = tables.fingerprint(IMAGES_DESCRIPTION)
+    table = tables.require(
+        library, "images", fingerprint, ["image_id", "error", "sha256"], manifest.committed(library, fingerprint)
+    )
+    return {row["image_id"]: row for row in table.to_pylist() if row["image_id"] in mine}
+
+
+def _faces(library: Library, fingerprint: str, mine: Collection[str]) -> dict[str, list[dict[str, Any]]]:
+    """The faces of each image, with their areas."""
+    columns = ["image_id", "face_id", "box_xyxy", "quality", "embedding"]
+    table = tables.require(library, "faces", fingerprint, columns, manifest.committed(library, fingerprint))
+    table = table.filter(pc.is_in(table["image_id"], pa.array(list(mine), pa.string())))
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in table.to_pylist():
+        x0, y0, x1, y1 = row["box_xyxy"]
+        found.setdefault(row["image_id"], []).append(row | {"area": (x1 - x0) * (y1 - y0)})
+    return found
+
+
+def _reason(faces: Sequence[dict[str, Any]]) -> str | None:
+    """Why a photo with these faces cannot stand for one person."""
+    if not faces:
+        return "no face"
+    largest = max(faces, key=lambda face: face["area"])
+    count = sum(face["area"] >= BESIDE * largest["area"] for face in faces)
+    if count > 1:
+        return f"{count} faces: crop it to one"
+    if largest["quality"] < MIN_QUALITY:
+        return f"the face is too small, blurred or turned away (quality {largest['quality']:.2f})"
+    return None
+
+
+def _fitting(rows: Sequence[dict[str, Any]], accept: Collection[str]) -> tuple[list[dict[str, Any]], list[Refused]]:
+    """The photos that resemble the others of their person; the rest may show somebody else."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(row["person_id"], []).append(row)
+    good, refused = [], []
+    for person, mine in groups.items():
+        vectors = np.array([row["embedding"] for row in mine], np.float32)
+        alike = (vectors @ vectors.T).sum(1) - 1
+        fits = (alike >= UNLIKE * (len(mine) - 1)) | (len(mine) == 1) | (person in accept)
+        for row, fit in zip(mine, fits, strict=True):
+            if fit:
+                good.append(row)
+            else:
+                text = "does not look like the other photos of this person"
+                refused.append(Refused(person, text, row["uri"], review=True))
+    return good, refused
+
+
+def _lookalikes(known: Gallery, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Pairs of people whose templates are as alike as one person's, of whom at least one is new or updated."""
+    both = known.with_faces([{**row, "pseudonym": ""} for row in rows])
+    names = both.people
+    if len(names) < 2:
+        return []
+    vectors = means(both.embeddings, both.owner, len(names))
+    fresh = sorted({row["person_id"] for row in rows})
+    place = {name: i for i, name in enumerate(names)}
+    pairs: dict[tuple[str, str], float] = {}
+    for start in range(0, len(fresh), 1024):
+        mine = [place[name] for name in fresh[start : start + 1024]]
+        similar = vectors[mine] @ vectors.T
+        for i, j in np.argwhere(similar >= SAME):
+            if mine[i] != j:
+                a, b = sorted((names[mine[i]], names[j]))
+                pairs[a, b] = float(similar[i, j])
+    ordered = sorted(pairs.items(), key=lambda pair: -pair[1])
+    return [{"person_id": a, "other": b, "similarity": round(value, 3)} for (a, b), value in ordered]

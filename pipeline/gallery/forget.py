@@ -1,0 +1,347 @@
+"""People and images leave the library: out of every table, index, cluster, page and the gallery, with a receipt.
+
+What is to go is noted first (`PENDING`), and every step can be repeated. What an enrolment leaves that is cut off is
+noted as well: its roster stands in the library, and its photos not in the gallery. `settle` finishes both, and is the
+one door of every command that writes, or says who somebody is: they come in by `locked` or `settled`.
+"""
+
+import os
+import uuid
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from muster.errors import InputError, MusterError
+from muster.storage import manifest, shared_shards, tables
+from muster.storage.disk import TEMPORARY
+from muster.storage.gallery import audit, gallery, left_over
+from muster.storage.gallery.roster import normal
+from muster.storage.library import Library, dump_json
+from muster.storage.uris import local_uri
+from muster.web.site import MARKER, Site
+
+PENDING = "gallery/_forgetting.json"  # there while somebody is being forgotten, and after a kill
+RECEIPTS = "receipts"
+PAGES = "people"  # where `muster people` writes if not told otherwise
+PATIENCE = 60.0  # seconds to wait for a library that another command holds, where the work is done, or nearly nothing
+SHARDS = 64  # read at once: with their pictures, at most about 100 MB
+PICTURES = {"faces": "thumbnail", "previews": "jpeg"}  # table → its column of JPEGs
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What was forgotten, and what a search of every file of the library found of it afterwards: nothing."""
+
+    receipt: str
+    at: str
+    reason: str
+    people: list[str]
+    images: list[str]
+    originals: list[str]
+    faces: int
+    found_afterwards: list[str]
+
+
+# ---- the door --------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def locked(library: Library, seconds: float = 0.0, resuming: Collection[str] = ()) -> Iterator[None]:
+    """`library.lock(seconds)`, with everything settled. `resuming`: see `settle`."""
+    with library.lock(seconds):
+        for receipt in settle(library, resuming):
+            if receipt.found_afterwards:
+                raise MusterError(
+                    f"a deletion in library {library.uri} was cut off, and is done now, but something is left:"
+                    f" {receipt.found_afterwards[0]}; see {library.at(receipt.receipt)}"
+                )
+        yield
+
+
+def _pending(library: Library) -> dict[str, Any]:
+    lists = dict.fromkeys(("people", "images", "originals", "embeddings", "pseudonyms"), list)
+    try:
+        pending = tables.read_json(library, PENDING, receipt=str, reason=str, **lists)
+        newer: dict[str, Any] = {name: [] for name in ("names", "pictures")} | {"faces": len(pending["embeddings"])}
+        pending = newer | pending  # of an older Muster
+        if all(type(pending[name]) is type(value) for name, value in newer.items()):
+            return pending
+        raise MusterError("")
+    except MusterError:
+        raise MusterError(
+            f"{library.at(PENDING)} is damaged: a deletion was cut off, and this says of whom. Restore it from a"
+            " backup, or delete it and repeat the deletion"
+        ) from None
+
+
+def settled(library: Library) -> None:
+    """The door of commands that only read: the lock is taken where something is to be settled, and not otherwise."""
+    if not (library.has(PENDING) or manifest.interrupted(library) or _half_written(library) or unfinished(library)):
+        return
+    try:
+        with locked(library, PATIENCE):
+            pass
+    except MusterError as error:
+        raise MusterError(
+            f"a deletion, an enrolment or a scan was cut off in library {library.uri}, or is at work there, and is to"
+            f" be finished before anything is answered: {error}"
+        ) from None
+
+
+def settle(library: Library, resuming: Collection[str] = ()) -> list[Receipt]:
+    """Finish what was cut off: deletions and scans; and drop what is left of enrolments. The caller holds the lock.
+
+    `resuming`: URIs of a roster that is about to be enrolled, of which what is done already stays.
+    """
+    receipts = []
+    if _half_written(library):
+        gallery.repair(library)
+        library.remove_temporary()
+    if library.has(PENDING):
+        receipts.append(_carry_out(library, _pending(library)))
+    manifest.repair(library)
+    if strays := {uri: person for uri, person in unfinished(library).items() if uri not in resuming}:
+        receipts.append(_drop_enrolment(library, strays))
+    return receipts
+
+
+def unfinished(library: Library) -> dict[str, str]:
+    """uri → person_id of all photos of a roster that are not that person's in the gallery: refused, or not looked at
+    to the end."""
+    roster = gallery.read_roster(library)
+    known = gallery.read(library) if roster else None
+    enrolled = (
+        set(zip(known.faces["uri"].to_pylist(), known.faces["person_id"].to_pylist(), strict=True)) if known else ()
+    )
+    return {uri: person for uri, person in roster.items() if (uri, person) not in enrolled}
+
+
+def drop(library: Library, uris: Collection[str]) -> None:
+    """Take photos of a roster out of all tables, and then out of it, so that a kill between is noticed."""
+    manifest.forget(library, _image_ids(library, uris))
+    gallery.write_roster(library, lambda uri, _: uri not in uris)
+
+
+def _image_ids(library: Library, uris: Collection[str]) -> list[str]:
+    rows = manifest.read_manifest(library)
+    ids: list[str] = rows["image_id"].filter(pc.is_in(rows["uri"], pa.array(sorted(uris), pa.string()))).to_pylist()
+    return ids
+
+
+def _half_written(library: Library) -> bool:
+    """Whether the gallery, or a file beside it, was being written when its writer was killed."""
+    names = library.disk.names("gallery") if library.disk is not None else library.names("gallery")
+    return any(TEMPORARY.fullmatch(name) or name == gallery.NEXT.rpartition("/")[2] for name in names)
+
+
+def _drop_enrolment(library: Library, strays: Mapping[str, str]) -> Receipt:
+    known = gallery.read(library)
+    enrolled = set(known.faces["uri"].to_pylist()) if known else set()
+    if shared := strays.keys() & enrolled:  # that roster had given somebody's photo to another: who has it keeps it
+        drop(library, shared)
+    uris = strays.keys() - shared
+    staying = {*(known.people if known else ()), *(p for u, p in gallery.read_roster(library).items() if u not in uris)}
+    gone = set(strays.values()) - staying
+    return _begin(library, gone, set(_image_ids(library, uris)), uris, "the enrolment was not finished")
+
+
+# ---- who and what ----------------------------------------------------------------------------------------------------
+
+
+def forget(library: Library, names: Sequence[str], reason: str) -> list[Receipt]:
+    """Forget people by person_id, and images by path, URI or image_id. The caller holds the lock, and has settled.
+
+    Who was forgotten before has a receipt: it is given once more. Raises InputError where a name is none of these,
+    before anything is changed.
+    """
+    known, roster = gallery.read(library), gallery.read_roster(library)
+    images = manifest.read_manifest(library)
+    people = spellings([*(known.people if known else ()), *roster.values()])
+    uris = spellings([*images["uri"].to_pylist(), *roster, *(known.faces["uri"].to_pylist() if known else ())])
+    ids = set(images["image_id"].to_pylist())
+    wanted, before = _Wanted(set(), set(), set()), []
+    for name in names:
+        place = local_uri(os.path.abspath(os.path.expanduser(name)))
+        if found := people.get(normal(name)):
+            wanted.people.update(found)
+        elif name in ids:
+            wanted.images.add(name)
+        elif found := uris.get(normal(name)) or uris.get(normal(place)):
+            wanted.uris.update(found)
+        elif receipt := _last_receipt(library, {normal(name), normal(place)}):
+            before.append(receipt)
+        else:
+            raise InputError(f"{name} is neither a person_id of the gallery nor an image of library {library.uri}")
+    return [*before, _forget(library, wanted, reason)] if wanted.people | wanted.images | wanted.uris else before
+
+
+def forget_people(library: Library, names: Sequence[str], reason: str) -> Receipt:
+    """Forget these people. The caller holds the lock, and has settled."""
+    return _forget(library, _Wanted(set(names), set(), set()), reason)
+
+
+def expired(library: Library, today: date) -> list[str]:
+    """Who is enrolled, though their consent has ended."""
+    known = gallery.read(library)
+    if known is None:
+        return []
+    rows = known.faces.filter(pc.less(known.faces["valid_until"], pa.scalar(today)))
+    return sorted(set(rows["person_id"].to_pylist()))
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """Who and what is to go: person_ids, image_ids, URIs."""
+
+    people: set[str]
+    images: set[str]
+    uris: set[str]
+
+
+def spellings(names: Iterable[str]) -> dict[str, set[str]]:
+    """Normal form → as they are written."""
+    found: dict[str, set[str]] = {}
+    for name in names:
+        found.setdefault(normal(name), set()).add(name)
+    return found
+
+
+def _last_receipt(library: Library, names: set[str]) -> Receipt | None:
+    """The last receipt that names one of these."""
+    kinds = ("people", "images", "originals")
+    shape: dict[str, type] = {**dict.fromkeys(kinds, list), "at": str}
+    found = [tables.read_json(library, f"{RECEIPTS}/{name}", **shape) for name in library.names(RECEIPTS)]
+    theirs = [each for each in found if names & {normal(n) for kind in kinds for n in each[kind]}]
+    return Receipt(**max(theirs, key=lambda each: each["at"])) if theirs else None
+
+
+def _forget(library: Library, wanted: _Wanted, reason: str) -> Receipt:
+    known = gallery.read(library)
+    theirs = {uri for uri, person in gallery.read_roster(library).items() if person in wanted.people}
+    rows = manifest.read_manifest(library)
+    person = rows["person_id"].to_pylist() if "person_id" in rows.column_names else [None] * rows.num_rows
+    images, uris = set(wanted.images), wanted.uris | theirs
+    for row in known.faces.to_pylist() if known else ():  # also where the roster says that a photo is somebody else's
+        if row["person_id"] in wanted.people:
+            images.add(row["image_id"])
+            uris.add(row["uri"])
+    for image, uri, owner in zip(rows["image_id"].to_pylist(), rows["uri"].to_pylist(), person, strict=True):
+        if image in images or uri in uris or owner in wanted.people:
+            images.add(image)
+            uris.add(uri)
+    return _begin(library, wanted.people, images, uris, reason)
+
+
+# ---- what is done ----------------------------------------------------------------------------------------------------
+
+
+def _begin(
+    library: Library, people: Collection[str], images: Collection[str], uris: Collection[str], reason: str
+) -> Receipt:
+    """Note what is to go, with all that is looked for afterwards; then do it."""
+    _check_pages(library)
+    audit.entries(library)  # a log that is not whole is to be said now: later it would stop every other command
+    pending: dict[str, Any] = {
+        "receipt": uuid.uuid4().hex,
+        "reason": reason,
+        "people": sorted(people),
+        "images": sorted(images),
+        "originals": sorted(uris),
+    }
+    known = gallery.read(library) or gallery.Gallery(gallery.SCHEMA.empty_table(), "", "")
+    gone, staying = known.faces.filter(_going(known, pending)), _without(known, pending).faces
+    pending["pseudonyms"] = sorted(set(gone["pseudonym"].to_pylist()))
+    theirs = {*staying["name"].to_pylist(), *staying["person_id"].to_pylist()}
+    pending["names"] = sorted(set(gone["name"].drop_null().to_pylist()) - theirs)
+    pending |= _digests(library, gone, pending["images"])
+    library.write(PENDING, dump_json(pending))
+    return _carry_out(library, pending)
+
+
+def _going(known: gallery.Gallery, pending: Mapping[str, Any]) -> pa.ChunkedArray:
+    """Which faces of the gallery are to go."""
+    columns = {"person_id": "people", "image_id": "images", "uri": "originals"}
+    masks = [pc.is_in(known.faces[c], pa.array(pending[name], pa.string())) for c, name in columns.items()]
+    return pc.or_(masks[0], pc.or_(masks[1], masks[2]))
+
+
+def _without(known: gallery.Gallery, pending: Mapping[str, Any]) -> gallery.Gallery:
+    return replace(known, faces=known.faces.filter(pc.invert(_going(known, pending))))
+
+
+def _digests(library: Library, gone: pa.Table, images: Sequence[str]) -> dict[str, Any]:
+    """Digests of all embeddings and pictures that are to go: the search afterwards is for them, and keeps none."""
+    embeddings, pictures = [gone["embedding"]], set[str]()
+    wanted = pa.array(images, pa.string())
+    for name, what in tables.descriptions(library).items():
+        if (task := what.get("task")) in PICTURES:
+            columns = ["image_id", PICTURES[task], *(["embedding"] if task == "faces" else ())]
+            shards = manifest.committed(library, name)
+            for start in range(0, len(shards), SHARDS):
+                rows = tables.require(library, task, name, columns, shards[start : start + SHARDS])
+                rows = rows.filter(pc.is_in(rows["image_id"], value_set=wanted))
+                pictures |= left_over.picture_digests(rows[PICTURES[task]])
+                embeddings += [rows["embedding"]] if task == "faces" else []
+    whole = set[str]().union(*map(left_over.digests, embeddings))
+    half = set[str]().union(*(left_over.digests(each, np.float16) for each in embeddings))
+    return {"faces": len(whole), "embeddings": sorted(whole | half), "pictures": sorted(pictures)}
+
+
+def _carry_out(library: Library, pending: dict[str, Any]) -> Receipt:
+    """Every step may be repeated. The gallery first: from then on nobody is recognised who is to be forgotten."""
+    people, images, originals = (set(pending[name]) for name in ("people", "images", "originals"))
+    name = f"{RECEIPTS}/{pending['receipt']}.json"
+    facts = {"people": pending["pseudonyms"], "images": len(images), "receipt": name}
+    known = gallery.read(library)
+    if known is not None and pc.any(_going(known, pending)).as_py():
+        gallery.write(library, _without(known, pending), "forget", facts)
+    elif all(entry.get("receipt") != name for entry in audit.entries(library)):
+        audit.append(library, "forget", facts)
+    roster = gallery.read_roster(library)
+    if not originals.isdisjoint(roster) or not people.isdisjoint(roster.values()):
+        gallery.write_roster(library, lambda uri, person: person not in people and uri not in originals)
+    manifest.forget(library, sorted(images))
+    tables.forget_faces(library, manifest.read_manifest(library)["image_id"])  # also where no image went
+    library.remove_temporary()
+    shared_shards.remove_all(library)
+    _remove_pages(library)
+    receipt = Receipt(
+        receipt=name,
+        at=datetime.now(UTC).isoformat(timespec="seconds"),
+        reason=pending["reason"],
+        people=pending["people"],
+        images=pending["images"],
+        originals=pending["originals"],
+        faces=pending.get("faces", len(pending["embeddings"])),  # a note of an older Muster has fewer facts
+        found_afterwards=left_over.search(library, _sought(pending), skip=(f"{RECEIPTS}/", PENDING)),
+    )
+    library.write(name, dump_json(receipt.__dict__))
+    library.remove(PENDING)
+    return receipt
+
+
+def _sought(pending: Mapping[str, Any]) -> left_over.Sought:
+    ids = {*pending["images"], *pending["originals"]}
+    names, pictures = pending.get("names", ()), pending.get("pictures", ())
+    return left_over.Sought({*pending["people"], *names}, ids, set(pending["embeddings"]), set(pictures))
+
+
+def _check_pages(library: Library) -> None:
+    if library.local is not None and (library.local / PAGES).is_symlink():
+        raise MusterError(
+            f"{library.at(PAGES)} is a link, and what it leads to may show who is to be forgotten: delete the pages"
+            " there, and the link, and run again"
+        )
+
+
+def _remove_pages(library: Library) -> None:
+    """The people pages in the library show copies of photos: they go as a whole, and are soon written again."""
+    _check_pages(library)
+    if library.local is not None and (library.local / PAGES / MARKER).is_file():
+        Site(library.local / PAGES, {}).finish(set())

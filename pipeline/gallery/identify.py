@@ -1,0 +1,306 @@
+"""Probes against the gallery: is it this person, who is it, or nobody we know; or is it for a human to say?"""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+
+from muster.errors import InputError
+from muster.pipeline.gallery import forget
+from muster.pipeline.people import grouping
+from muster.pipeline.run import OnProgress, fetch_weights, process
+from muster.pipeline.work.config import RunConfig
+from muster.pipeline.work.worker import IMAGES_DESCRIPTION, TaskSpec, describe, load_task
+from muster.storage import manifest, tables
+from muster.storage.downloads import Progress
+from muster.storage.gallery import audit, gallery
+from muster.storage.gallery.gallery import Gallery
+from muster.storage.gallery.roster import UNKNOWN, UNSURE, normal
+from muster.storage.library import Library, open_library
+from muster.storage.photos import decode
+from muster.storage.photos.decode import ImageError
+from muster.storage.photos.reader import Reader
+from muster.storage.photos.sources import find_images
+from muster.tasks.base import Image
+from muster.tasks.people.calibrate import corrected
+from muster.tasks.people.search import LEAST, MIN_QUALITY, SCORE, Templates, nearest, score_of, templates
+
+IN_PROCESS = 32  # images up to which starting workers would take longer than the work
+Floats = np.ndarray[Any, np.dtype[np.float32]]
+
+NOT_ALIKE_ENOUGH = "alike, and not enough to be sure"
+MATCH, NO_MATCH, NOT_SURE = "match", "no match", "unsure"  # answers of `verify`
+CANDIDATE = pa.struct([("person_id", pa.string()), ("name", pa.string()), ("score", pa.float32())])
+ANSWERS = pa.schema(
+    [
+        pa.field("image", pa.string(), nullable=False),
+        ("face", pa.int32()),  # its number in the image, best first; null where there is none
+        ("person_id", pa.string()),  # or UNKNOWN, or UNSURE; null where there is no face
+        ("name", pa.string()),
+        ("score", pa.float32()),
+        ("threshold", pa.float32()),  # from which on people are named
+        ("unsure_from", pa.float32()),
+        ("margin", pa.float32()),
+        ("quality", pa.float32()),
+        ("box_xyxy", pa.list_(pa.float32(), 4)),
+        ("reason", pa.string()),  # why nobody was named
+        ("candidates", pa.list_(CANDIDATE)),  # of UNSURE: who reaches `unsure_from`, best first
+    ]
+)
+
+
+class Limits(NamedTuple):
+    """Scores from `threshold` on name a person, from `unsure_from` on they are for a human to judge. `remark`: what a
+    user should know about them."""
+
+    threshold: float
+    unsure_from: float
+    remark: str = ""
+
+
+@dataclass(frozen=True)
+class Probes:
+    """Faces to be named: a row each of image, face, quality, box_xyxy; `embeddings` (N, D). `errors`: image, reason."""
+
+    rows: list[dict[str, Any]]
+    embeddings: Floats
+    errors: list[dict[str, Any]]
+
+
+def identify(
+    sources: Sequence[str], config: RunConfig, threshold: float | None, on_progress: OnProgress,
+    on_download: Progress | None = None,
+) -> tuple[pa.Table, str]:  # fmt: skip
+    """ANSWERS for every face in the sources, and what there is to say about the threshold.
+
+    Whoever is named, or shown as a candidate, is written to the audit log. Few images are answered here; more go
+    through the workers, in a library that is thrown away.
+    """
+    library, known = _open(config)
+    limits_of(known, "identify", threshold)
+    config = replace(config, models={"faces": known.model}, tasks=("faces",))
+    places = [find_images(source, library) for source in sources]
+    uris = {uri: place.source for place in places for uri in place.rows["uri"].to_pylist()}
+    probes = (
+        in_process(uris, config, on_download)
+        if len(uris) <= IN_PROCESS
+        else _through_workers(sources, config, on_progress, on_download)
+    )
+    with forget.locked(library, forget.PATIENCE):  # the gallery as it is now: somebody may have been forgotten
+        known = _enrolled(library, known.model)
+        limits = limits_of(known, "identify", threshold)
+        answers, remark = _name(known, probes, limits), limits.remark
+        counts = {"images": len(uris), "faces": len(probes.rows)}
+        used = {"threshold": limits.threshold, "unsure_from": limits.unsure_from}
+        audit.append(library, "identify", {**counts, **used, **_disclosed(known, answers)})
+    if links := sum(len(place.outside) for place in places):
+        remark = "; ".join(filter(None, [remark, f"{links} links that lead out of their folder were left out"]))
+    return answers, remark
+
+
+def verify(
+    person: str, image: str, config: RunConfig, threshold: float | None, on_download: Progress | None = None
+) -> dict[str, Any]:
+    """Is this the person? An `answer` for the largest face, and the scores of all. Written to the audit log.
+
+    Raises InputError where the person is not enrolled, or the image has no face or cannot be read.
+    """
+    library, known = _open(config)
+    person = next((each for each in known.people if normal(each) == normal(person)), person)
+    known.name_of(person)
+    limits_of(known, "verify", threshold)
+    found = find_images(image, library)
+    uris = dict.fromkeys(found.rows["uri"].to_pylist(), found.source)
+    if len(uris) > 1:
+        raise InputError(f"{image} holds {len(uris)} images: name one, or use `muster identify`")
+    probes = in_process(uris, replace(config, models={"faces": known.model}, tasks=("faces",)), on_download)
+    if not probes.rows:
+        raise InputError(f"{image}: {probes.errors[0]['reason']}")
+    with forget.locked(library, forget.PATIENCE):  # the gallery as it is now: the person may have been forgotten
+        known = _enrolled(library, known.model)
+        limits = limits_of(known, "verify", threshold)
+        facts = _compare(known, person, probes, limits)
+        noted = {name: facts[name] for name in ("match", "answer")}
+        audit.append(library, "verify", {"people": [known.pseudonym_of(person)], **noted})
+    return {**facts, "remark": limits.remark}
+
+
+def _compare(known: Gallery, person: str, probes: Probes, limits: Limits) -> dict[str, Any]:
+    name = known.name_of(person)
+    scores = score_of(probes.embeddings, _templates(known), np.full(len(probes.rows), known.people.index(person)))
+    faces = [{**row, "score": round(float(s), 4)} for row, s in zip(probes.rows, scores, strict=True)]
+    best = max(faces, key=_area)
+    poor = _low_quality(best) if best["quality"] < MIN_QUALITY else ""
+    match = bool(not poor and best["score"] >= limits.threshold)
+    answer = MATCH if match else NOT_SURE if best["score"] >= limits.unsure_from else NO_MATCH
+    facts = {"person_id": person, "name": name, "match": match, "answer": answer, "threshold": limits.threshold}
+    facts |= {"unsure_from": limits.unsure_from, "score": best["score"], "face": best, "faces": faces}
+    return {**facts, "reason": poor or (NOT_ALIKE_ENOUGH if answer == NOT_SURE else "")}
+
+
+def limits_of(known: Gallery, what: str, given: float | None) -> Limits:
+    """The thresholds for `what` ("identify" or "verify"). `given` by hand, there is nothing to be unsure between."""
+    if given is not None:
+        if not -2 <= given <= 2:
+            raise InputError(f"--threshold {given}: choose one between -2 and 2")
+        return Limits(given, given, "the threshold was given by hand: nothing is known about its errors")
+    facts = known.calibration
+    if facts is None or what not in facts:
+        raise InputError(
+            "the gallery has no measured threshold: run `muster calibrate` (it takes 30 people), or give --threshold"
+            " and answer for it yourself"
+        )
+    point, now = facts[what], len(known.people)
+    if now < LEAST:  # scores are made in another way then: see muster.tasks.people.search.search
+        raise InputError(
+            f"the gallery was calibrated with {facts['people']} people, and {now} are left: its threshold does not hold"
+            f" below {LEAST}; enrol more and run `muster calibrate`, or give --threshold and answer for it yourself"
+        )
+    if facts.get("score") != SCORE:
+        raise InputError(
+            "the gallery was calibrated by another version of Muster, whose scores differ, so that its threshold does"
+            " not hold: run `muster calibrate` again, or give --threshold and answer for it yourself"
+        )
+    remark, unsure = "", facts["unsure"]["threshold"] if what == "identify" else facts["verify"]["unsure_from"]
+    if what == "identify" and now != facts["people"]:
+        expected = corrected(point["target"], facts["people"], now)
+        remark = (
+            f"calibrated with {facts['people']} people, {now} are enrolled now: up to {expected:.2g} of strangers may"
+            f" be given a name instead of {point['target']:.2g}; run `muster calibrate` again"
+        )
+    return Limits(point["threshold"], unsure, remark)
+
+
+def _open(config: RunConfig) -> tuple[Library, Gallery]:
+    """The library and its gallery: what can be refused is refused before an image is looked at."""
+    library = open_library(config.library)
+    forget.settled(library)
+    return library, _enrolled(library)
+
+
+def _enrolled(library: Library, model: str | None = None) -> Gallery:
+    """The gallery without those whose consent has ended. `model`: that the probes were made with, where they were."""
+    known = current(library)
+    if model not in (None, known.model):
+        raise InputError(
+            f"the gallery of library {library.uri} was made anew meanwhile, by faces={known.model}: ask again"
+        )
+    ended = pc.fill_null(pc.less(known.faces["valid_until"], pa.scalar(date.today())), False)
+    known = replace(known, faces=known.faces.filter(pc.invert(ended)))
+    if not known.faces.num_rows:
+        raise InputError(f"the consent of everybody enrolled in library {library.uri} has ended")
+    return known
+
+
+def current(library: Library) -> Gallery:
+    """The gallery; InputError where there is none, or it is of faces that those of today cannot be compared with."""
+    known = gallery.require(library)
+    if known.fingerprint != tables.fingerprint(describe("faces", known.model)):
+        raise InputError(
+            f"the gallery of library {library.uri} was made by an older faces={known.model}, whose faces cannot be"
+            " compared with those of today: enrol everybody anew in another library, and run `muster calibrate` there"
+        )
+    return known
+
+
+def _templates(known: Gallery) -> Templates:
+    return templates(known.embeddings, known.owner, len(known.people), grouping.strangers_of(known.model))
+
+
+def _name(known: Gallery, probes: Probes, limits: Limits) -> pa.Table:
+    ids = known.people
+    names = dict(zip(known.faces["person_id"].to_pylist(), known.faces["name"].to_pylist(), strict=True))
+    rows = []
+    for row, near, scores in zip(probes.rows, *nearest(probes.embeddings, _templates(known)), strict=True):
+        alike = [
+            {"person_id": ids[i], "name": names[ids[i]], "score": score} for i, score in zip(near, scores, strict=True)
+        ]
+        facts = {"threshold": limits.threshold, "unsure_from": limits.unsure_from}
+        facts["margin"] = scores[0] - (scores[1] if len(scores) > 1 else 0)
+        rows.append({**row, **facts, **_answer(row, alike, limits)})
+    table = pa.Table.from_pylist(rows + probes.errors, ANSWERS)
+    return table.sort_by([("image", "ascending"), ("face", "ascending")])
+
+
+def _answer(row: dict[str, Any], alike: Sequence[dict[str, Any]], limits: Limits) -> dict[str, Any]:
+    """A name, UNSURE or UNKNOWN. `alike`: the nearest people, best first."""
+    best, poor = alike[0], _low_quality(row) if row["quality"] < MIN_QUALITY else None
+    if best["score"] >= limits.threshold and not poor:
+        return {**best, "candidates": []}
+    shown = [each for each in alike if each["score"] >= limits.unsure_from]
+    reason = poor or (NOT_ALIKE_ENOUGH if shown else "nobody is alike enough")
+    return {"person_id": UNSURE if shown else UNKNOWN, "score": best["score"], "reason": reason, "candidates": shown}
+
+
+def _disclosed(known: Gallery, answers: pa.Table) -> dict[str, list[str]]:
+    """Pseudonyms of whoever the answers name, and of the candidates that they show."""
+    named = set(answers["person_id"].drop_null().to_pylist()) - {UNKNOWN, UNSURE}
+    shown = {each["person_id"] for some in answers["candidates"].to_pylist() for each in some or ()}
+    return {key: sorted(map(known.pseudonym_of, ids)) for key, ids in (("people", named), ("candidates", shown))}
+
+
+def _low_quality(row: dict[str, Any]) -> str:
+    return f"the face is too small, blurred or turned away (quality {row['quality']:.2f})"
+
+
+def _area(row: dict[str, Any]) -> float:
+    x0, y0, x1, y1 = row["box_xyxy"]
+    return float((x1 - x0) * (y1 - y0))
+
+
+# ---- probes ----------------------------------------------------------------------------------------------------------
+
+
+def in_process(uris: Mapping[str, str], config: RunConfig, on_download: Progress | None) -> Probes:
+    """The faces of a few images, without a cluster. `uris`: to the source of each."""
+    fetch_weights(config, on_download)
+    device = torch.device("cuda" if config.on_gpu else "cpu")
+    task = load_task(TaskSpec("faces", config.models["faces"], ""), device, config.weights_dir)
+    reader, faces, errors = Reader(uris), [task.schema.empty_table()], []
+    for uri, source in uris.items():
+        try:
+            photo = decode.decode(reader.read(uri, source), task.max_side)
+        except ImageError as error:
+            errors.append({"image": uri, "reason": str(error)})
+            continue
+        faces.append(task([Image(uri, photo.pixels, photo.scale, photo.size)]))
+    return _probes(pa.concat_tables(faces), list(uris), errors)
+
+
+def _through_workers(
+    sources: Sequence[str], config: RunConfig, on_progress: OnProgress, on_download: Progress | None
+) -> Probes:
+    with tempfile.TemporaryDirectory(prefix="muster-") as place:
+        library = open_library(f"{place}/library", create=True)
+        with forget.locked(library):
+            manifest.scan(library, sources)
+            process(library, config, on_progress, on_download)
+        shards = [shard for shard, _ in manifest.shards(library)]
+        done = tables.require(library, "images", tables.fingerprint(IMAGES_DESCRIPTION), ["image_id", "error"], shards)
+        rows = manifest.read_manifest(library).select(["image_id", "uri"]).to_pylist()
+        uri = {row["image_id"]: row["uri"] for row in rows}
+        failed = [{"image": uri[r["image_id"]], "reason": r["error"]} for r in done.to_pylist() if r["error"]]
+        fingerprint = grouping.faces_fingerprint(library, config.models["faces"])
+        columns = ["image_id", "face_id", "box_xyxy", "quality", "embedding"]
+        faces = tables.require(library, "faces", fingerprint, columns, shards)
+        named = pa.array([uri[i] for i in faces["image_id"].to_pylist()], pa.string())
+        return _probes(faces.set_column(0, "image_id", named), list(uri.values()), failed)
+
+
+def _probes(faces: pa.Table, uris: Sequence[str], errors: list[dict[str, Any]]) -> Probes:
+    """`faces`: rows of the task, with the URI of each image as its image_id."""
+    rows = [
+        {"image": r["image_id"], "face": int(r["face_id"].rpartition("-")[2]), "quality": r["quality"]}
+        | {"box_xyxy": r["box_xyxy"]}
+        for r in faces.select(["image_id", "face_id", "quality", "box_xyxy"]).to_pylist()
+    ]
+    seen = {row["image"] for row in rows} | {error["image"] for error in errors}
+    errors = errors + [{"image": uri, "reason": "no face"} for uri in uris if uri not in seen]
+    embeddings = faces["embedding"].combine_chunks().flatten().to_numpy().reshape(-1, 128)
+    return Probes(rows, embeddings, errors)

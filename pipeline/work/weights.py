@@ -1,0 +1,117 @@
+"""The zoo on this machine: which weights are here, fetching them, checking them, loading them."""
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+
+from muster import tasks
+from muster.errors import InputError
+from muster.storage import downloads
+from muster.tasks.base import StateDict, Task
+from muster.tasks.models import zoo
+from muster.tasks.models.zoo.entry import Entry
+
+PACKAGED = Path(tasks.__file__).parent / "weights"  # of our own recipes, shipped as package data
+
+
+def describe_all(weights_dir: Path | None) -> list[dict[str, Any]]:
+    """A row per task, model and role: the entry, its licence and data, and its file where it is here."""
+    rows = []
+    for task, models in zoo.MODELS.items():
+        for model, roles in models.items():
+            for role, name in roles.items():
+                entry = zoo.ENTRIES[name]
+                found = None if entry.given else downloads.find(weights_file(entry), weights_dir)
+                facts = {
+                    f: getattr(entry, f)
+                    for f in ("name", "file", "url", "packaged", "sha256", "licence", "source", "training_data", "how")
+                }
+                rows.append(
+                    {"task": task, "model": model, "role": role, **facts, "path": str(found.path) if found else None}
+                )
+    return rows
+
+
+def find_entry(name: str) -> Entry:
+    """The entry of this name; InputError lists the known ones."""
+    if name not in zoo.ENTRIES:
+        raise InputError(f"no weights {name!r}; known: {', '.join(zoo.ENTRIES)}")
+    return zoo.ENTRIES[name]
+
+
+def pull(
+    names: Sequence[str] | None, weights_dir: Path | None, on_download: downloads.Progress | None
+) -> dict[str, str]:
+    """Fetch these entries (all that can be, by default); name → file. Those shipped with Muster are only checked."""
+    entries = [find_entry(name) for name in names or (e.name for e in zoo.ENTRIES.values() if not e.given)]
+    return {e.name: str(downloads.fetch(weights_file(e), weights_dir, on_download).path) for e in entries}
+
+
+def verify(weights_dir: Path | None) -> dict[str, str]:
+    """Entry → "ok", "wrong" (another checksum) or "missing", of the files in `weights_dir`, package and cache."""
+    if weights_dir is not None and not weights_dir.is_dir():
+        raise InputError(f"--weights-dir {weights_dir}: no such folder")
+    return {name: _state(entry, weights_dir) for name, entry in zoo.ENTRIES.items() if not entry.given}
+
+
+def _state(entry: Entry, weights_dir: Path | None) -> str:
+    folders = [weights_dir, PACKAGED if entry.packaged else downloads.cache_dir()]
+    files = [folder / entry.file for folder in folders if folder is not None and (folder / entry.file).is_file()]
+    if not files:
+        return "missing"
+    return "ok" if all(downloads.read(file).fits(entry.sha256) for file in files) else "wrong"
+
+
+def weights_file(entry: Entry) -> downloads.WeightsFile:
+    """Raises InputError where only the user can have the file."""
+    if entry.given:
+        raise InputError(f"Muster has no weights of {entry.name}: {entry.how}")
+    packaged = PACKAGED / entry.file if entry.packaged else None
+    return downloads.WeightsFile(entry.file, entry.url, entry.sha256, packaged)
+
+
+def load_weights(entry: Entry, weights_dir: Path | None, on_download: downloads.Progress | None = None) -> StateDict:
+    """The state dict of a zoo entry, as `parse` gives it."""
+    return parse(downloads.fetch(weights_file(entry), weights_dir, on_download))
+
+
+def parse(content: downloads.Content) -> StateDict:
+    """A file's state dict, on the CPU; half precision in safetensors becomes float32. Never unpickles code."""
+    if content.path.suffix != ".safetensors":
+        return torch.load(io.BytesIO(content.data), map_location="cpu", weights_only=True)
+    state = safetensors.torch.load(content.data)
+    return {name: value.float() if value.dtype == torch.float16 else value for name, value in state.items()}
+
+
+# ---- files that the user gives ---------------------------------------------------------------------------------------
+
+
+def given_entry(task: Task) -> Entry:
+    """In whose place a user's file is: the network that has no other file, or the only one. InputError for several."""
+    entries = [zoo.ENTRIES[name] for name in task.models.values()]
+    candidates = [entry for entry in entries if entry.given] or entries
+    if len(candidates) != 1:
+        networks = f"has several networks ({', '.join(task.models)})" if candidates else "has no network"
+        raise InputError(
+            f"--weights {task.name}=FILE: task {task.name} {networks}, so that it takes no file of weights"
+        )
+    return candidates[0]
+
+
+def parse_given(content: downloads.Content) -> StateDict:
+    """As `parse`; InputError where the file is damaged, or holds anything but tensors under their names."""
+    file = content.path
+    try:
+        state = parse(content)
+    except Exception as error:  # torch and safetensors tell of bad bytes in a dozen ways
+        raise InputError(f"{file} cannot be read as weights ({type(error).__name__}): {_WANTED}") from error
+    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise InputError(f"{file} holds something else than weights, or more than them: {_WANTED}")
+    return state
+
+
+_WANTED = "give a whole file of safetensors, or of tensors alone as torch.save(network.state_dict(), FILE) writes it"

@@ -1,0 +1,77 @@
+"""COCO files: which photos there are, and what is in each, as boxes and outlines."""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from muster.errors import InputError
+from muster.storage.files import read_regular
+
+Annotation = dict[str, Any]  # image_id, category_id, bbox [x, y, width, height], area, iscrowd, segmentation or None
+
+
+@dataclass(frozen=True)
+class CocoFile:
+    """`images`: file name without folder → id; `categories`: name → id. Every annotation is of one of each."""
+
+    path: Path
+    images: Mapping[str, int]
+    categories: Mapping[str, int]
+    annotations: Sequence[Annotation]
+
+    def of_photos(self) -> dict[str, list[Annotation]]:
+        """File name → its annotations."""
+        names = {number: name for name, number in self.images.items()}
+        found: dict[str, list[Annotation]] = {name: [] for name in self.images}
+        for each in self.annotations:
+            found[names[each["image_id"]]].append(each)
+        return found
+
+
+def read_coco(path: Path, spellings: Mapping[str, str]) -> CocoFile:
+    """A COCO file; InputError where it is none, or does not fit together. `spellings`: other names of categories."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        content = json.loads(read_regular(path))
+        images = [(PurePosixPath(image["file_name"]).name, int(image["id"])) for image in content["images"]]
+        categories = {spellings.get(c["name"], c["name"]): int(c["id"]) for c in content["categories"]}
+        boxes = [_annotation(number, annotation) for number, annotation in enumerate(content["annotations"], 1)]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InputError(f"{path}: not COCO JSON of boxes: {_why(error)}") from None
+    names, ids = dict(images), {i for _, i in images}
+    if len(names) < len(images):
+        twice = Counter(name for name, _ in images).most_common(1)[0][0]
+        raise InputError(f"{path}: names {twice} twice; photos are told apart by name, without folder")
+    if len(ids) < len(images):
+        raise InputError(f"{path}: two of its images have one id")
+    for box in boxes:
+        if box["image_id"] not in ids:
+            raise InputError(f"{path}: a box is of image id {box['image_id']}, and no image has that id")
+        if box["category_id"] not in categories.values():
+            raise InputError(f"{path}: a box is of category id {box['category_id']}, and there is none")
+    return CocoFile(path, names, categories, boxes)
+
+
+def _why(error: Exception) -> str:
+    return f"no {error}" if isinstance(error, KeyError) else str(error)
+
+
+def _annotation(number: int, annotation: Mapping[str, Any]) -> Annotation:
+    """Numbered from 1: pycocotools takes a find that matches number 0 for one that matches nothing."""
+    x, y, width, height = map(float, annotation["bbox"])
+    if not all(map(math.isfinite, (x, y, width, height))) or min(width, height) < 0:
+        raise ValueError(f"a box of {annotation['bbox']}")
+    return {
+        "id": number,
+        "image_id": int(annotation["image_id"]),
+        "category_id": int(annotation["category_id"]),
+        "bbox": [x, y, width, height],
+        "area": annotation.get("area") or width * height,
+        "iscrowd": int(annotation.get("iscrowd") or 0),
+        "segmentation": annotation.get("segmentation"),
+    }

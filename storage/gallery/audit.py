@@ -1,0 +1,210 @@
+"""The audit log: a line for every enrolment, verification, identification, calibration and deletion.
+
+Each line holds the digest of the one before, so that an edit, or a line taken out or put in, is found; and the number
+and digest of the gallery as it was then, so that an older gallery put back is found (storage/gallery/gallery.py).
+`LIBRARY/audit/<year>-<month>.jsonl`, and `LIBRARY/audit/head.json` with the number of lines and the digest of the last.
+People go by pseudonyms that only the gallery can resolve: who is forgotten there is nobody here. In an encrypted
+library nobody without its key writes a line. In others, who may write these files can write a new log from its start;
+and in both an older state of the whole library is as good as any: a copy of the head kept elsewhere (`check`) finds it.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import pwd
+import socket
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from muster.errors import MusterError
+from muster.storage.encryption import DecryptionError
+from muster.storage.library import GALLERY, Library, dump_json
+
+FOLDER, HEAD = "audit", "audit/head.json"
+START = "0" * 64
+ATTEMPTS = 5  # at reading its end, while another command writes lines
+State = tuple[int, str]  # number of lines, and the digest of the last
+
+
+@dataclass(frozen=True)
+class Check:
+    """`problem`: what is wrong with the log, naming the line; None where nothing is."""
+
+    lines: int
+    head: str
+    problem: str | None
+
+
+def append(library: Library, action: str, facts: dict[str, Any], gallery: dict[str, Any] | None = None) -> None:
+    """Add a line. The caller holds library.lock(). `gallery`: its number and digest from now on; as before, if None.
+
+    Raises MusterError where the log's end is not as it was left.
+    """
+    (lines, digest), last = _sound_end(library)
+    now = datetime.now(UTC)
+    name = max([f"{FOLDER}/{now:%Y-%m}.jsonl", *_files(library)])  # a clock may be set back
+    who = f"{_user()}@{socket.gethostname()}"
+    entry = {"line": lines + 1, "at": now.isoformat(timespec="seconds"), "by": who, "action": action, **facts}
+    if gallery := gallery or _gallery(library, last):
+        entry["gallery"] = gallery
+    line = json.dumps({**entry, "before": digest}, sort_keys=True, ensure_ascii=False).encode()
+    try:
+        if lines and _head(library) != (lines, digest):  # a kill came between: another would leave two lines outside
+            library.write(HEAD, dump_json({"lines": lines, "sha256": digest}))
+        library.write(name, _complete(library, name) + line + b"\n")
+        library.write(HEAD, dump_json({"lines": entry["line"], "sha256": _digest(line)}))
+    except OSError as error:
+        raise MusterError(f"cannot write {library.at(name)}: {error.strerror or error}") from error
+
+
+def gallery_state(library: Library) -> dict[str, Any] | None:
+    """Number and digest of the gallery, as the last line has them; None before there was one.
+
+    Raises MusterError where the log's end is not as it was left.
+    """
+    return _gallery(library, _sound_end(library)[1])
+
+
+def _gallery(library: Library, last: dict[str, Any]) -> dict[str, Any] | None:
+    """An older Muster writes lines without it."""
+    if "gallery" in last:
+        return _sound_gallery(last)
+    for line in reversed(_lines(library)):
+        with contextlib.suppress(ValueError, TypeError, RecursionError):  # an edited one: `check` says so
+            if b'"gallery":' in line and (state := _sound_gallery(dict(json.loads(line)))):
+                return state
+    return None
+
+
+def _sound_gallery(entry: dict[str, Any]) -> dict[str, Any] | None:
+    state = entry.get("gallery")
+    sound = isinstance(state, dict) and isinstance(state.get("version"), int) and isinstance(state.get("sha256"), str)
+    return state if sound else None
+
+
+def _sound_end(library: Library) -> tuple[State, dict[str, Any]]:
+    """The end of the log, and its last line."""
+    for _ in range(ATTEMPTS):
+        try:
+            end = None if _is_missing(library) else _end(library)
+        except DecryptionError:
+            end = None
+        if end is not None:
+            break
+    else:
+        problem = check(library).problem or "its end is not as it was left"
+        raise MusterError(f"audit log of library {library.uri}: {problem}; nothing is done until that is cleared up")
+    return end
+
+
+def _is_missing(library: Library) -> bool:
+    return not _files(library) and library.has(GALLERY)
+
+
+def check(library: Library, head: str | None = None) -> Check:
+    """Follow the chain from its start. A last line that a crash kept out of the head is no edit.
+
+    `head`: the digest of a line that was kept elsewhere, which must be in the chain.
+    """
+    try:
+        for _ in range(ATTEMPTS - 1):
+            if not (found := _check(library, head)).problem:
+                return found
+            time.sleep(0.05)  # another command may be writing a line
+        return _check(library, head)
+    except DecryptionError as error:
+        return Check(0, START, str(error))
+
+
+def _check(library: Library, kept: str | None) -> Check:
+    digest, number, seen = START, 0, {START}
+    if _is_missing(library):
+        return Check(0, START, f"it is missing, though people are enrolled: restore {FOLDER}/ from a backup")
+    for number, line in enumerate(_lines(library), 1):
+        try:
+            entry = json.loads(line)
+            fits = (entry["line"], entry["before"]) == (number, digest)
+            texts = [entry["at"], entry["by"], entry["action"], *entry.get("people", [])]
+            if not all(isinstance(text, str) for text in texts):
+                raise TypeError
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return Check(number, digest, f"line {number} is not one that Muster wrote")
+        if not fits:
+            return Check(number, digest, f"line {number} does not follow the one before: the log was edited there")
+        digest = _digest(line)
+        seen.add(digest)
+    end = _end(library)
+    if end is not None and end[0] == (number, digest):
+        strange = kept is not None and kept not in seen
+        return Check(number, digest, f"no line of it has the digest {kept}: it is another log" if strange else None)
+    head = _head(library)
+    if head is not None and head[0] > number:
+        return Check(number, digest, f"{head[0] - number} lines are missing at its end")
+    return Check(number, digest, f"line {number} is not the one that {HEAD} knows: one of them was edited")
+
+
+def entries(library: Library) -> list[dict[str, Any]]:
+    """What the log says, oldest first. Raises MusterError where it is not whole: see `check`."""
+    if problem := check(library).problem:
+        raise MusterError(f"audit log of library {library.uri}: {problem}; see `muster audit verify`")
+    return [json.loads(line) for line in _lines(library)]
+
+
+def _end(library: Library) -> tuple[State, dict[str, Any]] | None:
+    """The end of the log, and its last line: the head, or the line after, which a crash kept out of the head.
+
+    None where head and line do not fit.
+    """
+    head, files = _head(library), _files(library)
+    line = (_complete(library, files[-1]).splitlines() or [b""])[-1] if files else b""
+    if not line:
+        return ((0, START), {}) if head is None and not files else None
+    lines, digest = head or (0, START)
+    try:
+        entry = dict(json.loads(line))
+        if digest == _digest(line):
+            return (lines, digest), entry
+        follows = (entry["line"], entry["before"]) == (lines + 1, digest)
+        return ((lines + 1, _digest(line)), entry) if follows else None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+
+
+def _files(library: Library) -> list[str]:
+    return [f"{FOLDER}/{name}" for name in library.names(FOLDER) if name.endswith(".jsonl")]
+
+
+def _lines(library: Library) -> list[bytes]:
+    return [line for name in _files(library) for line in _complete(library, name).splitlines()]
+
+
+def _complete(library: Library, name: str) -> bytes:
+    """The lines of a file, without a last one that was cut short."""
+    try:
+        data = library.read(name)
+    except FileNotFoundError:
+        return b""
+    return data[: data.rfind(b"\n") + 1]
+
+
+def _digest(line: bytes) -> str:
+    return hashlib.sha256(line).hexdigest()
+
+
+def _head(library: Library) -> State | None:
+    try:
+        facts = json.loads(library.read(HEAD))
+        return int(facts["lines"]), str(facts["sha256"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _user() -> str:
+    """As the system has it: the environment says what its user likes."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container without a user of this number
+        return str(os.getuid())

@@ -1,0 +1,238 @@
+"""The gallery: everybody who is enrolled, with the faces they are known by. One file, replaced as a whole.
+
+`LIBRARY/gallery/gallery.parquet` has a row per enrolled face; its metadata says by which model, and holds what
+`muster calibrate` measured. Every change has a line in the audit log, with the number and digest of the new gallery.
+That is written beside the old one first: once the line is there it counts, whatever dies, and any other file is
+refused, such as an older gallery with somebody who was forgotten since.
+"""
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from muster.errors import InputError, MusterError
+from muster.storage.encryption import DecryptionError
+from muster.storage.gallery import audit
+from muster.storage.library import GALLERY, ROSTER, Library
+from muster.storage.tables import to_parquet
+
+NEXT = "gallery/_next.parquet"  # the gallery, until it is in its place
+ATTEMPTS = 5  # at reading it, and the log, while another command replaces them
+KEY = b"muster.gallery"
+
+SCHEMA = pa.schema(
+    [
+        pa.field("person_id", pa.string(), nullable=False),
+        ("name", pa.string()),
+        ("group", pa.string()),
+        ("valid_until", pa.date32()),
+        ("pseudonym", pa.string()),  # by which the audit log knows the person
+        ("image_id", pa.string()),
+        ("face_id", pa.string()),
+        ("uri", pa.string()),
+        ("sha256", pa.string()),
+        ("quality", pa.float32()),
+        ("embedding", pa.list_(pa.float32(), 128)),
+    ]
+)
+
+
+ROSTER_SCHEMA = pa.schema(
+    {  # size and time: without them a scan does not see that an image in a Parquet file, or a bucket, is another one
+        "uri": pa.string(),
+        "person_id": pa.string(),
+        "size": pa.int64(),
+        "modified": pa.timestamp("us", "UTC"),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """`faces`: SCHEMA, in order of person_id and face_id. `fingerprint`: of the faces table they are from; `model`: its
+    name. `calibration`: what `muster calibrate` measured, as JSON; None before."""
+
+    faces: pa.Table
+    fingerprint: str
+    model: str
+    calibration: dict[str, Any] | None = None
+
+    @property
+    def people(self) -> list[str]:
+        """Distinct person_ids, in order; a person's number is its place here."""
+        return sorted(set(self.faces["person_id"].to_pylist()))
+
+    @property
+    def owner(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """(N,): the person of each face, as a number."""
+        place = {person: i for i, person in enumerate(self.people)}
+        return np.array([place[person] for person in self.faces["person_id"].to_pylist()], np.int64)
+
+    @property
+    def embeddings(self) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """(N, D), L2-normalised."""
+        return self.faces["embedding"].combine_chunks().flatten().to_numpy().reshape(-1, 128)
+
+    def name_of(self, person: str) -> str:
+        return self._of(person, "name")
+
+    def pseudonym_of(self, person: str) -> str:
+        return self._of(person, "pseudonym")
+
+    def _of(self, person: str, column: str) -> str:
+        row = pc.index(self.faces["person_id"], person).as_py()
+        if row < 0:
+            raise InputError(f"nobody with person_id {person} is enrolled")
+        return self.faces[column][row].as_py()
+
+    def without(self, people: Collection[str]) -> "Gallery":
+        gone = pc.is_in(self.faces["person_id"], pa.array(sorted(people), pa.string()))
+        return replace(self, faces=self.faces.filter(pc.invert(gone)))
+
+    def with_details(self, details: Mapping[str, tuple[str, str | None, date | None]]) -> "Gallery":
+        """With this name, group and end of consent for the faces of each person. No end: it stays as it is."""
+        rows = self.faces.to_pylist()
+        for row in rows:
+            if row["person_id"] in details:
+                row["name"], row["group"], until = details[row["person_id"]]
+                row["valid_until"] = until or row["valid_until"]
+        return replace(self, faces=pa.Table.from_pylist(rows, SCHEMA))
+
+    def with_faces(self, rows: list[dict[str, Any]]) -> "Gallery":
+        """With these faces in place of what their people had before."""
+        kept = self.without({row["person_id"] for row in rows}).faces
+        faces = pa.concat_tables([kept, pa.Table.from_pylist(rows, SCHEMA)])
+        return replace(self, faces=faces.sort_by([("person_id", "ascending"), ("face_id", "ascending")]))
+
+
+def read(library: Library) -> Gallery | None:
+    """The gallery; None where nobody was ever enrolled.
+
+    Raises MusterError where it is damaged, or not the one that the audit log knows.
+    """
+    found = _current(library)
+    return None if found is None else _parsed(library, found[1])
+
+
+def problem(library: Library) -> str | None:
+    """What is wrong with the gallery; None where nothing is."""
+    try:
+        read(library)
+    except MusterError as error:
+        return str(error)
+    return None
+
+
+def _current(library: Library) -> tuple[str, bytes] | None:
+    """The file that holds the gallery of the audit log's last line, and its bytes."""
+    for _ in range(ATTEMPTS):
+        state = audit.gallery_state(library)
+        files = {name: data for name in (GALLERY, NEXT) if (data := _bytes(library, name)) is not None}
+        if state is None and GALLERY not in files:
+            return None
+        if state is None and "version" not in _facts(library, files[GALLERY]):  # of an older Muster
+            return GALLERY, files[GALLERY]
+        for name, data in files.items():
+            if state is not None and hashlib.sha256(data).hexdigest() == state["sha256"]:
+                return name, data
+    raise MusterError(
+        f"{library.at(GALLERY)} is not the gallery that the audit log knows: it was changed, or replaced by an older"
+        " one, which may hold people who were forgotten since. Restore the one that belongs to the log"
+    )
+
+
+def _bytes(library: Library, name: str) -> bytes | None:
+    try:
+        return library.read(name)
+    except FileNotFoundError:
+        return None
+    except DecryptionError as error:
+        raise _damaged(library, error) from None
+
+
+def _parsed(library: Library, data: bytes) -> Gallery:
+    facts = _facts(library, data)
+    try:
+        table = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read()
+        faces = table.replace_schema_metadata(None).cast(SCHEMA)
+        return Gallery(faces, facts["fingerprint"], facts["model"], facts["calibration"])
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(library, error) from None
+
+
+def _facts(library: Library, data: bytes) -> dict[str, Any]:
+    try:
+        return dict(json.loads(pq.read_schema(pa.BufferReader(data)).metadata[KEY]))
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise _damaged(library, error) from None
+
+
+def _damaged(library: Library, error: Exception) -> MusterError:
+    return MusterError(
+        f"{library.at(GALLERY)} is damaged ({error}): restore it from a backup, or enrol everybody anew in another"
+        " library"
+    )
+
+
+def require(library: Library) -> Gallery:
+    """The gallery; InputError where there is none, or nobody in it."""
+    gallery = read(library)
+    if gallery is None or not gallery.faces.num_rows:
+        raise InputError(f"nobody is enrolled in library {library.uri}: run `muster enroll ROSTER -l {library.uri}`")
+    return gallery
+
+
+def write(library: Library, gallery: Gallery, action: str, facts: dict[str, Any]) -> None:
+    """Replace the gallery, with a line of the audit log (see `audit.append`). The caller holds library.lock()."""
+    library.make_private()
+    before = audit.gallery_state(library) or {"version": 0}
+    facts_of_it = {name: getattr(gallery, name) for name in ("fingerprint", "model", "calibration")}
+    facts_of_it["version"] = before["version"] + 1
+    metadata = {KEY: json.dumps(facts_of_it, sort_keys=True).encode()}
+    data = to_parquet(gallery.faces.replace_schema_metadata(metadata))
+    state = {"version": facts_of_it["version"], "sha256": hashlib.sha256(data).hexdigest()}
+    library.write(NEXT, data)
+    audit.append(library, action, facts, state)
+    library.write(GALLERY, data)
+    library.remove(NEXT)
+
+
+def repair(library: Library) -> None:
+    """Finish, or take back, a change of the gallery that a kill cut off. The caller holds library.lock()."""
+    if library.has(NEXT):
+        found = _current(library)
+        if found is not None and found[0] == NEXT:
+            library.write(GALLERY, found[1])
+        library.remove(NEXT)
+
+
+def write_roster(library: Library, keep: Callable[[str, str], bool], rows: Sequence[dict[str, Any]] = ()) -> str:
+    """Put rows of `ROSTER_SCHEMA` beside those there that `keep(uri, person_id)` keeps; the file's place, to scan."""
+    fresh = {row["uri"] for row in rows}
+    old = [r for r in _roster(library).to_pylist() if keep(r["uri"], r["person_id"]) and r["uri"] not in fresh]
+    library.write(ROSTER, to_parquet(pa.Table.from_pylist([*old, *rows], ROSTER_SCHEMA)))
+    return library.uri_of(ROSTER)
+
+
+def read_roster(library: Library) -> dict[str, str]:
+    """uri → person_id of everybody's images; empty where there is none."""
+    table = _roster(library)
+    return dict(zip(table["uri"].to_pylist(), table["person_id"].to_pylist(), strict=True))
+
+
+def _roster(library: Library) -> pa.Table:
+    try:
+        return pq.read_table(io.BytesIO(library.read(ROSTER))).cast(ROSTER_SCHEMA)
+    except FileNotFoundError:
+        return ROSTER_SCHEMA.empty_table()
+    except (pa.ArrowException, OSError, ValueError, DecryptionError) as error:
+        raise MusterError(f"{library.at(ROSTER)} is damaged ({error}): delete it, and enrol again") from None

@@ -1,0 +1,300 @@
+"""Bytes of a photo to upright RGB pixels and the facts a camera wrote beside them. Hostile bytes become ImageErrors."""
+
+import hashlib
+import io
+import os
+import re
+import threading
+from contextlib import nullcontext
+from dataclasses import dataclass
+from datetime import datetime
+
+import pillow_heif
+import pyarrow as pa
+from PIL import Image, ImageFile, JpegImagePlugin, TiffImagePlugin, UnidentifiedImageError
+
+from muster.storage.files import open_regular
+from muster.storage.photos.exif import MAX_NUMBERS, facts, numbers_in, orientation, read_exif
+from muster.storage.photos.pixels import TURNED_BY_LOADING, Pixels, dct_divisor, perceptual_hash, upright_pixels
+from muster.storage.retry import retried
+from muster.storage.uris import filesystem_of, local_path
+
+KINDS = (
+    "not_found",  # no such file or object
+    "permission",  # it may not be read
+    "unreadable",  # reading failed for another reason: a folder, a network error, a bad URI
+    "empty",  # zero bytes
+    "not_an_image",  # bytes of no format known here
+    "unsupported",  # a known format that is not read here: PDF, camera raw, video, …
+    "truncated",  # the file ends before its pixels do
+    "corrupt",  # the decoder gave up
+    "too_large",  # decoding would take more than MAX_MEMORY, or the file is longer than MAX_FILE
+)
+MAX_MEMORY = 1200 << 20  # bytes held while one image is decoded, estimated from its header before anything is allocated
+LARGE = 256 << 20  # images that need more bytes than this are decoded one at a time, whatever the number of threads
+MAX_FILE = 1 << 29  # bytes
+MAX_SCANNED = 3 * 10**9  # pixels times scans of a progressive JPEG (6 s): a file of some kB can ask for hours
+
+# In the order Pillow tries them. An MPO is a JPEG with more JPEGs behind it; the first is the photo.
+_FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "HEIF", "TIFF", "BMP", "GIF")
+_NAMES = {"MPO": "jpeg", "HEIF": "heic"}
+
+
+class ImageError(Exception):
+    """One image could not be read or decoded.
+
+    kind: one of KINDS; str(error): one line for people. What was known by then: sha256 (of the bytes), format, and
+    size (width, height as stored in the file, before orientation), each None when unknown.
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(kind, message)
+        self.kind = kind
+        self.message = " ".join(message.split())[:300]
+        self.sha256: str | None = None
+        self.format: str | None = None
+        self.size: tuple[int, int] | None = None
+
+    def __str__(self) -> str:
+        return self.message
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """A decoded image.
+
+    pixels: (H, W, 3) uint8 RGB, C-contiguous, upright. scale: decoded longest side / full longest side, in (0, 1].
+    size: (width, height) of the full upright image. format: "jpeg", "heic", … orientation: EXIF 1..8 as found; already
+    applied. taken_at: local time without zone, as cameras write it. latitude, longitude: decimal degrees, both or
+    neither. sha256: of the bytes, hex. phash: see `perceptual_hash`.
+    """
+
+    pixels: Pixels
+    scale: float
+    size: tuple[int, int]
+    format: str
+    orientation: int
+    taken_at: datetime | None
+    latitude: float | None
+    longitude: float | None
+    camera: str | None
+    sha256: str
+    phash: int
+
+
+def decode(data: bytes, max_side: int | None = None) -> Photo:
+    """The photo in `data`, its longest side at most `max_side` pixels (full size if None), never enlarged.
+
+    Raises ImageError, and nothing else, for any bytes whatever. Safe to call from several threads.
+    """
+    if max_side is not None and max_side < 1:
+        raise ValueError(f"max_side must be at least 1, not {max_side}")
+    sha256 = hashlib.sha256(data).hexdigest()
+    name, size = None, None
+    try:
+        image = _open(data)
+        name, size = _NAMES.get(image.format or "", (image.format or "unknown").lower()), image.size
+        return _photo(image, data, max_side, name, sha256)
+    except Exception as cause:  # on hostile bytes decoders raise nearly every built-in exception; none may stop a run
+        error = cause if isinstance(cause, ImageError) else _decoder_error(cause)
+        error.sha256, error.format, error.size = sha256, name, size
+        raise error from (cause.__cause__ if error is cause else cause)
+
+
+def read(uri: str) -> bytes:
+    """The bytes of the file that `uri` names, as muster.storage.uris has it (not of inline images).
+
+    Raises ImageError, or UnreachableError where its bucket does not answer, which is no fault of the image.
+    """
+    try:
+        path = local_path(uri)
+        return _read_elsewhere(uri) if path is None else _read_local(path)
+    except FileNotFoundError as error:
+        raise ImageError("not_found", f"{uri}: no such file") from error
+    except PermissionError as error:
+        raise ImageError("permission", f"{uri}: not allowed to read it") from error
+    except (OSError, ValueError, pa.ArrowException) as error:  # ValueError: a name with a null byte
+        raise ImageError("unreadable", f"{uri}: {getattr(error, 'strerror', None) or error}") from error
+
+
+# ---- opening ---------------------------------------------------------------------------------------------
+
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the latter of files above 4 GB
+_OURS = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", *_TIFF, b"BM", b"GIF8")
+_OTHERS = {
+    b"%PDF": "a PDF",
+    b"8BPS": "a Photoshop document",
+    b"\0\0\1\0": "an icon",
+    b"icns": "an icon",
+    b"\0\0\0\x0cjP  ": "JPEG 2000",
+    b"\xff\x4f\xff\x51": "JPEG 2000",
+    b"\xff\x0a": "JPEG XL",
+    b"\0\0\0\x0cJXL ": "JPEG XL",
+    b"FUJIFILMCCD-RAW": "camera raw",
+    b"IIRO": "camera raw",
+    b"IIU\0": "camera raw",
+    b"DDS ": "a texture",
+    b"<svg": "SVG",
+    b"\x1aE\xdf\xa3": "a video",
+}
+_ISO_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"avif", b"avis")
+
+
+def _open(data: bytes) -> ImageFile.ImageFile:
+    if not data:
+        raise ImageError("empty", "the file is empty")
+    if data.startswith(_TIFF) and (numbers := numbers_in(data)) > MAX_NUMBERS:
+        raise ImageError("too_large", f"{numbers} numbers in its tags (limit {MAX_NUMBERS})")
+    try:
+        image = Image.open(io.BytesIO(data), formats=_FORMATS)
+    except OSError as error:
+        if _cut_short(data):
+            raise ImageError("truncated", "the file is cut short") from error
+        if not isinstance(error, UnidentifiedImageError):
+            raise
+        if data[8:12] in _ISO_BRANDS:
+            pillow_heif.open_heif(data)  # raises what Pillow has swallowed
+            raise ImageError("unsupported", "no picture in it is HEVC or AV1") from None
+        raise _unidentified(data[:16]) from None
+    # A camera's raw file is a TIFF whose first image is a thumbnail: tag 254 bit 0; 50706 is DNGVersion.
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and (image.tag_v2.get(254, 0) & 1 or 50706 in image.tag_v2):
+        raise ImageError("unsupported", "camera raw is not read; export it as JPEG")
+    return image
+
+
+def _cut_short(data: bytes) -> bool:
+    """Whether a HEIC, AVIF or WebP file says that it goes on behind its last byte.
+
+    libheif fills the tiles that are missing from a cut HEIC and says nothing. Phones append other things to the boxes
+    of ISO/IEC 14496-12 (4 bytes length, 4 bytes type), so the walk ends at the first type that a photo does not need.
+    """
+    if data[8:12] == b"WEBP":
+        return int.from_bytes(data[4:8], "little") + 8 > len(data)
+    if data[8:12] not in _ISO_BRANDS:
+        return False
+    end = 0
+    while data[end + 4 : end + 8] in (b"ftyp", b"meta", b"mdat", b"free", b"skip"):
+        length = int.from_bytes(data[end : end + 4], "big")
+        if length == 1:  # the length follows in 8 bytes
+            length = int.from_bytes(data[end + 8 : end + 16], "big")
+        if length < 8:  # 0: to the end of the file
+            return False
+        end += length
+    return end > len(data)
+
+
+def _unidentified(head: bytes) -> ImageError:
+    """Nor this one nor `_decoder_error` quotes the file: a row may name /etc/shadow, and who reads tables may not."""
+    if head[4:8] == b"ftyp":
+        raw = head[8:12] == b"crx "
+        return ImageError("unsupported", f"{'camera raw' if raw else 'a video or another ISO media file'} is not read")
+    for magic, name in _OTHERS.items():
+        if head.startswith(magic):
+            return ImageError("unsupported", f"{name} is not read")
+    if head.startswith(_OURS):
+        return ImageError("corrupt", "an image file with a broken header")
+    return ImageError("not_an_image", "not an image: it begins like no format known here")
+
+
+def _decoder_error(cause: Exception) -> ImageError:
+    text = str(cause) or type(cause).__name__
+    if isinstance(cause, MemoryError | Image.DecompressionBombError | Image.DecompressionBombWarning):
+        return ImageError("too_large", "too large to decode")
+    if "Unsupported codec" in text or "Unsupported feature" in text:  # libheif's words
+        return ImageError("unsupported", "a variant of its format that is not read")
+    if isinstance(cause, EOFError) or re.search("truncated|end of (file|data)|premature", text, re.IGNORECASE):
+        return ImageError("truncated", "the file is cut short")
+    return ImageError("corrupt", f"cannot be decoded ({type(cause).__name__})")
+
+
+# ---- decoding --------------------------------------------------------------------------------------------
+
+
+def _photo(image: ImageFile.ImageFile, data: bytes, max_side: int | None, name: str, sha256: str) -> Photo:
+    full = image.size
+    side = min(max_side or max(full), max(full))
+    if image.format in ("HEIF", "AVIF") and _cut_short(data):
+        raise ImageError("truncated", "the file is cut short")
+    need = _memory(image, data, side)
+    if need > MAX_MEMORY:
+        text = f"{full[0]}×{full[1]} pixels need {need >> 20} MiB to decode (limit {MAX_MEMORY >> 20})"
+        raise ImageError("too_large", text)
+    with _one_large if need > LARGE else nullcontext():
+        if image.format == "PNG":  # its EXIF may stand behind the pixels
+            image.load()
+        exif = read_exif(image)
+        turn = orientation(image, exif)
+        pixels = upright_pixels(image, data, side, turn)
+    if turn >= 5 and image.format not in TURNED_BY_LOADING:
+        full = full[::-1]
+    scale = max(pixels.shape[:2]) / max(full)
+    return Photo(pixels, scale, full, name, turn, *facts(exif), sha256, perceptual_hash(pixels))
+
+
+_one_large = threading.Lock()
+
+
+def _memory(image: ImageFile.ImageFile, data: bytes, side: int) -> int:
+    """Bytes that decoding to `side` takes at most, by the header: the peaks of fresh processes, rounded up."""
+    pixels = image.width * image.height
+    if not pixels:
+        raise ImageError("corrupt", f"an image of {image.width}×{image.height} pixels")
+    output = pixels * (side / max(image.size)) ** 2
+    if isinstance(image, JpegImagePlugin.JpegImageFile):
+        return int(_jpeg_memory(image, data, side) + 7 * output)
+    held = _BYTES_PER_PIXEL.get(image.format or "", 10)
+    if image.mode in ("I", "F"):
+        held = 22
+    elif image.info.get("tiling") and image.mode == "RGB" and image.info.get("bit_depth") == 8:
+        held = 5  # a phone's HEIC; one that is coded in one piece needs more
+    return int(held * pixels + 12 * output + _tile(image))
+
+
+def _tile(image: ImageFile.ImageFile) -> float:
+    """Bytes of one tile of a TIFF, which may be larger than the image. Strips end with it; `held` has them."""
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return 0
+    tags = image.tag_v2
+    bits = max(tags.get(258, (1,))) * max(len(tags.get(258, (1,))), tags.get(277, 1))
+    return float(tags.get(322, 0) * tags.get(323, 0) * bits / 8)
+
+
+_BYTES_PER_PIXEL = {"AVIF": 14, "HEIF": 11, "TIFF": 12, "WEBP": 18}
+
+
+def _jpeg_memory(image: JpegImagePlugin.JpegImageFile, data: bytes, side: int) -> float:
+    pixels = image.width * image.height
+    progressive = image.info.get("progressive", 0)
+    scans = data.count(b"\xff\xda") if progressive or pixels > 64e6 else 1  # counting costs 1 ms per MB
+    if scans * pixels > MAX_SCANNED:
+        raise ImageError("too_large", f"{scans} scans over {image.width}×{image.height} pixels")
+    areas = [h * v for _, h, v, _ in image.layer]
+    coefficients = 2 * pixels * sum(areas) / max(areas) if scans > 1 else 0  # all are held, whatever the scale
+    divisor = dct_divisor(image.size, side)
+    return coefficients + (8 if image.mode == "CMYK" or divisor * side < max(image.size) else 4) * pixels / divisor**2
+
+
+# ---- reading ---------------------------------------------------------------------------------------------
+
+
+def _read_local(path: str) -> bytes:
+    with open_regular(path) as file:
+        length = os.fstat(file.fileno()).st_size
+        _check_length(path, length)
+        return file.read(length)  # no more: /proc/self/pagemap says that it is empty, and goes on for 256 GB
+
+
+def _read_elsewhere(uri: str) -> bytes:
+    def attempt() -> bytes:
+        filesystem, path = filesystem_of(uri)
+        with filesystem.open_input_file(path) as file:
+            _check_length(uri, file.size())
+            content: bytes = file.read()
+            return content
+
+    return retried(f"read {uri}", attempt)
+
+
+def _check_length(uri: str, length: int) -> None:
+    if length > MAX_FILE:
+        raise ImageError("too_large", f"{uri}: {length >> 20} MiB is too long for a photo (limit {MAX_FILE >> 20} MiB)")

@@ -1,0 +1,206 @@
+"""The bytes of an image by its URI, wherever it lies, also inside a Parquet file."""
+
+import threading
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate
+
+import pyarrow as pa
+
+from muster.errors import MusterError
+from muster.storage import parquet_pages
+from muster.storage.photos import decode
+from muster.storage.photos.decode import ImageError
+from muster.storage.retry import UnreachableError
+from muster.storage.uris import bucket_of, exists, local_path, open_parquet, place_of, refusal, split_inline
+
+BATCH_BYTES = 8 << 20  # of images taken from a Parquet file at once, as far as BATCH_ROWS allow
+BATCH_ROWS = (5, 256)
+BATCH_MOST = 256 << 20  # of a batch, if all its rows shared the largest image there may be
+PAGE_MOST, DENSEST = 1 << 29, 20  # a page may be longer than this only if it is not packed more than this many times
+BATCHES_HELD = 4  # with at least 5 rows each, a thread 15 rows behind the others still finds its row
+BUCKETS = 16  # asked at once before a run
+TRIED = 3  # images of a bucket, before we believe that none may be read
+
+
+_walked: dict[tuple[str, int, int], parquet_pages.Column] = {}  # (file, bytes of its footer, row group) → its images
+
+
+class Reader:
+    """Reads the bytes of images by their URI. Made for inline images asked for in nearly rising order of rows.
+
+    Threads may share one: they then see one stream over the Parquet file, of which the last few batches are held.
+    Going back further than that, or to another file, is right but slow: it reads a row group from its start. Memory:
+    the batches, and about three pages of the file; pyarrow puts 1,024 images into a page if not told otherwise
+    (measured: 0.7 GB for one row group of 4,096 images of 200 kB, 0.2 GB for row groups of 128).
+    """
+
+    def __init__(self, uris: Iterable[str] = ()) -> None:
+        """`uris`: all that is to be read. Where they lie in several places, one that never answers is their fault."""
+        self._lock = threading.Lock()
+        self._several = len({place_of(uri) for uri in uris}) > 1
+        self._answered: set[str] = set()  # places that did
+        self._away: dict[str, str] = {}  # place that did not → why
+        self._forget()
+
+    def read(self, uri: str, source: str = "") -> bytes:
+        """The bytes of one image, found in a row of `source` or named by it; "" is like any local one.
+
+        Raises ImageError, also where a row may not name this; UnreachableError where its bucket does not answer.
+        """
+        if local_path(uri) is not None:
+            return self._bytes(uri)
+        if (reason := refusal(uri, source)) is not None:
+            raise ImageError("unreadable", reason)
+        return self._from_elsewhere(uri, place_of(uri))
+
+    def _from_elsewhere(self, uri: str, place: str) -> bytes:
+        """UnreachableError is for all images together: where other places answer, and this one never did, each has
+        its own error. It is waited for once."""
+        if place in self._away:
+            raise ImageError("unreadable", self._away[place])
+        try:
+            data = self._bytes(uri)
+        except UnreachableError as error:
+            if place in self._answered or not self._several:
+                raise
+            self._away[place] = str(error)
+            raise ImageError("unreadable", str(error)) from error
+        except ImageError as error:
+            if error.kind in ("not_found", "permission"):
+                self._answered.add(place)
+            raise
+        self._answered.add(place)
+        return data
+
+    def _bytes(self, uri: str) -> bytes:
+        inline = split_inline(uri)
+        if inline is None:
+            return decode.read(uri)
+        with self._lock:
+            try:
+                data = self._value(*inline)
+            except (OSError, pa.ArrowException, IndexError, KeyError) as error:
+                self._forget()
+                raise _image_error(uri, error) from error
+            except MusterError:
+                self._forget()
+                raise
+        if data is None:
+            raise ImageError("empty", f"{uri}: the row has no bytes")
+        return data
+
+    def _forget(self) -> None:
+        self._parquet = ""
+        self._starts: list[int] = []  # first row of each row group, and the number of rows
+        self._stream: Iterator[pa.RecordBatch] = iter(())
+        self._next = 0  # the row that the stream gives next
+        self._held: deque[tuple[int, pa.Array]] = deque(maxlen=BATCHES_HELD)  # (first row, images)
+
+    def _value(self, parquet: str, row: int) -> bytes | None:
+        if parquet != self._parquet:
+            self._open(parquet)
+        while True:
+            for first, column in self._held:
+                if first <= row < first + len(column):
+                    value: bytes | None = column[row - first].as_py()
+                    return value
+            if row < self._next or self._group(row) > self._group(self._next):
+                self._seek(self._group(row))
+            batch = next(self._stream, None)
+            if batch is None:
+                if self._group(self._next) == self._entered:
+                    raise pa.ArrowInvalid("a row group has fewer rows than the file says")
+                self._enter(self._group(self._next))
+                continue
+            self._held.append((self._next, batch.column(0)))
+            self._next += batch.num_rows
+
+    def _open(self, parquet: str) -> None:
+        self._forget()
+        self._file, self._source = open_parquet(parquet)
+        if not is_binary(self._file.schema_arrow.field("image").type):
+            raise pa.ArrowInvalid("column image does not hold bytes")
+        self._column = [self._file.schema.column(i).path for i in range(len(self._file.schema))].index("image")
+        groups = [self._file.metadata.row_group(i) for i in range(self._file.num_row_groups)]
+        self._starts = [0, *accumulate(g.num_rows for g in groups)]
+        self._parquet, self._next = parquet, self._starts[-1]
+
+    def _group(self, row: int) -> int:
+        """The row group that holds this row."""
+        if row >= self._starts[-1]:
+            raise IndexError(f"it has {self._starts[-1]} rows")
+        return bisect_right(self._starts, row) - 1
+
+    def _seek(self, group: int) -> None:
+        self._next = self._starts[group]
+        self._enter(group)
+
+    def _enter(self, group: int) -> None:
+        """Have the stream go on with this row group."""
+        self._entered = group
+        known = (self._parquet, self._file.metadata.serialized_size, group)
+        if known not in _walked:  # every shard of a row group comes by here, and in a bucket each page costs a request
+            _walked[known] = parquet_pages.column(self._source, self._file, group, self._column)
+        size = _walked[known]
+        if size.largest > max(PAGE_MOST, DENSEST * size.packed):
+            raise pa.ArrowInvalid("a page that is packed too densely for photos")
+        rows = BATCH_BYTES // max(size.raw // max(self._starts[group + 1] - self._starts[group], 1), 1)
+        rows = min(max(rows, BATCH_ROWS[0]), BATCH_ROWS[1], max(BATCH_MOST // max(size.shared, 1), 1))
+        self._stream = self._file.iter_batches(rows, row_groups=[group], columns=["image"])
+
+
+def check_access(images_of: Iterable[tuple[str, str]]) -> None:
+    """See that there is something to read: that a bucket of these images answers, and lets one of a few be read.
+
+    `images_of`: URI and source of each, as Reader.read takes them. Raises MusterError where no bucket does: without
+    credentials, a run would make an error row of every image.
+    """
+    buckets: dict[str, list[str]] = {}
+    for uri, source in images_of:
+        if refusal(uri, source) is None:
+            buckets.setdefault(place_of(uri), []).append(uri)
+    if "" in buckets or not 1 <= len(buckets) <= BUCKETS:  # local files; or so many that hardly all of them stay away
+        return
+    tried = [some[:TRIED] for some in buckets.values()]
+    with ThreadPoolExecutor(BUCKETS) as pool:
+        reasons = list(pool.map(_refusal, tried))
+    if all(reasons):
+        raise MusterError(
+            f"cannot read from {bucket_of(tried[0][0])}: {reasons[0]} (tried {len(tried[0])} images of it)"
+        )
+
+
+def _refusal(uris: Iterable[str]) -> str | None:
+    """Why none of the images may be read; None where one may, or is not there: that, too, is said to friends only."""
+    reason = None
+    for uri in uris:
+        try:
+            exists(uri)
+            return None
+        except UnreachableError as error:  # it would keep us waiting for each
+            return str(error)
+        except PermissionError as error:
+            reason = error.strerror or str(error)
+        except (OSError, pa.ArrowException):  # of this image: its row will say it
+            return None
+    return reason
+
+
+def is_binary(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        return is_binary(kind.value_type)
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
+
+
+def _image_error(uri: str, error: Exception) -> ImageError:
+    if isinstance(error, FileNotFoundError):
+        return ImageError("not_found", f"{uri}: no such file")
+    if isinstance(error, PermissionError):
+        return ImageError("permission", f"{uri}: not allowed to read it")
+    if isinstance(error, IndexError):
+        return ImageError("unreadable", f"{uri}: {error}")
+    # Not what Arrow says: it lists the columns of a file that is no collection of images.
+    return ImageError("unreadable", f"{uri}: its Parquet file cannot be read, or has no column `image` of bytes")

@@ -1,0 +1,73 @@
+"""Shards that several workers share: their parts lie beside the tables until all are there, then they are committed.
+
+`LIBRARY/_parts/<fingerprint>/shard-<id>/<k>-of-<n>/` holds the rows of one part, a Parquet file per table; `done.json`
+in it, written last, makes them count. Whoever finds all parts done writes the shard as if it had done it alone, so that
+tables look the same however many shared them. What a run that was cut off left here is removed by the next one.
+"""
+
+import contextlib
+import io
+import json
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from muster.storage import tables
+from muster.storage.library import Library, dump_json
+
+T = TypeVar("T")
+UNIT = 32  # images that a task sees together: what it makes of one may depend on the others in the last digits
+Part = tuple[int, int]  # number, from 0, and how many there are
+
+
+def slice_of(items: Sequence[T], part: Part | None) -> Sequence[T]:
+    """The items of one part; all of them where there are no parts. Parts begin at multiples of UNIT."""
+    number, count = part or (0, 1)
+    units = -(-len(items) // UNIT)
+    return items[units * number // count * UNIT : units * (number + 1) // count * UNIT]
+
+
+def write_part(library: Library, fingerprint: str, shard: str, part: Part, rows: Mapping[str, pa.Table]) -> None:
+    """Write one part of a shard; commits the shard where it was the last.
+
+    `rows`: table name → rows of this part. May be called again for the same part, by anyone.
+    """
+    if tables.is_committed(library, fingerprint, shard):
+        return
+    folder = _folder(fingerprint, shard, part)
+    for table, each in rows.items():
+        library.write(f"{folder}/{table}.parquet", tables.to_parquet(each))
+    library.write(f"{folder}/done.json", dump_json({"tables": list(rows)}))
+    folders = [_folder(fingerprint, shard, (number, part[1])) for number in range(part[1])]
+    if not all(library.has(f"{each}/done.json") for each in folders):  # cheaper than to read those that are there
+        return
+    try:
+        found = [_read(library, each) for each in folders]
+    except FileNotFoundError:  # another worker was quicker, and is done with them
+        return
+    names = dict.fromkeys(name for each in found for name in each)
+    whole = {name: pa.concat_tables([each[name] for each in found if name in each]) for name in names}
+    tables.write_shard(library, fingerprint, shard, whole)
+    _remove(library, f"_parts/{fingerprint}/shard-{shard}")
+
+
+def remove_all(library: Library) -> None:
+    """Remove every part. The caller holds library.lock()."""
+    _remove(library, "_parts")
+
+
+def _remove(library: Library, folder: str) -> None:
+    """Another worker may be doing the same, or still write there."""
+    with contextlib.suppress(OSError):
+        library.remove_folder(folder)
+
+
+def _folder(fingerprint: str, shard: str, part: Part) -> str:
+    return f"_parts/{fingerprint}/shard-{shard}/{part[0]}-of-{part[1]}"
+
+
+def _read(library: Library, folder: str) -> dict[str, pa.Table]:
+    names = json.loads(library.read(f"{folder}/done.json"))["tables"]
+    return {name: pq.read_table(io.BytesIO(library.read(f"{folder}/{name}.parquet"))) for name in names}

@@ -1,0 +1,150 @@
+"""Forgetting, on real photos: nothing is left, and a kill at any write leaves the old or the new state."""
+
+import json
+import shutil
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from helpers.fixtures import Killed, School
+from muster.errors import InputError
+from muster.pipeline.gallery import forget
+from muster.pipeline.gallery.forget import expired, settle
+from muster.pipeline.people import grouping
+from muster.storage import manifest, tables
+from muster.storage.gallery import audit, gallery
+from muster.storage.library import Library, open_library
+
+
+@pytest.fixture
+def library(gallery_library: Path) -> Library:
+    opened = open_library(gallery_library)
+    grouping.cluster_faces(opened, None, "graph", None, False)
+    return opened
+
+
+def everything(folder: Path) -> bytes:
+    """All files of a library but receipts, Parquet files read."""
+    parts = []
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and "receipts" not in p.parts):
+        parts.append(path.read_bytes())
+        if path.suffix == ".parquet":
+            table = pq.read_table(path)
+            parts += [str(column.to_pylist()).encode() for column in table.columns]
+            parts += [
+                np.array(column.to_pylist(), np.float32).tobytes()
+                for column in table.columns
+                if pa.types.is_fixed_size_list(column.type) and column.type.value_type == pa.float32()
+            ]
+    return b"\0".join(parts)
+
+
+def test_nothing_is_left_of_twelve_people(library: Library, gallery_library: Path, school: School) -> None:
+    known = gallery.require(library)
+    gone, kept = known.people[:12], known.people[12:]
+    rows = [row for row in known.faces.to_pylist() if row["person_id"] in gone]
+    needles = {row[name].encode() for row in rows for name in ("person_id", "image_id", "face_id", "uri", "sha256")}
+    needles |= {np.array(row["embedding"], np.float32).tobytes() for row in rows}
+    before = everything(gallery_library)
+    assert all(needle in before for needle in needles)
+    assert any(b"index" in str(p).encode() for p in gallery_library.rglob("*"))
+
+    [receipt] = forget.forget(library, gone, "asked for")
+    after = everything(gallery_library)
+    assert [needle for needle in needles if needle in after] == []
+    assert (receipt.people, receipt.found_afterwards) == (gone, [])
+    assert (len(receipt.images), receipt.faces) == (24, len(rows))
+    assert json.loads((gallery_library / receipt.receipt).read_text())["people"] == gone
+    assert gallery.require(library).people == kept
+    assert all(path.exists() for name in gone for path in school.enrolled[name])  # originals are not Muster's
+    rows_left = tables.read(library, "faces", known.fingerprint)
+    assert len(set(rows_left["image_id"].to_pylist())) == 2 * len(kept)
+    assert audit.check(library).problem is None
+    assert audit.entries(library)[-1].items() >= {"action": "forget", "receipt": receipt.receipt}.items()
+
+
+def test_an_image(library: Library, school: School, tmp_path: Path) -> None:
+    [(name, (first, second)), *_] = school.enrolled.items()
+    [receipt] = forget.forget(library, [str(first)], "asked for")
+    assert (receipt.people, receipt.originals, receipt.found_afterwards) == ([], [str(first)], [])
+    assert gallery.require(library).name_of(name) == name  # by the other photo
+    image = [row["image_id"] for row in manifest.read_manifest(library).to_pylist() if row["uri"] == str(second)]
+    assert [each.images for each in forget.forget(library, image, "asked for")] == [image]
+    assert name not in gallery.require(library).people
+    with pytest.raises(InputError, match="nobody is neither a person_id of the gallery nor an image of library"):
+        forget.forget(library, ["nobody"], "asked for")
+
+
+def test_pages_go(library: Library) -> None:
+    grouping.write_people(library, None, library.local / "people")
+    (library.local / "people/own.txt").write_text("the user's")
+    assert list((library.local / "people").rglob("*.jpg"))
+    forget.forget(library, gallery.require(library).people[:1], "asked for")
+    assert [p.name for p in (library.local / "people").rglob("*") if p.is_file()] == ["muster-pages.json", "own.txt"]
+
+
+def test_consent_that_ended(library: Library) -> None:
+    known = gallery.require(library)
+    ends = pa.array([date(2026, 1, 31) if p == known.people[3] else None for p in known.faces["person_id"].to_pylist()])
+    index = known.faces.schema.get_field_index("valid_until")
+    faces = known.faces.set_column(index, "valid_until", ends.cast(pa.date32()))
+    gallery.write(library, gallery.Gallery(faces, known.fingerprint, known.model), "test", {})
+    assert expired(library, date(2026, 1, 31)) == []
+    assert expired(library, date(2026, 2, 1)) == [known.people[3]]
+
+
+def test_a_kill_at_any_write(library: Library, tmp_path: Path, kills: Callable[[int], None]) -> None:
+    """Of every second write."""
+    old = gallery.require(library)
+    gone = old.people[:2]
+    for number in range(0, 200, 2):
+        copy = open_library(shutil.copytree(library.local, tmp_path / f"copy{number}"))
+        kills(number)
+        try:
+            forget.forget(copy, gone, "asked for")
+            kills(-1)
+            break
+        except Killed:
+            kills(-1)
+        now = gallery.require(copy)
+        assert now.people in (old.people, old.people[2:])
+        assert now.faces.equals(old.faces if now.people == old.people else old.without(gone).faces)
+        started = copy.has(forget.PENDING)
+        receipts = settle(copy)
+        assert bool(receipts) == started
+        if not started:
+            continue
+        [receipt] = receipts
+        assert receipt.found_afterwards == []
+        assert gallery.require(copy).people == old.people[2:]
+        assert len(manifest.read_manifest(copy)) == 2 * (len(old.people) - 2)
+        assert audit.check(copy).problem is None
+        assert not copy.has(forget.PENDING)
+        assert len(list((copy.local / "receipts").iterdir())) == 1
+        shutil.rmtree(copy.local)
+    assert 10 < number < 199
+
+
+def test_nobody_is_left(library: Library) -> None:
+    [receipt] = forget.forget(library, gallery.require(library).people, "asked for")
+    assert receipt.found_afterwards == []
+    assert gallery.read(library).faces.num_rows == 0
+    assert settle(library) == []
+
+
+def test_an_enrolled_image_that_changed_since(library: Library, school: School) -> None:
+    [(first, second), *_] = school.enrolled.values()
+    ids = [row["image_id"] for row in manifest.read_manifest(library).to_pylist() if row["uri"] == str(first)]
+    manifest.forget(library, ids)
+    [receipt] = forget.forget(library, [str(first)], "asked for")
+    assert (receipt.found_afterwards, receipt.images) == ([], [])
+    uris = gallery.require(library).faces["uri"].to_pylist()
+    assert str(first) not in uris
+    assert str(second) in uris
+    with pytest.raises(InputError, match="~anna is neither"):
+        forget.forget(library, ["~anna"], "asked for")

@@ -1,0 +1,420 @@
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from helpers.fixtures import Outcome
+from muster.errors import InputError, MusterError
+from muster.pipeline.run import Progress, pending, run, summarise, task_specs, transient
+from muster.pipeline.work.config import RunConfig
+from muster.pipeline.work.worker import IMAGES_DESCRIPTION
+from muster.storage import tables
+from muster.storage.library import Library, open_library
+from muster.storage.manifest import read_manifest, scan, shards
+from muster.tasks.models.fastestdet import FastestDet
+from muster.tasks.models.yolo import Yolo
+
+Muster = Callable[..., Outcome]
+Snapshot = Callable[[Path], dict[str, tuple[str, int]]]
+RowsOf = Callable[[Path], dict[str, Any]]
+Process = tuple[int, int]  # its id, and when it began
+PHOTOS = 240
+
+
+# ---- processes -------------------------------------------------------------------------------------------------------
+
+
+def processes() -> dict[Process, int]:
+    """Every live process of this machine, with its parent's id."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            facts = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if facts[0] != "Z":
+            found[int(folder.name), int(facts[19])] = int(facts[1])
+    return found
+
+
+def descendants(parent: int) -> list[Process]:
+    alive, found, parents = processes(), [], {parent}
+    while generation := [process for process, above in alive.items() if above in parents]:
+        found += generation
+        parents = {process[0] for process in generation}
+    return found
+
+
+def actors(parent: int) -> list[int]:
+    """The worker processes below another."""
+    ids = [number for number, _ in descendants(parent)]
+    return [i for i in ids if _command(i).startswith(b"ray::_Actor")]
+
+
+def _command(process: int) -> bytes:
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def until(condition: Callable[[], object], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come about in time"
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def started() -> Iterator[set[Process]]:
+    """The processes of interrupted runs, none of which may stay: Ray's own agents take a minute to miss theirs."""
+    family: set[Process] = set()
+    yield family
+    until(lambda: not family & processes().keys())
+    until(lambda: not actors(os.getpid()))
+
+
+# ---- a run that is interrupted ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory, make_photos: Callable[..., Path]) -> Path:
+    return make_photos(tmp_path_factory.mktemp("photos"), range(PHOTOS))
+
+
+@pytest.fixture
+def scanned(tmp_path: Path, photos: Path) -> Path:
+    scan(open_library(tmp_path / "L", create=True), [str(photos)])
+    return tmp_path / "L"
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(
+    tmp_path_factory: pytest.TempPathFactory, photos: Path, weights: Path, ray_cluster: None, rows_of: RowsOf
+) -> dict[str, Any]:
+    """The tables of a run that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("uninterrupted") / "L"
+    scan(open_library(folder, create=True), [str(photos)])
+    summary = run(RunConfig(str(folder), device="cpu", workers=2, weights_dir=weights), lambda progress: None)
+    assert (summary.images, summary.ok, summary.errors, summary.processed) == (PHOTOS, PHOTOS, 0, PHOTOS)
+    assert summary.faces == PHOTOS // 3
+    return rows_of(folder)
+
+
+def start(folder: Path, weights: Path) -> subprocess.Popen[str]:
+    """`muster run` as a user's shell starts it: a process group of its own, to which Ctrl-C goes."""
+    command = [
+        sys.executable,
+        "-m",
+        "muster.pipeline.cli.main",
+        "run",
+        "-l",
+        str(folder),
+        "--workers",
+        "2",
+        "--device",
+        "cpu",
+    ]
+    return subprocess.Popen(
+        command,
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "MUSTER_WEIGHTS": str(weights)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def complete(library: Library) -> set[str]:
+    """The shards that all tasks have committed."""
+    done = [set(tables.committed(library, fingerprint)) for fingerprint in tables.descriptions(library)]
+    return set.intersection(*done) if done else set()
+
+
+def visible(library: Library, snapshot: Snapshot) -> dict[str, tuple[str, int]]:
+    """Every commit and every file that one speaks of, with its digest and time."""
+    assert library.local is not None
+    names = {
+        file["name"]
+        for fingerprint in tables.descriptions(library)
+        for commit in tables.commits(library, fingerprint)
+        for file in commit["files"]
+    }
+    files = snapshot(library.local)
+    commits = {name for name in files if name.startswith("_commits/") and "/." not in name}
+    return {name: files[name] for name in names | commits}
+
+
+def resume(muster: Muster, folder: Path, snapshot: Snapshot) -> None:
+    """Run again: only the rest is done, and nothing that was committed is touched."""
+    library = open_library(folder)
+    before, left = visible(library, snapshot), dict(shards(library))
+    for shard in complete(library):
+        del left[shard]
+    assert 0 < len(left) < len(shards(library))
+    outcome = muster("run", "-l", folder, "--workers", 2, "--device", "cpu", "--json")
+    assert outcome.code == 0, outcome.err
+    assert outcome.facts["processed"] == sum(left.values())
+    assert outcome.facts["images"] == PHOTOS
+    assert before.items() <= visible(library, snapshot).items()
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are looked up in /proc")
+@pytest.mark.parametrize("number", [signal.SIGINT])  # test_chaos.py kills it
+def test_interrupted_and_run_again(
+    number: signal.Signals,
+    scanned: Path,
+    photos: Path,
+    weights: Path,
+    uninterrupted: dict[str, Any],
+    started: set[Process],
+    muster: Muster,
+    snapshot: Snapshot,
+    rows_of: RowsOf,
+) -> None:
+    originals, library = snapshot(photos), open_library(scanned)
+    process = start(scanned, weights)
+    try:
+        until(lambda: process.poll() is not None or len(complete(library)) >= len(shards(library)) // 3)
+        family, workers = set(descendants(process.pid)), actors(process.pid)
+        assert (process.poll(), len(workers)) == (None, 2)
+        second = muster("run", "-l", scanned)
+        assert (second.code, f"in use by process {process.pid}" in second.error) == (1, True)
+        if number == signal.SIGKILL:
+            process.kill()
+        else:
+            os.killpg(process.pid, number)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    if number == signal.SIGKILL:
+        assert process.returncode == -signal.SIGKILL
+    else:
+        assert (process.returncode, out) == (130, "")
+        assert err.splitlines()[-1].startswith("muster: stopped. What was done is kept")
+        assert "Traceback" not in err
+    until(lambda: not {process for process in family if process[0] in workers} & processes().keys(), 30)
+    started |= family
+
+    resume(muster, scanned, snapshot)
+    assert rows_of(scanned) == uninterrupted
+    assert snapshot(photos) == originals
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM])
+def test_stopped_while_workers_start(number: signal.Signals, scanned: Path, weights: Path) -> None:
+    process = start(scanned, weights)
+    until(lambda: process.poll() is not None or actors(process.pid))
+    os.kill(process.pid, number)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    *progress, last = err.splitlines()
+    assert last == "muster: stopped. What was done is kept: run the same command again to go on"
+    assert progress in ([], [f"{PHOTOS} images to process, starting workers"])
+
+
+def test_a_worker_killed(scanned: Path, weights: Path, uninterrupted: dict[str, Any], rows_of: RowsOf) -> None:
+    killed: list[int] = []
+
+    def kill_one(progress: Progress) -> None:
+        if progress.images and not killed:
+            killed.append(actors(os.getpid())[0])
+            os.kill(killed[0], signal.SIGKILL)
+
+    summary = run(RunConfig(str(scanned), device="cpu", workers=2, weights_dir=weights), kill_one)
+    assert killed
+    assert (summary.images, summary.ok, summary.errors) == (PHOTOS, PHOTOS, 0)
+    assert rows_of(scanned) == uninterrupted
+
+
+# ---- invariants ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_every_image_found_has_one_row(data: Path, tmp_path: Path, muster: Muster, snapshot: Snapshot) -> None:
+    small = [path for path in sorted((data / "broken").iterdir()) if path.is_file() and path.stat().st_size < 200_000]
+    sources = [*small[::6], data / "photos" / "johns" / "John_Simm"]
+    before = [(path.stat().st_size, path.stat().st_mtime_ns) for path in small]
+    assert muster("scan", *sources, "-l", tmp_path / "L").code == 0
+    outcome = muster("run", "-l", tmp_path / "L", "--json")
+    assert outcome.code == 0, outcome.err
+    facts = outcome.facts
+    library = open_library(tmp_path / "L")
+    found = read_manifest(library)["image_id"].to_pylist()
+    images = tables.require(library, "images", tables.fingerprint(IMAGES_DESCRIPTION))
+    assert sorted(images["image_id"].to_pylist()) == sorted(found)
+    assert facts["images"] == facts["ok"] + facts["errors"] == len(found)
+    broken = images.filter(pc.equal(images["status"], "error"))
+    assert facts["errors"] == broken.num_rows > 5
+    assert sum(facts["error_kinds"].values()) == broken.num_rows
+    for row in broken.to_pylist():
+        assert row["error_kind"]
+        assert row["error"]
+    assert [(path.stat().st_size, path.stat().st_mtime_ns) for path in small] == before
+
+
+def test_running_again_does_nothing_and_new_photos_alone(
+    tmp_path: Path, make_photos: Callable[..., Path], weights: Path, work: Callable[..., Sequence[dict[str, Any]]]
+) -> None:
+    folder = make_photos(tmp_path / "photos", range(20))
+    library = open_library(tmp_path / "L", create=True)
+    scan(library, [str(folder)])
+    assert sum(result["images"] for result in work(tmp_path / "L", weights)) == 20
+    assert work(tmp_path / "L", weights) == []
+    make_photos(folder, range(20, 25))
+    (folder / "0001.jpg").unlink()
+    scan(library, [str(folder)])
+    assert sum(result["images"] for result in work(tmp_path / "L", weights)) == 5
+    rows = tables.require(library, "images", tables.fingerprint(IMAGES_DESCRIPTION))
+    assert sorted(rows["image_id"].to_pylist()) == sorted(read_manifest(library)["image_id"].to_pylist())
+
+
+def without_a_photo(album: Path, folder: Path) -> tuple[Library, Path]:
+    """The library L of the photos of the album, one of which has gone away since they were scanned."""
+    photos = Path(shutil.copytree(album, folder / "photos"))
+    library = open_library(folder / "L", create=True)
+    scan(library, [str(photos)])
+    (photos / "0003.jpg").rename(folder / "away.jpg")
+    return library, photos
+
+
+def test_an_error_that_may_pass_is_tried_again_when_asked(
+    album: Path, tmp_path: Path, weights: Path, work: Callable[..., Sequence[dict[str, Any]]], rows_of: RowsOf
+) -> None:
+    library, photos = without_a_photo(album, tmp_path)
+    work(tmp_path / "L", weights)
+    specs = task_specs(library, RunConfig(str(tmp_path / "L")))
+    before = summarise(library, specs, Progress(0, 0.0), 0)
+    assert (before.errors, before.transient, before.faces) == (3, 1, 7)
+    (tmp_path / "away.jpg").rename(photos / "0003.jpg")
+    assert pending(library, specs) == []
+    again = transient(library, specs)
+    [order] = pending(library, specs, again)
+    assert pending(library, specs) == []  # nothing is dropped before the run can begin
+    for spec, shard in again:
+        tables.forget_shard(library, spec.fingerprint, shard)
+    assert order.tasks == ("images", "faces", "previews")
+    assert [sum(result["images"] for result in work(tmp_path / "L", weights))] == [order.images]
+    after = summarise(library, specs, Progress(0, 0.0), 0)
+    assert (after.errors, after.transient, after.faces) == (2, 0, 8)
+    assert transient(library, specs) == []
+
+
+def test_faces_are_counted_where_asked_for(processed: Path) -> None:
+    library = open_library(processed)
+    specs = task_specs(library, RunConfig(str(processed)))
+    assert summarise(library, specs, Progress(0, 0.0), 0).faces == 8
+    assert summarise(library, [specs[0], specs[2]], Progress(0, 0.0), 0).faces is None
+
+
+def test_a_task_knows_what_it_lacks_when_a_photo_comes_back_in_a_run_without_it(
+    album: Path, tmp_path: Path, weights: Path, work: Callable[..., Sequence[dict[str, Any]]]
+) -> None:
+    library, photos = without_a_photo(album, tmp_path)
+    work(tmp_path / "L", weights)
+    (tmp_path / "away.jpg").rename(photos / "0003.jpg")
+    images, faces, previews = task_specs(library, RunConfig(str(tmp_path / "L")))
+    for spec, shard in transient(library, [images, faces]):
+        tables.forget_shard(library, spec.fingerprint, shard)
+    work(tmp_path / "L", weights)
+    assert transient(library, [images, faces]) == []
+    [(spec, _)] = [each for each in transient(library, [images, faces, previews]) if each[0] == previews]
+    assert spec == previews
+
+
+def test_an_address_where_nobody_answers_is_said_though_nothing_is_left_to_do(processed: Path) -> None:
+    with pytest.raises(MusterError, match="no Ray cluster answers"):
+        run(RunConfig(str(processed), address="127.0.0.1:1"), print)
+
+
+def test_another_task_is_new_work_for_that_task_alone(processed: Path, album: Path, tmp_path: Path) -> None:
+    library = open_library(tmp_path / "L", create=True)
+    scan(library, [str(album)])
+    specs = task_specs(library, RunConfig(str(tmp_path / "L"), ("faces",), device="cpu"))
+    assert [spec.name for spec in specs] == ["images", "faces"]
+    assert {order.tasks for order in pending(library, specs)} == {("images", "faces")}
+    assert sum(order.images for order in pending(library, specs)) == 26
+    done = open_library(processed)
+    for spec in task_specs(done, RunConfig(str(processed))):
+        assert len(tables.committed(done, spec.fingerprint)) == len(shards(done))
+    more = [*task_specs(done, RunConfig(str(processed))), specs[1].__class__("other", None, "0" * 16)]
+    assert {order.tasks for order in pending(done, more)} == {("other",)}
+
+
+def test_the_users_weights(
+    tmp_path: Path, make_photos: Callable[..., Path], muster: Muster, ray_cluster: None, rows_of: RowsOf
+) -> None:
+    """A detector as `muster train objects` writes it: through the command, in workers of their own, and only once."""
+    torch.manual_seed(0)
+    network = Yolo(80)
+    for head in network.heads:
+        head.get_parameter("1.bias").data += 3.0  # it finds much, wherever it looks
+    save_file({name: value.half() for name, value in network.state_dict().items()}, tmp_path / "objects.safetensors")
+    photos = make_photos(tmp_path / "photos", range(3))
+    assert muster("scan", photos, "-l", tmp_path / "L").code == 0
+    mine = ("run", "-l", tmp_path / "L", "--tasks", "objects", "--device", "cpu", "--model", "objects=own")
+    outcome = muster(*mine, "--weights", f"objects={tmp_path}/objects.safetensors", "--json")
+    assert (outcome.code, outcome.facts["processed"]) == (0, 3), outcome.err
+    [rows] = [table for name, table in rows_of(tmp_path / "L").items() if name.startswith("objects/")]
+    assert len(set(rows["image_id"].to_pylist())) == 3
+    outcome = muster(*mine, "--weights", f"objects={tmp_path}/objects.safetensors", "--json")
+    assert outcome.facts["processed"] == 0
+    with (tmp_path / "objects.safetensors").open("ab") as file:
+        file.write(b"x")
+    outcome = muster(*mine, "--weights", f"objects={tmp_path}/objects.safetensors")
+    assert (outcome.code, "cannot be read as weights (SafetensorError)" in outcome.error) == (2, True)
+
+
+def test_weights_that_do_not_fit(processed: Path, library: Path, muster: Muster, tmp_path: Path) -> None:
+    """Said before a worker starts, in a line that names the file; the library does not get to know them."""
+    state = FastestDet().state_dict()
+    misfits = {
+        "twenty": (FastestDet(20).state_dict(), "know 20 classes, not the 80 of COCO"),
+        "other": (Yolo(80).state_dict(), "these are not weights of fastestdet (FastestDet, github.com/dog-qiuqiu/"),
+        "lacking": ({k: v for k, v in state.items() if "SPP.S1.0" not in k}, 'Missing key(s) in state_dict: "SPP.S1.0'),
+        "shape": ({**state, "SPP.S1.0.weight": torch.zeros(3)}, "size mismatch for SPP.S1.0.weight"),
+    }
+    before = os.listdir(library / "_tasks")
+    for name, (held, text) in misfits.items():
+        torch.save(held, file := tmp_path / f"{name}.pth")
+        outcome = muster("run", "-l", library, "--tasks", "objects", "--weights", f"objects={file}")
+        assert (outcome.code, outcome.out, len(outcome.err.splitlines())) == (2, "", 1)
+        assert outcome.error.startswith(f"muster: --weights objects={file}: ")
+        assert text in outcome.error
+    assert os.listdir(library / "_tasks") == before
+
+
+def test_an_empty_library(tmp_path: Path) -> None:
+    library = open_library(tmp_path / "L", create=True)
+    with pytest.raises(InputError, match="has no images yet: run `muster scan"):
+        pending(library, task_specs(library, RunConfig(str(tmp_path / "L"))))
+
+
+def test_progress_counts_shards() -> None:
+    progress = Progress(total=20, began=0.0, ready=time.monotonic() - 10)
+    assert progress.rate == 0
+    progress.add({"images": 8, "errors": 1, "rows": {"faces": 3, "previews": 7}})
+    progress.add({"images": 8, "errors": 0, "rows": {}})
+    assert (progress.images, progress.errors, progress.faces) == (16, 1, 3)
+    assert progress.rate == pytest.approx(1.6, abs=0.1)
+
+
+def test_a_commit_names_its_files(processed: Path) -> None:
+    """What docs/data-model.md says of a commit: enough to check the library without Muster."""
+    for commit in processed.glob("_commits/*/shard-*.json"):
+        facts = json.loads(commit.read_text())
+        assert facts["fingerprint"] == commit.parent.name
+        for file in facts["files"]:
+            assert (processed / file["name"]).is_file()

@@ -1,0 +1,374 @@
+import errno
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+
+from muster.errors import InputError, MusterError
+from muster.pipeline.run import Progress as RunProgress
+from muster.pipeline.run import pending, summarise, task_specs
+from muster.pipeline.work.config import RunConfig
+from muster.pipeline.work.dispatch import Order
+from muster.pipeline.work.worker import (
+    ERRORS,
+    IMAGES_DESCRIPTION,
+    ShardWorker,
+    TaskSpec,
+    ahead,
+    apply,
+    chunks,
+    describe,
+    is_fatal,
+    load_task,
+)
+from muster.storage import shared_shards, tables
+from muster.storage.library import Library, open_library
+from muster.storage.manifest import scan, shards
+from muster.storage.photos.decode import ImageError
+from muster.storage.shared_shards import slice_of
+from muster.tasks import base
+from muster.tasks.models import zoo
+from muster.tasks.models.yolo import Yolo
+
+
+class Widths:
+    """A task that fails on the images named in `bad`, and on batches of more than `most`."""
+
+    name = "widths"
+    version = 1
+    schema = pa.schema([pa.field("image_id", pa.string(), nullable=False), ("width", pa.int32())])
+    max_side = 64
+    models: Mapping[str, str] = {}
+    parameters: Mapping[str, Any] = {}
+
+    def __init__(self, bad: Sequence[str] = (), most: int = 1000) -> None:
+        self.bad, self.most = set(bad), most
+        self.batches: list[int] = []
+
+    def load(self, device: torch.device, weights: Mapping[str, base.StateDict]) -> None:
+        pass
+
+    def __call__(self, images: Sequence[base.Image]) -> pa.Table:
+        self.batches.append(len(images))
+        if len(images) > self.most:
+            raise torch.OutOfMemoryError("too many")
+        for image in images:
+            if image.image_id in self.bad:
+                raise RuntimeError(f"I do not like {image.image_id}")
+        rows = [{"image_id": image.image_id, "width": image.size[0]} for image in images]
+        return pa.Table.from_pylist(rows, self.schema)
+
+
+def image(number: int) -> base.Image:
+    return base.Image(str(number), np.zeros((4, 4, 3), np.uint8), 1.0, (number + 1, 4))
+
+
+# ---- a task that fails -----------------------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 40), st.sets(st.integers(0, 39)))
+def test_only_the_images_that_fail_are_lost(number: int, bad: set[int]) -> None:
+    task = Widths([str(i) for i in bad])
+    table, errors = apply(task, [image(i) for i in range(number)], {})
+    assert table["image_id"].to_pylist() == [str(i) for i in range(number) if i not in bad]
+    assert [error["image_id"] for error in errors] == [str(i) for i in range(number) if i in bad]
+    assert all(error["error_kind"] == "task" and "RuntimeError: I do not like" in error["error"] for error in errors)
+    assert pa.Table.from_pylist(errors, ERRORS).num_rows == len(errors)
+
+
+@given(st.integers(1, 40), st.integers(1, 40))
+def test_out_of_memory_halves_the_batch(number: int, most: int) -> None:
+    task, ceilings = Widths(most=most), {}
+    for _ in range(2):
+        task.batches.clear()
+        table, errors = apply(task, [image(i) for i in range(number)], ceilings)
+        assert (table["image_id"].to_pylist(), errors) == ([str(i) for i in range(number)], [])
+    assert max(task.batches) <= most  # what fits is remembered
+
+
+def test_one_image_that_does_not_fit_lowers_no_ceiling() -> None:
+    class Greedy(Widths):
+        def __call__(self, images: Sequence[base.Image]) -> pa.Table:
+            if any(image.image_id == "5" for image in images):
+                raise MemoryError
+            return super().__call__(images)
+
+    ceilings: dict[tuple[str, int], int] = {}
+    table, [error] = apply(Greedy(), [image(i) for i in range(16)], ceilings)
+    assert (table.num_rows, error["image_id"], error["error_kind"]) == (15, "5", "out_of_memory")
+    assert ceilings == {}
+
+
+def test_the_ceiling_is_of_the_resolution() -> None:
+    ceilings: dict[tuple[str, int], int] = {}
+    large = [base.Image(str(i), np.zeros((300, 4, 3), np.uint8), 1.0, (i + 1, 4)) for i in range(8)]
+    apply(Widths(most=4), large, ceilings)
+    task = Widths()
+    apply(task, [image(i) for i in range(8)], ceilings)
+    assert task.batches == [8]
+    apply(task, large, ceilings)
+    assert task.batches == [8, 4, 4]
+
+
+def test_out_of_memory_on_one_image_is_its_error() -> None:
+    table, [error] = apply(Widths(most=0), [image(3)], {})
+    assert (table.num_rows, error["image_id"], error["error_kind"]) == (0, "3", "out_of_memory")
+
+
+# ---- threads and chunks ----------------------------------------------------------------------------------------------
+
+
+@given(st.integers(0, 50), st.integers(1, 8))
+def test_ahead_keeps_the_order_and_the_limit(number: int, limit: int) -> None:
+    asked: list[int] = []
+    with ThreadPoolExecutor(3) as pool:
+        items = (asked.append(i) or i for i in range(number))
+        for i, result in enumerate(ahead(pool, lambda n: n * n, items, limit)):
+            assert result == i * i
+            assert len(asked) <= i + 1 + limit
+    assert len(asked) == number
+
+
+def test_ahead_passes_a_failure_on() -> None:
+    with ThreadPoolExecutor(2) as pool, pytest.raises(ZeroDivisionError):
+        list(ahead(pool, lambda n: 1 // n, [1, 0, 1], 2))
+
+
+@given(st.integers(0, 200))
+def test_chunks_hold_every_image_once(number: int) -> None:
+    images: list[Any] = [(str(i), ImageError("truncated", "")) for i in range(number)]
+    cut = list(chunks(images))
+    assert [pair for chunk in cut for pair in chunk] == images
+    assert all(len(chunk) == shared_shards.UNIT for chunk in cut[:-1])
+
+
+# ---- shards ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def scanned(tmp_path: Path, album: Path) -> Library:
+    library = open_library(tmp_path / "L", create=True)
+    scan(library, [str(album)])
+    return library
+
+
+def worker_of(library: Library, task: Widths) -> ShardWorker:
+    """A worker whose one task is `task`."""
+    worker = ShardWorker(library.uri, [], "cpu", None)
+    worker.tasks[task.name] = (TaskSpec(task.name, None, "f" * 16), task)
+    return worker
+
+
+def rows(library: Library, table: str, fingerprint: str = "f" * 16) -> list[dict[str, Any]]:
+    return tables.require(library, table, fingerprint).to_pylist()
+
+
+def image_rows(library: Library) -> dict[str, dict[str, Any]]:
+    return {row["image_id"]: row for row in rows(library, "images", tables.fingerprint(IMAGES_DESCRIPTION))}
+
+
+def first(library: Library, *tasks: str) -> Order:
+    """A shard of eight photos that are well."""
+    shard = next(shard for shard, number in shards(library) if number == 8)
+    return Order(shard, tasks, 8)
+
+
+def others(library: Library, order: Order) -> list[Order]:
+    return [Order(shard, order.tasks, number) for shard, number in shards(library) if shard != order.shard]
+
+
+def members(library: Library, order: Order) -> list[str]:
+    from muster.storage.manifest import read_shard
+
+    return read_shard(library, order.shard)["image_id"].to_pylist()
+
+
+def test_a_shard_in_parts_gives_the_rows_of_the_shard(
+    scanned: Library, tmp_path: Path, album: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_shards, "UNIT", 2)
+    order = first(scanned, "images", "widths")
+    ids = members(scanned, order)
+    other = open_library(tmp_path / "other", create=True)
+    scan(other, [str(album)])
+    worker_of(scanned, Widths([ids[2], ids[6]])).process(order)
+    for number in (2, 0, 1):
+        assert not tables.committed(other, "f" * 16)
+        part = replace(order, part=(number, 3), images=len(slice_of(ids, (number, 3))))
+        result = worker_of(other, Widths([ids[2], ids[6]])).process(part)
+        assert (result["images"], result["committed"]) == (part.images, number == 1)
+    assert image_rows(other) == image_rows(scanned)
+    for table in ("widths", "errors"):
+        assert rows(other, table) == rows(scanned, table)
+
+
+def test_a_task_that_raises_on_one_image_costs_one_row(scanned: Library) -> None:
+    order = first(scanned, "images", "widths")
+    ids = members(scanned, order)
+    result = worker_of(scanned, Widths([ids[2]])).process(order)
+    assert (result["images"], result["errors"], result["rows"]) == (8, 1, {"widths": 7})
+    [error] = rows(scanned, "errors")
+    assert (error["image_id"], error["task"], error["error_kind"]) == (ids[2], "widths", "task")
+    assert sorted(row["image_id"] for row in rows(scanned, "widths")) == sorted(set(ids) - {ids[2]})
+    assert {row["status"] for row in image_rows(scanned).values()} == {"ok"}
+    specs = [TaskSpec("images", None, tables.fingerprint(IMAGES_DESCRIPTION)), TaskSpec("widths", None, "f" * 16)]
+    for other in others(scanned, order):
+        worker_of(scanned, Widths()).process(other)
+    summary = summarise(scanned, specs, RunProgress(0, 0.0), 0)
+    assert (summary.images, summary.ok, summary.errors) == (26, 23, 3)
+    assert summary.error_kinds == {"task": 1, "truncated": 1, "not_an_image": 1}
+
+
+@pytest.mark.parametrize("kind", ["crash", "timeout"])
+def test_images_to_skip_become_rows_with_their_error(scanned: Library, kind: str) -> None:
+    order = first(scanned, "images", "widths")
+    ids = members(scanned, order)
+    skip = Order(order.shard, order.tasks, order.images, skip=((ids[1], kind),))
+    task = Widths()
+    result = worker_of(scanned, task).process(skip)
+    assert (result["images"], result["errors"], sum(task.batches)) == (8, 1, 7)
+    row = image_rows(scanned)[ids[1]]
+    assert (row["status"], row["error_kind"]) == ("error", kind)
+    assert "worker" in row["error"]
+    assert ids[1] not in [row["image_id"] for row in rows(scanned, "widths")]
+
+
+def test_an_image_that_was_well_and_is_no_more_is_an_error_of_the_new_task(scanned: Library) -> None:
+    """Its row in `images` is committed: it may not be lost between the two."""
+    order = first(scanned, "images")
+    ids = members(scanned, order)
+    worker_of(scanned, Widths()).process(order)
+    again = Order(order.shard, ("widths",), order.images, skip=((ids[1], "crash"),))
+    assert worker_of(scanned, Widths()).process(again)["errors"] == 1
+    assert image_rows(scanned)[ids[1]]["status"] == "ok"
+    [error] = rows(scanned, "errors")
+    assert (error["image_id"], error["task"], error["error_kind"]) == (ids[1], "widths", "crash")
+
+
+def test_a_probe_commits_nothing(scanned: Library) -> None:
+    order = first(scanned, "images", "widths")
+    ids = members(scanned, order)
+    task = Widths()
+    result = worker_of(scanned, task).process(Order(order.shard, order.tasks, 3, probe=tuple(ids[:3])))
+    assert (result["images"], task.batches) == (3, [3])
+    assert not scanned.names("_commits")
+    assert not scanned.names("widths")
+
+
+def test_a_shard_done_twice_is_done_once(scanned: Library) -> None:
+    order = first(scanned, "images", "widths")
+    worker_of(scanned, Widths()).process(order)
+    before = rows(scanned, "widths")
+    worker_of(scanned, Widths()).process(order)
+    assert rows(scanned, "widths") == before
+    assert len(image_rows(scanned)) == 8
+
+
+def test_two_shards_at_once_are_each_their_own(scanned: Library) -> None:
+    """A worker decodes one shard while another is in the model."""
+    worker, ids = worker_of(scanned, Widths()), shards(scanned)
+    with ThreadPoolExecutor(len(ids)) as pool:
+        results = list(pool.map(lambda s: worker.process(Order(s[0], ("images", "widths"), s[1])), ids))
+    assert sum(result["images"] for result in results) == len(image_rows(scanned)) == 26
+    assert sorted(row["image_id"] for row in rows(scanned, "widths")) == sorted(
+        name for name, row in image_rows(scanned).items() if row["status"] == "ok"
+    )
+
+
+def test_broken_files_are_rows(processed: Path, album: Path) -> None:
+    found = image_rows(open_library(processed))
+    broken = {row["error_kind"]: row for row in found.values() if row["status"] == "error"}
+    assert (len(found), set(broken)) == (26, {"truncated", "not_an_image"})
+    assert all(row["error"] and row["sha256"] for row in broken.values())
+    well = next(row for row in found.values() if row["status"] == "ok")
+    assert (well["width"], well["height"], well["format"], well["orientation"]) == (400, 300, "jpeg", 1)
+
+
+def test_threads_do_not_pile_up(scanned: Library) -> None:
+    worker = worker_of(scanned, Widths())
+    order = first(scanned, "images", "widths")
+    worker.process(order)
+    before = threading.active_count()
+    for other in others(scanned, order):
+        worker.process(other)
+    assert threading.active_count() <= before
+
+
+def test_a_library_that_cannot_be_written(scanned: Library, tmp_path: Path) -> None:
+    (tmp_path / "L" / "widths").write_text("in the way")
+    with pytest.raises(MusterError, match="cannot write to library") as caught:
+        worker_of(scanned, Widths()).process(first(scanned, "images", "widths"))
+    assert not is_fatal(caught.value)  # other shards may be done
+    for number in (errno.ENOSPC, errno.EACCES, errno.EROFS):
+        error = MusterError("x")
+        error.__cause__ = OSError(number, os.strerror(number))
+        assert is_fatal(error)
+
+
+def test_a_manifest_shard_that_is_gone(scanned: Library) -> None:
+    with pytest.raises(MusterError, match=r"shard-0-8\.parquet is missing or damaged"):
+        worker_of(scanned, Widths()).process(Order("0-8", ("images",), 8))
+
+
+# ---- models ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_fingerprint_covers_what_changes_rows() -> None:
+    facts = describe("faces", None)
+    assert facts == describe("faces", "own")
+    assert {role: entry["name"] for role, entry in facts["weights"].items()} == zoo.MODELS["faces"]["own"]
+    assert all(len(entry["sha256"]) == 64 for entry in facts["weights"].values())
+    assert facts["parameters"]["max_side"]
+    assert len({tables.fingerprint({**facts, name: None}) for name in facts} | {tables.fingerprint(facts)}) == 6
+
+
+def test_the_users_weights_stand_in_the_fingerprint(weights: Path, tmp_path: Path) -> None:
+    published = weights / "fastestdet_coco80.pth"
+    assert describe("objects", None, None, str(published)) == describe("objects", None)
+    (tmp_path / "mine.pth").write_bytes(published.read_bytes() + b"x")
+    mine = describe("objects", None, None, str(tmp_path / "mine.pth"))
+    theirs = describe("objects", None)
+    assert mine["weights"]["detector"].pop("sha256") != theirs["weights"]["detector"].pop("sha256")
+    assert mine == theirs
+    sam = describe("masks", "sam", None, str(published))["weights"]
+    assert sam["detector"] == describe("objects", None)["weights"]["detector"]
+    assert sam["segmenter"] == {"name": "sam", "sha256": zoo.ENTRIES["fastestdet"].sha256}
+
+
+def test_weights_that_change_during_a_run(tmp_path: Path) -> None:
+    file = tmp_path / "objects.safetensors"
+    torch.manual_seed(0)
+    save_file(Yolo(80).state_dict(), file)
+    fingerprint = tables.fingerprint(describe("objects", "own", None, str(file)))
+    spec = TaskSpec("objects", "own", fingerprint, weights=str(file))
+    assert load_task(spec, torch.device("cpu"), None).name == "objects"
+    save_file(Yolo(80).state_dict(), file)
+    with pytest.raises(InputError, match=r"objects\.safetensors is no longer the file that it was"):
+        load_task(spec, torch.device("cpu"), None)
+
+
+def test_the_rows_of_a_run_do_not_depend_on_the_process(
+    processed: Path,
+    album: Path,
+    tmp_path: Path,
+    weights: Path,
+    work: Callable[..., object],
+    rows_of: Callable[..., Any],
+) -> None:
+    library = open_library(tmp_path / "L", create=True)
+    scan(library, [str(album)])
+    specs = task_specs(library, RunConfig(library.uri, device="cpu"))
+    assert len(pending(library, specs)) == len(shards(library))
+    work(tmp_path / "L", weights)
+    assert rows_of(tmp_path / "L") == rows_of(processed)

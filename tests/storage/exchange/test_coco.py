@@ -1,0 +1,58 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from muster.errors import InputError
+from muster.storage.exchange.coco import read_coco
+
+Coco = dict[str, Any]
+
+
+def write(path: Path, content: Any) -> Path:
+    path.write_text(json.dumps(content))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda c: [1, 2], "not COCO JSON of boxes"),
+        (lambda c: {**c, "images": None}, "not COCO JSON of boxes"),
+        (lambda c: {k: v for k, v in c.items() if k != "annotations"}, "not COCO JSON of boxes: no 'annotations'"),
+        (lambda c: {**c, "annotations": [{"image_id": 1, "category_id": 1}]}, "no 'bbox'"),
+        (lambda c: {**c, "annotations": [{"image_id": 1, "category_id": 1, "bbox": [1, 2]}]}, "not COCO JSON"),
+        (lambda c: {**c, "annotations": [{**c["annotations"][0], "image_id": 7}]}, "image id 7, and no image has"),
+        (
+            lambda c: {**c, "annotations": [{**c["annotations"][0], "category_id": 7}]},
+            "category id 7, and there is none",
+        ),
+        (lambda c: {**c, "images": [*c["images"], {"id": 1, "file_name": "2.jpg"}]}, "two of its images have one id"),
+        (lambda c: {**c, "annotations": [{**c["annotations"][0], "bbox": [1, 1, float("nan"), 3]}]}, "a box of"),
+        (lambda c: {**c, "images": [{"id": [1], "file_name": "1.jpg"}]}, "not COCO JSON of boxes"),
+        (lambda c: {**c, "images": [*c["images"], {"id": 2, "file_name": "b/1.jpg"}]}, "names 1.jpg twice"),
+    ],
+)
+def test_a_file_that_is_none(tmp_path: Path, change: Callable[[Coco], Any], text: str) -> None:
+    content = {
+        "images": [{"id": 1, "file_name": "a/1.jpg"}],
+        "categories": [{"id": 1, "name": "dog"}],
+        "annotations": [{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4]}],
+    }
+    labels = read_coco(write(tmp_path / "good.json", content), {})
+    assert (labels.images, labels.categories) == ({"1.jpg": 1}, {"dog": 1})
+    assert labels.of_photos() == {"1.jpg": [labels.annotations[0]]}
+    assert read_coco(write(tmp_path / "spelt.json", content), {"dog": "hound"}).categories == {"hound": 1}
+    assert labels.annotations[0] | {"area": 12.0, "iscrowd": 0, "id": 1} == labels.annotations[0]
+    with pytest.raises(InputError, match=text):
+        read_coco(write(tmp_path / "bad.json", change(content)), {})
+
+
+def test_no_file_and_no_json(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"none.json: no such file"):
+        read_coco(tmp_path / "none.json", {})
+    (tmp_path / "text.json").write_bytes(b"\xff\xfe not json")
+    with pytest.raises(InputError, match="not COCO JSON of boxes"):
+        read_coco(tmp_path / "text.json", {})

@@ -1,0 +1,171 @@
+from datetime import date
+from pathlib import Path
+from unicodedata import normalize
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from muster.errors import InputError
+from muster.storage.gallery.roster import Entry, read_roster
+from muster.storage.library import Library, open_library
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Library:
+    return open_library(tmp_path / "library", create=True)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "photos").mkdir()
+    for name in ("ann.jpg", "ann 2.jpg", "bo.jpg"):
+        Image.new("RGB", (8, 8)).save(tmp_path / "photos" / name)
+    return tmp_path
+
+
+def test_a_csv(folder: Path, library: Library) -> None:
+    text = (
+        "person_id,name,image,image2,group,consent,valid_until\n"
+        "1,Ann Äh,photos/ann.jpg,photos/ann 2.jpg,7b,yes,2031-07-31\n\n2,,photos/bo.jpg,,,no,\n"
+    )
+    (folder / "roster.csv").write_text(text, encoding="utf-8")
+    photos = folder / "photos"
+    assert read_roster(str(folder / "roster.csv"), library) == [
+        Entry("1", "Ann Äh", (f"{photos}/ann.jpg", f"{photos}/ann 2.jpg"), "7b", True, date(2031, 7, 31)),
+        Entry("2", "2", (f"{photos}/bo.jpg",), None, False, None),
+    ]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize(("separator", "end"), [(";", "\r\n"), (",", "\n"), ("\t", "\r\n")])
+def test_as_excel_saves_it(folder: Path, library: Library, encoding: str, separator: str, end: str) -> None:
+    lines = [["Person_ID", " Name", "image"], ["7", "Zoë", "photos\\bo.jpg"]]
+    text = end.join(separator.join(line) for line in lines)
+    (folder / "roster.csv").write_bytes(text.encode(encoding))
+    [entry] = read_roster(str(folder / "roster.csv"), library)
+    assert (entry.person_id, entry.name, entry.images) == ("7", "Zoë", (f"{folder}/photos/bo.jpg",))
+    assert entry.consent is None
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("person_id,image\n1,a.jpg\n1,b.jpg\n", "has person_id 1 more than once"),
+        ("person_id,image,colour\n1,a.jpg,red\n", "unknown column 'colour': person_id, name, group, consent"),
+        ("name,image\nAnn,a.jpg\n", "needs columns person_id and image"),
+        ("person_id,name,name,image\n1,a,b,c.jpg\n", "has column 'name' twice"),
+        ("person_id,image\n,a.jpg\n", "line 2: no person_id"),
+        ("person_id,image\n1,a.jpg,b.jpg\n", "line 2: 3 cells under 2 columns"),
+        ("person_id,image\n1,C:\\photos\\a.jpg\n", r"line 2: C:\\photos\\a.jpg is a path of a Windows machine"),
+        ("person_id,image,consent\n1,a.jpg,perhaps\n", "line 2: consent 'perhaps': write yes or no"),
+        ("person_id,image,valid_until\n1,a.jpg,31.7.2027\n", "line 2: valid_until '31.7.2027': write a date as"),
+        ("person_id,image\n1,a.jpg\n2,a.jpg\n", "a.jpg is listed for 1 and for 2"),
+        ("person_id,image\n", "names nobody"),
+        ("person_id,image\nZé,a.jpg\nZe\u0301,b.jpg\n", "has person_id Zé more than once"),
+        ('person_id,image\n1,a.jpg\n"2\n3",a.jpg\n', r"line 4: person_id '2\\n3' has a control character, '\\n'"),
+        ("person_id,name,image\n1,\x1b[2JAnn,a.jpg\n", r"line 2: name '\\x1b\[2JAnn' has a control character"),
+        ("person_id,group,image\n1,7\u202eb,a.jpg\n", r"line 2: group '7\\u202eb' has a control character"),
+        ("person_id,image\nUNKNOWN,a.jpg\n", "person_id UNKNOWN is what Muster says of nobody"),
+        ("person_id,image\nUNSURE,a.jpg\n", "person_id UNSURE is what Muster says of nobody"),
+        ("", "needs columns person_id and image"),
+    ],
+)
+def test_what_is_wrong_is_named(folder: Path, library: Library, text: str, complaint: str) -> None:
+    (folder / "roster.csv").write_text(text)
+    with pytest.raises(InputError, match=complaint):
+        read_roster(str(folder / "roster.csv"), library)
+
+
+def test_files_that_are_no_roster(folder: Path, library: Library) -> None:
+    (folder / "latin.csv").write_bytes("person_id,image\n1,ä.jpg".encode("latin-1"))
+    with pytest.raises(InputError, match=r"latin.csv is not UTF-8"):
+        read_roster(str(folder / "latin.csv"), library)
+    with pytest.raises(InputError, match=r"cannot read roster .*none.csv: No such file"):
+        read_roster(str(folder / "none.csv"), library)
+    with pytest.raises(InputError, match="jpg is in no person's folder"):
+        read_roster(str(folder / "photos"), library)
+
+
+def test_a_folder_per_person(folder: Path, library: Library) -> None:
+    for name in ("Ann/1.jpg", "Ann/holiday/2.jpg", "Bo/1.jpg"):
+        (folder / "people" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8)).save(folder / "people" / name)
+    found = {entry.person_id: len(entry.images) for entry in read_roster(str(folder / "people"), library)}
+    assert found == {"Ann": 2, "Bo": 1}
+
+
+@pytest.mark.parametrize(("written", "there"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_an_image_whose_name_a_mac_wrote(folder: Path, library: Library, written: str, there: str) -> None:
+    image = folder / normalize(there, "Zoë.jpg")
+    image.touch()
+    (folder / "r.csv").write_text(f"person_id,image\n1,{normalize(written, 'Zoë.jpg')}\n", encoding="utf-8")
+    assert read_roster(str(folder / "r.csv"), library)[0].images == (str(image),)
+
+
+def test_one_person_however_the_accent_is_written(folder: Path, library: Library) -> None:
+    for number, form in enumerate(("NFC", "NFD")):
+        (folder / "people" / normalize(form, "Zé")).mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(folder / "people" / normalize(form, "Zé") / f"{number}.jpg")
+    [entry] = read_roster(str(folder / "people"), library)
+    assert (entry.person_id, entry.name, len(entry.images)) == ("Zé", "Zé", 2)
+
+    people = [normalize(form, "Zé") for form in ("NFC", "NFD")]
+    rows = {"uri": ["photos/ann.jpg", "photos/bo.jpg"], "person": people, "name": people[::-1]}
+    pq.write_table(pa.table(rows), folder / "roster.parquet")
+    [entry] = read_roster(str(folder / "roster.parquet"), library)
+    assert (entry.person_id, entry.name, len(entry.images)) == ("Zé", "Zé", 2)
+
+
+def test_control_characters_of_folders_and_parquet(folder: Path, library: Library) -> None:
+    (folder / "people" / "S1\n2030 root forget S2").mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(folder / "people" / "S1\n2030 root forget S2" / "1.jpg")
+    with pytest.raises(InputError, match=r"people: folder 'S1\\n2030 root forget S2' has a control character"):
+        read_roster(str(folder / "people"), library)
+    pq.write_table(pa.table({"uri": ["photos/ann.jpg"], "person": ["a\x9bb"]}), folder / "roster.parquet")
+    with pytest.raises(InputError, match=r"ann.jpg: person 'a\\x9bb' has a control character"):
+        read_roster(str(folder / "roster.parquet"), library)
+
+
+def test_what_is_invisible_and_part_of_a_script_stays(folder: Path, library: Library) -> None:
+    (folder / "r.csv").write_text("person_id,name,image\n1,علی\u200cرضا,photos/ann.jpg\n", encoding="utf-8")
+    assert read_roster(str(folder / "r.csv"), library)[0].name == "علی\u200cرضا"
+
+
+def test_a_parquet_manifest(folder: Path, library: Library) -> None:
+    rows = {
+        "uri": ["photos/ann.jpg", "photos/ann 2.jpg", "photos/bo.jpg"],
+        "person": ["ann", "ann", "bo"],
+        "consent": [True, True, False],
+        "valid_until": [date(2030, 1, 1), date(2030, 1, 1), None],
+    }
+    pq.write_table(pa.table(rows), folder / "roster.parquet")
+    ann, bo = read_roster(str(folder / "roster.parquet"), library)
+    assert (ann.person_id, len(ann.images), ann.consent, ann.valid_until) == ("ann", 2, True, date(2030, 1, 1))
+    assert (bo.person_id, bo.consent) == ("bo", False)
+
+    pq.write_table(pa.table(rows | {"name": ["A", "B", "C"]}), folder / "roster.parquet")
+    with pytest.raises(InputError, match="person ann: rows differ in name"):
+        read_roster(str(folder / "roster.parquet"), library)
+    pq.write_table(pa.table({"uri": rows["uri"]}), folder / "roster.parquet")
+    with pytest.raises(InputError, match="no column person or person_id"):
+        read_roster(str(folder / "roster.parquet"), library)
+
+
+def test_cells_that_are_missing_are_empty(folder: Path, library: Library) -> None:
+    (folder / "r.csv").write_text("person_id,image,consent\n1,photos/ann.jpg,yes\n2,photos/bo.jpg\n")
+    assert [entry.consent for entry in read_roster(str(folder / "r.csv"), library)] == [True, False]
+
+
+@pytest.mark.parametrize("name", ["photos/ann.jpg", "students.xlsx"])
+def test_a_file_that_is_no_roster(folder: Path, library: Library, name: str) -> None:
+    (folder / "students.xlsx").write_bytes(b"PK")
+    with pytest.raises(InputError, match=r"a roster is a file ending in .csv, .tsv, .txt or .parquet, or a folder"):
+        read_roster(str(folder / name), library)
+
+
+def test_odd_names_of_folders(folder: Path, library: Library) -> None:
+    (folder / "cl?ass" / "Jörg Müller").mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(folder / "cl?ass/Jörg Müller/1.jpg")
+    assert [entry.person_id for entry in read_roster(str(folder / "cl?ass"), library)] == ["Jörg Müller"]

@@ -1,0 +1,235 @@
+"""Listings of folders, globs and buckets, with everything that a file system can hold."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.fs as pafs
+import pytest
+
+from muster.errors import InputError, MusterError
+from muster.storage.library import Library, open_library
+from muster.storage.photos.listing import list_files, locate
+from muster.storage.uris import local_path
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Library:
+    return open_library(tmp_path / "photos" / "library", create=True)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def make(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(name.encode())
+
+
+def listed(source: str | Path, library: Library) -> list[str]:
+    return [file.uri for file in list_files(locate(str(source)), library, [], [])]
+
+
+def below(photos: Path, source: str, library: Library) -> list[str]:
+    return [os.path.relpath(uri, photos) for uri in listed(photos / source, library)]
+
+
+def test_folder_is_searched_through(photos: Path, library: Library) -> None:
+    make(photos, "a.jpg", "b/c/d.jpg", ".hidden.jpg", ".git/e.jpg", "b/.thumbnails/f.jpg", "b/@eaDir/g.jpg")
+    make(photos, "library/faces.jpg")
+    assert below(photos, ".", library) == ["a.jpg", "b/c/d.jpg"]
+    assert below(photos, ".git", library) == [".git/e.jpg"]  # asked for by name
+
+
+def test_size_and_time(photos: Path, library: Library) -> None:
+    make(photos, "a.jpg")
+    os.utime(photos / "a.jpg", ns=(0, 1_234_567_891_234_567_999))
+    [file] = list_files(locate(str(photos)), library, [], [])
+    assert file == (str(photos / "a.jpg"), 5, 1_234_567_891_234_567)
+    assert list_files(locate(str(photos / "a.jpg")), library, [], []) == [file]
+
+
+def test_links(photos: Path, library: Library, tmp_path: Path) -> None:
+    make(photos, "m/x.jpg")
+    make(tmp_path / "elsewhere", "y.jpg")
+    (photos / "a-link-to-m").symlink_to(photos / "m")  # sorts before m, yet m keeps its name
+    (photos / "m" / "up").symlink_to(photos)
+    (photos / "self").symlink_to(photos / "self")
+    (photos / "out").symlink_to(tmp_path / "elsewhere")
+    (photos / "out.jpg").symlink_to(tmp_path / "elsewhere" / "y.jpg")
+    (photos / "gone out.jpg").symlink_to(tmp_path / "elsewhere" / "gone.jpg")
+    (photos / "z.jpg").symlink_to(photos / "m" / "x.jpg")
+    (photos / "broken.jpg").symlink_to(photos / "gone.jpg")
+    (photos / "to-library").symlink_to(photos / "library")
+    within = {"m/x.jpg": 7, "z.jpg": 7, "broken.jpg": None, "self": None}
+    without = {"gone out.jpg": None, "out.jpg": 5, "out/y.jpg": 5}
+    for follow, expected, left_out in (
+        (False, within, ["gone out.jpg", "out", "out.jpg"]),
+        (True, within | without, []),
+    ):
+        outside: list[str] = []
+        files = list_files(locate(str(photos)), library, [], outside, follow)
+        assert {os.path.relpath(f.uri, photos): f.size for f in files} == expected
+        assert sorted(os.path.relpath(uri, photos) for uri in outside) == left_out
+
+
+def test_a_place_may_be_a_link(photos: Path, library: Library, tmp_path: Path) -> None:
+    make(photos, "a.jpg")
+    (tmp_path / "album").symlink_to(photos)
+    for source in (tmp_path / "album", tmp_path / "album" / "*.jpg", tmp_path / "album" / "a.jpg"):
+        assert listed(source, library) == [f"{tmp_path}/album/a.jpg"]
+
+
+def test_pipes_are_not_opened(photos: Path, library: Library) -> None:
+    os.mkfifo(photos / "pipe.jpg")
+    assert listed(photos, library) == []
+    with pytest.raises(InputError, match=r"pipe\.jpg"):
+        locate(str(photos / "pipe.jpg"))
+
+
+NAMES = ["new\nline.jpg", "e\u0301.jpg", "\u00e9.jpg", "😀.jpg", "a%20b?.jpg", "x.parquet#row=3", "[1].jpg", " .jpg"]
+
+
+def test_strange_names(photos: Path, library: Library) -> None:
+    for name in NAMES:
+        (photos / name).touch()
+    (photos / os.fsdecode(b"\xff\xfe.jpg")).touch()
+    found = [local_path(uri) for uri in listed(photos, library)]
+    assert sorted(map(str, found)) == sorted(
+        os.path.join(photos, name) for name in os.listdir(photos) if name != "library"
+    )
+    for name in NAMES:  # also named one by one, though some look like globs
+        assert [local_path(uri) for uri in listed(photos / name, library)] == [str(photos / name)]
+
+
+@pytest.mark.parametrize(
+    ("glob", "expected"),
+    [
+        ("*.jpg", ["a.jpg", "b.jpg"]),
+        ("**/*.jpg", ["2024/c.jpg", "2024/may/d.jpg", "a.jpg", "b.jpg"]),
+        ("**", ["2024/c.jpg", "2024/may/d.jpg", "2024/may/e.png", "a.jpg", "b.jpg"]),
+        ("*/*.jpg", ["2024/c.jpg"]),
+        ("20??/**/*.png", ["2024/may/e.png"]),
+        ("[ab].jpg", ["a.jpg", "b.jpg"]),
+        ("[!a].jpg", ["b.jpg"]),
+        ("*.(jpg)", []),
+    ],
+)
+def test_globs(photos: Path, library: Library, glob: str, expected: list[str]) -> None:
+    make(photos, "a.jpg", "b.jpg", "2024/c.jpg", "2024/may/d.jpg", "2024/may/e.png", ".x/f.jpg")
+    assert below(photos, glob, library) == expected
+
+
+def test_ways_to_write_a_path(photos: Path, library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(photos, "a b.jpg")
+    monkeypatch.chdir(photos.parent)
+    monkeypatch.setenv("HOME", str(photos))
+    wanted = [str(photos / "a b.jpg")]
+    for source in (
+        "photos",
+        "photos/",
+        "./photos/../photos/*.jpg",
+        "~",
+        f"file://{photos}/a%20b.jpg",
+        f"file://{photos}",
+    ):
+        assert listed(source, library) == wanted
+    assert locate("photos/").source == str(photos)
+    assert locate("photos/*.jpg").source == f"{photos}/*.jpg"
+
+
+@pytest.mark.parametrize(
+    "source", ["missing", "missing/*.jpg", "a.jpg/*", "foo://bucket/a", "s3://", "fsspec+memory://none/x"]
+)
+def test_nothing_there(photos: Path, source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(photos, "a.jpg")
+    monkeypatch.chdir(photos)
+    with pytest.raises(InputError) as refused:
+        locate(source)
+    assert source in str(refused.value)
+
+
+@contextlib.contextmanager
+def as_owner_of(folder: str) -> Iterator[None]:
+    """Permissions do not bind root, as which tests run in containers: be nobody for a while."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.chown(folder, 65534, 65534)
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_folders_that_may_not_be_listed() -> None:
+    with tempfile.TemporaryDirectory() as folder, as_owner_of(folder):
+        photos = Path(folder)
+        make(photos, "a.jpg", "closed/b.jpg")
+        library = open_library(photos / "library", create=True)
+        (photos / "closed").chmod(0)
+        unreadable: list[str] = []
+        assert [f.uri for f in list_files(locate(folder), library, unreadable, [])] == [f"{folder}/a.jpg"]
+        assert unreadable == [f"{folder}/closed"]
+        with pytest.raises(MusterError, match=r"closed: Permission denied"):
+            list_files(locate(f"{folder}/closed"), library, [], [])
+        (photos / "closed").chmod(0o700)
+
+
+def test_other_filesystems(tmp_path: Path) -> None:
+    fs = pafs.FileSystem.from_uri("fsspec+memory://listing/")[0]
+    root = "fsspec+memory://listing"
+    library = open_library(f"{root}/library", create=True)
+    for name in ("a.jpg", "sub/b c#1?.jpg", "sub/.hidden.jpg", ".git/c.jpg", "library/faces.jpg"):
+        fs.create_dir(os.path.dirname(f"/listing/{name}"))
+        with fs.open_output_stream(f"/listing/{name}") as out:
+            out.write(b"abc")
+    all_of_it = [f"{root}/a.jpg", f"{root}/sub/b%20c%231%3F.jpg"]
+    assert listed(root, library) == listed(root + "/", library) == listed(f"{root}/**/*.jpg", library) == all_of_it
+    assert listed(f"{root}/*.jpg", library) == all_of_it[:1]
+    assert [f.size for f in list_files(locate(all_of_it[1]), library, [], [])] == [3]
+    assert listed(all_of_it[1], library) == all_of_it[1:]
+    assert listed(root, open_library(tmp_path / "L", create=True)) == all_of_it  # nor what another library holds
+
+
+PAGES = (
+    b'{\n"note": "Made by muster people. Run again, it replaces and removes the files listed here, and no others.",\n'
+)
+
+
+def test_what_muster_made_is_passed_over(photos: Path, tmp_path: Path) -> None:
+    other = open_library(photos / "b" / "another library", create=True)
+    make(
+        photos, "a.jpg", "b/b.jpg", "b/another library/people/x.jpg", "out/faces/00/f.jpg", "mine/c.jpg", "mine2/d.jpg"
+    )
+    (photos / "out" / "muster-pages.json").write_bytes(PAGES)
+    (photos / "mine" / "library.json").write_text('{"books": []}')  # not of Muster
+    (photos / "mine2" / "muster-pages.json").mkdir()
+    os.mkfifo(photos / "mine2" / "library.json")
+    library = open_library(tmp_path / "L", create=True)
+    found = [name for name in below(photos, ".", library) if name.endswith(".jpg")]
+    assert found == ["a.jpg", "b/b.jpg", "mine/c.jpg", "mine2/d.jpg"]
+    assert below(photos, "**/*.jpg", library) == found
+    assert listed(photos / "out", library) == listed(other.path, library) == []
+    assert below(photos, "out/faces/00/f.jpg", library) == ["out/faces/00/f.jpg"]  # asked for by name
+
+
+def test_what_muster_made_is_passed_over_elsewhere(tmp_path: Path) -> None:
+    fs = pafs.FileSystem.from_uri("fsspec+memory://own/")[0]
+    root = "fsspec+memory://own"
+    open_library(f"{root}/another library", create=True)
+    files = {"a.jpg": b"", "another library/x.jpg": b"", "out/muster-pages.json": PAGES, "out/faces/f.jpg": b""}
+    for name, data in {**files, "outer/b.jpg": b"", "mine/library.json": b"{}", "mine/c.jpg": b""}.items():
+        fs.create_dir(os.path.dirname(f"/own/{name}"))
+        with fs.open_output_stream(f"/own/{name}") as out:
+            out.write(data)
+    found = listed(f"{root}/**/*.jpg", open_library(tmp_path / "L", create=True))
+    assert found == [f"{root}/a.jpg", f"{root}/mine/c.jpg", f"{root}/outer/b.jpg"]

@@ -1,0 +1,167 @@
+"""Bytes of images inside Parquet files, and of other files through the same door."""
+
+import os
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from muster.storage.photos import reader
+from muster.storage.photos.decode import ImageError
+from muster.storage.photos.reader import Reader
+from muster.storage.uris import inline_uri, local_uri
+
+ROWS = 1000
+
+
+def value(row: int) -> bytes:
+    return b"%d|" % row * (1 + row % 7)
+
+
+def write(path: Path | str, images: list[bytes | None], **options: int) -> str:
+    table = pa.table({"image": pa.array(images, pa.binary()), "person": ["?"] * len(images)})
+    pq.write_table(table, path, **options)
+    return str(path)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_batches() -> Iterator[None]:
+    """Batches of five rows, so that they end within row groups and row groups within files."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reader, "BATCH_BYTES", 100)
+        yield
+
+
+@pytest.fixture(scope="module")
+def parquet(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return write(tmp_path_factory.mktemp("reader") / "x.parquet", [value(i) for i in range(ROWS)], row_group_size=150)
+
+
+class Counting(Reader):
+    """Counts how often the stream starts anew: each time costs reading a row group from its start."""
+
+    seeks = 0
+
+    def _seek(self, group: int) -> None:
+        self.seeks += 1
+        super()._seek(group)
+
+
+@given(rows=st.lists(st.integers(0, ROWS - 1), max_size=20))
+def test_any_order(parquet: str, rows: list[int]) -> None:
+    read = Reader().read
+    assert [read(inline_uri(parquet, row)) for row in rows] == [value(row) for row in rows]
+
+
+def test_rising_rows_are_read_in_one_go(parquet: str) -> None:
+    counting = Counting()
+    for row in range(ROWS):
+        assert counting.read(inline_uri(parquet, row)) == value(row)
+    assert counting.seeks == 1
+
+
+def test_threads_share_one_stream(parquet: str) -> None:
+    counting = Counting()
+    pending: deque[Future[bytes]] = deque()
+    with ThreadPoolExecutor(4) as pool:
+        for row in range(ROWS + 16):
+            if row >= 16:
+                assert pending.popleft().result() == value(row - 16)
+            if row < ROWS:
+                pending.append(pool.submit(counting.read, inline_uri(parquet, row)))
+    assert counting.seeks == 1
+
+
+def test_files_take_turns(parquet: str, tmp_path: Path) -> None:
+    other = write(tmp_path / "y.parquet", [b"a", b"b"])
+    (tmp_path / "photo.jpg").write_bytes(b"photo")
+    read = Reader().read
+    assert read(inline_uri(other, 1)) == b"b"
+    assert read(inline_uri(parquet, 999)) == value(999)
+    assert read(str(tmp_path / "photo.jpg")) == b"photo"
+    assert read(inline_uri(other, 0)) == b"a"
+
+
+def test_files_that_look_like_inline_images(tmp_path: Path) -> None:
+    (tmp_path / "x.parquet#row=0").write_bytes(b"real")
+    write(tmp_path / "x.parquet", [b"inline"])
+    assert Reader().read(local_uri(str(tmp_path / "x.parquet#row=0"))) == b"real"
+    assert Reader().read(inline_uri(str(tmp_path / "x.parquet"), 0)) == b"inline"
+
+
+def test_names_that_are_not_utf8(tmp_path: Path) -> None:
+    photo = os.path.join(tmp_path, os.fsdecode(b"\xff.jpg"))
+    with open(photo, "wb") as out:
+        out.write(b"photo")
+    assert Reader().read(local_uri(photo)) == b"photo"
+    path = os.path.join(tmp_path, os.fsdecode(b"\xff.parquet"))
+    with open(path, "wb") as file:
+        pq.write_table(pa.table({"image": [b"a"]}), file)
+    assert Reader().read(inline_uri(local_uri(path), 0)) == b"a"
+
+
+def test_other_filesystems() -> None:
+    fs = pafs.FileSystem.from_uri("fsspec+memory://reader/")[0]
+    fs.create_dir("/reader")
+    with fs.open_output_stream("/reader/x y.parquet") as out:
+        pq.write_table(pa.table({"image": [b"a", b"b"]}), out)
+    uri = "fsspec+memory://reader/x%20y.parquet#row=1"
+    assert Reader().read(uri, uri) == b"b"
+
+
+def test_one_bad_row_does_not_spoil_the_next(tmp_path: Path) -> None:
+    uri = write(tmp_path / "x.parquet", [b"a", None, b"", b"d"])
+    read = Reader().read
+    assert read(inline_uri(uri, 0)) == b"a"
+    with pytest.raises(ImageError) as error:
+        read(inline_uri(uri, 1))
+    assert error.value.kind == "empty"
+    assert read(inline_uri(uri, 2)) == b""
+    with pytest.raises(ImageError, match="4 rows"):
+        read(inline_uri(uri, 4))
+    assert read(inline_uri(uri, 3)) == b"d"
+
+
+def test_file_that_vanished_or_changed(tmp_path: Path) -> None:
+    with pytest.raises(ImageError) as error:
+        Reader().read(inline_uri(str(tmp_path / "x.parquet"), 0))
+    assert error.value.kind == "not_found"
+    pq.write_table(pa.table({"other": [1]}), tmp_path / "x.parquet")
+    with pytest.raises(ImageError) as error:
+        Reader().read(inline_uri(str(tmp_path / "x.parquet"), 0))
+    assert error.value.kind == "unreadable"
+
+
+def test_damage_inside_the_file(tmp_path: Path) -> None:
+    """Row groups after the damaged one can still be read."""
+    path = tmp_path / "x.parquet"
+    write(path, [os.urandom(50) for _ in range(40)], row_group_size=20)
+    column = pq.read_metadata(path).row_group(0).column(0)
+    data = bytearray(path.read_bytes())
+    start = column.dictionary_page_offset
+    data[start : start + 400] = b"\xff" * 400
+    path.write_bytes(data)
+    read = Reader().read
+    with pytest.raises(ImageError) as error:
+        read(inline_uri(str(path), 3))
+    assert error.value.kind == "unreadable"
+    assert len(read(inline_uri(str(path), 30))) == 50
+
+
+def test_memory_is_bounded_by_pages_not_by_row_groups(tmp_path: Path) -> None:
+    images: list[bytes | None] = [os.urandom(1 << 16) for _ in range(512)]
+    uri = write(tmp_path / "x.parquet", images, data_page_size=1 << 18, write_batch_size=4)
+    assert pq.read_metadata(uri).num_row_groups == 1
+    read, before = Reader().read, pa.total_allocated_bytes()
+    held = []
+    for row, image in enumerate(images):
+        assert read(inline_uri(uri, row)) == image
+        held.append(pa.total_allocated_bytes() - before)
+    assert max(held) < 8 << 20 < os.path.getsize(uri) // 4

@@ -1,0 +1,87 @@
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from muster.storage import shared_shards, tables
+from muster.storage.library import Library, open_library
+
+NAME = "0" * 16
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_parts() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shared_shards, "UNIT", 4)
+        yield
+
+
+def rows_of(images: range) -> dict[str, pa.Table]:
+    """Rows as a task and its errors have them: two for each image, and an error for each seventh."""
+    ids = [f"i{i:03d}" for i in images]
+    twice = pa.array([i for i in ids for _ in range(2)], pa.string())
+    found = {"things": pa.table({"image_id": twice, "x": pa.array(range(2 * len(ids)), pa.int64())})}
+    failed = [i for i in ids if int(i[1:]) % 7 == 0]
+    return {**found, "errors": pa.table({"image_id": failed})} if failed else found
+
+
+def write(library: Library, shard: str, images: range, part: shared_shards.Part) -> None:
+    shared_shards.write_part(library, NAME, shard, part, rows_of(shared_shards.slice_of(images, part)))
+
+
+@given(st.integers(0, 40), st.integers(1, 9))
+def test_the_parts_of_a_list_are_the_list(length: int, count: int) -> None:
+    slices = [shared_shards.slice_of(range(length), (number, count)) for number in range(count)]
+    assert [i for each in slices for i in each] == list(range(length))
+    assert all(each[0] % 4 == 0 for each in slices if each)
+    assert max(map(len, slices)) <= 4 * -(-length // (4 * count))
+    assert list(shared_shards.slice_of(range(length), None)) == list(range(length))
+
+
+@settings(max_examples=20)  # each writes dozens of files, safely
+@given(st.data())
+def test_a_shard_in_parts_is_the_shard(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    """Whatever order they come in, some of them twice."""
+    library = open_library(tmp_path_factory.mktemp("parts") / "L", create=True)
+    images, count = range(data.draw(st.integers(1, 30))), data.draw(st.integers(1, 6))
+    again = data.draw(st.lists(st.integers(0, count - 1), max_size=4))
+    order = data.draw(st.permutations([*range(count), *again]))
+    for i, number in enumerate(order):
+        assert tables.is_committed(library, NAME, "s") == (len(set(order[:i])) == count)
+        write(library, "s", images, (number, count))
+    assert tables.is_committed(library, NAME, "s")
+    want: dict[str, list[dict[str, object]]] = {"things": [], "errors": []}
+    for number in range(count):
+        for table, rows in rows_of(shared_shards.slice_of(images, (number, count))).items():
+            want[table] += rows.to_pylist()
+    for table, rows in want.items():
+        found = tables.read(library, table, NAME)
+        assert ([] if found is None else found.to_pylist()) == rows
+    assert library.names("_parts/" + NAME) == []
+
+
+def test_parts_written_at_the_same_time(tmp_path: Path) -> None:
+    library = open_library(tmp_path / "L", create=True)
+    with ThreadPoolExecutor(8) as pool:
+        for shard in map(str, range(10)):
+            list(pool.map(lambda number, shard=shard: write(library, shard, range(64), (number, 8)), range(8)))  # type: ignore[misc]
+    assert len(tables.committed(library, NAME)) == 10
+    table = tables.require(library, "things", NAME)
+    assert table["image_id"].to_pylist() == [f"i{i:03d}" for i in range(64) for _ in range(2)] * 10
+
+
+def test_what_a_run_that_was_cut_off_left_is_removed(tmp_path: Path) -> None:
+    library = open_library(tmp_path / "L", create=True)
+    write(library, "s", range(8), (0, 2))
+    assert library.names("_parts")
+    assert tables.committed(library, NAME) == []
+    shared_shards.remove_all(library)
+    assert library.names("_parts") == []
+    write(library, "s", range(8), (1, 2))
+    assert not tables.is_committed(library, NAME, "s")
+    shared_shards.remove_all(library)
+    shared_shards.remove_all(library)

@@ -1,0 +1,34 @@
+import numpy as np
+import pytest
+import torch
+
+from muster import tasks
+from muster.tasks import base
+from muster.tasks.base import Image, TaskError, shrink
+
+
+def test_a_name_is_registered_once() -> None:
+    with pytest.raises(TaskError, match="twice"):
+        base.register(tasks.faces.Faces)
+
+
+def test_an_unknown_task_lists_the_known_ones() -> None:
+    with pytest.raises(TaskError, match="known: faces, masks, objects, previews"):
+        base.create("nonsense")
+
+
+@pytest.mark.parametrize(("height", "width"), [(100, 300), (300, 100), (1, 500), (200, 200)])
+def test_shrink(height: int, width: int) -> None:
+    image = Image("i", np.zeros((height, width, 3), np.uint8), 0.5, (2 * width, 2 * height))
+    small = shrink(image, 60)
+    assert max(small.pixels.shape[:2]) == 60
+    assert min(small.pixels.shape[:2]) == max(1, round(min(height, width) * 60 / max(height, width)))
+    assert small.scale == pytest.approx(60 / max(small.size))
+    assert small.size == image.size
+    assert shrink(image, 1000) is image
+
+
+def test_dtype_follows_the_processor() -> None:
+    cpu = torch.cpu.get_capabilities()
+    native = cpu.get("amx_bf16") or cpu.get("avx512_bf16")
+    assert base.inference_dtype(torch.device("cpu")) == (torch.bfloat16 if native else torch.float32)

@@ -1,0 +1,22 @@
+import io
+
+import numpy as np
+from PIL import Image as PillowImage
+
+from muster.tasks.base import Image
+from muster.tasks.previews import SIDE, Previews
+
+
+def test_a_preview_is_the_picture_in_small() -> None:
+    y, x = np.mgrid[:900, :1200]
+    pixels = np.stack([x * 255 / 1200, y * 255 / 900, np.zeros_like(x)], -1).astype(np.uint8)
+    row = Previews()([Image("a", pixels, 1.0, (1200, 900))]).to_pylist()[0]
+    preview = PillowImage.open(io.BytesIO(row["jpeg"]))
+    assert preview.size == (row["width"], row["height"]) == (SIDE, 384)
+    difference = np.asarray(preview).astype(int) - np.asarray(PillowImage.fromarray(pixels).resize(preview.size))
+    assert np.abs(difference).mean() < 3
+
+
+def test_a_small_picture_stays_as_it_is() -> None:
+    row = Previews()([Image("a", np.zeros((10, 20, 3), np.uint8), 1.0, (20, 10))]).to_pylist()[0]
+    assert (row["width"], row["height"]) == (20, 10)

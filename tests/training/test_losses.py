@@ -1,0 +1,84 @@
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+from hypothesis import given
+from hypothesis import strategies as st
+
+from muster.training import losses
+
+
+def vectors(count: int, seed: int) -> torch.Tensor:
+    return torch.randn(count, 16, generator=torch.Generator().manual_seed(seed))
+
+
+@given(st.integers(1, 12), st.integers(0, 1000), st.floats(0.1, 50))
+def test_distillation_is_zero_only_for_the_teachers_directions(count: int, seed: int, scale: float) -> None:
+    teacher = vectors(count, seed)
+    assert losses.distillation(teacher * scale, teacher).item() == pytest.approx(0, abs=1e-5)
+    assert losses.distillation(vectors(count, seed + 1), teacher) > 0.01
+
+
+def test_distillation_counts_the_similarity_matrix() -> None:
+    """Turned together, embeddings keep their similarities: only the cosine term is left."""
+    teacher = F.normalize(vectors(8, 0))
+    turn = torch.linalg.qr(torch.randn(16, 16, generator=torch.Generator().manual_seed(2)))[0]
+    turned = losses.distillation(teacher @ turn, teacher)
+    assert turned.item() == pytest.approx((1 - (teacher @ turn * teacher).sum(1)).mean().item(), abs=1e-5)
+    assert losses.distillation(vectors(8, 3), teacher, 4.0) > losses.distillation(vectors(8, 3), teacher, 0.0)
+
+
+def test_map_distillation_does_not_mind_scale() -> None:
+    maps = torch.randn(2, 5, 3, 3, generator=torch.Generator().manual_seed(0))
+    assert losses.map_distillation(maps * 7, maps).item() == pytest.approx(0, abs=1e-5)
+    assert losses.map_distillation(-maps, maps).item() == pytest.approx(2, abs=1e-5)
+
+
+def on_circle(*degrees: float) -> torch.Tensor:
+    return torch.tensor([[math.cos(math.radians(d)), math.sin(math.radians(d))] for d in degrees])
+
+
+def squared(degrees: float) -> float:
+    """Squared distance of two unit vectors this far apart."""
+    return 2 - 2 * math.cos(math.radians(degrees))
+
+
+def test_semi_hard_takes_the_nearest_negative_beyond_the_positive() -> None:
+    """Anchor at 0°, positive at 20°; negatives at 10° (too near), 25° and 90°."""
+    embeddings, labels = on_circle(0, 20, -10, -25, 90), torch.tensor([0, 0, 1, 2, 3])
+    value, counted = losses.triplet(embeddings, labels, margin=0.2, hard=False)
+    # from 20°, those farther than 20° are 30° and 45° away, both beyond the margin: 30° counts where it is within it
+    expected = [squared(20) - squared(25) + 0.2]
+    if squared(30) < squared(20) + 0.2:
+        expected.append(squared(20) - squared(30) + 0.2)
+    assert counted == len(expected)
+    assert value.item() == pytest.approx(sum(expected) / len(expected), abs=1e-5)
+
+
+def test_hard_takes_the_nearest_negative_of_all() -> None:
+    embeddings, labels = on_circle(0, 20, -10, -25, 90), torch.tensor([0, 0, 1, 2, 3])
+    value, counted = losses.triplet(embeddings, labels, margin=0.2, hard=True)
+    expected = [squared(20) - squared(10) + 0.2, squared(20) - squared(30) + 0.2]
+    assert counted == 2
+    assert value.item() == pytest.approx(sum(expected) / 2, abs=1e-5)
+
+
+def test_triplets_that_are_apart_do_not_count() -> None:
+    embeddings = on_circle(0, 1, 180, 181).requires_grad_()
+    value, counted = losses.triplet(embeddings, torch.tensor([0, 0, 1, 1]), margin=0.2, hard=True)
+    assert (value.item(), counted) == (0.0, 0)
+    value.backward()
+    assert embeddings.grad is not None
+    assert embeddings.grad.abs().max() == 0
+
+
+def test_margin_softmax_is_cross_entropy_with_the_true_cosine_lowered() -> None:
+    embeddings, people, labels = vectors(6, 0), vectors(3, 1), torch.tensor([0, 1, 2, 0, 1, 2])
+    cosines = F.normalize(embeddings) @ F.normalize(people).T
+    plain = F.cross_entropy(30 * cosines, labels)
+    assert losses.additive_margin_softmax(embeddings, people, labels, margin=0.0).item() == pytest.approx(plain.item())
+    assert losses.additive_margin_softmax(embeddings, people, labels) > plain
+    cosines[torch.arange(6), labels] -= 0.35
+    by_hand = F.cross_entropy(30 * cosines, labels)
+    assert losses.additive_margin_softmax(embeddings, people, labels).item() == pytest.approx(by_hand.item(), rel=1e-5)

@@ -1,0 +1,98 @@
+"""Labelled images of any source that Muster scans, and which of them are kept out of training."""
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from urllib.parse import unquote
+
+import pyarrow as pa
+
+from muster.errors import InputError
+from muster.storage.library import open_library
+from muster.storage.photos import decode
+from muster.storage.photos.decode import ImageError
+from muster.storage.photos.reader import Reader
+from muster.storage.photos.sources import find_images, unite
+from muster.storage.uris import split_inline
+
+OnSkipped = Callable[[str], None]  # told of each image that cannot be used, with the reason
+PEOPLE_HELD_OUT = 0.18  # of the people: 869 of LFW's 4,859 here. No other share is asked of a person's name
+_NAMES = ("file", "file_name")  # columns that hold an image's name; the latter as COCO has it
+
+
+@dataclass(frozen=True)
+class Example:
+    """One image of a source. `label`: of its label column, or of the folder it lies in; None where there is none.
+
+    `name`: a short one, for messages and pair files. `uri`, `source`: as muster.storage.photos.reader.Reader takes
+    them.
+    """
+
+    uri: str
+    name: str
+    label: str | None
+    source: str = ""
+
+
+def find_examples(sources: Sequence[str], label: str | None, limit: int | None = None) -> list[Example]:
+    """The images of folders, globs, files and Parquet files, in order; the first `limit` of them.
+
+    `label`: the column of Parquet files that holds it; None: the name of the folder each image lies in. Raises
+    InputError where there is no image, or no such column.
+    """
+    with tempfile.TemporaryDirectory(prefix="muster-") as folder:
+        library = open_library(f"{folder}/library", create=True)
+        found = {source: find_images(source, library) for source in sources}
+    rows = unite({source: each.rows for source, each in found.items()})
+    if label is not None and label not in rows.column_names:
+        known = ", ".join(rows.column_names)
+        raise InputError(f"--label {label}: no such column in {', '.join(sources)}; known: {known}")
+    origins = [each.source for each in found.values() for _ in range(each.rows.num_rows)]
+    rows = rows.slice(0, limit)
+    uris = rows["uri"].to_pylist()
+    named = [name for name in _NAMES if name in rows.column_names and pa.types.is_string(rows[name].type)]
+    files = rows[named[0]].to_pylist() if named else [None] * len(uris)
+    labels = rows[label].to_pylist() if label is not None else [_folder(uri) for uri in uris]
+    names = [PurePosixPath(file or unquote(uri)).name for file, uri in zip(files, uris, strict=True)]
+    texts = [None if x is None else str(x) for x in labels]
+    return [Example(*each) for each in zip(uris, names, texts, origins[: len(uris)], strict=True)]
+
+
+def _folder(uri: str) -> str | None:
+    return None if split_inline(uri) else PurePosixPath(unquote(uri)).parent.name or None
+
+
+def read_photos(
+    examples: Iterable[Example], max_side: int, on_skipped: OnSkipped
+) -> Iterator[tuple[Example, decode.Photo]]:
+    """Each image decoded, its longest side at most `max_side`, in order; those that cannot be read are left out."""
+    reader = Reader()
+
+    def read(example: Example) -> decode.Photo | ImageError:
+        try:
+            return decode.decode(reader.read(example.uri, example.source), max_side)
+        except ImageError as error:
+            return error
+
+    listed = list(examples)
+    with ThreadPoolExecutor(2) as pool:
+        for start in range(0, len(listed), 64):  # a bounded number of photos in memory
+            part = listed[start : start + 64]
+            for example, photo in zip(part, pool.map(read, part), strict=True):
+                if isinstance(photo, ImageError):
+                    on_skipped(f"{example.name}: {photo}")
+                else:
+                    yield example, photo
+
+
+def held_out(name: str, share: float) -> bool:
+    """Whether a person, camera or image of this name is kept out of training: a fixed choice, the same everywhere."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4]) < share * 2**32
+
+
+def person_held_out(example: Example) -> bool:
+    """Whether who is in an image is kept out of every training. An image without a label is of nobody else."""
+    return held_out(example.label or example.name, PEOPLE_HELD_OUT)
