@@ -34,6 +34,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from muster.pipeline.evaluate import faces as evaluate
 from muster.pipeline.gallery import forget
 from muster.pipeline.people import grouping
+from muster.pipeline.people.faces import Faces, load_faces
 from muster.pipeline.run import run
 from muster.pipeline.work.config import RunConfig
 from muster.storage import manifest, tables
@@ -73,7 +74,7 @@ def judged(labels: np.ndarray, photos: np.ndarray, names: list[str]) -> dict[str
 
 
 def measure(library: Library, model: str, data: Path) -> dict[str, Any]:
-    faces = grouping.load_faces(library, model)
+    faces = load_faces(library, model)
     images = manifest.read_manifest(library)
     place = {name: i for i, name in enumerate(images["image_id"].to_pylist())}
     photo = np.array([place[name] for name in faces.table["image_id"].to_pylist()])
@@ -98,7 +99,7 @@ def measure(library: Library, model: str, data: Path) -> dict[str, Any]:
 
 
 def of_quality(
-    library: Library, faces: grouping.Faces, images: Any, photo: np.ndarray, names: list[str], data: Path
+    library: Library, faces: Faces, images: Any, photo: np.ndarray, names: list[str], data: Path
 ) -> dict[str, Any]:
     labels = [str(data / folder / "instances.json") for folder in ("coco128", "coco_photos")]
     boxes = read_people(Inputs([], Path(), labels=labels))
@@ -132,7 +133,7 @@ def _is_outside(people: np.ndarray | None, middle: np.ndarray) -> bool:
     return people is not None and not ((people[:, :2] <= middle) & (middle <= people[:, 2:])).all(1).any()
 
 
-def of_lfw(library: Library, faces: grouping.Faces, images: Any, labels: np.ndarray) -> dict[str, float]:
+def of_lfw(library: Library, faces: Faces, images: Any, labels: np.ndarray) -> dict[str, float]:
     """As `muster evaluate cluster` has it: of each photo the face nearest the middle."""
     rows, owner = evaluate._nearest_centre(library, faces, images)
     person = images["person"].take(owner)

@@ -24,6 +24,7 @@ from typing import IO, Any, TypeVar
 import pyarrow as pa
 import pyarrow.fs as pafs
 
+from muster.distribution import version
 from muster.errors import InputError, MusterError
 from muster.storage.disk import TEMPORARY, Folder, checked
 from muster.storage.encryption import KEY, KEY_FILE, MAGIC, DecryptionError, decrypt, derived, encrypt, key_of
@@ -447,9 +448,7 @@ def _check_empty(library: Library) -> None:
 
 
 def _version() -> str:
-    from importlib.metadata import version
-
-    return version("muster")
+    return version()
 
 
 def dump_json(value: Any) -> bytes:

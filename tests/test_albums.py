@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from helpers.fixtures import Outcome
-from muster.pipeline.people.grouping import ClusterSummary, cluster_faces, write_people
+from muster.pipeline.people.grouping import ClusterSummary, cluster_faces
+from muster.pipeline.people.pages import write_people
 from muster.storage.library import Library, open_library
 from muster.storage.manifest import scan
 

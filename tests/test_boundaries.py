@@ -8,11 +8,11 @@ import pytest
 
 HOME = Path(__file__).parents[1]
 MAY_IMPORT = {
-    "tasks": {"errors", "tasks"},
-    "storage": {"errors", "storage"},
-    "web": {"errors", "web", "storage"},
-    "training": {"errors", "training", "tasks", "storage"},
-    "pipeline": {"errors", "pipeline", "training", "tasks", "storage", "web", "muster"},
+    "tasks": {"distribution", "errors", "tasks"},
+    "storage": {"distribution", "errors", "storage"},
+    "web": {"distribution", "errors", "web", "storage"},
+    "training": {"distribution", "errors", "training", "tasks", "storage"},
+    "pipeline": {"distribution", "errors", "pipeline", "training", "tasks", "storage", "web", "muster"},
 }
 # tasks are pure computation: no files, no network, no Ray. storage leaves tensors alone.
 NEVER = {

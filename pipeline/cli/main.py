@@ -477,7 +477,7 @@ def _check_cluster(method: str, k: str, same_photo: bool, model: list[str]) -> t
 
 def _people(library: str, out: Path | None, model: list[str]) -> dict[str, Any]:
     from muster.pipeline.gallery import forget
-    from muster.pipeline.people.grouping import write_people
+    from muster.pipeline.people.pages import write_people
     from muster.pipeline.work.config import parse_models
 
     opened, name = open_library(library), parse_models(model).get("faces")

@@ -13,6 +13,7 @@ import pyarrow as pa
 from muster.errors import InputError
 from muster.pipeline.gallery import forget
 from muster.pipeline.people import grouping
+from muster.pipeline.people.faces import Faces, load_faces
 from muster.pipeline.run import OnProgress, run
 from muster.pipeline.work.config import RunConfig
 from muster.pipeline.work.worker import IMAGES_DESCRIPTION
@@ -34,7 +35,7 @@ class Labelled:
     the image of each labelled face.
     """
 
-    faces: grouping.Faces
+    faces: Faces
     rows: Ints
     images: pa.Table
     owner: Ints
@@ -83,13 +84,13 @@ def _labelled(source: str, config: RunConfig, on_progress: OnProgress, check: Ch
         manifest.scan(library, [source])
     check(manifest.read_manifest(library))
     run(config, on_progress)
-    faces = grouping.load_faces(library, config.models.get("faces"))
+    faces = load_faces(library, config.models.get("faces"))
     images = manifest.read_manifest(library)
     rows, owner = _nearest_centre(library, faces, images)
     return Labelled(faces, rows, images, owner)
 
 
-def _nearest_centre(library: Library, faces: grouping.Faces, images: pa.Table) -> tuple[Ints, Ints]:
+def _nearest_centre(library: Library, faces: Faces, images: pa.Table) -> tuple[Ints, Ints]:
     shards = manifest.committed(library, faces.fingerprint)
     boxes = tables.require(library, "faces", faces.fingerprint, ["box_xyxy"], shards)
     columns = ["image_id", "width", "height"]

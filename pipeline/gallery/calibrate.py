@@ -11,7 +11,7 @@ import numpy as np
 
 from muster.errors import MusterError
 from muster.pipeline.gallery.identify import current
-from muster.pipeline.people import grouping
+from muster.pipeline.people.faces import strangers_of
 from muster.storage.gallery import gallery
 from muster.storage.library import REPORT, Library
 from muster.tasks.people.calibrate import (
@@ -39,7 +39,7 @@ def calibrate(library: Library, fpir: float | None, miss: float | None = None) -
     Raises TaskError where they are too few. The caller holds the lock, see forget.locked.
     """
     known = current(library)
-    faces = known.embeddings, known.owner, len(known.people), grouping.strangers_of(known.model)
+    faces = known.embeddings, known.owner, len(known.people), strangers_of(known.model)
     searches = gallery_searches(*faces)
     supported = points(searches)
     chosen = point(searches, fpir if fpir is not None else sensible(len(known.people)))

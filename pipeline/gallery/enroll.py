@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from muster.errors import InputError
 from muster.pipeline.gallery import forget
-from muster.pipeline.people import grouping
+from muster.pipeline.people.faces import faces_fingerprint
 from muster.pipeline.run import OnProgress, process
 from muster.pipeline.work.config import RunConfig
 from muster.pipeline.work.worker import IMAGES_DESCRIPTION
@@ -195,7 +195,7 @@ def _enrol(library: Library, model: str | None, willing: Sequence[Entry], accept
 def _known(library: Library, model: str | None, processed: bool) -> Gallery:
     """The gallery as it is, or an empty one of this model. `processed`: whether there are faces of it by now."""
     known = gallery.read(library)
-    fingerprint = grouping.faces_fingerprint(library, model) if processed else ""
+    fingerprint = faces_fingerprint(library, model) if processed else ""
     if known is None or not known.faces.num_rows:
         return Gallery(gallery.SCHEMA.empty_table(), fingerprint, model or zoo.DEFAULTS["faces"])
     if fingerprint not in ("", known.fingerprint):

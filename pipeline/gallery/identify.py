@@ -13,7 +13,7 @@ import torch
 
 from muster.errors import InputError
 from muster.pipeline.gallery import forget
-from muster.pipeline.people import grouping
+from muster.pipeline.people.faces import faces_fingerprint, strangers_of
 from muster.pipeline.run import OnProgress, fetch_weights, process
 from muster.pipeline.work.config import RunConfig
 from muster.pipeline.work.worker import IMAGES_DESCRIPTION, TaskSpec, describe, load_task
@@ -210,7 +210,7 @@ def current(library: Library) -> Gallery:
 
 
 def _templates(known: Gallery) -> Templates:
-    return templates(known.embeddings, known.owner, len(known.people), grouping.strangers_of(known.model))
+    return templates(known.embeddings, known.owner, len(known.people), strangers_of(known.model))
 
 
 def _name(known: Gallery, probes: Probes, limits: Limits) -> pa.Table:
@@ -286,7 +286,7 @@ def _through_workers(
         rows = manifest.read_manifest(library).select(["image_id", "uri"]).to_pylist()
         uri = {row["image_id"]: row["uri"] for row in rows}
         failed = [{"image": uri[r["image_id"]], "reason": r["error"]} for r in done.to_pylist() if r["error"]]
-        fingerprint = grouping.faces_fingerprint(library, config.models["faces"])
+        fingerprint = faces_fingerprint(library, config.models["faces"])
         columns = ["image_id", "face_id", "box_xyxy", "quality", "embedding"]
         faces = tables.require(library, "faces", fingerprint, columns, shards)
         named = pa.array([uri[i] for i in faces["image_id"].to_pylist()], pa.string())

@@ -1,10 +1,9 @@
-"""From faces to people: clustering of a library's faces, and the pages that show them."""
+"""From faces to people: clustering of a library's faces."""
 
 import io
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,24 +13,18 @@ import pyarrow.parquet as pq
 from muster.errors import InputError, MusterError
 from muster.pipeline.distributed import kmeans as scale_out
 from muster.pipeline.distributed.reach import require_answer
-from muster.pipeline.findings.annotations import sources_of
+from muster.pipeline.people.faces import Faces, faces_fingerprint, load_faces, read_faces, rows_of_distinct_files
 from muster.pipeline.work.config import RunConfig
-from muster.pipeline.work.weights import load_weights
-from muster.pipeline.work.worker import IMAGES_DESCRIPTION, describe
 from muster.storage import manifest, tables
 from muster.storage.index import vectors as index
 from muster.storage.index.inverted_file import Spread
 from muster.storage.library import Library
-from muster.tasks.models import filter_scores, zoo
 from muster.tasks.people import graph, kmeans, mergeable_kmeans
 from muster.tasks.people.certainty import certainty, earned
-from muster.web.album import LABEL_TABLES
-from muster.web.people import PagesSource, PagesSummary, write_pages
 
 NEIGHBOURS = 50
 METHODS = ("graph", "kmeans")
 SEED = 0
-
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -46,29 +39,6 @@ class ClusterSummary:
     unclustered: int
     method: str
     how: str
-
-
-@dataclass(frozen=True)
-class Faces:
-    """Faces of one model. `table`: face_id, image_id, quality; `embeddings`: (N, D), its rows. `strangers`: those that
-    come with the model."""
-
-    fingerprint: str
-    table: pa.Table
-    embeddings: Floats
-    strangers: graph.Strangers | None = None
-
-    def part(self, rows: Ints) -> "Faces":
-        return replace(self, table=self.table.take(rows), embeddings=self.embeddings[rows])
-
-    @property
-    def photos(self) -> Ints:
-        """(N,): faces of one photo have one number."""
-        return self.table["image_id"].combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
-
-    @property
-    def quality(self) -> Floats:
-        return self.table["quality"].to_numpy()
 
 
 def parse_k(text: str) -> int | None:
@@ -87,37 +57,6 @@ def check_method(method: str, k: int | None, same_photo: bool) -> None:
         raise InputError(f"--k {k} needs --method kmeans: the graph method finds the number of people by itself")
     if same_photo and method == "kmeans":
         raise InputError("--same-photo needs --method graph: kmeans does not look at photos")
-
-
-def load_faces(library: Library, model: str | None) -> Faces:
-    """Every face of the manifest's images, by this model; InputError says what there is where there are none of it."""
-    fingerprint = faces_fingerprint(library, model)
-    table = _read_faces(library, fingerprint, ["face_id", "image_id", "quality", "embedding"])
-    embeddings = table["embedding"].combine_chunks()
-    width = embeddings.type.list_size
-    vectors = embeddings.flatten().to_numpy().reshape(-1, width)
-    return Faces(fingerprint, table.drop(["embedding"]), vectors, strangers_of(model))
-
-
-def strangers_of(model: str | None) -> graph.Strangers:
-    """Those that come with the quality of this model of faces."""
-    entry = zoo.ENTRIES[zoo.roles("faces", model or zoo.DEFAULTS["faces"])["quality"]]
-    state = load_weights(entry, None)
-    return graph.Strangers(state["strangers"].numpy(), float(state["usual"]))
-
-
-def _read_faces(library: Library, fingerprint: str, columns: Sequence[str]) -> pa.Table:
-    table = tables.read(library, "faces", fingerprint, columns, manifest.committed(library, fingerprint))
-    if table is None:
-        raise InputError(
-            f"library {library.uri} has no faces for its images yet: run `muster run -l {library.uri}` first"
-        )
-    return table
-
-
-def faces_fingerprint(library: Library, model: str | None) -> str:
-    """Under which this model's faces stand; InputError says what there is where there are none of it."""
-    return tables.resolve(library, "faces", tables.fingerprint(describe("faces", model)))
 
 
 def cluster_faces(
@@ -153,7 +92,7 @@ def _by_this_machine(
 ) -> tuple[str, pa.Table, Ints, Floats, str]:
     """Fingerprint, faces, a label for each, how certain it is (NaN: alone, or not known), and how it was found."""
     faces = load_faces(library, model)
-    rows, place = _distinct(library, faces.table)
+    rows, place = rows_of_distinct_files(library, faces.table)
     distinct = faces.part(rows)
     spread: Spread = map if config is None else partial(scale_out.spread, config)
     labels, how = label(library, distinct, method, k, same_photo, spread)
@@ -167,35 +106,13 @@ def _by_workers(
 ) -> tuple[str, pa.Table, Ints, Floats, str]:
     """The same, for k-means on a cluster; this machine does it where that is quicker."""
     fingerprint = faces_fingerprint(library, model)
-    table = _read_faces(library, fingerprint, ["face_id", "image_id"])
-    rows, place = _distinct(library, table)
+    table = read_faces(library, fingerprint, ["face_id", "image_id"])
+    rows, place = rows_of_distinct_files(library, table)
     if mergeable_kmeans.few(len(rows), k):
         return _by_this_machine(library, model, "kmeans", k, False, config)
     labels = scale_out.kmeans(config, library, fingerprint, manifest.committed(library, fingerprint), rows, k, SEED)
     unknown = np.full(table.num_rows, np.nan, np.float32)
     return fingerprint, table, kmeans.numbered(labels)[place], unknown, "k as given"
-
-
-def _distinct(library: Library, faces: pa.Table) -> tuple[Ints, Ints]:
-    """Rows (M,) of the faces of distinct files, and for each face its place (N,) among these.
-
-    A copy of a file shows nobody a second time: its faces go with those of the copy with the smallest image_id.
-    """
-    fingerprint = tables.fingerprint(IMAGES_DESCRIPTION)
-    images = tables.read(
-        library, "images", fingerprint, ["image_id", "sha256"], manifest.committed(library, fingerprint)
-    )
-    content = dict(zip(*(images[name].to_pylist() for name in ("image_id", "sha256")), strict=True)) if images else {}
-    face_ids, image_ids = (faces[name].to_pylist() for name in ("face_id", "image_id"))
-    keys = [  # the file's content, and the face's number in it
-        (content.get(image) or image) + face.removeprefix(image)
-        for face, image in zip(face_ids, image_ids, strict=True)
-    ]
-    first: dict[str, int] = {}
-    for row in sorted(range(len(keys)), key=face_ids.__getitem__):
-        first.setdefault(keys[row], row)
-    rows = np.array(sorted(first.values()), np.int64)
-    return rows, np.searchsorted(rows, [first[key] for key in keys]).astype(np.int64)
 
 
 def label(
@@ -234,7 +151,7 @@ def _previous(library: Library, fingerprint: str) -> Mapping[str, str]:
     older = [f for f, d in described.items() if f != fingerprint and _model(d) == _model(mine)]
     for each in [fingerprint, *sorted(older, key=lambda f: described[f].get("version", 0), reverse=True)]:
         try:
-            rows = _read_clusters(library, each)
+            rows = read_clusters(library, each)
         except FileNotFoundError:
             continue
         pairs = zip(rows["face_id"].to_pylist(), rows["cluster_id"].to_pylist(), strict=True)
@@ -246,48 +163,10 @@ def _model(description: Mapping[str, Any]) -> tuple[Any, Any]:
     return description.get("task"), description.get("model")
 
 
-def _read_clusters(library: Library, fingerprint: str) -> pa.Table:
+def read_clusters(library: Library, fingerprint: str) -> pa.Table:
     try:
         return pq.read_table(io.BytesIO(library.read(_clusters(fingerprint))))
     except pa.ArrowInvalid as error:
         raise MusterError(
             f"{library.at(_clusters(fingerprint))} is damaged ({error}): delete it, and cluster again"
         ) from None
-
-
-def write_people(library: Library, model: str | None, out: Path) -> PagesSummary:
-    """The people pages of a clustered library, in the folder `out`. The caller holds the lock, see forget.locked."""
-    fingerprint = faces_fingerprint(library, model)
-    try:
-        clusters = _read_clusters(library, fingerprint)
-    except FileNotFoundError:
-        raise InputError(
-            f"library {library.uri} is not clustered yet: run `muster cluster -l {library.uri}` first"
-        ) from None
-    images = manifest.read_manifest(library)
-    fingerprints = {
-        "images": tables.fingerprint(IMAGES_DESCRIPTION),
-        "faces": fingerprint,
-        "previews": tables.fingerprint(describe("previews", None)),
-    }
-    fingerprints |= _label_fingerprints(library)
-    uris = dict(zip(images["image_id"].to_pylist(), images["uri"].to_pylist(), strict=True))
-    least = {"objects": _least_scores(library, fingerprints["objects"])} if "objects" in fingerprints else {}
-    source = PagesSource(library, manifest.committed(library, fingerprint), fingerprints, clusters, uris, least)
-    return write_pages(source, out)
-
-
-def _label_fingerprints(library: Library) -> dict[str, str]:
-    """Of `objects` and `scenes`, where there are any: those that `muster export` takes by itself."""
-    images = dict(manifest.shards(library))
-    found = {table: sources_of(library, table, images) for table in LABEL_TABLES}
-    return {table: sources[0].fingerprint for table, sources in found.items() if sources}
-
-
-def _least_scores(library: Library, fingerprint: str) -> Mapping[str, float]:
-    """Class → the score from which on the pages say that a photo shows it, of the objects under this fingerprint."""
-    weights = tables.descriptions(library)[fingerprint].get("weights")
-    for name, scores in filter_scores.MEASURED.items():
-        if weights == describe("objects", name)["weights"]:
-            return scores
-    return filter_scores.UNMEASURED

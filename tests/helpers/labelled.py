@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 
 from muster.pipeline.evaluate.faces import Labelled
-from muster.pipeline.people.grouping import Faces
+from muster.pipeline.people.faces import Faces
 from muster.tasks.people.graph import Strangers
 from muster.tasks.people.search import normalised
 

@@ -353,7 +353,7 @@ WITHOUT_RIGHTS = """if True:
     from muster.errors import MusterError
     from muster.storage.library import open_library
 
-    importlib.metadata.version("muster")  # what it imports may not be readable below
+    importlib.metadata.version("muster-photos")  # what it imports may not be readable below
     if os.geteuid() == 0:  # no permission keeps root out
         os.setgroups([])
         os.setgid(65534)

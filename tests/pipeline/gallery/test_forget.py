@@ -16,6 +16,7 @@ from muster.errors import InputError
 from muster.pipeline.gallery import forget
 from muster.pipeline.gallery.forget import expired, settle
 from muster.pipeline.people import grouping
+from muster.pipeline.people.pages import write_people
 from muster.storage import manifest, tables
 from muster.storage.gallery import audit, gallery
 from muster.storage.library import Library, open_library
@@ -81,7 +82,7 @@ def test_an_image(library: Library, school: School, tmp_path: Path) -> None:
 
 
 def test_pages_go(library: Library) -> None:
-    grouping.write_people(library, None, library.local / "people")
+    write_people(library, None, library.local / "people")
     (library.local / "people/own.txt").write_text("the user's")
     assert list((library.local / "people").rglob("*.jpg"))
     forget.forget(library, gallery.require(library).people[:1], "asked for")

@@ -9,17 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from muster.errors import InputError, MusterError
-from muster.pipeline.people.grouping import (
-    _label_fingerprints,
-    _least_scores,
-    cluster_faces,
-    faces_fingerprint,
-    label,
-    load_faces,
-    parse_k,
-    strangers_of,
-    write_people,
-)
+from muster.pipeline.people.faces import faces_fingerprint, load_faces, strangers_of
+from muster.pipeline.people.grouping import cluster_faces, label, parse_k
+from muster.pipeline.people.pages import _label_fingerprints, _least_scores, write_people
 from muster.pipeline.work.worker import describe
 from muster.storage import tables
 from muster.storage.library import Library, open_library

@@ -1,0 +1,95 @@
+"""Faces of a library, as arrays."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from muster.errors import InputError
+from muster.pipeline.work.weights import load_weights
+from muster.pipeline.work.worker import IMAGES_DESCRIPTION, describe
+from muster.storage import manifest, tables
+from muster.storage.library import Library
+from muster.tasks.models import zoo
+from muster.tasks.people import graph
+
+Floats = np.ndarray[Any, np.dtype[np.float32]]
+Ints = np.ndarray[Any, np.dtype[np.int64]]
+
+
+@dataclass(frozen=True)
+class Faces:
+    """Faces of one model. `table`: face_id, image_id, quality; `embeddings`: (N, D), its rows. `strangers`: those that
+    come with the model."""
+
+    fingerprint: str
+    table: pa.Table
+    embeddings: Floats
+    strangers: graph.Strangers | None = None
+
+    def part(self, rows: Ints) -> "Faces":
+        return replace(self, table=self.table.take(rows), embeddings=self.embeddings[rows])
+
+    @property
+    def photos(self) -> Ints:
+        """(N,): faces of one photo have one number."""
+        return self.table["image_id"].combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
+
+    @property
+    def quality(self) -> Floats:
+        return self.table["quality"].to_numpy()
+
+
+def load_faces(library: Library, model: str | None) -> Faces:
+    """Every face of the manifest's images, by this model; InputError says what there is where there are none of it."""
+    fingerprint = faces_fingerprint(library, model)
+    table = read_faces(library, fingerprint, ["face_id", "image_id", "quality", "embedding"])
+    embeddings = table["embedding"].combine_chunks()
+    width = embeddings.type.list_size
+    vectors = embeddings.flatten().to_numpy().reshape(-1, width)
+    return Faces(fingerprint, table.drop(["embedding"]), vectors, strangers_of(model))
+
+
+def strangers_of(model: str | None) -> graph.Strangers:
+    """Those that come with the quality of this model of faces."""
+    entry = zoo.ENTRIES[zoo.roles("faces", model or zoo.DEFAULTS["faces"])["quality"]]
+    state = load_weights(entry, None)
+    return graph.Strangers(state["strangers"].numpy(), float(state["usual"]))
+
+
+def read_faces(library: Library, fingerprint: str, columns: Sequence[str]) -> pa.Table:
+    table = tables.read(library, "faces", fingerprint, columns, manifest.committed(library, fingerprint))
+    if table is None:
+        raise InputError(
+            f"library {library.uri} has no faces for its images yet: run `muster run -l {library.uri}` first"
+        )
+    return table
+
+
+def faces_fingerprint(library: Library, model: str | None) -> str:
+    """Under which this model's faces stand; InputError says what there is where there are none of it."""
+    return tables.resolve(library, "faces", tables.fingerprint(describe("faces", model)))
+
+
+def rows_of_distinct_files(library: Library, faces: pa.Table) -> tuple[Ints, Ints]:
+    """Rows (M,) of the faces of distinct files, and for each face its place (N,) among these.
+
+    A copy of a file shows nobody a second time: its faces go with those of the copy with the smallest image_id.
+    """
+    fingerprint = tables.fingerprint(IMAGES_DESCRIPTION)
+    images = tables.read(
+        library, "images", fingerprint, ["image_id", "sha256"], manifest.committed(library, fingerprint)
+    )
+    content = dict(zip(*(images[name].to_pylist() for name in ("image_id", "sha256")), strict=True)) if images else {}
+    face_ids, image_ids = (faces[name].to_pylist() for name in ("face_id", "image_id"))
+    keys = [  # the file's content, and the face's number in it
+        (content.get(image) or image) + face.removeprefix(image)
+        for face, image in zip(face_ids, image_ids, strict=True)
+    ]
+    first: dict[str, int] = {}
+    for row in sorted(range(len(keys)), key=face_ids.__getitem__):
+        first.setdefault(keys[row], row)
+    rows = np.array(sorted(first.values()), np.int64)
+    return rows, np.searchsorted(rows, [first[key] for key in keys]).astype(np.int64)
