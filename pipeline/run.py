@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 
-from muster.errors import InputError, MusterError
+from muster.errors import InputError, MusterError, Stopped, TaskError
 from muster.pipeline.distributed import actors
 from muster.pipeline.distributed.reach import require_answer
 from muster.pipeline.gallery import forget
 from muster.pipeline.work import weights as models
 from muster.pipeline.work.config import RunConfig
-from muster.pipeline.work.dispatch import Dispatcher, Order, Stopped
+from muster.pipeline.work.dispatch import Dispatcher, Order
 from muster.pipeline.work.worker import IMAGES_DESCRIPTION, TaskSpec, describe, load_task
 from muster.storage import downloads, manifest, shared_shards, tables
 from muster.storage.library import Library, open_library
@@ -136,10 +136,10 @@ def check_given(spec: TaskSpec, config: RunConfig) -> None:
     option = f"--weights {spec.name}={spec.weights}"
     try:
         load_task(spec, torch.device("cpu"), config.weights_dir)
+    except TaskError as error:
+        raise InputError(f"{option}: {error}") from None
     except MusterError:
         raise
-    except base.TaskError as error:
-        raise InputError(f"{option}: {error}") from None
     except Exception as error:  # a builder looks for what it needs, and comes upon something else
         entry = models.given_entry(base.create(spec.name, spec.model, spec.options))
         cause = f"it has no {error}" if isinstance(error, KeyError) else _first_cause(error)

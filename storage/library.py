@@ -25,9 +25,9 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from muster.distribution import version
-from muster.errors import InputError, MusterError
+from muster.errors import DecryptionError, InputError, MusterError
 from muster.storage.disk import TEMPORARY, Folder, checked
-from muster.storage.encryption import KEY, KEY_FILE, MAGIC, DecryptionError, decrypt, derived, encrypt, key_of
+from muster.storage.encryption import KEY, KEY_FILE, MAGIC, decrypt, derived, encrypt, key_of
 from muster.storage.retry import retried
 from muster.storage.uris import connect, local_uri
 

@@ -25,9 +25,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from muster.errors import InputError, MusterError
+from muster.errors import DecryptionError, InputError, MusterError
 from muster.storage import shared_shards, tables
-from muster.storage.encryption import DecryptionError
 from muster.storage.library import ROSTER, Library, dump_json
 from muster.storage.photos.sources import Found, find_images, unite
 from muster.storage.uris import exists, refusal, split_inline

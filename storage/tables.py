@@ -18,8 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from muster.errors import InputError, MusterError
-from muster.storage.encryption import DecryptionError
+from muster.errors import DecryptionError, InputError, MusterError
 from muster.storage.library import Library, dump_json
 
 TABLE = re.compile("[a-z][a-z0-9_]*")  # what a table may be called, so that it is one folder of the library

@@ -16,7 +16,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from PIL import Image as PillowImage
 
-from muster.tasks.base import Image, StateDict, TaskError, register, shrink
+from muster.errors import TaskError
+from muster.tasks.base import Image, StateDict, register, shrink
 from muster.tasks.geometry import rle
 from muster.tasks.models import coco_labels, sam, zoo
 from muster.tasks.models.fuse import for_inference

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from muster.errors import InputError, MusterError
+from muster.errors import InputError, MusterError, TaskError
 from muster.pipeline.gallery import forget
 from muster.pipeline.work.config import parse_tasks
 from muster.pipeline.work.worker import IMAGES_DESCRIPTION, describe
@@ -20,7 +20,6 @@ from muster.storage import manifest, tables
 from muster.storage.exchange import export
 from muster.storage.exchange.export import Name, Photo, Thing
 from muster.storage.library import Library, open_library
-from muster.tasks import base
 from muster.tasks.geometry import rle
 from muster.tasks.geometry.outlines import outlines
 from muster.tasks.models import coco_labels, zoo
@@ -215,7 +214,7 @@ def classes_of(source: Source) -> tuple[str, ...]:
             form = masks.FORMS[zoo.roles("masks", source.model)["segmenter"]]
             left_out = form.background if isinstance(form, masks.Semantic) else None
             names = tuple(name for i, name in enumerate(form.classes) if i != left_out)
-    except base.TaskError as error:
+    except TaskError as error:
         raise InputError(f"library has {source.task} of a model that is not known here: {error}") from None
     return tuple(coco_labels.SPELLINGS.get(name, name) for name in names)
 

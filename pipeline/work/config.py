@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from muster.errors import InputError
+from muster.errors import InputError, TaskError
 from muster.pipeline.work.weights import given_entry, weights_file
 from muster.tasks import base
 from muster.tasks.models import zoo
@@ -104,7 +104,7 @@ class RunConfig:
     def _knows(self, task: str, name: str) -> bool:
         try:
             base.create(task, self.models.get(task), {"classes": {name: None}})
-        except base.TaskError:
+        except TaskError:
             return False
         return True
 

@@ -20,14 +20,14 @@ from typing import Any, NamedTuple, TypeVar
 import pyarrow as pa
 import torch
 
-from muster.errors import InputError, LibraryGoneError, MusterError
+from muster.errors import ImageError, InputError, LibraryGoneError, MusterError
 from muster.pipeline.work.dispatch import Order
 from muster.pipeline.work.weights import given_entry, load_weights, parse_given
 from muster.storage import downloads as weights_files
 from muster.storage import manifest, shared_shards, tables
 from muster.storage.library import open_library
 from muster.storage.photos import decode as images
-from muster.storage.photos.decode import ImageError, Photo
+from muster.storage.photos.decode import Photo
 from muster.storage.photos.reader import Reader
 from muster.tasks import base
 from muster.tasks.models import zoo

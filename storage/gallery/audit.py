@@ -19,8 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from muster.errors import MusterError
-from muster.storage.encryption import DecryptionError
+from muster.errors import DecryptionError, MusterError
 from muster.storage.library import GALLERY, Library, dump_json
 
 FOLDER, HEAD = "audit", "audit/head.json"

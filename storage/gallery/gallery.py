@@ -19,8 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from muster.errors import InputError, MusterError
-from muster.storage.encryption import DecryptionError
+from muster.errors import DecryptionError, InputError, MusterError
 from muster.storage.gallery import audit
 from muster.storage.library import GALLERY, ROSTER, Library
 from muster.storage.tables import to_parquet

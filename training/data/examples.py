@@ -10,10 +10,9 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 
-from muster.errors import InputError
+from muster.errors import ImageError, InputError
 from muster.storage.library import open_library
 from muster.storage.photos import decode
-from muster.storage.photos.decode import ImageError
 from muster.storage.photos.reader import Reader
 from muster.storage.photos.sources import find_images, unite
 from muster.storage.uris import split_inline

@@ -4,9 +4,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from muster.errors import InputError
+from muster.errors import InputError, TaskError
 from muster.pipeline.work.config import RunConfig, cores, parse_models, parse_tasks, parse_weights
-from muster.tasks.base import TaskError
 
 
 def test_defaults() -> None:

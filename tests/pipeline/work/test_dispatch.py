@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from muster.errors import Stopped
 from muster.pipeline.work import dispatch as dispatch_module
-from muster.pipeline.work.dispatch import Died, Dispatcher, Done, Event, Failed, Order, Policy, Stopped, WorkerId
+from muster.pipeline.work.dispatch import Died, Dispatcher, Done, Event, Failed, Order, Policy, WorkerId
 from muster.storage import shared_shards
 from muster.storage.shared_shards import slice_of
 

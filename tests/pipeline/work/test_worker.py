@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from muster.errors import InputError, MusterError
+from muster.errors import ImageError, InputError, MusterError
 from muster.pipeline.run import Progress as RunProgress
 from muster.pipeline.run import pending, summarise, task_specs
 from muster.pipeline.work.config import RunConfig
@@ -35,7 +35,6 @@ from muster.pipeline.work.worker import (
 from muster.storage import shared_shards, tables
 from muster.storage.library import Library, open_library
 from muster.storage.manifest import scan, shards
-from muster.storage.photos.decode import ImageError
 from muster.storage.shared_shards import slice_of
 from muster.tasks import base
 from muster.tasks.models import zoo

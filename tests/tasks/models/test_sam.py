@@ -13,13 +13,13 @@ import torch
 from PIL import Image as PillowImage
 from torch import nn
 
-from muster.errors import InputError
+from muster.errors import InputError, TaskError
 from muster.pipeline.run import task_specs
 from muster.pipeline.work.config import RunConfig
 from muster.pipeline.work.worker import IMAGES_DESCRIPTION, TaskSpec, describe, load_task
 from muster.storage import tables
 from muster.storage.library import open_library
-from muster.tasks.base import Image, TaskError
+from muster.tasks.base import Image
 from muster.tasks.geometry import rle
 from muster.tasks.masks import Masks
 from muster.tasks.models import coco_labels, sam
