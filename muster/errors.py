@@ -24,16 +24,9 @@ class MusterError(Exception):
 
 
 class InputError(MusterError, ValueError):
-    """The user asked for something that cannot be: a missing folder, a file of the wrong kind, a bad value.
-
-    `parameter`: the argument with the bad value; the text goes on after its name: InputError("0: too few", "workers").
-    """
+    """The user asked for something that cannot be: a missing folder, a file of the wrong kind, a bad value."""
 
     exit_code = 2
-
-    def __init__(self, text: str, parameter: str | None = None) -> None:
-        super().__init__(text if parameter is None else f"`{parameter}` {text}")
-        self.parameter = parameter
 
 
 class TaskError(InputError):

@@ -163,7 +163,7 @@ def read_shard(library: Library, shard: str) -> pa.Table:
         return rows
     except (FileNotFoundError, KeyError, TypeError, OSError, pa.ArrowException, DecryptionError) as error:
         raise MusterError(
-            f"{library.at(_name(shard))} is missing or damaged ({error}): delete it and run `muster scan` again"
+            f"{library.at(_name(shard))} is missing or damaged ({error}): delete it and run `scan` again"
         ) from None
 
 

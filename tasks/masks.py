@@ -124,7 +124,7 @@ def chosen(model: str, form: Form, classes: Mapping[str, float | None], least: f
     for name in classes:
         if _spelled(name) not in known:
             near = difflib.get_close_matches(name, known, n=3, cutoff=0)
-            raise TaskError(f"--classes {name}: no such class of masks={model}; nearest: {', '.join(near)}")
+            raise TaskError(f"`classes` {name}: no such class of masks={model}; nearest: {', '.join(near)}")
     scores = classes or dict.fromkeys(known)
     return {known[_spelled(name)]: least if score is None else score for name, score in scores.items()}
 

@@ -148,7 +148,7 @@ def _check(library: Library, kept: str | None) -> Check:
 def entries(library: Library) -> list[dict[str, Any]]:
     """What the log says, oldest first. Raises MusterError where it is not whole: see `check`."""
     if problem := check(library).problem:
-        raise MusterError(f"audit log of library {library.uri}: {problem}; see `muster audit verify`")
+        raise MusterError(f"audit log of library {library.uri}: {problem}; see `audit verify`")
     return [json.loads(line) for line in _lines(library)]
 
 

@@ -48,7 +48,7 @@ def find_examples(sources: Sequence[str], label: str | None, limit: int | None =
     rows = unite({source: each.rows for source, each in found.items()})
     if label is not None and label not in rows.column_names:
         known = ", ".join(rows.column_names)
-        raise InputError(f"--label {label}: no such column in {', '.join(sources)}; known: {known}")
+        raise InputError(f"`label` {label}: no such column in {', '.join(sources)}; known: {known}")
     origins = [each.source for each in found.values() for _ in range(each.rows.num_rows)]
     rows = rows.slice(0, limit)
     uris = rows["uri"].to_pylist()
