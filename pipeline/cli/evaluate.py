@@ -13,7 +13,7 @@ from muster.pipeline.cli.options import (
     WeightsFileOption,
     WeightsOption,
     WorkersOption,
-    run_config,
+    chosen,
 )
 
 evaluate_app = typer.Typer(no_args_is_help=True, help="Accuracy on labelled photos.")
@@ -39,8 +39,11 @@ def evaluate_verify(
     Example: muster evaluate verify --images lfw.parquet --pairs pairs.txt
     """
     from muster.pipeline.evaluate import faces
+    from muster.pipeline.work.config import RunConfig
+    from muster.pipeline.work.machine import Machine
 
-    config = run_config(library, "faces", model, device, workers, weights_dir, None)
+    machine = Machine(device=device, workers=workers, weights_dir=weights_dir)
+    config = RunConfig(library=library, choices=chosen("faces", model), machine=machine)
     with progress() as on_progress:
         data = faces.labelled(images, config, on_progress, lambda rows: faces.check_pairs(rows, pairs))
     text = "accuracy {accuracy} ± {std} at {threshold}, {pairs} pairs, {undetected} images without a face"
@@ -66,9 +69,12 @@ def evaluate_cluster(
     """
     from muster.pipeline.evaluate import faces
     from muster.pipeline.people.grouping import parse_k
+    from muster.pipeline.work.config import RunConfig
+    from muster.pipeline.work.machine import Machine
 
     count = parse_k(k)
-    config = run_config(library, "faces", model, device, workers, weights_dir, None)
+    machine = Machine(device=device, workers=workers, weights_dir=weights_dir)
+    config = RunConfig(library=library, choices=chosen("faces", model), machine=machine)
     with progress() as on_progress:
         data = faces.labelled(images, config, on_progress, lambda rows: faces.check_label(rows, label))
     results = faces.cluster(data, label, [("graph", None), ("kmeans", count)])
@@ -97,13 +103,16 @@ def evaluate_identify(
     """
     from muster.pipeline.evaluate import faces
     from muster.pipeline.evaluate.identify import identify, split
+    from muster.pipeline.work.config import RunConfig
+    from muster.pipeline.work.machine import Machine
     from muster.tasks.people.calibrate import FPIRS
 
     def check(rows: Any) -> None:
         faces.check_label(rows, label)
         split(rows, label)
 
-    config = run_config(library, "faces", model, device, workers, weights_dir, None)
+    machine = Machine(device=device, workers=workers, weights_dir=weights_dir)
+    config = RunConfig(library=library, choices=chosen("faces", model), machine=machine)
     with progress() as on_progress:
         data = faces.labelled(images, config, on_progress, check)
     facts = identify(data, label)
@@ -146,8 +155,11 @@ def evaluate_objects(
     Example: muster evaluate objects --images coco128/images --annotations coco128/instances.json
     """
     from muster.pipeline.evaluate import objects
+    from muster.pipeline.work.config import RunConfig
+    from muster.pipeline.work.machine import Machine
 
-    config = run_config(library, "objects", model, device, workers, weights_dir, None, weights=weights)
+    machine = Machine(device=device, workers=workers, weights_dir=weights_dir)
+    config = RunConfig(library=library, choices=chosen("objects", model, weights), machine=machine)
     with progress() as on_progress:
         facts = objects.evaluate(images, annotations or objects.find_labels(images), config, on_progress)
     text = (
@@ -176,8 +188,11 @@ def evaluate_masks(
     Example: muster evaluate masks --images photos --labels labels
     """
     from muster.pipeline.evaluate.masks import evaluate
+    from muster.pipeline.work.config import RunConfig
+    from muster.pipeline.work.machine import Machine
 
-    config = run_config(library, "masks", model, device, workers, weights_dir, None, weights=weights)
+    machine = Machine(device=device, workers=workers, weights_dir=weights_dir)
+    config = RunConfig(library=library, choices=chosen("masks", model, weights), machine=machine)
     with progress() as on_progress:
         facts = evaluate(images, labels, config, on_progress)
     text = "{model}: mean IoU {miou}, global accuracy {global_accuracy}, class average {class_average}, {images} images"

@@ -18,7 +18,7 @@ from muster.pipeline.cli.options import (
     TrustOption,
     WeightsOption,
     WorkersOption,
-    run_config,
+    chosen,
 )
 from muster.storage.library import Library, open_library
 
@@ -53,9 +53,12 @@ def enroll(
     """
     from muster.pipeline.gallery.enroll import Request
     from muster.pipeline.gallery.enroll import enroll as enrol
+    from muster.pipeline.work.config import RunConfig
+    from muster.pipeline.work.machine import Machine
     from muster.storage.gallery.roster import normal
 
-    config = run_config(library, "faces", model, device, workers, weights_dir, None)
+    machine = Machine(device=device, workers=workers, weights_dir=weights_dir)
+    config = RunConfig(library=library, choices=chosen("faces", model), machine=machine)
     request = Request(roster, consent_given, [normal(person) for person in accept])
     with progress() as on_progress, download_bar() as on_download:
         facts = asdict(enrol(request, config, on_progress, on_download))
@@ -127,8 +130,11 @@ def verify(
     Example: muster verify --person S0042 card.jpg -l ./school
     """
     from muster.pipeline.gallery.identify import verify as compare
+    from muster.pipeline.work.config import RunConfig
+    from muster.pipeline.work.machine import Machine
 
-    config = run_config(library, "faces", [], device, None, weights_dir, None)
+    machine = Machine(device=device, weights_dir=weights_dir)
+    config = RunConfig(library=library, choices=chosen("faces"), machine=machine)
     with download_bar() as on_download:
         facts = compare(person, image, config, threshold, on_download)
     if facts["remark"]:
@@ -155,12 +161,15 @@ def identify(
     Example: muster identify door.jpg -l ./school
     """
     from muster.pipeline.gallery.identify import identify as name
+    from muster.pipeline.work.config import RunConfig
+    from muster.pipeline.work.machine import Machine
     from muster.storage.gallery.answers import check_out, write_answers
     from muster.storage.gallery.roster import UNKNOWN, UNSURE
 
     out = Path(os.path.expanduser(out)) if out else None
     check_out(out, open_library(library))
-    config = run_config(library, "faces", [], device, workers, weights_dir, None)
+    machine = Machine(device=device, workers=workers, weights_dir=weights_dir)
+    config = RunConfig(library=library, choices=chosen("faces"), machine=machine)
     with progress() as on_progress, download_bar() as on_download:
         answers, remark = name(sources, config, threshold, on_progress, on_download)
     if remark:

@@ -151,7 +151,7 @@ def _request(context: typer.Context, arguments: list[str], shared: bool) -> "Req
     values = {p.name: given.params[p.name] if typed[p.name] else p.default for p in command.params}
     folder = _absolute(str(values["weights_dir"])) if values["weights_dir"] else None
     identity = {name: values[name] for name in values.keys() - set(_ASIDE)}
-    weights = parse_weights(values["weights"])
+    weights = {task: str(file) for task, file in parse_weights(values["weights"]).items()}
     library = _absolute(given.params["library"])
     shared = shared or bool(values["shared_library"])
     return Request(

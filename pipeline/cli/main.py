@@ -5,7 +5,7 @@ import signal
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from typer.exceptions import TyperException
@@ -49,10 +49,13 @@ from muster.pipeline.cli.options import (
     WeightsFileOption,
     WeightsOption,
     WorkersOption,
-    run_config,
+    chosen,
 )
 from muster.storage.encryption import key_of
 from muster.storage.library import MARKER, open_library
+
+if TYPE_CHECKING:
+    from muster.pipeline.work.config import RunConfig
 
 # torch, ray and faiss take seconds to import: the commands that need them import them, so that --help answers at once.
 
@@ -154,8 +157,12 @@ def run(
 
     Example: muster run -l ./library --tasks faces --workers 4
     """
-    chosen = (retry_errors, shared_library, classes, min_score, weights)
-    facts = _run(library, tasks, model, device, workers, weights_dir, address, *chosen)
+    from muster.pipeline.work.config import RunConfig
+    from muster.pipeline.work.machine import Machine
+
+    machine = Machine(device=device, workers=workers, weights_dir=weights_dir, address=address, shared=shared_library)
+    choices = chosen(tasks, model, weights, classes, min_score)
+    facts = _run(RunConfig(library=library, choices=choices, machine=machine, retry_errors=retry_errors))
     report(facts, as_json, *_run_text(facts))
 
 
@@ -218,13 +225,17 @@ def photos(
 
     Example: muster photos ~/Pictures
     """
+    from muster.pipeline.work.config import RunConfig
+    from muster.pipeline.work.machine import Machine
+
     _check_out(library, out)
     _check_cluster(method, k, same_photo, model)
     _check_tasks(tasks)
-    run_config(library, tasks, model, device, workers, weights_dir, None)
+    machine = Machine(device=device, workers=workers, weights_dir=weights_dir)
+    config = RunConfig(library=library, choices=chosen(tasks, model), machine=machine)
     steps = {"scan": _scan(library, sources, follow_links)}
     say(f"{steps['scan']['found']} images, {steps['scan']['new']} of them new")
-    steps["run"] = _run(library, tasks, model, device, workers, weights_dir, None)
+    steps["run"] = _run(config)
     steps["cluster"] = _cluster(library, method, k, same_photo, model, None, False)
     steps["pages"] = _people(library, out, model)
     facts = {
@@ -304,14 +315,17 @@ def train(
 
     Example: muster train embedder --images lfw.parquet --label person --out ./embedder
     """
-    from muster.pipeline.train import Training
     from muster.pipeline.train import train as train_recipe
-    from muster.training import recipes
+    from muster.pipeline.work.machine import Machine
+    from muster.pipeline.work.training import Training
     from muster.training.inputs import Inputs
 
-    recipe = recipes.find(name)
-    inputs = Inputs(images, out, label, labels, scenes, limit=limit, steps=steps, rate=rate, seed=seed, start=start)
-    training = Training(name, recipe.build, recipe.teachers, inputs, device, workers, weights_dir, address)
+    inputs = Inputs(
+        images=images, out=out, label=label, labels=labels, scenes=scenes, limit=limit, steps=steps, rate=rate,
+        seed=seed, start=start,
+    )  # fmt: skip
+    machine = Machine(device=device, workers=workers, weights_dir=weights_dir, address=address)
+    training = Training(recipe=name, inputs=inputs, machine=machine)
     with training_progress() as on_report, skipped() as on_skipped, download_bar() as on_download:
         facts = train_recipe(training, on_report, on_skipped, on_download)
     report(facts, as_json, *_train_text(facts))
@@ -443,10 +457,9 @@ def _scan(library: str, sources: list[str], follow_links: bool) -> dict[str, Any
     return result
 
 
-def _run(library: str, tasks: str, *rest: Any) -> dict[str, Any]:
+def _run(config: "RunConfig") -> dict[str, Any]:
     from muster.pipeline.run import run
 
-    config = run_config(library, tasks, *rest)
     with progress() as on_progress, download_bar() as on_download:
         return asdict(run(config, on_progress, on_download))
 
@@ -456,13 +469,13 @@ def _cluster(
 ) -> dict[str, Any]:
     from muster.pipeline.gallery import forget
     from muster.pipeline.people.grouping import cluster_faces
+    from muster.pipeline.work.machine import Machine
 
     count, name = _check_cluster(method, k, same_photo, model)
     opened = open_library(library)
-    rest = ("auto", None, None, address, False, shared)
-    config = None if address is None else run_config(opened.uri, "faces", model, *rest)
+    machine = Machine(address=address, shared=shared)
     with forget.locked(opened):
-        return asdict(cluster_faces(opened, name, method, count, same_photo, config))
+        return asdict(cluster_faces(opened, name, method, count, same_photo, machine))
 
 
 def _check_cluster(method: str, k: str, same_photo: bool, model: list[str]) -> tuple[int | None, str | None]:

@@ -1,13 +1,16 @@
-"""Options that several commands have, and the configuration of a run that they make."""
+"""Options that several commands have, and the tasks that they choose."""
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from muster.storage.library import TRUST
+
+if TYPE_CHECKING:
+    from muster.pipeline.work.choice import TaskChoice
 
 
 def _trust(context: typer.Context, given: bool) -> bool:
@@ -82,29 +85,18 @@ MinScoreOption = Annotated[
 LIBRARY, TASKS = "./library", "faces,previews"
 
 
-def run_config(
-    library: str,
+def chosen(
     tasks: str,
-    model: list[str],
-    device: str,
-    workers: int | None,
-    weights_dir: Path | None,
-    address: str | None,
-    retry: bool = False,
-    shared: bool = False,
+    model: Sequence[str] = (),
+    weights: Sequence[str] = (),
     classes: str = "",
     min_score: float | None = None,
-    weights: Sequence[str] = (),
-) -> Any:
-    from muster.pipeline.work.config import (
-        RunConfig,
-        parse_classes,
-        parse_models,
-        parse_score,
-        parse_tasks,
-        parse_weights,
-    )
+) -> tuple["TaskChoice", ...]:
+    """What the options of a run choose: a task each, with its model, weights and options."""
+    from muster.pipeline.work.choice import choose
+    from muster.pipeline.work.config import parse_classes, parse_models, parse_score, parse_tasks, parse_weights
 
     least = None if min_score is None else parse_score("--min-score", str(min_score))
-    rest = (device, workers, weights_dir, address, retry, shared, parse_classes(classes), least, parse_weights(weights))
-    return RunConfig(library, parse_tasks(tasks), parse_models(model), *rest)
+    options = {"classes": parse_classes(classes), "min_score": least}
+    files = parse_weights(weights)
+    return choose(parse_tasks(tasks), models=parse_models(model), options=options, weights=files)

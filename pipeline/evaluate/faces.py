@@ -16,10 +16,10 @@ from muster.pipeline.people import grouping
 from muster.pipeline.people.faces import Faces, load_faces
 from muster.pipeline.run import OnProgress, run
 from muster.pipeline.work.config import RunConfig
-from muster.pipeline.work.worker import IMAGES_DESCRIPTION
 from muster.storage import manifest, tables
 from muster.storage.files import read_regular
 from muster.storage.library import Library, open_library
+from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.tasks.metrics import people as metrics
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
@@ -84,7 +84,7 @@ def _labelled(source: str, config: RunConfig, on_progress: OnProgress, check: Ch
         manifest.scan(library, [source])
     check(manifest.read_manifest(library))
     run(config, on_progress)
-    faces = load_faces(library, config.models.get("faces"))
+    faces = load_faces(library, config.choice("faces").model)
     images = manifest.read_manifest(library)
     rows, owner = _nearest_centre(library, faces, images)
     return Labelled(faces, rows, images, owner)
@@ -94,7 +94,7 @@ def _nearest_centre(library: Library, faces: Faces, images: pa.Table) -> tuple[I
     shards = manifest.committed(library, faces.fingerprint)
     boxes = tables.require(library, "faces", faces.fingerprint, ["box_xyxy"], shards)
     columns = ["image_id", "width", "height"]
-    sizes = tables.require(library, "images", tables.fingerprint(IMAGES_DESCRIPTION), columns, shards)
+    sizes = tables.require(library, "images", IMAGES_FINGERPRINT, columns, shards)
     position = {name: i for i, name in enumerate(images["image_id"].to_pylist())}
     size = {row["image_id"]: (row["width"], row["height"]) for row in sizes.to_pylist()}
     names = faces.table["image_id"].to_pylist()

@@ -13,11 +13,12 @@ import pyarrow as pa
 from muster.errors import InputError
 from muster.pipeline.gallery import forget
 from muster.pipeline.run import OnProgress, run
+from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.config import RunConfig
-from muster.pipeline.work.worker import IMAGES_DESCRIPTION, describe
 from muster.storage import manifest, tables
 from muster.storage.exchange.label_images import read_label_image
 from muster.storage.library import Library, open_library
+from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.tasks.geometry import rle
 from muster.tasks.metrics.pixels import VOID, SegmentScores, confusion, segment_scores
 from muster.tasks.models import zoo
@@ -76,10 +77,10 @@ def _evaluate(images: str, labels: Path, config: RunConfig, on_progress: OnProgr
     with forget.locked(library):
         manifest.scan(library, [images])
     files = label_files(manifest.read_manifest(library), labels)
-    model = pick_model(found_values(files.values()), config.models.get("masks"))
-    config = replace(config, tasks=("masks",), models={"masks": model}, classes={}, min_score=None)
-    run(config, on_progress)
-    return compare(library, model, files, config.weights.get("masks")).as_json()
+    choice = config.choice("masks")
+    choice = replace(choice, model=pick_model(found_values(files.values()), choice.model), options={})
+    run(replace(config, choices=(choice,)), on_progress)
+    return compare(library, choice, files).as_json()
 
 
 def label_files(images: pa.Table, folder: Path) -> dict[str, Path]:
@@ -132,10 +133,11 @@ def _list(values: set[int]) -> str:
     return ", ".join(numbers[:12]) + (f" and {len(numbers) - 12} more" if len(numbers) > 12 else "")
 
 
-def compare(library: Library, model: str, files: Mapping[str, Path], weights: str | None = None) -> MasksSummary:
-    """The committed masks of a library against label images, by image_id. `weights`: the file that the user gave."""
+def compare(library: Library, choice: TaskChoice, files: Mapping[str, Path]) -> MasksSummary:
+    """The committed masks of a library, as `choice` made them, against label images, by image_id."""
+    model = choice.model or zoo.DEFAULTS["masks"]
     form: Semantic = _form(model)
-    seen, made = tables.fingerprint(IMAGES_DESCRIPTION), tables.fingerprint(describe("masks", model, None, weights))
+    seen, made = IMAGES_FINGERPRINT, choice.fingerprint
     shards = manifest.committed(library, made)
     sizes = tables.require(library, "images", seen, ["image_id", "width", "height"], shards)
     rows = tables.require(library, "masks", made, ["image_id", "label_id", "height", "width", "rle"], shards)

@@ -13,7 +13,6 @@ from muster.errors import InputError
 from muster.pipeline.gallery import forget
 from muster.pipeline.run import OnProgress, run
 from muster.pipeline.work.config import RunConfig
-from muster.pipeline.work.worker import describe
 from muster.storage import manifest, tables
 from muster.storage.exchange.coco import CocoFile, read_coco
 from muster.storage.library import Library, open_library
@@ -34,7 +33,7 @@ def evaluate(images: str, annotations: Path, config: RunConfig, on_progress: OnP
     find. Raises InputError where file and photos do not fit.
     """
     labels = read_coco(annotations, coco_labels.SPELLINGS)
-    config = replace(config, tasks=("objects",), classes={}, min_score=TAIL)
+    config = replace(config, choices=(replace(config.choice("objects"), options={"min_score": TAIL}),))
     if config.library:
         return _evaluate(images, labels, config, on_progress)
     with tempfile.TemporaryDirectory(prefix="muster-") as folder:
@@ -84,7 +83,7 @@ def _photos(images: pa.Table, labels: CocoFile) -> dict[str, int]:
 
 def _known(config: RunConfig, labels: CocoFile) -> dict[str, int]:
     """Category name → id, of those that the model finds; InputError where it finds none of them."""
-    classes = Objects(config.models.get("objects")).family.classes
+    classes = Objects(config.choice("objects").model).family.classes
     known = {name: i for name, i in labels.categories.items() if name in classes}
     if not known:
         raise InputError(
@@ -100,8 +99,7 @@ def _some(given: Iterable[str]) -> str:
 
 
 def _objects(library: Library, config: RunConfig) -> pa.Table:
-    model, given = config.models.get("objects"), config.weights.get("objects")
-    fingerprint = tables.fingerprint(describe("objects", model, config.options("objects"), given))
+    fingerprint = config.choice("objects").fingerprint
     shards = [shard for shard, _ in manifest.shards(library)]
     return tables.require(library, "objects", fingerprint, ["image_id", "label", "score", "box_xyxy"], shards)
 

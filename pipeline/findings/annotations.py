@@ -14,12 +14,13 @@ import pyarrow as pa
 
 from muster.errors import InputError, MusterError
 from muster.pipeline.gallery import forget
+from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.config import parse_tasks
-from muster.pipeline.work.worker import IMAGES_DESCRIPTION, describe
 from muster.storage import manifest, tables
 from muster.storage.exchange import export
 from muster.storage.exchange.export import Name, Photo, Thing
 from muster.storage.library import Library, open_library
+from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.tasks import base
 from muster.tasks.geometry import rle
 from muster.tasks.geometry.outlines import outlines
@@ -76,10 +77,9 @@ class Annotations:
 
         They are named as their file, or as the user's column `file` says, where there is one.
         """
-        seen = tables.fingerprint(IMAGES_DESCRIPTION)
-        facts = _read(self, "images", seen, ["image_id", "width", "height", "sha256"], shard)
+        facts = _read(self, "images", IMAGES_FINGERPRINT, ["image_id", "width", "height", "sha256"], shard)
         known = {row.pop("image_id"): row for row in facts.to_pylist()}
-        used = [seen, *(source.fingerprint for source in self.sources)]
+        used = [IMAGES_FINGERPRINT, *(source.fingerprint for source in self.sources)]
         failed = tables.failures(self.library, [c for f in used for c in tables.commits(self.library, f, [shard])])
         rows = manifest.read_shard(self.library, shard)
         for row, (uri, source) in zip(rows.to_pylist(), manifest.named(self.library, rows), strict=True):
@@ -139,7 +139,7 @@ def annotations_of(library: Library, tasks: Sequence[str], models: Mapping[str, 
     if not shards:
         raise InputError(f"library {library.uri} has no images yet: run `muster scan FOLDER -l {library.uri}` first")
     sources = [chosen_source(library, task, models.get(task), dict(shards)) for task in tasks]
-    used = [tables.fingerprint(IMAGES_DESCRIPTION), *(source.fingerprint for source in sources)]
+    used = [IMAGES_FINGERPRINT, *(source.fingerprint for source in sources)]
     done = set.intersection(*(set(tables.committed(library, fingerprint)) for fingerprint in used))
     there = [(shard, images) for shard, images in shards if shard in done]
     if not there:
@@ -169,7 +169,7 @@ def sources_of(library: Library, task: str, shards: Mapping[str, int], model: st
     known = [_source(name, what) for name, what in tables.descriptions(library).items() if what.get("task") == task]
     covered = {s.fingerprint: sum(shards.get(i, 0) for i in tables.committed(library, s.fingerprint)) for s in known}
     there = [s for s in known if covered[s.fingerprint] and model in (None, s.model, s.fingerprint)]
-    usual = tables.fingerprint(describe(task, model)) if len(there) > 1 else None  # a fingerprint is no model
+    usual = TaskChoice(name=task, model=model).fingerprint if len(there) > 1 else None  # a fingerprint is no model
     return sorted(there, key=lambda s: (-covered[s.fingerprint], s.fingerprint != usual, s.fingerprint))
 
 

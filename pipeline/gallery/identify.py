@@ -9,20 +9,20 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import torch
 
 from muster.errors import InputError
 from muster.pipeline.gallery import forget
 from muster.pipeline.people.faces import faces_fingerprint, strangers_of
 from muster.pipeline.run import OnProgress, fetch_weights, process
+from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.config import RunConfig
-from muster.pipeline.work.worker import IMAGES_DESCRIPTION, TaskSpec, describe, load_task
 from muster.storage import manifest, tables
 from muster.storage.downloads import Progress
 from muster.storage.gallery import audit, gallery
 from muster.storage.gallery.gallery import Gallery
 from muster.storage.gallery.roster import UNKNOWN, UNSURE, normal
 from muster.storage.library import Library, open_library
+from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.storage.photos import decode
 from muster.storage.photos.decode import ImageError
 from muster.storage.photos.reader import Reader
@@ -84,7 +84,7 @@ def identify(
     """
     library, known = _open(config)
     limits_of(known, "identify", threshold)
-    config = replace(config, models={"faces": known.model}, tasks=("faces",))
+    config = _with_model(config, known.model)
     places = [find_images(source, library) for source in sources]
     uris = {uri: place.source for place in places for uri in place.rows["uri"].to_pylist()}
     probes = (
@@ -119,7 +119,7 @@ def verify(
     uris = dict.fromkeys(found.rows["uri"].to_pylist(), found.source)
     if len(uris) > 1:
         raise InputError(f"{image} holds {len(uris)} images: name one, or use `muster identify`")
-    probes = in_process(uris, replace(config, models={"faces": known.model}, tasks=("faces",)), on_download)
+    probes = in_process(uris, _with_model(config, known.model), on_download)
     if not probes.rows:
         raise InputError(f"{image}: {probes.errors[0]['reason']}")
     with forget.locked(library, forget.PATIENCE):  # the gallery as it is now: the person may have been forgotten
@@ -184,6 +184,10 @@ def _open(config: RunConfig) -> tuple[Library, Gallery]:
     return library, _enrolled(library)
 
 
+def _with_model(config: RunConfig, model: str) -> RunConfig:
+    return replace(config, choices=(TaskChoice(name="faces", model=model),))
+
+
 def _enrolled(library: Library, model: str | None = None) -> Gallery:
     """The gallery without those whose consent has ended. `model`: that the probes were made with, where they were."""
     known = current(library)
@@ -201,7 +205,7 @@ def _enrolled(library: Library, model: str | None = None) -> Gallery:
 def current(library: Library) -> Gallery:
     """The gallery; InputError where there is none, or it is of faces that those of today cannot be compared with."""
     known = gallery.require(library)
-    if known.fingerprint != tables.fingerprint(describe("faces", known.model)):
+    if known.fingerprint != TaskChoice(name="faces", model=known.model).fingerprint:
         raise InputError(
             f"the gallery of library {library.uri} was made by an older faces={known.model}, whose faces cannot be"
             " compared with those of today: enrol everybody anew in another library, and run `muster calibrate` there"
@@ -260,8 +264,7 @@ def _area(row: dict[str, Any]) -> float:
 def in_process(uris: Mapping[str, str], config: RunConfig, on_download: Progress | None) -> Probes:
     """The faces of a few images, without a cluster. `uris`: to the source of each."""
     fetch_weights(config, on_download)
-    device = torch.device("cuda" if config.on_gpu else "cpu")
-    task = load_task(TaskSpec("faces", config.models["faces"], ""), device, config.weights_dir)
+    task = config.choice("faces").load(config.machine.torch_device, config.machine.weights_dir)
     reader, faces, errors = Reader(uris), [task.schema.empty_table()], []
     for uri, source in uris.items():
         try:
@@ -282,11 +285,11 @@ def _through_workers(
             manifest.scan(library, sources)
             process(library, config, on_progress, on_download)
         shards = [shard for shard, _ in manifest.shards(library)]
-        done = tables.require(library, "images", tables.fingerprint(IMAGES_DESCRIPTION), ["image_id", "error"], shards)
+        done = tables.require(library, "images", IMAGES_FINGERPRINT, ["image_id", "error"], shards)
         rows = manifest.read_manifest(library).select(["image_id", "uri"]).to_pylist()
         uri = {row["image_id"]: row["uri"] for row in rows}
         failed = [{"image": uri[r["image_id"]], "reason": r["error"]} for r in done.to_pylist() if r["error"]]
-        fingerprint = faces_fingerprint(library, config.models["faces"])
+        fingerprint = faces_fingerprint(library, config.choice("faces").model)
         columns = ["image_id", "face_id", "box_xyxy", "quality", "embedding"]
         faces = tables.require(library, "faces", fingerprint, columns, shards)
         named = pa.array([uri[i] for i in faces["image_id"].to_pylist()], pa.string())

@@ -7,9 +7,10 @@ from muster.errors import InputError
 from muster.pipeline.findings.annotations import sources_of
 from muster.pipeline.people.faces import faces_fingerprint
 from muster.pipeline.people.grouping import read_clusters
-from muster.pipeline.work.worker import IMAGES_DESCRIPTION, describe
+from muster.pipeline.work.choice import TaskChoice
 from muster.storage import manifest, tables
 from muster.storage.library import Library
+from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.tasks.models import filter_scores
 from muster.web.album import LABEL_TABLES
 from muster.web.people import PagesSource, PagesSummary, write_pages
@@ -26,9 +27,9 @@ def write_people(library: Library, model: str | None, out: Path) -> PagesSummary
         ) from None
     images = manifest.read_manifest(library)
     fingerprints = {
-        "images": tables.fingerprint(IMAGES_DESCRIPTION),
+        "images": IMAGES_FINGERPRINT,
         "faces": fingerprint,
-        "previews": tables.fingerprint(describe("previews", None)),
+        "previews": TaskChoice(name="previews").fingerprint,
     }
     fingerprints |= _label_fingerprints(library)
     uris = dict(zip(images["image_id"].to_pylist(), images["uri"].to_pylist(), strict=True))
@@ -48,6 +49,6 @@ def _least_scores(library: Library, fingerprint: str) -> Mapping[str, float]:
     """Class → the score from which on the pages say that a photo shows it, of the objects under this fingerprint."""
     weights = tables.descriptions(library)[fingerprint].get("weights")
     for name, scores in filter_scores.MEASURED.items():
-        if weights == describe("objects", name)["weights"]:
+        if weights == TaskChoice(name="objects", model=name).description["weights"]:
             return scores
     return filter_scores.UNMEASURED

@@ -384,7 +384,7 @@ def test_a_bucket_that_stays_away_fails_the_shard_not_its_images(
     library = open_library(tmp_path / "L", create=True)
     manifest.scan(library, [source])
     ((shard, number),) = manifest.shards(library)
-    worker, order = ShardWorker(library.uri, [], "cpu", None), Order(shard, ("images",), number)
+    worker, order = ShardWorker(library.uri, [], "cpu", None), Order(shard, (), number)
     way.fault = lambda method, path: "throttle" if "0001.jpg" in path else None
     before = pooled()
     with pytest.raises(UnreachableError, match=r"cannot read s3://a-bucket-.*0001\.jpg.*503.*3 attempts"):

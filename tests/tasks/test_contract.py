@@ -11,7 +11,7 @@ import torch
 from PIL import Image as PillowImage
 
 from muster import tasks
-from muster.pipeline.work.worker import TaskSpec, load_task
+from muster.pipeline.work.choice import TaskChoice
 from muster.tasks import base
 from muster.tasks.models import zoo
 
@@ -23,7 +23,7 @@ CANONICAL_LANDMARKS = [[201.5, 105.1], [245.2, 104.6], [222.6, 128.4], [203.7, 1
 
 @pytest.fixture(scope="module")
 def loaded(weights: Path) -> dict[str, base.Task]:
-    return {name: load_task(TaskSpec(name, None, ""), CPU, weights) for name in base.names()}
+    return {name: TaskChoice(name=name).load(CPU, weights) for name in base.names()}
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,7 @@ def test_deterministic(name: str, loaded: dict[str, base.Task], images: Sequence
     before = [image.pixels.copy() for image in images]
     first = loaded[name](images)
     assert loaded[name](images).equals(first)
-    assert load_task(TaskSpec(name, None, ""), CPU, weights)(images).equals(first)
+    assert TaskChoice(name=name).load(CPU, weights)(images).equals(first)
     for image, pixels in zip(images, before, strict=True):
         np.testing.assert_array_equal(image.pixels, pixels)
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from helpers.runs import config_of
 from muster.errors import InputError
 from muster.pipeline.evaluate.masks import evaluate, painted, pick_model, truth_of
 from muster.pipeline.work.config import RunConfig
@@ -33,7 +34,7 @@ def photos(data: Path, tmp_path: Path) -> tuple[Path, Path]:
 
 
 def config(weights: Path, library: str = "", **more: Any) -> RunConfig:
-    return RunConfig(library, ("masks",), device="cpu", workers=1, weights_dir=weights, **more)
+    return config_of(library, "masks", workers=1, weights_dir=weights, **more)
 
 
 @pytest.mark.usefixtures("ray_cluster")

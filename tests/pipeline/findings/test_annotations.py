@@ -19,6 +19,7 @@ from pycocotools.cocoeval import COCOeval
 from scipy import ndimage
 
 from helpers.findings import STREETS, commit, dog, face, scanned, sky
+from helpers.runs import config_of
 from muster.errors import InputError, MusterError
 from muster.pipeline.evaluate.objects import evaluate
 from muster.pipeline.findings.annotations import (
@@ -32,9 +33,9 @@ from muster.pipeline.findings.annotations import (
     parse_sources,
     sources_of,
 )
-from muster.pipeline.run import pending, task_specs
-from muster.pipeline.work.config import RunConfig
-from muster.pipeline.work.worker import ShardWorker, describe
+from muster.pipeline.run import pending, record
+from muster.pipeline.work.choice import TaskChoice
+from muster.pipeline.work.worker import ShardWorker
 from muster.storage import manifest, tables
 from muster.storage.exchange.export import Photo, Thing
 from muster.storage.library import Library, open_library
@@ -58,15 +59,17 @@ def photos(tmp_path: Path, make_photos: Callable[..., Path]) -> Path:
 def found(tmp_path: Path, photos: Path) -> Library:
     """A library of these, with a dog, a sky, a face and a label in each."""
     library = scanned(tmp_path / "library", photos)
-    commit(library, describe("objects", None), lambda i: [dog(), dog(0.2)])
+    commit(library, TaskChoice(name="objects").description, lambda i: [dog(), dog(0.2)])
     commit(library, STREETS, lambda i: [sky()])
-    commit(library, describe("faces", None), lambda i: [face(i)])
-    commit(library, describe("scenes", None), lambda i: [{"label": "day", "source": "image", "p_day": 0.9}])
+    commit(library, TaskChoice(name="faces").description, lambda i: [face(i)])
+    commit(
+        library, TaskChoice(name="scenes").description, lambda i: [{"label": "day", "source": "image", "p_day": 0.9}]
+    )
     return library
 
 
 def other(**parameters: Any) -> dict[str, Any]:
-    return {**describe("objects", None), "parameters": parameters}
+    return {**TaskChoice(name="objects").description, "parameters": parameters}
 
 
 def test_which_of_several(tmp_path: Path, photos: Path) -> None:
@@ -79,7 +82,7 @@ def test_which_of_several(tmp_path: Path, photos: Path) -> None:
 
     with pytest.raises(InputError, match=r"has no objects for its images yet: run `muster run -l .* --tasks objects`"):
         chosen()
-    usual = commit(library, describe("objects", None), shards=slice(1))
+    usual = commit(library, TaskChoice(name="objects").description, shards=slice(1))
     assert chosen() == usual
     loose = commit(library, other(min_score=0.1))
     assert chosen() == chosen("fastestdet") == chosen(loose) == loose  # it covers more
@@ -87,11 +90,15 @@ def test_which_of_several(tmp_path: Path, photos: Path) -> None:
     strict = commit(library, other(min_score=0.9))
     assert chosen() == chosen("fastestdet") == min(loose, strict)
     assert (chosen(loose), chosen(strict)) == (loose, strict)
-    commit(library, describe("objects", None))
+    commit(library, TaskChoice(name="objects").description)
     assert chosen() == usual  # as much as the others, and it is what `muster run` makes
-    fcos = commit(library, describe("objects", "fcos"), shards=slice(1))
+    fcos = commit(library, TaskChoice(name="objects", model="fcos").description, shards=slice(1))
     for score in (0.1, 0.2, 0.3, 0.4):
-        commit(library, {**describe("objects", "fcos"), "parameters": {"min_score": score}}, shards=slice(1))
+        commit(
+            library,
+            {**TaskChoice(name="objects", model="fcos").description, "parameters": {"min_score": score}},
+            shards=slice(1),
+        )
     assert (chosen(), chosen("fcos")) == (usual, fcos)
     with pytest.raises(InputError, match=r"--model objects=unicorn: library .* has objects by fa.*fcos: "):
         chosen("unicorn")
@@ -104,7 +111,7 @@ def test_images_count_and_not_shards(tmp_path: Path, make_photos: Callable[..., 
     shards = manifest.shards(library)
     place = [images for _, images in shards].index(4)
     assert sorted(images for _, images in shards) == [1, 1, 4]
-    two = commit(library, describe("objects", None))
+    two = commit(library, TaskChoice(name="objects").description)
     tables.forget_shard(library, two, shards[place][0])
     four = commit(library, other(min_score=0.1), shards=slice(place, place + 1))
     assert [source.fingerprint for source in sources_of(library, "objects", dict(shards))] == [four, two]
@@ -114,7 +121,7 @@ def test_photos_that_not_every_task_has_looked_at(tmp_path: Path, photos: Path) 
     library = scanned(tmp_path / "library", photos)
     (first, images), *_ = manifest.shards(library)
     bad = manifest.read_shard(library, first)["image_id"][0].as_py()
-    commit(library, describe("objects", None), lambda i: [dog()], fails=lambda i: i == bad)
+    commit(library, TaskChoice(name="objects").description, lambda i: [dog()], fails=lambda i: i == bad)
     commit(library, STREETS, lambda i: [sky()], shards=slice(1))
     annotations = annotations_of(library, ("objects", "masks"), {})
     assert (annotations.shards, annotations.pending) == ([(first, images)], 20 - images)
@@ -132,7 +139,7 @@ def test_photos_that_not_every_task_has_looked_at(tmp_path: Path, photos: Path) 
 
 def test_no_shard_in_common(tmp_path: Path, photos: Path) -> None:
     library = scanned(tmp_path / "library", photos)
-    commit(library, describe("objects", None), shards=slice(1))
+    commit(library, TaskChoice(name="objects").description, shards=slice(1))
     commit(library, STREETS, shards=slice(1, None))
     with pytest.raises(InputError, match=r"no photo that all of objects, masks have looked at: run `muster run "):
         annotations_of(library, ("objects", "masks"), {})
@@ -260,12 +267,12 @@ def test_coco_of_an_export_gives_the_same_average_precision(data: Path, weights:
     wanted = [a for a in content["annotations"] if a["image_id"] in ids.values()]
     truth = tmp_path / "instances.json"
     truth.write_text(json.dumps({**content, "images": images, "annotations": wanted}))
-    config = RunConfig(str(tmp_path / "library"), ("objects",), device="cpu", min_score=0.01)
+    config = config_of(tmp_path / "library", "objects", options={"min_score": 0.01})
     library = open_library(config.library, create=True)
     manifest.scan(library, [str(tmp_path / "images")])
-    specs = task_specs(library, config)
-    worker = ShardWorker(config.library, specs[1:], "cpu", weights)
-    for order in pending(library, specs):
+    record(library, config)
+    worker = ShardWorker(config.library, config.choices, "cpu", weights)
+    for order in pending(library, config.choices):
         worker.process(order)
     facts = evaluate(str(tmp_path / "images"), truth, config, lambda progress: None)  # of what is there already
 

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from helpers.fixtures import Killed, School
+from helpers.runs import config_of
 from muster.errors import InputError
 from muster.pipeline.gallery import forget
 from muster.pipeline.gallery.identify import ANSWERS, identify, limits_of, verify
@@ -22,7 +23,7 @@ IDENTIFY = {"threshold": 0.3, "target": 0.05}
 
 
 def config(library: Path) -> RunConfig:
-    return RunConfig(str(library), ("faces",), device="cpu")
+    return config_of(library, "faces")
 
 
 def calibrated(folder: Path, threshold: float = 0.3, unsure_from: float = 0.3) -> Path:

@@ -12,7 +12,7 @@ from muster.errors import InputError, MusterError
 from muster.pipeline.people.faces import faces_fingerprint, load_faces, strangers_of
 from muster.pipeline.people.grouping import cluster_faces, label, parse_k
 from muster.pipeline.people.pages import _label_fingerprints, _least_scores, write_people
-from muster.pipeline.work.worker import describe
+from muster.pipeline.work.choice import TaskChoice
 from muster.storage import tables
 from muster.storage.library import Library, open_library
 from muster.storage.manifest import read_shard, scan
@@ -242,7 +242,7 @@ def test_filters_want_what_was_measured_of_these_weights(johns: Path, tmp_path: 
     labelled(library, "objects", "any", shards, "dog", 0.76)  # less than what those ask that were not measured
     write_people(library, None, tmp_path / "pages")
     assert "with a dog" not in (tmp_path / "pages" / "index.html").read_text()
-    usual = describe("objects", None)
+    usual = TaskChoice(name="objects").description
     other = {**usual, "weights": {"detector": {"name": "fastestdet", "sha256": "0" * 64}}}
     least = [_least_scores(library, tables.describe(library, each)) for each in (usual, other)]
     assert least == [MEASURED["fastestdet"], UNMEASURED]
