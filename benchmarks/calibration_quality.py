@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from muster.errors import TaskError
 from muster.pipeline.evaluate.faces import check_label, labelled
 from muster.pipeline.work.choice import choose
 from muster.pipeline.work.config import RunConfig, parse_models

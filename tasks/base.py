@@ -10,11 +10,9 @@ import pyarrow as pa
 import torch
 from PIL import Image as PillowImage
 
+from muster.errors import TaskError
+
 StateDict = Mapping[str, torch.Tensor]
-
-
-class TaskError(ValueError):
-    """A task or model that does not exist, or was asked for what it cannot do."""
 
 
 @dataclass(frozen=True, slots=True)

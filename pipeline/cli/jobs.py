@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from muster.errors import InputError, MusterError
+from muster.errors import InputError, JobError
 from muster.pipeline.cli.console import JsonOption, pass_on, report, say
 from muster.storage.uris import local_path
 
@@ -28,14 +28,6 @@ DashboardOption = Annotated[
 ]
 _ASIDE = ("library", "trust", "weights_dir", "address", "shared_library", "as_json")  # of run: no part of a job
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the job, as `muster jobs list` has it.")]
-
-
-class JobError(MusterError):
-    """A job was left, was stopped or failed; the command ends with `exit_code`."""
-
-    def __init__(self, text: str, exit_code: int = 1) -> None:
-        super().__init__(text)
-        self.exit_code = exit_code
 
 
 def submit(

@@ -51,6 +51,7 @@ from muster.pipeline.cli.options import (
     WorkersOption,
     chosen,
 )
+from muster.pipeline.cli.wording import worded
 from muster.storage.encryption import key_of
 from muster.storage.library import MARKER, open_library
 
@@ -80,16 +81,14 @@ def main() -> None:
         say("muster: stopped. What was done is kept: run the same command again to go on")
         os._exit(130)  # by the door: after an interrupted wait Ray crashed 2 of 30 times as the interpreter ended
     except MusterError as error:
-        _fail(str(error), error.exit_code)
+        _fail(worded(error, typer.main.get_command(app)), error.exit_code)
     except TyperException as error:
         _misused(error)
     except OSError as error:  # of the disk or the network, where nobody nearer knew what to say
         _fail(f"{error.filename or ''}: {error.strerror or error}".removeprefix(": "), 1)
     except UnicodeEncodeError as error:  # of a path, where a library takes no bytes that are not UTF-8
         _fail(f"{error.object[:200]} is not UTF-8: give another name", 2)
-    except Exception as error:
-        if type(error).__name__ == "TaskError":  # muster.tasks.base is not imported here: it brings torch
-            _fail(str(error), 2)
+    except Exception:
         say_traceback()
         sys.exit(1)
 

@@ -116,6 +116,8 @@ class Cluster:
 
         try:
             yield
+        except MusterError:  # some are ValueErrors too
+            raise
         except AuthenticationError:
             raise InputError(_token_text(self.url, self.mode)) from None
         except (RuntimeError, OSError, ValueError) as error:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from muster.errors import InputError, MusterError
+from muster.errors import InputError, MusterError, TaskError
 from muster.pipeline.gallery import forget
 from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.config import parse_tasks
@@ -215,7 +215,7 @@ def classes_of(source: Source) -> tuple[str, ...]:
             form = masks.FORMS[zoo.roles("masks", source.model)["segmenter"]]
             left_out = form.background if isinstance(form, masks.Semantic) else None
             names = tuple(name for i, name in enumerate(form.classes) if i != left_out)
-    except base.TaskError as error:
+    except TaskError as error:
         raise InputError(f"library has {source.task} of a model that is not known here: {error}") from None
     return tuple(coco_labels.SPELLINGS.get(name, name) for name in names)
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from muster.errors import InputError
+from muster.errors import ImageError, InputError
 from muster.pipeline.findings.annotations import Annotations, annotations_of
 from muster.storage import tables
 from muster.storage.exchange import export
@@ -21,7 +21,6 @@ from muster.storage.exchange.export import Photo, Thing
 from muster.storage.library import Library, open_library
 from muster.storage.new_files import new_folder
 from muster.storage.photos import decode
-from muster.storage.photos.decode import ImageError
 from muster.storage.photos.reader import Reader
 from muster.tasks.geometry import rle
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from muster.errors import InputError
+from muster.errors import ImageError, InputError
 from muster.pipeline.gallery import forget
 from muster.pipeline.people.faces import faces_fingerprint, strangers_of
 from muster.pipeline.run import OnProgress, fetch_weights, process
@@ -24,7 +24,6 @@ from muster.storage.gallery.roster import UNKNOWN, UNSURE, normal
 from muster.storage.library import Library, open_library
 from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.storage.photos import decode
-from muster.storage.photos.decode import ImageError
 from muster.storage.photos.reader import Reader
 from muster.storage.photos.sources import find_images
 from muster.tasks.base import Image

@@ -109,10 +109,6 @@ class Policy:
     per_image: float = 5.0  # and seconds more for each image of it, before the worker is given up
 
 
-class Stopped(Exception):  # noqa: N818  an outcome, not a fault of this code
-    """The run cannot go on; the text says why."""
-
-
 @dataclass
 class _Search:
     """Which images of a shard kill workers: parts still to be tried, and the culprits so far, with their error kind."""

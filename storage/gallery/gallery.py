@@ -19,8 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from muster.errors import InputError, MusterError
-from muster.storage.encryption import DecryptionError
+from muster.errors import DecryptionError, InputError, MusterError, NotYetError
 from muster.storage.gallery import audit
 from muster.storage.library import GALLERY, ROSTER, Library
 from muster.storage.tables import to_parquet
@@ -187,7 +186,7 @@ def require(library: Library) -> Gallery:
     """The gallery; InputError where there is none, or nobody in it."""
     gallery = read(library)
     if gallery is None or not gallery.faces.num_rows:
-        raise InputError(f"nobody is enrolled in library {library.uri}: run `muster enroll ROSTER -l {library.uri}`")
+        raise NotYetError(f"nobody is enrolled in library {library.uri}", "enroll", library.uri)
     return gallery
 
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from muster.errors import InputError, MusterError
+from muster.errors import InputError, MusterError, TaskError
 from muster.pipeline.people.faces import faces_fingerprint, load_faces, strangers_of
 from muster.pipeline.people.grouping import cluster_faces, label, parse_k
 from muster.pipeline.people.pages import _label_fingerprints, _least_scores, write_people
@@ -17,7 +17,6 @@ from muster.storage import tables
 from muster.storage.library import Library, open_library
 from muster.storage.manifest import read_shard, scan
 from muster.storage.manifest import shards as all_shards
-from muster.tasks.base import TaskError
 from muster.tasks.models.filter_scores import MEASURED, UNMEASURED
 from muster.tasks.people import certainty
 from muster.tasks.people.graph import Strangers

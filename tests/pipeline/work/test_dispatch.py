@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from muster.errors import Stopped
 from muster.pipeline.work import dispatch as dispatch_module
 from muster.pipeline.work import parts
 from muster.pipeline.work.dispatch import Died, Dispatcher, Done, Event, Failed, Order, Policy, Stopped, WorkerId

@@ -150,7 +150,7 @@ def test_classes_and_scores_that_are_asked_for(file: Path, weights: Path, photo:
     assert set(load(file, weights, classes={"giraffe": 0.1})([photo])["label"].to_pylist()) == {"giraffe"}
     assert load(file, weights, classes={"dog": None})([photo]).num_rows == 0
     assert load(file, weights, min_score=0.999)([photo]).num_rows == 0
-    with pytest.raises(TaskError, match="--classes girafe: no such class of masks=sam; nearest: giraffe"):
+    with pytest.raises(TaskError, match="`classes` girafe: no such class of masks=sam; nearest: giraffe"):
         Masks("sam", {"girafe": None})
 
 
