@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from muster.errors import InputError, MusterError
+from muster.pipeline import forget
 from muster.pipeline.distributed import actors
 from muster.pipeline.distributed.reach import require_answer
-from muster.pipeline.gallery import forget
 from muster.pipeline.work import weights as models
 from muster.pipeline.work.config import RunConfig
 from muster.pipeline.work.dispatch import Dispatcher, Order, Stopped

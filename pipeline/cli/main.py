@@ -428,7 +428,7 @@ def _run_text(facts: dict[str, Any]) -> list[str]:
 
 
 def _scan(library: str, sources: list[str], follow_links: bool) -> dict[str, Any]:
-    from muster.pipeline.gallery import forget
+    from muster.pipeline import forget
     from muster.storage import manifest
 
     opened = open_library(library, create=True)
@@ -454,7 +454,7 @@ def _run(library: str, tasks: str, *rest: Any) -> dict[str, Any]:
 def _cluster(
     library: str, method: str, k: str, same_photo: bool, model: list[str], address: str | None, shared: bool
 ) -> dict[str, Any]:
-    from muster.pipeline.gallery import forget
+    from muster.pipeline import forget
     from muster.pipeline.people.grouping import cluster_faces
 
     count, name = _check_cluster(method, k, same_photo, model)
@@ -476,7 +476,7 @@ def _check_cluster(method: str, k: str, same_photo: bool, model: list[str]) -> t
 
 
 def _people(library: str, out: Path | None, model: list[str]) -> dict[str, Any]:
-    from muster.pipeline.gallery import forget
+    from muster.pipeline import forget
     from muster.pipeline.people.pages import write_people
     from muster.pipeline.work.config import parse_models
 

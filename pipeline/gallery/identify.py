@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import torch
 
 from muster.errors import InputError
-from muster.pipeline.gallery import forget
+from muster.pipeline import forget
 from muster.pipeline.people.faces import faces_fingerprint, strangers_of
 from muster.pipeline.run import OnProgress, fetch_weights, process
 from muster.pipeline.work.config import RunConfig

@@ -21,9 +21,10 @@ from benchmarks import deletion
 from benchmarks.deletion import everything
 from helpers.fixtures import Killed, Outcome, School
 from muster.errors import MusterError
+from muster.pipeline import forget
 from muster.pipeline.cli import gallery as cli_gallery
 from muster.pipeline.gallery import enroll as enrolment
-from muster.pipeline.gallery import forget, identify
+from muster.pipeline.gallery import identify
 from muster.pipeline.gallery.enroll import Request, enroll
 from muster.pipeline.work.config import RunConfig
 from muster.storage import encryption, manifest, tables

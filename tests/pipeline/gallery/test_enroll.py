@@ -15,8 +15,8 @@ from PIL import Image
 
 from helpers.fixtures import Killed, School
 from muster.errors import InputError
+from muster.pipeline import forget
 from muster.pipeline.gallery import enroll as enrolment
-from muster.pipeline.gallery import forget
 from muster.pipeline.gallery.enroll import Request, Summary, enroll
 from muster.pipeline.work.config import RunConfig
 from muster.storage import manifest, tables
