@@ -104,7 +104,7 @@ def calibrate(
 
     Example: muster calibrate -l ./school --fpir 0.01
     """
-    from muster.pipeline.gallery import forget
+    from muster.pipeline import forget
     from muster.pipeline.gallery.calibrate import calibrate as measure
     from muster.pipeline.gallery.calibrate import sentences
 
@@ -222,7 +222,7 @@ def forget(
 
     Example: muster forget S0042 -l ./school
     """
-    from muster.pipeline.gallery import forget as forgetting
+    from muster.pipeline import forget as forgetting
 
     if bool(names) == expired:
         raise InputError("muster forget: name whom or what to forget, or say --expired")
@@ -269,7 +269,7 @@ def decrypt(
 
     Example: muster decrypt plain -l ./school
     """
-    from muster.pipeline.gallery import forget
+    from muster.pipeline import forget
     from muster.storage.library import decrypted
 
     opened = open_library(library)
@@ -311,7 +311,7 @@ def audit_show(library: LibraryOption = LIBRARY, trust: TrustOption = False, as_
 
     Example: muster audit show -l ./school
     """
-    from muster.pipeline.gallery.forget import settled
+    from muster.pipeline.forget import settled
     from muster.storage.gallery import audit, gallery
 
     opened = open_library(library)

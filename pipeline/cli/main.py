@@ -441,7 +441,7 @@ def _run_text(facts: dict[str, Any]) -> list[str]:
 
 
 def _scan(library: str, sources: list[str], follow_links: bool) -> dict[str, Any]:
-    from muster.pipeline.gallery import forget
+    from muster.pipeline import forget
     from muster.storage import manifest
 
     opened = open_library(library, create=True)
@@ -466,7 +466,7 @@ def _run(config: "RunConfig") -> dict[str, Any]:
 def _cluster(
     library: str, method: str, k: str, same_photo: bool, model: list[str], address: str | None, shared: bool
 ) -> dict[str, Any]:
-    from muster.pipeline.gallery import forget
+    from muster.pipeline import forget
     from muster.pipeline.people.grouping import cluster_faces
     from muster.pipeline.work.machine import Machine
 
@@ -488,7 +488,7 @@ def _check_cluster(method: str, k: str, same_photo: bool, model: list[str]) -> t
 
 
 def _people(library: str, out: Path | None, model: list[str]) -> dict[str, Any]:
-    from muster.pipeline.gallery import forget
+    from muster.pipeline import forget
     from muster.pipeline.people.pages import write_people
     from muster.pipeline.work.config import parse_models
 
