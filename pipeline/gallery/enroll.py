@@ -53,7 +53,7 @@ class Summary:
     now.
     """
 
-    grouping: int
+    people: int
     enrolled: int
     updated: int
     photos: int
