@@ -26,8 +26,8 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from muster.library import identify as identify
     from muster.library import open as open
     from muster.library import photos as photos
-    from muster.pipeline.gallery.enroll import Summary as EnrolSummary
     from muster.pipeline.forget import Receipt as Receipt
+    from muster.pipeline.gallery.enroll import Summary as EnrolSummary
     from muster.pipeline.people.grouping import ClusterSummary as ClusterSummary
     from muster.pipeline.run import Progress as Progress
     from muster.pipeline.run import Summary as RunSummary

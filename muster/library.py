@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from muster.chosen import AnyTask
-    from muster.pipeline.gallery.enroll import Summary as EnrolSummary
     from muster.pipeline.forget import Receipt
+    from muster.pipeline.gallery.enroll import Summary as EnrolSummary
     from muster.pipeline.people.grouping import ClusterSummary
     from muster.pipeline.run import Progress
     from muster.pipeline.run import Summary as RunSummary
@@ -44,7 +44,8 @@ def open(path: str | Path, create: bool = False, trust: bool = False) -> Library
     used.
     """
     try:
-        return Library(open_library(path, create, trusted=trust), trust)
+        with _trusting(trust):
+            return Library(open_library(path, create), trust)
     except NotYetError:
         raise NotYetError(f"no library at {path}", "scan", str(path), otherwise=" (or `create`=True)") from None
 
@@ -66,6 +67,10 @@ class Library:
     @property
     def encrypted(self) -> bool:
         return self._files.key is not None
+
+    def at(self, name: str) -> str:
+        """Where one of its files lies, such as a receipt."""
+        return self._files.at(name)
 
     # ---- photos ------------------------------------------------------------------------------------------------------
 
@@ -328,17 +333,21 @@ class Library:
             known = gallery.read(self._files)
             return [gallery.named(known, entry) for entry in audit.entries(self._files)]
 
-    @contextmanager
-    def _in_use(self) -> Iterator[None]:
-        """Verbs open the library anew, and so do workers: they are told here that it is trusted."""
-        before = os.environ.get(TRUST)
-        if self._trust:
-            os.environ[TRUST] = "1"
-        try:
-            yield
-        finally:
-            if self._trust:
-                os.environ.pop(TRUST) if before is None else os.environ.update({TRUST: before})
+    def _in_use(self) -> AbstractContextManager[None]:
+        return _trusting(self._trust)
+
+
+@contextmanager
+def _trusting(trust: bool) -> Iterator[None]:
+    """Verbs open the library anew, and so do workers: the environment tells them all that it is trusted."""
+    before = os.environ.get(TRUST)
+    if trust:
+        os.environ[TRUST] = "1"
+    try:
+        yield
+    finally:
+        if trust:
+            os.environ.pop(TRUST) if before is None else os.environ.update({TRUST: before})
 
 
 def photos(
@@ -387,9 +396,7 @@ def identify(
     return opened.identify(images, threshold=threshold)
 
 
-def _config(
-    library: str, tasks: Iterable[AnyTask], machine: Machine | None, retry_errors: bool = False
-) -> RunConfig:
+def _config(library: str, tasks: Iterable[AnyTask], machine: Machine | None, retry_errors: bool = False) -> RunConfig:
     from muster.chosen import choice_of
     from muster.pipeline.work.config import RunConfig
     from muster.pipeline.work.machine import Machine

@@ -15,9 +15,7 @@ def entries(weights_dir: str | Path | None = None) -> list[dict[str, Any]]:
     return weights.describe_all(_folder(weights_dir))
 
 
-def pull(
-    *names: str, weights_dir: str | Path | None = None, on_download: OnDownload | None = None
-) -> dict[str, str]:
+def pull(*names: str, weights_dir: str | Path | None = None, on_download: OnDownload | None = None) -> dict[str, str]:
     """Download these weights (all, where none is named), verified by their SHA-256; name → file."""
     return weights.pull(names, _folder(weights_dir), on_download)
 

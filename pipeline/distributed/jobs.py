@@ -256,8 +256,8 @@ class _Tail:
 
 def check_reach(cluster: Cluster, request: Request) -> None:
     """Raises InputError where library or weights lie on this machine and nodes elsewhere would look for them."""
-    paths = {"library": local_path(request.library), "--weights-dir": request.weights_dir}
-    paths |= {f"--weights {task}": file for task, file in request.weights.items()}
+    paths = {"library": local_path(request.library), "`weights_dir`": request.weights_dir}
+    paths |= {f"`weights` {task}": file for task, file in request.weights.items()}
     local = {what: path for what, path in paths.items() if path is not None}
     if local and not request.shared_library:
         refuse_local(local, cluster.nodes())
@@ -331,7 +331,7 @@ def _url(address: str) -> str:
     if address in ("", "auto"):
         return DASHBOARD
     if separator and scheme not in ("http", "https"):
-        raise InputError(f"--address {address}: name the dashboard of the cluster's head, such as {DASHBOARD}")
+        raise InputError(f"`address` {address}: name the dashboard of the cluster's head, such as {DASHBOARD}")
     return (address if separator else f"http://{address}").rstrip("/")
 
 
@@ -341,11 +341,11 @@ def _authentication_mode(url: str) -> str:
         with urllib.request.urlopen(f"{url}/api/authentication_mode", timeout=ANSWER_SECONDS) as answer:
             return str(json.loads(answer.read(1000))["authentication_mode"])
     except (urllib.error.HTTPError, http.client.HTTPException, ValueError, KeyError, TypeError):
-        raise InputError(f"what answers at {url} is not the dashboard of Ray 2.52 or newer: check --address") from None
+        raise InputError(f"what answers at {url} is not the dashboard of Ray 2.52 or newer: check `address`") from None
     except OSError as error:
         cause = getattr(error, "reason", error)
         raise MusterError(
-            f"no Ray cluster answers at {url} ({cause}): check --address, that the head runs, and that its dashboard"
+            f"no Ray cluster answers at {url} ({cause}): check `address`, that the head runs, and that its dashboard"
             " can be reached from here (`ray dashboard cluster.yaml`, `ssh -L`, `kubectl port-forward`)"
         ) from None
 

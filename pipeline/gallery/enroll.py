@@ -102,10 +102,10 @@ def _read(request: Request, library: Library) -> list[Entry]:
     if not request.consent_given and all(entry.consent is None for entry in entries):
         raise InputError(
             f"roster {request.roster} does not say who consented: add a column consent (yes or no), or say"
-            " --consent-given where you hold the consent of everybody in it"
+            " `consent_given` where you hold the consent of everybody in it"
         )
     if unknown := sorted(set(request.accept) - {entry.person_id for entry in entries}):
-        raise InputError(f"--accept {unknown[0]}: nobody in roster {request.roster} has that person_id")
+        raise InputError(f"`accept` {unknown[0]}: nobody in roster {request.roster} has that person_id")
     return entries
 
 

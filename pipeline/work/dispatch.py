@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from muster.errors import Stopped
 from muster.pipeline.work.parts import IMAGES_PER_CALL, Part, slice_of
 
 WorkerId = int

@@ -190,6 +190,14 @@ def require(library: Library) -> Gallery:
     return gallery
 
 
+def named(gallery: Gallery | None, entry: dict[str, Any]) -> dict[str, Any]:
+    """A line of the audit log, with the person_ids of those who are still enrolled."""
+    faces = SCHEMA.empty_table() if gallery is None else gallery.faces
+    names = dict(zip(faces["pseudonym"].to_pylist(), faces["person_id"].to_pylist(), strict=True))
+    shown = ("people", "candidates")  # where a line has pseudonyms
+    return {**entry, **{key: [names.get(each, f"forgotten ({each})") for each in entry.get(key, [])] for key in shown}}
+
+
 def write(library: Library, gallery: Gallery, action: str, facts: dict[str, Any]) -> None:
     """Replace the gallery, with a line of the audit log (see `audit.append`). The caller holds library.lock()."""
     library.make_private()

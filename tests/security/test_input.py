@@ -26,7 +26,7 @@ from muster.storage import manifest, retry, tables
 from muster.storage.gallery.roster import read_roster
 from muster.storage.library import ROSTER, Library, open_library
 from muster.storage.outcomes import IMAGES_FINGERPRINT
-from muster.storage.photos.decode import ImageError, decode
+from muster.storage.photos.decode import decode
 from muster.storage.photos.reader import Reader, check_access
 from muster.storage.photos.sources import Found
 from muster.storage.uris import refusal

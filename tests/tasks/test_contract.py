@@ -11,6 +11,7 @@ import torch
 from PIL import Image as PillowImage
 
 from muster import tasks
+from muster.errors import TaskError
 from muster.pipeline.work.choice import TaskChoice
 from muster.tasks import base
 from muster.tasks.models import zoo

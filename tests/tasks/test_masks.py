@@ -9,6 +9,7 @@ import torch.nn.functional as F  # noqa: N812
 from PIL import Image as PillowImage
 from torchvision.models import get_model
 
+from muster.errors import TaskError
 from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.weights import load_weights
 from muster.tasks import base

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image as PillowImage
 
 from muster.errors import TaskError
-from muster.pipeline.work.config import parse_classes
+from muster.pipeline.cli.parse import parse_classes
 from muster.pipeline.work.weights import load_weights
 from muster.tasks import base, objects
 from muster.tasks.base import Image

@@ -153,7 +153,7 @@ def test_what_was_reviewed_is_enrolled(enrol: Enrol, school: School, tmp_path: P
     source = csv(tmp_path / "other.csv", [["bo", "Bo", "yes", "", *bo], ["twin", "Twin", "yes", "", ann[1], ""]])
     assert [each.person_id for each in enrol(source, tmp_path / "L").refused] == ["twin"]
     assert enrol(source, tmp_path / "L", accept=("twin",)).people == 3
-    with pytest.raises(InputError, match=r"--accept nil: nobody in roster .* has that person_id"):
+    with pytest.raises(InputError, match=r"`accept` nil: nobody in roster .* has that person_id"):
         enrol(source, tmp_path / "L", accept=("nil",))
 
 

@@ -14,13 +14,13 @@ from PIL import Image as PillowImage
 from torch import nn
 
 from helpers.runs import config_of
-from muster.errors import InputError
+from muster.errors import InputError, TaskError
 from muster.pipeline.run import record
 from muster.pipeline.work.choice import TaskChoice
 from muster.storage import tables
 from muster.storage.library import open_library
 from muster.storage.outcomes import IMAGES_FINGERPRINT
-from muster.tasks.base import Image, TaskError
+from muster.tasks.base import Image
 from muster.tasks.geometry import rle
 from muster.tasks.masks import Masks
 from muster.tasks.models import coco_labels, sam
