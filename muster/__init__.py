@@ -26,8 +26,8 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from muster.library import identify as identify
     from muster.library import open as open
     from muster.library import photos as photos
+    from muster.pipeline.forget import Receipt as Receipt
     from muster.pipeline.gallery.enroll import Summary as EnrolSummary
-    from muster.pipeline.gallery.forget import Receipt as Receipt
     from muster.pipeline.people.grouping import ClusterSummary as ClusterSummary
     from muster.pipeline.run import Progress as Progress
     from muster.pipeline.run import Summary as RunSummary
@@ -79,7 +79,7 @@ _PLACES = {  # name → module, and what it is called there
     "Pages": ("muster.results", "Pages"),
     "PhotosSummary": ("muster.results", "PhotosSummary"),
     "Progress": ("muster.pipeline.run", "Progress"),
-    "Receipt": ("muster.pipeline.gallery.forget", "Receipt"),
+    "Receipt": ("muster.pipeline.forget", "Receipt"),
     "RunSummary": ("muster.pipeline.run", "Summary"),
     "ScanResult": ("muster.storage.manifest", "ScanResult"),
     "demo": ("muster.storage.demo", "make_album"),

@@ -1,6 +1,6 @@
 """A library and what can be done with it: what the commands of the same names do.
 
-Each verb takes the library's lock where it writes, and first finishes what was cut off (pipeline/gallery/forget.py), so
+Each verb takes the library's lock where it writes, and first finishes what was cut off (pipeline/forget.py), so
 that a notebook is as safe as a command. What a verb needs is imported when it is called: torch takes seconds.
 """
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from muster.chosen import AnyTask
+    from muster.pipeline.forget import Receipt
     from muster.pipeline.gallery.enroll import Summary as EnrolSummary
-    from muster.pipeline.gallery.forget import Receipt
     from muster.pipeline.people.grouping import ClusterSummary
     from muster.pipeline.run import Progress
     from muster.pipeline.run import Summary as RunSummary
@@ -80,7 +80,7 @@ class Library:
         `sources`: folders, globs, files or Parquet manifests; local or any URI. `follow_links`: also links that lead
         out of these folders.
         """
-        from muster.pipeline.gallery import forget
+        from muster.pipeline import forget
         from muster.storage import manifest
 
         with self._in_use(), forget.locked(self._files):
@@ -120,7 +120,7 @@ class Library:
         `method`: "graph", which finds the number of people, or "kmeans" with `k` people (found where None).
         `same_photo`: two faces of one photo may be one person. `model`: whose faces; the default one's where None.
         """
-        from muster.pipeline.gallery import forget
+        from muster.pipeline import forget
         from muster.pipeline.people.grouping import check_method, cluster_faces
 
         check_method(method, k, same_photo)
@@ -129,7 +129,7 @@ class Library:
 
     def people_pages(self, out: str | Path | None = None, *, model: str | None = None) -> Pages:
         """Write the people pages, a site that opens from disk. `out`: its folder; LIBRARY/people where None."""
-        from muster.pipeline.gallery import forget
+        from muster.pipeline import forget
         from muster.pipeline.people.pages import folder_for, write_people
         from muster.results import Pages
 
@@ -154,7 +154,7 @@ class Library:
         `model`: whose rows, also as a fingerprint that `status` shows; where None, those that cover most images.
         docs/data-model.md describes the columns. Raises NotYetError where there are no rows yet.
         """
-        from muster.pipeline.gallery import forget
+        from muster.pipeline import forget
         from muster.pipeline.reading import table
 
         with self._in_use():
@@ -231,7 +231,7 @@ class Library:
         `fpir`: share of strangers that may be given a name. `miss`: share of enrolled people who may be missed. None:
         what so many people support.
         """
-        from muster.pipeline.gallery import forget
+        from muster.pipeline import forget
         from muster.pipeline.gallery.calibrate import calibrate
 
         with self._in_use(), forget.locked(self._files):
@@ -292,7 +292,7 @@ class Library:
         """
         from datetime import date
 
-        from muster.pipeline.gallery import forget
+        from muster.pipeline import forget
 
         if bool(names) == expired:
             raise InputError("name whom or what to forget, or say `expired`")
@@ -306,7 +306,7 @@ class Library:
 
     def decrypt(self, out: str | Path) -> Library:
         """Write a copy of this encrypted library that every program can read, into a new or empty folder or bucket."""
-        from muster.pipeline.gallery import forget
+        from muster.pipeline import forget
         from muster.storage.library import decrypted
 
         with self._in_use(), forget.locked(self._files):
@@ -325,7 +325,7 @@ class Library:
 
     def audit_log(self) -> list[dict[str, Any]]:
         """What was done with known people, oldest first, with the person_ids of those who are still enrolled."""
-        from muster.pipeline.gallery import forget
+        from muster.pipeline import forget
         from muster.storage.gallery import audit, gallery
 
         with self._in_use():

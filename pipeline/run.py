@@ -8,9 +8,9 @@ from functools import partial
 from typing import Any
 
 from muster.errors import MusterError, NotYetError, Stopped
+from muster.pipeline import forget
 from muster.pipeline.distributed import actors
 from muster.pipeline.distributed.reach import require_answer
-from muster.pipeline.gallery import forget
 from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.config import RunConfig
 from muster.pipeline.work.dispatch import Dispatcher, Order

@@ -24,7 +24,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import muster
+from muster import distribution
 from muster.errors import InputError, MusterError
 from muster.pipeline.distributed import shipped
 from muster.pipeline.distributed.reach import environment, refuse_local, token_source
@@ -290,7 +290,8 @@ def package(limit: int | None = None) -> bytes:
 
 def _code() -> dict[str, Path]:
     """Name in the archive → file. An archive is laid out as site-packages is, wherever the folders lie here."""
-    found = {f"muster/{file.name}": file for file in sorted(Path(muster.__file__).parent.iterdir()) if file.is_file()}
+    face = Path(distribution.__file__).parent
+    found = {f"muster/{file.name}": file for file in sorted(face.iterdir()) if file.is_file()}
     for name in PACKAGES:
         spec = find_spec(f"muster.{name}")
         assert spec is not None

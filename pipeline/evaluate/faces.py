@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from muster.errors import InputError
-from muster.pipeline.gallery import forget
+from muster.pipeline import forget
 from muster.pipeline.people import grouping
 from muster.pipeline.people.faces import Faces, load_faces
 from muster.pipeline.run import OnProgress, run

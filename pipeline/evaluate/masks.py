@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from muster.errors import InputError
-from muster.pipeline.gallery import forget
+from muster.pipeline import forget
 from muster.pipeline.run import OnProgress, run
 from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.config import RunConfig

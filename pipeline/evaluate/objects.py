@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from muster.errors import InputError
-from muster.pipeline.gallery import forget
+from muster.pipeline import forget
 from muster.pipeline.run import OnProgress, run
 from muster.pipeline.work.config import RunConfig
 from muster.storage import manifest, tables

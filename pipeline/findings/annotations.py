@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from muster.errors import InputError, MusterError, NotYetError, TaskError
-from muster.pipeline.gallery import forget
+from muster.pipeline import forget
 from muster.pipeline.work.choice import TaskChoice
 from muster.storage import manifest, tables
 from muster.storage.exchange import export

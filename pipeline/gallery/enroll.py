@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from muster.errors import InputError
-from muster.pipeline.gallery import forget
+from muster.pipeline import forget
 from muster.pipeline.people.faces import faces_fingerprint
 from muster.pipeline.run import OnProgress, process
 from muster.pipeline.work.choice import TaskChoice

@@ -15,9 +15,9 @@ from muster.tasks.faces import Faces, Found
 from muster.tasks.models.face_quality import EMBEDDING, SIGNS
 from muster.tasks.people import calibrate, search
 from muster.training.data.examples import find_examples, held_out, person_held_out, read_photos
+from muster.training.data.people_in_photos import PHOTOS_HELD_OUT, read_people
 from muster.training.face_maps import within
 from muster.training.inputs import Inputs
-from muster.training.recipes.detector import PHOTOS_HELD_OUT, read_people
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 Floats = np.ndarray[Any, np.dtype[np.float32]]

@@ -16,8 +16,8 @@ from PIL import Image
 from helpers.fixtures import Killed, School
 from helpers.runs import config_of
 from muster.errors import InputError
+from muster.pipeline import forget
 from muster.pipeline.gallery import enroll as enrolment
-from muster.pipeline.gallery import forget
 from muster.pipeline.gallery.enroll import Request, Summary, enroll
 from muster.storage import manifest, tables
 from muster.storage.gallery import audit, gallery

@@ -11,7 +11,7 @@ from PIL import Image
 from helpers.fixtures import Killed, School
 from helpers.runs import config_of
 from muster.errors import InputError
-from muster.pipeline.gallery import forget
+from muster.pipeline import forget
 from muster.pipeline.gallery.identify import ANSWERS, identify, limits_of, verify
 from muster.pipeline.work.config import RunConfig
 from muster.storage.gallery import audit, gallery

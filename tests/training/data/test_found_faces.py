@@ -19,8 +19,8 @@ from muster.tasks.people.search import normalised
 from muster.training.data import found_faces
 from muster.training.data.examples import PEOPLE_HELD_OUT, find_examples, held_out
 from muster.training.data.found_faces import EAGER, LEAST_PEOPLE, Finds, central, judged, read_known, read_scenes, spoil
+from muster.training.data.people_in_photos import PHOTOS_HELD_OUT
 from muster.training.inputs import Inputs
-from muster.training.recipes.detector import PHOTOS_HELD_OUT
 
 SIDES = st.integers(1, 60)
 
