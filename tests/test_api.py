@@ -172,6 +172,24 @@ def test_a_folder_that_is_no_library_is_refused_by_the_api(tmp_path: Path) -> No
         muster.open(tmp_path, create=True)
 
 
+def test_tables_of_the_api(library: Path) -> None:
+    opened = muster.open(library)
+    assert opened.table("manifest", columns=["uri"]).num_rows == opened.table("images").num_rows == 26
+    faces = opened.table("faces", columns=["face_id", "embedding"])
+    assert faces.num_rows == opened.table("faces", model="own").num_rows == 8
+    assert opened.table("errors").num_rows == 0
+    with pytest.raises(errors.NotYetError, match="not clustered yet: `cluster` first"):
+        opened.table("clusters")
+    opened.cluster()
+    assert set(opened.table("clusters")["face_id"].to_pylist()) == set(faces["face_id"].to_pylist())
+    with pytest.raises(errors.NotYetError, match="has no scenes for its images yet: `run` first"):
+        opened.table("scenes")
+    with pytest.raises(errors.InputError, match="no table 'smiles'; known: clusters, errors, faces, images, manifest"):
+        opened.table("smiles")
+    with pytest.raises(errors.InputError, match="name what to scan"):
+        opened.scan()
+
+
 def test_the_api_takes_paths_and_arrays(place: Path) -> None:
     import numpy as np
 
@@ -199,4 +217,6 @@ def test_the_api_trusts_for_as_long_as_it_works(tmp_path: Path) -> None:
     with pytest.raises(errors.InputError, match="may be written by other users"):
         muster.open(folder)
     assert muster.open(folder, trust=True).status()["images"] == 0
+    with pytest.raises(errors.InputError, match="none: No such file"):
+        muster.photos(tmp_path / "none", library=folder, trust=True)
     assert "MUSTER_TRUST" not in os.environ
