@@ -20,11 +20,12 @@ from typing import Any
 
 import numpy as np
 
+from muster.errors import TaskError
+from muster.pipeline.cli.parse import parse_models
 from muster.pipeline.evaluate.faces import check_label, labelled
 from muster.pipeline.work.choice import choose
-from muster.pipeline.work.config import RunConfig, parse_models
+from muster.pipeline.work.config import RunConfig
 from muster.pipeline.work.machine import Machine
-from muster.tasks.base import TaskError
 from muster.tasks.people.calibrate import doubt, gallery_searches, outside_searches, point
 from muster.tasks.people.graph import Strangers
 from muster.tasks.people.search import templates

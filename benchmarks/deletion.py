@@ -100,7 +100,7 @@ def set_calendar(today: date) -> None:
         def today(cls) -> date:  # type: ignore[override]
             return today
 
-    for name in ("cli.gallery", "gallery.enroll", "gallery.identify", "gallery.forget"):
+    for name in ("cli.gallery", "gallery.enroll", "gallery.identify", "forget"):
         module = sys.modules[f"muster.pipeline.{name}"]
         if hasattr(module, "date"):
             module.date = Calendar  # type: ignore[attr-defined]

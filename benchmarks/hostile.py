@@ -74,9 +74,10 @@ def write_mutants(folder: Path, number: int, seed: int) -> None:
 
 def work(library: str, tasks: str, skip: Mapping[str, str]) -> None:
     """Do all that is pending, in this process; a line of JSON for each image as its decoding begins and ends."""
+    from muster.pipeline.cli.parse import parse_tasks
     from muster.pipeline.run import pending, record
     from muster.pipeline.work.choice import choose
-    from muster.pipeline.work.config import RunConfig, parse_tasks
+    from muster.pipeline.work.config import RunConfig
     from muster.pipeline.work.worker import ShardWorker
     from muster.storage.library import open_library
     from muster.storage.photos import decode as images

@@ -31,8 +31,8 @@ import pyarrow.parquet as pq
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from muster.pipeline import forget
 from muster.pipeline.evaluate import faces as evaluate
-from muster.pipeline.gallery import forget
 from muster.pipeline.people import grouping
 from muster.pipeline.people.faces import Faces, load_faces
 from muster.pipeline.run import run
@@ -44,8 +44,8 @@ from muster.storage.library import Library, open_library
 from muster.tasks.metrics import people as metrics
 from muster.tasks.people.search import MIN_QUALITY
 from muster.training.data.examples import PEOPLE_HELD_OUT, held_out
+from muster.training.data.people_in_photos import PHOTOS_HELD_OUT, read_people
 from muster.training.inputs import Inputs
-from muster.training.recipes.detector import PHOTOS_HELD_OUT, read_people
 
 DATA = Path(os.environ.get("MUSTER_TEST_DATA", Path(__file__).parents[1].parent / "shared" / "data"))
 SAME: tuple[frozenset[str], ...] = ()  # names of photos that show one person

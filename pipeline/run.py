@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from muster.errors import InputError, MusterError
+from muster.errors import MusterError, NotYetError, Stopped
+from muster.pipeline import forget
 from muster.pipeline.distributed import actors
 from muster.pipeline.distributed.reach import require_answer
-from muster.pipeline.gallery import forget
 from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.config import RunConfig
-from muster.pipeline.work.dispatch import Dispatcher, Order, Stopped
+from muster.pipeline.work.dispatch import Dispatcher, Order
 from muster.pipeline.work.parts import slice_of
 from muster.storage import downloads, manifest, shared_shards, tables
 from muster.storage.library import Library, open_library
@@ -128,7 +128,7 @@ def pending(library: Library, choices: Sequence[TaskChoice], again: Sequence[tup
     """
     shards = manifest.shards(library)
     if not shards:
-        raise InputError(f"library {library.uri} has no images yet: run `muster scan FOLDER -l {library.uri}` first")
+        raise NotYetError(f"library {library.uri} has no images yet", "scan", library.uri)
 
     def done(fingerprint: str) -> set[str]:
         return set(tables.committed(library, fingerprint)) - {shard for name, shard in again if name == fingerprint}

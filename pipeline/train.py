@@ -52,12 +52,12 @@ def _locked(out: Path) -> Iterator[None]:
     try:  # a link there would have another file opened, and made
         lock = open(out / ".lock", "a", opener=no_link)  # noqa: SIM115  closed below
     except OSError as error:
-        raise MusterError(f"--out {out}: cannot write its .lock: {error.strerror}; delete it") from None
+        raise MusterError(f"`out` {out}: cannot write its .lock: {error.strerror}; delete it") from None
     with lock as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise MusterError(f"--out {out}: another training works in this folder") from None
+            raise MusterError(f"`out` {out}: another training works in this folder") from None
         yield
 
 

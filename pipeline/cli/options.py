@@ -1,32 +1,14 @@
-"""Options that several commands have, and the tasks that they choose."""
+"""Options that several commands have."""
 
-import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-from muster.storage.library import TRUST
-
-if TYPE_CHECKING:
-    from muster.pipeline.work.choice import TaskChoice
-
-
-def _trust(context: typer.Context, given: bool) -> bool:
-    """For this command alone, and the workers that it starts."""
-    if given and not os.environ.get(TRUST):
-        os.environ[TRUST] = "1"
-        context.call_on_close(lambda: os.environ.pop(TRUST, None))
-    return given
-
 
 TrustOption = Annotated[
     bool,
     typer.Option(
         "--trust",
-        callback=_trust,
-        is_eager=True,
         help="Use a library that other users may write: they decide what Muster reads, deletes and answers there.",
     ),
 ]
@@ -83,20 +65,3 @@ MinScoreOption = Annotated[
     float | None, typer.Option(help="objects, masks: least score of a find.", show_default="the model's own")
 ]
 LIBRARY, TASKS = "./library", "faces,previews"
-
-
-def chosen(
-    tasks: str,
-    model: Sequence[str] = (),
-    weights: Sequence[str] = (),
-    classes: str = "",
-    min_score: float | None = None,
-) -> tuple["TaskChoice", ...]:
-    """What the options of a run choose: a task each, with its model, weights and options."""
-    from muster.pipeline.work.choice import choose
-    from muster.pipeline.work.config import parse_classes, parse_models, parse_score, parse_tasks, parse_weights
-
-    least = None if min_score is None else parse_score("--min-score", str(min_score))
-    options = {"classes": parse_classes(classes), "min_score": least}
-    files = parse_weights(weights)
-    return choose(parse_tasks(tasks), models=parse_models(model), options=options, weights=files)

@@ -117,8 +117,8 @@ def check_reach(machine: Machine, library: str, choices: Sequence[TaskChoice] = 
     """Raises InputError where nodes of the cluster could not see the library or the weights. Inside `connected`."""
     import ray
 
-    paths = {"library": local_path(library), "--weights-dir": machine.weights_dir and str(machine.weights_dir)}
-    paths |= {f"--weights {choice.name}": str(choice.weights) for choice in choices if choice.weights is not None}
+    paths = {"library": local_path(library), "`weights_dir`": machine.weights_dir and str(machine.weights_dir)}
+    paths |= {f"`weights` {choice.name}": str(choice.weights) for choice in choices if choice.weights is not None}
     local = {what: path for what, path in paths.items() if path}
     if machine.address is not None and local and not machine.shared:
         refuse_local(local, [node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]])

@@ -89,9 +89,8 @@ class _Holder:
 
 
 class _Spread:
-    """`mergeable_kmeans.Held` by as many holders as the cluster has free cores.
-
-    `starts`: the first row of each, and one past all.
+    """`mergeable_kmeans.Held` by as many holders as the cluster has free cores. `starts`: the first row of each, and
+    one past all.
 
     Raises MusterError where they cannot start, or find no core within `PATIENCE`.
     """

@@ -40,7 +40,7 @@ def _check_room(training: Training) -> None:
     kind = "GPU" if training.machine.on_gpu else "CPU"
     room = int(ray.cluster_resources().get(kind, 0))
     if training.processes > room:
-        raise InputError(f"--workers {training.processes}: each takes a {kind} of its own, and the cluster has {room}")
+        raise InputError(f"`workers` {training.processes}: each takes a {kind} of its own, and the cluster has {room}")
 
 
 def _fit(training: Training, on_report: OnReport, on_skipped: OnSkipped) -> None:
@@ -111,7 +111,7 @@ def _work(config: dict[str, Any]) -> None:
 
 def _check_visible(out: Path) -> None:
     if not out.is_dir():
-        raise InputError(f"--out {out} is not there on {platform.node()}: name a folder that all workers share")
+        raise InputError(f"`out` {out} is not there on {platform.node()}: name a folder that all workers share")
 
 
 def _cause(error: Exception) -> MusterError:

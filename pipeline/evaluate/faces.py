@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from muster.errors import InputError
-from muster.pipeline.gallery import forget
+from muster.pipeline import forget
 from muster.pipeline.people import grouping
 from muster.pipeline.people.faces import Faces, load_faces
 from muster.pipeline.run import OnProgress, run
@@ -110,16 +110,16 @@ def _nearest_centre(library: Library, faces: Faces, images: pa.Table) -> tuple[I
 def check_pairs(images: pa.Table, pairs: str) -> None:
     """Raises InputError where there is no such file, or it does not speak of these images."""
     if not Path(pairs).is_file():
-        raise InputError(f"--pairs {pairs}: no such file")
+        raise InputError(f"`pairs` {pairs}: no such file")
     _read_pairs(Path(pairs), _image_names(images))
 
 
 def check_label(images: pa.Table, label: str) -> None:
     """Raises InputError where there is no such column, or nothing in it."""
     if label not in images.column_names:
-        raise InputError(f"--label {label}: no such column; the images have {', '.join(images.column_names)}")
+        raise InputError(f"`label` {label}: no such column; the images have {', '.join(images.column_names)}")
     if images[label].null_count == images.num_rows:
-        raise InputError(f"--label {label}: that column is empty for every image")
+        raise InputError(f"`label` {label}: that column is empty for every image")
 
 
 def verify(data: Labelled, pairs: str) -> VerifySummary:
@@ -156,18 +156,18 @@ def _read_pairs(path: Path, names: dict[str, int]) -> tuple[Ints, Ints, Any, Int
         (_, head), *lines = [(number, line.split()) for number, line in numbered if line.strip()]
         sets, size = int(head[0]), int(head[1])
     except (OSError, UnicodeDecodeError, ValueError, IndexError) as error:
-        raise InputError(f"--pairs {path}: not a pairs file, whose first line is `folds pairs`: {error}") from None
+        raise InputError(f"`pairs` {path}: not a pairs file, whose first line is `folds pairs`: {error}") from None
     if len(lines) != sets * size * 2 or not lines:
-        raise InputError(f"--pairs {path}: its first line speaks of {sets} × 2 × {size} pairs, but {len(lines)} follow")
+        raise InputError(f"`pairs` {path}: its first line speaks of {sets} × 2 × {size} pairs, but {len(lines)} follow")
     rows = []
     for number, line in lines:
         try:
             person, i, other, j = (line[0], line[1], line[0], line[2]) if len(line) == 3 else line
             rows.append((names[f"{person}_{int(i):04d}.jpg"], names[f"{other}_{int(j):04d}.jpg"], len(line) == 3))
         except ValueError:
-            raise InputError(f"--pairs {path}, line {number}: expected `name i j` or `name i other j`") from None
+            raise InputError(f"`pairs` {path}, line {number}: expected `name i j` or `name i other j`") from None
         except KeyError as error:
-            raise InputError(f"--pairs {path}, line {number}: image {error} is not among --images") from None
+            raise InputError(f"`pairs` {path}, line {number}: image {error} is not among `images`") from None
     a, b, same = (np.array(column) for column in zip(*rows, strict=True))
     return a, b, same, np.arange(len(same)) // (2 * size)
 

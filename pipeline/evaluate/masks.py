@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from muster.errors import InputError
-from muster.pipeline.gallery import forget
+from muster.pipeline import forget
 from muster.pipeline.run import OnProgress, run
 from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.config import RunConfig
@@ -72,7 +72,7 @@ def evaluate(images: str, labels: Path, config: RunConfig, on_progress: OnProgre
 
 def _evaluate(images: str, labels: Path, config: RunConfig, on_progress: OnProgress) -> dict[str, Any]:
     if not labels.is_dir():
-        raise InputError(f"--labels {labels}: no such folder")
+        raise InputError(f"`labels` {labels}: no such folder")
     library = open_library(config.library, create=True)
     with forget.locked(library):
         manifest.scan(library, [images])
@@ -89,11 +89,11 @@ def label_files(images: pa.Table, folder: Path) -> dict[str, Path]:
     stems = [PurePosixPath(name or "").stem for name in images[column].to_pylist()]
     for stem, count in Counter(stems).items():
         if count > 1:
-            raise InputError(f"--images: {count} are named {stem}, but {folder / stem}.png can label one only")
+            raise InputError(f"`images`: {count} are named {stem}, but {folder / stem}.png can label one only")
     files = {i: folder / f"{stem}.png" for i, stem in zip(images["image_id"].to_pylist(), stems, strict=True)}
     missing = [file for file in files.values() if not file.is_file()]
     if missing:
-        raise InputError(f"--labels {folder}: {len(missing)} of {len(files)} images have none; first {missing[0]}")
+        raise InputError(f"`labels` {folder}: {len(missing)} of {len(files)} images have none; first {missing[0]}")
     return files
 
 
@@ -110,12 +110,12 @@ def pick_model(values: set[int], model: str | None) -> str:
     known = {name: form for name in zoo.MODELS["masks"] if isinstance(form := _form(name), Semantic)}
     if model is not None:
         if model not in known:
-            raise InputError(f"--model masks={model} finds instances; compared are: {', '.join(known)}")
+            raise InputError(f"`model` masks={model} finds instances; compared are: {', '.join(known)}")
         _check_values(values, known[model], model)
         return model
     fitting = [name for name, form in known.items() if values <= form.labels.keys()]
     if not fitting:
-        raise InputError(f"--labels: no model of masks has classes for the values {_list(values)}; name one by --model")
+        raise InputError(f"`labels`: no model of masks has classes for the values {_list(values)}; name one by `model`")
     return min(fitting, key=lambda name: (len(known[name].labels), name != zoo.DEFAULTS["masks"]))
 
 
@@ -125,7 +125,7 @@ def _form(model: str) -> Any:
 
 def _check_values(values: set[int], form: Semantic, model: str) -> None:
     if strange := values - form.labels.keys():
-        raise InputError(f"--labels: masks={model} has no class for the values {_list(strange)}")
+        raise InputError(f"`labels`: masks={model} has no class for the values {_list(strange)}")
 
 
 def _list(values: set[int]) -> str:
@@ -159,7 +159,7 @@ def truth_of(file: Path, width: int, height: int, form: Semantic) -> Ints:
     labels = read_label_image(file)
     if labels.shape != (height, width):
         size = f"{labels.shape[1]}×{labels.shape[0]}"
-        raise InputError(f"--labels {file}: {size} pixels, but its image has {width}×{height}")
+        raise InputError(f"`labels` {file}: {size} pixels, but its image has {width}×{height}")
     table = np.full(256, VOID)
     for value, label in form.labels.items():
         table[value] = VOID if label is None else label

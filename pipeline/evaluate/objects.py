@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from muster.errors import InputError
-from muster.pipeline.gallery import forget
+from muster.pipeline import forget
 from muster.pipeline.run import OnProgress, run
 from muster.pipeline.work.config import RunConfig
 from muster.storage import manifest, tables
@@ -72,11 +72,11 @@ def _photos(images: pa.Table, labels: CocoFile) -> dict[str, int]:
     if missing:
         example = next(iter(names), "none")
         raise InputError(
-            f"--images lacks {len(missing)} of the {len(labels.images)} photos that {labels.path} names, such as"
+            f"`images` lacks {len(missing)} of the {len(labels.images)} photos that {labels.path} names, such as"
             f" {missing[0]} (it has {example}): give all of them, or a file that names fewer"
         )
     if twice := [name for name, count in counts.items() if count > 1]:
-        raise InputError(f"--images has {counts[twice[0]]} photos of the name {twice[0]}, and {labels.path} means one")
+        raise InputError(f"`images` has {counts[twice[0]]} photos of the name {twice[0]}, and {labels.path} means one")
     ids = images["image_id"].to_pylist()
     return {i: labels.images[name] for i, name in zip(ids, names, strict=True) if name in labels.images}
 
@@ -87,7 +87,7 @@ def _known(config: RunConfig, labels: CocoFile) -> dict[str, int]:
     known = {name: i for name, i in labels.categories.items() if name in classes}
     if not known:
         raise InputError(
-            f"--annotations {labels.path}: the model knows none of its categories {_some(labels.categories)};"
+            f"`annotations` {labels.path}: the model knows none of its categories {_some(labels.categories)};"
             f" it knows {_some(classes)}"
         )
     return known
@@ -110,4 +110,4 @@ def find_labels(images: str) -> Path:
     for place in places:
         if place.is_file():
             return place
-    raise InputError(f"--images {images}: no instances.json in it or beside it; name the COCO file with --annotations")
+    raise InputError(f"`images` {images}: no instances.json in it or beside it; name the COCO file with `annotations`")

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from muster.errors import InputError
-from muster.pipeline.gallery import forget
+from muster.pipeline import forget
 from muster.pipeline.people.faces import faces_fingerprint
 from muster.pipeline.run import OnProgress, process
 from muster.pipeline.work.choice import TaskChoice
@@ -54,7 +54,7 @@ class Summary:
     now.
     """
 
-    grouping: int
+    people: int
     enrolled: int
     updated: int
     photos: int
@@ -102,10 +102,10 @@ def _read(request: Request, library: Library) -> list[Entry]:
     if not request.consent_given and all(entry.consent is None for entry in entries):
         raise InputError(
             f"roster {request.roster} does not say who consented: add a column consent (yes or no), or say"
-            " --consent-given where you hold the consent of everybody in it"
+            " `consent_given` where you hold the consent of everybody in it"
         )
     if unknown := sorted(set(request.accept) - {entry.person_id for entry in entries}):
-        raise InputError(f"--accept {unknown[0]}: nobody in roster {request.roster} has that person_id")
+        raise InputError(f"`accept` {unknown[0]}: nobody in roster {request.roster} has that person_id")
     return entries
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from muster.errors import InputError
-from muster.pipeline.gallery import forget
+from muster.errors import ImageError, InputError
+from muster.pipeline import forget
 from muster.pipeline.people.faces import faces_fingerprint, strangers_of
 from muster.pipeline.run import OnProgress, fetch_weights, process
 from muster.pipeline.work.choice import TaskChoice
@@ -24,7 +24,6 @@ from muster.storage.gallery.roster import UNKNOWN, UNSURE, normal
 from muster.storage.library import Library, open_library
 from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.storage.photos import decode
-from muster.storage.photos.decode import ImageError
 from muster.storage.photos.reader import Reader
 from muster.storage.photos.sources import find_images
 from muster.tasks.base import Image
@@ -118,7 +117,7 @@ def verify(
     found = find_images(image, library)
     uris = dict.fromkeys(found.rows["uri"].to_pylist(), found.source)
     if len(uris) > 1:
-        raise InputError(f"{image} holds {len(uris)} images: name one, or use `muster identify`")
+        raise InputError(f"{image} holds {len(uris)} images: name one, or use `identify`")
     probes = in_process(uris, _with_model(config, known.model), on_download)
     if not probes.rows:
         raise InputError(f"{image}: {probes.errors[0]['reason']}")
@@ -148,31 +147,31 @@ def limits_of(known: Gallery, what: str, given: float | None) -> Limits:
     """The thresholds for `what` ("identify" or "verify"). `given` by hand, there is nothing to be unsure between."""
     if given is not None:
         if not -2 <= given <= 2:
-            raise InputError(f"--threshold {given}: choose one between -2 and 2")
+            raise InputError(f"`threshold` {given}: choose one between -2 and 2")
         return Limits(given, given, "the threshold was given by hand: nothing is known about its errors")
     facts = known.calibration
     if facts is None or what not in facts:
         raise InputError(
-            "the gallery has no measured threshold: run `muster calibrate` (it takes 30 people), or give --threshold"
-            " and answer for it yourself"
+            "the gallery has no measured threshold: run `calibrate` (it takes 30 people), or give `threshold` and"
+            " answer for it yourself"
         )
     point, now = facts[what], len(known.people)
     if now < LEAST:  # scores are made in another way then: see muster.tasks.people.search.search
         raise InputError(
             f"the gallery was calibrated with {facts['people']} people, and {now} are left: its threshold does not hold"
-            f" below {LEAST}; enrol more and run `muster calibrate`, or give --threshold and answer for it yourself"
+            f" below {LEAST}; enrol more and run `calibrate`, or give `threshold` and answer for it yourself"
         )
     if facts.get("score") != SCORE:
         raise InputError(
             "the gallery was calibrated by another version of Muster, whose scores differ, so that its threshold does"
-            " not hold: run `muster calibrate` again, or give --threshold and answer for it yourself"
+            " not hold: run `calibrate` again, or give `threshold` and answer for it yourself"
         )
     remark, unsure = "", facts["unsure"]["threshold"] if what == "identify" else facts["verify"]["unsure_from"]
     if what == "identify" and now != facts["people"]:
         expected = corrected(point["target"], facts["people"], now)
         remark = (
             f"calibrated with {facts['people']} people, {now} are enrolled now: up to {expected:.2g} of strangers may"
-            f" be given a name instead of {point['target']:.2g}; run `muster calibrate` again"
+            f" be given a name instead of {point['target']:.2g}; run `calibrate` again"
         )
     return Limits(point["threshold"], unsure, remark)
 
@@ -208,7 +207,7 @@ def current(library: Library) -> Gallery:
     if known.fingerprint != TaskChoice(name="faces", model=known.model).fingerprint:
         raise InputError(
             f"the gallery of library {library.uri} was made by an older faces={known.model}, whose faces cannot be"
-            " compared with those of today: enrol everybody anew in another library, and run `muster calibrate` there"
+            " compared with those of today: enrol everybody anew in another library, and run `calibrate` there"
         )
     return known
 

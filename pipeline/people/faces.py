@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from muster.errors import InputError
+from muster.errors import NotYetError
 from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.weights import load_weights
 from muster.storage import manifest, tables
@@ -63,9 +63,7 @@ def strangers_of(model: str | None) -> graph.Strangers:
 def read_faces(library: Library, fingerprint: str, columns: Sequence[str]) -> pa.Table:
     table = tables.read(library, "faces", fingerprint, columns, manifest.committed(library, fingerprint))
     if table is None:
-        raise InputError(
-            f"library {library.uri} has no faces for its images yet: run `muster run -l {library.uri}` first"
-        )
+        raise NotYetError(f"library {library.uri} has no faces for its images yet", "run", library.uri)
     return table
 
 

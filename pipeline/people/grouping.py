@@ -41,22 +41,13 @@ class ClusterSummary:
     how: str
 
 
-def parse_k(text: str) -> int | None:
-    """`auto` → None, a positive number → itself."""
-    if text == "auto":
-        return None
-    if not text.isdecimal() or int(text) < 1:
-        raise InputError(f"--k {text}: give a number of people of at least 1, or auto")
-    return int(text)
-
-
 def check_method(method: str, k: int | None, same_photo: bool) -> None:
     if method not in METHODS:
-        raise InputError(f"--method {method}: choose one of {', '.join(METHODS)}")
+        raise InputError(f"`method` {method}: choose one of {', '.join(METHODS)}")
     if k is not None and method != "kmeans":
-        raise InputError(f"--k {k} needs --method kmeans: the graph method finds the number of people by itself")
+        raise InputError(f"`k` {k} needs `method` kmeans: the graph method finds the number of people by itself")
     if same_photo and method == "kmeans":
-        raise InputError("--same-photo needs --method graph: kmeans does not look at photos")
+        raise InputError("`same_photo` needs `method` graph: kmeans does not look at photos")
 
 
 def cluster_faces(

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from muster.errors import InputError, MusterError
+from muster.errors import InputError, MusterError, TaskError
 from muster.pipeline.work.weights import given_entry, load_weights, parse_given, weights_file
 from muster.storage import downloads, tables
 from muster.tasks import base
@@ -36,7 +36,7 @@ class TaskChoice:
         given_entry(task)  # InputError where it takes no file
         object.__setattr__(self, "weights", self.weights.expanduser().absolute())  # workers have another folder
         if not self.weights.is_file():
-            raise InputError(f"--weights {self.name}={self.weights}: no such file")
+            raise InputError(f"`weights` {self.name}={self.weights}: no such file")
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in ("name", "model", "options", "weights", "description")}
@@ -77,13 +77,13 @@ class TaskChoice:
 
     def try_weights(self, weights_dir: Path | None) -> None:
         """Load the user's file as a worker will; InputError where it has not the weights of the model."""
-        option = f"--weights {self.name}={self.weights}"
+        option = f"`weights` {self.name}={self.weights}"
         try:
             self.load(torch.device("cpu"), weights_dir)
+        except TaskError as error:
+            raise InputError(f"{option}: {error}") from None
         except MusterError:
             raise
-        except base.TaskError as error:
-            raise InputError(f"{option}: {error}") from None
         except Exception as error:  # a builder looks for what it needs, and comes upon something else
             entry = given_entry(self.task)
             cause = f"it has no {error}" if isinstance(error, KeyError) else _first_cause(error)
@@ -136,7 +136,7 @@ def choose(
     given = {name: value for name, value in (options or {}).items() if value not in (None, {})}
     for option, named in {"model": models, "weights": weights}.items():
         for task in named.keys() - set(tasks):
-            raise InputError(f"--{option} {task}={named[task]}: task {task!r} is not among --tasks {','.join(tasks)}")
+            raise InputError(f"`{option}` {task}={named[task]}: task {task!r} is not among `tasks` {','.join(tasks)}")
     classes = _classes_of([task for task in tasks if "classes" in base.options_of(task)], models, given)
     choices = []
     for task in tasks:
@@ -146,7 +146,7 @@ def choose(
         choices.append(TaskChoice(name=task, model=models.get(task), options=taken, weights=weights.get(task)))
     for option in given:
         if not any(option in base.options_of(task) for task in tasks):
-            raise InputError(f"--{option.replace('_', '-')}: none of --tasks {','.join(tasks)} takes it")
+            raise InputError(f"`{option}`: none of `tasks` {','.join(tasks)} takes it")
     return tuple(choices)
 
 
@@ -160,13 +160,13 @@ def _classes_of(takers: Sequence[str], models: Mapping[str, str], options: base.
         base.create(takers[0], models.get(takers[0]), {"classes": {name: None}})  # names the nearest
     for task in takers:
         if not known[task]:
-            raise InputError(f"--classes: the model of {task} knows none of {', '.join(classes)}; run it alone")
+            raise InputError(f"`classes`: the model of {task} knows none of {', '.join(classes)}; run it alone")
     return {task: {name: score for name, score in classes.items() if name in known[task]} for task in takers}
 
 
 def _knows(task: str, model: str | None, name: str) -> bool:
     try:
         base.create(task, model, {"classes": {name: None}})
-    except base.TaskError:
+    except TaskError:
         return False
     return True

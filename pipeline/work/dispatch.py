@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from muster.errors import Stopped
 from muster.pipeline.work.parts import IMAGES_PER_CALL, Part, slice_of
 
 WorkerId = int
@@ -107,10 +108,6 @@ class Policy:
     startup: float = 1800.0  # seconds until a worker must have started: a cluster may have to boot a node first
     grace: float = 120.0  # seconds that what a worker holds may take,
     per_image: float = 5.0  # and seconds more for each image of it, before the worker is given up
-
-
-class Stopped(Exception):  # noqa: N818  an outcome, not a fault of this code
-    """The run cannot go on; the text says why."""
 
 
 @dataclass

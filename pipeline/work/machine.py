@@ -33,20 +33,20 @@ class Machine:
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
-            raise InputError(f"--workers {self.workers}: at least 1 worker is needed")
+            raise InputError(f"`workers` {self.workers}: at least 1 worker is needed")
         if self.device not in DEVICES:
-            raise InputError(f"--device {self.device}: choose one of {', '.join(DEVICES)}")
+            raise InputError(f"`device` {self.device}: choose one of {', '.join(DEVICES)}")
         if self.device == "cuda" and self.address is None and not torch.cuda.is_available():
-            raise InputError("--device cuda: no CUDA device is visible here; use --device cpu or auto")
+            raise InputError("`device` cuda: no CUDA device is visible here; use `device` cpu or auto")
         if self.on_gpu and self.address is None and self.worker_count > torch.cuda.device_count():
             raise InputError(  # Ray would wait for the missing ones for ever
-                f"--workers {self.workers}: a worker takes a GPU of its own, and {torch.cuda.device_count()} are here;"
-                " give fewer, or --device cpu"
+                f"`workers` {self.workers}: a worker takes a GPU of its own, and {torch.cuda.device_count()} are here;"
+                " give fewer, or `device` cpu"
             )
         if self.weights_dir is not None:  # absolute: workers have another working directory
             object.__setattr__(self, "weights_dir", self.weights_dir.expanduser().absolute())
             if not self.weights_dir.is_dir():
-                raise InputError(f"--weights-dir {self.weights_dir}: no such folder")
+                raise InputError(f"`weights_dir` {self.weights_dir}: no such folder")
 
     @property
     def on_gpu(self) -> bool:

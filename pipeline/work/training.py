@@ -26,17 +26,17 @@ class Training:
     def __post_init__(self) -> None:
         given, machine = self.inputs, self.machine
         recipes.find(self.recipe)
-        for option, value in {"--steps": given.steps, "--limit": given.limit}.items():
+        for parameter, value in {"steps": given.steps, "limit": given.limit}.items():
             if value is not None and value < 1:
-                raise InputError(f"{option} {value}: at least 1 is needed")
+                raise InputError(f"`{parameter}` {value}: at least 1 is needed")
         if given.rate is not None and not 0 < given.rate < math.inf:
-            raise InputError(f"--rate {given.rate}: a learning rate is a number above 0, such as 0.001")
+            raise InputError(f"`rate` {given.rate}: a learning rate is a number above 0, such as 0.001")
         if given.seed is not None and not 0 <= given.seed < 1 << 31:
-            raise InputError(f"--seed {given.seed}: a whole number from 0 to {(1 << 31) - 1}")
+            raise InputError(f"`seed` {given.seed}: a whole number from 0 to {(1 << 31) - 1}")
         if machine.address is None and not machine.on_gpu and self.processes > cores():
-            raise InputError(f"--workers {self.processes}: each takes a core of its own, and {cores()} are here")
+            raise InputError(f"`workers` {self.processes}: each takes a core of its own, and {cores()} are here")
         if not given.images:
-            raise InputError(f"recipe {self.recipe} learns from photos: name them with --images SOURCE")
+            raise InputError(f"recipe {self.recipe} learns from photos: name them with `images`")
 
     @property
     def processes(self) -> int:
@@ -59,8 +59,8 @@ def absolute(training: Training) -> Training:
     Raises InputError where a source is not there.
     """
     given = training.inputs
-    images = [_located("--images", source) for source in given.images]
-    scenes = [_located("--scenes", source) for source in given.scenes]
+    images = [_located("images", source) for source in given.images]
+    scenes = [_located("scenes", source) for source in given.scenes]
     labels = [str(Path(source).expanduser().absolute()) for source in given.labels]
     start = given.start and given.start.expanduser().absolute()
     inputs = replace(
@@ -69,8 +69,8 @@ def absolute(training: Training) -> Training:
     return replace(training, inputs=inputs)
 
 
-def _located(option: str, source: str) -> str:
+def _located(parameter: str, source: str) -> str:
     try:
         return locate(source).source
     except InputError as error:
-        raise InputError(f"{option}: {str(error).removesuffix(HOW_TO_DROP).rstrip('. ')}") from None
+        raise InputError(f"`{parameter}`: {str(error).removesuffix(HOW_TO_DROP).rstrip('. ')}") from None

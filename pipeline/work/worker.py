@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeVar
 import pyarrow as pa
 import torch
 
-from muster.errors import LibraryGoneError, MusterError
+from muster.errors import ImageError, LibraryGoneError, MusterError
 from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.dispatch import Order
 from muster.pipeline.work.parts import IMAGES_PER_CALL, slice_of
@@ -27,7 +27,7 @@ from muster.storage import manifest, shared_shards, tables
 from muster.storage.library import open_library
 from muster.storage.outcomes import ERRORS, IMAGES, IMAGES_FINGERPRINT
 from muster.storage.photos import decode as images
-from muster.storage.photos.decode import ImageError, Photo
+from muster.storage.photos.decode import Photo
 from muster.storage.photos.reader import Reader
 from muster.tasks import base
 

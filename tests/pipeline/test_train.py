@@ -122,7 +122,7 @@ def test_a_cause_is_told_and_not_where_it_was_raised() -> None:
 
 def test_a_folder_that_a_process_does_not_see(tmp_path: Path) -> None:
     _check_visible(tmp_path)
-    with pytest.raises(InputError, match=r"--out .*/none is not there on .*: name a folder that all workers share"):
+    with pytest.raises(InputError, match=r"`out` .*/none is not there on .*: name a folder that all workers share"):
         _check_visible(tmp_path / "none")
 
 

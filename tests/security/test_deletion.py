@@ -22,9 +22,10 @@ from benchmarks.deletion import everything
 from helpers.fixtures import Killed, Outcome, School
 from helpers.runs import config_of
 from muster.errors import MusterError
+from muster.pipeline import forget
 from muster.pipeline.cli import gallery as cli_gallery
 from muster.pipeline.gallery import enroll as enrolment
-from muster.pipeline.gallery import forget, identify
+from muster.pipeline.gallery import identify
 from muster.pipeline.gallery.enroll import Request, enroll
 from muster.storage import encryption, manifest, tables
 from muster.storage.gallery import audit, gallery, left_over

@@ -22,7 +22,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from helpers.fixtures import Outcome, School
-from muster.errors import MusterError
+from muster.errors import ImageError, MusterError, UnreachableError
 from muster.pipeline.gallery import enroll
 from muster.pipeline.work.dispatch import Order
 from muster.pipeline.work.worker import ShardWorker
@@ -31,9 +31,7 @@ from muster.storage.encryption import MAGIC
 from muster.storage.gallery import gallery
 from muster.storage.library import MARKER, Library, open_library
 from muster.storage.photos import decode
-from muster.storage.photos.decode import ImageError
 from muster.storage.photos.reader import Reader, check_access
-from muster.storage.retry import UnreachableError
 from muster.storage.uris import exists, inline_uri
 
 Muster = Callable[..., Outcome]

@@ -11,6 +11,7 @@ import torch
 from PIL import Image as PillowImage
 
 from muster import tasks
+from muster.errors import TaskError
 from muster.pipeline.work.choice import TaskChoice
 from muster.tasks import base
 from muster.tasks.models import zoo
@@ -74,7 +75,7 @@ def test_description(name: str) -> None:
     assert task.schema[0] == pa.field("image_id", pa.string(), nullable=False)
     assert set(task.models.values()) <= set(zoo.ENTRIES)
     assert name in tasks.__all__
-    with pytest.raises(base.TaskError, match="registered twice"):
+    with pytest.raises(TaskError, match="registered twice"):
         base.register(type(task))
 
 
@@ -148,7 +149,7 @@ def test_canonical_preview(loaded: dict[str, base.Task], images: Sequence[base.I
 
 def test_names() -> None:
     assert base.names() == sorted(tasks.__all__)
-    with pytest.raises(base.TaskError, match="no task 'smiles'; known: faces, masks, objects, previews"):
+    with pytest.raises(TaskError, match="no task 'smiles'; known: faces, masks, objects, previews"):
         base.create("smiles")
 
 

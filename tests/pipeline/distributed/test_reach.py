@@ -75,7 +75,7 @@ def test_weights_here_and_nodes_elsewhere(ray_cluster: None, monkeypatch: pytest
 
     monkeypatch.setattr(ray, "nodes", lambda: [{"NodeManagerAddress": ELSEWHERE, "Alive": True}])
     choices = [TaskChoice(name="objects", weights=Path(__file__))]
-    with pytest.raises(InputError, match=r"--weights objects .* is on this machine"):
+    with pytest.raises(InputError, match=r"`weights` objects .* is on this machine"):
         actors.check_reach(Machine(address="x:1"), "s3://b/l", choices)
     actors.check_reach(Machine(address="x:1", shared=True), "s3://b/l", choices)
 

@@ -115,11 +115,11 @@ def test_a_pairs_file_that_is_wrong(
 def test_no_pairs_file_or_column(scanned: Labelled, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         check_pairs(scanned.images, str(tmp_path / "none.txt"))
-    with pytest.raises(InputError, match=r"--label colour: no such column; the images have .*person"):
+    with pytest.raises(InputError, match=r"`label` colour: no such column; the images have .*person"):
         check_label(scanned.images, "colour")
     check_label(scanned.images, "person")
     empty = scanned.images.append_column("colour", pa.nulls(20, pa.string()))
-    with pytest.raises(InputError, match="--label colour: that column is empty"):
+    with pytest.raises(InputError, match="`label` colour: that column is empty"):
         check_label(empty, "colour")
 
 

@@ -29,8 +29,6 @@ from muster.pipeline.findings.annotations import (
     export_annotations,
     full_size,
     outlined,
-    parse_export_tasks,
-    parse_sources,
     sources_of,
 )
 from muster.pipeline.run import pending, record
@@ -80,7 +78,7 @@ def test_which_of_several(tmp_path: Path, photos: Path) -> None:
     def chosen(wanted: str | None = None) -> str:
         return chosen_source(library, "objects", wanted, shards).fingerprint
 
-    with pytest.raises(InputError, match=r"has no objects for its images yet: run `muster run -l .* --tasks objects`"):
+    with pytest.raises(InputError, match=r"has no objects for its images yet: `run` first"):
         chosen()
     usual = commit(library, TaskChoice(name="objects").description, shards=slice(1))
     assert chosen() == usual
@@ -100,7 +98,7 @@ def test_which_of_several(tmp_path: Path, photos: Path) -> None:
             shards=slice(1),
         )
     assert (chosen(), chosen("fcos")) == (usual, fcos)
-    with pytest.raises(InputError, match=r"--model objects=unicorn: library .* has objects by fa.*fcos: "):
+    with pytest.raises(InputError, match=r"`model` objects=unicorn: library .* has objects by fa.*fcos: "):
         chosen("unicorn")
 
 
@@ -141,12 +139,12 @@ def test_no_shard_in_common(tmp_path: Path, photos: Path) -> None:
     library = scanned(tmp_path / "library", photos)
     commit(library, TaskChoice(name="objects").description, shards=slice(1))
     commit(library, STREETS, shards=slice(1, None))
-    with pytest.raises(InputError, match=r"no photo that all of objects, masks have looked at: run `muster run "):
+    with pytest.raises(InputError, match=r"no photo that all of objects, masks have looked at: `run` first"):
         annotations_of(library, ("objects", "masks"), {})
 
 
 def test_an_empty_library(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="has no images yet: run `muster scan FOLDER"):
+    with pytest.raises(InputError, match="has no images yet: `scan` first"):
         annotations_of(open_library(tmp_path / "library", create=True), ("objects",), {})
 
 
@@ -154,17 +152,6 @@ def test_names_begin_after_the_folder_of_all(found: Library) -> None:
     annotations = annotations_of(found, ("objects",), {})
     names = {photo.name for shard, _ in annotations.shards for photo in annotations.empty_photos(shard)}
     assert names == {*(f"a/{i:04d}.jpg" for i in range(10)), *(f"b/{i:04d}.jpg" for i in range(9, 19))}
-
-
-def test_options() -> None:
-    assert parse_export_tasks("masks, objects", ("objects", "masks")) == ("masks", "objects")
-    for text in ("", "scenes", "objects,x"):
-        with pytest.raises(InputError, match=rf"--tasks {text}: choose among objects, masks"):
-            parse_export_tasks(text, ("objects", "masks"))
-    assert parse_sources(["masks=sinet"], ("masks",)) == {"masks": "sinet"}
-    for text in ("sinet", "masks=", "objects=fcos"):
-        with pytest.raises(InputError, match=rf"--model {text}: write TASK=NAME, with a TASK of --tasks masks"):
-            parse_sources([text], ("masks",))
 
 
 def test_categories(found: Library) -> None:

@@ -166,6 +166,6 @@ def test_overlay(found: Library, photos: Path, tmp_path: Path, snapshot: Callabl
 
 def test_nothing_to_draw(photos: Path, tmp_path: Path) -> None:
     library = scanned(tmp_path / "library", photos)
-    with pytest.raises(InputError, match="has nothing to draw yet: run `muster run -l "):
+    with pytest.raises(InputError, match="has nothing to draw yet: `run` first"):
         overlay(library.uri, tmp_path / "out", (), {}, 20, 0)
     assert not (tmp_path / "out").exists()

@@ -16,8 +16,8 @@ from PIL import Image
 from helpers.fixtures import Killed, School
 from helpers.runs import config_of
 from muster.errors import InputError
+from muster.pipeline import forget
 from muster.pipeline.gallery import enroll as enrolment
-from muster.pipeline.gallery import forget
 from muster.pipeline.gallery.enroll import Request, Summary, enroll
 from muster.storage import manifest, tables
 from muster.storage.gallery import audit, gallery
@@ -153,7 +153,7 @@ def test_what_was_reviewed_is_enrolled(enrol: Enrol, school: School, tmp_path: P
     source = csv(tmp_path / "other.csv", [["bo", "Bo", "yes", "", *bo], ["twin", "Twin", "yes", "", ann[1], ""]])
     assert [each.person_id for each in enrol(source, tmp_path / "L").refused] == ["twin"]
     assert enrol(source, tmp_path / "L", accept=("twin",)).people == 3
-    with pytest.raises(InputError, match=r"--accept nil: nobody in roster .* has that person_id"):
+    with pytest.raises(InputError, match=r"`accept` nil: nobody in roster .* has that person_id"):
         enrol(source, tmp_path / "L", accept=("nil",))
 
 

@@ -3,10 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from muster.errors import InputError
+from muster.errors import InputError, TaskError
 from muster.pipeline.work.choice import TaskChoice, choose
 from muster.storage.outcomes import IMAGES_FINGERPRINT
-from muster.tasks.base import TaskError
 from muster.tasks.models import zoo
 
 # Where the rows of libraries lie. One that changes has every library computed anew: a task's `version` is raised for
@@ -101,9 +100,9 @@ def test_each_task_looks_for_the_classes_that_it_knows() -> None:
 
 
 def test_what_is_chosen_for_no_task_is_refused() -> None:
-    with pytest.raises(InputError, match="'faces' is not among --tasks previews"):
+    with pytest.raises(InputError, match="'faces' is not among `tasks` previews"):
         choose(["previews"], models={"faces": "published"})
-    with pytest.raises(InputError, match="'objects' is not among --tasks faces"):
+    with pytest.raises(InputError, match="'objects' is not among `tasks` faces"):
         choose(["faces"], weights={"objects": Path(__file__)})
-    with pytest.raises(InputError, match="--min-score: none of --tasks faces,previews takes it"):
+    with pytest.raises(InputError, match="`min_score`: none of `tasks` faces,previews takes it"):
         choose(["faces", "previews"], options={"min_score": 0.5})

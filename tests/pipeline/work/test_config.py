@@ -1,11 +1,8 @@
-from pathlib import Path
-
 import pytest
 
 from muster.errors import InputError
 from muster.pipeline.work.choice import TaskChoice
-from muster.pipeline.work.config import RunConfig, parse_models, parse_tasks, parse_weights
-from muster.tasks.base import TaskError
+from muster.pipeline.work.config import RunConfig
 
 
 def test_defaults() -> None:
@@ -36,31 +33,3 @@ def test_a_task_that_was_not_chosen_is_the_usual_one() -> None:
 def test_choices_that_cannot_be(choices: list[tuple[str, str | None]], part: str) -> None:
     with pytest.raises(InputError, match=part):
         RunConfig(library="L", choices=tuple(TaskChoice(name=name, model=model) for name, model in choices))
-
-
-def test_parse_tasks() -> None:
-    assert parse_tasks(" faces, previews ,faces,") == ("faces", "previews")
-    assert parse_tasks("") == ()
-
-
-def test_parse_models() -> None:
-    assert parse_models([]) == {}
-    assert parse_models(["faces=published"]) == {"faces": "published"}
-    for option in ("faces", "faces=", "smiles=published"):
-        with pytest.raises(InputError, match=f"--model {option}"):
-            parse_models([option])
-    with pytest.raises(TaskError, match="'none'; known: own, published"):
-        parse_models(["faces=none"])
-
-
-def test_parse_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As workers, which have another working directory, find them."""
-    monkeypatch.chdir(tmp_path)
-    assert parse_weights([]) == {}
-    assert parse_weights(["objects=a/mine.pth", "masks=/x=y.pth"]) == {
-        "objects": tmp_path / "a/mine.pth",
-        "masks": Path("/x=y.pth"),
-    }
-    for option in ("objects", "objects=", "smiles=x.pth"):
-        with pytest.raises(InputError, match=f"--weights {option}"):
-            parse_weights([option])

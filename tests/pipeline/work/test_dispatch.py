@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from muster.errors import Stopped
 from muster.pipeline.work import dispatch as dispatch_module
 from muster.pipeline.work import parts
-from muster.pipeline.work.dispatch import Died, Dispatcher, Done, Event, Failed, Order, Policy, Stopped, WorkerId
+from muster.pipeline.work.dispatch import Died, Dispatcher, Done, Event, Failed, Order, Policy, WorkerId
 from muster.pipeline.work.parts import slice_of
 
 POLICY = Policy(held=2, deaths=1000, startup=50.0, grace=10.0, per_image=1.0)

@@ -28,7 +28,7 @@ def test_cores_where_the_system_does_not_say_which_are_ours(monkeypatch: pytest.
 def test_more_workers_than_gpus(device: str) -> None:
     count = torch.cuda.device_count()
     assert Machine(device=device, workers=count).worker_count == count
-    with pytest.raises(InputError, match=f"--workers {count + 1}: a worker takes a GPU of its own"):
+    with pytest.raises(InputError, match=f"`workers` {count + 1}: a worker takes a GPU of its own"):
         Machine(device=device, workers=count + 1)
 
 

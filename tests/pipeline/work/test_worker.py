@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from helpers.runs import config_of
-from muster.errors import InputError, MusterError
+from muster.errors import ImageError, InputError, MusterError
 from muster.pipeline.run import Progress as RunProgress
 from muster.pipeline.run import pending, summarise
 from muster.pipeline.work import parts
@@ -36,7 +36,6 @@ from muster.storage import tables
 from muster.storage.library import Library, open_library
 from muster.storage.manifest import scan, shards
 from muster.storage.outcomes import ERRORS, IMAGES_FINGERPRINT
-from muster.storage.photos.decode import ImageError
 from muster.tasks import base
 from muster.tasks.models import zoo
 from muster.tasks.models.yolo import Yolo

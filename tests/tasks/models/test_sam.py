@@ -14,13 +14,13 @@ from PIL import Image as PillowImage
 from torch import nn
 
 from helpers.runs import config_of
-from muster.errors import InputError
+from muster.errors import InputError, TaskError
 from muster.pipeline.run import record
 from muster.pipeline.work.choice import TaskChoice
 from muster.storage import tables
 from muster.storage.library import open_library
 from muster.storage.outcomes import IMAGES_FINGERPRINT
-from muster.tasks.base import Image, TaskError
+from muster.tasks.base import Image
 from muster.tasks.geometry import rle
 from muster.tasks.masks import Masks
 from muster.tasks.models import coco_labels, sam
@@ -150,7 +150,7 @@ def test_classes_and_scores_that_are_asked_for(file: Path, weights: Path, photo:
     assert set(load(file, weights, classes={"giraffe": 0.1})([photo])["label"].to_pylist()) == {"giraffe"}
     assert load(file, weights, classes={"dog": None})([photo]).num_rows == 0
     assert load(file, weights, min_score=0.999)([photo]).num_rows == 0
-    with pytest.raises(TaskError, match="--classes girafe: no such class of masks=sam; nearest: giraffe"):
+    with pytest.raises(TaskError, match="`classes` girafe: no such class of masks=sam; nearest: giraffe"):
         Masks("sam", {"girafe": None})
 
 
