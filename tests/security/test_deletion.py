@@ -27,7 +27,7 @@ from muster.pipeline import forget
 from muster.pipeline.gallery import enroll as enrolment
 from muster.pipeline.gallery import identify
 from muster.pipeline.gallery.enroll import Request, enroll
-from muster.storage import encryption, manifest, tables
+from muster.storage import encryption, layout, manifest, tables
 from muster.storage.gallery import audit, gallery, left_over
 from muster.storage.gallery.left_over import Sought
 from muster.storage.library import Library, open_library
@@ -396,7 +396,7 @@ def test_05_a_photo_that_a_roster_gave_to_somebody_else(muster: Muster, pupils: 
     opened = open_library(pupils.library)
     photo = str(pupils.photos["ann"][0])
     gallery.write_roster(opened, lambda *_: True, [{"uri": photo, "person_id": "dan"}])
-    manifest.scan(opened, [opened.uri_of(gallery.ROSTER)])
+    manifest.scan(opened, [opened.uri_of(layout.ROSTER)])
     assert muster("run", "--tasks", "faces", "--device", "cpu", "-l", pupils.library).code == 0
     assert left(pupils.library, [b"dan"]) == []
     assert photo in gallery.require(opened).faces["uri"].to_pylist()  # ann keeps it
