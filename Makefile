@@ -49,7 +49,7 @@ LOCK = echo 'setuptools>=77' | uv pip compile --quiet --upgrade --universal --py
   --only-binary :all: --exclude-newer P7D --custom-compile-command 'make lock' pyproject.toml -
 lock:
 	$(LOCK) --extra dev --output-file requirements/test.txt
-	$(LOCK) --extra demo --extra bench --constraints requirements/test.txt --output-file requirements/run.txt
+	$(LOCK) --extra demo --constraints requirements/test.txt --output-file requirements/run.txt
 
 clean:
 	rm -rf $(VENV) demo demo-library

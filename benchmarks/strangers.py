@@ -36,7 +36,9 @@ from muster.pipeline.evaluate import faces as evaluate
 from muster.pipeline.people import grouping
 from muster.pipeline.people.faces import Faces, load_faces
 from muster.pipeline.run import run
+from muster.pipeline.work.choice import choose
 from muster.pipeline.work.config import RunConfig
+from muster.pipeline.work.machine import Machine
 from muster.storage import manifest, tables
 from muster.storage.library import Library, open_library
 from muster.tasks.metrics import people as metrics
@@ -55,7 +57,8 @@ def processed(folder: Path, model: str, data: Path) -> Library:
     sources = [data / "coco128/images", data / "coco_photos/photos.parquet", data / "lfw/lfw.parquet"]
     with forget.locked(library):
         manifest.scan(library, [*map(str, sources), *johns])
-    run(RunConfig(library.uri, ("faces",), {"faces": model}, weights_dir=data / "weights"), lambda *_: None)
+    choices, machine = choose(["faces"], models={"faces": model}), Machine(weights_dir=data / "weights")
+    run(RunConfig(library=library.uri, choices=choices, machine=machine), lambda *_: None)
     return library
 
 

@@ -227,7 +227,7 @@ class DetectorRecipe:
 def read_scenes(inputs: Inputs) -> tuple[Photos, Photos]:
     """The photos to make scenes of, and those kept out; InputError where there are too few, or labels are of others."""
     if not inputs.scenes:
-        raise InputError("the detector needs photos to paste faces into: name folders or files with --scenes")
+        raise InputError("the detector needs photos to paste faces into: name folders or files with `scenes`")
     parts: tuple[list[Backdrop], list[Backdrop]] = ([], [])
     people = read_people(inputs)
     for example, photo in read_photos(find_examples(inputs.scenes, None), PHOTO_SIDE, inputs.on_skipped):
