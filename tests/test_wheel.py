@@ -1,4 +1,4 @@
-"""What `pip install` puts on a machine: all of Muster under one name, `muster`, that nothing else harms or is harmed by."""
+"""What `pip install` puts on a machine: all of Muster, under one name that nothing else harms or is harmed by."""
 
 import subprocess
 import sys
