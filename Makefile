@@ -27,8 +27,9 @@ check: $(VENV)/test.installed .typed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	cd .typed && ../$(BIN)/lint-imports --no-logo ../pyproject.toml
 
-# mypy runs no import hooks: links that lay the folders out as they are installed (docs/adr/0022-one-name.md)
+# mypy and lint-imports run no import hooks: links that lay the folders out as they are installed (docs/adr/0022-one-name.md)
 .typed: $(wildcard muster/*)
 	rm -rf .typed && mkdir -p .typed/muster
 	ln -s $(addprefix ../../,$^ pipeline storage tasks training web) .typed/muster/

@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
-from muster.tasks.base import Image, StateDict, TaskError, register, shrink
+from muster.errors import TaskError
+from muster.tasks.base import Image, StateDict, register, shrink
 from muster.tasks.models import coco_labels, fastestdet, torchvision_detectors, yolo, zoo
 from muster.tasks.models.fuse import for_inference
 

@@ -12,15 +12,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from muster.errors import InputError, MusterError
-from muster.pipeline.gallery import forget
-from muster.pipeline.work.config import parse_tasks
-from muster.pipeline.work.worker import IMAGES_DESCRIPTION, describe
+from muster.errors import InputError, MusterError, NotYetError, TaskError
+from muster.pipeline import forget
+from muster.pipeline.work.choice import TaskChoice
 from muster.storage import manifest, tables
 from muster.storage.exchange import export
 from muster.storage.exchange.export import Name, Photo, Thing
 from muster.storage.library import Library, open_library
-from muster.tasks import base
+from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.tasks.geometry import rle
 from muster.tasks.geometry.outlines import outlines
 from muster.tasks.models import coco_labels, zoo
@@ -76,10 +75,9 @@ class Annotations:
 
         They are named as their file, or as the user's column `file` says, where there is one.
         """
-        seen = tables.fingerprint(IMAGES_DESCRIPTION)
-        facts = _read(self, "images", seen, ["image_id", "width", "height", "sha256"], shard)
+        facts = _read(self, "images", IMAGES_FINGERPRINT, ["image_id", "width", "height", "sha256"], shard)
         known = {row.pop("image_id"): row for row in facts.to_pylist()}
-        used = [seen, *(source.fingerprint for source in self.sources)]
+        used = [IMAGES_FINGERPRINT, *(source.fingerprint for source in self.sources)]
         failed = tables.failures(self.library, [c for f in used for c in tables.commits(self.library, f, [shard])])
         rows = manifest.read_shard(self.library, shard)
         for row, (uri, source) in zip(rows.to_pylist(), manifest.named(self.library, rows), strict=True):
@@ -137,16 +135,14 @@ def annotations_of(library: Library, tasks: Sequence[str], models: Mapping[str, 
     forget.settled(library)
     shards = manifest.shards(library)
     if not shards:
-        raise InputError(f"library {library.uri} has no images yet: run `muster scan FOLDER -l {library.uri}` first")
+        raise NotYetError(f"library {library.uri} has no images yet", "scan", library.uri)
     sources = [chosen_source(library, task, models.get(task), dict(shards)) for task in tasks]
-    used = [tables.fingerprint(IMAGES_DESCRIPTION), *(source.fingerprint for source in sources)]
+    used = [IMAGES_FINGERPRINT, *(source.fingerprint for source in sources)]
     done = set.intersection(*(set(tables.committed(library, fingerprint)) for fingerprint in used))
     there = [(shard, images) for shard, images in shards if shard in done]
     if not there:
-        raise InputError(
-            f"library {library.uri} has no photo that all of {', '.join(tasks)} have looked at:"
-            f" run `muster run -l {library.uri} --tasks {','.join(tasks)}` first"
-        )
+        text = f"library {library.uri} has no photo that all of {', '.join(tasks)} have looked at"
+        raise NotYetError(text, "run", library.uri, tuple(tasks))
     return Annotations(library, sources, there, sum(dict(shards).values()) - sum(dict(there).values()))
 
 
@@ -155,9 +151,8 @@ def chosen_source(library: Library, task: str, wanted: str | None, shards: Mappi
     if fitting := sources_of(library, task, shards, wanted):
         return fitting[0]
     if there := sources_of(library, task, shards):
-        raise InputError(f"--model {task}={wanted}: library {library.uri} has {task} by {_list(there)}")
-    advice = f"run `muster run -l {library.uri} --tasks {task}` first"
-    raise InputError(f"library {library.uri} has no {task} for its images yet: {advice}")
+        raise InputError(f"`model` {task}={wanted}: library {library.uri} has {task} by {_list(there)}")
+    raise NotYetError(f"library {library.uri} has no {task} for its images yet", "run", library.uri, (task,))
 
 
 def sources_of(library: Library, task: str, shards: Mapping[str, int], model: str | None = None) -> list[Source]:
@@ -169,7 +164,7 @@ def sources_of(library: Library, task: str, shards: Mapping[str, int], model: st
     known = [_source(name, what) for name, what in tables.descriptions(library).items() if what.get("task") == task]
     covered = {s.fingerprint: sum(shards.get(i, 0) for i in tables.committed(library, s.fingerprint)) for s in known}
     there = [s for s in known if covered[s.fingerprint] and model in (None, s.model, s.fingerprint)]
-    usual = tables.fingerprint(describe(task, model)) if len(there) > 1 else None  # a fingerprint is no model
+    usual = TaskChoice(name=task, model=model).fingerprint if len(there) > 1 else None  # a fingerprint is no model
     return sorted(there, key=lambda s: (-covered[s.fingerprint], s.fingerprint != usual, s.fingerprint))
 
 
@@ -179,26 +174,6 @@ def _source(fingerprint: str, description: Mapping[str, Any]) -> Source:
 
 def _list(sources: Sequence[Source]) -> str:
     return ", ".join(f"{s.model}: {s.fingerprint}" for s in sources)
-
-
-def parse_export_tasks(text: str, known: Sequence[str]) -> tuple[str, ...]:
-    """`objects,masks` → names; InputError where one is not among the known."""
-    tasks = parse_tasks(text)
-    strange = [task for task in tasks if task not in known]
-    if strange or not tasks:
-        raise InputError(f"--tasks {text}: choose among {', '.join(known)}")
-    return tasks
-
-
-def parse_sources(options: Sequence[str], tasks: Sequence[str]) -> dict[str, str]:
-    """`["masks=sinet"]` → {"masks": "sinet"}; InputError for another form, or a task that is not among these."""
-    models = {}
-    for option in options:
-        task, separator, name = option.partition("=")
-        if not separator or not name or task not in tasks:
-            raise InputError(f"--model {option}: write TASK=NAME, with a TASK of --tasks {','.join(tasks)}")
-        models[task] = name
-    return models
 
 
 # ---- classes ---------------------------------------------------------------------------------------------------------
@@ -215,7 +190,7 @@ def classes_of(source: Source) -> tuple[str, ...]:
             form = masks.FORMS[zoo.roles("masks", source.model)["segmenter"]]
             left_out = form.background if isinstance(form, masks.Semantic) else None
             names = tuple(name for i, name in enumerate(form.classes) if i != left_out)
-    except base.TaskError as error:
+    except TaskError as error:
         raise InputError(f"library has {source.task} of a model that is not known here: {error}") from None
     return tuple(coco_labels.SPELLINGS.get(name, name) for name in names)
 
@@ -283,9 +258,9 @@ def export_annotations(
 ) -> dict[str, Any]:
     """Write what these tasks found into `out`, and say what that was; InputError before anything is written."""
     if form not in export.FORMATS:
-        raise InputError(f"--format {form}: choose one of {', '.join(export.FORMATS)}")
+        raise InputError(f"`format` {form}: choose one of {', '.join(export.FORMATS)}")
     if form == "yolo" and len(tasks) > 1:
-        raise InputError(f"--format yolo: its files hold boxes or masks, so give one task, not {','.join(tasks)}")
+        raise InputError(f"`format` yolo: its files hold boxes or masks, so give one task, not {','.join(tasks)}")
     chosen, out = export.FORMATS[form], Path(os.path.expanduser(out))
     library = open_library(uri)
     export.check_out(out, library, chosen.folder)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from muster.errors import InputError
+from muster.errors import ImageError, InputError, NotYetError
 from muster.pipeline.findings.annotations import Annotations, annotations_of
 from muster.storage import tables
 from muster.storage.exchange import export
@@ -21,7 +21,6 @@ from muster.storage.exchange.export import Photo, Thing
 from muster.storage.library import Library, open_library
 from muster.storage.new_files import new_folder
 from muster.storage.photos import decode
-from muster.storage.photos.decode import ImageError
 from muster.storage.photos.reader import Reader
 from muster.tasks.geometry import rle
 
@@ -44,7 +43,7 @@ def overlay(
     before anything is written.
     """
     if count < 1:
-        raise InputError(f"--sample {count}: at least 1 photo is needed")
+        raise InputError(f"`sample` {count}: at least 1 photo is needed")
     out = Path(os.path.expanduser(out))
     library = open_library(uri)
     export.check_out(out, library, folder=True)
@@ -89,7 +88,7 @@ def tasks_there(library: Library) -> tuple[str, ...]:
     made = {what.get("task") for name, what in tables.descriptions(library).items() if tables.committed(library, name)}
     there = tuple(task for task in DRAWN if task in made)
     if not there:
-        raise InputError(f"library {library.uri} has nothing to draw yet: run `muster run -l {library.uri}` first")
+        raise NotYetError(f"library {library.uri} has nothing to draw yet", "run", library.uri)
     return there
 
 

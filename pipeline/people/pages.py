@@ -1,18 +1,39 @@
 """The people pages of a clustered library."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from muster.errors import InputError
+from muster.errors import InputError, NotYetError
 from muster.pipeline.findings.annotations import sources_of
 from muster.pipeline.people.faces import faces_fingerprint
 from muster.pipeline.people.grouping import read_clusters
-from muster.pipeline.work.worker import IMAGES_DESCRIPTION, describe
+from muster.pipeline.work.choice import TaskChoice
 from muster.storage import manifest, tables
-from muster.storage.library import Library
+from muster.storage.encryption import key_of
+from muster.storage.library import MARKER, Library, open_library
+from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.tasks.models import filter_scores
 from muster.web.album import LABEL_TABLES
 from muster.web.people import PagesSource, PagesSummary, write_pages
+
+
+def folder_for(library: str, out: str | Path | None) -> Path:
+    """The folder of a library's pages: `out`, or `people` in the library's own. The library need not be there yet.
+
+    Raises InputError where it is in a bucket and `out` is None, or where it is encrypted and the folder lies in it.
+    """
+    if out is None and "://" in library:
+        raise InputError(f"library {library} is not on this machine: say with `out` where the pages go")
+    place = Path(library).expanduser()
+    folder = place / "people" if out is None else Path(out).expanduser()
+    key = open_library(library).key if (place / MARKER).is_file() else key_of(os.environ)
+    if key is not None and folder.resolve().is_relative_to(place.resolve()):
+        raise InputError(
+            f"library {library} is encrypted, and pages with copies of its photos are not: say with `out` in which"
+            " folder outside of it they go"
+        )
+    return folder
 
 
 def write_people(library: Library, model: str | None, out: Path) -> PagesSummary:
@@ -21,14 +42,12 @@ def write_people(library: Library, model: str | None, out: Path) -> PagesSummary
     try:
         clusters = read_clusters(library, fingerprint)
     except FileNotFoundError:
-        raise InputError(
-            f"library {library.uri} is not clustered yet: run `muster cluster -l {library.uri}` first"
-        ) from None
+        raise NotYetError(f"library {library.uri} is not clustered yet", "cluster", library.uri) from None
     images = manifest.read_manifest(library)
     fingerprints = {
-        "images": tables.fingerprint(IMAGES_DESCRIPTION),
+        "images": IMAGES_FINGERPRINT,
         "faces": fingerprint,
-        "previews": tables.fingerprint(describe("previews", None)),
+        "previews": TaskChoice(name="previews").fingerprint,
     }
     fingerprints |= _label_fingerprints(library)
     uris = dict(zip(images["image_id"].to_pylist(), images["uri"].to_pylist(), strict=True))
@@ -48,6 +67,6 @@ def _least_scores(library: Library, fingerprint: str) -> Mapping[str, float]:
     """Class → the score from which on the pages say that a photo shows it, of the objects under this fingerprint."""
     weights = tables.descriptions(library)[fingerprint].get("weights")
     for name, scores in filter_scores.MEASURED.items():
-        if weights == describe("objects", name)["weights"]:
+        if weights == TaskChoice(name="objects", model=name).description["weights"]:
             return scores
     return filter_scores.UNMEASURED

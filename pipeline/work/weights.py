@@ -54,7 +54,7 @@ def pull(
 def verify(weights_dir: Path | None) -> dict[str, str]:
     """Entry → "ok", "wrong" (another checksum) or "missing", of the files in `weights_dir`, package and cache."""
     if weights_dir is not None and not weights_dir.is_dir():
-        raise InputError(f"--weights-dir {weights_dir}: no such folder")
+        raise InputError(f"`weights_dir` {weights_dir}: no such folder")
     return {name: _state(entry, weights_dir) for name, entry in zoo.ENTRIES.items() if not entry.given}
 
 
@@ -97,7 +97,7 @@ def given_entry(task: Task) -> Entry:
     if len(candidates) != 1:
         networks = f"has several networks ({', '.join(task.models)})" if candidates else "has no network"
         raise InputError(
-            f"--weights {task.name}=FILE: task {task.name} {networks}, so that it takes no file of weights"
+            f"`weights` {task.name}=FILE: task {task.name} {networks}, so that it takes no file of weights"
         )
     return candidates[0]
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from muster import tasks
+from muster.errors import TaskError
 from muster.tasks import base
-from muster.tasks.base import Image, TaskError, shrink
+from muster.tasks.base import Image, shrink
 
 
 def test_a_name_is_registered_once() -> None:

@@ -11,7 +11,8 @@ import torch
 from PIL import Image as PillowImage
 
 from muster import tasks
-from muster.pipeline.work.worker import TaskSpec, load_task
+from muster.errors import TaskError
+from muster.pipeline.work.choice import TaskChoice
 from muster.tasks import base
 from muster.tasks.models import zoo
 
@@ -23,7 +24,7 @@ CANONICAL_LANDMARKS = [[201.5, 105.1], [245.2, 104.6], [222.6, 128.4], [203.7, 1
 
 @pytest.fixture(scope="module")
 def loaded(weights: Path) -> dict[str, base.Task]:
-    return {name: load_task(TaskSpec(name, None, ""), CPU, weights) for name in base.names()}
+    return {name: TaskChoice(name=name).load(CPU, weights) for name in base.names()}
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +75,7 @@ def test_description(name: str) -> None:
     assert task.schema[0] == pa.field("image_id", pa.string(), nullable=False)
     assert set(task.models.values()) <= set(zoo.ENTRIES)
     assert name in tasks.__all__
-    with pytest.raises(base.TaskError, match="registered twice"):
+    with pytest.raises(TaskError, match="registered twice"):
         base.register(type(task))
 
 
@@ -115,7 +116,7 @@ def test_deterministic(name: str, loaded: dict[str, base.Task], images: Sequence
     before = [image.pixels.copy() for image in images]
     first = loaded[name](images)
     assert loaded[name](images).equals(first)
-    assert load_task(TaskSpec(name, None, ""), CPU, weights)(images).equals(first)
+    assert TaskChoice(name=name).load(CPU, weights)(images).equals(first)
     for image, pixels in zip(images, before, strict=True):
         np.testing.assert_array_equal(image.pixels, pixels)
 
@@ -148,7 +149,7 @@ def test_canonical_preview(loaded: dict[str, base.Task], images: Sequence[base.I
 
 def test_names() -> None:
     assert base.names() == sorted(tasks.__all__)
-    with pytest.raises(base.TaskError, match="no task 'smiles'; known: faces, masks, objects, previews"):
+    with pytest.raises(TaskError, match="no task 'smiles'; known: faces, masks, objects, previews"):
         base.create("smiles")
 
 

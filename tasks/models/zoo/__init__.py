@@ -6,7 +6,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from muster.tasks.base import TaskError
+from muster.errors import TaskError
 from muster.tasks.models.zoo import faces, masks, objects, scenes
 from muster.tasks.models.zoo.entry import Entry
 

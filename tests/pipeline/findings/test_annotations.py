@@ -19,6 +19,7 @@ from pycocotools.cocoeval import COCOeval
 from scipy import ndimage
 
 from helpers.findings import STREETS, commit, dog, face, scanned, sky
+from helpers.runs import config_of
 from muster.errors import InputError, MusterError
 from muster.pipeline.evaluate.objects import evaluate
 from muster.pipeline.findings.annotations import (
@@ -28,13 +29,11 @@ from muster.pipeline.findings.annotations import (
     export_annotations,
     full_size,
     outlined,
-    parse_export_tasks,
-    parse_sources,
     sources_of,
 )
-from muster.pipeline.run import pending, task_specs
-from muster.pipeline.work.config import RunConfig
-from muster.pipeline.work.worker import ShardWorker, describe
+from muster.pipeline.run import pending, record
+from muster.pipeline.work.choice import TaskChoice
+from muster.pipeline.work.worker import ShardWorker
 from muster.storage import manifest, tables
 from muster.storage.exchange.export import Photo, Thing
 from muster.storage.library import Library, open_library
@@ -58,15 +57,17 @@ def photos(tmp_path: Path, make_photos: Callable[..., Path]) -> Path:
 def found(tmp_path: Path, photos: Path) -> Library:
     """A library of these, with a dog, a sky, a face and a label in each."""
     library = scanned(tmp_path / "library", photos)
-    commit(library, describe("objects", None), lambda i: [dog(), dog(0.2)])
+    commit(library, TaskChoice(name="objects").description, lambda i: [dog(), dog(0.2)])
     commit(library, STREETS, lambda i: [sky()])
-    commit(library, describe("faces", None), lambda i: [face(i)])
-    commit(library, describe("scenes", None), lambda i: [{"label": "day", "source": "image", "p_day": 0.9}])
+    commit(library, TaskChoice(name="faces").description, lambda i: [face(i)])
+    commit(
+        library, TaskChoice(name="scenes").description, lambda i: [{"label": "day", "source": "image", "p_day": 0.9}]
+    )
     return library
 
 
 def other(**parameters: Any) -> dict[str, Any]:
-    return {**describe("objects", None), "parameters": parameters}
+    return {**TaskChoice(name="objects").description, "parameters": parameters}
 
 
 def test_which_of_several(tmp_path: Path, photos: Path) -> None:
@@ -77,9 +78,9 @@ def test_which_of_several(tmp_path: Path, photos: Path) -> None:
     def chosen(wanted: str | None = None) -> str:
         return chosen_source(library, "objects", wanted, shards).fingerprint
 
-    with pytest.raises(InputError, match=r"has no objects for its images yet: run `muster run -l .* --tasks objects`"):
+    with pytest.raises(InputError, match=r"has no objects for its images yet: `run` first"):
         chosen()
-    usual = commit(library, describe("objects", None), shards=slice(1))
+    usual = commit(library, TaskChoice(name="objects").description, shards=slice(1))
     assert chosen() == usual
     loose = commit(library, other(min_score=0.1))
     assert chosen() == chosen("fastestdet") == chosen(loose) == loose  # it covers more
@@ -87,13 +88,17 @@ def test_which_of_several(tmp_path: Path, photos: Path) -> None:
     strict = commit(library, other(min_score=0.9))
     assert chosen() == chosen("fastestdet") == min(loose, strict)
     assert (chosen(loose), chosen(strict)) == (loose, strict)
-    commit(library, describe("objects", None))
+    commit(library, TaskChoice(name="objects").description)
     assert chosen() == usual  # as much as the others, and it is what `muster run` makes
-    fcos = commit(library, describe("objects", "fcos"), shards=slice(1))
+    fcos = commit(library, TaskChoice(name="objects", model="fcos").description, shards=slice(1))
     for score in (0.1, 0.2, 0.3, 0.4):
-        commit(library, {**describe("objects", "fcos"), "parameters": {"min_score": score}}, shards=slice(1))
+        commit(
+            library,
+            {**TaskChoice(name="objects", model="fcos").description, "parameters": {"min_score": score}},
+            shards=slice(1),
+        )
     assert (chosen(), chosen("fcos")) == (usual, fcos)
-    with pytest.raises(InputError, match=r"--model objects=unicorn: library .* has objects by fa.*fcos: "):
+    with pytest.raises(InputError, match=r"`model` objects=unicorn: library .* has objects by fa.*fcos: "):
         chosen("unicorn")
 
 
@@ -104,7 +109,7 @@ def test_images_count_and_not_shards(tmp_path: Path, make_photos: Callable[..., 
     shards = manifest.shards(library)
     place = [images for _, images in shards].index(4)
     assert sorted(images for _, images in shards) == [1, 1, 4]
-    two = commit(library, describe("objects", None))
+    two = commit(library, TaskChoice(name="objects").description)
     tables.forget_shard(library, two, shards[place][0])
     four = commit(library, other(min_score=0.1), shards=slice(place, place + 1))
     assert [source.fingerprint for source in sources_of(library, "objects", dict(shards))] == [four, two]
@@ -114,7 +119,7 @@ def test_photos_that_not_every_task_has_looked_at(tmp_path: Path, photos: Path) 
     library = scanned(tmp_path / "library", photos)
     (first, images), *_ = manifest.shards(library)
     bad = manifest.read_shard(library, first)["image_id"][0].as_py()
-    commit(library, describe("objects", None), lambda i: [dog()], fails=lambda i: i == bad)
+    commit(library, TaskChoice(name="objects").description, lambda i: [dog()], fails=lambda i: i == bad)
     commit(library, STREETS, lambda i: [sky()], shards=slice(1))
     annotations = annotations_of(library, ("objects", "masks"), {})
     assert (annotations.shards, annotations.pending) == ([(first, images)], 20 - images)
@@ -132,14 +137,14 @@ def test_photos_that_not_every_task_has_looked_at(tmp_path: Path, photos: Path) 
 
 def test_no_shard_in_common(tmp_path: Path, photos: Path) -> None:
     library = scanned(tmp_path / "library", photos)
-    commit(library, describe("objects", None), shards=slice(1))
+    commit(library, TaskChoice(name="objects").description, shards=slice(1))
     commit(library, STREETS, shards=slice(1, None))
-    with pytest.raises(InputError, match=r"no photo that all of objects, masks have looked at: run `muster run "):
+    with pytest.raises(InputError, match=r"no photo that all of objects, masks have looked at: `run` first"):
         annotations_of(library, ("objects", "masks"), {})
 
 
 def test_an_empty_library(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="has no images yet: run `muster scan FOLDER"):
+    with pytest.raises(InputError, match="has no images yet: `scan` first"):
         annotations_of(open_library(tmp_path / "library", create=True), ("objects",), {})
 
 
@@ -147,17 +152,6 @@ def test_names_begin_after_the_folder_of_all(found: Library) -> None:
     annotations = annotations_of(found, ("objects",), {})
     names = {photo.name for shard, _ in annotations.shards for photo in annotations.empty_photos(shard)}
     assert names == {*(f"a/{i:04d}.jpg" for i in range(10)), *(f"b/{i:04d}.jpg" for i in range(9, 19))}
-
-
-def test_options() -> None:
-    assert parse_export_tasks("masks, objects", ("objects", "masks")) == ("masks", "objects")
-    for text in ("", "scenes", "objects,x"):
-        with pytest.raises(InputError, match=rf"--tasks {text}: choose among objects, masks"):
-            parse_export_tasks(text, ("objects", "masks"))
-    assert parse_sources(["masks=sinet"], ("masks",)) == {"masks": "sinet"}
-    for text in ("sinet", "masks=", "objects=fcos"):
-        with pytest.raises(InputError, match=rf"--model {text}: write TASK=NAME, with a TASK of --tasks masks"):
-            parse_sources([text], ("masks",))
 
 
 def test_categories(found: Library) -> None:
@@ -260,12 +254,12 @@ def test_coco_of_an_export_gives_the_same_average_precision(data: Path, weights:
     wanted = [a for a in content["annotations"] if a["image_id"] in ids.values()]
     truth = tmp_path / "instances.json"
     truth.write_text(json.dumps({**content, "images": images, "annotations": wanted}))
-    config = RunConfig(str(tmp_path / "library"), ("objects",), device="cpu", min_score=0.01)
+    config = config_of(tmp_path / "library", "objects", options={"min_score": 0.01})
     library = open_library(config.library, create=True)
     manifest.scan(library, [str(tmp_path / "images")])
-    specs = task_specs(library, config)
-    worker = ShardWorker(config.library, specs[1:], "cpu", weights)
-    for order in pending(library, specs):
+    record(library, config)
+    worker = ShardWorker(config.library, config.choices, "cpu", weights)
+    for order in pending(library, config.choices):
         worker.process(order)
     facts = evaluate(str(tmp_path / "images"), truth, config, lambda progress: None)  # of what is there already
 
