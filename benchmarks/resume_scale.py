@@ -36,7 +36,7 @@ from muster.pipeline.work.config import RunConfig
 from muster.pipeline.work.worker import ERRORS, IMAGES, TaskSpec
 from muster.storage import manifest, tables
 from muster.storage.library import Library, open_library
-from muster.tasks import base
+from muster.tasks import registry
 
 BROKEN = 1000  # one image in so many has an error
 
@@ -88,7 +88,7 @@ def facts(image_id: str) -> dict[str, Any]:
 
 def one_row(spec: TaskSpec, ids: list[str]) -> dict[str, pa.Table]:
     """One row of a task's table, empty but for its image; in one shard in eight, a row of `errors` too."""
-    schema = base.create(spec.name, spec.model).schema
+    schema = registry.create(spec.name, spec.model).schema
     values = {field.name: [None] for field in schema}
     rows = {spec.name: pa.table({**values, "image_id": ids[:1]}, pa.schema([f.with_nullable(True) for f in schema]))}
     if int(ids[0][:8], 16) % 8 == 0:

@@ -15,3 +15,7 @@ class InputError(MusterError):
 
 class LibraryGoneError(MusterError):
     """The library is no longer where it was opened: whatever is written there now would be in none."""
+
+
+class TaskError(ValueError):
+    """A task or model that does not exist, or was asked for what it cannot do."""

@@ -20,7 +20,7 @@ from muster.pipeline.work.worker import IMAGES_DESCRIPTION, TaskSpec, describe, 
 from muster.storage import downloads, manifest, shared_shards, tables
 from muster.storage.library import Library, open_library
 from muster.storage.photos import reader
-from muster.tasks import base
+from muster.tasks import base, registry
 from muster.tasks.models import zoo
 
 TRANSIENT = ("not_found", "permission", "unreadable", "timeout", "crash", "out_of_memory")  # may pass
@@ -141,7 +141,7 @@ def check_given(spec: TaskSpec, config: RunConfig) -> None:
     except base.TaskError as error:
         raise InputError(f"{option}: {error}") from None
     except Exception as error:  # a builder looks for what it needs, and comes upon something else
-        entry = models.given_entry(base.create(spec.name, spec.model, spec.options))
+        entry = models.given_entry(registry.create(spec.name, spec.model, spec.options))
         cause = f"it has no {error}" if isinstance(error, KeyError) else _first_cause(error)
         raise InputError(f"{option}: these are not weights of {entry.name} ({entry.source}): {cause}") from None
 
@@ -199,7 +199,7 @@ def _check_access(library: Library, orders: Sequence[Order]) -> None:
 def fetch_weights(config: RunConfig, on_download: downloads.Progress | None) -> None:
     """Have every file of weights before a worker starts, so that what is missing is said at once."""
     for name in config.tasks:
-        task = base.create(name, config.models.get(name), config.options(name))
+        task = registry.create(name, config.models.get(name), config.options(name))
         given = {models.given_entry(task).name} if name in config.weights else set()
         for entry in set(task.models.values()) - given:
             downloads.fetch(models.weights_file(zoo.ENTRIES[entry]), config.weights_dir, on_download)

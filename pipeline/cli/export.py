@@ -24,7 +24,9 @@ def export(
     out: Annotated[Path, typer.Option(metavar="PATH", help="New file; for yolo and labelme a new or empty folder.")],
     library: LibraryOption = LIBRARY,
     trust: TrustOption = False,
-    tasks: Annotated[str, typer.Option(help="objects, masks, faces; with commas. yolo takes one.")] = "objects",
+    tasks: Annotated[
+        str, typer.Option(help="Tasks whose finds have places, with commas: objects, masks, faces. yolo takes one.")
+    ] = "objects",
     model: SourceOption = [],  # noqa: B006
     min_score: Annotated[float, typer.Option(help="Least score of what is written, from 0 to 1.")] = 0.0,
     as_json: JsonOption = False,
@@ -33,10 +35,11 @@ def export(
 
     Example: muster export --format coco --tasks masks --out masks.json -l ./library
     """
-    from muster.pipeline.findings.annotations import EXPORTED, export_annotations, parse_export_tasks, parse_sources
-    from muster.pipeline.work.config import parse_score
+    from muster.pipeline.findings.export import export_annotations
+    from muster.pipeline.findings.sources import parse_sources
+    from muster.pipeline.work.config import parse_score, parse_tasks
 
-    chosen = parse_export_tasks(tasks, EXPORTED)
+    chosen = parse_tasks(tasks)
     least = parse_score("--min-score", str(min_score))
     facts = export_annotations(library, format, out, chosen, parse_sources(model, chosen), least)
     if facts["pending"]:
@@ -49,9 +52,7 @@ def overlay(
     out: Annotated[Path, typer.Option(metavar="DIR", help="New or empty folder for the pictures.")],
     library: LibraryOption = LIBRARY,
     trust: TrustOption = False,
-    tasks: Annotated[
-        str, typer.Option(help="scenes, masks, objects, faces; with commas.", show_default="what the library has")
-    ] = "",
+    tasks: Annotated[str, typer.Option(help="Tasks to draw, with commas.", show_default="what the library has")] = "",
     sample: Annotated[int, typer.Option(help="Number of photos.")] = 24,
     seed: Annotated[int, typer.Option(help="Another number, other photos.")] = 0,
     model: SourceOption = [],  # noqa: B006
@@ -61,12 +62,13 @@ def overlay(
 
     Example: muster overlay --out ./look -l ./library
     """
-    from muster.pipeline.findings.annotations import parse_export_tasks, parse_sources
-    from muster.pipeline.findings.overlay import DRAWN
     from muster.pipeline.findings.overlay import overlay as draw
+    from muster.pipeline.findings.sources import parse_sources
+    from muster.pipeline.work.config import parse_tasks
+    from muster.tasks import registry
 
-    chosen = parse_export_tasks(tasks, DRAWN) if tasks else ()
-    facts = draw(library, out, chosen, parse_sources(model, chosen or DRAWN), sample, seed)
+    chosen = parse_tasks(tasks)
+    facts = draw(library, out, chosen, parse_sources(model, chosen or registry.names()), sample, seed)
     for photo in facts["unreadable"]:
         say(f"muster: left out {photo['uri']}: {photo['error']}")
     report(facts, as_json, "{overview}: {things} finds in {images} photos".format_map(facts))

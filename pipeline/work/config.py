@@ -10,7 +10,7 @@ import torch
 
 from muster.errors import InputError
 from muster.pipeline.work.weights import given_entry, weights_file
-from muster.tasks import base
+from muster.tasks import base, registry
 from muster.tasks.models import zoo
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -52,7 +52,7 @@ class RunConfig:
                 " give fewer, or --device cpu"
             )
         if not self.tasks:
-            raise InputError(f"--tasks names no task; known: {', '.join(base.names())}")
+            raise InputError(f"--tasks names no task; known: {', '.join(registry.names())}")
         for task in self.models.keys() - set(self.tasks):
             raise InputError(
                 f"--model {task}={self.models[task]}: task {task!r} is not among --tasks {','.join(self.tasks)}"
@@ -60,13 +60,13 @@ class RunConfig:
         if self.weights_dir is not None and not self.weights_dir.is_dir():
             raise InputError(f"--weights-dir {self.weights_dir}: no such folder")
         for task in self.tasks:
-            self._check_weights(base.create(task, self.models.get(task), self.options(task)))
+            self._check_weights(registry.create(task, self.models.get(task), self.options(task)))
         for task in self.weights.keys() - set(self.tasks):
             raise InputError(
                 f"--weights {task}={self.weights[task]}: task {task!r} is not among --tasks {','.join(self.tasks)}"
             )
         for option, given in {"classes": self.classes, "min_score": self.min_score}.items():
-            if given not in (None, {}) and not any(option in base.options_of(task) for task in self.tasks):
+            if given not in (None, {}) and not any(option in registry.options_of(task) for task in self.tasks):
                 raise InputError(f"--{option.replace('_', '-')}: none of --tasks {','.join(self.tasks)} takes it")
 
     def _check_weights(self, task: base.Task) -> None:
@@ -82,7 +82,9 @@ class RunConfig:
         """What was chosen of a task's parameters."""
         given = {"classes": self._classes(task), "min_score": self.min_score}
         return {
-            name: value for name, value in given.items() if value not in (None, {}) and name in base.options_of(task)
+            name: value
+            for name, value in given.items()
+            if value not in (None, {}) and name in registry.options_of(task)
         }
 
     def _classes(self, task: str) -> dict[str, float | None]:
@@ -90,20 +92,20 @@ class RunConfig:
 
         InputError or TaskError where none does, or this one knows none, which would be to look for everything.
         """
-        takers = [each for each in self.tasks if "classes" in base.options_of(each)]
+        takers = [each for each in self.tasks if "classes" in registry.options_of(each)]
         if task not in takers or len(takers) < 2:
             return dict(self.classes)
         known = {each: {name for name in self.classes if self._knows(each, name)} for each in takers}
         for name in self.classes:
             if not any(name in names for names in known.values()):
-                base.create(takers[0], self.models.get(takers[0]), {"classes": {name: None}})  # names the nearest
+                registry.create(takers[0], self.models.get(takers[0]), {"classes": {name: None}})  # names the nearest
         if self.classes and not known[task]:
             raise InputError(f"--classes: the model of {task} knows none of {', '.join(self.classes)}; run it alone")
         return {name: score for name, score in self.classes.items() if name in known[task]}
 
     def _knows(self, task: str, name: str) -> bool:
         try:
-            base.create(task, self.models.get(task), {"classes": {name: None}})
+            registry.create(task, self.models.get(task), {"classes": {name: None}})
         except base.TaskError:
             return False
         return True
@@ -144,8 +146,8 @@ def _by_task(option: str, texts: Sequence[str], form: str) -> dict[str, str]:
         task, separator, value = text.partition("=")
         if not separator or not value:
             raise InputError(f"{option} {text}: write {form}")
-        if task not in base.names():
-            raise InputError(f"{option} {text}: no task {task!r}; known: {', '.join(base.names())}")
+        if task not in registry.names():
+            raise InputError(f"{option} {text}: no task {task!r}; known: {', '.join(registry.names())}")
         values[task] = value
     return values
 

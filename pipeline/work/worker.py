@@ -29,7 +29,7 @@ from muster.storage.library import open_library
 from muster.storage.photos import decode as images
 from muster.storage.photos.decode import ImageError, Photo
 from muster.storage.photos.reader import Reader
-from muster.tasks import base
+from muster.tasks import base, registry
 from muster.tasks.models import zoo
 
 T = TypeVar("T")
@@ -105,7 +105,7 @@ def describe(
     `weights`: as in TaskSpec.
     """
     given = None if weights is None else weights_files.read(Path(weights))
-    return _description(base.create(name, model, options), model, given)
+    return _description(registry.create(name, model, options), model, given)
 
 
 def _description(task: base.Task, model: str | None, given: weights_files.Content | None) -> dict[str, Any]:
@@ -123,7 +123,7 @@ def _description(task: base.Task, model: str | None, given: weights_files.Conten
 
 def load_task(spec: TaskSpec, device: torch.device, weights_dir: Path | None) -> base.Task:
     """Raises InputError where the user's weights cannot be read, or are no longer those of the fingerprint."""
-    task = base.create(spec.name, spec.model, spec.options)
+    task = registry.create(spec.name, spec.model, spec.options)
     states = {}
     if spec.weights is not None:
         given = weights_files.read(Path(spec.weights))  # these bytes are compared, and loaded

@@ -2,19 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from muster import tasks
 from muster.tasks import base
-from muster.tasks.base import Image, TaskError, shrink
-
-
-def test_a_name_is_registered_once() -> None:
-    with pytest.raises(TaskError, match="twice"):
-        base.register(tasks.faces.Faces)
-
-
-def test_an_unknown_task_lists_the_known_ones() -> None:
-    with pytest.raises(TaskError, match="known: faces, masks, objects, previews"):
-        base.create("nonsense")
+from muster.tasks.base import Image, number, shrink
 
 
 @pytest.mark.parametrize(("height", "width"), [(100, 300), (300, 100), (1, 500), (200, 200)])
@@ -32,3 +21,14 @@ def test_dtype_follows_the_processor() -> None:
     cpu = torch.cpu.get_capabilities()
     native = cpu.get("amx_bf16") or cpu.get("avx512_bf16")
     assert base.inference_dtype(torch.device("cpu")) == (torch.bfloat16 if native else torch.float32)
+
+
+@pytest.mark.parametrize("given", [0.5, "0.5", "5e-1"])
+def test_a_number_in_words_or_as_one(given: object) -> None:
+    assert number(0, 1)(given) == 0.5
+
+
+@pytest.mark.parametrize("given", ["", "x", "nan", -0.1, 1.1, None, []])
+def test_what_is_no_number_between(given: object) -> None:
+    with pytest.raises(ValueError, match="give a number from 0 to 1"):
+        number(0, 1)(given)
