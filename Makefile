@@ -23,8 +23,9 @@ check: $(VENV)/test.installed .typed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	cd .typed && ../$(BIN)/lint-imports --no-logo ../pyproject.toml
 
-# mypy runs no import hooks: links that lay the folders out as they are installed (docs/adr/0022-one-name.md)
+# mypy and lint-imports run no import hooks: links that lay the folders out as they are installed (docs/adr/0022-one-name.md)
 .typed: $(wildcard muster/*)
 	rm -rf .typed && mkdir -p .typed/muster
 	ln -s $(addprefix ../../,$^ pipeline storage tasks training web) .typed/muster/
@@ -48,7 +49,7 @@ LOCK = echo 'setuptools>=77' | uv pip compile --quiet --upgrade --universal --py
   --only-binary :all: --exclude-newer P7D --custom-compile-command 'make lock' pyproject.toml -
 lock:
 	$(LOCK) --extra dev --output-file requirements/test.txt
-	$(LOCK) --extra demo --extra bench --constraints requirements/test.txt --output-file requirements/run.txt
+	$(LOCK) --extra demo --constraints requirements/test.txt --output-file requirements/run.txt
 
 clean:
 	rm -rf $(VENV) demo demo-library

@@ -149,9 +149,9 @@ def work_here() -> None:
     from muster.pipeline.distributed import actors
     from muster.pipeline.work.worker import ShardWorker
 
-    def work(library: Any, config: Any, specs: Any, orders: Any, progress: Any, on_progress: Any) -> int:
+    def work(library: Any, config: Any, orders: Any, progress: Any, on_progress: Any) -> int:
         progress.ready = time.monotonic()
-        worker = ShardWorker(library.uri, [spec for spec in specs if spec.name != "images"], "cpu", config.weights_dir)
+        worker = ShardWorker(library.uri, config.choices, "cpu", config.machine.weights_dir)
         for order in orders:
             try:
                 progress.add(worker.process(order))

@@ -20,9 +20,12 @@ from typing import Any
 
 import numpy as np
 
+from muster.errors import TaskError
+from muster.pipeline.cli.parse import parse_models
 from muster.pipeline.evaluate.faces import check_label, labelled
-from muster.pipeline.work.config import RunConfig, parse_models
-from muster.tasks.base import TaskError
+from muster.pipeline.work.choice import choose
+from muster.pipeline.work.config import RunConfig
+from muster.pipeline.work.machine import Machine
 from muster.tasks.people.calibrate import doubt, gallery_searches, outside_searches, point
 from muster.tasks.people.graph import Strangers
 from muster.tasks.people.search import templates
@@ -87,7 +90,8 @@ def main() -> None:
     parser.add_argument("--same", action="append", default=[], metavar="A=B")
     args = parser.parse_args()
     weights = Path(os.environ.get("MUSTER_WEIGHTS", data / "weights"))
-    config = RunConfig(args.library, ("faces",), parse_models([args.model]), weights_dir=weights)
+    choices = choose(["faces"], models=parse_models([args.model]))
+    config = RunConfig(library=args.library, choices=choices, machine=Machine(weights_dir=weights))
     faces = labelled(args.images, config, lambda _: None, lambda rows: check_label(rows, args.label))
     names = np.array(faces.images[args.label].to_pylist())[faces.owner]
     keep = ~np.isin(names, [pair.partition("=")[0] for pair in args.same])

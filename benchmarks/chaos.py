@@ -220,12 +220,12 @@ def plan(choose: random.Random, shards: int, workers: int) -> list[tuple[int, Ca
 
 def progress_of(library: Path) -> tuple[int, Callable[[], int]]:
     """The number of shards, and a function that says how many of them have all their rows of `images`."""
-    from muster.pipeline.work.worker import IMAGES_DESCRIPTION
     from muster.storage import manifest, tables
     from muster.storage.library import open_library
+    from muster.storage.outcomes import IMAGES_FINGERPRINT
 
-    opened, fingerprint = open_library(library), tables.fingerprint(IMAGES_DESCRIPTION)
-    return len(manifest.shards(opened)), lambda: len(tables.committed(opened, fingerprint))
+    opened = open_library(library)
+    return len(manifest.shards(opened)), lambda: len(tables.committed(opened, IMAGES_FINGERPRINT))
 
 
 @contextmanager
@@ -323,7 +323,7 @@ def undisturbed(library: Path) -> Rows:
 
 def told(library: Path) -> Rows:
     """The rows that one worker in this process makes, told which photos it has to leave out, and why."""
-    from muster.pipeline.run import pending, task_specs
+    from muster.pipeline.run import pending, record
     from muster.pipeline.work.config import RunConfig
     from muster.pipeline.work.worker import ShardWorker
     from muster.storage import manifest
@@ -333,9 +333,10 @@ def told(library: Path) -> Rows:
     rows = manifest.read_manifest(opened).select(["image_id", "uri"]).to_pylist()
     heads = {row["image_id"]: Path(row["uri"]).read_bytes()[:64] for row in rows}
     skip = tuple((i, kind) for i, head in heads.items() for kind, mark in MARKS.items() if mark in head)
-    specs = task_specs(opened, RunConfig(str(library), device="cpu"))
-    worker = ShardWorker(str(library), [spec for spec in specs if spec.name != "images"], "cpu", None)
-    for order in pending(opened, specs):
+    config = RunConfig(library=str(library))
+    record(opened, config)
+    worker = ShardWorker(str(library), config.choices, "cpu", None)
+    for order in pending(opened, config.choices):
         worker.process(replace(order, skip=skip))
     return rows_of(library)
 

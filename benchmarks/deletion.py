@@ -72,24 +72,23 @@ def prepare() -> None:
     import torch
 
     from muster.pipeline import run
-    from muster.pipeline.gallery import identify
     from muster.pipeline.work import worker
+    from muster.pipeline.work.choice import TaskChoice, choose
 
     torch.set_num_threads(1)
     faiss.omp_set_num_threads(1)
-    specs = [worker.TaskSpec(name, None, "") for name in ("faces", "previews")]
-    tasks = {spec.name: worker.load_task(spec, torch.device("cpu"), None) for spec in specs}
+    tasks = {choice.name: choice.load(torch.device("cpu"), None) for choice in choose(["faces", "previews"])}
 
-    def loaded(spec: worker.TaskSpec, *_: Any, **__: Any) -> Any:
-        return tasks[spec.name]
+    def loaded(choice: TaskChoice, *_: Any, **__: Any) -> Any:
+        return tasks[choice.name]
 
-    def work(library: Any, config: Any, specs: Any, orders: Any, *_: Any) -> int:
-        one = worker.ShardWorker(library.uri, [spec for spec in specs if spec.name != "images"], "cpu", None)
+    def work(library: Any, config: Any, orders: Any, *_: Any) -> int:
+        one = worker.ShardWorker(library.uri, config.choices, "cpu", None)
         for order in orders:
             one.process(order)
         return 1
 
-    worker.load_task = identify.load_task = loaded  # type: ignore[attr-defined]
+    TaskChoice.load = loaded  # type: ignore[method-assign]
     run._work = work
     run.actors.connected = lambda *_, **__: contextlib.nullcontext()  # type: ignore[attr-defined]
     run.actors.check_reach = lambda *_, **__: None  # type: ignore[attr-defined]
@@ -101,7 +100,7 @@ def set_calendar(today: date) -> None:
         def today(cls) -> date:  # type: ignore[override]
             return today
 
-    for name in ("cli.gallery", "gallery.enroll", "gallery.identify", "gallery.forget"):
+    for name in ("cli.gallery", "gallery.enroll", "gallery.identify", "forget"):
         module = sys.modules[f"muster.pipeline.{name}"]
         if hasattr(module, "date"):
             module.date = Calendar  # type: ignore[attr-defined]

@@ -41,10 +41,11 @@ from muster.tasks.models import face_detector, yunet, zoo
 from muster.tasks.models.fuse import for_inference
 from muster.training.data.examples import find_examples, held_out, person_held_out, read_photos
 from muster.training.data.face_cutouts import read_cutouts
+from muster.training.data.people_in_photos import PHOTOS_HELD_OUT
 from muster.training.data.scenes_of_faces import Backdrop, make_scene
 from muster.training.face_maps import overlap, within
 from muster.training.inputs import Inputs
-from muster.training.recipes.detector import PHOTOS_HELD_OUT, read_scenes
+from muster.training.recipes.detector import read_scenes
 
 HOME = Path(__file__).parents[1]
 DATA = Path(os.environ.get("MUSTER_TEST_DATA", HOME.parent / "shared" / "data"))

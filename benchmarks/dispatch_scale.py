@@ -38,7 +38,7 @@ from typing import Any
 
 from muster.pipeline.run import Progress
 from muster.pipeline.work.dispatch import Died, Dispatcher, Done, Event, Order, WorkerId
-from muster.storage.shared_shards import slice_of
+from muster.pipeline.work.parts import slice_of
 
 IMAGES = 256  # in a shard
 SHARD_SECONDS = 10.0  # on average, half of it to one and a half

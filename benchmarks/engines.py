@@ -69,7 +69,7 @@ def muster(images: Path, model: str, workers: int) -> dict[str, float]:
             "--json",
         ]
         facts = answer([*command, "run", "-l", folder + "/l", *options])
-    return _result(facts["processed"], facts["seconds"], facts["faces"] or facts["ok"], started)
+    return _result(facts["processed"], facts["seconds"], facts["rows"].get("faces") or facts["ok"], started)
 
 
 # ---- ray_data --------------------------------------------------------------------------------------------------------
@@ -180,11 +180,11 @@ def loop(images: Path, model: str, threads: int) -> None:
 def _load(model: str) -> Any:
     import torch
 
-    from muster.pipeline.work.worker import TaskSpec, load_task
+    from muster.pipeline.work.choice import TaskChoice
 
     weights = Path(os.environ.get("MUSTER_WEIGHTS", DATA / "weights"))
     task, _, name = model.partition("=")
-    return load_task(TaskSpec(task, name, ""), torch.device("cpu"), weights)
+    return TaskChoice(name=task, model=name or None).load(torch.device("cpu"), weights)
 
 
 def _decode(data: bytes, max_side: int) -> Any:

@@ -79,12 +79,13 @@ def loop(photos: list[bytes], model: str, weights: Path) -> float:
     """Images per second of the task itself: torch on all cores, images decoded ahead by threads, batches of 64."""
     import torch
 
-    from muster.pipeline.work.worker import TaskSpec, ahead, load_task
+    from muster.pipeline.work.choice import TaskChoice
+    from muster.pipeline.work.worker import ahead
     from muster.storage.photos import decode as images
     from muster.tasks.base import Image
 
     torch.set_num_threads(CORES)
-    task = load_task(TaskSpec("faces", model.partition("=")[2], ""), torch.device("cpu"), weights)
+    task = TaskChoice(name="faces", model=model.partition("=")[2] or None).load(torch.device("cpu"), weights)
 
     def decode(data: bytes) -> Image:
         photo = images.decode(data, task.max_side)

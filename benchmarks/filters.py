@@ -35,8 +35,9 @@ import pyarrow.parquet as pq
 from scipy.special import betainc
 
 from muster.pipeline.run import run
+from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.config import RunConfig
-from muster.pipeline.work.worker import describe
+from muster.pipeline.work.machine import Machine
 from muster.storage import manifest, tables
 from muster.storage.exchange.coco import read_coco
 from muster.storage.library import open_library
@@ -124,13 +125,14 @@ def detect(photos: Path, library_folder: Path) -> dict[str, dict[str, float]]:
     """File name → class → score of the best find; through `muster scan` and `run`, with what is stored by default."""
     library = open_library(library_folder, create=True)
     manifest.scan(library, [str(photos)])
-    config = RunConfig(str(library_folder), ("objects",), device="cpu", workers=1, weights_dir=DATA / "weights")
+    objects, machine = TaskChoice(name="objects"), Machine(device="cpu", workers=1, weights_dir=DATA / "weights")
+    config = RunConfig(library=str(library_folder), choices=(objects,), machine=machine)
     run(config, lambda progress: None)
     images = manifest.read_manifest(library)
     names = {i: Path(uri).name for i, uri in zip(*(images[c].to_pylist() for c in ("image_id", "uri")), strict=True)}
     best: dict[str, dict[str, float]] = {name: {} for name in names.values()}
     shards = [shard for shard, _ in manifest.shards(library)]
-    rows = tables.require(library, "objects", tables.fingerprint(describe("objects", None)), shards=shards)
+    rows = tables.require(library, "objects", objects.fingerprint, shards=shards)
     for row in rows.select(["image_id", "label", "score"]).to_pylist():
         found = best[names[row["image_id"]]]
         found[row["label"]] = max(row["score"], found.get(row["label"], 0))

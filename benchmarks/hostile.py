@@ -74,8 +74,10 @@ def write_mutants(folder: Path, number: int, seed: int) -> None:
 
 def work(library: str, tasks: str, skip: Mapping[str, str]) -> None:
     """Do all that is pending, in this process; a line of JSON for each image as its decoding begins and ends."""
-    from muster.pipeline.run import pending, task_specs
-    from muster.pipeline.work.config import RunConfig, parse_tasks
+    from muster.pipeline.cli.parse import parse_tasks
+    from muster.pipeline.run import pending, record
+    from muster.pipeline.work.choice import choose
+    from muster.pipeline.work.config import RunConfig
     from muster.pipeline.work.worker import ShardWorker
     from muster.storage.library import open_library
     from muster.storage.photos import decode as images
@@ -94,10 +96,11 @@ def work(library: str, tasks: str, skip: Mapping[str, str]) -> None:
 
     images.decode = reported
     opened = open_library(library)
-    specs = task_specs(opened, RunConfig(library, parse_tasks(tasks), device="cpu"))
-    worker = ShardWorker(library, [spec for spec in specs if spec.name != "images"], "cpu", None)
+    config = RunConfig(library=library, choices=choose(parse_tasks(tasks)))
+    record(opened, config)
+    worker = ShardWorker(library, config.choices, "cpu", None)
     say({"started_mib": peak_mib()})
-    for order in pending(opened, specs):
+    for order in pending(opened, config.choices):
         worker.process(replace(order, skip=tuple(skip.items())))
         say({"shard": order.shard, "peak_mib": peak_mib()})
 
@@ -192,11 +195,11 @@ def files(library: Any) -> dict[str, tuple[list[str], str]]:
 
 def rows(library: Any) -> dict[str, Any]:
     """How the rows of `images` compare with the manifest, and what they say."""
-    from muster.pipeline.work.worker import IMAGES_DESCRIPTION
     from muster.storage import manifest, tables
+    from muster.storage.outcomes import IMAGES_FINGERPRINT
 
     found = Counter(manifest.read_manifest(library)["image_id"].to_pylist())
-    table = tables.require(library, "images", tables.fingerprint(IMAGES_DESCRIPTION), ["image_id", "error_kind"])
+    table = tables.require(library, "images", IMAGES_FINGERPRINT, ["image_id", "error_kind"])
     done = Counter(table["image_id"].to_pylist())
     return {
         "images": found.total(),

@@ -23,7 +23,9 @@ import torch.nn.functional as F  # noqa: N812
 from PIL import Image
 
 from muster.pipeline.evaluate.objects import TAIL, evaluate
+from muster.pipeline.work.choice import choose
 from muster.pipeline.work.config import RunConfig
+from muster.pipeline.work.machine import Machine
 from muster.storage.exchange.coco import read_coco
 from muster.tasks.metrics.coco import STATS, judge
 from muster.tasks.models import coco_labels
@@ -101,7 +103,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workers", type=int, default=1)
     arguments = parser.parse_args()
-    config = RunConfig("", ("objects",), device="cpu", workers=arguments.workers, weights_dir=DATA / "weights")
+    machine = Machine(device="cpu", workers=arguments.workers, weights_dir=DATA / "weights")
+    config = RunConfig(library="", choices=choose(["objects"]), machine=machine)
     facts = evaluate(str(DATA / "coco128/images"), DATA / "coco128/instances.json", config, lambda progress: None)
     muster, plain = figures(facts), figures(loop(with_torch))
     result: dict[str, Any] = {

@@ -122,10 +122,10 @@ def loop(name: str, photos: Path, out: Path, weights: Path, tuned: bool) -> floa
     """All photos through one task, rows to a file; seconds since the task was loaded."""
     import torch
 
-    from muster.pipeline.work.worker import TaskSpec, load_task
+    from muster.pipeline.work.choice import TaskChoice
 
     torch.set_num_threads(CORES)
-    task = load_task(TaskSpec(name, None, ""), torch.device("cpu"), weights)
+    task = TaskChoice(name=name).load(torch.device("cpu"), weights)
     begun = time.perf_counter()
     paths = sorted(photos.iterdir())
     decoded = decoded_ahead(paths, task.max_side) if tuned else map(decoded_in_full, paths)

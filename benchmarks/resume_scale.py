@@ -31,12 +31,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from muster.pipeline.run import pending, run, task_specs
+from muster.pipeline.run import pending, record, run
+from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.config import RunConfig
-from muster.pipeline.work.worker import ERRORS, IMAGES, TaskSpec
+from muster.pipeline.work.machine import Machine
 from muster.storage import manifest, tables
 from muster.storage.library import Library, open_library
-from muster.tasks import registry
+from muster.storage.outcomes import ERRORS, IMAGES, IMAGES_FINGERPRINT
 
 BROKEN = 1000  # one image in so many has an error
 
@@ -48,19 +49,21 @@ def make_library(folder: Path, rows: int) -> Library:
     pq.write_table(pa.table({"uri": uris}), source)
     library = open_library(folder / "library", create=True)
     manifest.scan(library, [str(source)])
-    specs = task_specs(library, RunConfig(library.uri, device="cpu"))
+    config = RunConfig(library=library.uri)
+    record(library, config)
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda shard: finish_shard(library, specs, shard), [s for s, _ in manifest.shards(library)]))
+        shards = [shard for shard, _ in manifest.shards(library)]
+        list(pool.map(lambda shard: finish_shard(library, config.choices, shard), shards))
     return library
 
 
-def finish_shard(library: Library, specs: list[TaskSpec], shard: str) -> None:
+def finish_shard(library: Library, choices: tuple[TaskChoice, ...], shard: str) -> None:
     """Commit every task's rows of one shard."""
     ids = manifest.read_shard(library, shard)["image_id"].to_pylist()
     images = pa.Table.from_pylist([facts(image_id) for image_id in ids], IMAGES)
-    for spec in specs:
-        rows = {"images": images} if spec.name == "images" else one_row(spec, ids)
-        tables.write_shard(library, spec.fingerprint, shard, rows)
+    tables.write_shard(library, IMAGES_FINGERPRINT, shard, {"images": images})
+    for choice in choices:
+        tables.write_shard(library, choice.fingerprint, shard, one_row(choice, ids))
 
 
 def facts(image_id: str) -> dict[str, Any]:
@@ -86,22 +89,22 @@ def facts(image_id: str) -> dict[str, Any]:
     }
 
 
-def one_row(spec: TaskSpec, ids: list[str]) -> dict[str, pa.Table]:
+def one_row(choice: TaskChoice, ids: list[str]) -> dict[str, pa.Table]:
     """One row of a task's table, empty but for its image; in one shard in eight, a row of `errors` too."""
-    schema = registry.create(spec.name, spec.model).schema
+    schema = choice.task.schema
     values = {field.name: [None] for field in schema}
-    rows = {spec.name: pa.table({**values, "image_id": ids[:1]}, pa.schema([f.with_nullable(True) for f in schema]))}
+    rows = {choice.name: pa.table({**values, "image_id": ids[:1]}, pa.schema([f.with_nullable(True) for f in schema]))}
     if int(ids[0][:8], 16) % 8 == 0:
-        error = {"image_id": ids[-1], "task": spec.name, "error_kind": "task", "error": "RuntimeError: failed"}
+        error = {"image_id": ids[-1], "task": choice.name, "error_kind": "task", "error": "RuntimeError: failed"}
         rows["errors"] = pa.Table.from_pylist([error], ERRORS)
     return rows
 
 
 def measure(library: Library) -> dict[str, float]:
     """Seconds of one resume, each part on its own. Exits where there is something to do."""
-    config = RunConfig(library.uri, device="cpu")
+    config = RunConfig(library=library.uri, machine=Machine(device="cpu"))
     times = [time.perf_counter()]
-    if orders := pending(library, task_specs(library, config)):
+    if orders := pending(library, config.choices):
         sys.exit(f"{len(orders)} shards are pending: the library was not finished")
     times.append(time.perf_counter())
     summary = run(config, lambda progress: None)

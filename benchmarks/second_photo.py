@@ -25,7 +25,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from muster.pipeline.evaluate.doubt import doubt
 from muster.pipeline.evaluate.faces import Labelled, check_label, labelled
-from muster.pipeline.work.config import RunConfig, parse_models
+from muster.pipeline.work.choice import choose
+from muster.pipeline.work.config import RunConfig
+from muster.pipeline.work.machine import Machine
 from muster.training.data.examples import PEOPLE_HELD_OUT, held_out
 
 DATA = Path(os.environ.get("MUSTER_TEST_DATA", Path(__file__).parents[1].parent / "shared" / "data"))
@@ -66,7 +68,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         for model in args.models.split(","):
             library = str((args.library or Path(name)) / model)
-            config = RunConfig(library, ("faces",), parse_models([f"faces={model}"]), weights_dir=WEIGHTS)
+            choices, machine = choose(["faces"], models={"faces": model}), Machine(weights_dir=WEIGHTS)
+            config = RunConfig(library=library, choices=choices, machine=machine)
             data = labelled(args.images, config, lambda _: None, lambda rows: check_label(rows, args.label))
             results[model] = measured(kept_out(data, args.label), args.label)
     print(json.dumps(results))

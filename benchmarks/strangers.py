@@ -31,19 +31,21 @@ import pyarrow.parquet as pq
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from muster.pipeline import forget
 from muster.pipeline.evaluate import faces as evaluate
-from muster.pipeline.gallery import forget
 from muster.pipeline.people import grouping
 from muster.pipeline.people.faces import Faces, load_faces
 from muster.pipeline.run import run
+from muster.pipeline.work.choice import choose
 from muster.pipeline.work.config import RunConfig
+from muster.pipeline.work.machine import Machine
 from muster.storage import manifest, tables
 from muster.storage.library import Library, open_library
 from muster.tasks.metrics import people as metrics
 from muster.tasks.people.search import MIN_QUALITY
 from muster.training.data.examples import PEOPLE_HELD_OUT, held_out
+from muster.training.data.people_in_photos import PHOTOS_HELD_OUT, read_people
 from muster.training.inputs import Inputs
-from muster.training.recipes.detector import PHOTOS_HELD_OUT, read_people
 
 DATA = Path(os.environ.get("MUSTER_TEST_DATA", Path(__file__).parents[1].parent / "shared" / "data"))
 SAME: tuple[frozenset[str], ...] = ()  # names of photos that show one person
@@ -55,7 +57,8 @@ def processed(folder: Path, model: str, data: Path) -> Library:
     sources = [data / "coco128/images", data / "coco_photos/photos.parquet", data / "lfw/lfw.parquet"]
     with forget.locked(library):
         manifest.scan(library, [*map(str, sources), *johns])
-    run(RunConfig(library.uri, ("faces",), {"faces": model}, weights_dir=data / "weights"), lambda *_: None)
+    choices, machine = choose(["faces"], models={"faces": model}), Machine(weights_dir=data / "weights")
+    run(RunConfig(library=library.uri, choices=choices, machine=machine), lambda *_: None)
     return library
 
 

@@ -2,26 +2,23 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-import torch
-
-from muster.errors import InputError, MusterError
+from muster.errors import MusterError, NotYetError, Stopped
+from muster.pipeline import forget
 from muster.pipeline.distributed import actors
 from muster.pipeline.distributed.reach import require_answer
-from muster.pipeline.gallery import forget
-from muster.pipeline.work import weights as models
+from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.config import RunConfig
-from muster.pipeline.work.dispatch import Dispatcher, Order, Stopped
-from muster.pipeline.work.worker import IMAGES_DESCRIPTION, TaskSpec, describe, load_task
+from muster.pipeline.work.dispatch import Dispatcher, Order
+from muster.pipeline.work.parts import slice_of
 from muster.storage import downloads, manifest, shared_shards, tables
 from muster.storage.library import Library, open_library
+from muster.storage.outcomes import IMAGES_DESCRIPTION, IMAGES_FINGERPRINT
 from muster.storage.photos import reader
-from muster.tasks import base, registry
-from muster.tasks.models import zoo
 
 TRANSIENT = ("not_found", "permission", "unreadable", "timeout", "crash", "out_of_memory")  # may pass
 
@@ -35,7 +32,7 @@ class Progress:
     ready: float = 0.0
     images: int = 0
     errors: int = 0
-    faces: int = 0
+    rows: Counter[str] = field(default_factory=Counter)  # task → how many this run has made
     seconds: float = 0.0  # from ready to the last result
     waiting: str = ""  # what the workers, which have not started yet, wait for
 
@@ -47,7 +44,7 @@ class Progress:
         """Count one more shard."""
         self.images += result["images"]
         self.errors += result["errors"]
-        self.faces += result["rows"].get("faces", 0)
+        self.rows.update(result["rows"])
         self.seconds = time.monotonic() - self.ready
 
 
@@ -56,14 +53,14 @@ class Summary:
     """What the library holds after a run, and what the run did.
 
     `images` == `ok` + `errors`: of the whole manifest. `processed`: images of this run, in `seconds` at
-    `images_per_second`, both counted from when the first worker was ready; `startup_seconds` is before that. `faces`:
-    None where the run was not asked for them. `transient`: errors that another attempt may not meet.
+    `images_per_second`, both counted from when the first worker was ready; `startup_seconds` is before that. `rows`:
+    task → how many there are, of the tasks of the run. `transient`: errors that another attempt may not meet.
     """
 
     images: int
     ok: int
     errors: int
-    faces: int | None
+    rows: dict[str, int]
     processed: int
     seconds: float
     images_per_second: float
@@ -81,8 +78,8 @@ def run(config: RunConfig, on_progress: OnProgress, on_download: downloads.Progr
 
     Raises InputError, or MusterError where a shard could not be done; the others are committed all the same.
     """
-    if config.address is not None:
-        require_answer(config.address)  # now: where nothing is left to do, nobody would ever ask
+    if config.machine.address is not None:
+        require_answer(config.machine.address)  # now: where nothing is left to do, nobody would ever ask
     library = open_library(config.library)
     with forget.locked(library):
         return process(library, config, on_progress, on_download)
@@ -93,99 +90,76 @@ def process(
 ) -> Summary:
     """What `run` does. The caller holds the lock, see forget.locked."""
     began = time.monotonic()
-    folder = config.weights_dir and config.weights_dir.absolute()
-    config = replace(config, library=library.uri, weights_dir=folder)  # workers have another working directory
+    config = replace(config, library=library.uri)
     shared_shards.remove_all(library)
-    specs = task_specs(library, config)
-    again = transient(library, specs) if config.retry_errors else []
-    orders = pending(library, specs, again)
-    progress = Progress(sum(order.images for order in orders), began)
+    record(library, config)
+    again = transient(library, config.choices) if config.retry_errors else []
+    orders = pending(library, config.choices, again)
+    none = Counter({choice.name: 0 for choice in config.choices})
+    progress = Progress(sum(order.images for order in orders), began, rows=none)
     workers = 0
     if orders:
         _check_access(library, orders)
         fetch_weights(config, on_download)
         on_progress(progress)
-        with actors.connected(config.address):
-            actors.check_reach(config)
-            for spec, shard in again:
-                tables.forget_shard(library, spec.fingerprint, shard)
-            workers = _work(library, config, specs, orders, progress, on_progress)
-    return summarise(library, specs, progress, workers)
+        with actors.connected(config.machine.address):
+            actors.check_reach(config.machine, config.library, config.choices)
+            for fingerprint, shard in again:
+                tables.forget_shard(library, fingerprint, shard)
+            workers = _work(library, config, orders, progress, on_progress)
+    return summarise(library, config.choices, progress, workers)
 
 
-def task_specs(library: Library, config: RunConfig) -> list[TaskSpec]:
-    """The tasks of a run, after `images`, which always runs; recorded in the library."""
-    images = TaskSpec("images", None, tables.describe(library, IMAGES_DESCRIPTION))
-    specs = [images]
-    for name in config.tasks:
-        model, options, given = config.models.get(name), config.options(name), config.weights.get(name)
-        description = describe(name, model, options, given)
-        spec = TaskSpec(name, model, tables.fingerprint(description), options, given)
-        if given is not None and spec.fingerprint not in tables.descriptions(library):
-            check_given(spec, config)
-        tables.describe(library, description)
-        specs.append(spec)
-    return specs
+def record(library: Library, config: RunConfig) -> None:
+    """Note in the library what the run's tables will be made by.
 
-
-def check_given(spec: TaskSpec, config: RunConfig) -> None:
-    """Load a task with the user's weights as a worker will. InputError where they are not of its model.
-
-    Done once: what the library has a description of was loaded before.
+    Weights of the user's are tried before; but not those that the library has a description of: they were.
     """
-    option = f"--weights {spec.name}={spec.weights}"
-    try:
-        load_task(spec, torch.device("cpu"), config.weights_dir)
-    except MusterError:
-        raise
-    except base.TaskError as error:
-        raise InputError(f"{option}: {error}") from None
-    except Exception as error:  # a builder looks for what it needs, and comes upon something else
-        entry = models.given_entry(registry.create(spec.name, spec.model, spec.options))
-        cause = f"it has no {error}" if isinstance(error, KeyError) else _first_cause(error)
-        raise InputError(f"{option}: these are not weights of {entry.name} ({entry.source}): {cause}") from None
+    tables.describe(library, IMAGES_DESCRIPTION)
+    for choice in config.choices:
+        if choice.weights is not None and choice.fingerprint not in tables.descriptions(library):
+            choice.try_weights(config.machine.weights_dir)
+        tables.describe(library, choice.description)
 
 
-def _first_cause(error: Exception) -> str:
-    """Of what torch says of a state dict that does not fit, under a heading, a line for each tensor."""
-    lines = str(error).splitlines()
-    text = (lines[1:] or lines or [type(error).__name__])[0].strip()
-    return text if len(text) <= 200 else text[:200] + " …"
+def pending(library: Library, choices: Sequence[TaskChoice], again: Sequence[tuple[str, str]] = ()) -> list[Order]:
+    """An order for each shard of the manifest that lacks rows: of a task, or of `images`.
 
-
-def pending(library: Library, specs: Sequence[TaskSpec], again: Iterable[tuple[TaskSpec, str]] = ()) -> list[Order]:
-    """An order for each shard of the manifest that some task has not committed, or is to do again."""
+    `again`: fingerprint and shard of the rows that will be made anew.
+    """
     shards = manifest.shards(library)
     if not shards:
-        raise InputError(f"library {library.uri} has no images yet: run `muster scan FOLDER -l {library.uri}` first")
-    done = {spec.name: set(tables.committed(library, spec.fingerprint)) for spec in specs}
-    for spec, shard in again:
-        done[spec.name].discard(shard)
+        raise NotYetError(f"library {library.uri} has no images yet", "scan", library.uri)
+
+    def done(fingerprint: str) -> set[str]:
+        return set(tables.committed(library, fingerprint)) - {shard for name, shard in again if name == fingerprint}
+
+    seen, by_task = done(IMAGES_FINGERPRINT), {choice.name: done(choice.fingerprint) for choice in choices}
     orders = []
     for shard, images in shards:
-        missing = tuple(spec.name for spec in specs if shard not in done[spec.name])
-        if missing:
-            orders.append(Order(shard, missing, images))
+        missing = tuple(name for name, there in by_task.items() if shard not in there)
+        if missing or shard not in seen:
+            orders.append(Order(shard, missing, images, facts=shard not in seen))
     return orders
 
 
-def transient(library: Library, specs: Sequence[TaskSpec]) -> list[tuple[TaskSpec, str]]:
-    """The shards, by task, that hold an image whose error may have passed. The caller holds the lock.
+def transient(library: Library, choices: Sequence[TaskChoice]) -> list[tuple[str, str]]:
+    """Fingerprints and shards that hold an image whose error may have passed. The caller holds the lock.
 
     To be forgotten in this order: `images` comes last, so that, cut short, the errors still stand there the next time.
     """
-    done = [(spec, set(tables.committed(library, spec.fingerprint))) for spec in specs]
+    tabled = {choice.fingerprint: "errors" for choice in reversed(choices)} | {IMAGES_FINGERPRINT: "images"}
+    done = {fingerprint: set(tables.committed(library, fingerprint)) for fingerprint in tabled}
     found = []
     for shard, _ in manifest.shards(library):
-        held = [spec for spec, shards in done if shard in shards]
-        if any(_is_transient(library, spec, shard) for spec in held):
-            found += [(spec, shard) for spec in reversed(held)]
+        held = [fingerprint for fingerprint in tabled if shard in done[fingerprint]]
+        if any(_is_transient(library, tabled[fingerprint], fingerprint, shard) for fingerprint in held):
+            found += [(fingerprint, shard) for fingerprint in held]
     return found
 
 
-def _is_transient(library: Library, spec: TaskSpec, shard: str) -> bool:
-    table = "images" if spec.name == "images" else "errors"
-    rows = tables.read(library, table, spec.fingerprint, ["error_kind"], [shard])
+def _is_transient(library: Library, table: str, fingerprint: str, shard: str) -> bool:
+    rows = tables.read(library, table, fingerprint, ["error_kind"], [shard])
     return rows is not None and not set(TRANSIENT).isdisjoint(rows["error_kind"].to_pylist())
 
 
@@ -198,24 +172,16 @@ def _check_access(library: Library, orders: Sequence[Order]) -> None:
 
 def fetch_weights(config: RunConfig, on_download: downloads.Progress | None) -> None:
     """Have every file of weights before a worker starts, so that what is missing is said at once."""
-    for name in config.tasks:
-        task = registry.create(name, config.models.get(name), config.options(name))
-        given = {models.given_entry(task).name} if name in config.weights else set()
-        for entry in set(task.models.values()) - given:
-            downloads.fetch(models.weights_file(zoo.ENTRIES[entry]), config.weights_dir, on_download)
+    for file in [file for choice in config.choices for file in choice.files()]:
+        downloads.fetch(file, config.machine.weights_dir, on_download)
 
 
 def _work(
-    library: Library,
-    config: RunConfig,
-    specs: Sequence[TaskSpec],
-    orders: Sequence[Order],
-    progress: Progress,
-    on_progress: OnProgress,
+    library: Library, config: RunConfig, orders: Sequence[Order], progress: Progress, on_progress: OnProgress
 ) -> int:
     """Do these orders; returns how many workers did."""
-    count = min(actors.available_workers(config), len(orders))
-    pool = actors.RayWorkers(config, [spec for spec in specs if spec.name != "images"])
+    count = min(actors.available_workers(config.machine), len(orders))
+    pool = actors.RayWorkers(config.library, config.choices, config.machine)
 
     def on_wait(text: str) -> None:
         on_progress(replace(progress, waiting=text))
@@ -229,10 +195,10 @@ def _work(
 
     def members(order: Order) -> Sequence[str]:
         images: list[str] = manifest.read_shard(library, order.shard)["image_id"].to_pylist()
-        return shared_shards.slice_of(images, order.part)
+        return slice_of(images, order.part)
 
     try:
-        room = partial(actors.available_workers, config)
+        room = partial(actors.available_workers, config.machine)
         failed = Dispatcher(orders, pool, count, members, room=room).run(on_done)
     except Stopped as stopped:
         raise MusterError(f"{stopped}. What was done is kept; run again to go on") from stopped
@@ -242,19 +208,20 @@ def _work(
     return count
 
 
-def summarise(library: Library, specs: Sequence[TaskSpec], progress: Progress, workers: int) -> Summary:
+def summarise(library: Library, choices: Sequence[TaskChoice], progress: Progress, workers: int) -> Summary:
     """Counts over the commits of the current manifest."""
     shards = [shard for shard, _ in manifest.shards(library)]
-    done = {spec.name: tables.commits(library, spec.fingerprint, shards) for spec in specs}
-    kinds: dict[str, str] = {}  # image_id → what went wrong first: `images` is the first of the specs
-    for commits in done.values():
+    seen = tables.commits(library, IMAGES_FINGERPRINT, shards)
+    done = {choice.name: tables.commits(library, choice.fingerprint, shards) for choice in choices}
+    kinds: dict[str, str] = {}  # image_id → what went wrong first
+    for commits in (seen, *done.values()):
         kinds = tables.failures(library, commits) | kinds
-    images = tables.rows_in(done["images"], "images")
+    images = tables.rows_in(seen, "images")
     return Summary(
         images=images,
         ok=images - len(kinds),
         errors=len(kinds),
-        faces=tables.rows_in(done["faces"], "faces") if "faces" in done else None,
+        rows={name: tables.rows_in(commits, name) for name, commits in done.items()},
         processed=progress.images,
         seconds=round(progress.seconds, 3),
         images_per_second=round(progress.rate, 2),

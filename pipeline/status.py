@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from muster.pipeline.work.worker import IMAGES_DESCRIPTION
 from muster.storage import manifest, tables
 from muster.storage.library import Library
+from muster.storage.outcomes import IMAGES_FINGERPRINT
+from muster.tasks import registry
 
 
 def status(library: Library) -> dict[str, Any]:
@@ -13,8 +14,8 @@ def status(library: Library) -> dict[str, Any]:
     `scan_interrupted`: a scan died or is at work, and some images may count twice until a command repairs the manifest.
     """
     shards = dict(manifest.shards(library))
-    done = [shard for shard in tables.committed(library, tables.fingerprint(IMAGES_DESCRIPTION)) if shard in shards]
-    commits = tables.commits(library, tables.fingerprint(IMAGES_DESCRIPTION), done)
+    done = [shard for shard in tables.committed(library, IMAGES_FINGERPRINT) if shard in shards]
+    commits = tables.commits(library, IMAGES_FINGERPRINT, done)
     errors, processed = len(tables.failures(library, commits)), tables.rows_in(commits, "images")
     return {
         "library": library.uri,
@@ -34,6 +35,7 @@ def _table(library: Library, fingerprint: str, description: dict[str, Any], shar
     return {
         "task": description["task"],
         "model": description.get("model"),
+        "installed": description["task"] in ("images", *registry.names()),  # here, where it is asked
         "fingerprint": fingerprint,
         "rows": tables.count(library, description["task"], fingerprint, done),
         "errors": tables.count(library, "errors", fingerprint, done),

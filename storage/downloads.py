@@ -108,7 +108,7 @@ def _find_kept(weights: WeightsFile, path: Path) -> Content | None:
 
 def _find_given(weights: WeightsFile, weights_dir: Path) -> Content | None:
     if not weights_dir.is_dir():
-        raise InputError(f"the weights folder {weights_dir} does not exist (--weights-dir or MUSTER_WEIGHTS)")
+        raise InputError(f"the weights folder {weights_dir} does not exist (`weights_dir` or MUSTER_WEIGHTS)")
     path = weights_dir / weights.file
     if not path.is_file():
         return None
@@ -187,5 +187,5 @@ def _by_hand(weights: WeightsFile, target: Path, cause: str) -> str:
     return (
         f"cannot download {weights.file}: {cause}. To fetch it by hand, on any machine: curl -L -o {weights.file}"
         f" '{weights.url}' (SHA-256 {weights.sha256}), then put it into {target.parent}, or into any folder and name"
-        " that with --weights-dir (env MUSTER_WEIGHTS)"
+        " that with `weights_dir` (env MUSTER_WEIGHTS)"
     )

@@ -14,13 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from muster.errors import InputError, MusterError
+from muster.errors import DecryptionError, InputError
 from muster.storage.files import open_regular
-
-
-class DecryptionError(MusterError):
-    """A file was changed, cut off, or encrypted under another key or name."""
-
 
 KEY, KEY_FILE = "MUSTER_KEY", "MUSTER_KEY_FILE"
 HOW_TO_MAKE = "make one with `openssl rand -base64 32`"

@@ -25,9 +25,9 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from muster.distribution import version
-from muster.errors import InputError, MusterError
+from muster.errors import DecryptionError, InputError, MusterError, NotYetError
 from muster.storage.disk import TEMPORARY, Folder, checked
-from muster.storage.encryption import KEY, KEY_FILE, MAGIC, DecryptionError, decrypt, derived, encrypt, key_of
+from muster.storage.encryption import KEY, KEY_FILE, MAGIC, decrypt, derived, encrypt, key_of
 from muster.storage.retry import retried
 from muster.storage.uris import connect, local_uri
 
@@ -287,17 +287,17 @@ def open_library(uri: str | Path, create: bool = False, trusted: bool = False) -
         marker = json.loads(data)
     except FileNotFoundError:
         if not create:
-            raise InputError(f"no library at {uri}: make one with `muster scan FOLDER -l {uri}`") from None
+            raise NotYetError(f"no library at {uri}", "scan", str(uri)) from None
         _check_empty(library)
         return _create(library, key)
     except NotADirectoryError:
-        raise InputError(f"{uri} is a file, not a library: give -l a folder") from None
+        raise InputError(f"{uri} is a file, not a library: give a folder") from None
     except OSError as error:
         raise MusterError(f"cannot read library {uri}: {error.strerror or error}") from error
     except (ValueError, RecursionError):
         marker = None
     if not isinstance(marker, dict) or not isinstance(marker.get("format"), int):
-        raise InputError(f"{uri}/{MARKER} is damaged, or not of Muster: restore it, or choose another folder with -l")
+        raise InputError(f"{uri}/{MARKER} is damaged, or not of Muster: restore it, or choose another folder")
     if marker["format"] > ENCRYPTED:
         raise InputError(
             f"library {uri} was written by Muster {marker.get('muster')} (format {marker['format']}); this Muster"
@@ -330,7 +330,7 @@ def _check_owner(library: Library) -> None:
             + ": whoever writes there decides what Muster reads, deletes and answers. "
             + ("" if owner else f"Take that from them (chmod go-w {library.path}), or, if")
             + ("If" if owner else "")
-            + f" you trust them all, say --trust (or {TRUST}=1)"
+            + f" you trust them all, say `trust` (or {TRUST}=1)"
         )
 
 
@@ -343,7 +343,7 @@ def _keyed(library: Library, uri: str | Path, marker: dict[str, Any], key: bytes
         if key is not None:
             raise InputError(
                 f"library {uri} is not encrypted, and a key is given: unset {KEY} and {KEY_FILE} to use it as it is, or"
-                " choose a new folder with -l, which is then encrypted"
+                " choose a new folder, which is then encrypted"
             )
         return library
     if key is None:
@@ -391,7 +391,7 @@ def decrypted(library: Library, place: str | Path) -> Library:
         raise InputError(f"{place} is no folder to write into: {error.strerror or error}") from None
     if not empty:
         raise InputError(
-            f"{place} is not empty: give an empty or new folder. What an interrupted `muster decrypt` left can be read"
+            f"{place} is not empty: give an empty or new folder. What an interrupted `decrypt` left can be read"
             " by everybody: delete it"
         )
     if copy.local is not None:
@@ -440,7 +440,7 @@ def _check_empty(library: Library) -> None:
     try:
         if library.names(""):  # names that begin with a dot do not count: .DS_Store, what a killed Muster left
             raise InputError(
-                f"{library.uri} holds other files and no library: give -l an empty or new folder"
+                f"{library.uri} holds other files and no library: give an empty or new folder"
                 " (Muster writes only there, never beside your photos)"
             )
     except OSError as error:

@@ -25,9 +25,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from muster.errors import InputError, MusterError
+from muster.errors import DecryptionError, InputError, MusterError
 from muster.storage import shared_shards, tables
-from muster.storage.encryption import DecryptionError
 from muster.storage.library import ROSTER, Library, dump_json
 from muster.storage.photos.sources import Found, find_images, unite
 from muster.storage.uris import exists, refusal, split_inline
@@ -164,7 +163,7 @@ def read_shard(library: Library, shard: str) -> pa.Table:
         return rows
     except (FileNotFoundError, KeyError, TypeError, OSError, pa.ArrowException, DecryptionError) as error:
         raise MusterError(
-            f"{library.at(_name(shard))} is missing or damaged ({error}): delete it and run `muster scan` again"
+            f"{library.at(_name(shard))} is missing or damaged ({error}): delete it and run `scan` again"
         ) from None
 
 

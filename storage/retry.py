@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import pyarrow.fs as pafs
 
-from muster.errors import MusterError
+from muster.errors import UnreachableError
 
 T = TypeVar("T")
 
@@ -32,10 +32,6 @@ _AWS_PASSING = re.compile(
 _AWS_SIGN_IN = re.compile("ACCESS_KEY|SIGNATURE|TOKEN|UNRECOGNIZED_CLIENT|REQUEST_EXPIRED|TIME_TOO_SKEWED")
 _PASSING = re.compile("unavailable|busy|throttl|too many requests|time.?out|timed out|connection", re.IGNORECASE)
 _PASSING_STATUS = re.compile("408|429|5..")
-
-
-class UnreachableError(MusterError):
-    """A bucket that throttles, drops or stalls for longer than we wait, or that refuses the credentials."""
 
 
 def retried(what: str, attempt: Callable[[], T]) -> T:

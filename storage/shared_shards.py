@@ -8,8 +8,7 @@ tables look the same however many shared them. What a run that was cut off left 
 import contextlib
 import io
 import json
-from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Mapping
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,16 +16,7 @@ import pyarrow.parquet as pq
 from muster.storage import tables
 from muster.storage.library import Library, dump_json
 
-T = TypeVar("T")
-UNIT = 32  # images that a task sees together: what it makes of one may depend on the others in the last digits
 Part = tuple[int, int]  # number, from 0, and how many there are
-
-
-def slice_of(items: Sequence[T], part: Part | None) -> Sequence[T]:
-    """The items of one part; all of them where there are no parts. Parts begin at multiples of UNIT."""
-    number, count = part or (0, 1)
-    units = -(-len(items) // UNIT)
-    return items[units * number // count * UNIT : units * (number + 1) // count * UNIT]
 
 
 def write_part(library: Library, fingerprint: str, shard: str, part: Part, rows: Mapping[str, pa.Table]) -> None:

@@ -18,8 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from muster.errors import InputError, MusterError
-from muster.storage.encryption import DecryptionError
+from muster.errors import DecryptionError, InputError, MusterError, NotYetError
 from muster.storage.library import Library, dump_json
 
 TABLE = re.compile("[a-z][a-z0-9_]*")  # what a table may be called, so that it is one folder of the library
@@ -203,10 +202,10 @@ def require(
     columns: Sequence[str] | None = None,
     shards: Iterable[str] | None = None,
 ) -> pa.Table:
-    """`read`, where there must be rows: MusterError where no shard is committed."""
+    """`read`, where there must be rows: NotYetError where no shard is committed."""
     rows = read(library, table, fingerprint, columns, shards)
     if rows is None:
-        raise MusterError(f"library {library.uri} has no committed {table}: run `muster run -l {library.uri}` first")
+        raise NotYetError(f"library {library.uri} has no committed {table}", "run", library.uri)
     return rows
 
 
@@ -321,6 +320,6 @@ def resolve(library: Library, table: str, wanted: str) -> str:
         known = ", ".join(sorted({f"{d.get('model')} of version {d.get('version')}" for d in others}))
         raise InputError(
             f"library {library.uri} has {table} by another model or version ({known}), not by the one asked for:"
-            f" choose it with --model {table}=NAME, or run `muster run` again"
+            f" choose it with `model` {table}=NAME, or run `run` again"
         )
-    raise InputError(f"library {library.uri} has no {table} yet: run `muster run -l {library.uri}` first")
+    raise NotYetError(f"library {library.uri} has no {table} yet", "run", library.uri)

@@ -10,12 +10,8 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image as PillowImage
 
-from muster.errors import TaskError
-
 if TYPE_CHECKING:  # torch takes seconds to import, and a list of names needs none of it
     import torch
-
-__all__ = ["Findings", "Image", "Option", "Options", "StateDict", "Task", "TaskError", "number", "shrink"]
 
 StateDict = Mapping[str, "torch.Tensor"]
 Options = Mapping[str, Any]  # what a user may choose of a task's parameters, by name; JSON values
@@ -171,12 +167,17 @@ def shrink(image: Image, max_side: int) -> Image:
 
 
 def inference_dtype(device: "torch.device") -> "torch.dtype":
-    """bfloat16 where the device multiplies it natively (AMX or AVX-512-BF16 on CPUs), else float32."""
+    """bfloat16 where the device multiplies it natively (AMX or AVX-512-BF16 on CPUs), else float32.
+
+    oneDNN is asked as well as the processor: ONEDNN_MAX_CPU_ISA=AVX2 takes its bf16 away, and torch's slow way out
+    takes 14 times as long (a convolution of 64 to 64 channels, 0.227 s in place of 0.016; in float32 it is 0.033 s).
+    """
     import torch
 
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
     if device.type == "cpu":
         cpu = torch.cpu.get_capabilities()
-        return torch.bfloat16 if cpu.get("amx_bf16") or cpu.get("avx512_bf16") else torch.float32
+        native = cpu.get("amx_bf16") or cpu.get("avx512_bf16")
+        return torch.bfloat16 if native and torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
     return torch.float32

@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from PIL import Image as PillowImage
 
-from muster.tasks.base import IMAGE_ID, Findings, Image, StateDict, Task, TaskError, inference_dtype, shrink
+from muster.errors import TaskError
+from muster.tasks.base import IMAGE_ID, Findings, Image, StateDict, Task, inference_dtype, shrink
 from muster.tasks.geometry.align import align, misfit
 from muster.tasks.models import zoo
 from muster.tasks.models.fuse import for_inference

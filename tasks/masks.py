@@ -16,7 +16,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from PIL import Image as PillowImage
 
-from muster.tasks.base import IMAGE_ID, Findings, Image, Option, StateDict, Task, TaskError, shrink
+from muster.errors import TaskError
+from muster.tasks.base import IMAGE_ID, Findings, Image, Option, StateDict, Task, shrink
 from muster.tasks.geometry import rle
 from muster.tasks.models import coco_labels, sam, zoo
 from muster.tasks.models.fuse import for_inference
@@ -123,7 +124,7 @@ def chosen(model: str, form: Form, classes: Mapping[str, float | None], least: f
     for name in classes:
         if _spelled(name) not in known:
             near = difflib.get_close_matches(name, known, n=3, cutoff=0)
-            raise TaskError(f"--classes {name}: no such class of masks={model}; nearest: {', '.join(near)}")
+            raise TaskError(f"`classes` {name}: no such class of masks={model}; nearest: {', '.join(near)}")
     scores = classes or dict.fromkeys(known)
     return {known[_spelled(name)]: least if score is None else score for name, score in scores.items()}
 

@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
-from muster.tasks.base import IMAGE_ID, Findings, Image, Option, StateDict, Task, TaskError, number, shrink
+from muster.errors import TaskError
+from muster.tasks.base import IMAGE_ID, Findings, Image, Option, StateDict, Task, number, shrink
 from muster.tasks.models import coco_labels, fastestdet, filter_scores, torchvision_detectors, yolo, zoo
 from muster.tasks.models.fuse import for_inference
 

@@ -93,15 +93,16 @@ def album(tmp_path_factory: pytest.TempPathFactory, make_photos: Callable[..., P
 
 def work(folder: Path, weights: Path, tasks: tuple[str, ...] = ("faces", "previews")) -> list[dict[str, Any]]:
     """Process what is pending in a library here, in this process, without Ray; the results of its shards."""
-    from muster.pipeline.run import pending, task_specs
-    from muster.pipeline.work.config import RunConfig
+    from helpers.runs import config_of
+    from muster.pipeline.run import pending, record
     from muster.pipeline.work.worker import ShardWorker
     from muster.storage.library import open_library
 
     library = open_library(folder)
-    specs = task_specs(library, RunConfig(str(folder), tasks, device="cpu"))
-    worker = ShardWorker(str(folder), [spec for spec in specs if spec.name != "images"], "cpu", weights)
-    return [worker.process(order) for order in pending(library, specs)]
+    config = config_of(folder, *tasks)
+    record(library, config)
+    worker = ShardWorker(str(folder), config.choices, "cpu", weights)
+    return [worker.process(order) for order in pending(library, config.choices)]
 
 
 @pytest.fixture(scope="session", name="work")
@@ -217,13 +218,13 @@ def school(data: Path, tmp_path_factory: pytest.TempPathFactory) -> School:
 @pytest.fixture(scope="session")
 def enrolled(tmp_path_factory: pytest.TempPathFactory, school: School, weights: Path) -> Path:
     """A library in whose gallery the school's people are, without Ray. Not to be changed: see `gallery_library`."""
+    from helpers.runs import config_of
     from muster.pipeline.gallery import enroll
-    from muster.pipeline.work.config import RunConfig
 
     folder = tmp_path_factory.mktemp("enrolled")
     lines = [f'{name},"{a}","{b}",yes' for name, (a, b) in school.enrolled.items()]
     (folder / "roster.csv").write_text("\n".join(["person_id,image,image2,consent", *lines]))
-    config = RunConfig(str(folder / "library"), ("faces",), device="cpu")
+    config = config_of(folder / "library", "faces")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(enroll, "process", lambda library, *_: work(library.uri, weights, ("faces",)))
         summary = enroll.enroll(enroll.Request(str(folder / "roster.csv")), config, lambda _: None)

@@ -149,11 +149,11 @@ def check_folder(name: str, out: Path) -> None:
     """Make the folder; raises InputError where it holds a finished model of this name, which is never overwritten."""
     model = out / f"{name}.safetensors"
     if model.exists():
-        raise InputError(f"{model} is a finished model and is not overwritten: name another folder with --out")
+        raise InputError(f"{model} is a finished model and is not overwritten: name another folder with `out`")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"--out {out}: {error.strerror}") from None
+        raise InputError(f"`out` {out}: {error.strerror}") from None
 
 
 def rate_at(step: int, settings: Settings) -> float:
@@ -191,9 +191,9 @@ class _State:
     def begin_with(self, path: Path) -> None:
         """Take over the averaged weights of another training's checkpoint."""
         if not path.exists():
-            raise InputError(f"--start {path.parent}: no training is there, which would have a {path.name}")
+            raise InputError(f"`start` {path.parent}: no training is there, which would have a {path.name}")
         state = _read_checkpoint(path, self.device)
-        self._check_shapes(path, state, "--start")
+        self._check_shapes(path, state, "start")
         self.average.load_state_dict(state["average"])
         self.average.n_averaged.zero_()  # the first update of the average copies the network anew
         self.network.load_state_dict(self.average.module.state_dict())
@@ -203,23 +203,23 @@ class _State:
         if not path.exists():
             return 0
         state = _read_checkpoint(path, self.device)
-        self._check_shapes(path, state, "--out")
+        self._check_shapes(path, state, "out")
         for name, value in asdict(self.recipe.settings).items():
             if (old := state["settings"].get(name)) != value:
                 raise InputError(
                     f"{path} was begun with {name} {old}, not {value}: go on with that, or name another"
-                    " folder with --out"
+                    " folder with `out`"
                 )
         for name in PARTS:
             getattr(self, name).load_state_dict(state[name])
         return int(state["step"])
 
-    def _check_shapes(self, path: Path, state: Mapping[str, Any], option: str) -> None:
+    def _check_shapes(self, path: Path, state: Mapping[str, Any], parameter: str) -> None:
         if (mine := _shapes(self.network.state_dict())) != (its := _shapes(state["network"])):
             name = next(iter(sorted(mine.items() ^ its.items())))[0]
             raise InputError(
                 f"{path} is of another architecture: {name} is {its.get(name, 'absent')} there and"
-                f" {mine.get(name, 'absent')} here; name another folder with {option}"
+                f" {mine.get(name, 'absent')} here; name another folder with `{parameter}`"
             )
 
 
@@ -272,7 +272,7 @@ def _step(
         raise MusterError(
             f"the loss is {values['loss'].item():g} and its gradient {norm.item():g} at step {step + 1}, in the batch"
             f" that begins with {names}: the training stopped; its last good checkpoint, if there is one yet, is kept."
-            " A lower --rate, in another folder, may help"
+            " A lower `rate`, in another folder, may help"
         )
     state.optimiser.step()
     state.schedule.step()

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
-from muster.tasks.base import TaskError
+from muster.errors import TaskError
 from muster.tasks.faces import normalised
 from muster.tasks.geometry.align import CROP
 from muster.tasks.metrics import people as metrics

@@ -87,7 +87,7 @@ class Site:
         except OSError as error:
             reason = error.strerror or error
             raise MusterError(
-                f"cannot write pages to {self.out}: {reason}: make room, or choose another --out"
+                f"cannot write pages to {self.out}: {reason}: make room, or choose another `out`"
             ) from error
 
 
@@ -99,11 +99,11 @@ def _folders(names: Set[str]) -> list[str]:
 
 def _read_marker(out: Path, folder: Folder) -> dict[str, Any]:
     if out.is_symlink():
-        raise InputError(f"{out} is a link: give --out the folder that it leads to")
+        raise InputError(f"{out} is a link: give `out` the folder that it leads to")
     if not out.exists():
         return {}
     if not out.is_dir():
-        raise InputError(f"{out} is a file: give --out a new or empty folder")
+        raise InputError(f"{out} is a file: give `out` a new or empty folder")
     try:
         marker = json.loads(folder.read(MARKER))
         if isinstance(marker, dict) and all(checked(name) for name in marker.get("files", ())):
@@ -111,7 +111,7 @@ def _read_marker(out: Path, folder: Folder) -> dict[str, Any]:
     except FileNotFoundError:
         if not any(out.iterdir()):
             return {}
-        raise InputError(f"{out} holds other files and no Muster pages: give --out a new or empty folder") from None
+        raise InputError(f"{out} holds other files and no Muster pages: give `out` a new or empty folder") from None
     except (ValueError, TypeError, AttributeError, RecursionError, MusterError):
         pass
-    raise InputError(f"{out / MARKER} is damaged: remove {out} yourself, or choose another --out")
+    raise InputError(f"{out / MARKER} is damaged: remove {out} yourself, or choose another `out`")

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+import muster
 from muster.pipeline.cli.console import JsonOption, progress, report
 from muster.pipeline.cli.options import (
     DeviceOption,
@@ -13,7 +14,6 @@ from muster.pipeline.cli.options import (
     WeightsFileOption,
     WeightsOption,
     WorkersOption,
-    run_config,
 )
 
 evaluate_app = typer.Typer(no_args_is_help=True, help="Accuracy on labelled photos.")
@@ -38,13 +38,15 @@ def evaluate_verify(
 
     Example: muster evaluate verify --images lfw.parquet --pairs pairs.txt
     """
-    from muster.pipeline.evaluate import faces
+    from muster.pipeline.cli.parse import chosen
 
-    config = run_config(library, "faces", model, device, workers, weights_dir, None)
+    machine = muster.Machine(device=device, workers=workers, weights_dir=weights_dir)
+    [task] = chosen("faces", model)
     with progress() as on_progress:
-        data = faces.labelled(images, config, on_progress, lambda rows: faces.check_pairs(rows, pairs))
+        facts = muster.evaluate.verify(
+            images, pairs, library=library, task=task, machine=machine, on_progress=on_progress
+        )
     text = "accuracy {accuracy} ± {std} at {threshold}, {pairs} pairs, {undetected} images without a face"
-    facts = faces.verify(data, pairs).as_json()
     report(facts, as_json, text.format_map(facts))
 
 
@@ -64,20 +66,21 @@ def evaluate_cluster(
 
     Example: muster evaluate cluster --images lfw.parquet --label person
     """
-    from muster.pipeline.evaluate import faces
-    from muster.pipeline.people.grouping import parse_k
+    from muster.pipeline.cli.parse import chosen, parse_k
 
-    count = parse_k(k)
-    config = run_config(library, "faces", model, device, workers, weights_dir, None)
+    machine = muster.Machine(device=device, workers=workers, weights_dir=weights_dir)
+    [task], count = chosen("faces", model), parse_k(k)
     with progress() as on_progress:
-        data = faces.labelled(images, config, on_progress, lambda rows: faces.check_label(rows, label))
-    results = faces.cluster(data, label, [("graph", None), ("kmeans", count)])
+        facts = muster.evaluate.cluster(
+            images, label, k=count, library=library, task=task, machine=machine, on_progress=on_progress
+        )
     lines = [
         f"{method}: pairwise F {r['pairwise_f1']}, BCubed F {r['bcubed_f1']},"
         f" {r['clusters']} clusters, {r['people']} people"
-        for method, r in results.items()
+        for method, r in facts.items()
+        if method != "undetected"
     ]
-    report({**results["graph"], **results, "undetected": data.undetected}, as_json, *lines)
+    report({**facts["graph"], **facts}, as_json, *lines)
 
 
 @evaluate_app.command("identify")
@@ -95,18 +98,15 @@ def evaluate_identify(
 
     Example: muster evaluate identify --images lfw.parquet --label person
     """
-    from muster.pipeline.evaluate import faces
-    from muster.pipeline.evaluate.identify import identify, split
+    from muster.pipeline.cli.parse import chosen
     from muster.tasks.people.calibrate import FPIRS
 
-    def check(rows: Any) -> None:
-        faces.check_label(rows, label)
-        split(rows, label)
-
-    config = run_config(library, "faces", model, device, workers, weights_dir, None)
+    machine = muster.Machine(device=device, workers=workers, weights_dir=weights_dir)
+    [task] = chosen("faces", model)
     with progress() as on_progress:
-        data = faces.labelled(images, config, on_progress, check)
-    facts = identify(data, label)
+        facts = muster.evaluate.identify(
+            images, label, library=library, task=task, machine=machine, on_progress=on_progress
+        )
     lines = ["rank 1 {rank1}; {people} people, {mated} mated and {nonmated} non-mated searches".format_map(facts)]
     for fpir in FPIRS:
         low, high = facts[f"fnir_at_fpir_{fpir:g}_interval"]
@@ -145,11 +145,14 @@ def evaluate_objects(
 
     Example: muster evaluate objects --images coco128/images --annotations coco128/instances.json
     """
-    from muster.pipeline.evaluate import objects
+    from muster.pipeline.cli.parse import chosen
 
-    config = run_config(library, "objects", model, device, workers, weights_dir, None, weights=weights)
+    machine = muster.Machine(device=device, workers=workers, weights_dir=weights_dir)
+    [task] = chosen("objects", model, weights)
     with progress() as on_progress:
-        facts = objects.evaluate(images, annotations or objects.find_labels(images), config, on_progress)
+        facts = muster.evaluate.objects(
+            images, annotations, library=library, task=task, machine=machine, on_progress=on_progress
+        )
     text = (
         f"AP {facts['ap']}, AP50 {facts['ap50']}; at score 0.5: precision {facts['precision_at_0.5']},"
         f" recall {facts['recall_at_0.5']}; {facts['images']} images, {facts['boxes']} boxes"
@@ -175,11 +178,14 @@ def evaluate_masks(
 
     Example: muster evaluate masks --images photos --labels labels
     """
-    from muster.pipeline.evaluate.masks import evaluate
+    from muster.pipeline.cli.parse import chosen
 
-    config = run_config(library, "masks", model, device, workers, weights_dir, None, weights=weights)
+    machine = muster.Machine(device=device, workers=workers, weights_dir=weights_dir)
+    [task] = chosen("masks", model, weights)
     with progress() as on_progress:
-        facts = evaluate(images, labels, config, on_progress)
+        facts = muster.evaluate.masks(
+            images, labels, library=library, task=task, machine=machine, on_progress=on_progress
+        )
     text = "{model}: mean IoU {miou}, global accuracy {global_accuracy}, class average {class_average}, {images} images"
     lines = [text.format_map(facts), *(f"{name}: {iou}" for name, iou in facts["per_class"].items())]
     report(facts, as_json, *lines)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+import muster
 from muster.pipeline.cli.console import JsonOption, report, say
 from muster.pipeline.cli.options import LIBRARY, LibraryOption, TrustOption
 
@@ -35,13 +36,11 @@ def export(
 
     Example: muster export --format coco --tasks masks --out masks.json -l ./library
     """
-    from muster.pipeline.findings.export import export_annotations
-    from muster.pipeline.findings.sources import parse_sources
-    from muster.pipeline.work.config import parse_score, parse_tasks
+    from muster.pipeline.cli.parse import parse_score, parse_sources, parse_tasks
 
     chosen = parse_tasks(tasks)
-    least = parse_score("--min-score", str(min_score))
-    facts = export_annotations(library, format, out, chosen, parse_sources(model, chosen), least)
+    least, models = parse_score("--min-score", str(min_score)), parse_sources(model, chosen)
+    facts = muster.open(library, trust=trust).export(format, out, chosen, models=models, min_score=least)
     if facts["pending"]:
         say(f"muster: {facts['pending']} images are not in it: `muster run --tasks {','.join(chosen)}` first does them")
     text = "{out}: {annotations} finds in {images} images; {errors} images left out for their errors".format_map(facts)
@@ -62,13 +61,12 @@ def overlay(
 
     Example: muster overlay --out ./look -l ./library
     """
-    from muster.pipeline.findings.overlay import overlay as draw
-    from muster.pipeline.findings.sources import parse_sources
-    from muster.pipeline.work.config import parse_tasks
+    from muster.pipeline.cli.parse import parse_sources, parse_tasks
     from muster.tasks import registry
 
     chosen = parse_tasks(tasks)
-    facts = draw(library, out, chosen, parse_sources(model, chosen or registry.names()), sample, seed)
+    models = parse_sources(model, chosen or registry.names())
+    facts = muster.open(library, trust=trust).overlay(out, chosen, models=models, sample=sample, seed=seed)
     for photo in facts["unreadable"]:
         say(f"muster: left out {photo['uri']}: {photo['error']}")
     report(facts, as_json, "{overview}: {things} finds in {images} photos".format_map(facts))

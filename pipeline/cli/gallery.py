@@ -1,14 +1,12 @@
 """`muster enroll`, `calibrate`, `verify`, `identify`, `forget`, `decrypt` and `audit`: a gallery of known people."""
 
-import os
 from dataclasses import asdict
-from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from muster.errors import InputError
+import muster
 from muster.pipeline.cli.console import JsonOption, download_bar, progress, report, say
 from muster.pipeline.cli.options import (
     LIBRARY,
@@ -18,12 +16,9 @@ from muster.pipeline.cli.options import (
     TrustOption,
     WeightsOption,
     WorkersOption,
-    run_config,
 )
-from muster.storage.library import Library, open_library
 
 audit_app = typer.Typer(no_args_is_help=True, help="Who was enrolled, asked for and forgotten, when and by whom.")
-SHOWN = ("people", "candidates")  # where a line of the log has pseudonyms
 ThresholdOption = Annotated[
     float | None, typer.Option(help="Least score of a match.", show_default="as `muster calibrate` measured it")
 ]
@@ -51,15 +46,22 @@ def enroll(
 
     Example: muster enroll students.csv -l ./school
     """
-    from muster.pipeline.gallery.enroll import Request
-    from muster.pipeline.gallery.enroll import enroll as enrol
-    from muster.storage.gallery.roster import normal
+    from muster.pipeline.cli.parse import parse_models
 
-    config = run_config(library, "faces", model, device, workers, weights_dir, None)
-    request = Request(roster, consent_given, [normal(person) for person in accept])
+    machine = muster.Machine(device=device, workers=workers, weights_dir=weights_dir)
+    name = parse_models(model).get("faces")
+    opened = muster.open(library, create=True, trust=trust)
     with progress() as on_progress, download_bar() as on_download:
-        facts = asdict(enrol(request, config, on_progress, on_download))
-    report(facts, as_json, *_enrolled(facts))
+        summary = opened.enroll(
+            roster,
+            consent_given=consent_given,
+            accept=accept,
+            model=name,
+            machine=machine,
+            on_progress=on_progress,
+            on_download=on_download,
+        )
+    report(asdict(summary), as_json, *_enrolled(asdict(summary)))
 
 
 def _enrolled(facts: dict[str, Any]) -> list[str]:
@@ -101,14 +103,11 @@ def calibrate(
 
     Example: muster calibrate -l ./school --fpir 0.01
     """
-    from muster.pipeline.gallery import forget
-    from muster.pipeline.gallery.calibrate import calibrate as measure
     from muster.pipeline.gallery.calibrate import sentences
 
-    opened = open_library(library)
-    with forget.locked(opened):
-        facts = measure(opened, fpir, miss)
-    encrypted = ", encrypted: `muster decrypt` writes a copy to look at" if opened.key else ""
+    opened = muster.open(library, trust=trust)
+    facts = opened.calibrate(fpir, miss)
+    encrypted = ", encrypted: `muster decrypt` writes a copy to look at" if opened.encrypted else ""
     report(facts, as_json, *sentences(facts), f"report: {facts['report']}{encrypted}")
 
 
@@ -126,13 +125,11 @@ def verify(
 
     Example: muster verify --person S0042 card.jpg -l ./school
     """
-    from muster.pipeline.gallery.identify import verify as compare
-
-    config = run_config(library, "faces", [], device, None, weights_dir, None)
+    machine = muster.Machine(device=device, weights_dir=weights_dir)
+    opened = muster.open(library, trust=trust)
     with download_bar() as on_download:
-        facts = compare(person, image, config, threshold, on_download)
-    if facts["remark"]:
-        say(f"muster: {facts['remark']}")
+        facts = opened.verify(image, person, threshold=threshold, machine=machine, on_download=on_download)
+    _say_remark(facts["remark"])
     text = f"{facts['answer']}: {facts['name']}, score {facts['score']:.3f}, {_limits(facts)}"
     report(facts, as_json, text + (f"; {facts['reason']}" if facts["reason"] else ""))
 
@@ -154,27 +151,24 @@ def identify(
 
     Example: muster identify door.jpg -l ./school
     """
-    from muster.pipeline.gallery.identify import identify as name
-    from muster.storage.gallery.answers import check_out, write_answers
     from muster.storage.gallery.roster import UNKNOWN, UNSURE
 
-    out = Path(os.path.expanduser(out)) if out else None
-    check_out(out, open_library(library))
-    config = run_config(library, "faces", [], device, workers, weights_dir, None)
+    machine = muster.Machine(device=device, workers=workers, weights_dir=weights_dir)
+    opened = muster.open(library, trust=trust)
     with progress() as on_progress, download_bar() as on_download:
-        answers, remark = name(sources, config, threshold, on_progress, on_download)
-    if remark:
-        say(f"muster: {remark}")
-    write_answers(answers, out)
-    rows = answers.to_pylist()
+        answers = opened.identify(
+            sources, threshold=threshold, out=out, machine=machine, on_progress=on_progress, on_download=on_download
+        )
+    _say_remark(answers.remark)
+    rows = answers.table.to_pylist()
     facts = {
         "images": len({row["image"] for row in rows}),
         "faces": sum(row["face"] is not None for row in rows),
         "named": sum(row["person_id"] not in (None, UNKNOWN, UNSURE) for row in rows),
         "unsure": sum(row["person_id"] == UNSURE for row in rows),
         "answers": rows,
-        "out": str(out) if out else None,
-        "remark": remark,
+        "out": str(answers.out) if answers.out else None,
+        "remark": answers.remark,
     }
     report(facts, as_json, *map(_answer, rows))
 
@@ -191,6 +185,11 @@ def _who(row: dict[str, Any]) -> str:
         return f"{row['person_id']}, {row['name']}"
     alike = " or ".join(f"{each['person_id']}, {each['name']} ({each['score']:.3f})" for each in row["candidates"])
     return f"{row['person_id']}, is it {alike}? {row['reason']}" if alike else f"{row['person_id']} ({row['reason']})"
+
+
+def _say_remark(remark: str) -> None:
+    if remark:
+        say(f"muster: {remark}")
 
 
 def _limits(facts: dict[str, Any]) -> str:
@@ -213,17 +212,8 @@ def forget(
 
     Example: muster forget S0042 -l ./school
     """
-    from muster.pipeline.gallery import forget as forgetting
-
-    if bool(names) == expired:
-        raise InputError("muster forget: name whom or what to forget, or say --expired")
-    opened = open_library(library)
-    with opened.lock():
-        receipts = forgetting.settle(opened)  # what was cut off before is done now, and has a receipt
-        if names:
-            receipts += forgetting.forget(opened, names, "asked for")
-        elif ended := forgetting.expired(opened, date.today()):
-            receipts.append(forgetting.forget_people(opened, ended, "consent ended"))
+    opened = muster.open(library, trust=trust)
+    receipts = opened.forget(*(names or ()), expired=expired)
     if not receipts:
         report({"people": [], "images": []}, as_json, "nobody's consent has ended")
         return
@@ -242,7 +232,7 @@ def _united(receipts: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return {**each[-1], **sums, "faces": sum(one["faces"] for one in each), "receipts": each}
 
 
-def _forgotten(receipt: dict[str, Any], library: Library) -> list[str]:
+def _forgotten(receipt: dict[str, Any], library: muster.Library) -> list[str]:
     counts = [f"{len(receipt['people'])} people", f"{len(receipt['images'])} images", f"{receipt['faces']} faces"]
     return [
         f"forgotten at {receipt['at']} ({receipt['reason']}): {', '.join(counts)}",
@@ -260,12 +250,7 @@ def decrypt(
 
     Example: muster decrypt plain -l ./school
     """
-    from muster.pipeline.gallery import forget
-    from muster.storage.library import decrypted
-
-    opened = open_library(library)
-    with forget.locked(opened):
-        copy = decrypted(opened, out)
+    copy = muster.open(library, trust=trust).decrypt(out)
     report({"library": copy.uri}, as_json, f"{copy.uri} is not encrypted; unset MUSTER_KEY_FILE to open it")
 
 
@@ -285,14 +270,10 @@ def audit_verify(
 
     Example: muster audit verify -l ./school
     """
-    from muster.storage.gallery import audit, gallery
-
-    opened = open_library(library)
-    found = audit.check(opened, head)
-    problem = found.problem or gallery.problem(opened)
-    text = problem or f"{found.lines} lines, all as they were written; head {found.head}"
-    report({**asdict(found), "problem": problem}, as_json, text)
-    if problem:
+    facts = muster.open(library, trust=trust).audit_check(head)
+    text = facts["problem"] or f"{facts['lines']} lines, all as they were written; head {facts['head']}"
+    report(facts, as_json, text)
+    if facts["problem"]:
         raise typer.Exit(1)
 
 
@@ -302,20 +283,8 @@ def audit_show(library: LibraryOption = LIBRARY, trust: TrustOption = False, as_
 
     Example: muster audit show -l ./school
     """
-    from muster.pipeline.gallery.forget import settled
-    from muster.storage.gallery import audit, gallery
-
-    opened = open_library(library)
-    settled(opened)
-    known = gallery.read(opened)
-    names = {} if known is None else dict(
-        zip(known.faces["pseudonym"].to_pylist(), known.faces["person_id"].to_pylist(), strict=True)
-    )  # fmt: skip
-    lines = [
-        {**entry, **{key: [names.get(each, f"forgotten ({each})") for each in entry.get(key, [])] for key in SHOWN}}
-        for entry in audit.entries(opened)
-    ]
-    report({"entries": lines}, as_json, *(map(_entry, lines) if lines else ["nothing was done yet"]))
+    entries = muster.open(library, trust=trust).audit_log()
+    report({"entries": entries}, as_json, *(map(_entry, entries) if entries else ["nothing was done yet"]))
 
 
 def _entry(entry: dict[str, Any]) -> str:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from muster.errors import InputError, MusterError
+import muster
+from muster.errors import InputError, JobError
 from muster.pipeline.cli.console import JsonOption, pass_on, report, say
 from muster.storage.uris import local_path
 
@@ -26,16 +27,8 @@ DashboardOption = Annotated[
         show_default="http://127.0.0.1:8265",
     ),
 ]
-_ASIDE = ("library", "trust", "weights_dir", "address", "shared_library", "as_json")  # of run: no part of a job
+_ASIDE = ("library", "trust", "weights_dir", "address", "shared", "as_json")  # of run: no part of a job
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the job, as `muster jobs list` has it.")]
-
-
-class JobError(MusterError):
-    """A job was left, was stopped or failed; the command ends with `exit_code`."""
-
-    def __init__(self, text: str, exit_code: int = 1) -> None:
-        super().__init__(text)
-        self.exit_code = exit_code
 
 
 def submit(
@@ -44,7 +37,7 @@ def submit(
         list[str], typer.Argument(metavar="run [OPTIONS]", help="`run` and its options: see `muster run --help`.")
     ],
     address: DashboardOption = "auto",
-    shared_library: Annotated[
+    shared: Annotated[
         bool, typer.Option("--shared-library", help="The library's folder is one that all nodes of the cluster share.")
     ] = False,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not follow the job's log to its end.")] = False,
@@ -54,15 +47,10 @@ def submit(
 
     Example: muster submit --address http://127.0.0.1:8265 -- run -l s3://bucket/library --workers 8
     """
-    from muster.pipeline.distributed.jobs import Cluster, check_reach
-
-    request = _request(context, arguments, shared_library)
-    cluster = Cluster(address)
-    check_reach(cluster, request)
-    job, started = cluster.submit(request)
+    job, started = muster.jobs.submit(_request(context, arguments, shared), address)
     say(f"job {job.name} {'started' if started else 'runs already'}")
     if not no_wait:
-        job = _follow(cluster, job, as_json)
+        job = _follow(muster.jobs.Cluster(address), job, as_json)
     report({**asdict(job), "new": started}, as_json, _text(job))
     if job.status == "STOPPED":
         raise JobError(f"job {job.name} was stopped: submit it again to go on")
@@ -76,9 +64,7 @@ def jobs_list(address: DashboardOption = "auto", as_json: JsonOption = False) ->
 
     Example: muster jobs list
     """
-    from muster.pipeline.distributed.jobs import Cluster
-
-    last = {job.name: job for job in Cluster(address).jobs()}
+    last = {job.name: job for job in muster.jobs.Cluster(address).jobs()}
     report(
         {"jobs": [asdict(job) for job in last.values()]},
         as_json,
@@ -92,9 +78,7 @@ def jobs_status(name: NameArgument, address: DashboardOption = "auto", as_json: 
 
     Example: muster jobs status muster-0123456789ab
     """
-    from muster.pipeline.distributed.jobs import Cluster
-
-    job = Cluster(address).find(name)
+    job = muster.jobs.Cluster(address).find(name)
     report(asdict(job), as_json, _text(job), *([job.message] if job.message else []))
 
 
@@ -109,9 +93,7 @@ def jobs_logs(
 
     Example: muster jobs logs -f muster-0123456789ab
     """
-    from muster.pipeline.distributed.jobs import Cluster
-
-    cluster = Cluster(address)
+    cluster = muster.jobs.Cluster(address)
     job = cluster.find(name)
     if follow:
         job = _follow(cluster, job, as_json)
@@ -127,9 +109,7 @@ def jobs_stop(name: NameArgument, address: DashboardOption = "auto", as_json: Js
 
     Example: muster jobs stop muster-0123456789ab
     """
-    from muster.pipeline.distributed.jobs import Cluster
-
-    cluster = Cluster(address)
+    cluster = muster.jobs.Cluster(address)
     job = cluster.find(name)
     job = job if job.over else cluster.stop(job)
     report(asdict(job), as_json, _text(job))
@@ -137,8 +117,7 @@ def jobs_stop(name: NameArgument, address: DashboardOption = "auto", as_json: Js
 
 def _request(context: typer.Context, arguments: list[str], shared: bool) -> "Request":
     """The arguments read as `muster run` reads them, so that what is wrong with them is said here."""
-    from muster.pipeline.distributed.jobs import Request
-    from muster.pipeline.work.config import parse_weights
+    from muster.pipeline.cli.parse import parse_weights
 
     root: Any = context.find_root().command
     if arguments[0] != "run":
@@ -151,10 +130,10 @@ def _request(context: typer.Context, arguments: list[str], shared: bool) -> "Req
     values = {p.name: given.params[p.name] if typed[p.name] else p.default for p in command.params}
     folder = _absolute(str(values["weights_dir"])) if values["weights_dir"] else None
     identity = {name: values[name] for name in values.keys() - set(_ASIDE)}
-    weights = parse_weights(values["weights"])
+    weights = {task: str(file) for task, file in parse_weights(values["weights"]).items()}
     library = _absolute(given.params["library"])
-    shared = shared or bool(values["shared_library"])
-    return Request(
+    shared = shared or bool(values["shared"])
+    return muster.jobs.Request(
         library, tuple(arguments[1:]), {**identity, "weights_dir": folder, "weights": weights}, folder, weights, shared
     )
 

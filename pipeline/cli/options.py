@@ -1,29 +1,14 @@
-"""Options that several commands have, and the configuration of a run that they make."""
+"""Options that several commands have."""
 
-import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-
-from muster.storage.library import TRUST
-
-
-def _trust(context: typer.Context, given: bool) -> bool:
-    """For this command alone, and the workers that it starts."""
-    if given and not os.environ.get(TRUST):
-        os.environ[TRUST] = "1"
-        context.call_on_close(lambda: os.environ.pop(TRUST, None))
-    return given
-
 
 TrustOption = Annotated[
     bool,
     typer.Option(
         "--trust",
-        callback=_trust,
-        is_eager=True,
         help="Use a library that other users may write: they decide what Muster reads, deletes and answers there.",
     ),
 ]
@@ -79,32 +64,10 @@ ClassesOption = Annotated[
 MinScoreOption = Annotated[
     float | None, typer.Option(help="objects, masks: least score of a find.", show_default="the model's own")
 ]
+SetOption = Annotated[
+    list[str],
+    typer.Option(
+        "--set", metavar="TASK.NAME=VALUE", help="An option of a task, as its page or package has it. Repeatable."
+    ),
+]
 LIBRARY, TASKS = "./library", "faces,previews"
-
-
-def run_config(
-    library: str,
-    tasks: str,
-    model: list[str],
-    device: str,
-    workers: int | None,
-    weights_dir: Path | None,
-    address: str | None,
-    retry: bool = False,
-    shared: bool = False,
-    classes: str = "",
-    min_score: float | None = None,
-    weights: Sequence[str] = (),
-) -> Any:
-    from muster.pipeline.work.config import (
-        RunConfig,
-        parse_classes,
-        parse_models,
-        parse_score,
-        parse_tasks,
-        parse_weights,
-    )
-
-    least = None if min_score is None else parse_score("--min-score", str(min_score))
-    rest = (device, workers, weights_dir, address, retry, shared, parse_classes(classes), least, parse_weights(weights))
-    return RunConfig(library, parse_tasks(tasks), parse_models(model), *rest)

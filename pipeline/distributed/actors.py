@@ -14,9 +14,10 @@ from muster.errors import MusterError
 from muster.pipeline.distributed import private, shipped
 from muster.pipeline.distributed.metrics import DriverMetrics, WorkerMetrics
 from muster.pipeline.distributed.reach import about_token, environment, refuse_local, require_answer, token_source
-from muster.pipeline.work.config import RunConfig, cores
+from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.dispatch import Died, Done, Event, Failed, Order, Policy, WorkerId
-from muster.pipeline.work.worker import ShardWorker, TaskSpec, is_fatal
+from muster.pipeline.work.machine import Machine, cores
+from muster.pipeline.work.worker import ShardWorker, is_fatal
 from muster.storage.uris import local_path
 
 WAIT_SECONDS = 20.0  # between words about a cluster that has no room for a worker
@@ -112,24 +113,24 @@ def _start(address: str | None, options: dict[str, Any]) -> None:
         signal.signal(signal.SIGTERM, terminate)  # Ray took it, to print a stack trace
 
 
-def check_reach(config: RunConfig) -> None:
+def check_reach(machine: Machine, library: str, choices: Sequence[TaskChoice] = ()) -> None:
     """Raises InputError where nodes of the cluster could not see the library or the weights. Inside `connected`."""
     import ray
 
-    paths = {"library": local_path(config.library), "--weights-dir": config.weights_dir and str(config.weights_dir)}
-    paths |= {f"--weights {task}": file for task, file in config.weights.items()}
+    paths = {"library": local_path(library), "`weights_dir`": machine.weights_dir and str(machine.weights_dir)}
+    paths |= {f"`weights` {choice.name}": str(choice.weights) for choice in choices if choice.weights is not None}
     local = {what: path for what, path in paths.items() if path}
-    if config.address is not None and local and not config.shared_library:
+    if machine.address is not None and local and not machine.shared:
         refuse_local(local, [node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]])
 
 
 class _Actor(ShardWorker):
     def __init__(
-        self, library: str, specs: Sequence[TaskSpec], device: str, weights_dir: Path | None, folder: str | None
+        self, library: str, choices: Sequence[TaskChoice], device: str, weights_dir: Path | None, folder: str | None
     ) -> None:
         if folder is not None:  # the driver's: files that the environment names may be relative to it
             os.chdir(folder)
-        super().__init__(library, specs, device, weights_dir, decoder_threads(device))
+        super().__init__(library, choices, device, weights_dir, decoder_threads(device))
         self.metrics = WorkerMetrics()
 
     def ready(self) -> bool:
@@ -149,10 +150,11 @@ class _Actor(ShardWorker):
 class RayWorkers:
     """Worker actors as the dispatcher's `Workers`."""
 
-    def __init__(self, config: RunConfig, specs: Sequence[TaskSpec]) -> None:
-        folder = os.getcwd() if config.address is None else None
-        self.arguments = (config.library, list(specs), "cuda" if config.on_gpu else "cpu", config.weights_dir, folder)
-        self.options = _resources(config)
+    def __init__(self, library: str, choices: Sequence[TaskChoice], machine: Machine) -> None:
+        folder = os.getcwd() if machine.address is None else None
+        device = "cuda" if machine.on_gpu else "cpu"
+        self.arguments = (library, choices, device, machine.weights_dir, folder)
+        self.options = _resources(machine)
         self.actors: dict[WorkerId, Any] = {}
         self.calls: dict[Any, tuple[WorkerId, Order]] = {}
         self.spare: list[WorkerId] = []
@@ -160,7 +162,7 @@ class RayWorkers:
         self.pings: dict[WorkerId, Any] = {}
         self.next_ping = 0.0
         self.started = 0
-        self.local = config.address is None
+        self.local = machine.address is None
         self.metrics = DriverMetrics()
 
     def prepare(self, count: int, on_wait: Callable[[str], None] = lambda text: None) -> None:
@@ -274,11 +276,11 @@ def ended_from_outside(error: Any) -> bool:
     return bool(error.preempted) or any(words in str(error) for words in ENDED_FROM_OUTSIDE)
 
 
-def _resources(config: RunConfig) -> dict[str, Any]:
+def _resources(machine: Machine) -> dict[str, Any]:
     """What an actor asks of Ray. On this machine alone the pool is sized here, and Ray is asked for nothing."""
-    if config.on_gpu:
+    if machine.on_gpu:
         return {"num_gpus": 1, "num_cpus": 0}
-    return {"num_cpus": 0 if config.address is None else 1}
+    return {"num_cpus": 0 if machine.address is None else 1}
 
 
 def _free(options: dict[str, Any]) -> str:
@@ -302,13 +304,13 @@ def decoder_threads(device: str) -> int:
     return max(2, cores() // max(1, int(gpus)))
 
 
-def available_workers(config: RunConfig) -> int:
+def available_workers(machine: Machine) -> int:
     """How many workers to start: as asked, or one per GPU or core of the cluster or this machine."""
-    if config.workers is not None or config.address is None:
-        return config.worker_count
+    if machine.workers is not None or machine.address is None:
+        return machine.worker_count
     import ray
 
-    return max(1, int(ray.cluster_resources().get("GPU", 1))) if config.on_gpu else cores_there()
+    return max(1, int(ray.cluster_resources().get("GPU", 1))) if machine.on_gpu else cores_there()
 
 
 def cores_there() -> int:

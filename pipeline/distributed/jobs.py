@@ -24,7 +24,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import muster
+from muster import distribution
 from muster.errors import InputError, MusterError
 from muster.pipeline.distributed import shipped
 from muster.pipeline.distributed.reach import environment, refuse_local, token_source
@@ -116,6 +116,8 @@ class Cluster:
 
         try:
             yield
+        except MusterError:  # some are ValueErrors too
+            raise
         except AuthenticationError:
             raise InputError(_token_text(self.url, self.mode)) from None
         except (RuntimeError, OSError, ValueError) as error:
@@ -254,8 +256,8 @@ class _Tail:
 
 def check_reach(cluster: Cluster, request: Request) -> None:
     """Raises InputError where library or weights lie on this machine and nodes elsewhere would look for them."""
-    paths = {"library": local_path(request.library), "--weights-dir": request.weights_dir}
-    paths |= {f"--weights {task}": file for task, file in request.weights.items()}
+    paths = {"library": local_path(request.library), "`weights_dir`": request.weights_dir}
+    paths |= {f"`weights` {task}": file for task, file in request.weights.items()}
     local = {what: path for what, path in paths.items() if path is not None}
     if local and not request.shared_library:
         refuse_local(local, cluster.nodes())
@@ -288,7 +290,8 @@ def package(limit: int | None = None) -> bytes:
 
 def _code() -> dict[str, Path]:
     """Name in the archive → file. An archive is laid out as site-packages is, wherever the folders lie here."""
-    found = {f"muster/{file.name}": file for file in sorted(Path(muster.__file__).parent.iterdir()) if file.is_file()}
+    face = Path(distribution.__file__).parent
+    found = {f"muster/{file.name}": file for file in sorted(face.iterdir()) if file.is_file()}
     for name in PACKAGES:
         spec = find_spec(f"muster.{name}")
         assert spec is not None
@@ -329,7 +332,7 @@ def _url(address: str) -> str:
     if address in ("", "auto"):
         return DASHBOARD
     if separator and scheme not in ("http", "https"):
-        raise InputError(f"--address {address}: name the dashboard of the cluster's head, such as {DASHBOARD}")
+        raise InputError(f"`address` {address}: name the dashboard of the cluster's head, such as {DASHBOARD}")
     return (address if separator else f"http://{address}").rstrip("/")
 
 
@@ -339,11 +342,11 @@ def _authentication_mode(url: str) -> str:
         with urllib.request.urlopen(f"{url}/api/authentication_mode", timeout=ANSWER_SECONDS) as answer:
             return str(json.loads(answer.read(1000))["authentication_mode"])
     except (urllib.error.HTTPError, http.client.HTTPException, ValueError, KeyError, TypeError):
-        raise InputError(f"what answers at {url} is not the dashboard of Ray 2.52 or newer: check --address") from None
+        raise InputError(f"what answers at {url} is not the dashboard of Ray 2.52 or newer: check `address`") from None
     except OSError as error:
         cause = getattr(error, "reason", error)
         raise MusterError(
-            f"no Ray cluster answers at {url} ({cause}): check --address, that the head runs, and that its dashboard"
+            f"no Ray cluster answers at {url} ({cause}): check `address`, that the head runs, and that its dashboard"
             " can be reached from here (`ray dashboard cluster.yaml`, `ssh -L`, `kubectl port-forward`)"
         ) from None
 

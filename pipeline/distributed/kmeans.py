@@ -12,7 +12,7 @@ import numpy as np
 
 from muster.errors import MusterError
 from muster.pipeline.distributed import actors
-from muster.pipeline.work.config import RunConfig
+from muster.pipeline.work.machine import Machine
 from muster.storage import tables
 from muster.storage.library import Library, open_library
 from muster.tasks.people import mergeable_kmeans
@@ -24,15 +24,15 @@ RETRIES = 10  # of one worker's work, after so many deaths
 PATIENCE = 600.0  # seconds that workers may take to find a core and read their faces
 
 
-def spread(config: RunConfig, function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
-    """`map` by tasks of the cluster at config.address: as many at once as it has cores, results in order.
+def spread(machine: Machine, library: str, function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
+    """`map` by tasks of the cluster at machine.address: as many at once as it has cores, results in order.
 
-    `function` is one of a module, and the same for the same item.
+    `library`: the URI of what they read. `function` is one of a module, and the same for the same item.
     """
-    with actors.connected(config.address):
+    with actors.connected(machine.address):
         import ray
 
-        actors.check_reach(config)
+        actors.check_reach(machine, library)
         task = ray.remote(function).options(max_retries=RETRIES)
         waiting: deque[Any] = deque()
         for item in items:
@@ -44,15 +44,15 @@ def spread(config: RunConfig, function: Callable[[A], B], items: Iterable[A]) ->
 
 
 def kmeans(
-    config: RunConfig, library: Library, fingerprint: str, shards: Sequence[str], rows: Ints, k: int, seed: int
+    machine: Machine, library: Library, fingerprint: str, shards: Sequence[str], rows: Ints, k: int, seed: int
 ) -> Ints:
     """`muster.tasks.people.mergeable_kmeans.kmeans` over the faces `rows` (M,), rising, of these shards: labels (M,)
     int64.
 
     The embeddings are read by the workers, and never come to this process, but for 4 k of them.
     """
-    with actors.connected(config.address):
-        actors.check_reach(config)
+    with actors.connected(machine.address):
+        actors.check_reach(machine, library.uri)
         return mergeable_kmeans.kmeans(_Spread(library, fingerprint, shards, rows), k, seed)[1]
 
 
@@ -89,7 +89,8 @@ class _Holder:
 
 
 class _Spread:
-    """`lloyd.Held` by as many holders as the cluster has free cores. `starts`: the first row of each, and one past all.
+    """`mergeable_kmeans.Held` by as many holders as the cluster has free cores. `starts`: the first row of each, and
+    one past all.
 
     Raises MusterError where they cannot start, or find no core within `PATIENCE`.
     """

@@ -20,15 +20,15 @@ def require_answer(address: str) -> None:
     host, _, port = rest.rpartition(":")
     if not host or not port.isdecimal() or int(port) > 65535 or (separator and scheme != "ray"):
         raise InputError(
-            f"--address {address}: give the head's HOST:PORT, such as 10.0.0.1:6379, or auto; for the dashboard's"
-            " http://HOST:8265, use muster submit"
+            f"`address` {address}: give the head's HOST:PORT, such as 10.0.0.1:6379, or auto; for the dashboard's"
+            " http://HOST:8265, use `submit`"
         )
     try:
         socket.create_connection((host.strip("[]"), int(port)), ANSWER_SECONDS).close()
     except (OSError, UnicodeError) as error:  # UnicodeError: a name that cannot be one
         cause = getattr(error, "strerror", None) or error
         raise MusterError(
-            f"no Ray cluster answers at {address} ({cause}): check --address (RAY_ADDRESS), that the head runs, and"
+            f"no Ray cluster answers at {address} ({cause}): check `address` (RAY_ADDRESS), that the head runs, and"
             " that it can be reached from here"
         ) from None
 
@@ -76,7 +76,7 @@ def refuse_local(paths: Mapping[str, str], nodes: Sequence[str]) -> None:
         if elsewhere:
             raise InputError(
                 f"{what} {path} is on this machine, and nodes of the cluster are not ({', '.join(elsewhere[:3])}):"
-                " use a bucket such as s3://bucket/library, or a folder that all nodes share, with --shared-library"
+                " use a bucket such as s3://bucket/library, or a folder that all nodes share, with `shared`"
             )
 
 

@@ -27,7 +27,8 @@ _FETCH = (
 )
 _DRIVE = (  # with -P, so that nothing is imported from where the head was started
     'import os,sys;address=os.environ["RAY_ADDRESS"];_,uri,digest,*given=sys.argv;refuse=sys.exit;'
-    f"{_FETCH};from muster.pipeline.distributed import shipped;shipped.drive(address,uri,digest,given)"
+    f"{_FETCH};from muster.pipeline.distributed import shipped;shipped.prepare(address,uri,digest,given);"
+    "from muster.pipeline.cli.main import main;main()"
 )
 
 _hook: Callable[[], None] | None = None  # of this process' job, where its code was shipped
@@ -43,8 +44,8 @@ def entrypoint(package: bytes, arguments: Sequence[str]) -> str:
     return shlex.join(["python", "-P", "-c", _DRIVE, uri(package), sha256(package).hexdigest(), *arguments])
 
 
-def drive(address: str, uri: str, digest: str, arguments: Sequence[str]) -> None:
-    """Run the command in this process, whose code was shipped; its workers will fetch the same."""
+def prepare(address: str, uri: str, digest: str, arguments: Sequence[str]) -> None:
+    """Make this process, whose code was shipped, one that runs the command; its workers will fetch the same."""
     from ray import _raylet
 
     global _hook
@@ -53,9 +54,6 @@ def drive(address: str, uri: str, digest: str, arguments: Sequence[str]) -> None
     _hook = _worker_hook(_FETCH, address, uri, digest)
     sys.argv = ["muster", *arguments]
     os.chdir("/")
-    from muster.pipeline.cli.main import main
-
-    main()
 
 
 def runtime_env() -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from muster.errors import InputError, MusterError
 from muster.pipeline.distributed.actors import connected
-from muster.pipeline.train import Training
+from muster.pipeline.work.training import Training
 from muster.training import loop
 from muster.training.data.examples import OnSkipped
 from muster.training.loop import OnReport, Report
@@ -20,12 +20,12 @@ RUN = ".ray"  # the folder in `out` where Ray Train notes its own state, which n
 
 
 def train_in_ray(training: Training, on_report: OnReport, on_skipped: OnSkipped) -> None:
-    """`muster.training.loop.train` in `training.workers` processes. `training` is absolute, its folder is made and
+    """`muster.training.loop.train` in `training.processes` processes. `training` is absolute, its folder is made and
     locked.
 
     Raises what a process raised, if that is a MusterError, else MusterError with its cause.
     """
-    with connected(training.address):
+    with connected(training.machine.address):
         _check_room(training)
         try:
             _fit(training, on_report, on_skipped)
@@ -37,10 +37,10 @@ def _check_room(training: Training) -> None:
     """Ray would wait for missing cores or GPUs for ever."""
     import ray
 
-    kind = "GPU" if training.on_gpu else "CPU"
+    kind = "GPU" if training.machine.on_gpu else "CPU"
     room = int(ray.cluster_resources().get(kind, 0))
-    if training.workers > room:
-        raise InputError(f"--workers {training.workers}: each takes a {kind} of its own, and the cluster has {room}")
+    if training.processes > room:
+        raise InputError(f"`workers` {training.processes}: each takes a {kind} of its own, and the cluster has {room}")
 
 
 def _fit(training: Training, on_report: OnReport, on_skipped: OnSkipped) -> None:
@@ -56,7 +56,7 @@ def _fit(training: Training, on_report: OnReport, on_skipped: OnSkipped) -> None
     trainer = TorchTrainer(
         _work,
         train_loop_config={"training": training, "messages": messages},
-        scaling_config=ScalingConfig(num_workers=training.workers, use_gpu=training.on_gpu),
+        scaling_config=ScalingConfig(num_workers=training.processes, use_gpu=training.machine.on_gpu),
         run_config=RunConfig(
             name=RUN, storage_path=str(training.inputs.out), logging_config=LoggingConfig(log_level="ERROR")
         ),
@@ -102,7 +102,7 @@ def _work(config: dict[str, Any]) -> None:
 
     if rank > 0:
         distributed.barrier()
-    recipe = training.recipe(send)
+    recipe = training.build(send)
     if rank == 0:
         distributed.barrier()
     inputs = training.inputs
@@ -111,7 +111,7 @@ def _work(config: dict[str, Any]) -> None:
 
 def _check_visible(out: Path) -> None:
     if not out.is_dir():
-        raise InputError(f"--out {out} is not there on {platform.node()}: name a folder that all workers share")
+        raise InputError(f"`out` {out} is not there on {platform.node()}: name a folder that all workers share")
 
 
 def _cause(error: Exception) -> MusterError:

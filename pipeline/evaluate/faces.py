@@ -11,15 +11,15 @@ import numpy as np
 import pyarrow as pa
 
 from muster.errors import InputError
-from muster.pipeline.gallery import forget
+from muster.pipeline import forget
 from muster.pipeline.people import grouping
 from muster.pipeline.people.faces import Faces, load_faces
 from muster.pipeline.run import OnProgress, run
 from muster.pipeline.work.config import RunConfig
-from muster.pipeline.work.worker import IMAGES_DESCRIPTION
 from muster.storage import manifest, tables
 from muster.storage.files import read_regular
 from muster.storage.library import Library, open_library
+from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.tasks.metrics import people as metrics
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
@@ -84,7 +84,7 @@ def _labelled(source: str, config: RunConfig, on_progress: OnProgress, check: Ch
         manifest.scan(library, [source])
     check(manifest.read_manifest(library))
     run(config, on_progress)
-    faces = load_faces(library, config.models.get("faces"))
+    faces = load_faces(library, config.choice("faces").model)
     images = manifest.read_manifest(library)
     rows, owner = _nearest_centre(library, faces, images)
     return Labelled(faces, rows, images, owner)
@@ -94,7 +94,7 @@ def _nearest_centre(library: Library, faces: Faces, images: pa.Table) -> tuple[I
     shards = manifest.committed(library, faces.fingerprint)
     boxes = tables.require(library, "faces", faces.fingerprint, ["box_xyxy"], shards)
     columns = ["image_id", "width", "height"]
-    sizes = tables.require(library, "images", tables.fingerprint(IMAGES_DESCRIPTION), columns, shards)
+    sizes = tables.require(library, "images", IMAGES_FINGERPRINT, columns, shards)
     position = {name: i for i, name in enumerate(images["image_id"].to_pylist())}
     size = {row["image_id"]: (row["width"], row["height"]) for row in sizes.to_pylist()}
     names = faces.table["image_id"].to_pylist()
@@ -110,16 +110,16 @@ def _nearest_centre(library: Library, faces: Faces, images: pa.Table) -> tuple[I
 def check_pairs(images: pa.Table, pairs: str) -> None:
     """Raises InputError where there is no such file, or it does not speak of these images."""
     if not Path(pairs).is_file():
-        raise InputError(f"--pairs {pairs}: no such file")
+        raise InputError(f"`pairs` {pairs}: no such file")
     _read_pairs(Path(pairs), _image_names(images))
 
 
 def check_label(images: pa.Table, label: str) -> None:
     """Raises InputError where there is no such column, or nothing in it."""
     if label not in images.column_names:
-        raise InputError(f"--label {label}: no such column; the images have {', '.join(images.column_names)}")
+        raise InputError(f"`label` {label}: no such column; the images have {', '.join(images.column_names)}")
     if images[label].null_count == images.num_rows:
-        raise InputError(f"--label {label}: that column is empty for every image")
+        raise InputError(f"`label` {label}: that column is empty for every image")
 
 
 def verify(data: Labelled, pairs: str) -> VerifySummary:
@@ -156,18 +156,18 @@ def _read_pairs(path: Path, names: dict[str, int]) -> tuple[Ints, Ints, Any, Int
         (_, head), *lines = [(number, line.split()) for number, line in numbered if line.strip()]
         sets, size = int(head[0]), int(head[1])
     except (OSError, UnicodeDecodeError, ValueError, IndexError) as error:
-        raise InputError(f"--pairs {path}: not a pairs file, whose first line is `folds pairs`: {error}") from None
+        raise InputError(f"`pairs` {path}: not a pairs file, whose first line is `folds pairs`: {error}") from None
     if len(lines) != sets * size * 2 or not lines:
-        raise InputError(f"--pairs {path}: its first line speaks of {sets} × 2 × {size} pairs, but {len(lines)} follow")
+        raise InputError(f"`pairs` {path}: its first line speaks of {sets} × 2 × {size} pairs, but {len(lines)} follow")
     rows = []
     for number, line in lines:
         try:
             person, i, other, j = (line[0], line[1], line[0], line[2]) if len(line) == 3 else line
             rows.append((names[f"{person}_{int(i):04d}.jpg"], names[f"{other}_{int(j):04d}.jpg"], len(line) == 3))
         except ValueError:
-            raise InputError(f"--pairs {path}, line {number}: expected `name i j` or `name i other j`") from None
+            raise InputError(f"`pairs` {path}, line {number}: expected `name i j` or `name i other j`") from None
         except KeyError as error:
-            raise InputError(f"--pairs {path}, line {number}: image {error} is not among --images") from None
+            raise InputError(f"`pairs` {path}, line {number}: image {error} is not among `images`") from None
     a, b, same = (np.array(column) for column in zip(*rows, strict=True))
     return a, b, same, np.arange(len(same)) // (2 * size)
 

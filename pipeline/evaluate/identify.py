@@ -49,9 +49,9 @@ def split(images: pa.Table, label: str) -> Split:
         several = count[person[i]] > 1
         parts["nonmated" if not several else "enrolled" if number < half[person[i]] else "mated"].append(i)
     if not parts["mated"]:
-        raise InputError(f"--label {label}: nobody has two photos, so that nobody can be enrolled and looked for")
+        raise InputError(f"`label` {label}: nobody has two photos, so that nobody can be enrolled and looked for")
     if not parts["nonmated"]:
-        raise InputError(f"--label {label}: everybody has two photos or more, so that nobody is a stranger")
+        raise InputError(f"`label` {label}: everybody has two photos or more, so that nobody is a stranger")
     return Split(person=person, **{name: np.array(rows, np.int64) for name, rows in parts.items()})
 
 

@@ -11,13 +11,14 @@ import numpy as np
 import pyarrow as pa
 
 from muster.errors import InputError
-from muster.pipeline.gallery import forget
+from muster.pipeline import forget
 from muster.pipeline.run import OnProgress, run
+from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.config import RunConfig
-from muster.pipeline.work.worker import IMAGES_DESCRIPTION, describe
 from muster.storage import manifest, tables
 from muster.storage.exchange.label_images import read_label_image
 from muster.storage.library import Library, open_library
+from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.tasks.geometry import rle
 from muster.tasks.metrics.pixels import VOID, SegmentScores, confusion, segment_scores
 from muster.tasks.models import zoo
@@ -71,15 +72,15 @@ def evaluate(images: str, labels: Path, config: RunConfig, on_progress: OnProgre
 
 def _evaluate(images: str, labels: Path, config: RunConfig, on_progress: OnProgress) -> dict[str, Any]:
     if not labels.is_dir():
-        raise InputError(f"--labels {labels}: no such folder")
+        raise InputError(f"`labels` {labels}: no such folder")
     library = open_library(config.library, create=True)
     with forget.locked(library):
         manifest.scan(library, [images])
     files = label_files(manifest.read_manifest(library), labels)
-    model = pick_model(found_values(files.values()), config.models.get("masks"))
-    config = replace(config, tasks=("masks",), models={"masks": model}, classes={}, min_score=None)
-    run(config, on_progress)
-    return compare(library, model, files, config.weights.get("masks")).as_json()
+    choice = config.choice("masks")
+    choice = replace(choice, model=pick_model(found_values(files.values()), choice.model), options={})
+    run(replace(config, choices=(choice,)), on_progress)
+    return compare(library, choice, files).as_json()
 
 
 def label_files(images: pa.Table, folder: Path) -> dict[str, Path]:
@@ -88,11 +89,11 @@ def label_files(images: pa.Table, folder: Path) -> dict[str, Path]:
     stems = [PurePosixPath(name or "").stem for name in images[column].to_pylist()]
     for stem, count in Counter(stems).items():
         if count > 1:
-            raise InputError(f"--images: {count} are named {stem}, but {folder / stem}.png can label one only")
+            raise InputError(f"`images`: {count} are named {stem}, but {folder / stem}.png can label one only")
     files = {i: folder / f"{stem}.png" for i, stem in zip(images["image_id"].to_pylist(), stems, strict=True)}
     missing = [file for file in files.values() if not file.is_file()]
     if missing:
-        raise InputError(f"--labels {folder}: {len(missing)} of {len(files)} images have none; first {missing[0]}")
+        raise InputError(f"`labels` {folder}: {len(missing)} of {len(files)} images have none; first {missing[0]}")
     return files
 
 
@@ -109,12 +110,12 @@ def pick_model(values: set[int], model: str | None) -> str:
     known = {name: form for name in zoo.MODELS["masks"] if isinstance(form := _form(name), Semantic)}
     if model is not None:
         if model not in known:
-            raise InputError(f"--model masks={model} finds instances; compared are: {', '.join(known)}")
+            raise InputError(f"`model` masks={model} finds instances; compared are: {', '.join(known)}")
         _check_values(values, known[model], model)
         return model
     fitting = [name for name, form in known.items() if values <= form.labels.keys()]
     if not fitting:
-        raise InputError(f"--labels: no model of masks has classes for the values {_list(values)}; name one by --model")
+        raise InputError(f"`labels`: no model of masks has classes for the values {_list(values)}; name one by `model`")
     return min(fitting, key=lambda name: (len(known[name].labels), name != zoo.DEFAULTS["masks"]))
 
 
@@ -124,7 +125,7 @@ def _form(model: str) -> Any:
 
 def _check_values(values: set[int], form: Semantic, model: str) -> None:
     if strange := values - form.labels.keys():
-        raise InputError(f"--labels: masks={model} has no class for the values {_list(strange)}")
+        raise InputError(f"`labels`: masks={model} has no class for the values {_list(strange)}")
 
 
 def _list(values: set[int]) -> str:
@@ -132,10 +133,11 @@ def _list(values: set[int]) -> str:
     return ", ".join(numbers[:12]) + (f" and {len(numbers) - 12} more" if len(numbers) > 12 else "")
 
 
-def compare(library: Library, model: str, files: Mapping[str, Path], weights: str | None = None) -> MasksSummary:
-    """The committed masks of a library against label images, by image_id. `weights`: the file that the user gave."""
+def compare(library: Library, choice: TaskChoice, files: Mapping[str, Path]) -> MasksSummary:
+    """The committed masks of a library, as `choice` made them, against label images, by image_id."""
+    model = choice.model or zoo.DEFAULTS["masks"]
     form: Semantic = _form(model)
-    seen, made = tables.fingerprint(IMAGES_DESCRIPTION), tables.fingerprint(describe("masks", model, None, weights))
+    seen, made = IMAGES_FINGERPRINT, choice.fingerprint
     shards = manifest.committed(library, made)
     sizes = tables.require(library, "images", seen, ["image_id", "width", "height"], shards)
     rows = tables.require(library, "masks", made, ["image_id", "label_id", "height", "width", "rle"], shards)
@@ -157,7 +159,7 @@ def truth_of(file: Path, width: int, height: int, form: Semantic) -> Ints:
     labels = read_label_image(file)
     if labels.shape != (height, width):
         size = f"{labels.shape[1]}×{labels.shape[0]}"
-        raise InputError(f"--labels {file}: {size} pixels, but its image has {width}×{height}")
+        raise InputError(f"`labels` {file}: {size} pixels, but its image has {width}×{height}")
     table = np.full(256, VOID)
     for value, label in form.labels.items():
         table[value] = VOID if label is None else label

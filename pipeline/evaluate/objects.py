@@ -10,16 +10,14 @@ from typing import Any
 import pyarrow as pa
 
 from muster.errors import InputError
-from muster.pipeline.gallery import forget
+from muster.pipeline import forget
 from muster.pipeline.run import OnProgress, run
 from muster.pipeline.work.config import RunConfig
-from muster.pipeline.work.worker import describe
 from muster.storage import manifest, tables
 from muster.storage.exchange.coco import CocoFile, read_coco
 from muster.storage.library import Library, open_library
 from muster.tasks.metrics.coco import judge, xywh
 from muster.tasks.models import coco_labels
-from muster.tasks.objects import Objects
 
 TAIL = 0.01  # least score of what is judged: average precision is an area under all recalls
 
@@ -34,7 +32,7 @@ def evaluate(images: str, annotations: Path, config: RunConfig, on_progress: OnP
     find. Raises InputError where file and photos do not fit.
     """
     labels = read_coco(annotations, coco_labels.SPELLINGS)
-    config = replace(config, tasks=("objects",), classes={}, min_score=TAIL)
+    config = replace(config, choices=(replace(config.choice("objects"), options={"min_score": TAIL}),))
     if config.library:
         return _evaluate(images, labels, config, on_progress)
     with tempfile.TemporaryDirectory(prefix="muster-") as folder:
@@ -73,22 +71,22 @@ def _photos(images: pa.Table, labels: CocoFile) -> dict[str, int]:
     if missing:
         example = next(iter(names), "none")
         raise InputError(
-            f"--images lacks {len(missing)} of the {len(labels.images)} photos that {labels.path} names, such as"
+            f"`images` lacks {len(missing)} of the {len(labels.images)} photos that {labels.path} names, such as"
             f" {missing[0]} (it has {example}): give all of them, or a file that names fewer"
         )
     if twice := [name for name, count in counts.items() if count > 1]:
-        raise InputError(f"--images has {counts[twice[0]]} photos of the name {twice[0]}, and {labels.path} means one")
+        raise InputError(f"`images` has {counts[twice[0]]} photos of the name {twice[0]}, and {labels.path} means one")
     ids = images["image_id"].to_pylist()
     return {i: labels.images[name] for i, name in zip(ids, names, strict=True) if name in labels.images}
 
 
 def _known(config: RunConfig, labels: CocoFile) -> dict[str, int]:
     """Category name → id, of those that the model finds; InputError where it finds none of them."""
-    classes = Objects(config.models.get("objects")).family.classes
+    classes = config.choice("objects").task.classes
     known = {name: i for name, i in labels.categories.items() if name in classes}
     if not known:
         raise InputError(
-            f"--annotations {labels.path}: the model knows none of its categories {_some(labels.categories)};"
+            f"`annotations` {labels.path}: the model knows none of its categories {_some(labels.categories)};"
             f" it knows {_some(classes)}"
         )
     return known
@@ -100,8 +98,7 @@ def _some(given: Iterable[str]) -> str:
 
 
 def _objects(library: Library, config: RunConfig) -> pa.Table:
-    model, given = config.models.get("objects"), config.weights.get("objects")
-    fingerprint = tables.fingerprint(describe("objects", model, config.options("objects"), given))
+    fingerprint = config.choice("objects").fingerprint
     shards = [shard for shard, _ in manifest.shards(library)]
     return tables.require(library, "objects", fingerprint, ["image_id", "label", "score", "box_xyxy"], shards)
 
@@ -112,4 +109,4 @@ def find_labels(images: str) -> Path:
     for place in places:
         if place.is_file():
             return place
-    raise InputError(f"--images {images}: no instances.json in it or beside it; name the COCO file with --annotations")
+    raise InputError(f"`images` {images}: no instances.json in it or beside it; name the COCO file with `annotations`")

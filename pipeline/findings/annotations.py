@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from muster.errors import InputError, MusterError
+from muster.errors import MusterError, NotYetError
+from muster.pipeline import forget
 from muster.pipeline.findings.sources import Source, chosen_source, classes_of, label_of
-from muster.pipeline.gallery import forget
-from muster.pipeline.work.worker import IMAGES_DESCRIPTION
 from muster.storage import manifest, tables
 from muster.storage.exchange.photo import AnnotatedPhoto, Finding, Name, common_folder, name_of, parts_of
 from muster.storage.library import Library
+from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.tasks.geometry import rle
 from muster.tasks.geometry.outlines import outlines
 from muster.tasks.models import coco_labels
@@ -51,10 +51,9 @@ class Annotations:
 
         They are named as their file, or as the user's column `file` says, where there is one.
         """
-        seen = tables.fingerprint(IMAGES_DESCRIPTION)
-        facts = _read(self, "images", seen, ["image_id", "width", "height", "sha256"], shard)
+        facts = _read(self, "images", IMAGES_FINGERPRINT, ["image_id", "width", "height", "sha256"], shard)
         known = {row.pop("image_id"): row for row in facts.to_pylist()}
-        used = [seen, *(source.fingerprint for source in self.sources)]
+        used = [IMAGES_FINGERPRINT, *(source.fingerprint for source in self.sources)]
         failed = tables.failures(self.library, [c for f in used for c in tables.commits(self.library, f, [shard])])
         rows = manifest.read_shard(self.library, shard)
         for row, (uri, source) in zip(rows.to_pylist(), manifest.named(self.library, rows), strict=True):
@@ -117,16 +116,14 @@ def annotations_of(library: Library, tasks: Sequence[str], models: Mapping[str, 
     forget.settled(library)
     shards = manifest.shards(library)
     if not shards:
-        raise InputError(f"library {library.uri} has no images yet: run `muster scan FOLDER -l {library.uri}` first")
+        raise NotYetError(f"library {library.uri} has no images yet", "scan", library.uri)
     sources = [chosen_source(library, task, models.get(task), dict(shards)) for task in tasks]
-    used = [tables.fingerprint(IMAGES_DESCRIPTION), *(source.fingerprint for source in sources)]
+    used = [IMAGES_FINGERPRINT, *(source.fingerprint for source in sources)]
     done = set.intersection(*(set(tables.committed(library, fingerprint)) for fingerprint in used))
     there = [(shard, images) for shard, images in shards if shard in done]
     if not there:
-        raise InputError(
-            f"library {library.uri} has no photo that all of {', '.join(tasks)} have looked at:"
-            f" run `muster run -l {library.uri} --tasks {','.join(tasks)}` first"
-        )
+        text = f"library {library.uri} has no photo that all of {', '.join(tasks)} have looked at"
+        raise NotYetError(text, "run", library.uri, tuple(tasks))
     return Annotations(library, sources, there, sum(dict(shards).values()) - sum(dict(there).values()))
 
 

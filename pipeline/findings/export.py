@@ -20,13 +20,13 @@ def export_annotations(
 ) -> dict[str, Any]:
     """Write what these tasks found into `out`, and say what that was; InputError before anything is written."""
     if form not in FORMATS:
-        raise InputError(f"--format {form}: choose one of {', '.join(FORMATS)}")
+        raise InputError(f"`format` {form}: choose one of {', '.join(FORMATS)}")
     if not tasks:
         raise InputError(
-            f"--tasks names no task: choose among {', '.join(tasks_that(lambda findings: findings.placed))}"
+            f"`tasks` names no task: choose among {', '.join(tasks_that(lambda findings: findings.placed))}"
         )
     if form == "yolo" and len(tasks) > 1:
-        raise InputError(f"--format yolo: its files hold boxes or masks, so give one task, not {','.join(tasks)}")
+        raise InputError(f"`format` yolo: its files hold boxes or masks, so give one task, not {','.join(tasks)}")
     chosen, out = FORMATS[form], Path(os.path.expanduser(out))
     library = open_library(uri)
     check_out(out, library, chosen.folder)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from muster.errors import InputError
+from muster.errors import ImageError, InputError, NotYetError
 from muster.pipeline.findings.annotations import Annotations, annotations_of
 from muster.pipeline.findings.sources import require_tasks, tasks_of
 from muster.storage.exchange.formats import check_out
@@ -21,7 +21,6 @@ from muster.storage.exchange.photo import AnnotatedPhoto, Finding, public_uri
 from muster.storage.library import Library, open_library
 from muster.storage.new_files import new_folder
 from muster.storage.photos import decode
-from muster.storage.photos.decode import ImageError
 from muster.storage.photos.reader import Reader
 from muster.tasks.geometry import rle
 
@@ -43,7 +42,7 @@ def overlay(
     before anything is written.
     """
     if count < 1:
-        raise InputError(f"--sample {count}: at least 1 photo is needed")
+        raise InputError(f"`sample` {count}: at least 1 photo is needed")
     out = Path(os.path.expanduser(out))
     library = open_library(uri)
     check_out(out, library, folder=True)
@@ -88,7 +87,7 @@ def tasks_there(library: Library) -> tuple[str, ...]:
     """The tasks that can be drawn and that this library has rows of, as they are drawn; InputError for none."""
     there = tuple(tasks_of(library, lambda findings: findings.drawn))
     if not there:
-        raise InputError(f"library {library.uri} has nothing to draw yet: run `muster run -l {library.uri}` first")
+        raise NotYetError(f"library {library.uri} has nothing to draw yet", "run", library.uri)
     return there
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from muster.errors import InputError, TaskError
-from muster.pipeline.work.worker import describe
+from muster.errors import InputError, NotYetError, TaskError
+from muster.pipeline.work.choice import TaskChoice
 from muster.storage import tables
 from muster.storage.library import Library
 from muster.tasks import registry
@@ -34,9 +34,8 @@ def chosen_source(library: Library, task: str, wanted: str | None, shards: Mappi
     if fitting := sources_of(library, task, shards, wanted):
         return fitting[0]
     if there := sources_of(library, task, shards):
-        raise InputError(f"--model {task}={wanted}: library {library.uri} has {task} by {_list(there)}")
-    advice = f"run `muster run -l {library.uri} --tasks {task}` first"
-    raise InputError(f"library {library.uri} has no {task} for its images yet: {advice}")
+        raise InputError(f"`model` {task}={wanted}: library {library.uri} has {task} by {_list(there)}")
+    raise NotYetError(f"library {library.uri} has no {task} for its images yet", "run", library.uri, (task,))
 
 
 def sources_of(library: Library, task: str, shards: Mapping[str, int], model: str | None = None) -> list[Source]:
@@ -55,7 +54,7 @@ def sources_of(library: Library, task: str, shards: Mapping[str, int], model: st
 def _usual(task: str, model: str | None) -> str | None:
     """The fingerprint of what `muster run` makes; None where task or model are not installed here."""
     try:
-        return tables.fingerprint(describe(task, model))
+        return TaskChoice(name=task, model=model).fingerprint
     except TaskError:
         return None
 
@@ -81,7 +80,7 @@ def require_tasks(library: Library, tasks: Sequence[str], fit: Callable[[Finding
                 f"library {library.uri} has rows of {task}, a task that is not installed here: install the package that"
                 " adds it"
             )
-        raise InputError(f"--tasks {','.join(tasks)}: choose among {', '.join(tasks_that(fit))}")
+        raise InputError(f"`tasks` {','.join(tasks)}: choose among {', '.join(tasks_that(fit))}")
 
 
 def tasks_of(library: Library, fit: Callable[[Findings], bool] | None = None) -> list[str]:
@@ -101,17 +100,6 @@ def _fits(task: str, fit: Callable[[Findings], bool]) -> bool:
         return fit(registry.find(task).findings)
     except TaskError:  # a package that does it wrong: it is named where somebody asks for its task
         return False
-
-
-def parse_sources(options: Sequence[str], tasks: Sequence[str]) -> dict[str, str]:
-    """`["masks=sinet"]` → {"masks": "sinet"}; InputError for another form, or a task that is not among these."""
-    models = {}
-    for option in options:
-        task, separator, name = option.partition("=")
-        if not separator or not name or task not in tasks:
-            raise InputError(f"--model {option}: write TASK=NAME, with a TASK of --tasks {','.join(tasks)}")
-        models[task] = name
-    return models
 
 
 # ---- classes ---------------------------------------------------------------------------------------------------------

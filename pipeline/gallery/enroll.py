@@ -11,17 +11,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from muster.errors import InputError
-from muster.pipeline.gallery import forget
+from muster.pipeline import forget
 from muster.pipeline.people.faces import faces_fingerprint
 from muster.pipeline.run import OnProgress, process
+from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.config import RunConfig
-from muster.pipeline.work.worker import IMAGES_DESCRIPTION
 from muster.storage import manifest, tables
 from muster.storage.downloads import Progress
 from muster.storage.gallery import audit, gallery, roster
 from muster.storage.gallery.gallery import Gallery
 from muster.storage.gallery.roster import Entry
 from muster.storage.library import Library, open_library
+from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.storage.photos.listing import look_up
 from muster.storage.photos.reader import check_access
 from muster.tasks.models import zoo
@@ -53,7 +54,7 @@ class Summary:
     now.
     """
 
-    grouping: int
+    people: int
     enrolled: int
     updated: int
     photos: int
@@ -92,7 +93,7 @@ def enroll(
             place = gallery.write_roster(library, lambda _, person: person not in names, images)
             manifest.scan(library, [place])
             process(library, config, on_progress, on_download)
-        summary = _enrol(library, config.models.get("faces"), willing, request.accept)
+        summary = _enrol(library, config.choice("faces").model, willing, request.accept)
     return replace(summary, refused=refused + summary.refused, forgotten=forgotten)
 
 
@@ -101,10 +102,10 @@ def _read(request: Request, library: Library) -> list[Entry]:
     if not request.consent_given and all(entry.consent is None for entry in entries):
         raise InputError(
             f"roster {request.roster} does not say who consented: add a column consent (yes or no), or say"
-            " --consent-given where you hold the consent of everybody in it"
+            " `consent_given` where you hold the consent of everybody in it"
         )
     if unknown := sorted(set(request.accept) - {entry.person_id for entry in entries}):
-        raise InputError(f"--accept {unknown[0]}: nobody in roster {request.roster} has that person_id")
+        raise InputError(f"`accept` {unknown[0]}: nobody in roster {request.roster} has that person_id")
     return entries
 
 
@@ -127,13 +128,13 @@ def _with_model(library: Library, config: RunConfig) -> RunConfig:
     known = gallery.read(library)
     if known is None or not known.faces.num_rows:
         return config
-    asked = config.models.get("faces")
+    asked = config.choice("faces").model
     if asked is not None and asked != known.model:
         raise InputError(
             f"the gallery of library {library.uri} is made by faces={known.model}: faces of {asked} cannot be compared"
             " with it; enrol everybody anew in another library"
         )
-    return replace(config, models={**config.models, "faces": known.model})
+    return replace(config, choices=(TaskChoice(name="faces", model=known.model),))
 
 
 def _withdrawn(library: Library, entries: Sequence[Entry]) -> list[str]:
@@ -231,10 +232,8 @@ def _photos(library: Library, known: Gallery, willing: Sequence[Entry]) -> tuple
 
 
 def _facts(library: Library, mine: Collection[str]) -> dict[str, dict[str, Any]]:
-    fingerprint = tables.fingerprint(IMAGES_DESCRIPTION)
-    table = tables.require(
-        library, "images", fingerprint, ["image_id", "error", "sha256"], manifest.committed(library, fingerprint)
-    )
+    shards = manifest.committed(library, IMAGES_FINGERPRINT)
+    table = tables.require(library, "images", IMAGES_FINGERPRINT, ["image_id", "error", "sha256"], shards)
     return {row["image_id"]: row for row in table.to_pylist() if row["image_id"] in mine}
 
 

@@ -9,22 +9,21 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import torch
 
-from muster.errors import InputError
-from muster.pipeline.gallery import forget
+from muster.errors import ImageError, InputError
+from muster.pipeline import forget
 from muster.pipeline.people.faces import faces_fingerprint, strangers_of
 from muster.pipeline.run import OnProgress, fetch_weights, process
+from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.config import RunConfig
-from muster.pipeline.work.worker import IMAGES_DESCRIPTION, TaskSpec, describe, load_task
 from muster.storage import manifest, tables
 from muster.storage.downloads import Progress
 from muster.storage.gallery import audit, gallery
 from muster.storage.gallery.gallery import Gallery
 from muster.storage.gallery.roster import UNKNOWN, UNSURE, normal
 from muster.storage.library import Library, open_library
+from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.storage.photos import decode
-from muster.storage.photos.decode import ImageError
 from muster.storage.photos.reader import Reader
 from muster.storage.photos.sources import find_images
 from muster.tasks.base import Image
@@ -84,7 +83,7 @@ def identify(
     """
     library, known = _open(config)
     limits_of(known, "identify", threshold)
-    config = replace(config, models={"faces": known.model}, tasks=("faces",))
+    config = _with_model(config, known.model)
     places = [find_images(source, library) for source in sources]
     uris = {uri: place.source for place in places for uri in place.rows["uri"].to_pylist()}
     probes = (
@@ -118,8 +117,8 @@ def verify(
     found = find_images(image, library)
     uris = dict.fromkeys(found.rows["uri"].to_pylist(), found.source)
     if len(uris) > 1:
-        raise InputError(f"{image} holds {len(uris)} images: name one, or use `muster identify`")
-    probes = in_process(uris, replace(config, models={"faces": known.model}, tasks=("faces",)), on_download)
+        raise InputError(f"{image} holds {len(uris)} images: name one, or use `identify`")
+    probes = in_process(uris, _with_model(config, known.model), on_download)
     if not probes.rows:
         raise InputError(f"{image}: {probes.errors[0]['reason']}")
     with forget.locked(library, forget.PATIENCE):  # the gallery as it is now: the person may have been forgotten
@@ -148,31 +147,31 @@ def limits_of(known: Gallery, what: str, given: float | None) -> Limits:
     """The thresholds for `what` ("identify" or "verify"). `given` by hand, there is nothing to be unsure between."""
     if given is not None:
         if not -2 <= given <= 2:
-            raise InputError(f"--threshold {given}: choose one between -2 and 2")
+            raise InputError(f"`threshold` {given}: choose one between -2 and 2")
         return Limits(given, given, "the threshold was given by hand: nothing is known about its errors")
     facts = known.calibration
     if facts is None or what not in facts:
         raise InputError(
-            "the gallery has no measured threshold: run `muster calibrate` (it takes 30 people), or give --threshold"
-            " and answer for it yourself"
+            "the gallery has no measured threshold: run `calibrate` (it takes 30 people), or give `threshold` and"
+            " answer for it yourself"
         )
     point, now = facts[what], len(known.people)
     if now < LEAST:  # scores are made in another way then: see muster.tasks.people.search.search
         raise InputError(
             f"the gallery was calibrated with {facts['people']} people, and {now} are left: its threshold does not hold"
-            f" below {LEAST}; enrol more and run `muster calibrate`, or give --threshold and answer for it yourself"
+            f" below {LEAST}; enrol more and run `calibrate`, or give `threshold` and answer for it yourself"
         )
     if facts.get("score") != SCORE:
         raise InputError(
             "the gallery was calibrated by another version of Muster, whose scores differ, so that its threshold does"
-            " not hold: run `muster calibrate` again, or give --threshold and answer for it yourself"
+            " not hold: run `calibrate` again, or give `threshold` and answer for it yourself"
         )
     remark, unsure = "", facts["unsure"]["threshold"] if what == "identify" else facts["verify"]["unsure_from"]
     if what == "identify" and now != facts["people"]:
         expected = corrected(point["target"], facts["people"], now)
         remark = (
             f"calibrated with {facts['people']} people, {now} are enrolled now: up to {expected:.2g} of strangers may"
-            f" be given a name instead of {point['target']:.2g}; run `muster calibrate` again"
+            f" be given a name instead of {point['target']:.2g}; run `calibrate` again"
         )
     return Limits(point["threshold"], unsure, remark)
 
@@ -182,6 +181,10 @@ def _open(config: RunConfig) -> tuple[Library, Gallery]:
     library = open_library(config.library)
     forget.settled(library)
     return library, _enrolled(library)
+
+
+def _with_model(config: RunConfig, model: str) -> RunConfig:
+    return replace(config, choices=(TaskChoice(name="faces", model=model),))
 
 
 def _enrolled(library: Library, model: str | None = None) -> Gallery:
@@ -201,10 +204,10 @@ def _enrolled(library: Library, model: str | None = None) -> Gallery:
 def current(library: Library) -> Gallery:
     """The gallery; InputError where there is none, or it is of faces that those of today cannot be compared with."""
     known = gallery.require(library)
-    if known.fingerprint != tables.fingerprint(describe("faces", known.model)):
+    if known.fingerprint != TaskChoice(name="faces", model=known.model).fingerprint:
         raise InputError(
             f"the gallery of library {library.uri} was made by an older faces={known.model}, whose faces cannot be"
-            " compared with those of today: enrol everybody anew in another library, and run `muster calibrate` there"
+            " compared with those of today: enrol everybody anew in another library, and run `calibrate` there"
         )
     return known
 
@@ -260,8 +263,7 @@ def _area(row: dict[str, Any]) -> float:
 def in_process(uris: Mapping[str, str], config: RunConfig, on_download: Progress | None) -> Probes:
     """The faces of a few images, without a cluster. `uris`: to the source of each."""
     fetch_weights(config, on_download)
-    device = torch.device("cuda" if config.on_gpu else "cpu")
-    task = load_task(TaskSpec("faces", config.models["faces"], ""), device, config.weights_dir)
+    task = config.choice("faces").load(config.machine.torch_device, config.machine.weights_dir)
     reader, faces, errors = Reader(uris), [task.schema.empty_table()], []
     for uri, source in uris.items():
         try:
@@ -282,11 +284,11 @@ def _through_workers(
             manifest.scan(library, sources)
             process(library, config, on_progress, on_download)
         shards = [shard for shard, _ in manifest.shards(library)]
-        done = tables.require(library, "images", tables.fingerprint(IMAGES_DESCRIPTION), ["image_id", "error"], shards)
+        done = tables.require(library, "images", IMAGES_FINGERPRINT, ["image_id", "error"], shards)
         rows = manifest.read_manifest(library).select(["image_id", "uri"]).to_pylist()
         uri = {row["image_id"]: row["uri"] for row in rows}
         failed = [{"image": uri[r["image_id"]], "reason": r["error"]} for r in done.to_pylist() if r["error"]]
-        fingerprint = faces_fingerprint(library, config.models["faces"])
+        fingerprint = faces_fingerprint(library, config.choice("faces").model)
         columns = ["image_id", "face_id", "box_xyxy", "quality", "embedding"]
         faces = tables.require(library, "faces", fingerprint, columns, shards)
         named = pa.array([uri[i] for i in faces["image_id"].to_pylist()], pa.string())

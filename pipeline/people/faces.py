@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from muster.errors import InputError
+from muster.errors import NotYetError
+from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.weights import load_weights
-from muster.pipeline.work.worker import IMAGES_DESCRIPTION, describe
 from muster.storage import manifest, tables
 from muster.storage.library import Library
+from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.tasks.models import zoo
 from muster.tasks.people import graph
 
@@ -62,15 +63,13 @@ def strangers_of(model: str | None) -> graph.Strangers:
 def read_faces(library: Library, fingerprint: str, columns: Sequence[str]) -> pa.Table:
     table = tables.read(library, "faces", fingerprint, columns, manifest.committed(library, fingerprint))
     if table is None:
-        raise InputError(
-            f"library {library.uri} has no faces for its images yet: run `muster run -l {library.uri}` first"
-        )
+        raise NotYetError(f"library {library.uri} has no faces for its images yet", "run", library.uri)
     return table
 
 
 def faces_fingerprint(library: Library, model: str | None) -> str:
     """Under which this model's faces stand; InputError says what there is where there are none of it."""
-    return tables.resolve(library, "faces", tables.fingerprint(describe("faces", model)))
+    return tables.resolve(library, "faces", TaskChoice(name="faces", model=model).fingerprint)
 
 
 def rows_of_distinct_files(library: Library, faces: pa.Table) -> tuple[Ints, Ints]:
@@ -78,10 +77,8 @@ def rows_of_distinct_files(library: Library, faces: pa.Table) -> tuple[Ints, Int
 
     A copy of a file shows nobody a second time: its faces go with those of the copy with the smallest image_id.
     """
-    fingerprint = tables.fingerprint(IMAGES_DESCRIPTION)
-    images = tables.read(
-        library, "images", fingerprint, ["image_id", "sha256"], manifest.committed(library, fingerprint)
-    )
+    shards = manifest.committed(library, IMAGES_FINGERPRINT)
+    images = tables.read(library, "images", IMAGES_FINGERPRINT, ["image_id", "sha256"], shards)
     content = dict(zip(*(images[name].to_pylist() for name in ("image_id", "sha256")), strict=True)) if images else {}
     face_ids, image_ids = (faces[name].to_pylist() for name in ("face_id", "image_id"))
     keys = [  # the file's content, and the face's number in it

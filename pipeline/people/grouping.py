@@ -14,7 +14,7 @@ from muster.errors import InputError, MusterError
 from muster.pipeline.distributed import kmeans as scale_out
 from muster.pipeline.distributed.reach import require_answer
 from muster.pipeline.people.faces import Faces, faces_fingerprint, load_faces, read_faces, rows_of_distinct_files
-from muster.pipeline.work.config import RunConfig
+from muster.pipeline.work.machine import Machine
 from muster.storage import manifest, tables
 from muster.storage.index import vectors as index
 from muster.storage.index.inverted_file import Spread
@@ -41,41 +41,32 @@ class ClusterSummary:
     how: str
 
 
-def parse_k(text: str) -> int | None:
-    """`auto` → None, a positive number → itself."""
-    if text == "auto":
-        return None
-    if not text.isdecimal() or int(text) < 1:
-        raise InputError(f"--k {text}: give a number of people of at least 1, or auto")
-    return int(text)
-
-
 def check_method(method: str, k: int | None, same_photo: bool) -> None:
     if method not in METHODS:
-        raise InputError(f"--method {method}: choose one of {', '.join(METHODS)}")
+        raise InputError(f"`method` {method}: choose one of {', '.join(METHODS)}")
     if k is not None and method != "kmeans":
-        raise InputError(f"--k {k} needs --method kmeans: the graph method finds the number of people by itself")
+        raise InputError(f"`k` {k} needs `method` kmeans: the graph method finds the number of people by itself")
     if same_photo and method == "kmeans":
-        raise InputError("--same-photo needs --method graph: kmeans does not look at photos")
+        raise InputError("`same_photo` needs `method` graph: kmeans does not look at photos")
 
 
 def cluster_faces(
-    library: Library, model: str | None, method: str, k: int | None, same_photo: bool, config: RunConfig | None = None
+    library: Library, model: str | None, method: str, k: int | None, same_photo: bool, machine: Machine | None = None
 ) -> ClusterSummary:
     """Say which faces are one person, and write it to `clusters/<fingerprint>/clusters.parquet`.
 
     Clusters keep the ids that most of their faces had before. The caller holds the lock, see forget.locked.
-    `config`: of a run on a cluster, whose workers then do what is worth it; not of an encrypted library: Ray may put
-    what it carries on a disk.
+    `machine`: with an address, the workers of that cluster do what is worth it; not of an encrypted library: Ray may
+    put what it carries on a disk.
     """
-    if library.key is not None:
-        config = None
-    if config is not None and config.address is not None:
-        require_answer(config.address)  # now: where this machine is quicker, nobody would ever ask
+    if machine is None or machine.address is None or library.key is not None:
+        machine = None
+    else:
+        require_answer(machine.address)  # now: where this machine is quicker, nobody would ever ask
     found = (
-        _by_workers(library, model, k, config)
-        if config is not None and k is not None
-        else _by_this_machine(library, model, method, k, same_photo, config)
+        _by_workers(library, model, k, machine)
+        if machine is not None and k is not None
+        else _by_this_machine(library, model, method, k, same_photo, machine)
     )
     fingerprint, table, labels, certain, how = found
     ids = graph.inherit_ids(labels, table["face_id"].to_pylist(), _previous(library, fingerprint))
@@ -88,13 +79,13 @@ def cluster_faces(
 
 
 def _by_this_machine(
-    library: Library, model: str | None, method: str, k: int | None, same_photo: bool, config: RunConfig | None
+    library: Library, model: str | None, method: str, k: int | None, same_photo: bool, machine: Machine | None
 ) -> tuple[str, pa.Table, Ints, Floats, str]:
     """Fingerprint, faces, a label for each, how certain it is (NaN: alone, or not known), and how it was found."""
     faces = load_faces(library, model)
     rows, place = rows_of_distinct_files(library, faces.table)
     distinct = faces.part(rows)
-    spread: Spread = map if config is None else partial(scale_out.spread, config)
+    spread: Spread = map if machine is None else partial(scale_out.spread, machine, library.uri)
     labels, how = label(library, distinct, method, k, same_photo, spread)
     known = method == "graph"  # see muster.tasks.people.certainty
     certain = certainty(distinct.embeddings, labels if known else np.full_like(labels, -1), distinct.strangers)
@@ -102,15 +93,15 @@ def _by_this_machine(
 
 
 def _by_workers(
-    library: Library, model: str | None, k: int, config: RunConfig
+    library: Library, model: str | None, k: int, machine: Machine
 ) -> tuple[str, pa.Table, Ints, Floats, str]:
     """The same, for k-means on a cluster; this machine does it where that is quicker."""
     fingerprint = faces_fingerprint(library, model)
     table = read_faces(library, fingerprint, ["face_id", "image_id"])
     rows, place = rows_of_distinct_files(library, table)
     if mergeable_kmeans.few(len(rows), k):
-        return _by_this_machine(library, model, "kmeans", k, False, config)
-    labels = scale_out.kmeans(config, library, fingerprint, manifest.committed(library, fingerprint), rows, k, SEED)
+        return _by_this_machine(library, model, "kmeans", k, False, machine)
+    labels = scale_out.kmeans(machine, library, fingerprint, manifest.committed(library, fingerprint), rows, k, SEED)
     unknown = np.full(table.num_rows, np.nan, np.float32)
     return fingerprint, table, kmeans.numbered(labels)[place], unknown, "k as given"
 

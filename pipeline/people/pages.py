@@ -1,18 +1,39 @@
 """The people pages of a clustered library."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from muster.errors import InputError
+from muster.errors import InputError, NotYetError
 from muster.pipeline.findings.sources import chosen_source, sources_of, tasks_of
 from muster.pipeline.people.grouping import read_clusters
-from muster.pipeline.work.worker import IMAGES_DESCRIPTION, describe
+from muster.pipeline.work.choice import TaskChoice
 from muster.storage import manifest, tables
-from muster.storage.library import Library
+from muster.storage.encryption import key_of
+from muster.storage.library import MARKER, Library, open_library
+from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.tasks import registry
 from muster.web.album import LabelTable
 from muster.web.people import PagesSource, PagesSummary, write_pages
+
+
+def folder_for(library: str, out: str | Path | None) -> Path:
+    """The folder of a library's pages: `out`, or `people` in the library's own. The library need not be there yet.
+
+    Raises InputError where it is in a bucket and `out` is None, or where it is encrypted and the folder lies in it.
+    """
+    if out is None and "://" in library:
+        raise InputError(f"library {library} is not on this machine: say with `out` where the pages go")
+    place = Path(library).expanduser()
+    folder = place / "people" if out is None else Path(out).expanduser()
+    key = open_library(library).key if (place / MARKER).is_file() else key_of(os.environ)
+    if key is not None and folder.resolve().is_relative_to(place.resolve()):
+        raise InputError(
+            f"library {library} is encrypted, and pages with copies of its photos are not: say with `out` in which"
+            " folder outside of it they go"
+        )
+    return folder
 
 
 def write_people(library: Library, model: str | None, out: Path) -> PagesSummary:
@@ -25,15 +46,13 @@ def write_people(library: Library, model: str | None, out: Path) -> PagesSummary
     try:
         clusters = read_clusters(library, faces)
     except FileNotFoundError:
-        raise InputError(
-            f"library {library.uri} is not clustered yet: run `muster cluster -l {library.uri}` first"
-        ) from None
+        raise NotYetError(f"library {library.uri} is not clustered yet", "cluster", library.uri) from None
     images = manifest.read_manifest(library)
     previews = sources_of(library, "previews", shards)
     fingerprints = {
-        "images": tables.fingerprint(IMAGES_DESCRIPTION),
+        "images": IMAGES_FINGERPRINT,
         "faces": faces,
-        "previews": previews[0].fingerprint if previews else tables.fingerprint(describe("previews", None)),
+        "previews": previews[0].fingerprint if previews else TaskChoice(name="previews").fingerprint,
     }
     uris = dict(zip(images["image_id"].to_pylist(), images["uri"].to_pylist(), strict=True))
     done = manifest.committed(library, faces)

@@ -22,7 +22,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from muster.storage.shared_shards import UNIT, Part, slice_of
+from muster.errors import Stopped
+from muster.pipeline.work.parts import IMAGES_PER_CALL, Part, slice_of
 
 WorkerId = int
 ROOM_SECONDS = 10.0  # between two looks at whether nodes have come
@@ -30,7 +31,7 @@ ROOM_SECONDS = 10.0  # between two looks at whether nodes have come
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Work for one worker: a shard, and the tasks whose rows it lacks.
+    """Work for one worker: a shard, and the tasks whose rows it lacks. `facts`: it lacks those of `images` too.
 
     `part`: only the k-th (from 0) of n parts of the shard. `skip`: image_id → error kind, for images that are not to be
     touched. `probe`: only try these images and commit nothing. `attempt`: counts from 1.
@@ -43,6 +44,7 @@ class Order:
     probe: tuple[str, ...] | None = None
     attempt: int = 1
     part: Part | None = None
+    facts: bool = True
 
     @property
     def key(self) -> str:
@@ -106,10 +108,6 @@ class Policy:
     startup: float = 1800.0  # seconds until a worker must have started: a cluster may have to boot a node first
     grace: float = 120.0  # seconds that what a worker holds may take,
     per_image: float = 5.0  # and seconds more for each image of it, before the worker is given up
-
-
-class Stopped(Exception):  # noqa: N818  an outcome, not a fault of this code
-    """The run cannot go on; the text says why."""
 
 
 @dataclass
@@ -225,7 +223,7 @@ class Dispatcher:
         self.shared = True
         for _ in range(shards):
             order = self.queue.popleft()
-            count = min(-(-8 * workers // shards), order.images // UNIT)
+            count = min(-(-8 * workers // shards), order.images // IMAGES_PER_CALL)
             if count < 2 or order.attempt > 1:
                 self.queue.append(order)
                 continue

@@ -12,25 +12,25 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 
-from muster.errors import InputError, LibraryGoneError, MusterError
+from muster.errors import ImageError, LibraryGoneError, MusterError, TaskError
+from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.dispatch import Order
-from muster.pipeline.work.weights import given_entry, load_weights, parse_given
-from muster.storage import downloads as weights_files
+from muster.pipeline.work.parts import IMAGES_PER_CALL, slice_of
 from muster.storage import manifest, shared_shards, tables
 from muster.storage.library import open_library
+from muster.storage.outcomes import ERRORS, IMAGES, IMAGES_FINGERPRINT
 from muster.storage.photos import decode as images
-from muster.storage.photos.decode import ImageError, Photo
+from muster.storage.photos.decode import Photo
 from muster.storage.photos.reader import Reader
-from muster.tasks import base, registry
-from muster.tasks.models import zoo
+from muster.tasks import base
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -41,33 +41,6 @@ AT_ONCE = 4  # files read, then decoded, by one thread: to hand over a small one
 AHEAD = 4  # so many times AT_ONCE are read before they are decoded, and decoded before the model wants them
 MIN_SIDE = 512  # where no task asks for more; the perceptual hash differs by a few bits between sizes
 
-IMAGES = pa.schema(
-    [
-        pa.field("image_id", pa.string(), nullable=False),
-        pa.field("status", pa.string(), nullable=False),
-        ("error_kind", pa.string()),
-        ("error", pa.string()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("format", pa.string()),
-        ("orientation", pa.int8()),
-        ("taken_at", pa.timestamp("us")),
-        ("latitude", pa.float64()),
-        ("longitude", pa.float64()),
-        ("camera", pa.string()),
-        ("sha256", pa.string()),
-        ("phash", pa.int64()),
-    ]
-)
-ERRORS = pa.schema(
-    [
-        pa.field("image_id", pa.string(), nullable=False),
-        ("task", pa.string()),
-        ("error_kind", pa.string()),
-        ("error", pa.string()),
-    ]
-)
-IMAGES_DESCRIPTION = {"task": "images", "version": 1, "model": None, "parameters": {}, "weights": {}}
 SKIPPED = {
     "crash": "the worker process died on this image: its decoder or a model crashed",
     "timeout": "the worker did not come back from this image in time",
@@ -82,71 +55,17 @@ class Row(NamedTuple):
     source: str
 
 
-@dataclass(frozen=True)
-class TaskSpec:
-    """A task as a worker is told of it. `model`: None for its default. `options`: as muster.tasks.base.create takes
-    them.
-
-    `weights`: a file of the user's in place of the model's own.
-    """
-
-    name: str
-    model: str | None
-    fingerprint: str
-    options: base.Options = field(default_factory=dict)
-    weights: str | None = None
-
-
-def describe(
-    name: str, model: str | None, options: base.Options | None = None, weights: str | None = None
-) -> dict[str, Any]:
-    """What a task's fingerprint covers: task, version, parameters and the digests of its weights.
-
-    `weights`: as in TaskSpec.
-    """
-    given = None if weights is None else weights_files.read(Path(weights))
-    return _description(registry.create(name, model, options), model, given)
-
-
-def _description(task: base.Task, model: str | None, given: weights_files.Content | None) -> dict[str, Any]:
-    digests = {entry: zoo.ENTRIES[entry].sha256 for entry in task.models.values()}
-    if given is not None:
-        digests[given_entry(task).name] = given.sha256
-    return {
-        "task": task.name,
-        "version": task.version,
-        "model": model or zoo.DEFAULTS.get(task.name),
-        "parameters": dict(task.parameters),
-        "weights": {role: {"name": entry, "sha256": digests[entry]} for role, entry in task.models.items()},
-    }
-
-
-def load_task(spec: TaskSpec, device: torch.device, weights_dir: Path | None) -> base.Task:
-    """Raises InputError where the user's weights cannot be read, or are no longer those of the fingerprint."""
-    task = registry.create(spec.name, spec.model, spec.options)
-    states = {}
-    if spec.weights is not None:
-        given = weights_files.read(Path(spec.weights))  # these bytes are compared, and loaded
-        if tables.fingerprint(_description(task, spec.model, given)) != spec.fingerprint:
-            raise InputError(f"{spec.weights} is no longer the file that it was when the run began: run again")
-        states[given_entry(task).name] = parse_given(given)
-    for name in set(task.models.values()) - states.keys():
-        states[name] = load_weights(zoo.ENTRIES[name], weights_dir)
-    task.load(device, states)
-    return task
-
-
 class ShardWorker:
     def __init__(
-        self, library: str, specs: Sequence[TaskSpec], device: str, weights_dir: Path | None, threads: int = 1
+        self, library: str, choices: Sequence[TaskChoice], device: str, weights_dir: Path | None, threads: int = 1
     ) -> None:
         """`device`: "cpu" or "cuda". `threads`: of torch on a CPU, and decoders."""
         if device == "cpu":
             torch.set_num_threads(threads)
             _keep_memory()
         self.library = open_library(library, trusted=True)  # the driver has asked
-        self.tasks = {spec.name: (spec, load_task(spec, torch.device(device), weights_dir)) for spec in specs}
-        self.images_fingerprint = tables.fingerprint(IMAGES_DESCRIPTION)
+        self.tasks = {choice.name: choice.load(torch.device(device), weights_dir) for choice in choices}
+        self.fingerprints = {choice.name: choice.fingerprint for choice in choices}
         self.threads, self.decoders = threads, ThreadPoolExecutor(threads)
         self.ceilings: Ceilings = {}
         self.model = threading.Lock()  # one shard at a time, where two are processed (pipeline/distributed/actors.py)
@@ -159,29 +78,29 @@ class ShardWorker:
         started = time.monotonic()
         table = manifest.read_shard(self.library, order.shard)
         named = zip(table["image_id"].to_pylist(), manifest.named(self.library, table), strict=True)
-        rows = shared_shards.slice_of([Row(image_id, *each) for image_id, each in named], order.part)
+        rows = slice_of([Row(image_id, *each) for image_id, each in named], order.part)
         if order.probe is not None:
             wanted = set(order.probe)
             rows = [row for row in rows if row.image_id in wanted]
         reader = Reader(table["uri"].to_pylist())
-        specs = [self.tasks[name] for name in order.tasks if name != "images"]
+        given = [self.tasks[name] for name in order.tasks]
         facts: list[dict[str, Any]] = []
-        found: dict[str, list[pa.Table]] = {spec.name: [task.schema.empty_table()] for spec, task in specs}
-        errors: dict[str, list[dict[str, str]]] = {spec.name: [] for spec, _ in specs}
+        found: dict[str, list[pa.Table]] = {task.name: [task.schema.empty_table()] for task in given}
+        errors: dict[str, list[dict[str, str]]] = {task.name: [] for task in given}
         waited = {"decode": 0.0, "model": 0.0}
-        decoded = self._decoded(reader, rows, max([MIN_SIDE, *(task.max_side for _, task in specs)]), dict(order.skip))
+        decoded = self._decoded(reader, rows, max([MIN_SIDE, *(task.max_side for task in given)]), dict(order.skip))
         for chunk in timed(chunks(decoded), waited):
             facts += [_facts(image_id, outcome) for image_id, outcome in chunk]
             good = [_image(image_id, photo) for image_id, photo in chunk if isinstance(photo, Photo)]
             begun = time.monotonic()
-            for spec, task in specs if good else []:
+            for task in given if good else []:
                 with self.model:
                     rows_of_task, failed = apply(task, good, self.ceilings)
-                found[spec.name].append(rows_of_task)
-                errors[spec.name] += failed
+                found[task.name].append(rows_of_task)
+                errors[task.name] += failed
             waited["model"] += time.monotonic() - begun
-            for spec, _ in specs:  # so that a task knows what it lacks, whatever becomes of the row in `images`
-                errors[spec.name] += [_error(i, spec.name, o) for i, o in chunk if isinstance(o, ImageError)]
+            for name in order.tasks:  # so that a task knows what it lacks, whatever becomes of the row in `images`
+                errors[name] += [_error(i, name, o) for i, o in chunk if isinstance(o, ImageError)]
         committed = order.probe is None and self._commit(order, facts, found, errors)
         _give_back_memory()
         kinds = {f["image_id"]: f["error_kind"] for f in facts if f["status"] == "error"}
@@ -226,11 +145,11 @@ class ShardWorker:
         """Whether the shard is committed now; a part of one may have to wait for the others."""
         written: dict[str, dict[str, pa.Table]] = {}  # fingerprint → table → rows
         # Images first: a photo that cannot be read next time is then an error of the task, and has its row.
-        if "images" in order.tasks:
-            written[self.images_fingerprint] = {"images": pa.Table.from_pylist(facts, IMAGES)}
+        if order.facts:
+            written[IMAGES_FINGERPRINT] = {"images": pa.Table.from_pylist(facts, IMAGES)}
         for name, each in found.items():
             failed = {"errors": pa.Table.from_pylist(errors[name], ERRORS)} if errors[name] else {}
-            written[self.tasks[name][0].fingerprint] = {name: pa.concat_tables(each), **failed}
+            written[self.fingerprints[name]] = {name: pa.concat_tables(each), **failed}
         try:
             for fingerprint, rows in written.items():
                 if order.part is None:
@@ -242,7 +161,7 @@ class ShardWorker:
             raise MusterError(f"cannot write to library {self.library.uri}: {error.strerror or error}") from error
 
 
-def chunks(items: Iterable[T], size: int = shared_shards.UNIT) -> Iterator[list[T]]:
+def chunks(items: Iterable[T], size: int = IMAGES_PER_CALL) -> Iterator[list[T]]:
     """The items in lists of `size`, in order. By default as many as a task sees at once, and parts of shards hold."""
     iterator = iter(items)
     while chunk := list(islice(iterator, size)):
@@ -270,7 +189,7 @@ def apply(task: base.Task, batch: Sequence[base.Image], ceilings: Ceilings) -> t
     if len(batch) > (most := ceilings.get(key, len(batch))):
         return _joined(apply(task, batch[i : i + most], ceilings) for i in range(0, len(batch), most))
     try:
-        return task(batch), []
+        return _checked(task(batch), task, batch), []
     except Exception as error:  # a task may fail in any way; its cause becomes the image's row
         out_of_memory = is_out_of_memory(error)
         if isinstance(error, torch.OutOfMemoryError):
@@ -284,6 +203,15 @@ def apply(task: base.Task, batch: Sequence[base.Image], ceilings: Ceilings) -> t
     if out_of_memory and not any(row["error_kind"] == "out_of_memory" for row in errors):
         ceilings[key] = min(middle, ceilings.get(key, middle))
     return table, errors
+
+
+def _checked(rows: pa.Table, task: base.Task, batch: Sequence[base.Image]) -> pa.Table:
+    """TaskError where a task has not made what it says of itself: written, its rows would damage the table."""
+    if not isinstance(rows, pa.Table) or not rows.schema.equals(task.schema):
+        raise TaskError(f"task {task.name!r} did not return a table of its schema")
+    if not set(pc.unique(rows["image_id"]).to_pylist()) <= {image.image_id for image in batch}:
+        raise TaskError(f"task {task.name!r} returned rows of images that it was not given")
+    return rows
 
 
 def _joined(results: Iterable[tuple[pa.Table, list[dict[str, str]]]]) -> tuple[pa.Table, list[dict[str, str]]]:

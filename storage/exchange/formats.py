@@ -45,4 +45,4 @@ def check_out(out: Path, library: Library, folder: bool) -> None:
     """
     check_new(out, folder)
     if library.holds(out):
-        raise InputError(f"--out {out} lies in the library {library.uri}: give a place outside of it")
+        raise InputError(f"`out` {out} lies in the library {library.uri}: give a place outside of it")

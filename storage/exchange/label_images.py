@@ -20,7 +20,7 @@ def read_label_image(file: Path) -> Labels:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             mode, pixels = image.mode, np.asarray(image)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise InputError(f"--labels {file}: not an image that can be read: {error}") from None
+        raise InputError(f"`labels` {file}: not an image that can be read: {error}") from None
     if mode not in ("1", "L", "P"):
-        raise InputError(f"--labels {file}: an image of mode {mode}; labels are grey or palette values of 8 bits")
+        raise InputError(f"`labels` {file}: an image of mode {mode}; labels are grey or palette values of 8 bits")
     return pixels.astype(np.uint8)

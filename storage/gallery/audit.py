@@ -19,8 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from muster.errors import MusterError
-from muster.storage.encryption import DecryptionError
+from muster.errors import DecryptionError, MusterError
 from muster.storage.library import GALLERY, Library, dump_json
 
 FOLDER, HEAD = "audit", "audit/head.json"
@@ -149,7 +148,7 @@ def _check(library: Library, kept: str | None) -> Check:
 def entries(library: Library) -> list[dict[str, Any]]:
     """What the log says, oldest first. Raises MusterError where it is not whole: see `check`."""
     if problem := check(library).problem:
-        raise MusterError(f"audit log of library {library.uri}: {problem}; see `muster audit verify`")
+        raise MusterError(f"audit log of library {library.uri}: {problem}; see `audit verify`")
     return [json.loads(line) for line in _lines(library)]
 
 

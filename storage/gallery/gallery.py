@@ -19,8 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from muster.errors import InputError, MusterError
-from muster.storage.encryption import DecryptionError
+from muster.errors import DecryptionError, InputError, MusterError, NotYetError
 from muster.storage.gallery import audit
 from muster.storage.library import GALLERY, ROSTER, Library
 from muster.storage.tables import to_parquet
@@ -187,8 +186,16 @@ def require(library: Library) -> Gallery:
     """The gallery; InputError where there is none, or nobody in it."""
     gallery = read(library)
     if gallery is None or not gallery.faces.num_rows:
-        raise InputError(f"nobody is enrolled in library {library.uri}: run `muster enroll ROSTER -l {library.uri}`")
+        raise NotYetError(f"nobody is enrolled in library {library.uri}", "enroll", library.uri)
     return gallery
+
+
+def named(gallery: Gallery | None, entry: dict[str, Any]) -> dict[str, Any]:
+    """A line of the audit log, with the person_ids of those who are still enrolled."""
+    faces = SCHEMA.empty_table() if gallery is None else gallery.faces
+    names = dict(zip(faces["pseudonym"].to_pylist(), faces["person_id"].to_pylist(), strict=True))
+    shown = ("people", "candidates")  # where a line has pseudonyms
+    return {**entry, **{key: [names.get(each, f"forgotten ({each})") for each in entry.get(key, [])] for key in shown}}
 
 
 def write(library: Library, gallery: Gallery, action: str, facts: dict[str, Any]) -> None:

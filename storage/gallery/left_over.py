@@ -25,8 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from muster.errors import MusterError
-from muster.storage.encryption import DecryptionError
+from muster.errors import DecryptionError, MusterError
 from muster.storage.library import Library
 
 PERSON = ("person_id", "person", "name")  # columns that name people

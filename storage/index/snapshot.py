@@ -18,8 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pyarrow as pa
 
-from muster.errors import InputError, MusterError
-from muster.storage.encryption import DecryptionError
+from muster.errors import DamagedError, DecryptionError, InputError
 from muster.storage.library import Library, dump_json
 
 T = TypeVar("T")
@@ -27,10 +26,6 @@ Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
 FORMAT = 2  # 1: index.faiss and faces.parquet, exact indexes alone
 ATTEMPTS = 3  # at reading a snapshot that another process replaces meanwhile
-
-
-class DamagedError(MusterError):
-    """A snapshot that was edited, cut off or lost parts: nothing in it is to be trusted."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +123,8 @@ def load(library: Library, folder: str, read: Callable[[Snapshot], T]) -> T | No
             return None
         try:
             return read(snapshot)
+        except InputError:  # which is a ValueError too
+            raise
         except FileNotFoundError:  # replaced while it was being read, or lost
             continue
         except (ValueError, KeyError, TypeError, AttributeError) as error:  # facts that are none
@@ -152,6 +149,8 @@ def _latest(library: Library, folder: str) -> Snapshot | None:
         return Snapshot(library, folder, body["facts"], parts)
     except FileNotFoundError:
         return None
+    except InputError:  # which is a ValueError too
+        raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, DecryptionError) as error:
         raise damaged(library, folder, "index.json cannot be read") from error
 

@@ -18,11 +18,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from muster.errors import InputError
+from muster.errors import DamagedError, InputError
 from muster.storage.index import inverted_file
 from muster.storage.index import snapshot as index_files
 from muster.storage.index.inverted_file import Lists, Spread, best
-from muster.storage.index.snapshot import DamagedError, Part, Snapshot
+from muster.storage.index.snapshot import Part, Snapshot
 from muster.storage.library import Library
 
 EXACT_UP_TO = 100_000

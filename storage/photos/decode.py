@@ -13,6 +13,7 @@ import pillow_heif
 import pyarrow as pa
 from PIL import Image, ImageFile, JpegImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
+from muster.errors import ImageError
 from muster.storage.files import open_regular
 from muster.storage.photos.exif import MAX_NUMBERS, facts, numbers_in, orientation, read_exif
 from muster.storage.photos.pixels import TURNED_BY_LOADING, Pixels, dct_divisor, perceptual_hash, upright_pixels
@@ -38,25 +39,6 @@ MAX_SCANNED = 3 * 10**9  # pixels times scans of a progressive JPEG (6 s): a fil
 # In the order Pillow tries them. An MPO is a JPEG with more JPEGs behind it; the first is the photo.
 _FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "HEIF", "TIFF", "BMP", "GIF")
 _NAMES = {"MPO": "jpeg", "HEIF": "heic"}
-
-
-class ImageError(Exception):
-    """One image could not be read or decoded.
-
-    kind: one of KINDS; str(error): one line for people. What was known by then: sha256 (of the bytes), format, and
-    size (width, height as stored in the file, before orientation), each None when unknown.
-    """
-
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(kind, message)
-        self.kind = kind
-        self.message = " ".join(message.split())[:300]
-        self.sha256: str | None = None
-        self.format: str | None = None
-        self.size: tuple[int, int] | None = None
-
-    def __str__(self) -> str:
-        return self.message
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,10 @@ from urllib.parse import quote
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from muster.errors import InputError, MusterError
+from muster.errors import InputError, MusterError, UnreachableError
 from muster.storage.files import open_regular
 from muster.storage.library import Library
-from muster.storage.retry import UnreachableError, retried
+from muster.storage.retry import retried
 from muster.storage.uris import filesystem_of, local_path, local_uri, place_of
 
 MUSTERS_OWN = {  # a folder that holds a file of this name and beginning was made by Muster: its pictures are copies

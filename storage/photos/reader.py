@@ -9,11 +9,9 @@ from itertools import accumulate
 
 import pyarrow as pa
 
-from muster.errors import MusterError
+from muster.errors import ImageError, MusterError, UnreachableError
 from muster.storage import parquet_pages
 from muster.storage.photos import decode
-from muster.storage.photos.decode import ImageError
-from muster.storage.retry import UnreachableError
 from muster.storage.uris import bucket_of, exists, local_path, open_parquet, place_of, refusal, split_inline
 
 BATCH_BYTES = 8 << 20  # of images taken from a Parquet file at once, as far as BATCH_ROWS allow

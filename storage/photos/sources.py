@@ -115,11 +115,7 @@ def _nothing_found(source: str, found: Found) -> str:
         f"no images in {source}"
         + (f"; skipped files: {others}" if others else "")
         + (f"; folders that cannot be read: {len(found.unreadable)}" if found.unreadable else "")
-        + (
-            f"; links that lead out of it: {len(found.outside)} (`muster scan --follow-links` takes them in)"
-            if found.outside
-            else ""
-        )
+        + (f"; links that lead out of it: {len(found.outside)} (`follow_links` takes them in)" if found.outside else "")
         + f". Files ending in {_SUFFIXES} count, and any file named by itself."
         + ("" if found.folder is None else f" If it was emptied: {HOW_TO_DROP[0].lower()}{HOW_TO_DROP[1:]}")
     )

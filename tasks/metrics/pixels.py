@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from muster.tasks.base import TaskError
+from muster.errors import TaskError
 
 Ints = np.ndarray[Any, np.dtype[np.integer[Any]]]
 VOID = -1  # in the truth: not compared

@@ -13,7 +13,7 @@ import torch
 from PIL import Image as PillowImage
 from torch import nn
 
-from muster.tasks.base import TaskError
+from muster.errors import TaskError
 from muster.tasks.models.state_dict import load
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]

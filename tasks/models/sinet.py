@@ -11,7 +11,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from muster.tasks.base import TaskError
+from muster.errors import TaskError
 
 SIDE = 224  # pixels
 _EPS = 1e-3

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from muster.tasks.base import TaskError
+from muster.errors import TaskError
 from muster.tasks.models import coco_labels
 from muster.tasks.models.state_dict import load
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import beta
 
-from muster.tasks.base import TaskError
+from muster.errors import TaskError
 from muster.tasks.people.graph import Strangers
 from muster.tasks.people.search import (
     Matches,

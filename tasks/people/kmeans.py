@@ -5,7 +5,7 @@ from typing import Any
 import faiss
 import numpy as np
 
-from muster.tasks.base import TaskError
+from muster.errors import TaskError
 from muster.tasks.people import mergeable_kmeans
 from muster.tasks.people.graph import by_size
 

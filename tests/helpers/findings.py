@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from muster.pipeline.work.worker import ERRORS, IMAGES, IMAGES_DESCRIPTION, describe
+from muster.pipeline.work.choice import TaskChoice
 from muster.storage import manifest, tables
 from muster.storage.library import Library, open_library
+from muster.storage.outcomes import ERRORS, IMAGES, IMAGES_DESCRIPTION
 from muster.tasks.faces import Faces
 from muster.tasks.geometry import rle
 from muster.tasks.masks import Masks
@@ -69,4 +70,4 @@ def face(image_id: str) -> dict[str, Any]:
     return {"face_id": f"{image_id}-0", "score": 0.8, "box_xyxy": [100, 50, 180, 150], "landmarks": points}
 
 
-STREETS = describe("masks", "streets")
+STREETS = TaskChoice(name="masks", model="streets").description

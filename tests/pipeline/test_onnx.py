@@ -80,7 +80,7 @@ def test_by_the_command(muster: Callable[..., Outcome], tmp_path: Path, monkeypa
 def test_what_cannot_be(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="no weights 'yolo'; known: yunet-n"):
         export("yolo", None, weights)
-    with pytest.raises(InputError, match=r"--out .*none/x\.onnx: no folder"):
+    with pytest.raises(InputError, match=r"`out` .*none/x\.onnx: no folder"):
         export("yunet-n", tmp_path / "none" / "x.onnx", weights)
     with pytest.raises(InputError, match="muster-quality-own cannot be written as ONNX: it takes no image"):
         export("muster-quality-own", tmp_path / "x.onnx", weights)

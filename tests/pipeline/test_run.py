@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow.compute as pc
@@ -15,13 +16,14 @@ import torch
 from safetensors.torch import save_file
 
 from helpers.fixtures import Outcome
+from helpers.runs import config_of
 from muster.errors import InputError, MusterError
-from muster.pipeline.run import Progress, pending, run, summarise, task_specs, transient
-from muster.pipeline.work.config import RunConfig
-from muster.pipeline.work.worker import IMAGES_DESCRIPTION
+from muster.pipeline.run import Progress, pending, run, summarise, transient
+from muster.pipeline.work.dispatch import Order
 from muster.storage import tables
 from muster.storage.library import Library, open_library
 from muster.storage.manifest import read_manifest, scan, shards
+from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.tasks.models.fastestdet import FastestDet
 from muster.tasks.models.yolo import Yolo
 
@@ -106,9 +108,9 @@ def uninterrupted(
     """The tables of a run that nothing disturbed."""
     folder = tmp_path_factory.mktemp("uninterrupted") / "L"
     scan(open_library(folder, create=True), [str(photos)])
-    summary = run(RunConfig(str(folder), device="cpu", workers=2, weights_dir=weights), lambda progress: None)
+    summary = run(config_of(folder, workers=2, weights_dir=weights), lambda progress: None)
     assert (summary.images, summary.ok, summary.errors, summary.processed) == (PHOTOS, PHOTOS, 0, PHOTOS)
-    assert summary.faces == PHOTOS // 3
+    assert summary.rows["faces"] == PHOTOS // 3
     return rows_of(folder)
 
 
@@ -233,7 +235,7 @@ def test_a_worker_killed(scanned: Path, weights: Path, uninterrupted: dict[str, 
             killed.append(actors(os.getpid())[0])
             os.kill(killed[0], signal.SIGKILL)
 
-    summary = run(RunConfig(str(scanned), device="cpu", workers=2, weights_dir=weights), kill_one)
+    summary = run(config_of(scanned, workers=2, weights_dir=weights), kill_one)
     assert killed
     assert (summary.images, summary.ok, summary.errors) == (PHOTOS, PHOTOS, 0)
     assert rows_of(scanned) == uninterrupted
@@ -253,7 +255,7 @@ def test_every_image_found_has_one_row(data: Path, tmp_path: Path, muster: Muste
     facts = outcome.facts
     library = open_library(tmp_path / "L")
     found = read_manifest(library)["image_id"].to_pylist()
-    images = tables.require(library, "images", tables.fingerprint(IMAGES_DESCRIPTION))
+    images = tables.require(library, "images", IMAGES_FINGERPRINT)
     assert sorted(images["image_id"].to_pylist()) == sorted(found)
     assert facts["images"] == facts["ok"] + facts["errors"] == len(found)
     broken = images.filter(pc.equal(images["status"], "error"))
@@ -277,7 +279,7 @@ def test_running_again_does_nothing_and_new_photos_alone(
     (folder / "0001.jpg").unlink()
     scan(library, [str(folder)])
     assert sum(result["images"] for result in work(tmp_path / "L", weights)) == 5
-    rows = tables.require(library, "images", tables.fingerprint(IMAGES_DESCRIPTION))
+    rows = tables.require(library, "images", IMAGES_FINGERPRINT)
     assert sorted(rows["image_id"].to_pylist()) == sorted(read_manifest(library)["image_id"].to_pylist())
 
 
@@ -295,28 +297,29 @@ def test_an_error_that_may_pass_is_tried_again_when_asked(
 ) -> None:
     library, photos = without_a_photo(album, tmp_path)
     work(tmp_path / "L", weights)
-    specs = task_specs(library, RunConfig(str(tmp_path / "L")))
-    before = summarise(library, specs, Progress(0, 0.0), 0)
-    assert (before.errors, before.transient, before.faces) == (3, 1, 7)
+    choices = config_of(tmp_path / "L").choices
+    before = summarise(library, choices, Progress(0, 0.0), 0)
+    assert (before.errors, before.transient, before.rows["faces"]) == (3, 1, 7)
     (tmp_path / "away.jpg").rename(photos / "0003.jpg")
-    assert pending(library, specs) == []
-    again = transient(library, specs)
-    [order] = pending(library, specs, again)
-    assert pending(library, specs) == []  # nothing is dropped before the run can begin
-    for spec, shard in again:
-        tables.forget_shard(library, spec.fingerprint, shard)
-    assert order.tasks == ("images", "faces", "previews")
+    assert pending(library, choices) == []
+    again = transient(library, choices)
+    [order] = pending(library, choices, again)
+    assert pending(library, choices) == []  # nothing is dropped before the run can begin
+    for fingerprint, shard in again:
+        tables.forget_shard(library, fingerprint, shard)
+    assert again[-1][0] == IMAGES_FINGERPRINT
+    assert (order.tasks, order.facts) == (("faces", "previews"), True)
     assert [sum(result["images"] for result in work(tmp_path / "L", weights))] == [order.images]
-    after = summarise(library, specs, Progress(0, 0.0), 0)
-    assert (after.errors, after.transient, after.faces) == (2, 0, 8)
-    assert transient(library, specs) == []
+    after = summarise(library, choices, Progress(0, 0.0), 0)
+    assert (after.errors, after.transient, after.rows["faces"]) == (2, 0, 8)
+    assert transient(library, choices) == []
 
 
 def test_faces_are_counted_where_asked_for(processed: Path) -> None:
     library = open_library(processed)
-    specs = task_specs(library, RunConfig(str(processed)))
-    assert summarise(library, specs, Progress(0, 0.0), 0).faces == 8
-    assert summarise(library, [specs[0], specs[2]], Progress(0, 0.0), 0).faces is None
+    faces, previews = config_of(processed).choices
+    assert summarise(library, [faces, previews], Progress(0, 0.0), 0).rows == {"faces": 8, "previews": 22}
+    assert summarise(library, [previews], Progress(0, 0.0), 0).rows == {"previews": 22}
 
 
 def test_a_task_knows_what_it_lacks_when_a_photo_comes_back_in_a_run_without_it(
@@ -325,32 +328,37 @@ def test_a_task_knows_what_it_lacks_when_a_photo_comes_back_in_a_run_without_it(
     library, photos = without_a_photo(album, tmp_path)
     work(tmp_path / "L", weights)
     (tmp_path / "away.jpg").rename(photos / "0003.jpg")
-    images, faces, previews = task_specs(library, RunConfig(str(tmp_path / "L")))
-    for spec, shard in transient(library, [images, faces]):
-        tables.forget_shard(library, spec.fingerprint, shard)
+    faces, previews = config_of(tmp_path / "L").choices
+    for fingerprint, shard in transient(library, [faces]):
+        tables.forget_shard(library, fingerprint, shard)
     work(tmp_path / "L", weights)
-    assert transient(library, [images, faces]) == []
-    [(spec, _)] = [each for each in transient(library, [images, faces, previews]) if each[0] == previews]
-    assert spec == previews
+    assert transient(library, [faces]) == []
+    assert [each for each in transient(library, [faces, previews]) if each[0] == previews.fingerprint]
 
 
 def test_an_address_where_nobody_answers_is_said_though_nothing_is_left_to_do(processed: Path) -> None:
     with pytest.raises(MusterError, match="no Ray cluster answers"):
-        run(RunConfig(str(processed), address="127.0.0.1:1"), print)
+        run(config_of(processed, address="127.0.0.1:1"), print)
 
 
 def test_another_task_is_new_work_for_that_task_alone(processed: Path, album: Path, tmp_path: Path) -> None:
     library = open_library(tmp_path / "L", create=True)
     scan(library, [str(album)])
-    specs = task_specs(library, RunConfig(str(tmp_path / "L"), ("faces",), device="cpu"))
-    assert [spec.name for spec in specs] == ["images", "faces"]
-    assert {order.tasks for order in pending(library, specs)} == {("images", "faces")}
-    assert sum(order.images for order in pending(library, specs)) == 26
-    done = open_library(processed)
-    for spec in task_specs(done, RunConfig(str(processed))):
-        assert len(tables.committed(done, spec.fingerprint)) == len(shards(done))
-    more = [*task_specs(done, RunConfig(str(processed))), specs[1].__class__("other", None, "0" * 16)]
-    assert {order.tasks for order in pending(done, more)} == {("other",)}
+    orders = pending(library, config_of(tmp_path / "L", "faces").choices)
+    assert {(order.tasks, order.facts) for order in orders} == {(("faces",), True)}
+    assert sum(order.images for order in orders) == 26
+    done, choices = open_library(processed), config_of(processed).choices
+    for fingerprint in (IMAGES_FINGERPRINT, *(choice.fingerprint for choice in choices)):
+        assert len(tables.committed(done, fingerprint)) == len(shards(done))
+    more: list[Any] = [*choices, SimpleNamespace(name="other", fingerprint="0" * 16)]
+    assert {(order.tasks, order.facts) for order in pending(done, more)} == {(("other",), False)}
+
+
+def test_images_are_looked_at_again_where_only_their_rows_are_missing(library: Path) -> None:
+    opened, choices = open_library(library), config_of(library).choices
+    shard, number = shards(opened)[0]
+    tables.forget_shard(opened, IMAGES_FINGERPRINT, shard)
+    assert pending(opened, choices) == [Order(shard, (), number)]
 
 
 def test_the_users_weights(
@@ -399,7 +407,7 @@ def test_weights_that_do_not_fit(processed: Path, library: Path, muster: Muster,
 def test_an_empty_library(tmp_path: Path) -> None:
     library = open_library(tmp_path / "L", create=True)
     with pytest.raises(InputError, match="has no images yet: run `muster scan"):
-        pending(library, task_specs(library, RunConfig(str(tmp_path / "L"))))
+        pending(library, config_of(tmp_path / "L").choices)
 
 
 def test_progress_counts_shards() -> None:
@@ -407,7 +415,7 @@ def test_progress_counts_shards() -> None:
     assert progress.rate == 0
     progress.add({"images": 8, "errors": 1, "rows": {"faces": 3, "previews": 7}})
     progress.add({"images": 8, "errors": 0, "rows": {}})
-    assert (progress.images, progress.errors, progress.faces) == (16, 1, 3)
+    assert (progress.images, progress.errors, progress.rows["faces"]) == (16, 1, 3)
     assert progress.rate == pytest.approx(1.6, abs=0.1)
 
 

@@ -2,8 +2,8 @@
 
 import json
 import sys
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,14 @@ import torch
 from helpers.brightness import Brightness, settings
 from muster.errors import InputError, MusterError
 from muster.pipeline.distributed.training import _cause, _check_visible
-from muster.pipeline.train import Training, absolute, train
+from muster.pipeline.train import train
+from muster.pipeline.work.machine import Machine
+from muster.pipeline.work.training import Training, absolute
 from muster.tasks.models import zoo
-from muster.training.data.examples import find_examples, read_photos
+from muster.training import recipes
+from muster.training.data.examples import OnSkipped, find_examples, read_photos
 from muster.training.inputs import Inputs
-from muster.training.loop import Report, adjusted, read_metrics
+from muster.training.loop import Recipe, Report, adjusted, read_metrics
 
 
 @pytest.fixture
@@ -50,8 +53,24 @@ def build_bad(inputs: Inputs) -> Brightness:
     return Brightness(settings(checkpoint_seconds=0), bad_step=7)
 
 
-def training(out: Path, photos: Path, **changes: Any) -> Training:
-    return replace(Training("brightness", build, (), Inputs([str(photos)], out), "cpu"), **changes)
+@dataclass(frozen=True, kw_only=True)
+class Brightening(Training):
+    """As code, because Ray's processes know no recipe of tests."""
+
+    with_inputs: Callable[[Inputs], Brightness] = build
+
+    def build(self, on_skipped: OnSkipped) -> Recipe:
+        return self.with_inputs(replace(self.inputs, on_skipped=on_skipped))
+
+
+@pytest.fixture(autouse=True)
+def recipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recipes, "RECIPES", {"brightness": recipes.Definition(build)})
+
+
+def training(out: Path, photos: Path, workers: int = 1, **changes: Any) -> Training:
+    given = {"recipe": "brightness", "inputs": Inputs([str(photos)], out)}
+    return Brightening(**{**given, **changes}, machine=Machine(device="cpu", workers=workers))
 
 
 def test_in_this_process(tmp_path: Path, album: Path) -> None:
@@ -88,7 +107,7 @@ def test_in_two_processes(tmp_path: Path, album: Path) -> None:
 @pytest.mark.usefixtures("by_ray")
 def test_an_error_in_two_processes_is_the_one_they_had(tmp_path: Path, album: Path) -> None:
     with pytest.raises(MusterError, match="at step 8, in the batch"):
-        train(training(tmp_path / "out", album, build=build_bad, workers=2), print, print)
+        train(training(tmp_path / "out", album, with_inputs=build_bad, workers=2), print, print)
     assert torch.load(tmp_path / "out" / "checkpoint.pt", weights_only=True)["step"] == 7
 
 
@@ -103,28 +122,30 @@ def test_a_cause_is_told_and_not_where_it_was_raised() -> None:
 
 def test_a_folder_that_a_process_does_not_see(tmp_path: Path) -> None:
     _check_visible(tmp_path)
-    with pytest.raises(InputError, match=r"--out .*/none is not there on .*: name a folder that all workers share"):
+    with pytest.raises(InputError, match=r"`out` .*/none is not there on .*: name a folder that all workers share"):
         _check_visible(tmp_path / "none")
 
 
 def test_names_that_hold_in_any_working_directory(tmp_path: Path, album: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(album.parent)
-    (tmp_path / "weights").mkdir()
     inputs = Inputs([album.name, f"{album.name}/*.jpg"], Path("out"), scenes=[album.name])
-    job = absolute(training(tmp_path, album, inputs=inputs, weights_dir=Path(".")))
+    job = absolute(training(tmp_path, album, inputs=inputs))
     assert job.inputs.images == [str(album), f"{album}/*.jpg"]
     assert job.inputs.scenes == [str(album)]
-    assert (job.inputs.out, job.weights_dir) == (album.parent / "out", album.parent)
+    assert job.inputs.out == album.parent / "out"
 
 
-def test_the_networks_a_recipe_learns_from_are_loaded(tmp_path: Path, album: Path) -> None:
+def test_the_networks_a_recipe_learns_from_are_loaded(
+    tmp_path: Path, album: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     given: list[Inputs] = []
 
     def look(inputs: Inputs) -> Brightness:
         given.append(inputs)
         return Brightness(settings())
 
-    training(tmp_path, album, build=look, teachers=("muster-daynight",)).recipe(print)
+    monkeypatch.setattr(recipes, "RECIPES", {"looks": recipes.Definition(look, ("muster-daynight",))})
+    Training(recipe="looks", inputs=Inputs([str(album)], tmp_path)).build(print)
     [inputs] = given
     assert inputs.on_skipped is print
     assert zoo.ENTRIES["muster-daynight"].build(inputs.weights["muster-daynight"])

@@ -20,12 +20,13 @@ import pytest
 from benchmarks import deletion
 from benchmarks.deletion import everything
 from helpers.fixtures import Killed, Outcome, School
+from helpers.runs import config_of
 from muster.errors import MusterError
+from muster.pipeline import forget
 from muster.pipeline.cli import gallery as cli_gallery
 from muster.pipeline.gallery import enroll as enrolment
-from muster.pipeline.gallery import forget, identify
+from muster.pipeline.gallery import identify
 from muster.pipeline.gallery.enroll import Request, enroll
-from muster.pipeline.work.config import RunConfig
 from muster.storage import encryption, manifest, tables
 from muster.storage.gallery import audit, gallery, left_over
 from muster.storage.gallery.left_over import Sought
@@ -55,7 +56,7 @@ def csv(path: Path, entries: dict[str, list[Path]], until: dict[str, date] | Non
 
 
 def enrol(roster: Path, library: Path) -> enrolment.Summary:
-    return enroll(Request(str(roster)), RunConfig(str(library), ("faces",), device="cpu"), lambda _: None)
+    return enroll(Request(str(roster)), config_of(library, "faces"), lambda _: None)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from helpers.fixtures import Outcome, School
+from helpers.runs import config_of
 from muster.errors import LibraryGoneError, MusterError
 from muster.storage import manifest, shared_shards, tables
 from muster.storage.index import snapshot as index_files
@@ -277,7 +278,6 @@ def test_10_names_are_in_no_library_that_others_read(
 ) -> None:
     """Also while the first enrolment is at work."""
     from muster.pipeline.gallery import enroll
-    from muster.pipeline.work.config import RunConfig
 
     [(name, (photo, _)), *_] = school.enrolled.items()
     (tmp_path / "roster.csv").write_text(f"person_id,image,consent\n{name},{photo},yes\n")
@@ -290,7 +290,7 @@ def test_10_names_are_in_no_library_that_others_read(
     monkeypatch.setattr(enroll, "process", process)
     request = enroll.Request(str(tmp_path / "roster.csv"))
     with pytest.raises(MusterError, match="killed"):
-        enroll.enroll(request, RunConfig(str(tmp_path / "library"), ("faces",), device="cpu"), lambda _: None)
+        enroll.enroll(request, config_of(tmp_path / "library", "faces"), lambda _: None)
     assert modes == [0o700]
 
 
@@ -383,16 +383,15 @@ def test_20_a_library_that_moved_is_not_made_again(library: Path) -> None:
 
 
 def test_20_a_run_stops_when_its_library_goes(tmp_path: Path, album: Path, weights: Path) -> None:
-    from muster.pipeline.run import pending, task_specs
-    from muster.pipeline.work.config import RunConfig
+    from muster.pipeline.run import pending
     from muster.pipeline.work.worker import ShardWorker, is_fatal
 
     folder = tmp_path / "library"
     library = open_library(folder, create=True)
     manifest.scan(library, [str(album)])
-    specs = task_specs(library, RunConfig(str(folder), ("previews",), device="cpu"))
-    worker = ShardWorker(str(folder), [spec for spec in specs if spec.name != "images"], "cpu", weights)
-    order = pending(library, specs)[0]
+    choices = config_of(folder, "previews").choices
+    worker = ShardWorker(str(folder), choices, "cpu", weights)
+    order = pending(library, choices)[0]
     folder.rename(tmp_path / "moved")
     with pytest.raises(MusterError) as error:
         worker.process(order)

@@ -19,16 +19,16 @@ import pytest
 from PIL import Image
 
 from helpers.fixtures import Outcome
-from muster.errors import InputError, MusterError
+from muster.errors import ImageError, InputError, MusterError, UnreachableError
 from muster.pipeline.work.dispatch import Order
-from muster.pipeline.work.worker import IMAGES_DESCRIPTION, ShardWorker
+from muster.pipeline.work.worker import ShardWorker
 from muster.storage import manifest, retry, tables
 from muster.storage.gallery.roster import read_roster
 from muster.storage.library import ROSTER, Library, open_library
-from muster.storage.photos.decode import ImageError, decode
+from muster.storage.outcomes import IMAGES_FINGERPRINT
+from muster.storage.photos.decode import decode
 from muster.storage.photos.reader import Reader, check_access
 from muster.storage.photos.sources import Found
-from muster.storage.retry import UnreachableError
 from muster.storage.uris import refusal
 
 Muster = Callable[..., Outcome]
@@ -45,8 +45,8 @@ def process(library: Library, source: Path | str) -> dict[str, dict[str, Any]]:
     manifest.scan(library, [str(source)])
     worker = ShardWorker(library.uri, [], "cpu", None)
     for shard, number in manifest.shards(library):
-        worker.process(Order(shard, ("images",), number))
-    facts = tables.require(library, "images", tables.fingerprint(IMAGES_DESCRIPTION)).to_pylist()
+        worker.process(Order(shard, (), number))
+    facts = tables.require(library, "images", IMAGES_FINGERPRINT).to_pylist()
     uri = {row["image_id"]: row["uri"] for row in manifest.read_manifest(library).to_pylist()}
     return {uri[row["image_id"]]: row for row in facts}
 
@@ -190,7 +190,7 @@ def test_16_a_bucket_that_stays_away_is_asked_once(monkeypatch: pytest.MonkeyPat
 
 DECODE = """
 try: images.decode(open(sys.argv[1], "rb").read(), 512)
-except images.ImageError as error: facts["kind"] = error.kind
+except ImageError as error: facts["kind"] = error.kind
 """
 
 
@@ -310,7 +310,7 @@ for name, attempt in {
     "marker": marker,
 }.items():
     try: facts[name] = repr(attempt())
-    except (MusterError, OSError, images.ImageError) as error: facts[name] = "refused: " + str(error)
+    except (MusterError, OSError, ImageError) as error: facts[name] = "refused: " + str(error)
 """
 
 

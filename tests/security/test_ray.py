@@ -225,11 +225,12 @@ def test_02_code_that_is_not_what_was_submitted_does_not_run(head: Head, photos:
     assert cluster.client.get_job_logs(job).splitlines()[-1] == f"muster: {shipped.REFUSED}"
 
     worker = f"""
-from pipeline import cluster, shipped
-from muster.pipeline.work.config import RunConfig
+from muster.pipeline.distributed import actors, shipped
+from muster.pipeline.work.choice import choose
+from muster.pipeline.work.machine import Machine
 shipped._hook = shipped._worker_hook(shipped._FETCH, {head.address!r}, {shipped.uri(code)!r}, "{"0" * 64}")
-with cluster.connected({head.address!r}):
-    cluster.RayWorkers(RunConfig({str(photos)!r}, ("previews",), address={head.address!r}), []).prepare(1)
+with actors.connected({head.address!r}):
+    actors.RayWorkers({str(photos)!r}, choose(["previews"]), Machine(address={head.address!r})).prepare(1)
 """
     environment = {**head.environment, "PYTHONPATH": str(HOME)}
     outcome = subprocess.run([sys.executable, "-c", worker], env=environment, capture_output=True, text=True)
@@ -332,16 +333,16 @@ def test_31_a_worker_that_was_stopped_gives_its_shards_back(
     import ray
 
     from muster.pipeline.distributed import actors
-    from muster.pipeline.work.config import RunConfig
     from muster.pipeline.work.dispatch import Died, Done, Event, Order
+    from muster.pipeline.work.machine import Machine
 
     library = open_library(tmp_path / "library", create=True)
     scan(library, [str(make_photos(tmp_path / "photos", range(8)))])
     [(shard, images), *_] = shards(library)
     monkeypatch.setattr(actors, "SILENT_SECONDS", 3.0)
-    pool = actors.RayWorkers(RunConfig(library.uri, device="cpu", workers=1), [])
+    pool = actors.RayWorkers(library.uri, (), Machine(device="cpu", workers=1))
     pool.prepare(1)
-    worker, order = pool.start(), Order(shard, ("images",), images)
+    worker, order = pool.start(), Order(shard, (), images)
 
     def next_event() -> Event:
         while not (events := pool.wait(1)):

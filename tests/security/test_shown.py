@@ -25,7 +25,7 @@ from helpers.findings import STREETS, commit, dog, scanned, sky
 from helpers.fixtures import Outcome, School
 from muster.errors import MusterError
 from muster.pipeline.cli import console
-from muster.pipeline.work.worker import describe
+from muster.pipeline.work.choice import TaskChoice
 from muster.storage import demo
 from muster.storage.gallery import roster
 from muster.storage.library import Library
@@ -96,7 +96,7 @@ def found(tmp_path: Path, make_photos: Callable[..., Path]) -> Library:
     for path, name in zip(sorted(photos.iterdir()), [*NAMES[:2], f"=cmd|' C calc'!A0{TURNED}.jpg"], strict=True):
         path.rename(photos / name)
     library = scanned(tmp_path / "library", photos)
-    commit(library, describe("objects", None), lambda i: [dog()])
+    commit(library, TaskChoice(name="objects").description, lambda i: [dog()])
     commit(library, STREETS, lambda i: [sky()])
     return library
 

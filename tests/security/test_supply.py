@@ -20,8 +20,8 @@ from packaging.utils import canonicalize_name
 
 from muster.errors import InputError, MusterError
 from muster.pipeline.work import weights as models
-from muster.pipeline.work.worker import TaskSpec, describe, load_task
-from muster.storage import downloads, tables
+from muster.pipeline.work.choice import TaskChoice
+from muster.storage import downloads
 from muster.tasks.models import zoo
 from muster.tasks.models.yolo import Yolo
 from muster.tasks.models.zoo.entry import Entry
@@ -79,10 +79,11 @@ def test_22_weights_swapped_after_the_check(
 def test_22_a_given_file_swapped_while_it_is_checked(tmp_path: Path, at_each_opening: Callable[..., None]) -> None:
     file = tmp_path / "objects.pth"
     theirs, ours = written(file, Yolo(80).state_dict()), written(file, Yolo(80).state_dict())
-    spec = TaskSpec("objects", "own", tables.fingerprint(describe("objects", "own", None, str(file))), {}, str(file))
+    choice = TaskChoice(name="objects", model="own", weights=file)
+    assert choice.fingerprint
     at_each_opening(file, [theirs, ours])
     with pytest.raises(InputError, match=r"objects\.pth is no longer the file that it was"):
-        load_task(spec, torch.device("cpu"), None)
+        choice.load(torch.device("cpu"), None)
 
 
 @pytest.mark.parametrize("suffix", [".lock", ".12345678.part"])

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from muster.errors import InputError
+from muster.errors import ImageError, InputError
 from muster.storage import demo
-from muster.storage.photos.decode import ImageError, Photo, decode
+from muster.storage.photos.decode import Photo, decode
 
 pytest.importorskip("skimage")
 pytest.importorskip("matplotlib")

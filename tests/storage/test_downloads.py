@@ -186,7 +186,7 @@ def test_refusal_is_final_and_says_how_to_fetch_by_hand(server: Server, tmp_path
     with pytest.raises(MusterError) as failed:
         fetch(server.weights())
     assert len(server.requests) == 1
-    for needed in (str(status), server.weights().url, SHA256, str(tmp_path / "cache" / "weights"), "--weights-dir"):
+    for needed in (str(status), server.weights().url, SHA256, str(tmp_path / "cache" / "weights"), "`weights_dir`"):
         assert needed in str(failed.value)
 
 

@@ -299,7 +299,7 @@ def test_a_folder_with_nothing_but_dot_files_is_empty(tmp_path: Path) -> None:
 
 def test_no_library_where_there_is_none(tmp_path: Path) -> None:
     for place in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(InputError, match=r"no library at .*: make one with `muster scan FOLDER"):
+        with pytest.raises(InputError, match=r"no library at .*: `scan` first"):
             open_library(place)
     assert files(tmp_path) == []
 

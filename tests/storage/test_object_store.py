@@ -22,7 +22,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from helpers.fixtures import Outcome, School
-from muster.errors import MusterError
+from muster.errors import ImageError, MusterError, UnreachableError
 from muster.pipeline.gallery import enroll
 from muster.pipeline.work.dispatch import Order
 from muster.pipeline.work.worker import ShardWorker
@@ -31,9 +31,7 @@ from muster.storage.encryption import MAGIC
 from muster.storage.gallery import gallery
 from muster.storage.library import MARKER, Library, open_library
 from muster.storage.photos import decode
-from muster.storage.photos.decode import ImageError
 from muster.storage.photos.reader import Reader, check_access
-from muster.storage.retry import UnreachableError
 from muster.storage.uris import exists, inline_uri
 
 Muster = Callable[..., Outcome]
@@ -245,7 +243,7 @@ def test_a_collection_in_a_bucket_becomes_the_same_tables(
     run = ("run", "-l", library, "--tasks", "faces,scenes", "--workers", 1, "--device", "cpu", "--json")
     assert muster("scan", upload(photos, bucket, "my photos"), "-l", library, "--json").facts["new"] == 10
     done = muster(*run)
-    assert (done.code, done.facts["ok"], done.facts["errors"], done.facts["faces"]) == (0, 9, 1, 3), done.err
+    assert (done.code, done.facts["ok"], done.facts["errors"], done.facts["rows"]["faces"]) == (0, 9, 1, 3), done.err
     remote = named(open_library(library))
     assert set(remote) == {"images", "faces", "scenes"}
     assert remote == named(open_library(tmp_path / "L"))
@@ -253,7 +251,7 @@ def test_a_collection_in_a_bucket_becomes_the_same_tables(
 
     way.seen.clear()
     again = muster(*run)
-    assert (again.code, again.facts["processed"], again.facts["faces"]) == (0, 0, 3)
+    assert (again.code, again.facts["processed"], again.facts["rows"]["faces"]) == (0, 0, 3)
     assert {method for method, _ in way.seen} == {"GET", "HEAD"}
     assert muster("status", "-l", library, "--json").facts["images"] == 10
 
@@ -384,7 +382,7 @@ def test_a_bucket_that_stays_away_fails_the_shard_not_its_images(
     library = open_library(tmp_path / "L", create=True)
     manifest.scan(library, [source])
     ((shard, number),) = manifest.shards(library)
-    worker, order = ShardWorker(library.uri, [], "cpu", None), Order(shard, ("images",), number)
+    worker, order = ShardWorker(library.uri, [], "cpu", None), Order(shard, (), number)
     way.fault = lambda method, path: "throttle" if "0001.jpg" in path else None
     before = pooled()
     with pytest.raises(UnreachableError, match=r"cannot read s3://a-bucket-.*0001\.jpg.*503.*3 attempts"):

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
 
-from muster.errors import MusterError
+from muster.errors import MusterError, UnreachableError
 from muster.storage import retry
-from muster.storage.retry import RetriedFile, UnreachableError, may_pass, retried
+from muster.storage.retry import RetriedFile, may_pass, retried
 
 # What pyarrow 26 raised over an S3 server that was made to do these things.
 THROTTLED = OSError(

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from muster.pipeline.work import parts
 from muster.storage import shared_shards, tables
 from muster.storage.library import Library, open_library
 
@@ -16,7 +17,7 @@ NAME = "0" * 16
 @pytest.fixture(scope="module", autouse=True)
 def small_parts() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shared_shards, "UNIT", 4)
+        patch.setattr(parts, "IMAGES_PER_CALL", 4)
         yield
 
 
@@ -30,16 +31,7 @@ def rows_of(images: range) -> dict[str, pa.Table]:
 
 
 def write(library: Library, shard: str, images: range, part: shared_shards.Part) -> None:
-    shared_shards.write_part(library, NAME, shard, part, rows_of(shared_shards.slice_of(images, part)))
-
-
-@given(st.integers(0, 40), st.integers(1, 9))
-def test_the_parts_of_a_list_are_the_list(length: int, count: int) -> None:
-    slices = [shared_shards.slice_of(range(length), (number, count)) for number in range(count)]
-    assert [i for each in slices for i in each] == list(range(length))
-    assert all(each[0] % 4 == 0 for each in slices if each)
-    assert max(map(len, slices)) <= 4 * -(-length // (4 * count))
-    assert list(shared_shards.slice_of(range(length), None)) == list(range(length))
+    shared_shards.write_part(library, NAME, shard, part, rows_of(parts.slice_of(images, part)))
 
 
 @settings(max_examples=20)  # each writes dozens of files, safely
@@ -56,7 +48,7 @@ def test_a_shard_in_parts_is_the_shard(tmp_path_factory: pytest.TempPathFactory,
     assert tables.is_committed(library, NAME, "s")
     want: dict[str, list[dict[str, object]]] = {"things": [], "errors": []}
     for number in range(count):
-        for table, rows in rows_of(shared_shards.slice_of(images, (number, count))).items():
+        for table, rows in rows_of(parts.slice_of(images, (number, count))).items():
             want[table] += rows.to_pylist()
     for table, rows in want.items():
         found = tables.read(library, table, NAME)

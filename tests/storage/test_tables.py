@@ -145,7 +145,7 @@ def test_what_is_not_there(library: Library) -> None:
     assert read(library, "faces", "f1", shards=[]) is None
     assert count(library, "faces", "f2") == 0
     assert committed(library, "f2") == []
-    with pytest.raises(MusterError, match="has no committed masks: run `muster run"):
+    with pytest.raises(MusterError, match="has no committed masks: `run` first"):
         require(library, "masks", "f1")
     with pytest.raises(MusterError, match=r"_commits/f1/shard-b\.json is missing or damaged"):
         read(library, "faces", "f1", shards=["a", "b"])
@@ -387,14 +387,14 @@ def test_resolve_says_what_there_is(library: Library) -> None:
     one = tables.describe(library, {"task": "faces", "model": "one", "version": 2})
     two = tables.describe(library, {"task": "faces", "model": "two"})
     masks = tables.describe(library, {"task": "masks", "model": "three"})
-    with pytest.raises(InputError, match="has no faces yet: run `muster run -l"):
+    with pytest.raises(InputError, match="has no faces yet: `run` first"):
         resolve(library, "faces", one)
     write_shard(library, masks, "a", {"masks": faces(["x"])})
     with pytest.raises(InputError, match="has no faces yet"):
         resolve(library, "faces", one)
     write_shard(library, one, "a", {"faces": faces(["x"])})
     assert resolve(library, "faces", one) == one
-    with pytest.raises(InputError, match=r"by another model or version \(one of version 2\).*--model faces=NAME"):
+    with pytest.raises(InputError, match=r"by another model or version \(one of version 2\).*`model` faces=NAME"):
         resolve(library, "faces", two)
 
 

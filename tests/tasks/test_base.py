@@ -1,8 +1,11 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
-import torch
 
-from muster.tasks import base
 from muster.tasks.base import Image, number, shrink
 
 
@@ -17,10 +20,14 @@ def test_shrink(height: int, width: int) -> None:
     assert shrink(image, 1000) is image
 
 
-def test_dtype_follows_the_processor() -> None:
-    cpu = torch.cpu.get_capabilities()
-    native = cpu.get("amx_bf16") or cpu.get("avx512_bf16")
-    assert base.inference_dtype(torch.device("cpu")) == (torch.bfloat16 if native else torch.float32)
+@pytest.mark.skipif(sys.platform != "linux", reason="processors are asked for in /proc/cpuinfo")
+@pytest.mark.parametrize("most", ["AVX2", "DEFAULT"])
+def test_dtype_follows_what_onednn_may_use(most: str) -> None:
+    code = "import torch; from muster.tasks.base import inference_dtype; print(inference_dtype(torch.device('cpu')))"
+    environment = os.environ | {"ONEDNN_MAX_CPU_ISA": most}
+    told = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
+    native = {"amx_bf16", "avx512_bf16"} & set(Path("/proc/cpuinfo").read_text().split())
+    assert told.stdout.strip() == ("torch.bfloat16" if native and most == "DEFAULT" else "torch.float32")
 
 
 @pytest.mark.parametrize("given", [0.5, "0.5", "5e-1"])

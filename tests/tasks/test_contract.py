@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image as PillowImage
 
-from muster.pipeline.work.worker import TaskSpec, load_task
+from muster.pipeline.work.choice import TaskChoice
 from muster.tasks import base, registry
 from muster.testing import check_task
 
@@ -23,7 +23,7 @@ CANONICAL_LANDMARKS = [[201.5, 105.1], [245.2, 104.6], [222.6, 128.4], [203.7, 1
 
 @pytest.fixture(scope="module")
 def loaded(weights: Path) -> dict[str, base.Task]:
-    return {name: load_task(TaskSpec(name, None, ""), CPU, weights) for name in ("faces", "previews")}
+    return {name: TaskChoice(name=name).load(CPU, weights) for name in ("faces", "previews")}
 
 
 @pytest.fixture(scope="module")

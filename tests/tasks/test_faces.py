@@ -11,14 +11,17 @@ from PIL import Image as PillowImage
 from PIL import ImageFilter
 from torchvision.ops import nms
 
+from helpers.precision import NEEDS_BF16
 from muster.pipeline.work.weights import load_weights
 from muster.tasks import faces
-from muster.tasks.base import Image, inference_dtype
+from muster.tasks.base import Image
 from muster.tasks.faces import FaceParameters, Faces, thumbnail
 from muster.tasks.geometry.align import TEMPLATE
 from muster.tasks.models import face_quality, zoo
 from muster.tasks.models.fuse import for_inference
 from muster.tasks.people.graph import GraphParameters
+
+pytestmark = pytest.mark.precision
 
 
 def weights(data: Path, model: str = "published") -> dict:
@@ -92,9 +95,7 @@ def test_what_is_found_does_not_depend_on_the_batch(task: Faces, lfw: list[Image
         np.testing.assert_allclose(one["box_xyxy"], many["box_xyxy"], atol=0.5)
 
 
-@pytest.mark.skipif(
-    inference_dtype(torch.device("cpu")) != torch.bfloat16, reason="this processor does not multiply bf16 natively"
-)
+@NEEDS_BF16
 def test_bf16_and_fp32_agree(data: Path, lfw: list[Image]) -> None:
     rows = []
     for dtype in (torch.float32, torch.bfloat16):

@@ -9,8 +9,9 @@ import torch.nn.functional as F  # noqa: N812
 from PIL import Image as PillowImage
 from torchvision.models import get_model
 
+from muster.errors import TaskError
+from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.weights import load_weights
-from muster.pipeline.work.worker import describe
 from muster.tasks import base
 from muster.tasks.geometry import rle
 from muster.tasks.masks import Masks, normalised, segment
@@ -113,19 +114,19 @@ def test_scores_and_classes_that_are_asked_for(weights: Path, sinet_task: Masks,
         task.network, task.device = sinet_task.network, sinet_task.device
         assert task([image("one", photo)]).num_rows == rows
     assert 0.9 < row["score"] < 0.999
-    assert describe("masks", None) != describe("masks", None, {"min_score": 0.5})
+    assert TaskChoice(name="masks").description != TaskChoice(name="masks", options={"min_score": 0.5}).description
 
 
 def test_a_class_that_nobody_knows() -> None:
-    with pytest.raises(base.TaskError, match=r"--classes persn: no such class of masks=person; nearest: person$"):
+    with pytest.raises(TaskError, match=r"`classes` persn: no such class of masks=person; nearest: person$"):
         Masks(classes={"persn": None})
-    with pytest.raises(base.TaskError, match=r"--classes hrose: .* masks=lraspp; nearest: horse"):
+    with pytest.raises(TaskError, match=r"`classes` hrose: .* masks=lraspp; nearest: horse"):
         Masks("lraspp", {"dog": None, "hrose": 0.5})
     assert Masks("lraspp", {"sofa": 0.5}).least == Masks("lraspp", {"couch": 0.5}).least == {18: 0.5}
     assert Masks("maskrcnn", {"aeroplane": None}).least == {4: 0.5}
-    with pytest.raises(base.TaskError, match="--classes background"):
+    with pytest.raises(TaskError, match="`classes` background"):
         Masks(classes={"background": None})
-    with pytest.raises(base.TaskError, match="task 'masks' has no model 'nonsense'; known: person, streets, sinet"):
+    with pytest.raises(TaskError, match="task 'masks' has no model 'nonsense'; known: person, streets, sinet"):
         Masks("nonsense")
 
 

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as PillowImage
 
-from muster.pipeline.work.config import parse_classes
+from muster.errors import TaskError
+from muster.pipeline.cli.parse import parse_classes
 from muster.pipeline.work.weights import load_weights
 from muster.tasks import base, objects, registry
-from muster.tasks.base import Image, TaskError
+from muster.tasks.base import Image
 from muster.tasks.models import coco_labels, zoo
 from muster.tasks.models.fastestdet import FastestDet
 from muster.tasks.models.yolo import Yolo, decode

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from muster.pipeline.work.worker import TaskSpec, load_task
+from muster.pipeline.work.choice import TaskChoice
 from muster.storage import tables
 from muster.storage.library import open_library
 from muster.storage.manifest import scan
@@ -32,7 +32,7 @@ MEAN_SUN = np.zeros(1)
 
 @pytest.fixture(scope="module")
 def task() -> Task:
-    return load_task(TaskSpec("scenes", None, ""), torch.device("cpu"), None)
+    return TaskChoice(name="scenes").load(torch.device("cpu"), None)
 
 
 def elevation(clock: datetime, latitude: float) -> float:

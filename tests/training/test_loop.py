@@ -142,7 +142,7 @@ def test_a_training_begins_with_the_weights_of_another(tmp_path: Path, finished:
 def test_a_training_that_cannot_be_begun_with(tmp_path: Path, finished: tuple[Path, list[Report]]) -> None:
     with pytest.raises(InputError, match="no training is there"):
         train(Brightness(settings()), tmp_path / "out", CPU, print, start=tmp_path / "none")
-    with pytest.raises(InputError, match=r"of another architecture: .*name another folder with --start"):
+    with pytest.raises(InputError, match=r"of another architecture: .*name another folder with `start`"):
         train(Brightness(settings(), width=4), tmp_path / "out", CPU, print, start=finished[0])
 
 
@@ -164,7 +164,7 @@ def test_a_loss_that_is_no_number_keeps_the_last_good_checkpoint(tmp_path: Path)
 def test_a_finished_model_is_not_overwritten(finished: tuple[Path, list[Report]]) -> None:
     out, _ = finished
     before = {path.name: path.read_bytes() for path in out.iterdir()}
-    with pytest.raises(InputError, match=r"brightness\.safetensors is a finished model .* --out"):
+    with pytest.raises(InputError, match=r"brightness\.safetensors is a finished model .* `out`"):
         run(Brightness(settings(steps=2)), out)
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
@@ -198,7 +198,7 @@ def test_a_checkpoint_of_other_settings(begun: Path, changes: dict[str, Any]) ->
     before = (begun / "checkpoint.pt").read_bytes()
     [(name, value)] = changes.items()
     old = getattr(settings(), name)
-    with pytest.raises(InputError, match=rf"was begun with {name} {old}, not {value}: .* --out"):
+    with pytest.raises(InputError, match=rf"was begun with {name} {old}, not {value}: .* `out`"):
         run(Brightness(settings(checkpoint_seconds=0, **changes)), begun)
     assert (begun / "checkpoint.pt").read_bytes() == before
 
@@ -228,7 +228,7 @@ def test_a_checkpoint_that_lacks_a_part(begun: Path) -> None:
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for out in (tmp_path / "file", tmp_path / "file" / "out"):
-        with pytest.raises(InputError, match=f"--out {out}: "):
+        with pytest.raises(InputError, match=f"`out` {out}: "):
             run(Brightness(settings()), out)
 
 

@@ -71,7 +71,7 @@ def read_crops(inputs: Inputs, detector: torch.nn.Module) -> Crops:
         people = ", ".join(sorted({str(e.label) for e in chosen})[:5])
         raise InputError(
             f"all {len(chosen)} faces are of people kept out to measure with ({people}): give more people; a person is"
-            " named by the column of --label, or by the folder"
+            " named by the column of `label`, or by the folder"
         )
     return Crops(torch.from_numpy(pixels), [e.name for e in chosen], [e.label for e in chosen], kept_out)
 

@@ -10,10 +10,9 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 
-from muster.errors import InputError
+from muster.errors import ImageError, InputError
 from muster.storage.library import open_library
 from muster.storage.photos import decode
-from muster.storage.photos.decode import ImageError
 from muster.storage.photos.reader import Reader
 from muster.storage.photos.sources import find_images, unite
 from muster.storage.uris import split_inline
@@ -49,7 +48,7 @@ def find_examples(sources: Sequence[str], label: str | None, limit: int | None =
     rows = unite({source: each.rows for source, each in found.items()})
     if label is not None and label not in rows.column_names:
         known = ", ".join(rows.column_names)
-        raise InputError(f"--label {label}: no such column in {', '.join(sources)}; known: {known}")
+        raise InputError(f"`label` {label}: no such column in {', '.join(sources)}; known: {known}")
     origins = [each.source for each in found.values() for _ in range(each.rows.num_rows)]
     rows = rows.slice(0, limit)
     uris = rows["uri"].to_pylist()

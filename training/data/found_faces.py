@@ -15,9 +15,9 @@ from muster.tasks.faces import Faces, Found
 from muster.tasks.models.face_quality import SIGNS
 from muster.tasks.people import calibrate, search
 from muster.training.data.examples import find_examples, held_out, person_held_out, read_photos
+from muster.training.data.people_in_photos import PHOTOS_HELD_OUT, read_people
 from muster.training.face_maps import within
 from muster.training.inputs import Inputs
-from muster.training.recipes.detector import PHOTOS_HELD_OUT, read_people
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 Floats = np.ndarray[Any, np.dtype[np.float32]]
@@ -28,8 +28,8 @@ LEAST_PEOPLE = 100  # with several photos, and with one: fewer say nothing about
 SMALLEST = 0.12  # of a photo's sides, that a spoilt one is scaled down to
 USUAL, EAGER = 0.6, 0.3  # scores: of the task, and where no face is, so that there is more to learn from
 NEEDED = (
-    "quality learns from what is taken for a face and is none: name photos with --scenes, and COCO files that say where"
-    " people are in them with --labels"
+    "quality learns from what is taken for a face and is none: name photos with `scenes`, and COCO files that say where"
+    " people are in them with `labels`"
 )
 A_PHOTO = 6  # finds of one photo without faces, at most, in each of its views
 _BILINEAR, _BICUBIC = Image.Resampling.BILINEAR, Image.Resampling.BICUBIC
@@ -108,7 +108,7 @@ def judged(plain: Finds, spoilt: Finds, people: Sequence[str]) -> tuple[Ints, An
     if min(len(ids), len(strangers)) < LEAST_PEOPLE:
         raise InputError(
             f"{len(ids)} people with several photos and {len(strangers)} with one are too few to learn who is"
-            f" recognised among strangers: {LEAST_PEOPLE} of each are needed. A person is named by the column --label,"
+            f" recognised among strangers: {LEAST_PEOPLE} of each are needed. A person is named by the column `label`,"
             " or by the folder"
         )
     templates = plain.embeddings[enrolled].numpy()

@@ -56,7 +56,7 @@ def read_masked(inputs: Inputs, side: int, values: Mapping[int, int | None], coc
     """
     if len(inputs.labels) != len(inputs.images):
         raise InputError(
-            f"{len(inputs.images)} --images and {len(inputs.labels)} --labels: this recipe needs for each source of"
+            f"{len(inputs.images)} `images` and {len(inputs.labels)} `labels`: this recipe needs for each source of"
             " photos a folder of label images, in the same order"
         )
     found: list[tuple[str, Any, Labels]] = []
@@ -105,7 +105,7 @@ def folder_reader(folder: str, values: Mapping[int, int | None]) -> Reader:
     def read(name: str, size: tuple[int, int]) -> Labels:
         file = Path(folder, f"{Path(name).stem}.png")
         if not file.exists():
-            raise InputError(f"--labels {folder} has no {file.name}, the labels of {name}: add it, or drop the photo")
+            raise InputError(f"`labels` {folder} has no {file.name}, the labels of {name}: add it, or drop the photo")
         return table[read_label_image(file)]
 
     return read
@@ -114,10 +114,10 @@ def folder_reader(folder: str, values: Mapping[int, int | None]) -> Reader:
 def coco_reader(path: Path, coco_class: str | None) -> Reader:
     """Of the polygons of one class in a COCO file: 1 inside, 0 outside, VOID where only a crowd is marked."""
     if coco_class is None:
-        raise InputError(f"--labels {path}: this recipe needs a folder of label images")
+        raise InputError(f"`labels` {path}: this recipe needs a folder of label images")
     file = read_coco(path, {})
     if coco_class not in file.categories:
-        raise InputError(f"--labels {path}: it has no category {coco_class}")
+        raise InputError(f"`labels` {path}: it has no category {coco_class}")
     marked = file.of_photos()
     number = file.categories[coco_class]
 
@@ -138,7 +138,7 @@ def _drawn(segmentation: Any, height: int, width: int, where: str) -> Any:
     if isinstance(segmentation, dict) and list(segmentation.get("size", ())) == [height, width]:
         pass
     elif not isinstance(segmentation, list) or not segmentation or any(len(each) < 6 for each in segmentation):
-        raise InputError(f"--labels {where}: an annotation is outlined by no polygon, nor by runs of the photo's size")
+        raise InputError(f"`labels` {where}: an annotation is outlined by no polygon, nor by runs of the photo's size")
     if isinstance(segmentation, dict) and isinstance(segmentation["counts"], str):
         return decode(segmentation) == 1
     coded = coco_mask.frPyObjects(segmentation, height, width)

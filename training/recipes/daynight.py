@@ -133,7 +133,7 @@ def check_labels(examples: Sequence[Example]) -> None:
         listed = ", ".join(f"{label} ({count})" for label, count in found.most_common(8))
         raise InputError(
             f"this training needs photos labelled day and night, at least {FOLDS} of each, and nothing else; it found"
-            f" {listed or 'none'}. Put them in folders of these names, or name a column with --label"
+            f" {listed or 'none'}. Put them in folders of these names, or name a column with `label`"
         )
 
 

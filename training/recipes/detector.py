@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import count, islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,6 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from muster.errors import InputError
-from muster.storage.exchange.coco import read_coco
 from muster.tasks.base import inference_dtype
 from muster.tasks.faces import Detections, FaceParameters, detect
 from muster.tasks.models import yunet
@@ -32,6 +30,7 @@ from muster.tasks.models.yunet import STRIDES
 from muster.training import face_maps
 from muster.training.data.examples import find_examples, held_out, read_photos
 from muster.training.data.face_cutouts import Cutout, Floats, read_cutouts
+from muster.training.data.people_in_photos import PHOTOS_HELD_OUT, read_people
 from muster.training.data.scenes_of_faces import SIDE, Backdrop, Scene, make_scene
 from muster.training.face_maps import Cells
 from muster.training.inputs import Inputs
@@ -42,10 +41,8 @@ SETTINGS = Settings(
 )
 POOL, USES = 512, 4  # scenes of a pool (a multiple of the batch), and how often each is used
 AT_ONCE = 64  # scenes shown to the teacher together
-PHOTOS_HELD_OUT = 0.5  # of the photos that scenes are made of
 PHOTO_SIDE = 640  # pixels, of those photos
 SMALLEST_PHOTO = 64
-PERSON = "person"  # the category of COCO files that has faces
 MEASURED, CALIBRATED = 64, 256  # scenes
 FALSE_SHARE = 0.04
 BOX_WEIGHT, LANDMARK_WEIGHT = 1.0, 8.0
@@ -228,7 +225,7 @@ class _Detector:
 def read_scenes(inputs: Inputs) -> tuple[Photos, Photos]:
     """The photos to make scenes of, and those kept out; InputError where there are too few, or labels are of others."""
     if not inputs.scenes:
-        raise InputError("the detector needs photos to paste faces into: name folders or files with --scenes")
+        raise InputError("the detector needs photos to paste faces into: name folders or files with `scenes`")
     parts: tuple[list[Backdrop], list[Backdrop]] = ([], [])
     people = read_people(inputs)
     for example, photo in read_photos(find_examples(inputs.scenes, None), PHOTO_SIDE, inputs.on_skipped):
@@ -246,26 +243,6 @@ def read_scenes(inputs: Inputs) -> tuple[Photos, Photos]:
             f"{', '.join(inputs.labels)}: no photo in {', '.join(inputs.scenes)} has a box there, by its name"
         )
     return parts[0], parts[1]
-
-
-def read_people(inputs: Inputs) -> dict[str, Floats]:
-    """Name of a photo → boxes (M, 4) xyxy of the people and crowds in it, in pixels, from COCO files.
-
-    A photo with no box of anything may be one that nobody has looked at, and is left out. InputError where a file has
-    no category for people.
-    """
-    found = {}
-    for path in inputs.labels:
-        file = read_coco(Path(path), {})
-        if PERSON not in file.categories:
-            raise InputError(f"{path}: it has no category {PERSON!r}, outside whose boxes no face is")
-        for photo, annotations in file.of_photos().items():
-            of_people = [each["bbox"] for each in annotations if each["category_id"] == file.categories[PERSON]]
-            boxes = np.array(of_people, np.float32).reshape(-1, 4)
-            boxes[:, 2:] += boxes[:, :2]
-            if annotations:
-                found[photo] = boxes
-    return found
 
 
 def possible(found: Detections, scene: Scene) -> Detections:

@@ -179,7 +179,7 @@ def read_labelled(inputs: Inputs) -> BoxedPhotos:
     """The photos of `inputs.images` that their COCO files speak of; InputError where there is none."""
     if len(inputs.labels) != len(inputs.images):
         raise InputError(
-            f"{len(inputs.images)} --images and {len(inputs.labels)} --labels: this recipe needs a COCO file for each"
+            f"{len(inputs.images)} `images` and {len(inputs.labels)} `labels`: this recipe needs a COCO file for each"
             " source of photos, in the same order"
         )
     photos = []

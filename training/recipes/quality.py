@@ -22,9 +22,9 @@ from muster.tasks.models.face_quality import FaceQuality
 from muster.tasks.people.graph import lookalikes
 from muster.training.data.examples import PEOPLE_HELD_OUT
 from muster.training.data.found_faces import NEEDED, Known, NoFaces, read_known, read_scenes
+from muster.training.data.people_in_photos import PHOTOS_HELD_OUT, read_people
 from muster.training.inputs import Inputs
 from muster.training.loop import Batch, Recipe, Settings, adjusted, seed_of
-from muster.training.recipes.detector import PHOTOS_HELD_OUT, read_people
 
 SETTINGS = Settings(
     steps=3000, batch=256, learning_rate=2e-3, weight_decay=0.05, average=0.995, report_every=100, measure_every=1000

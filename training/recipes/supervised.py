@@ -38,7 +38,7 @@ class _Supervised:
         if any(label is None for label in crops.labels):
             raise InputError(
                 f"{sum(label is None for label in crops.labels)} of {len(crops.labels)} images have no label, and"
-                f" {self.name} needs them: name their column with --label, or put each person's photos into a folder"
+                f" {self.name} needs them: name their column with `label`, or put each person's photos into a folder"
             )
         self.crops, self.measured = crops.training, crops.measured
         rows_of = _rows_by_label(self.crops)

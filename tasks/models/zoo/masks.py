@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from muster.tasks.base import TaskError
+from muster.errors import TaskError
 from muster.tasks.models import coco_labels, sam, segmenter, sinet, torchvision_masks
 from muster.tasks.models.zoo import objects
 from muster.tasks.models.zoo.entry import Entry

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import nn
 
-from muster.tasks.base import TaskError
+from muster.errors import TaskError
 from muster.tasks.models import coco_labels, fastestdet, torchvision_detectors, yolo
 from muster.tasks.models.zoo.entry import Entry
 

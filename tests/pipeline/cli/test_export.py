@@ -9,7 +9,7 @@ import pytest
 
 from helpers.findings import STREETS, commit, dog, face, scanned, sky
 from helpers.fixtures import Outcome
-from muster.pipeline.work.worker import describe
+from muster.pipeline.work.choice import TaskChoice
 from muster.storage import manifest
 from muster.storage.library import Library
 
@@ -19,9 +19,9 @@ Muster = Callable[..., Outcome]
 @pytest.fixture
 def found(tmp_path: Path, make_photos: Callable[..., Path]) -> Library:
     library = scanned(tmp_path / "library", make_photos(tmp_path / "photos", range(12)))
-    commit(library, describe("objects", None), lambda i: [dog(), dog(0.2)])
+    commit(library, TaskChoice(name="objects").description, lambda i: [dog(), dog(0.2)])
     commit(library, STREETS, lambda i: [sky()])
-    commit(library, describe("faces", None), lambda i: [face(i)], shards=slice(1))
+    commit(library, TaskChoice(name="faces").description, lambda i: [face(i)], shards=slice(1))
     return library
 
 

@@ -18,11 +18,13 @@ from muster.pipeline.distributed.actors import (
     decoder_threads,
     ended_from_outside,
 )
-from muster.pipeline.work.config import RunConfig
 from muster.pipeline.work.dispatch import Died, Done, Event, Failed, Order, Policy
+from muster.pipeline.work.machine import Machine
 from muster.storage import tables
 from muster.storage.library import Library, open_library
 from muster.storage.manifest import scan, shards
+
+HERE = Machine(device="cpu", workers=1)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +37,7 @@ def scanned(tmp_path_factory: pytest.TempPathFactory, album: Path) -> Library:
 @pytest.fixture(scope="module")
 def pool(scanned: Library, ray_cluster: None) -> Iterator[RayWorkers]:
     """One worker without tasks: it reads, decodes and writes `images`."""
-    pool = RayWorkers(RunConfig(scanned.uri, device="cpu", workers=1), [])
+    pool = RayWorkers(scanned.uri, (), HERE)
     pool.prepare(1)
     yield pool
     for worker in list(pool.actors):
@@ -53,7 +55,7 @@ def events(pool: RayWorkers, number: int) -> list[Event]:
 
 def order(library: Library, number: int = 0) -> Order:
     shard, images = shards(library)[number]
-    return Order(shard, ("images",), images)
+    return Order(shard, (), images)
 
 
 def test_a_worker_commits_shards_and_lives_through_failures(pool: RayWorkers, scanned: Library) -> None:
@@ -73,7 +75,7 @@ def test_a_worker_commits_shards_and_lives_through_failures(pool: RayWorkers, sc
     [fingerprint] = scanned.names("_commits")
     assert set(tables.committed(scanned, fingerprint)) == {each.shard for each in orders}
 
-    gone = Order("0123456789abcdef-8", ("images",), 8)
+    gone = Order("0123456789abcdef-8", (), 8)
     pool.submit(worker, gone)
     [failed] = events(pool, 1)
     assert isinstance(failed, Failed)
@@ -102,12 +104,12 @@ def test_a_worker_that_is_asked_to_end_gives_its_shards_back(scanned: Library, r
     """As a node that is taken back asks: finished, or given back at once."""
     import ray
 
-    pool = RayWorkers(RunConfig(scanned.uri, device="cpu", workers=1), [])
+    pool = RayWorkers(scanned.uri, (), HERE)
     pool.prepare(1)
     worker = pool.start()
     process = ray.get(pool.actors[worker].__ray_call__.remote(lambda self: os.getpid()))
     for shard, number in shards(scanned):
-        pool.submit(worker, Order(shard, ("images",), number))
+        pool.submit(worker, Order(shard, (), number))
     os.kill(process, signal.SIGTERM)
     heard: list[Event] = []
     while not any(isinstance(event, Died) for event in heard):
@@ -131,7 +133,7 @@ def test_what_ray_says_of_the_end_of_an_actor(text: str, outside: bool) -> None:
 
 
 def test_a_worker_that_cannot_start_says_why(scanned: Library, ray_cluster: None, tmp_path: Path) -> None:
-    pool = RayWorkers(RunConfig(str(tmp_path / "none"), device="cpu", workers=1), [])
+    pool = RayWorkers(str(tmp_path / "none"), (), HERE)
     with pytest.raises(MusterError, match=r"a worker could not start: .*no library at"):
         pool.prepare(1)
 
@@ -141,7 +143,7 @@ def test_a_cluster_without_room_is_waited_for_aloud_and_not_for_ever(
 ) -> None:
     monkeypatch.setattr(actors, "WAIT_SECONDS", 0.2)
     monkeypatch.setattr(actors, "Policy", partial(Policy, startup=1.0))
-    pool = RayWorkers(RunConfig(scanned.uri, device="cuda", workers=1, address="auto"), [])
+    pool = RayWorkers(scanned.uri, (), Machine(device="cuda", workers=1, address="auto"))
     heard: list[str] = []
     with pytest.raises(MusterError, match="no worker could start"):
         pool.prepare(1, heard.append)
@@ -150,7 +152,7 @@ def test_a_cluster_without_room_is_waited_for_aloud_and_not_for_ever(
 
 
 def test_a_killed_worker_sends_nothing(scanned: Library, ray_cluster: None) -> None:
-    pool = RayWorkers(RunConfig(scanned.uri, device="cpu", workers=1), [])
+    pool = RayWorkers(scanned.uri, (), HERE)
     worker = pool.start()
     pool.submit(worker, order(scanned))
     pool.kill(worker)
@@ -166,8 +168,8 @@ def test_a_ray_that_runs_is_used_and_left_running(ray_cluster: None) -> None:
 
 
 def test_how_many_workers(ray_cluster: None) -> None:
-    assert available_workers(RunConfig("L", workers=5)) == 5
-    assert available_workers(RunConfig("L", device="cpu")) == len(os.sched_getaffinity(0))
-    assert available_workers(RunConfig("L", device="cpu", address="auto")) == 2  # as this Ray was told it has
+    assert available_workers(Machine(workers=5)) == 5
+    assert available_workers(Machine(device="cpu")) == len(os.sched_getaffinity(0))
+    assert available_workers(Machine(device="cpu", address="auto")) == 2  # as this Ray was told it has
     assert decoder_threads("cpu") == 1
     assert decoder_threads("cuda") == max(2, len(os.sched_getaffinity(0)))  # of this node, which has no GPU

@@ -14,8 +14,8 @@ from helpers.fixtures import Outcome
 from muster.errors import MusterError
 from muster.pipeline.distributed.kmeans import _Spread, spread
 from muster.pipeline.people.grouping import cluster_faces
-from muster.pipeline.work.config import RunConfig
-from muster.pipeline.work.worker import describe
+from muster.pipeline.work.choice import TaskChoice
+from muster.pipeline.work.machine import Machine
 from muster.storage import manifest, tables
 from muster.storage.index import inverted_file, vectors
 from muster.storage.library import MARKER, Library, open_library
@@ -33,7 +33,7 @@ def library(tmp_path: Path) -> Library:
     manifest.scan(library, [str(tmp_path / "photos.parquet")])
     random = np.random.default_rng(0)
     middles = random.normal(size=(PEOPLE, 128))
-    name = tables.describe(library, describe("faces", None))
+    name = tables.describe(library, TaskChoice(name="faces").description)
     for shard, _ in manifest.shards(library):
         rows = []
         for number, image_id in enumerate(manifest.read_shard(library, shard)["image_id"].to_pylist()):
@@ -46,10 +46,10 @@ def library(tmp_path: Path) -> Library:
 
 
 @pytest.fixture
-def there(library: Library, ray_cluster: None) -> RunConfig:
+def there(library: Library, ray_cluster: None) -> Machine:
     import ray
 
-    return RunConfig(library.uri, ("faces",), address=ray.get_runtime_context().gcs_address, shared_library=True)
+    return Machine(address=ray.get_runtime_context().gcs_address, shared=True)
 
 
 def clusters(library: Library) -> bytes:
@@ -58,7 +58,7 @@ def clusters(library: Library) -> bytes:
 
 
 def test_kmeans_by_workers_gives_the_same_bytes(
-    library: Library, there: RunConfig, monkeypatch: pytest.MonkeyPatch
+    library: Library, there: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mergeable_kmeans, "FEW", 0)
     summary = cluster_faces(library, None, "kmeans", PEOPLE, False)
@@ -70,7 +70,7 @@ def test_kmeans_by_workers_gives_the_same_bytes(
     assert summary.people >= PEOPLE - 1
 
 
-def test_few_faces_are_done_here(library: Library, there: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_faces_are_done_here(library: Library, there: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("muster.pipeline.people.grouping.scale_out.kmeans", None)
     summary = cluster_faces(library, None, "kmeans", PEOPLE, False, there)
     assert summary.how == "k as given"
@@ -78,13 +78,13 @@ def test_few_faces_are_done_here(library: Library, there: RunConfig, monkeypatch
 
 def test_an_address_where_nobody_answers_is_said_though_few_faces_need_no_worker(library: Library) -> None:
     with pytest.raises(MusterError, match="no Ray cluster answers"):
-        cluster_faces(library, None, "kmeans", PEOPLE, False, RunConfig(library.uri, ("faces",), address="127.0.0.1:1"))
+        cluster_faces(library, None, "kmeans", PEOPLE, False, Machine(address="127.0.0.1:1"))
 
 
-def test_a_holder_that_dies_begins_anew(library: Library, there: RunConfig) -> None:
+def test_a_holder_that_dies_begins_anew(library: Library, there: Machine) -> None:
     import ray
 
-    name, faces = tables.fingerprint(describe("faces", None)), library_faces(library)
+    name, faces = TaskChoice(name="faces").fingerprint, library_faces(library)
     rows = np.arange(0, len(faces), 3)
     while ray.available_resources().get("CPU", 0) < 2:  # workers of the test before are ending
         time.sleep(0.1)
@@ -101,14 +101,14 @@ def test_a_holder_that_dies_begins_anew(library: Library, there: RunConfig) -> N
     assert held.step(centroids)[0].tolist() == here.step(centroids)[0].tolist()
 
 
-def test_what_a_worker_cannot_read_is_said(library: Library, there: RunConfig) -> None:
+def test_what_a_worker_cannot_read_is_said(library: Library, there: Machine) -> None:
     shard = manifest.shards(library)[0][0]
-    name = tables.fingerprint(describe("faces", None))
+    name = TaskChoice(name="faces").fingerprint
     library.write(f"faces/{name}/shard-{shard}.parquet", b"no Parquet")
     with pytest.raises(MusterError, match=rf"a worker failed: .*shard-{shard}.parquet is missing or damaged"):
         _Spread(library, name, [shard], np.arange(10))
     with pytest.raises(MusterError, match=r"a worker failed: TypeError: cannot unpack"):
-        list(spread(there, inverted_file.fill, [0]))
+        list(spread(there, library.uri, inverted_file.fill, [0]))
 
 
 def test_embeddings_of_an_encrypted_library_stay_here(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,32 +118,32 @@ def test_embeddings_of_an_encrypted_library_stay_here(library: Library, monkeypa
     for each in library.files():
         if each != MARKER:
             locked.write(each, library.read(each))
-    nowhere = RunConfig(locked.uri, ("faces",), address="127.0.0.1:1")
+    nowhere = Machine(address="127.0.0.1:1")
     assert cluster_faces(locked, None, "kmeans", PEOPLE, False, nowhere).faces == 2036
 
 
 def library_faces(library: Library) -> np.ndarray:
     shards = [shard for shard, _ in manifest.shards(library)]
-    table = tables.require(library, "faces", tables.fingerprint(describe("faces", None)), ["embedding"], shards)
+    table = tables.require(library, "faces", TaskChoice(name="faces").fingerprint, ["embedding"], shards)
     return table["embedding"].combine_chunks().flatten().to_numpy().reshape(-1, 128)
 
 
 def test_an_index_filled_by_workers_finds_the_same(
-    library: Library, there: RunConfig, monkeypatch: pytest.MonkeyPatch
+    library: Library, there: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All but for codes that another number of threads rounds otherwise; what they lead to is compared exactly."""
     monkeypatch.setattr(inverted_file, "SHARD", 512)
     faces = library_faces(library)
     here, built = (
         inverted_file.build_lists(faces, by).search(faces, faces, 5)
-        for by in (map, lambda function, items: spread(there, function, items))
+        for by in (map, lambda function, items: spread(there, library.uri, function, items))
     )
     assert built[1][:, 0].tolist() == list(range(len(faces)))
     assert (built[1] == here[1]).mean() > 0.99
 
 
 def test_the_graph_uses_an_index_that_workers_filled(
-    library: Library, there: RunConfig, monkeypatch: pytest.MonkeyPatch
+    library: Library, there: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(vectors, "EXACT_UP_TO", 500)
     monkeypatch.setattr(inverted_file, "SHARD", 512)
@@ -151,10 +151,10 @@ def test_the_graph_uses_an_index_that_workers_filled(
 
     def counted(function: Callable[..., object], items: object) -> object:
         called.append(1)
-        return spread(there, function, items)
+        return spread(there, library.uri, function, items)
 
     monkeypatch.setattr(
-        "muster.pipeline.people.grouping.scale_out.spread", lambda config, *arguments: counted(*arguments)
+        "muster.pipeline.people.grouping.scale_out.spread", lambda machine, library, *arguments: counted(*arguments)
     )
     summary = cluster_faces(library, None, "graph", None, False, there)
     assert called
@@ -162,7 +162,7 @@ def test_the_graph_uses_an_index_that_workers_filled(
 
 
 def test_by_the_command_line(
-    muster: Callable[..., Outcome], library: Library, there: RunConfig, monkeypatch: pytest.MonkeyPatch
+    muster: Callable[..., Outcome], library: Library, there: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mergeable_kmeans, "FEW", 0)
     options = ("--method", "kmeans", "--k", PEOPLE, "-l", library.uri, "--json")

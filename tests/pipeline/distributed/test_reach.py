@@ -70,13 +70,14 @@ def test_weights_here_and_nodes_elsewhere(ray_cluster: None, monkeypatch: pytest
     import ray
 
     from muster.pipeline.distributed import actors
-    from muster.pipeline.work.config import RunConfig
+    from muster.pipeline.work.choice import TaskChoice
+    from muster.pipeline.work.machine import Machine
 
     monkeypatch.setattr(ray, "nodes", lambda: [{"NodeManagerAddress": ELSEWHERE, "Alive": True}])
-    given = {"weights": {"objects": __file__}, "address": "x:1"}
-    with pytest.raises(InputError, match=r"--weights objects .* is on this machine"):
-        actors.check_reach(RunConfig("s3://b/l", ("objects",), **given))
-    actors.check_reach(RunConfig("s3://b/l", ("objects",), shared_library=True, **given))
+    choices = [TaskChoice(name="objects", weights=Path(__file__))]
+    with pytest.raises(InputError, match=r"`weights` objects .* is on this machine"):
+        actors.check_reach(Machine(address="x:1"), "s3://b/l", choices)
+    actors.check_reach(Machine(address="x:1", shared=True), "s3://b/l", choices)
 
 
 def test_where_a_token_is_and_what_to_do_about_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from helpers.fixtures import Outcome
+from helpers.runs import config_of
 from muster.errors import InputError
 from muster.pipeline.evaluate import faces
 from muster.pipeline.evaluate.faces import Labelled, VerifySummary, check_label, check_pairs
-from muster.pipeline.work.config import RunConfig
 
 Muster = Callable[..., Outcome]
 PEOPLE, EACH = 5, 4
@@ -43,7 +43,7 @@ def labelled(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def scanned(labelled: Path, weights: Path, ray_cluster: None) -> Labelled:
-    config = RunConfig(str(labelled / "L"), ("faces",), device="cpu", workers=1, weights_dir=weights)
+    config = config_of(labelled / "L", "faces", workers=1, weights_dir=weights)
     return faces.labelled(str(labelled / "faces.parquet"), config, lambda progress: None, lambda images: None)
 
 
@@ -71,7 +71,7 @@ def test_without_a_library_nothing_stays(
     labelled: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    config = RunConfig("", ("faces",), device="cpu", workers=1, weights_dir=weights)
+    config = config_of("", "faces", workers=1, weights_dir=weights)
     data = faces.labelled(str(labelled / "faces.parquet"), config, lambda progress: None, lambda images: None)
     assert (data.images.num_rows, data.undetected) == (20, 0)
     assert not list(tmp_path.iterdir())
@@ -115,11 +115,11 @@ def test_a_pairs_file_that_is_wrong(
 def test_no_pairs_file_or_column(scanned: Labelled, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         check_pairs(scanned.images, str(tmp_path / "none.txt"))
-    with pytest.raises(InputError, match=r"--label colour: no such column; the images have .*person"):
+    with pytest.raises(InputError, match=r"`label` colour: no such column; the images have .*person"):
         check_label(scanned.images, "colour")
     check_label(scanned.images, "person")
     empty = scanned.images.append_column("colour", pa.nulls(20, pa.string()))
-    with pytest.raises(InputError, match="--label colour: that column is empty"):
+    with pytest.raises(InputError, match="`label` colour: that column is empty"):
         check_label(empty, "colour")
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from helpers.runs import config_of
 from muster.errors import InputError
 from muster.pipeline.evaluate.masks import evaluate, painted, pick_model, truth_of
 from muster.pipeline.work.config import RunConfig
@@ -33,7 +34,7 @@ def photos(data: Path, tmp_path: Path) -> tuple[Path, Path]:
 
 
 def config(weights: Path, library: str = "", **more: Any) -> RunConfig:
-    return RunConfig(library, ("masks",), device="cpu", workers=1, weights_dir=weights, **more)
+    return config_of(library, "masks", workers=1, weights_dir=weights, **more)
 
 
 @pytest.mark.usefixtures("ray_cluster")
@@ -91,7 +92,7 @@ def test_labels_that_do_not_fit_are_refused_before_the_work(
 def test_two_images_of_one_name(photos: tuple[Path, Path], weights: Path) -> None:
     images, labels = photos
     Image.open(images / "001.jpg").save(images / "001.png")
-    with pytest.raises(InputError, match=r"--images: 2 are named 001, but .*001.png can label one only"):
+    with pytest.raises(InputError, match=r"`images`: 2 are named 001, but .*001.png can label one only"):
         evaluate(str(images), labels, config(weights), lambda progress: None)
 
 
@@ -99,14 +100,14 @@ def test_the_model_is_the_one_that_the_values_fit() -> None:
     assert pick_model({0, 255}, None) == pick_model({0, 1}, None) == pick_model(set(), None) == "person"
     assert pick_model({0, 15, 20, 255}, None) == "lraspp"
     assert pick_model({0, 15}, "deeplabv3") == "deeplabv3"
-    with pytest.raises(InputError, match="no model of masks has classes for the values 0, 99; name one by --model"):
+    with pytest.raises(InputError, match="no model of masks has classes for the values 0, 99; name one by `model`"):
         pick_model({0, 99}, None)
     with pytest.raises(InputError, match="masks=sinet has no class for the values 15, 16"):
         pick_model({0, 15, 16}, "sinet")
     with pytest.raises(InputError, match=r"masks=sinet has no class for .* 13 and 241 more"):
         pick_model(set(range(256)), "sinet")
     with pytest.raises(
-        InputError, match="--model masks=maskrcnn finds instances; compared are: person, streets, sinet"
+        InputError, match="`model` masks=maskrcnn finds instances; compared are: person, streets, sinet"
     ):
         pick_model({0}, "maskrcnn")
 

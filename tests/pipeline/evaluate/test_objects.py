@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from helpers.runs import config_of
 from muster.errors import InputError
 from muster.pipeline.evaluate.objects import evaluate, find_labels
-from muster.pipeline.work.config import RunConfig
 
 PHOTOS = 6
 
@@ -33,14 +33,10 @@ def write(path: Path, content: Any) -> Path:
     return path
 
 
-def config_of(library: Path | str, weights: Path) -> RunConfig:
-    return RunConfig(str(library), ("objects",), device="cpu", workers=1, weights_dir=weights)
-
-
 @pytest.fixture(scope="module")
 def run_evaluate(part: Path, weights: Path, ray_cluster: None) -> Callable[..., dict[str, Any]]:
     """run_evaluate(annotations): on the six photos, whose work is kept in a library."""
-    config = config_of(part / "library", weights)
+    config = config_of(part / "library", "objects", workers=1, weights_dir=weights)
 
     def call(annotations: Path, images: Path = part / "images") -> dict[str, Any]:
         return evaluate(str(images), annotations, config, lambda progress: None)
@@ -101,7 +97,10 @@ def test_two_photos_of_one_name(part: Path, weights: Path, tmp_path: Path) -> No
         shutil.copytree(part / "images", tmp_path / "images" / folder)
     with pytest.raises(InputError, match="has 2 photos of the name"):
         evaluate(
-            str(tmp_path / "images"), part / "instances.json", config_of(tmp_path / "L", weights), lambda progress: None
+            str(tmp_path / "images"),
+            part / "instances.json",
+            config_of(tmp_path / "L", "objects", workers=1, weights_dir=weights),
+            lambda progress: None,
         )
 
 

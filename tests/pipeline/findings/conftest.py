@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from helpers.findings import STREETS, commit, dog, face, scanned, sky
-from muster.pipeline.work.worker import describe
+from muster.pipeline.work.choice import TaskChoice
 from muster.storage.library import Library
 
 
@@ -20,8 +20,10 @@ def photos(tmp_path: Path, make_photos: Callable[..., Path]) -> Path:
 def found(tmp_path: Path, photos: Path) -> Library:
     """A library of these, with a dog, a sky, a face and a label in each."""
     library = scanned(tmp_path / "library", photos)
-    commit(library, describe("objects", None), lambda i: [dog(), dog(0.2)])
+    commit(library, TaskChoice(name="objects").description, lambda i: [dog(), dog(0.2)])
     commit(library, STREETS, lambda i: [sky()])
-    commit(library, describe("faces", None), lambda i: [face(i)])
-    commit(library, describe("scenes", None), lambda i: [{"label": "day", "source": "image", "p_day": 0.9}])
+    commit(library, TaskChoice(name="faces").description, lambda i: [face(i)])
+    commit(
+        library, TaskChoice(name="scenes").description, lambda i: [{"label": "day", "source": "image", "p_day": 0.9}]
+    )
     return library

@@ -15,7 +15,7 @@ from scipy import ndimage
 from helpers.findings import STREETS, commit, dog, scanned, sky
 from muster.errors import InputError, MusterError
 from muster.pipeline.findings.annotations import annotations_of, full_size, outlined
-from muster.pipeline.work.worker import describe
+from muster.pipeline.work.choice import TaskChoice
 from muster.storage import manifest
 from muster.storage.exchange.photo import AnnotatedPhoto, Finding
 from muster.storage.library import Library, open_library
@@ -28,7 +28,7 @@ def test_photos_that_not_every_task_has_looked_at(tmp_path: Path, photos: Path) 
     library = scanned(tmp_path / "library", photos)
     (first, images), *_ = manifest.shards(library)
     bad = manifest.read_shard(library, first)["image_id"][0].as_py()
-    commit(library, describe("objects", None), lambda i: [dog()], fails=lambda i: i == bad)
+    commit(library, TaskChoice(name="objects").description, lambda i: [dog()], fails=lambda i: i == bad)
     commit(library, STREETS, lambda i: [sky()], shards=slice(1))
     annotations = annotations_of(library, ("objects", "masks"), {})
     assert (annotations.shards, annotations.pending) == ([(first, images)], 20 - images)
@@ -39,14 +39,14 @@ def test_photos_that_not_every_task_has_looked_at(tmp_path: Path, photos: Path) 
 
 def test_no_shard_in_common(tmp_path: Path, photos: Path) -> None:
     library = scanned(tmp_path / "library", photos)
-    commit(library, describe("objects", None), shards=slice(1))
+    commit(library, TaskChoice(name="objects").description, shards=slice(1))
     commit(library, STREETS, shards=slice(1, None))
-    with pytest.raises(InputError, match=r"no photo that all of objects, masks have looked at: run `muster run "):
+    with pytest.raises(InputError, match=r"no photo that all of objects, masks have looked at: `run` first"):
         annotations_of(library, ("objects", "masks"), {})
 
 
 def test_an_empty_library(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="has no images yet: run `muster scan FOLDER"):
+    with pytest.raises(InputError, match="has no images yet: `scan` first"):
         annotations_of(open_library(tmp_path / "library", create=True), ("objects",), {})
 
 

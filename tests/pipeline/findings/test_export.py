@@ -12,11 +12,12 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from helpers.findings import STREETS, commit, dog, scanned, sky
+from helpers.runs import config_of
 from muster.pipeline.evaluate.objects import evaluate
 from muster.pipeline.findings.export import export_annotations
-from muster.pipeline.run import pending, task_specs
-from muster.pipeline.work.config import RunConfig
-from muster.pipeline.work.worker import ShardWorker, describe
+from muster.pipeline.run import pending, record
+from muster.pipeline.work.choice import TaskChoice
+from muster.pipeline.work.worker import ShardWorker
 from muster.storage import manifest
 from muster.storage.library import Library, open_library
 
@@ -25,7 +26,7 @@ def test_what_was_left_out(tmp_path: Path, photos: Path) -> None:
     library = scanned(tmp_path / "library", photos)
     (first, images), *_ = manifest.shards(library)
     bad = manifest.read_shard(library, first)["image_id"][0].as_py()
-    commit(library, describe("objects", None), lambda i: [dog()], fails=lambda i: i == bad)
+    commit(library, TaskChoice(name="objects").description, lambda i: [dog()], fails=lambda i: i == bad)
     commit(library, STREETS, lambda i: [sky()], shards=slice(1))
     facts = export_annotations(library.uri, "coco", tmp_path / "out.json", ("objects", "masks"), {}, 0)
     assert (facts["images"], facts["annotations"], facts["errors"], facts["pending"]) == (
@@ -75,12 +76,12 @@ def test_coco_of_an_export_gives_the_same_average_precision(data: Path, weights:
     wanted = [a for a in content["annotations"] if a["image_id"] in ids.values()]
     truth = tmp_path / "instances.json"
     truth.write_text(json.dumps({**content, "images": images, "annotations": wanted}))
-    config = RunConfig(str(tmp_path / "library"), ("objects",), device="cpu", min_score=0.01)
+    config = config_of(tmp_path / "library", "objects", options={"min_score": 0.01})
     library = open_library(config.library, create=True)
     manifest.scan(library, [str(tmp_path / "images")])
-    specs = task_specs(library, config)
-    worker = ShardWorker(config.library, specs[1:], "cpu", weights)
-    for order in pending(library, specs):
+    record(library, config)
+    worker = ShardWorker(config.library, config.choices, "cpu", weights)
+    for order in pending(library, config.choices):
         worker.process(order)
     facts = evaluate(str(tmp_path / "images"), truth, config, lambda progress: None)  # of what is there already
 

@@ -13,7 +13,7 @@ from helpers.findings import STREETS, commit, dog, face, scanned, sky
 from muster.errors import InputError
 from muster.pipeline.findings.annotations import annotations_of
 from muster.pipeline.findings.overlay import SIDES, TILE, colour_of, drawn, overlay, sample, sheet, within
-from muster.pipeline.work.worker import describe
+from muster.pipeline.work.choice import TaskChoice
 from muster.storage.exchange.photo import AnnotatedPhoto, Finding
 from muster.storage.library import Library
 from muster.tasks.geometry import rle
@@ -27,10 +27,10 @@ def photos(tmp_path: Path, make_photos: Callable[..., Path]) -> Path:
 @pytest.fixture
 def found(tmp_path: Path, photos: Path) -> Library:
     library = scanned(tmp_path / "library", photos)
-    commit(library, describe("objects", None), lambda i: [dog()])
+    commit(library, TaskChoice(name="objects").description, lambda i: [dog()])
     commit(library, STREETS, lambda i: [sky()])
-    commit(library, describe("faces", None), lambda i: [face(i)])
-    commit(library, describe("scenes", None), lambda i: [{"label": None, "source": "image"}])
+    commit(library, TaskChoice(name="faces").description, lambda i: [face(i)])
+    commit(library, TaskChoice(name="scenes").description, lambda i: [{"label": None, "source": "image"}])
     return library
 
 
@@ -167,6 +167,6 @@ def test_overlay(found: Library, photos: Path, tmp_path: Path, snapshot: Callabl
 
 def test_nothing_to_draw(photos: Path, tmp_path: Path) -> None:
     library = scanned(tmp_path / "library", photos)
-    with pytest.raises(InputError, match="has nothing to draw yet: run `muster run -l "):
+    with pytest.raises(InputError, match="has nothing to draw yet: `run` first"):
         overlay(library.uri, tmp_path / "out", (), {}, 20, 0)
     assert not (tmp_path / "out").exists()

@@ -12,20 +12,19 @@ from muster.pipeline.findings.annotations import annotations_of
 from muster.pipeline.findings.sources import (
     categories_of,
     chosen_source,
-    parse_sources,
     require_tasks,
     sources_of,
     tasks_of,
     tasks_that,
 )
-from muster.pipeline.work.worker import describe
+from muster.pipeline.work.choice import TaskChoice
 from muster.storage import manifest, tables
 from muster.storage.library import Library, open_library
 from muster.tasks import registry
 
 
 def other(**parameters: Any) -> dict[str, Any]:
-    return {**describe("objects", None), "parameters": parameters}
+    return {**TaskChoice(name="objects").description, "parameters": parameters}
 
 
 def test_which_of_several(tmp_path: Path, photos: Path) -> None:
@@ -36,9 +35,9 @@ def test_which_of_several(tmp_path: Path, photos: Path) -> None:
     def chosen(wanted: str | None = None) -> str:
         return chosen_source(library, "objects", wanted, shards).fingerprint
 
-    with pytest.raises(InputError, match=r"has no objects for its images yet: run `muster run -l .* --tasks objects`"):
+    with pytest.raises(InputError, match=r"has no objects for its images yet: `run` first"):
         chosen()
-    usual = commit(library, describe("objects", None), shards=slice(1))
+    usual = commit(library, TaskChoice(name="objects").description, shards=slice(1))
     assert chosen() == usual
     loose = commit(library, other(min_score=0.1))
     assert chosen() == chosen("fastestdet") == chosen(loose) == loose  # it covers more
@@ -46,13 +45,17 @@ def test_which_of_several(tmp_path: Path, photos: Path) -> None:
     strict = commit(library, other(min_score=0.9))
     assert chosen() == chosen("fastestdet") == min(loose, strict)
     assert (chosen(loose), chosen(strict)) == (loose, strict)
-    commit(library, describe("objects", None))
+    commit(library, TaskChoice(name="objects").description)
     assert chosen() == usual  # as much as the others, and it is what `muster run` makes
-    fcos = commit(library, describe("objects", "fcos"), shards=slice(1))
+    fcos = commit(library, TaskChoice(name="objects", model="fcos").description, shards=slice(1))
     for score in (0.1, 0.2, 0.3, 0.4):
-        commit(library, {**describe("objects", "fcos"), "parameters": {"min_score": score}}, shards=slice(1))
+        commit(
+            library,
+            {**TaskChoice(name="objects", model="fcos").description, "parameters": {"min_score": score}},
+            shards=slice(1),
+        )
     assert (chosen(), chosen("fcos")) == (usual, fcos)
-    with pytest.raises(InputError, match=r"--model objects=unicorn: library .* has objects by fa.*fcos: "):
+    with pytest.raises(InputError, match=r"`model` objects=unicorn: library .* has objects by fa.*fcos: "):
         chosen("unicorn")
 
 
@@ -63,7 +66,7 @@ def test_images_count_and_not_shards(tmp_path: Path, make_photos: Callable[..., 
     shards = manifest.shards(library)
     place = [images for _, images in shards].index(4)
     assert sorted(images for _, images in shards) == [1, 1, 4]
-    two = commit(library, describe("objects", None))
+    two = commit(library, TaskChoice(name="objects").description)
     tables.forget_shard(library, two, shards[place][0])
     four = commit(library, other(min_score=0.1), shards=slice(place, place + 1))
     assert [source.fingerprint for source in sources_of(library, "objects", dict(shards))] == [four, two]
@@ -76,12 +79,12 @@ def test_tasks_by_what_they_find(found: Library) -> None:
     assert tasks_of(found) == ["faces", "masks", "objects", "scenes"]
     require_tasks(found, ("masks", "objects"), lambda findings: findings.placed)
     for task in ("scenes", "x"):
-        with pytest.raises(InputError, match=rf"--tasks objects,{task}: choose among faces, masks, objects"):
+        with pytest.raises(InputError, match=rf"`tasks` objects,{task}: choose among faces, masks, objects"):
             require_tasks(found, ("objects", task), lambda findings: findings.placed)
 
 
 def test_rows_of_a_task_that_is_not_installed(found: Library) -> None:
-    tables.describe(found, strange := {**describe("previews", None), "task": "means", "model": None})
+    tables.describe(found, strange := {**TaskChoice(name="previews").description, "task": "means", "model": None})
     shards = manifest.shards(found)
     for shard, _ in shards:
         tables.write_shard(
@@ -94,13 +97,6 @@ def test_rows_of_a_task_that_is_not_installed(found: Library) -> None:
         InputError, match=r"library .* has rows of means, a task that is not installed here: install the"
     ):
         require_tasks(found, ("means",), lambda findings: findings.placed)
-
-
-def test_options() -> None:
-    assert parse_sources(["masks=sinet"], ("masks",)) == {"masks": "sinet"}
-    for text in ("sinet", "masks=", "objects=fcos"):
-        with pytest.raises(InputError, match=rf"--model {text}: write TASK=NAME, with a TASK of --tasks masks"):
-            parse_sources([text], ("masks",))
 
 
 def test_categories(found: Library) -> None:

@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 
 from helpers.fixtures import Killed
-from muster.errors import InputError
+from muster.errors import InputError, TaskError
 from muster.pipeline.gallery.calibrate import REPORT, calibrate, sentences
 from muster.storage.gallery import audit, gallery
 from muster.storage.library import open_library
-from muster.tasks.base import TaskError
 from muster.tasks.people.search import SCORE
 from muster.tasks.people.second_photo import MEASURED
 

@@ -14,11 +14,11 @@ import pytest
 from PIL import Image
 
 from helpers.fixtures import Killed, School
+from helpers.runs import config_of
 from muster.errors import InputError
+from muster.pipeline import forget
 from muster.pipeline.gallery import enroll as enrolment
-from muster.pipeline.gallery import forget
 from muster.pipeline.gallery.enroll import Request, Summary, enroll
-from muster.pipeline.work.config import RunConfig
 from muster.storage import manifest, tables
 from muster.storage.gallery import audit, gallery
 from muster.storage.library import Library, open_library
@@ -34,7 +34,7 @@ def enrol(monkeypatch: pytest.MonkeyPatch, work: Callable[..., Any], weights: Pa
     monkeypatch.setattr(enrolment, "process", process)
 
     def do(source: Path, library: Path, consent: bool = False, accept: tuple[str, ...] = ()) -> Summary:
-        config = RunConfig(str(library), ("faces",), device="cpu")
+        config = config_of(library, "faces")
         return enroll(Request(str(source), consent, accept), config, lambda _: None)
 
     return do
@@ -153,7 +153,7 @@ def test_what_was_reviewed_is_enrolled(enrol: Enrol, school: School, tmp_path: P
     source = csv(tmp_path / "other.csv", [["bo", "Bo", "yes", "", *bo], ["twin", "Twin", "yes", "", ann[1], ""]])
     assert [each.person_id for each in enrol(source, tmp_path / "L").refused] == ["twin"]
     assert enrol(source, tmp_path / "L", accept=("twin",)).people == 3
-    with pytest.raises(InputError, match=r"--accept nil: nobody in roster .* has that person_id"):
+    with pytest.raises(InputError, match=r"`accept` nil: nobody in roster .* has that person_id"):
         enrol(source, tmp_path / "L", accept=("nil",))
 
 
@@ -170,7 +170,7 @@ def test_a_gallery_is_of_one_model(enrol: Enrol, school: School, tmp_path: Path)
     [photos, *_] = school.enrolled.values()
     source = csv(tmp_path / "r.csv", [["ann", "Ann", "yes", "", *photos]])
     enrol(source, tmp_path / "L")
-    config = RunConfig(str(tmp_path / "L"), ("faces",), {"faces": "published"}, device="cpu")
+    config = config_of(tmp_path / "L", "faces", models={"faces": "published"})
     with pytest.raises(InputError, match="is made by faces=own: faces of published cannot be compared"):
         enroll(Request(str(source)), config, lambda _: None)
 

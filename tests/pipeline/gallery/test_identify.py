@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from helpers.fixtures import Killed, School
+from helpers.runs import config_of
 from muster.errors import InputError
-from muster.pipeline.gallery import forget
+from muster.pipeline import forget
 from muster.pipeline.gallery.identify import ANSWERS, identify, limits_of, verify
 from muster.pipeline.work.config import RunConfig
 from muster.storage.gallery import audit, gallery
@@ -22,7 +23,7 @@ IDENTIFY = {"threshold": 0.3, "target": 0.05}
 
 
 def config(library: Path) -> RunConfig:
-    return RunConfig(str(library), ("faces",), device="cpu")
+    return config_of(library, "faces")
 
 
 def calibrated(folder: Path, threshold: float = 0.3, unsure_from: float = 0.3) -> Path:
@@ -74,7 +75,7 @@ def test_is_it_this_person(gallery_library: Path, school: School) -> None:
     assert (wrong["match"], wrong["answer"], wrong["reason"]) == (False, "no match", "")
     assert wrong["score"] < 0.25
     assert [e["match"] for e in audit.entries(open_library(library)) if e["action"] == "verify"] == [True, False]
-    with pytest.raises(InputError, match=r"holds \d+ images: name one, or use `muster identify`"):
+    with pytest.raises(InputError, match=r"holds \d+ images: name one, or use `identify`"):
         verify(ann, str(school.probes[ann].parent), config(library), None)
     with pytest.raises(InputError, match="nobody with person_id zoe is enrolled"):
         verify("zoe", str(school.probes[bo]), config(library), None)
@@ -110,12 +111,12 @@ def test_whose_consent_has_ended_is_unknown(gallery_library: Path, school: Schoo
 
 def test_a_threshold_is_measured_or_answered_for(gallery_library: Path) -> None:
     known = gallery.require(open_library(gallery_library))
-    with pytest.raises(InputError, match="no measured threshold: run `muster calibrate`"):
+    with pytest.raises(InputError, match="no measured threshold: run `calibrate`"):
         limits_of(known, "identify", None)
     limits = limits_of(known, "verify", 0.4)
     assert (limits.threshold, limits.unsure_from) == (0.4, 0.4)
     assert "nothing is known about its errors" in limits.remark
-    with pytest.raises(InputError, match="--threshold 3: choose one between -2 and 2"):
+    with pytest.raises(InputError, match="`threshold` 3: choose one between -2 and 2"):
         limits_of(known, "verify", 3)
 
 
@@ -126,7 +127,7 @@ def test_a_threshold_for_another_kind_of_score_is_refused(gallery_library: Path,
     other = replace(known, calibration=facts if score is None else facts | {"score": score})
     for what in ("identify", "verify"):
         assert limits_of(known, what, None).threshold > 0
-        with pytest.raises(InputError, match=r"scores differ, .* run `muster calibrate` again, or give --threshold"):
+        with pytest.raises(InputError, match=r"scores differ, .* run `calibrate` again, or give `threshold`"):
             limits_of(other, what, None)
         assert limits_of(other, what, 0.4).threshold == 0.4
 
@@ -209,7 +210,7 @@ def test_who_is_being_forgotten_is_not_recognised(
 def test_a_gallery_of_an_older_model(gallery_library: Path, school: School) -> None:
     library = open_library(calibrated(gallery_library))
     gallery.write(library, replace(gallery.require(library), fingerprint="0" * 16), "test", {})
-    told = r"made by an older faces=own, .*: enrol everybody anew in another library, and run `muster calibrate` there"
+    told = r"made by an older faces=own, .*: enrol everybody anew in another library, and run `calibrate` there"
     for threshold in (None, 0.3):
         with pytest.raises(InputError, match=told):
             identify([str(school.strangers[0])], config(gallery_library), threshold, lambda _: None)

@@ -8,16 +8,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from muster.errors import InputError, MusterError
+from muster.errors import InputError, MusterError, TaskError
 from muster.pipeline.people.faces import faces_fingerprint, load_faces, strangers_of
-from muster.pipeline.people.grouping import cluster_faces, label, parse_k
+from muster.pipeline.people.grouping import cluster_faces, label
 from muster.pipeline.people.pages import label_table, label_tables, write_people
-from muster.pipeline.work.worker import describe
+from muster.pipeline.work.choice import TaskChoice
 from muster.storage import tables
 from muster.storage.library import Library, open_library
 from muster.storage.manifest import read_shard, scan
 from muster.storage.manifest import shards as all_shards
-from muster.tasks.base import TaskError
 from muster.tasks.models.filter_scores import MEASURED, UNMEASURED
 from muster.tasks.people import certainty
 from muster.tasks.people.graph import Strangers
@@ -243,7 +242,7 @@ def test_filters_want_what_was_measured_of_these_weights(johns: Path, tmp_path: 
     labelled(library, "objects", "any", shards, "dog", 0.76)  # less than what those ask that were not measured
     write_people(library, None, tmp_path / "pages")
     assert "with a dog" not in (tmp_path / "pages" / "index.html").read_text()
-    usual = describe("objects", None)
+    usual = TaskChoice(name="objects").description
     other = {**usual, "weights": {"detector": {"name": "fastestdet", "sha256": "0" * 64}}}
     least = [label_table("f", each).least_scores for each in (usual, other)]
     assert least == [MEASURED["fastestdet"], UNMEASURED]
@@ -261,21 +260,13 @@ def test_damaged_clusters_are_named(johns: Path, tmp_path: Path) -> None:
         write_people(library, None, tmp_path / "pages")
 
 
-def test_k() -> None:
-    assert parse_k("auto") is None
-    assert parse_k("12") == 12
-    for text in ("0", "-1", "1.5", "", "many", "²"):
-        with pytest.raises(InputError, match="--k"):
-            parse_k(text)
-
-
 def test_what_clustering_refuses(johns: Path) -> None:
     faces = load_faces(open_library(johns / "L"), None)
     with pytest.raises(TaskError, match="22, not 1000"):
         label(None, faces, "kmeans", 1000, same_photo=False)
-    with pytest.raises(InputError, match="--method magic"):
+    with pytest.raises(InputError, match="`method` magic"):
         label(None, faces, "magic", None, same_photo=False)
-    with pytest.raises(InputError, match="--k 3 needs --method kmeans"):
+    with pytest.raises(InputError, match="`k` 3 needs `method` kmeans"):
         label(None, faces, "graph", 3, same_photo=False)
-    with pytest.raises(InputError, match="--same-photo needs --method graph"):
+    with pytest.raises(InputError, match="`same_photo` needs `method` graph"):
         label(None, faces, "kmeans", 3, same_photo=True)

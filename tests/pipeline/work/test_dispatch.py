@@ -13,10 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from muster.errors import Stopped
 from muster.pipeline.work import dispatch as dispatch_module
-from muster.pipeline.work.dispatch import Died, Dispatcher, Done, Event, Failed, Order, Policy, Stopped, WorkerId
-from muster.storage import shared_shards
-from muster.storage.shared_shards import slice_of
+from muster.pipeline.work import parts
+from muster.pipeline.work.dispatch import Died, Dispatcher, Done, Event, Failed, Order, Policy, WorkerId
+from muster.pipeline.work.parts import slice_of
 
 POLICY = Policy(held=2, deaths=1000, startup=50.0, grace=10.0, per_image=1.0)
 TASKS = ("images", "faces")
@@ -25,8 +26,8 @@ TASKS = ("images", "faces")
 @pytest.fixture(scope="module", autouse=True)
 def small_parts() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dispatch_module, "UNIT", 2)
-        patch.setattr(shared_shards, "UNIT", 2)
+        patch.setattr(dispatch_module, "IMAGES_PER_CALL", 2)
+        patch.setattr(parts, "IMAGES_PER_CALL", 2)
         yield
 
 

@@ -1,10 +1,12 @@
 import errno
 import os
+import pickle
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,28 +17,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from muster.errors import InputError, MusterError
+from helpers.runs import config_of
+from muster.errors import ImageError, InputError, MusterError
 from muster.pipeline.run import Progress as RunProgress
-from muster.pipeline.run import pending, summarise, task_specs
-from muster.pipeline.work.config import RunConfig
+from muster.pipeline.run import pending, summarise
+from muster.pipeline.work import parts
+from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.dispatch import Order
+from muster.pipeline.work.parts import slice_of
 from muster.pipeline.work.worker import (
-    ERRORS,
-    IMAGES_DESCRIPTION,
     ShardWorker,
-    TaskSpec,
     ahead,
     apply,
     chunks,
-    describe,
     is_fatal,
-    load_task,
 )
-from muster.storage import shared_shards, tables
+from muster.storage import tables
 from muster.storage.library import Library, open_library
 from muster.storage.manifest import scan, shards
-from muster.storage.photos.decode import ImageError
-from muster.storage.shared_shards import slice_of
+from muster.storage.outcomes import ERRORS, IMAGES_FINGERPRINT
 from muster.tasks import base
 from muster.tasks.models import zoo
 from muster.tasks.models.yolo import Yolo
@@ -150,7 +149,7 @@ def test_chunks_hold_every_image_once(number: int) -> None:
     images: list[Any] = [(str(i), ImageError("truncated", "")) for i in range(number)]
     cut = list(chunks(images))
     assert [pair for chunk in cut for pair in chunk] == images
-    assert all(len(chunk) == shared_shards.UNIT for chunk in cut[:-1])
+    assert all(len(chunk) == parts.IMAGES_PER_CALL for chunk in cut[:-1])
 
 
 # ---- shards ----------------------------------------------------------------------------------------------------------
@@ -166,7 +165,7 @@ def scanned(tmp_path: Path, album: Path) -> Library:
 def worker_of(library: Library, task: Widths) -> ShardWorker:
     """A worker whose one task is `task`."""
     worker = ShardWorker(library.uri, [], "cpu", None)
-    worker.tasks[task.name] = (TaskSpec(task.name, None, "f" * 16), task)
+    worker.tasks[task.name], worker.fingerprints[task.name] = task, "f" * 16
     return worker
 
 
@@ -175,7 +174,7 @@ def rows(library: Library, table: str, fingerprint: str = "f" * 16) -> list[dict
 
 
 def image_rows(library: Library) -> dict[str, dict[str, Any]]:
-    return {row["image_id"]: row for row in rows(library, "images", tables.fingerprint(IMAGES_DESCRIPTION))}
+    return {row["image_id"]: row for row in rows(library, "images", IMAGES_FINGERPRINT)}
 
 
 def first(library: Library, *tasks: str) -> Order:
@@ -197,8 +196,8 @@ def members(library: Library, order: Order) -> list[str]:
 def test_a_shard_in_parts_gives_the_rows_of_the_shard(
     scanned: Library, tmp_path: Path, album: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shared_shards, "UNIT", 2)
-    order = first(scanned, "images", "widths")
+    monkeypatch.setattr(parts, "IMAGES_PER_CALL", 2)
+    order = first(scanned, "widths")
     ids = members(scanned, order)
     other = open_library(tmp_path / "other", create=True)
     scan(other, [str(album)])
@@ -214,7 +213,7 @@ def test_a_shard_in_parts_gives_the_rows_of_the_shard(
 
 
 def test_a_task_that_raises_on_one_image_costs_one_row(scanned: Library) -> None:
-    order = first(scanned, "images", "widths")
+    order = first(scanned, "widths")
     ids = members(scanned, order)
     result = worker_of(scanned, Widths([ids[2]])).process(order)
     assert (result["images"], result["errors"], result["rows"]) == (8, 1, {"widths": 7})
@@ -222,17 +221,17 @@ def test_a_task_that_raises_on_one_image_costs_one_row(scanned: Library) -> None
     assert (error["image_id"], error["task"], error["error_kind"]) == (ids[2], "widths", "task")
     assert sorted(row["image_id"] for row in rows(scanned, "widths")) == sorted(set(ids) - {ids[2]})
     assert {row["status"] for row in image_rows(scanned).values()} == {"ok"}
-    specs = [TaskSpec("images", None, tables.fingerprint(IMAGES_DESCRIPTION)), TaskSpec("widths", None, "f" * 16)]
+    choices: list[Any] = [SimpleNamespace(name="widths", fingerprint="f" * 16)]
     for other in others(scanned, order):
         worker_of(scanned, Widths()).process(other)
-    summary = summarise(scanned, specs, RunProgress(0, 0.0), 0)
+    summary = summarise(scanned, choices, RunProgress(0, 0.0), 0)
     assert (summary.images, summary.ok, summary.errors) == (26, 23, 3)
     assert summary.error_kinds == {"task": 1, "truncated": 1, "not_an_image": 1}
 
 
 @pytest.mark.parametrize("kind", ["crash", "timeout"])
 def test_images_to_skip_become_rows_with_their_error(scanned: Library, kind: str) -> None:
-    order = first(scanned, "images", "widths")
+    order = first(scanned, "widths")
     ids = members(scanned, order)
     skip = Order(order.shard, order.tasks, order.images, skip=((ids[1], kind),))
     task = Widths()
@@ -246,10 +245,10 @@ def test_images_to_skip_become_rows_with_their_error(scanned: Library, kind: str
 
 def test_an_image_that_was_well_and_is_no_more_is_an_error_of_the_new_task(scanned: Library) -> None:
     """Its row in `images` is committed: it may not be lost between the two."""
-    order = first(scanned, "images")
+    order = first(scanned)
     ids = members(scanned, order)
     worker_of(scanned, Widths()).process(order)
-    again = Order(order.shard, ("widths",), order.images, skip=((ids[1], "crash"),))
+    again = Order(order.shard, ("widths",), order.images, skip=((ids[1], "crash"),), facts=False)
     assert worker_of(scanned, Widths()).process(again)["errors"] == 1
     assert image_rows(scanned)[ids[1]]["status"] == "ok"
     [error] = rows(scanned, "errors")
@@ -257,7 +256,7 @@ def test_an_image_that_was_well_and_is_no_more_is_an_error_of_the_new_task(scann
 
 
 def test_a_probe_commits_nothing(scanned: Library) -> None:
-    order = first(scanned, "images", "widths")
+    order = first(scanned, "widths")
     ids = members(scanned, order)
     task = Widths()
     result = worker_of(scanned, task).process(Order(order.shard, order.tasks, 3, probe=tuple(ids[:3])))
@@ -267,7 +266,7 @@ def test_a_probe_commits_nothing(scanned: Library) -> None:
 
 
 def test_a_shard_done_twice_is_done_once(scanned: Library) -> None:
-    order = first(scanned, "images", "widths")
+    order = first(scanned, "widths")
     worker_of(scanned, Widths()).process(order)
     before = rows(scanned, "widths")
     worker_of(scanned, Widths()).process(order)
@@ -279,7 +278,7 @@ def test_two_shards_at_once_are_each_their_own(scanned: Library) -> None:
     """A worker decodes one shard while another is in the model."""
     worker, ids = worker_of(scanned, Widths()), shards(scanned)
     with ThreadPoolExecutor(len(ids)) as pool:
-        results = list(pool.map(lambda s: worker.process(Order(s[0], ("images", "widths"), s[1])), ids))
+        results = list(pool.map(lambda s: worker.process(Order(s[0], ("widths",), s[1])), ids))
     assert sum(result["images"] for result in results) == len(image_rows(scanned)) == 26
     assert sorted(row["image_id"] for row in rows(scanned, "widths")) == sorted(
         name for name, row in image_rows(scanned).items() if row["status"] == "ok"
@@ -297,7 +296,7 @@ def test_broken_files_are_rows(processed: Path, album: Path) -> None:
 
 def test_threads_do_not_pile_up(scanned: Library) -> None:
     worker = worker_of(scanned, Widths())
-    order = first(scanned, "images", "widths")
+    order = first(scanned, "widths")
     worker.process(order)
     before = threading.active_count()
     for other in others(scanned, order):
@@ -308,7 +307,7 @@ def test_threads_do_not_pile_up(scanned: Library) -> None:
 def test_a_library_that_cannot_be_written(scanned: Library, tmp_path: Path) -> None:
     (tmp_path / "L" / "widths").write_text("in the way")
     with pytest.raises(MusterError, match="cannot write to library") as caught:
-        worker_of(scanned, Widths()).process(first(scanned, "images", "widths"))
+        worker_of(scanned, Widths()).process(first(scanned, "widths"))
     assert not is_fatal(caught.value)  # other shards may be done
     for number in (errno.ENOSPC, errno.EACCES, errno.EROFS):
         error = MusterError("x")
@@ -318,15 +317,15 @@ def test_a_library_that_cannot_be_written(scanned: Library, tmp_path: Path) -> N
 
 def test_a_manifest_shard_that_is_gone(scanned: Library) -> None:
     with pytest.raises(MusterError, match=r"shard-0-8\.parquet is missing or damaged"):
-        worker_of(scanned, Widths()).process(Order("0-8", ("images",), 8))
+        worker_of(scanned, Widths()).process(Order("0-8", (), 8))
 
 
 # ---- models ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_fingerprint_covers_what_changes_rows() -> None:
-    facts = describe("faces", None)
-    assert facts == describe("faces", "own")
+    facts = TaskChoice(name="faces").description
+    assert facts == TaskChoice(name="faces", model="own").description
     assert {role: entry["name"] for role, entry in facts["weights"].items()} == zoo.MODELS["faces"]["own"]
     assert all(len(entry["sha256"]) == 64 for entry in facts["weights"].values())
     assert facts["parameters"]["max_side"]
@@ -335,14 +334,14 @@ def test_a_fingerprint_covers_what_changes_rows() -> None:
 
 def test_the_users_weights_stand_in_the_fingerprint(weights: Path, tmp_path: Path) -> None:
     published = weights / "fastestdet_coco80.pth"
-    assert describe("objects", None, None, str(published)) == describe("objects", None)
+    assert TaskChoice(name="objects", weights=published).description == TaskChoice(name="objects").description
     (tmp_path / "mine.pth").write_bytes(published.read_bytes() + b"x")
-    mine = describe("objects", None, None, str(tmp_path / "mine.pth"))
-    theirs = describe("objects", None)
+    mine = TaskChoice(name="objects", weights=tmp_path / "mine.pth").description
+    theirs = TaskChoice(name="objects").description
     assert mine["weights"]["detector"].pop("sha256") != theirs["weights"]["detector"].pop("sha256")
     assert mine == theirs
-    sam = describe("masks", "sam", None, str(published))["weights"]
-    assert sam["detector"] == describe("objects", None)["weights"]["detector"]
+    sam = TaskChoice(name="masks", model="sam", weights=published).description["weights"]
+    assert sam["detector"] == TaskChoice(name="objects").description["weights"]["detector"]
     assert sam["segmenter"] == {"name": "sam", "sha256": zoo.ENTRIES["fastestdet"].sha256}
 
 
@@ -350,12 +349,11 @@ def test_weights_that_change_during_a_run(tmp_path: Path) -> None:
     file = tmp_path / "objects.safetensors"
     torch.manual_seed(0)
     save_file(Yolo(80).state_dict(), file)
-    fingerprint = tables.fingerprint(describe("objects", "own", None, str(file)))
-    spec = TaskSpec("objects", "own", fingerprint, weights=str(file))
-    assert load_task(spec, torch.device("cpu"), None).name == "objects"
+    choice = pickle.loads(pickle.dumps(TaskChoice(name="objects", model="own", weights=file)))  # as a worker gets it
+    assert choice.load(torch.device("cpu"), None).name == "objects"
     save_file(Yolo(80).state_dict(), file)
     with pytest.raises(InputError, match=r"objects\.safetensors is no longer the file that it was"):
-        load_task(spec, torch.device("cpu"), None)
+        choice.load(torch.device("cpu"), None)
 
 
 def test_the_rows_of_a_run_do_not_depend_on_the_process(
@@ -368,7 +366,6 @@ def test_the_rows_of_a_run_do_not_depend_on_the_process(
 ) -> None:
     library = open_library(tmp_path / "L", create=True)
     scan(library, [str(album)])
-    specs = task_specs(library, RunConfig(library.uri, device="cpu"))
-    assert len(pending(library, specs)) == len(shards(library))
+    assert len(pending(library, config_of(library.uri).choices)) == len(shards(library))
     work(tmp_path / "L", weights)
     assert rows_of(tmp_path / "L") == rows_of(processed)

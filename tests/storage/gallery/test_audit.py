@@ -49,7 +49,7 @@ def test_any_edit_is_found(library: Library, data: st.DataObject) -> None:
     at = data.draw(st.integers(0, 2))
     file.write_bytes(edits[data.draw(st.sampled_from(sorted(edits)))]())
     assert audit.check(library).problem
-    with pytest.raises(MusterError, match="see `muster audit verify`"):
+    with pytest.raises(MusterError, match="see `audit verify`"):
         audit.entries(library)
 
 

@@ -58,7 +58,7 @@ def test_people_are_replaced_and_taken_out(library: Library) -> None:
 
 
 def test_nobody_enrolled(library: Library) -> None:
-    with pytest.raises(InputError, match=r"nobody is enrolled in library .* run `muster enroll ROSTER"):
+    with pytest.raises(InputError, match=r"nobody is enrolled in library .* `enroll` first"):
         gallery.require(library)
     gallery.write(library, EMPTY, "enroll", {})
     with pytest.raises(InputError, match="nobody is enrolled"):

@@ -18,10 +18,9 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pytest
 
-from muster.errors import InputError
+from muster.errors import DamagedError, InputError
 from muster.storage.index import snapshot as index_files
 from muster.storage.index import vectors as index
-from muster.storage.index.snapshot import DamagedError
 from muster.storage.library import Library, open_library
 
 WIDTH = 32

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageFilter
 from PIL.TiffImagePlugin import IFDRational
 
+from muster.errors import ImageError
 from muster.storage.photos import decode as images
-from muster.storage.photos.decode import KINDS, ImageError, Photo, decode, perceptual_hash, read
+from muster.storage.photos.decode import KINDS, Photo, decode, perceptual_hash, read
 
 # muster.storage.photos.decode ignores Pillow's warnings; pytest's "error" goes before that and would turn them into
 # exceptions.

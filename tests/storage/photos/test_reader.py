@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from muster.errors import ImageError
 from muster.storage.photos import reader
-from muster.storage.photos.decode import ImageError
 from muster.storage.photos.reader import Reader
 from muster.storage.uris import inline_uri, local_uri
 

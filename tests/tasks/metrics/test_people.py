@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from muster.tasks.base import TaskError
+from muster.errors import TaskError
 from muster.tasks.metrics.people import bcubed_f1, best_threshold, fold_accuracy, pairwise_f1, tar_at_far
 
 LABELS = st.integers(0, 25).flatmap(

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from muster.tasks.base import TaskError
+from muster.errors import TaskError
 from muster.tasks.metrics.pixels import VOID, confusion, segment_scores
 
 CLASSES = 4

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from muster.tasks.base import TaskError
+from muster.errors import TaskError
 from muster.tasks.models import fastestdet
 from muster.tasks.models.fastestdet import FastestDet, decode, from_published
 from muster.tasks.models.fuse import for_inference

@@ -4,17 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from muster.tasks.base import inference_dtype
+from helpers.precision import DTYPES
 from muster.tasks.faces import embed
 from muster.tasks.models import mobilefacenet
 from muster.tasks.models.fuse import for_inference
 
-NEEDS_BF16 = pytest.mark.skipif(
-    inference_dtype(torch.device("cpu")) != torch.bfloat16, reason="this processor does not multiply bf16 natively"
-)
+pytestmark = pytest.mark.precision
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, pytest.param(torch.bfloat16, marks=NEEDS_BF16)])
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_embeddings_equal_the_canonical_ones(data: Path, dtype: torch.dtype) -> None:
     canonical = np.load(data.parent / "reference" / "canonical_faces.npz")
     state = torch.load(data / "weights/mobilefacenet.pt", map_location="cpu", weights_only=True)

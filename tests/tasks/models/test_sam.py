@@ -13,13 +13,14 @@ import torch
 from PIL import Image as PillowImage
 from torch import nn
 
-from muster.errors import InputError
-from muster.pipeline.run import task_specs
-from muster.pipeline.work.config import RunConfig
-from muster.pipeline.work.worker import IMAGES_DESCRIPTION, TaskSpec, describe, load_task
+from helpers.runs import config_of
+from muster.errors import InputError, TaskError
+from muster.pipeline.run import record
+from muster.pipeline.work.choice import TaskChoice
 from muster.storage import tables
 from muster.storage.library import open_library
-from muster.tasks.base import Image, TaskError
+from muster.storage.outcomes import IMAGES_FINGERPRINT
+from muster.tasks.base import Image
 from muster.tasks.geometry import rle
 from muster.tasks.masks import Masks
 from muster.tasks.models import coco_labels, sam
@@ -77,8 +78,7 @@ def task(file: Path, weights: Path) -> Any:
 
 
 def load(file: Path, weights: Path, **options: Any) -> Any:
-    fingerprint = tables.fingerprint(describe("masks", "sam", options, str(file)))
-    return load_task(TaskSpec("masks", "sam", fingerprint, options, str(file)), CPU, weights)
+    return TaskChoice(name="masks", model="sam", options=options, weights=file).load(CPU, weights)
 
 
 @pytest.mark.parametrize("shape", [{}, {"width": 48, "heads": 2, "depth": 2}, {"depth": 4, "everywhere": (1, 3)}])
@@ -132,7 +132,7 @@ def test_masks_are_those_of_the_package(photo: Image, count: int) -> None:
 
 
 def test_rows_are_of_what_the_detector_finds(task: Masks, photo: Image, weights: Path) -> None:
-    detections = load_task(TaskSpec("objects", None, "", {"min_score": 0.5}), CPU, weights)([photo]).to_pylist()
+    detections = TaskChoice(name="objects", options={"min_score": 0.5}).load(CPU, weights)([photo]).to_pylist()
     rows = task([photo]).to_pylist()
     assert task.schema.equals(task([]).schema)
     assert 1 <= len(rows) <= len(detections)
@@ -150,7 +150,7 @@ def test_classes_and_scores_that_are_asked_for(file: Path, weights: Path, photo:
     assert set(load(file, weights, classes={"giraffe": 0.1})([photo])["label"].to_pylist()) == {"giraffe"}
     assert load(file, weights, classes={"dog": None})([photo]).num_rows == 0
     assert load(file, weights, min_score=0.999)([photo]).num_rows == 0
-    with pytest.raises(TaskError, match="--classes girafe: no such class of masks=sam; nearest: giraffe"):
+    with pytest.raises(TaskError, match="`classes` girafe: no such class of masks=sam; nearest: giraffe"):
         Masks("sam", {"girafe": None})
 
 
@@ -176,7 +176,7 @@ def test_black_and_of_any_shape(file: Path, weights: Path, photo: Image, shape: 
 
 
 def test_what_is_prompted_with_stands_in_the_fingerprint() -> None:
-    facts = describe("masks", "sam")
+    facts = TaskChoice(name="masks", model="sam").description
     assert facts["parameters"]["prompts"].items() >= {"version": Objects.version, "min_score": 0.65}.items()
     assert facts["weights"].keys() == {"segmenter", "detector"}
 
@@ -192,14 +192,14 @@ def test_weights_that_are_not_of_it(tmp_path: Path, weights: Path) -> None:
         / "cut.pth": r"cut.pth: these are not weights of sam .*: Missing key\(s\) in state_dict: \"mask_decoder",
     }
     for file, text in texts.items():
-        config = RunConfig("L", ("masks",), {"masks": "sam"}, "cpu", None, weights, weights={"masks": str(file)})
+        config = config_of("L", "masks", models={"masks": "sam"}, weights={"masks": file}, weights_dir=weights)
         with pytest.raises(InputError, match=text):
-            task_specs(library, config)
-    assert not tables.descriptions(library).keys() - {tables.fingerprint(IMAGES_DESCRIPTION)}
+            record(library, config)
+    assert not tables.descriptions(library).keys() - {IMAGES_FINGERPRINT}
 
 
 def test_without_the_package(file: Path, weights: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "segment_anything.modeling", None)  # as if it were not installed
-    config = RunConfig("L", ("masks",), {"masks": "sam"}, "cpu", None, weights, weights={"masks": str(file)})
+    config = config_of("L", "masks", models={"masks": "sam"}, weights={"masks": file}, weights_dir=weights)
     with pytest.raises(InputError, match=r"SAM needs the package segment-anything: pip install segment-anything"):
-        task_specs(open_library(tmp_path / "L", create=True), config)
+        record(open_library(tmp_path / "L", create=True), config)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from muster.tasks.base import TaskError
+from muster.errors import TaskError
 from muster.tasks.models import sinet
 from muster.tasks.models.fuse import for_inference
 from muster.tasks.models.zoo import masks

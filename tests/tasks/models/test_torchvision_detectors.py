@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from muster.tasks.base import TaskError
+from muster.errors import TaskError
 from muster.tasks.models import coco_labels, zoo
 from muster.tasks.models.torchvision_detectors import detect, set_min_score
 

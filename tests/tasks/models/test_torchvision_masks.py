@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torchvision.models import detection, get_model, segmentation
 
-from muster.tasks.base import TaskError
+from muster.errors import TaskError
 from muster.tasks.models import coco_labels, torchvision_masks, zoo
 from muster.tasks.models.fuse import for_inference
 from muster.tasks.models.zoo import masks

@@ -8,9 +8,9 @@ import safetensors.torch
 import torch
 
 from muster import tasks
+from muster.errors import TaskError
 from muster.pipeline.work.weights import load_weights
 from muster.tasks import registry
-from muster.tasks.base import TaskError
 from muster.tasks.models import zoo
 from muster.tasks.models.yolo import Yolo
 from muster.tasks.models.zoo.entry import Entry

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from muster.tasks.base import TaskError
+from muster.errors import TaskError
 from muster.tasks.people.calibrate import (
     MISSED,
     Searches,

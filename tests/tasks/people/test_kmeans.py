@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.embeddings import arc, people
-from muster.tasks.base import TaskError
+from muster.errors import TaskError
 from muster.tasks.metrics.people import pairwise_f1
 from muster.tasks.people import mergeable_kmeans
 from muster.tasks.people.graph import by_size

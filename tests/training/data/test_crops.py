@@ -9,10 +9,13 @@ import torch
 from PIL import Image
 from skimage import data as pictures
 
+from helpers.precision import DTYPES
 from muster.errors import InputError
 from muster.tasks.models import yunet
 from muster.training.data import crops, examples
 from muster.training.inputs import Inputs
+
+pytestmark = pytest.mark.precision
 
 
 @pytest.fixture(scope="module")
@@ -46,11 +49,11 @@ def difference(crop: torch.Tensor, other: torch.Tensor, reach: int = 4) -> float
     return float((shifted - inner).abs().mean((2, 3, 4)).min())
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_crops_of_a_collection(
     album: Path, detector: torch.nn.Module, tmp_path: Path, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(crops, "inference_dtype", lambda device: dtype)  # what this processor prefers is not the point
+    monkeypatch.setattr(crops, "inference_dtype", lambda device: dtype)
     skipped: list[str] = []
     inputs = Inputs([str(album)], tmp_path / "out", label="person", on_skipped=skipped.append)
     found = crops.read_crops(inputs, detector)
@@ -59,10 +62,12 @@ def test_crops_of_a_collection(
     side = 112 + 2 * crops.MARGIN
     assert found.pixels.shape == (2, side, side, 3)
     upright, mirrored = found.pixels[0], found.pixels[1].flip(1)
-    # The same face from either side. In bf16 its landmarks lie 2 pixels elsewhere; there 5.9, in float32 8.8
-    assert difference(upright, mirrored) < 12
-    assert difference(upright, mirrored.roll(12, 1)) > 24  # where a crop of another place is no match
-    assert difference(upright, mirrored.flip(1)) > 48  # nor one that faces the other way
+    # The same face from either side. How far its landmarks lie apart differs with the precision, as rounding decides
+    # which of two cells of the detector that see it equally well has the say. So no number is asked for, but who is
+    # nearest.
+    same = difference(upright, mirrored)
+    assert 2 * same < difference(upright, mirrored.roll(12, 1))  # a crop of another place
+    assert 2 * same < difference(upright, mirrored.flip(1))  # one that faces the other way
     assert [text.partition(":")[0] for text in skipped] == ["broken.jpg", "coffee.jpg"]
     assert found.kept_out[0] == found.kept_out[1]
     assert len(found.training.names) + len(found.measured.names) == 2

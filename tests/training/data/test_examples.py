@@ -70,9 +70,9 @@ def test_several_sources_and_a_limit(people: Path) -> None:
 
 
 def test_what_is_not_there(people: Path, parquet: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"--label smile: no such column in .*people\.parquet; known: .*person, age"):
+    with pytest.raises(InputError, match=r"`label` smile: no such column in .*people\.parquet; known: .*person, age"):
         find_examples([str(parquet)], "smile")
-    with pytest.raises(InputError, match="--label person: no such column"):
+    with pytest.raises(InputError, match="`label` person: no such column"):
         find_examples([str(people)], "person")
     with pytest.raises(InputError, match="none"):
         find_examples([str(tmp_path / "none")], None)

@@ -20,8 +20,8 @@ from muster.tasks.people.search import normalised
 from muster.training.data import found_faces
 from muster.training.data.examples import PEOPLE_HELD_OUT, find_examples, held_out
 from muster.training.data.found_faces import EAGER, LEAST_PEOPLE, Finds, central, judged, read_known, read_scenes, spoil
+from muster.training.data.people_in_photos import PHOTOS_HELD_OUT
 from muster.training.inputs import Inputs
-from muster.training.recipes.detector import PHOTOS_HELD_OUT
 
 SIDES = st.integers(1, 60)
 
@@ -141,7 +141,7 @@ def test_a_person_of_whom_one_photo_shows_a_face_has_one_photo() -> None:
 )
 def test_too_few_people(people: int, strangers: int) -> None:
     faces, names = school(people, strangers) if people else (np.empty((0, EMBEDDING), np.float32), [])
-    text = f"{people} people with several photos and {strangers} with one are too few .*--label"
+    text = f"{people} people with several photos and {strangers} with one are too few .*`label`"
     with pytest.raises(InputError, match=text):
         judged(finds(faces), finds(faces), names)
 
@@ -278,5 +278,5 @@ def test_nothing_to_learn_from(task: Faces, scenes: Scenes, tmp_path: Path, what
         inputs = Inputs([], tmp_path)
     if what == "not looked at":
         inputs = Inputs([], tmp_path, scenes=inputs.scenes)
-    with pytest.raises(InputError, match=r"what is taken for a face and is none: .*--scenes, .*--labels"):
+    with pytest.raises(InputError, match=r"what is taken for a face and is none: .*`scenes`, .*`labels`"):
         read_scenes(inputs, task)

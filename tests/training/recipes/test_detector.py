@@ -346,7 +346,7 @@ def test_the_least_score_keeps_false_finds_few() -> None:
 
 
 def test_no_scenes(inputs: Callable[..., Inputs]) -> None:
-    with pytest.raises(InputError, match="--scenes"):
+    with pytest.raises(InputError, match="`scenes`"):
         detector.build(inputs(scenes=()))
 
 

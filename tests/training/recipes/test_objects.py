@@ -113,7 +113,7 @@ def test_overlapping_finds_of_one_class() -> None:
 
 
 def test_it_needs_coco_files(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="1 --images and 0 --labels: this recipe needs a COCO file"):
+    with pytest.raises(InputError, match="1 `images` and 0 `labels`: this recipe needs a COCO file"):
         objects.build(Inputs([str(tmp_path)], tmp_path))
 
 

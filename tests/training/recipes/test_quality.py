@@ -195,7 +195,7 @@ def test_both_recipes_say_what_they_need(tmp_path: Path, data: Path) -> None:
         with pytest.raises(InputError, match=f"too few .* {found_faces.LEAST_PEOPLE} of each are needed"):
             recipes.find(name).build(inputs)
         for missing in ("labels", "scenes"):
-            with pytest.raises(InputError, match="name photos with --scenes, and COCO files"):
+            with pytest.raises(InputError, match="name photos with `scenes`, and COCO files"):
                 recipes.find(name).build(replace(inputs, **{missing: []}, images=[str(tmp_path / "is not read")]))
 
 

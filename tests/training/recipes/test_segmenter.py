@@ -85,7 +85,7 @@ def test_rare_classes_weigh_more() -> None:
 def test_by_their_names(tmp_path: Path) -> None:
     assert {"streets", "person", "objects"} <= set(recipes.RECIPES)
     for name in ("streets", "person"):
-        with pytest.raises(InputError, match="1 --images and 0 --labels"):
+        with pytest.raises(InputError, match="1 `images` and 0 `labels`"):
             recipes.find(name).build(Inputs([str(tmp_path)], tmp_path))
 
 

@@ -50,7 +50,7 @@ def test_batches_hold_people_with_two_photos_or_more(data: Path, published: dict
 
 def test_without_labels(data: Path, published: dict, tmp_path: Path) -> None:
     inputs = Inputs([str(data / "lfw/lfw.parquet")], tmp_path, weights=published, limit=4)
-    with pytest.raises(InputError, match=r"4 of 4 images have no label.*--label"):
+    with pytest.raises(InputError, match=r"4 of 4 images have no label.*`label`"):
         supervised.build_margin(inputs)
 
 

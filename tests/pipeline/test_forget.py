@@ -13,8 +13,8 @@ import pytest
 
 from helpers.fixtures import Killed, School
 from muster.errors import InputError
-from muster.pipeline.gallery import forget
-from muster.pipeline.gallery.forget import expired, settle
+from muster.pipeline import forget
+from muster.pipeline.forget import expired, settle
 from muster.pipeline.people import grouping
 from muster.pipeline.people.pages import write_people
 from muster.storage import manifest, tables

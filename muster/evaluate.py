@@ -1,0 +1,120 @@
+"""Accuracy on labelled photos: what `muster evaluate` does.
+
+Each function scans and runs `images` (a Parquet file or any other source) into `library`, or into one that is thrown
+away, and compares what was found with the labels. Raises InputError where labels and images do not fit.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from muster.chosen import AnyTask, choice_of
+from muster.pipeline.evaluate import faces
+from muster.pipeline.evaluate import identify as searches
+from muster.pipeline.evaluate import masks as label_images
+from muster.pipeline.evaluate import objects as boxes
+from muster.pipeline.run import Progress
+from muster.pipeline.work.config import RunConfig
+from muster.pipeline.work.machine import Machine
+
+OnProgress = Callable[[Progress], None]
+
+
+def verify(
+    images: str | Path,
+    pairs: str | Path,
+    *,
+    library: str | Path = "",
+    task: AnyTask = "faces",
+    machine: Machine | None = None,
+    on_progress: OnProgress | None = None,
+) -> dict[str, Any]:
+    """Is this the same person? Accuracy over labelled pairs, fold by fold. `pairs`: a file as LFW's View 2 has it."""
+    data = _faces(images, lambda rows: faces.check_pairs(rows, str(pairs)), library, task, machine, on_progress)
+    return faces.verify(data, str(pairs)).as_json()
+
+
+def cluster(
+    images: str | Path,
+    label: str,
+    *,
+    k: int | None = None,
+    library: str | Path = "",
+    task: AnyTask = "faces",
+    machine: Machine | None = None,
+    on_progress: OnProgress | None = None,
+) -> dict[str, Any]:
+    """Are the clusters the people? `graph` and `kmeans` (with `k` people) against the column `label`."""
+    data = _faces(images, lambda rows: faces.check_label(rows, label), library, task, machine, on_progress)
+    results = faces.cluster(data, label, [("graph", None), ("kmeans", k)])
+    return {**results, "undetected": data.undetected}
+
+
+def identify(
+    images: str | Path,
+    label: str,
+    *,
+    library: str | Path = "",
+    task: AnyTask = "faces",
+    machine: Machine | None = None,
+    on_progress: OnProgress | None = None,
+) -> dict[str, Any]:
+    """Who is this, or nobody known? Half of the photos of each person are enrolled; who has one photo is a stranger."""
+
+    def check(rows: pa.Table) -> None:
+        faces.check_label(rows, label)
+        searches.split(rows, label)
+
+    return searches.identify(_faces(images, check, library, task, machine, on_progress), label)
+
+
+def objects(
+    images: str | Path,
+    annotations: str | Path | None = None,
+    *,
+    library: str | Path = "",
+    task: AnyTask = "objects",
+    machine: Machine | None = None,
+    on_progress: OnProgress | None = None,
+) -> dict[str, Any]:
+    """Are the objects found? COCO's average precision, and precision and recall at a score of 0.5.
+
+    `annotations`: COCO JSON of boxes; instances.json in the images' folder or beside it where None.
+    """
+    file = boxes.find_labels(str(images)) if annotations is None else Path(annotations)
+    return boxes.evaluate(str(images), file, _config(library, task, machine), on_progress or _silent)
+
+
+def masks(
+    images: str | Path,
+    labels: str | Path,
+    *,
+    library: str | Path = "",
+    task: AnyTask = "masks",
+    machine: Machine | None = None,
+    on_progress: OnProgress | None = None,
+) -> dict[str, Any]:
+    """Which pixels are what? Mean IoU over the label images in the folder `labels`, by the model that knows their
+    values unless `task` names one."""
+    return label_images.evaluate(str(images), Path(labels), _config(library, task, machine), on_progress or _silent)
+
+
+def _faces(
+    images: str | Path,
+    check: faces.Check,
+    library: str | Path,
+    task: AnyTask,
+    machine: Machine | None,
+    on_progress: OnProgress | None,
+) -> faces.Labelled:
+    return faces.labelled(str(images), _config(library, task, machine), on_progress or _silent, check)
+
+
+def _config(library: str | Path, task: AnyTask, machine: Machine | None) -> RunConfig:
+    return RunConfig(library=str(library), choices=(choice_of(task),), machine=machine or Machine())
+
+
+def _silent(progress: Progress) -> None:
+    """Say nothing."""

@@ -1,0 +1,409 @@
+"""A library and what can be done with it: what the commands of the same names do.
+
+Each verb takes the library's lock where it writes, and first finishes what was cut off (pipeline/forget.py), so
+that a notebook is as safe as a command. What a verb needs is imported when it is called: torch takes seconds.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from muster.errors import InputError, NotYetError
+from muster.storage.library import TRUST, open_library
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from muster.chosen import AnyTask
+    from muster.pipeline.forget import Receipt
+    from muster.pipeline.gallery.enroll import Summary as EnrolSummary
+    from muster.pipeline.people.grouping import ClusterSummary
+    from muster.pipeline.run import Progress
+    from muster.pipeline.run import Summary as RunSummary
+    from muster.pipeline.work.config import RunConfig
+    from muster.pipeline.work.machine import Machine
+    from muster.results import Answers, Pages, PhotosSummary
+    from muster.storage import library as stored
+    from muster.storage.manifest import ScanResult
+
+OnProgress = Callable[["Progress"], None]
+OnDownload = Callable[[int, int | None], None]  # bytes so far, and of how many where that is known
+TASKS = ("faces", "previews")  # what the people pages need
+
+
+def open(path: str | Path, create: bool = False, trust: bool = False) -> Library:
+    """The library in a folder or bucket (`s3://…`). `create`: make it where there is none.
+
+    `trust`: also where other users may write it; they decide what is read, deleted and answered there. The key of an
+    encrypted library is in MUSTER_KEY_FILE or MUSTER_KEY. Raises InputError where there is no library, or it cannot be
+    used.
+    """
+    try:
+        with _trusting(trust):
+            return Library(open_library(path, create), trust)
+    except NotYetError:
+        raise NotYetError(f"no library at {path}", "scan", str(path), otherwise=" (or `create`=True)") from None
+
+
+class Library:
+    """An open library. Made by `muster.open`."""
+
+    def __init__(self, files: stored.Library, trust: bool = False) -> None:
+        self._files, self._trust = files, trust
+
+    def __repr__(self) -> str:
+        return f"muster.Library({self.uri!r})"
+
+    @property
+    def uri(self) -> str:
+        """Its absolute path, or the URI of its bucket."""
+        return self._files.uri
+
+    @property
+    def encrypted(self) -> bool:
+        return self._files.key is not None
+
+    def at(self, name: str) -> str:
+        """Where one of its files lies, such as a receipt."""
+        return self._files.at(name)
+
+    # ---- photos ------------------------------------------------------------------------------------------------------
+
+    def scan(self, *sources: str | Path, follow_links: bool = False) -> ScanResult:
+        """Find images, and note them in the manifest. A later scan finds what is new, changed or gone.
+
+        `sources`: folders, globs, files or Parquet manifests; local or any URI. `follow_links`: also links that lead
+        out of these folders.
+        """
+        from muster.pipeline import forget
+        from muster.storage import manifest
+
+        with self._in_use(), forget.locked(self._files):
+            return manifest.scan(self._files, [str(source) for source in sources], follow_links)
+
+    def run(
+        self,
+        tasks: Iterable[AnyTask] = TASKS,
+        *,
+        machine: Machine | None = None,
+        retry_errors: bool = False,
+        on_progress: OnProgress | None = None,
+        on_download: OnDownload | None = None,
+    ) -> RunSummary:
+        """Process every image that the tasks have not seen yet. Interrupted, it keeps what it has done.
+
+        `tasks`: names, or what `muster.task` gives. `machine`: where; by default a worker per GPU or core of this
+        machine, in a Ray of its own that ends with the run. `retry_errors`: also images whose error may have passed.
+        """
+        from muster.pipeline.run import run
+
+        config = _config(self.uri, tasks, machine, retry_errors)
+        with self._in_use():
+            return run(config, on_progress or _silent, on_download)
+
+    def cluster(
+        self,
+        method: str = "graph",
+        *,
+        k: int | None = None,
+        same_photo: bool = False,
+        model: str | None = None,
+        machine: Machine | None = None,
+    ) -> ClusterSummary:
+        """Say which faces are one person. Ids of people stay when photos are added.
+
+        `method`: "graph", which finds the number of people, or "kmeans" with `k` people (found where None).
+        `same_photo`: two faces of one photo may be one person. `model`: whose faces; the default one's where None.
+        """
+        from muster.pipeline import forget
+        from muster.pipeline.people.grouping import check_method, cluster_faces
+
+        check_method(method, k, same_photo)
+        with self._in_use(), forget.locked(self._files):
+            return cluster_faces(self._files, model, method, k, same_photo, machine)
+
+    def people_pages(self, out: str | Path | None = None, *, model: str | None = None) -> Pages:
+        """Write the people pages, a site that opens from disk. `out`: its folder; LIBRARY/people where None."""
+        from muster.pipeline import forget
+        from muster.pipeline.people.pages import folder_for, write_people
+        from muster.results import Pages
+
+        with self._in_use():
+            folder = folder_for(self.uri, out)
+            with forget.locked(self._files):
+                summary = write_people(self._files, model, folder)
+        return Pages(**asdict(summary), out=folder, index=(folder / "index.html").absolute().as_uri())
+
+    # ---- what is there -----------------------------------------------------------------------------------------------
+
+    def status(self) -> dict[str, Any]:
+        """Images, how many are done, and `tables`: the rows of each task under each model it was run with."""
+        from muster.pipeline.status import status
+
+        with self._in_use():
+            return status(self._files)
+
+    def table(self, name: str, *, model: str | None = None, columns: Sequence[str] | None = None) -> pa.Table:
+        """A table as Arrow: "manifest", "images", "errors", "clusters", or what a task of this name found.
+
+        `model`: whose rows, also as a fingerprint that `status` shows; where None, those that cover most images.
+        docs/data-model.md describes the columns. Raises NotYetError where there are no rows yet.
+        """
+        from muster.pipeline import forget
+        from muster.pipeline.reading import table
+
+        with self._in_use():
+            forget.settled(self._files)
+            return table(self._files, name, model, columns)
+
+    def export(
+        self,
+        format: str,
+        out: str | Path,
+        tasks: Iterable[str] = ("objects",),
+        *,
+        models: Mapping[str, str] | None = None,
+        min_score: float = 0.0,
+    ) -> dict[str, Any]:
+        """Write boxes and masks for other programs into a new file or folder; what was written.
+
+        `format`: "coco", "csv", "yolo" or "labelme". `models`: task → whose rows, as `table` takes it. `min_score`:
+        from 0 to 1.
+        """
+        from muster.pipeline.findings.export import export_annotations
+
+        with self._in_use():
+            return export_annotations(self.uri, format, Path(out), tuple(tasks), models or {}, min_score)
+
+    def overlay(
+        self,
+        out: str | Path,
+        tasks: Iterable[str] = (),
+        *,
+        models: Mapping[str, str] | None = None,
+        sample: int = 24,
+        seed: int = 0,
+    ) -> dict[str, Any]:
+        """Draw what tasks found into copies of `sample` photos, in a new folder; where they are.
+
+        `tasks`: those that the library has, where empty. Another `seed`, other photos.
+        """
+        from muster.pipeline.findings.overlay import overlay
+
+        with self._in_use():
+            return overlay(self.uri, Path(out), tuple(tasks), models or {}, sample, seed)
+
+    # ---- known people ------------------------------------------------------------------------------------------------
+
+    def enroll(
+        self,
+        roster: str | Path,
+        *,
+        consent_given: bool = False,
+        accept: Iterable[str] = (),
+        model: str | None = None,
+        machine: Machine | None = None,
+        on_progress: OnProgress | None = None,
+        on_download: OnDownload | None = None,
+    ) -> EnrolSummary:
+        """Enrol the people of a roster, or update them: a CSV, a folder with a folder per person, or a Parquet file.
+
+        `consent_given`: you hold the consent of everybody in a roster that does not say; without consent nobody's
+        photos are looked at. `accept`: person_ids to enrol in spite of what is to be reviewed.
+        """
+        from muster.chosen import task
+        from muster.pipeline.gallery.enroll import Request, enroll
+        from muster.storage.gallery.roster import normal
+
+        config = _config(self.uri, [task("faces", model=model)], machine)
+        request = Request(str(roster), consent_given, [normal(person) for person in accept])
+        with self._in_use():
+            return enroll(request, config, on_progress or _silent, on_download)
+
+    def calibrate(self, fpir: float | None = None, miss: float | None = None) -> dict[str, Any]:
+        """Measure the thresholds of `identify` and `verify` on the gallery itself, and keep them with it.
+
+        `fpir`: share of strangers that may be given a name. `miss`: share of enrolled people who may be missed. None:
+        what so many people support.
+        """
+        from muster.pipeline import forget
+        from muster.pipeline.gallery.calibrate import calibrate
+
+        with self._in_use(), forget.locked(self._files):
+            return calibrate(self._files, fpir, miss)
+
+    def identify(
+        self,
+        images: str | Path | Iterable[str | Path],
+        *,
+        threshold: float | None = None,
+        out: str | Path | None = None,
+        machine: Machine | None = None,
+        on_progress: OnProgress | None = None,
+        on_download: OnDownload | None = None,
+    ) -> Answers:
+        """Who is this? A row for each face: a person, UNKNOWN, or UNSURE with candidates, for a human to judge.
+
+        `images`: photos, folders, or any other source. `threshold`: the least score of a name, instead of the measured
+        one. `out`: a .parquet or .csv file to write the answers to as well. Whoever is named goes into the audit log.
+        """
+        from muster.pipeline.gallery.identify import identify
+        from muster.results import Answers
+        from muster.storage.gallery.answers import check_out, write_answers
+
+        sources = [images] if isinstance(images, str | Path) else images
+        file = None if out is None else Path(out).expanduser()
+        config = _config(self.uri, ["faces"], machine)
+        with self._in_use():
+            check_out(file, self._files)
+            answers, remark = identify(list(map(str, sources)), config, threshold, on_progress or _silent, on_download)
+        write_answers(answers, file)
+        return Answers(answers, remark, file)
+
+    def verify(
+        self,
+        image: str | Path,
+        person: str,
+        *,
+        threshold: float | None = None,
+        machine: Machine | None = None,
+        on_download: OnDownload | None = None,
+    ) -> dict[str, Any]:
+        """Is this the person? `answer`: "match", "no match", or "unsure"; with the score of the largest face.
+
+        `person`: a person_id. Written to the audit log.
+        """
+        from muster.pipeline.gallery.identify import verify
+
+        config = _config(self.uri, ["faces"], machine)
+        with self._in_use():
+            return verify(person, str(image), config, threshold, on_download)
+
+    def forget(self, *names: str, expired: bool = False) -> list[Receipt]:
+        """Take people (by person_id) and images (by path, URI or image_id) out of every table, index, page and gallery.
+
+        `expired`: everybody whose consent has ended, instead of names. A receipt each, also for deletions that were cut
+        off before; `found_afterwards` is what a search of all files still found: nothing.
+        """
+        from datetime import date
+
+        from muster.pipeline import forget
+
+        if bool(names) == expired:
+            raise InputError("name whom or what to forget, or say `expired`")
+        with self._in_use(), self._files.lock():
+            receipts = forget.settle(self._files)  # what was cut off before is done now, and has a receipt
+            if names:
+                receipts += forget.forget(self._files, names, "asked for")
+            elif ended := forget.expired(self._files, date.today()):
+                receipts.append(forget.forget_people(self._files, ended, "consent ended"))
+        return receipts
+
+    def decrypt(self, out: str | Path) -> Library:
+        """Write a copy of this encrypted library that every program can read, into a new or empty folder or bucket."""
+        from muster.pipeline import forget
+        from muster.storage.library import decrypted
+
+        with self._in_use(), forget.locked(self._files):
+            return Library(decrypted(self._files, out), self._trust)
+
+    def audit_check(self, head: str | None = None) -> dict[str, Any]:
+        """Follow the chain of the audit log: `lines`, `head`, and `problem`, None where every line is as written.
+
+        `head`: one that was answered before and kept elsewhere; a log that was written anew lacks it.
+        """
+        from muster.storage.gallery import audit, gallery
+
+        with self._in_use():
+            found = audit.check(self._files, head)
+            return {**asdict(found), "problem": found.problem or gallery.problem(self._files)}
+
+    def audit_log(self) -> list[dict[str, Any]]:
+        """What was done with known people, oldest first, with the person_ids of those who are still enrolled."""
+        from muster.pipeline import forget
+        from muster.storage.gallery import audit, gallery
+
+        with self._in_use():
+            forget.settled(self._files)
+            known = gallery.read(self._files)
+            return [gallery.named(known, entry) for entry in audit.entries(self._files)]
+
+    def _in_use(self) -> AbstractContextManager[None]:
+        return _trusting(self._trust)
+
+
+@contextmanager
+def _trusting(trust: bool) -> Iterator[None]:
+    """Verbs open the library anew, and so do workers: the environment tells them all that it is trusted."""
+    before = os.environ.get(TRUST)
+    if trust:
+        os.environ[TRUST] = "1"
+    try:
+        yield
+    finally:
+        if trust:
+            os.environ.pop(TRUST) if before is None else os.environ.update({TRUST: before})
+
+
+def photos(
+    *sources: str | Path,
+    library: str | Path = "./library",
+    out: str | Path | None = None,
+    tasks: Iterable[AnyTask] = TASKS,
+    method: str = "graph",
+    k: int | None = None,
+    same_photo: bool = False,
+    machine: Machine | None = None,
+    follow_links: bool = False,
+    trust: bool = False,
+    on_scan: Callable[[ScanResult], None] | None = None,
+    on_progress: OnProgress | None = None,
+    on_download: OnDownload | None = None,
+) -> PhotosSummary:
+    """Photos in, people pages out: open or make a library, scan, run, cluster and write the pages.
+
+    Arguments are those of the verbs. What cannot be is refused before anything is done.
+    """
+    from muster.pipeline.people.grouping import check_method
+    from muster.pipeline.people.pages import folder_for
+    from muster.results import PhotosSummary
+
+    folder_for(str(library), out)
+    check_method(method, k, same_photo)
+    config = _config(str(library), tasks, machine)
+    if missing := [name for name in TASKS if name not in {choice.name for choice in config.choices}]:
+        names = ",".join(choice.name for choice in config.choices)
+        raise InputError(f"`tasks` {names}: the people pages need {' and '.join(missing)} too")
+    opened, model = open(library, create=True, trust=trust), config.choice("faces").model
+    scan = opened.scan(*sources, follow_links=follow_links)
+    if on_scan is not None:
+        on_scan(scan)
+    run = opened.run(config.choices, machine=machine, on_progress=on_progress, on_download=on_download)
+    cluster = opened.cluster(method, k=k, same_photo=same_photo, model=model)
+    return PhotosSummary(scan=scan, run=run, cluster=cluster, pages=opened.people_pages(out, model=model))
+
+
+def identify(
+    images: str | Path | Iterable[str | Path], library: str | Path | Library, threshold: float | None = None
+) -> Answers:
+    """Who is this? As `Library.identify`, by a library or its place."""
+    opened = library if isinstance(library, Library) else open(library)
+    return opened.identify(images, threshold=threshold)
+
+
+def _config(library: str, tasks: Iterable[AnyTask], machine: Machine | None, retry_errors: bool = False) -> RunConfig:
+    from muster.chosen import choice_of
+    from muster.pipeline.work.config import RunConfig
+    from muster.pipeline.work.machine import Machine
+
+    choices = tuple(map(choice_of, [tasks] if isinstance(tasks, str) else tasks))
+    return RunConfig(library=library, choices=choices, machine=machine or Machine(), retry_errors=retry_errors)
+
+
+def _silent(progress: Progress) -> None:
+    """Say nothing."""

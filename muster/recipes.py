@@ -1,0 +1,60 @@
+"""Networks of Muster's own: what `muster train` does."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from muster.pipeline import train as training
+from muster.pipeline.work.machine import Machine
+from muster.pipeline.work.training import Training
+from muster.training.inputs import Inputs
+from muster.training.loop import Report
+
+
+def train(
+    recipe: str,
+    images: str | Path | Iterable[str | Path],
+    out: str | Path,
+    *,
+    label: str | None = None,
+    labels: Iterable[str | Path] = (),
+    scenes: Iterable[str | Path] = (),
+    limit: int | None = None,
+    steps: int | None = None,
+    rate: float | None = None,
+    seed: int | None = None,
+    start: str | Path | None = None,
+    machine: Machine | None = None,
+    on_report: Callable[[Report], None] | None = None,
+    on_skipped: Callable[[str], None] | None = None,
+    on_download: Callable[[int, int | None], None] | None = None,
+) -> dict[str, Any]:
+    """Train a network by a recipe, or go on from the checkpoint in `out`; the files, and what was measured.
+
+    `images`: photos to learn from, as `Library.scan` takes them; `label`: their column that names who or what it is,
+    the folder where None. `labels`: for each source of images a folder of label images, or a COCO file. `scenes`:
+    photos to put faces into. `limit`, `steps`, `rate`, `seed`: as the recipe has them where None. `start`: the folder
+    of an earlier training, to begin with its weights. `machine`: one process, unless it says how many `workers`.
+    """
+    inputs = Inputs(
+        images=_texts(images),
+        out=Path(out),
+        label=label,
+        labels=_texts(labels),
+        scenes=_texts(scenes),
+        limit=limit,
+        steps=steps,
+        rate=rate,
+        seed=seed,
+        start=None if start is None else Path(start),
+    )
+    asked = Training(recipe=recipe, inputs=inputs, machine=machine or Machine())
+    return training.train(asked, on_report or _silent, on_skipped or _silent, on_download)
+
+
+def _texts(sources: str | Path | Iterable[str | Path]) -> list[str]:
+    return [str(sources)] if isinstance(sources, str | Path) else [str(source) for source in sources]
+
+
+def _silent(what: object) -> None:
+    """Say nothing."""

@@ -1,0 +1,39 @@
+"""What verbs of the face answer, where no module below has a type for it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from muster.pipeline.people.grouping import ClusterSummary
+from muster.pipeline.run import Summary
+from muster.storage.manifest import ScanResult
+from muster.web.people import PagesSummary
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Who is in some photos. `table`: a row for each face, see muster.pipeline.gallery.identify.ANSWERS. `remark`: what
+    a user should know about the threshold; "" where there is nothing to say. `out`: the file that was written too."""
+
+    table: pa.Table
+    remark: str
+    out: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pages(PagesSummary):
+    """The people pages that were written. `out`: their folder; `index`: the file:// URI to open."""
+
+    out: Path
+    index: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhotosSummary:
+    """What each step of `photos` answered."""
+
+    scan: ScanResult
+    run: Summary
+    cluster: ClusterSummary
+    pages: Pages

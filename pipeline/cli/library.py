@@ -1,0 +1,245 @@
+"""`muster scan`, `run`, `cluster`, `people`, `photos`, `status` and `demo`: from photos to people pages."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+import muster
+from muster.pipeline.cli.console import JsonOption, counted, download_bar, progress, report, say
+from muster.pipeline.cli.options import (
+    LIBRARY,
+    TASKS,
+    AddressOption,
+    ClassesOption,
+    DeviceOption,
+    FollowLinksOption,
+    KOption,
+    LibraryOption,
+    MethodOption,
+    MinScoreOption,
+    ModelOption,
+    RetryOption,
+    SamePhotoOption,
+    SetOption,
+    SharedOption,
+    SourcesArgument,
+    TasksOption,
+    TrustOption,
+    WeightsFileOption,
+    WeightsOption,
+    WorkersOption,
+)
+from muster.web.words import count
+
+if TYPE_CHECKING:
+    from muster import ScanResult
+
+# parse brings torch, which takes seconds to import: commands import it, so that --help answers at once.
+
+PagesOption = Annotated[Path | None, typer.Option(help="Folder for the pages.", show_default="LIBRARY/people")]
+_CLUSTER_TEXT = "people: {people}; faces: {clustered} of them, {unclustered} of nobody known"
+_PEOPLE_TEXT = "open {index}"
+
+
+def scan(
+    sources: SourcesArgument,
+    library: LibraryOption = LIBRARY,
+    trust: TrustOption = False,
+    follow_links: FollowLinksOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Find images and note them in the library's manifest; a later scan finds what is new, changed or gone.
+
+    Example: muster scan ~/Pictures 's3://bucket/photos/' -l ./library
+    """
+    result = muster.open(library, create=True, trust=trust).scan(*sources, follow_links=follow_links)
+    _say_left_out(result)
+    report(
+        asdict(result),
+        as_json,
+        f"{result.found} images: {result.new} new, {result.changed} changed, {result.gone} gone",
+    )
+
+
+def _say_left_out(result: "ScanResult") -> None:
+    for folder in result.unreadable:
+        say(f"muster: cannot list {folder}: what is in it was left out")
+    for folder, links in result.links_out.items():
+        say(f"muster: {links} links lead out of {folder} and were left out: --follow-links takes them in")
+    for file, rows in result.large_groups.items():
+        say(f"muster: {file} holds {rows} images in one row group, which is slow: write it with row_group_size=256")
+
+
+def run(
+    library: LibraryOption = LIBRARY,
+    trust: TrustOption = False,
+    tasks: TasksOption = TASKS,
+    model: ModelOption = [],  # noqa: B006
+    device: DeviceOption = "auto",
+    workers: WorkersOption = None,
+    weights_dir: WeightsOption = None,
+    address: AddressOption = None,
+    retry_errors: RetryOption = False,
+    shared: SharedOption = False,
+    classes: ClassesOption = "",
+    min_score: MinScoreOption = None,
+    settings: SetOption = [],  # noqa: B006
+    weights: WeightsFileOption = [],  # noqa: B006
+    as_json: JsonOption = False,
+) -> None:
+    """Process every image that the tasks have not seen yet. Stop it and run it again as often as you like.
+
+    Example: muster run -l ./library --tasks faces --workers 4
+    """
+    from muster.pipeline.cli.parse import chosen
+
+    machine = muster.Machine(device=device, workers=workers, weights_dir=weights_dir, address=address, shared=shared)
+    choices = chosen(tasks, model, weights, classes, min_score, settings)
+    opened = muster.open(library, trust=trust)
+    with progress() as on_progress, download_bar() as on_download:
+        summary = opened.run(
+            choices, machine=machine, retry_errors=retry_errors, on_progress=on_progress, on_download=on_download
+        )
+    report(asdict(summary), as_json, *_run_text(asdict(summary)))
+
+
+def _run_text(facts: dict[str, Any]) -> list[str]:
+    images, errors = count(facts["images"], "image"), count(facts["errors"], "error")
+    done = ", ".join([f"{facts['ok']} ok", errors, *counted(facts["rows"])])
+    lines = [f"{images}: {done}; {facts['processed']} now at {facts['images_per_second']} images/s"]
+    if facts["transient"]:
+        passed = count(facts["transient"], "error")
+        lines.append(f"{passed} may have passed: `muster run --retry-errors` with the same --tasks tries again")
+    return lines
+
+
+def cluster(
+    library: LibraryOption = LIBRARY,
+    trust: TrustOption = False,
+    method: MethodOption = "graph",
+    k: KOption = "auto",
+    same_photo: SamePhotoOption = False,
+    model: ModelOption = [],  # noqa: B006
+    address: AddressOption = None,
+    shared: SharedOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Find out which faces are one person. Ids of people stay when photos are added.
+
+    Example: muster cluster -l ./library
+    """
+    from muster.pipeline.cli.parse import parse_k, parse_models
+
+    count, name = parse_k(k), parse_models(model).get("faces")
+    machine = muster.Machine(address=address, shared=shared)
+    opened = muster.open(library, trust=trust)
+    summary = opened.cluster(method, k=count, same_photo=same_photo, model=name, machine=machine)
+    report(asdict(summary), as_json, _CLUSTER_TEXT.format_map(asdict(summary)))
+
+
+def people(
+    library: LibraryOption = LIBRARY,
+    trust: TrustOption = False,
+    out: PagesOption = None,
+    model: ModelOption = [],  # noqa: B006
+    as_json: JsonOption = False,
+) -> None:
+    """Write the people pages: a site that opens from disk, without a server.
+
+    Example: muster people -l ./library --out ~/people
+    """
+    from muster.pipeline.cli.parse import parse_models
+
+    pages = muster.open(library, trust=trust).people_pages(out, model=parse_models(model).get("faces"))
+    report(asdict(pages), as_json, _PEOPLE_TEXT.format_map(asdict(pages)))
+
+
+def photos(
+    sources: SourcesArgument,
+    library: LibraryOption = LIBRARY,
+    trust: TrustOption = False,
+    out: PagesOption = None,
+    method: MethodOption = "graph",
+    k: KOption = "auto",
+    same_photo: SamePhotoOption = False,
+    tasks: TasksOption = TASKS,
+    model: ModelOption = [],  # noqa: B006
+    settings: SetOption = [],  # noqa: B006
+    device: DeviceOption = "auto",
+    workers: WorkersOption = None,
+    weights_dir: WeightsOption = None,
+    follow_links: FollowLinksOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Photos in, people pages out: scan, run, cluster and people in one. The JSON has each step's under its name.
+
+    With the tasks objects and scenes too, the pages have filters: with a dog, at night.
+
+    Example: muster photos ~/Pictures
+    """
+    from muster.pipeline.cli.parse import chosen, parse_k
+
+    with progress() as on_progress, download_bar() as on_download:
+        done = muster.photos(
+            *sources,
+            library=library,
+            out=out,
+            tasks=chosen(tasks, model, settings=settings),
+            method=method,
+            k=parse_k(k),
+            same_photo=same_photo,
+            machine=muster.Machine(device=device, workers=workers, weights_dir=weights_dir),
+            follow_links=follow_links,
+            trust=trust,
+            on_scan=_say_found,
+            on_progress=on_progress,
+            on_download=on_download,
+        )
+    steps = asdict(done)
+    facts = {
+        **{name: steps["run"][name] for name in ("images", "ok", "errors", "rows")},
+        "people": done.cluster.people,
+        "index": done.pages.index,
+        **steps,
+    }
+    texts = [*_run_text(steps["run"]), _CLUSTER_TEXT.format_map(steps["cluster"])]
+    report(facts, as_json, *texts, _PEOPLE_TEXT.format_map(steps["pages"]))
+
+
+def _say_found(result: "ScanResult") -> None:
+    _say_left_out(result)
+    say(f"{result.found} images, {result.new} of them new")
+
+
+def status(library: LibraryOption = LIBRARY, trust: TrustOption = False, as_json: JsonOption = False) -> None:
+    """What a library holds, and what is still to be done.
+
+    Example: muster status -l ./library
+    """
+    facts = muster.open(library, trust=trust).status()
+    images, shards, errors = (count(facts[f"{name}s"], name) for name in ("image", "shard", "error"))
+    lines = [f"{images} in {shards}: {facts['ok']} ok, {errors}, {facts['pending']} not processed yet"]
+    lines += map(_table_text, facts["tables"])
+    if facts["scan_interrupted"]:
+        lines.append("a scan was interrupted: scan again, or any other command puts it in order")
+    report(facts, as_json, *lines)
+
+
+def _table_text(table: dict[str, Any]) -> str:
+    rows, errors, shards = (count(table[f"{name}s"], name) for name in ("row", "error", "shard"))
+    missing = "" if table["installed"] else "; this task is not installed here"
+    model = table["model"] or "no model"
+    return f"{table['task']} ({model}, {table['fingerprint']}): {rows}, {errors}, {shards} done{missing}"
+
+
+def demo(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder to fill.")], as_json: JsonOption = False
+) -> None:
+    """Make an album of public-domain photographs to try Muster on.
+
+    Example: muster demo ./demo
+    """
+    muster.demo(folder)
+    report({"folder": str(folder)}, as_json, f"an album is in {folder}: try `muster photos {folder}`")

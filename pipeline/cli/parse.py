@@ -1,0 +1,113 @@
+"""Text of options, as values. What is wrong with it is said here, in the words of the command line."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from muster.errors import InputError
+from muster.pipeline.work.choice import TaskChoice, choose
+from muster.tasks import registry
+from muster.tasks.models import zoo
+
+
+def chosen(
+    tasks: str,
+    model: Sequence[str] = (),
+    weights: Sequence[str] = (),
+    classes: str = "",
+    min_score: float | None = None,
+    settings: Sequence[str] = (),
+) -> tuple[TaskChoice, ...]:
+    """What the options of a run choose: a task each, with its model, weights and options."""
+    least = None if min_score is None else parse_score("--min-score", str(min_score))
+    options = {"classes": parse_classes(classes), "min_score": least}
+    files = parse_weights(weights)
+    own = parse_settings(settings)
+    return choose(parse_tasks(tasks), models=parse_models(model), options=options, settings=own, weights=files)
+
+
+def parse_tasks(text: str, known: Sequence[str] = ()) -> tuple[str, ...]:
+    """`faces,previews` → names, each once. `known`: InputError where one is not among these, or there is none."""
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if known and (not names or not set(names) <= set(known)):
+        raise InputError(f"--tasks {text}: choose among {', '.join(known)}")
+    return names
+
+
+def parse_models(options: Sequence[str]) -> dict[str, str]:
+    """`["faces=published"]` → {"faces": "published"}; InputError where an option has another form."""
+    models = _by_task("--model", options, f"TASK=NAME, for example --model faces={zoo.DEFAULTS['faces']}")
+    for task, name in models.items():
+        zoo.roles(task, name)
+    return models
+
+
+def parse_sources(options: Sequence[str], tasks: Sequence[str]) -> dict[str, str]:
+    """`["masks=sinet"]` → {"masks": "sinet"}: models or fingerprints; InputError for a task that is not among these."""
+    models = {}
+    for option in options:
+        task, separator, name = option.partition("=")
+        if not separator or not name or task not in tasks:
+            raise InputError(f"--model {option}: write TASK=NAME, with a TASK of --tasks {','.join(tasks)}")
+        models[task] = name
+    return models
+
+
+def parse_weights(options: Sequence[str]) -> dict[str, Path]:
+    """`["objects=mine.pth"]` → {"objects": Path("/here/mine.pth")}; InputError where an option has another form."""
+    files = _by_task("--weights", options, "TASK=FILE, for example --weights objects=trained/objects.safetensors")
+    return {task: Path(file).expanduser().absolute() for task, file in files.items()}
+
+
+def parse_settings(options: Sequence[str]) -> dict[str, dict[str, str]]:
+    """`["objects.min_score=0.5"]` → {"objects": {"min_score": "0.5"}}; the task parses the value."""
+    settings: dict[str, dict[str, str]] = {}
+    for option in options:
+        name, separator, value = option.partition("=")
+        task, dot, key = name.partition(".")
+        if not (separator and dot and key):
+            raise InputError(f"--set {option}: write TASK.NAME=VALUE, for example --set objects.min_score=0.5")
+        if task not in registry.names():
+            raise InputError(f"--set {option}: no task {task!r}; known: {', '.join(registry.names())}")
+        settings.setdefault(task, {})[key] = value
+    return settings
+
+
+def parse_classes(text: str) -> dict[str, float | None]:
+    """`person,dog=0.6` → {"person": None, "dog": 0.6}; InputError where a score is none."""
+    classes: dict[str, float | None] = {}
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        name, separator, score = item.partition("=")
+        classes[name.strip()] = parse_score("--classes", score) if separator else None
+    return classes
+
+
+def parse_score(option: str, text: str) -> float:
+    """A number in 0..1; InputError where it is none."""
+    try:
+        score = float(text)
+    except ValueError:
+        score = -1.0
+    if not 0 <= score <= 1:
+        raise InputError(f"{option} {text}: a score is a number from 0 to 1")
+    return score
+
+
+def parse_k(text: str) -> int | None:
+    """`auto` → None, a positive number → itself."""
+    if text == "auto":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise InputError(f"--k {text}: give a number of people of at least 1, or auto")
+    return int(text)
+
+
+def _by_task(option: str, texts: Sequence[str], form: str) -> dict[str, str]:
+    values = {}
+    for text in texts:
+        task, separator, value = text.partition("=")
+        if not separator or not value:
+            raise InputError(f"{option} {text}: write {form}")
+        if task not in registry.names():
+            raise InputError(f"{option} {text}: no task {task!r}; known: {', '.join(registry.names())}")
+        values[task] = value
+    return values

@@ -1,0 +1,108 @@
+import pickle
+from pathlib import Path
+
+import pytest
+
+from muster.errors import InputError, TaskError
+from muster.pipeline.work.choice import TaskChoice, choose
+from muster.storage.outcomes import IMAGES_FINGERPRINT
+from muster.tasks.models import zoo
+
+# Where the rows of libraries lie. One that changes has every library computed anew: a task's `version` is raised for
+# that, in a change that means it.
+FINGERPRINTS = {
+    "images": "fcfbb25ce72d37fb",
+    "previews": "128b32e9c29ad0b8",
+    "faces=own": "8ed690abc7bde016",
+    "faces=published": "4f3eea6eb99753ac",
+    "masks=person": "5018b100f10cc9bf",
+    "masks=streets": "03aea38f6b660b6f",
+    "masks=sinet": "3e497710f38a774a",
+    "masks=lraspp": "179893b7295340b5",
+    "masks=deeplabv3": "474b0b46543ebe66",
+    "masks=deeplabv3-resnet50": "b7607287b284ad9d",
+    "masks=maskrcnn": "a0295506e9354d9c",
+    "masks=maskrcnn-v2": "18d859b68fe4f57e",
+    "masks=sam": "4612ef0825c629c6",
+    "objects=fastestdet": "c05bb4b101a7e994",
+    "objects=ssdlite": "3a8ef75cb006f5c5",
+    "objects=fasterrcnn": "386abb309549abaf",
+    "objects=fasterrcnn-v2": "cb87cce6345655b4",
+    "objects=retinanet": "d474586b7afd3b34",
+    "objects=fcos": "110db74fcb1217cd",
+    "objects=own": "581b7d74cfc7ae8b",
+    "scenes=own": "1aa44dc05d686f71",
+}
+
+
+def test_fingerprints_are_those_of_yesterday() -> None:
+    found = {f"{t}={m}": TaskChoice(name=t, model=m).fingerprint for t, models in zoo.MODELS.items() for m in models}
+    found |= {"images": IMAGES_FINGERPRINT, "previews": TaskChoice(name="previews").fingerprint}
+    assert found == FINGERPRINTS
+
+
+def test_fingerprints_with_options_are_those_of_yesterday() -> None:
+    classes = TaskChoice(name="objects", options={"classes": {"person": 0.6, "dog": None}})
+    least = TaskChoice(name="masks", options={"min_score": 0.5})
+    assert (classes.fingerprint, least.fingerprint) == ("abbe3f017921eeab", "7a33b98128ffce6a")
+
+
+def test_the_usual_model_needs_no_name() -> None:
+    for task, model in zoo.DEFAULTS.items():
+        assert TaskChoice(name=task).fingerprint == TaskChoice(name=task, model=model).fingerprint
+
+
+def test_what_a_worker_gets_is_the_choice(tmp_path: Path) -> None:
+    choice = TaskChoice(name="masks", model="sinet", options={"min_score": 0.5})
+    sent = pickle.loads(pickle.dumps(choice))
+    assert (sent, sent.fingerprint) == (choice, choice.fingerprint)
+    assert sent.task.max_side == choice.task.max_side
+
+
+@pytest.mark.parametrize(
+    ("name", "weights", "part"),
+    [
+        ("objects", "/none", "--weights objects=/none: no such file"),
+        ("objects", "/tmp", "--weights objects=/tmp: no such file"),
+        ("faces", __file__, r"has several networks \(detector, embedder, quality\)"),
+        ("previews", __file__, "previews has no network"),
+    ],
+)
+def test_weights_that_cannot_be(name: str, weights: str, part: str) -> None:
+    with pytest.raises(InputError, match=part):
+        TaskChoice(name=name, weights=Path(weights))
+
+
+def test_weights_that_are_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(__file__).parent)
+    for task, model in (("objects", None), ("objects", "own"), ("masks", "sam"), ("scenes", None)):
+        choice = TaskChoice(name=task, model=model, weights=Path(Path(__file__).name))
+        assert choice.weights == Path(__file__)
+        assert len(choice.files()) == (task == "masks")  # SAM is prompted by a detector
+
+
+@pytest.mark.parametrize("given", [{"name": "smiles"}, {"name": "faces", "model": "none"}])
+def test_an_unknown_task_or_model_lists_those_known(given: dict[str, str]) -> None:
+    with pytest.raises(TaskError, match="known: "):
+        TaskChoice(**given)
+
+
+def test_each_task_looks_for_the_classes_that_it_knows() -> None:
+    classes = {"person": 0.6, "dog": None}
+    objects, masks, faces = choose(["objects", "masks", "faces"], options={"classes": classes, "min_score": None})
+    assert objects.options == {"classes": {"person": 0.6, "dog": None}}
+    assert masks.options == {"classes": {"person": 0.6}}
+    assert faces.options == {}
+    with pytest.raises(InputError, match="the model of masks knows none of dog; run it alone"):
+        choose(["objects", "masks"], options={"classes": {"dog": None}})
+    with pytest.raises(TaskError, match="no class 'persom'; the nearest"):
+        choose(["objects", "masks"], options={"classes": {"persom": None, "dog": None}})
+
+
+def test_what_is_chosen_for_no_task_is_refused() -> None:
+    with pytest.raises(InputError, match="'faces' is not among `tasks` previews"):
+        choose(["previews"], models={"faces": "published"})
+    with pytest.raises(InputError, match="'objects' is not among `tasks` faces"):
+        choose(["faces"], weights={"objects": Path(__file__)})
+    with pytest.raises(InputError, match="`min_score`: none of `tasks` faces,previews takes it"):
+        choose(["faces", "previews"], options={"min_score": 0.5})
