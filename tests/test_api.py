@@ -47,7 +47,7 @@ def test_the_examples_of_the_api_page(place: Path, capsys: pytest.CaptureFixture
         exec(compile(block, "docs/api.md", "exec"), names)
     printed = capsys.readouterr().out
     summary, answers, receipt = (names[name] for name in ("summary", "answers", "receipt"))
-    assert (summary.images, summary.errors, summary.faces) == (12, 0, 4)
+    assert (summary.images, summary.errors, summary.rows["faces"]) == (12, 0, 4)
     assert (place / "pages" / "index.html").is_file()
     assert names["found"]["image_id"].to_pylist() == ["photos/0000.jpg"]  # there is no face in an empty picture
     assert answers.table["person_id"].to_pylist() == ["ann"]
@@ -127,7 +127,7 @@ def test_every_public_function_of_the_api_has_its_signature_on_the_page() -> Non
     described = {line.partition("(")[0] for line in re.findall(r"\*\*`([^`]+)`\*\*", PAGE)}
     public = {f"muster.{name}" for name in muster.__all__ if inspect.isfunction(getattr(muster, name))}
     public |= {f"Library.{name}" for name, each in vars(muster.Library).items() if _is_public(name, each)}
-    for module in (muster.evaluate, muster.models, muster.jobs):
+    for module in (muster.evaluate, muster.models, muster.jobs, muster.testing):
         mine = {name: each for name, each in vars(module).items() if getattr(each, "__module__", "") == module.__name__}
         public |= {f"{module.__name__}.{name}" for name, each in mine.items() if _is_public(name, each)}
     assert public == described - {"muster.Machine", "ChosenTask.__call__"}

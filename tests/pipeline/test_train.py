@@ -1,4 +1,4 @@
-"""pipeline/train.py and train_ray.py, with the recipe of test_loop.py."""
+"""pipeline/train.py and pipeline/distributed/training.py, with the recipe of helpers/brightness.py."""
 
 import json
 import sys
