@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from muster.arrays import matrix
 from muster.errors import ImageError, InputError
 from muster.pipeline import forget
 from muster.pipeline.people.faces import faces_fingerprint, strangers_of
@@ -304,5 +305,4 @@ def _probes(faces: pa.Table, uris: Sequence[str], errors: list[dict[str, Any]]) 
     ]
     seen = {row["image"] for row in rows} | {error["image"] for error in errors}
     errors = errors + [{"image": uri, "reason": "no face"} for uri in uris if uri not in seen]
-    embeddings = faces["embedding"].combine_chunks().flatten().to_numpy().reshape(-1, 128)
-    return Probes(rows, embeddings, errors)
+    return Probes(rows, matrix(faces["embedding"]), errors)
