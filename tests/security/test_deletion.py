@@ -21,9 +21,9 @@ from benchmarks import deletion
 from benchmarks.deletion import everything
 from helpers.fixtures import Killed, Outcome, School
 from helpers.runs import config_of
+from muster import library as face
 from muster.errors import MusterError
 from muster.pipeline import forget
-from muster.pipeline.cli import gallery as cli_gallery
 from muster.pipeline.gallery import enroll as enrolment
 from muster.pipeline.gallery import identify
 from muster.pipeline.gallery.enroll import Request, enroll
@@ -183,7 +183,7 @@ def test_04_a_killed_forget_expired_is_finished_and_reported(
     muster: Muster, school_of_three: Pupils, tmp_path: Path, kills: Kills, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed before every change."""
-    later(monkeypatch, cli_gallery)
+    later(monkeypatch, face)
     library = tmp_path / "library"
     for number in itertools.count():
         copy(school_of_three, library)
@@ -293,8 +293,9 @@ def test_12_every_command_finishes_a_deletion_first(
 
 def test_12_there_is_no_other_door() -> None:
     """Who holds the lock has settled; only `muster forget`, which reports what was settled, does it by itself."""
-    files = Path(forget.__file__).parents[1].rglob("*.py")
-    assert {file.name for file in files if ".lock(" in file.read_text()} == {"forget.py", "gallery.py"}
+    home = Path(forget.__file__).parents[1]
+    files = [*(home / "pipeline").rglob("*.py"), *(home / "muster").rglob("*.py")]
+    assert {file.name for file in files if ".lock(" in file.read_text()} == {"forget.py", "library.py"}
 
 
 def test_12_who_only_reads_is_told(
