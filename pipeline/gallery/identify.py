@@ -17,7 +17,7 @@ from muster.pipeline.people.faces import faces_fingerprint, strangers_of
 from muster.pipeline.run import OnProgress, fetch_weights, process
 from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.config import RunConfig
-from muster.storage import manifest, tables
+from muster.storage import layout, manifest, tables
 from muster.storage.downloads import Progress
 from muster.storage.gallery import audit, gallery
 from muster.storage.gallery.gallery import Gallery
@@ -220,7 +220,9 @@ def templates_of(library: Library, known: Gallery) -> Templates:
     made = templates(known.embeddings, known.owner, len(known.people), strangers_of(known.model))
     if len(made.vectors) <= vectors.EXACT_UP_TO or made.strangers is None:
         return made
-    index = vectors.current(library, f"{known.fingerprint}/templates", made.vectors, note=made.strangers.crowding)
+    index = vectors.current(
+        library, layout.index(known.fingerprint, "templates"), made.vectors, note=made.strangers.crowding
+    )
     return replace(made, near=index.search, noted=index.notes)
 
 
