@@ -40,7 +40,7 @@ SCHEMA = pa.schema(
         "source": pa.string(),  # the source that found it
     }
 )
-SCANNING = "manifest/_scanning"  # there while a scan changes the library, and after one that died
+SCANNING = "manifest/_scanning"  # present while a scan changes the library, and after a scan that was killed
 SHARDS_WANTED = 64  # of one scan, so that a small album still spreads over workers
 SHARD_ROWS = (8, 256)  # at least, so that a shard is worth its files; at most, so that a retry is cheap
 
@@ -111,14 +111,14 @@ def scan(library: Library, sources: Sequence[str], follow_links: bool = False) -
 
 
 def interrupted(library: Library) -> bool:
-    """Whether a scan died, or is at work, so that images may stand in two shards. One look at a file."""
+    """Whether a scan was killed or is running, so that an image may be in two shards. Looks at one file."""
     return library.has(SCANNING)
 
 
 def repair(library: Library) -> bool:
-    """Finish what a scan that died was to drop; False, after one look at a file, where none died.
+    """Drop what a killed scan was going to drop; False if none was killed, which takes one look at a file.
 
-    What that scan was to add waits for the next one. May be interrupted and repeated. The caller holds library.lock().
+    What it was going to add waits for the next scan. May be interrupted and repeated. The caller holds library.lock().
     Raises MusterError where the library cannot be written.
     """
     if not interrupted(library):
