@@ -90,7 +90,7 @@ def test_they_are_found_once(album: Path, detector: torch.nn.Module, tmp_path: P
 
 def test_no_face_at_all(detector: torch.nn.Module, tmp_path: Path) -> None:
     Image.fromarray(pictures.coffee()).save(tmp_path / "coffee.jpg")
-    with pytest.raises(InputError, match="no face was found in the 1 images"):
+    with pytest.raises(InputError, match=r"no face was found in .*images: 1"):
         crops.read_crops(Inputs(images=[str(tmp_path)], out=tmp_path / "out"), detector)
 
 
