@@ -173,7 +173,7 @@ def test_the_figures() -> None:
 def test_the_weights_that_are_shipped(data: Path) -> None:
     """On the cameras that were kept out of their training: what the model card says."""
     recipe = build(inputs(data / "day_night"))
-    file = Path(daynight.__file__).parents[1] / "tasks/weights/muster-daynight.safetensors"
+    file = Path(daynight.__file__).parents[2] / "tasks/weights/muster-daynight.safetensors"
     found = recipe.measure(from_state(safetensors.torch.load_file(file)).eval())
     assert recipe.card()["held_out"]["photos"] == 84
     assert found["accuracy"] >= 0.97
