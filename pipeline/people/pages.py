@@ -4,14 +4,14 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from muster.errors import InputError, NotYetError
+from muster.errors import InputError
 from muster.pipeline.findings.annotations import sources_of
 from muster.pipeline.people.faces import faces_fingerprint
-from muster.pipeline.people.grouping import read_clusters
 from muster.pipeline.work.choice import TaskChoice
-from muster.storage import manifest, tables
+from muster.storage import clusters, manifest, tables
 from muster.storage.encryption import key_of
-from muster.storage.library import MARKER, Library, open_library
+from muster.storage.layout import MARKER, PAGES
+from muster.storage.library import Library, open_library
 from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.tasks.models import filter_scores
 from muster.web.album import LABEL_TABLES
@@ -26,7 +26,7 @@ def folder_for(library: str, out: str | Path | None) -> Path:
     if out is None and "://" in library:
         raise InputError(f"library {library} is not on this machine: say with `out` where the pages go")
     place = Path(library).expanduser()
-    folder = place / "people" if out is None else Path(out).expanduser()
+    folder = place / PAGES if out is None else Path(out).expanduser()
     key = open_library(library).key if (place / MARKER).is_file() else key_of(os.environ)
     if key is not None and folder.resolve().is_relative_to(place.resolve()):
         raise InputError(
@@ -39,10 +39,7 @@ def folder_for(library: str, out: str | Path | None) -> Path:
 def write_people(library: Library, model: str | None, out: Path) -> PagesSummary:
     """The people pages of a clustered library, in the folder `out`. The caller holds the lock, see forget.locked."""
     fingerprint = faces_fingerprint(library, model)
-    try:
-        clusters = read_clusters(library, fingerprint)
-    except FileNotFoundError:
-        raise NotYetError(f"library {library.uri} is not clustered yet", "cluster", library.uri) from None
+    found = clusters.require(library, fingerprint)
     images = manifest.read_manifest(library)
     fingerprints = {
         "images": IMAGES_FINGERPRINT,
@@ -52,7 +49,7 @@ def write_people(library: Library, model: str | None, out: Path) -> PagesSummary
     fingerprints |= _label_fingerprints(library)
     uris = dict(zip(images["image_id"].to_pylist(), images["uri"].to_pylist(), strict=True))
     least = {"objects": _least_scores(library, fingerprints["objects"])} if "objects" in fingerprints else {}
-    source = PagesSource(library, manifest.committed(library, fingerprint), fingerprints, clusters, uris, least)
+    source = PagesSource(library, manifest.committed(library, fingerprint), fingerprints, found, uris, least)
     return write_pages(source, out)
 
 

@@ -18,7 +18,8 @@ from helpers.runs import config_of
 from muster.errors import LibraryGoneError, MusterError
 from muster.storage import manifest, shared_shards, tables
 from muster.storage.index import snapshot as index_files
-from muster.storage.library import MARKER, Library, open_library
+from muster.storage.layout import MARKER
+from muster.storage.library import Library, open_library
 from muster.web.site import Site
 
 Muster = Callable[..., Outcome]

@@ -19,7 +19,8 @@ from muster.storage import encryption, manifest
 from muster.storage.encryption import KEY, KEY_FILE, MAGIC, decrypt, encrypt, key_of
 from muster.storage.gallery import audit, gallery
 from muster.storage.index import vectors as index
-from muster.storage.library import GALLERY, MARKER, REPORT, Library, _create, _locate, open_library
+from muster.storage.layout import GALLERY, MARKER, REPORT
+from muster.storage.library import Library, _create, _locate, open_library
 
 Muster = Callable[..., Outcome]
 ANY, OTHER = bytes(range(32)), bytes(32)

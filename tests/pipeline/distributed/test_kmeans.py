@@ -18,7 +18,8 @@ from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.machine import Machine
 from muster.storage import manifest, tables
 from muster.storage.index import inverted_file, vectors
-from muster.storage.library import MARKER, Library, open_library
+from muster.storage.layout import MARKER
+from muster.storage.library import Library, open_library
 from muster.tasks.faces import Faces
 from muster.tasks.people import mergeable_kmeans
 

@@ -34,7 +34,7 @@ from muster.pipeline.findings.annotations import (
 from muster.pipeline.run import pending, record
 from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.worker import ShardWorker
-from muster.storage import manifest, tables
+from muster.storage import layout, manifest, tables
 from muster.storage.exchange.export import Photo, Thing
 from muster.storage.library import Library, open_library
 from muster.tasks.geometry import rle
@@ -240,7 +240,7 @@ def test_scores(found: Library, tmp_path: Path) -> None:
 
 def test_an_interrupted_scan_is_put_in_order_first(found: Library, tmp_path: Path) -> None:
     gone = manifest.read_manifest(found)["image_id"][0].as_py()
-    found.write(manifest.SCANNING, json.dumps({"gone": [gone], "changed": []}).encode())
+    found.write(layout.SCANNING, json.dumps({"gone": [gone], "changed": []}).encode())
     assert export_annotations(found.uri, "csv", tmp_path / "out.csv", ("objects",), {}, 0)["images"] == 19
 
 

@@ -54,7 +54,7 @@ def test_batches_come_from_the_other_cameras(folder: Path) -> None:
     photos = daynight.read_thumbnails(inputs(folder))
     names = [f"{i}-{name}" for i, name in enumerate(photos.names)]
     photos = daynight.Thumbnails(**{**vars(photos), "names": names})
-    recipe = daynight._DayNight(photos, daynight.SETTINGS)
+    recipe = daynight.DayNightRecipe(photos, daynight.SETTINGS)
     drawn = {name for step in range(20) for name in recipe.batch(step, 0, 1)["names"]}
     kept = {name for name, fold in zip(names, photos.folds.tolist(), strict=True) if fold == 0}
     assert len(kept) == 12
