@@ -11,6 +11,8 @@ from muster.errors import TaskError
 from muster.tasks import base
 from muster.tasks.base import Image, shrink
 
+pytestmark = pytest.mark.precision
+
 
 def test_a_name_is_registered_once() -> None:
     with pytest.raises(TaskError, match="twice"):
