@@ -175,7 +175,7 @@ class Library:
         `format`: "coco", "csv", "yolo" or "labelme". `models`: task → whose rows, as `table` takes it. `min_score`:
         from 0 to 1.
         """
-        from muster.pipeline.findings.annotations import export_annotations
+        from muster.pipeline.findings.export import export_annotations
 
         with self._in_use():
             return export_annotations(self.uri, format, Path(out), tuple(tasks), models or {}, min_score)

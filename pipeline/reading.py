@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pyarrow as pa
 
-from muster.pipeline.findings.annotations import chosen_source
+from muster.pipeline.findings.sources import chosen_source
 from muster.pipeline.people.faces import faces_fingerprint
 from muster.storage import clusters, manifest, outcomes, tables
 from muster.storage.library import Library
@@ -13,7 +13,7 @@ from muster.storage.library import Library
 def table(library: Library, name: str, model: str | None, columns: Sequence[str] | None) -> pa.Table:
     """Rows of the manifest's images. `name`: "manifest", "images", "errors", "clusters", or a task.
 
-    `model`: of a task, or of the faces that were clustered; see `muster.pipeline.findings.annotations.sources_of`.
+    `model`: of a task, or of the faces that were clustered; see `muster.pipeline.findings.sources.sources_of`.
     Raises NotYetError where there are none.
     """
     if name in _READERS:

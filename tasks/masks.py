@@ -17,20 +17,20 @@ import torch.nn.functional as F  # noqa: N812
 from PIL import Image as PillowImage
 
 from muster.errors import TaskError
-from muster.tasks.base import Image, StateDict, register, shrink
+from muster.tasks.base import IMAGE_ID, Findings, Image, Option, StateDict, Task, shrink
 from muster.tasks.geometry import rle
 from muster.tasks.models import coco_labels, sam, zoo
 from muster.tasks.models.fuse import for_inference
 from muster.tasks.models.zoo import masks
 from muster.tasks.models.zoo.masks import Form, Instances, Prompted, Semantic
-from muster.tasks.objects import Objects
+from muster.tasks.objects import CLASSES, MIN_SCORE, Objects
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
 
 SCHEMA = pa.schema(
     [
-        pa.field("image_id", pa.string(), nullable=False),
+        IMAGE_ID,
         pa.field("label", pa.string()),
         pa.field("label_id", pa.int32()),
         pa.field("score", pa.float32()),
@@ -51,12 +51,13 @@ class Find(NamedTuple):
     mask: Bools
 
 
-@register
-class Masks:
+class Masks(Task):
     name = "masks"
     version = 1
     schema = SCHEMA
-    options = ("classes", "min_score")
+    options: Mapping[str, Option] = {"classes": CLASSES, "min_score": MIN_SCORE}
+    # No filters: a class of pixels is not yet a thing that somebody looks for; `objects` says that.
+    findings = Findings(noun="mask", label="label", score="score", box="box_xyxy", mask="rle", filters=False)
 
     def __init__(
         self,
@@ -73,7 +74,7 @@ class Masks:
         self.form = masks.FORMS[self.models["segmenter"]]
         least = self.form.min_score if min_score is None else min_score
         self.least = chosen(model, self.form, classes or {}, least)
-        self.max_side = self.form.max_side
+        self.max_side, self.classes = self.form.max_side, tuple(self.form.classes[i] for i in _foreground(self.form))
         same = max(self.least.values())
         everything = self.least == chosen(model, self.form, {}, same)  # however that was asked for
         scores = {self.form.classes[i]: score for i, score in sorted(self.least.items())}
@@ -119,14 +120,19 @@ def chosen(model: str, form: Form, classes: Mapping[str, float | None], least: f
 
     TaskError names the nearest where the model does not know one.
     """
-    background = form.background if isinstance(form, Semantic) else None
-    known = {_spelled(name): i for i, name in enumerate(form.classes) if i != background}
+    known = {_spelled(form.classes[i]): i for i in _foreground(form)}
     for name in classes:
         if _spelled(name) not in known:
             near = difflib.get_close_matches(name, known, n=3, cutoff=0)
             raise TaskError(f"`classes` {name}: no such class of masks={model}; nearest: {', '.join(near)}")
     scores = classes or dict.fromkeys(known)
     return {known[_spelled(name)]: least if score is None else score for name, score in scores.items()}
+
+
+def _foreground(form: Form) -> list[int]:
+    """The classes that make rows."""
+    background = form.background if isinstance(form, Semantic) else None
+    return [i for i in range(len(form.classes)) if i != background]
 
 
 def _spelled(name: str) -> str:

@@ -15,8 +15,8 @@ import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
 from muster.errors import TaskError
-from muster.tasks.base import Image, StateDict, register, shrink
-from muster.tasks.models import coco_labels, fastestdet, torchvision_detectors, yolo, zoo
+from muster.tasks.base import IMAGE_ID, Findings, Image, Option, StateDict, Task, number, shrink
+from muster.tasks.models import coco_labels, fastestdet, filter_scores, torchvision_detectors, yolo, zoo
 from muster.tasks.models.fuse import for_inference
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
@@ -26,7 +26,7 @@ _BATCH = 8
 
 SCHEMA = pa.schema(
     [
-        pa.field("image_id", pa.string(), nullable=False),
+        IMAGE_ID,
         pa.field("label", pa.string()),
         pa.field("label_id", pa.int32()),
         pa.field("score", pa.float32()),
@@ -144,12 +144,33 @@ _FAMILIES = {
 }
 
 
-@register
-class Objects:
+def parse_classes(value: str | Mapping[str, Any]) -> dict[str, float | None]:
+    """`person,dog=0.6`, or these as a mapping → {"person": None, "dog": 0.6}; ValueError where a score is none."""
+    if isinstance(value, str):
+        parts = [part.partition("=") for part in value.split(",") if part.strip()]
+        value = {name.strip(): score if given else None for name, given, score in parts}
+    return {name: None if score is None else number(0, 1)(score) for name, score in value.items()}
+
+
+MIN_SCORE = Option(number(0, 1), "least score of a find; by default the model's own")
+CLASSES = Option(parse_classes, "only these classes, each with its least score if you like: person,dog=0.6")
+_PHRASES = {name: f"with {name}" for name in ("broccoli", "scissors", "skis")} | {"tv": "with a TV"}
+
+
+class Objects(Task):
     name = "objects"
     version = 1
     schema = SCHEMA
-    options = ("classes", "min_score")
+    options: Mapping[str, Option] = {"classes": CLASSES, "min_score": MIN_SCORE}
+    findings = Findings(
+        noun="object",
+        label="label",
+        score="score",
+        box="box_xyxy",
+        phrases=_PHRASES,
+        hidden=({"label": "person"},),  # which every photo of a person shows
+        least_scores=filter_scores.least_scores,
+    )
 
     def __init__(
         self,
@@ -165,7 +186,7 @@ class Objects:
         self._parameters = ObjectParameters(least, self.family.max_overlap, chosen)
         unused = {"min_score"} if chosen else set()  # each of these has its own
         self.parameters: Mapping[str, Any] = {k: v for k, v in asdict(self._parameters).items() if k not in unused}
-        self.max_side = self.family.max_side
+        self.max_side, self.classes = self.family.max_side, self.family.classes
 
     def load(self, device: torch.device, weights: Mapping[str, StateDict]) -> None:
         # Not above: importing torchvision costs each worker 1.1 s and 160 MB, and most runs are without this task.
@@ -173,7 +194,7 @@ class Objects:
 
         self.suppress: Suppress = batched_nms
         entry = self.models["detector"]
-        self.least = thresholds(self._parameters, self.family.classes)
+        self.least = thresholds(self._parameters, self.classes)
         network = zoo.ENTRIES[entry].build(weights[entry])
         self.detector = self.family.detector(network, device, float(self.least.min()))
 
@@ -184,7 +205,7 @@ class Objects:
             select(each, image.size, self.least, self._parameters, self.suppress)
             for each, image in zip(found, images, strict=True)
         ]
-        return _rows(images, kept, self.family.classes)
+        return _rows(images, kept, self.classes)
 
 
 def choose(classes: Mapping[str, float | None], known: Sequence[str], least: float) -> dict[str, float]:

@@ -18,7 +18,6 @@ from muster.storage.exchange.coco import CocoFile, read_coco
 from muster.storage.library import Library, open_library
 from muster.tasks.metrics.coco import judge, xywh
 from muster.tasks.models import coco_labels
-from muster.tasks.objects import Objects
 
 TAIL = 0.01  # least score of what is judged: average precision is an area under all recalls
 
@@ -83,7 +82,7 @@ def _photos(images: pa.Table, labels: CocoFile) -> dict[str, int]:
 
 def _known(config: RunConfig, labels: CocoFile) -> dict[str, int]:
     """Category name → id, of those that the model finds; InputError where it finds none of them."""
-    classes = Objects(config.choice("objects").model).family.classes
+    classes = config.choice("objects").task.classes
     known = {name: i for name, i in labels.categories.items() if name in classes}
     if not known:
         raise InputError(

@@ -14,7 +14,7 @@ from muster.pipeline.distributed.reach import require_answer
 from muster.pipeline.people.faces import Faces, faces_fingerprint, load_faces, read_faces, rows_of_distinct_files
 from muster.pipeline.work.machine import Machine
 from muster.storage import clusters, manifest, tables
-from muster.storage.index import vectors as index
+from muster.storage.index import vectors
 from muster.storage.index.inverted_file import Spread
 from muster.storage.library import Library
 from muster.tasks.people import graph, kmeans, mergeable_kmeans
@@ -108,7 +108,7 @@ def label(
 ) -> tuple[Ints, str]:
     """A label per face, -1 where it is alone, and how it was found. With a library, its index is used and kept.
 
-    `spread`: see `muster.storage.index.vectors.build`.
+    `spread`: see `muster.storage.index.vectors.current`.
     """
     check_method(method, k, same_photo)
     if not len(faces.embeddings):
@@ -117,10 +117,10 @@ def label(
         labels, _, how = kmeans.cluster_kmeans(faces.embeddings, k, SEED)
         return labels, how
     if library is None:
-        built = index.build(faces.table, faces.embeddings, faces.fingerprint)
+        index = vectors.build(faces.embeddings)
     else:
-        built = index.current(library, faces.table, faces.embeddings, faces.fingerprint, spread)
-    similarities, rows = built.search(faces.embeddings, NEIGHBOURS + 1, faces.fingerprint)
+        index = vectors.current(library, f"{faces.fingerprint}/faces", faces.embeddings, spread)
+    similarities, rows = index.search(faces.embeddings, NEIGHBOURS + 1)
     parameters = graph.GraphParameters(same_photo=same_photo)
     given = (faces.embeddings, rows, similarities, faces.photos, faces.quality, parameters, faces.strangers)
     labels = graph.cluster_graph(*given)

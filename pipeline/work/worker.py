@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 
-from muster.errors import ImageError, LibraryGoneError, MusterError
+from muster.errors import ImageError, LibraryGoneError, MusterError, TaskError
 from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.dispatch import Order
 from muster.pipeline.work.parts import IMAGES_PER_CALL, slice_of
@@ -188,7 +189,7 @@ def apply(task: base.Task, batch: Sequence[base.Image], ceilings: Ceilings) -> t
     if len(batch) > (most := ceilings.get(key, len(batch))):
         return _joined(apply(task, batch[i : i + most], ceilings) for i in range(0, len(batch), most))
     try:
-        return task(batch), []
+        return _checked(task(batch), task, batch), []
     except Exception as error:  # a task may fail in any way; its cause becomes the image's row
         out_of_memory = is_out_of_memory(error)
         if isinstance(error, torch.OutOfMemoryError):
@@ -202,6 +203,15 @@ def apply(task: base.Task, batch: Sequence[base.Image], ceilings: Ceilings) -> t
     if out_of_memory and not any(row["error_kind"] == "out_of_memory" for row in errors):
         ceilings[key] = min(middle, ceilings.get(key, middle))
     return table, errors
+
+
+def _checked(rows: pa.Table, task: base.Task, batch: Sequence[base.Image]) -> pa.Table:
+    """TaskError where a task has not made what it says of itself: written, its rows would damage the table."""
+    if not isinstance(rows, pa.Table) or not rows.schema.equals(task.schema):
+        raise TaskError(f"task {task.name!r} did not return a table of its schema")
+    if not set(pc.unique(rows["image_id"]).to_pylist()) <= {image.image_id for image in batch}:
+        raise TaskError(f"task {task.name!r} returned rows of images that it was not given")
+    return rows
 
 
 def _joined(results: Iterable[tuple[pa.Table, list[dict[str, str]]]]) -> tuple[pa.Table, list[dict[str, str]]]:

@@ -12,7 +12,7 @@ from PIL import Image, ImageFilter
 from muster.errors import InputError
 from muster.tasks.base import Image as Photo
 from muster.tasks.faces import Faces, Found
-from muster.tasks.models.face_quality import EMBEDDING, SIGNS
+from muster.tasks.models.face_quality import SIGNS
 from muster.tasks.people import calibrate, search
 from muster.training.data.examples import find_examples, held_out, person_held_out, read_photos
 from muster.training.data.people_in_photos import PHOTOS_HELD_OUT, read_people
@@ -37,7 +37,7 @@ _BILINEAR, _BICUBIC = Image.Resampling.BILINEAR, Image.Resampling.BICUBIC
 
 @dataclass(frozen=True)
 class Finds:
-    """`embeddings` (N, 128), `signs` (N, 8): see muster.tasks.faces. `photo` (N,): the number of the photo each is
+    """`embeddings` (N, D), `signs` (N, 8): see muster.tasks.faces. `photo` (N,): the number of the photo each is
     in."""
 
     embeddings: torch.Tensor
@@ -73,7 +73,7 @@ class NoFaces:
 
 
 def read_known(inputs: Inputs, task: Faces) -> tuple[Known, torch.Tensor]:
-    """The labelled faces, and a face each (M, 128) of the people who are learnt from.
+    """The labelled faces, and a face each (M, D) of the people who are learnt from.
 
     InputError where there are too few people to say who is recognised among strangers.
     """
@@ -127,14 +127,14 @@ def judged(plain: Finds, spoilt: Finds, people: Sequence[str]) -> tuple[Ints, An
 
 
 def read_scenes(inputs: Inputs, task: Faces) -> tuple[NoFaces, torch.Tensor]:
-    """What is found where nobody is, and the faces (M, 128) in scenes of which nobody said where people are.
+    """What is found where nobody is, and the faces (M, D) in scenes of which nobody said where people are.
 
     Photos without anybody are looked at turned and mirrored, in two sizes. InputError where nothing is found.
     """
     people = read_people(inputs)
     finds: list[Finds] = []
     usual: list[Any] = []
-    strangers: list[torch.Tensor] = [torch.empty(0, 128)]
+    strangers: list[torch.Tensor] = []
     names: list[str] = []
     examples = find_examples(inputs.scenes, None) if inputs.scenes else []
     sources = {example.source for example in examples if example.name in people}
@@ -158,7 +158,7 @@ def read_scenes(inputs: Inputs, task: Faces) -> tuple[NoFaces, torch.Tensor]:
     if out.all():
         raise InputError(NEEDED)
     kept = NoFaces(together, np.concatenate(usual), out, [names[i] for i in together.photo])
-    return kept, torch.cat(strangers)
+    return kept, torch.cat([together.embeddings[:0], *strangers])
 
 
 def _outside(found: Found, people: Floats) -> Ints:
@@ -196,8 +196,8 @@ def _image(pixels: Pixels, name: str = "") -> Photo:
 
 
 def _together(parts: Iterable[Finds]) -> Finds:
-    none = Finds(torch.empty(0, EMBEDDING), torch.empty(0, SIGNS), np.empty(0, np.int64))
-    embeddings, signs, photo = zip(*((p.embeddings, p.signs, p.photo) for p in (none, *parts)), strict=True)
+    some = list(parts) or [Finds(torch.empty(0, 0), torch.empty(0, SIGNS), np.empty(0, np.int64))]
+    embeddings, signs, photo = zip(*((p.embeddings, p.signs, p.photo) for p in some), strict=True)
     return Finds(torch.cat(embeddings), torch.cat(signs), np.concatenate(photo))
 
 

@@ -16,7 +16,8 @@ class Entry:
     torch.load gives, or the tensors of a safetensors file as float32; where they do not fit it raises TaskError, or
     whatever it came upon. `mirror`: whether the embedder is run on the mirror image too. `double_between`: how long
     images are that a detector is also shown in double size. `size`: (height, width) of what goes in; None: any
-    multiples of 32. `outputs`: what comes out.
+    multiples of 32. `outputs`: what comes out. `width`: how many numbers an embedder gives. `path`: where the file lies
+    that another package ships; Muster's own lie in tasks/weights.
     """
 
     name: str
@@ -33,10 +34,12 @@ class Entry:
     size: tuple[int, int] | None = None
     outputs: tuple[str, ...] = ("output",)
     how: str = ""
+    width: int = 0
+    path: str = ""
 
     @property
     def packaged(self) -> bool:
-        """Whether the file is shipped with Muster, in tasks/weights."""
+        """Whether the file is shipped, with Muster or another package."""
         return not self.url and not self.given
 
     @property

@@ -135,8 +135,9 @@ def test_an_index_filled_by_workers_finds_the_same(
     """All but for codes that another number of threads rounds otherwise; what they lead to is compared exactly."""
     monkeypatch.setattr(inverted_file, "SHARD", 512)
     faces = library_faces(library)
+    place = np.append(np.arange(len(faces)), -1)
     here, built = (
-        inverted_file.build_lists(faces, by).search(faces, faces, 5)
+        inverted_file.build_lists(faces, by).search(faces, faces, place, 5, inverted_file.all_alike)
         for by in (map, lambda function, items: spread(there, library.uri, function, items))
     )
     assert built[1][:, 0].tolist() == list(range(len(faces)))

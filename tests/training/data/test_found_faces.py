@@ -14,7 +14,8 @@ from muster.errors import InputError
 from muster.pipeline.work.weights import load_weights
 from muster.tasks.faces import Detections, Faces, Found, Vectors
 from muster.tasks.models import zoo
-from muster.tasks.models.face_quality import EMBEDDING, SIGNS
+from muster.tasks.models.face_embedder import DIMENSIONS as EMBEDDING
+from muster.tasks.models.face_quality import SIGNS
 from muster.tasks.people.search import normalised
 from muster.training.data import found_faces
 from muster.training.data.examples import PEOPLE_HELD_OUT, find_examples, held_out

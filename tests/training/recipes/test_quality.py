@@ -16,7 +16,8 @@ from torch.nn.functional import normalize
 from muster.errors import InputError
 from muster.pipeline.work.weights import load_weights
 from muster.tasks.models import zoo
-from muster.tasks.models.face_quality import EMBEDDING, SIGNS, from_state
+from muster.tasks.models.face_embedder import DIMENSIONS as EMBEDDING
+from muster.tasks.models.face_quality import SIGNS, from_state
 from muster.tasks.people.graph import lookalikes
 from muster.training import loop, recipes
 from muster.training.data import found_faces
