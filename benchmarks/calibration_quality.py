@@ -44,8 +44,8 @@ def one_split(vectors: Any, person: Any, cohort: Strangers | None, seed: int) ->
     several = count[person] > 1
     enrolled = several & (rank < np.maximum(count // 2, 1)[person])
     people, owner = np.unique(person[enrolled], return_inverse=True)
-    searches = gallery_searches(vectors[enrolled], owner, len(people), cohort)
     gallery = templates(vectors[enrolled], owner, len(people), cohort)
+    searches = gallery_searches(vectors[enrolled], owner, gallery)
     mated = several & ~enrolled
     own = np.searchsorted(people, person[mated])
     outside = outside_searches(vectors[mated], own, vectors[~several], person[~several], gallery)

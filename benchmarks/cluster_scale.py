@@ -23,7 +23,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.index_scale import MODEL, People, memory, say, timed
+from benchmarks.index_scale import People, memory, say, timed
 from muster.pipeline.people.grouping import NEIGHBOURS
 from muster.storage.index import vectors
 from muster.tasks.metrics.people import bcubed_f1, pairwise_f1
@@ -56,8 +56,8 @@ def main() -> None:
     Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts again
     before = memory("VmRSS")
     seconds: dict[str, float] = {}
-    seconds["index"], built = timed(lambda: vectors.build([str(i) for i in range(count)], faces, MODEL))
-    seconds["search"], (similarities, rows) = timed(lambda: built.search(faces, NEIGHBOURS + 1, MODEL))
+    seconds["index"], built = timed(lambda: vectors.build(faces))
+    seconds["search"], (similarities, rows) = timed(lambda: built.search(faces, NEIGHBOURS + 1))
     say(f"index and search: {seconds}, {memory('VmHWM') - before:.0f} MiB")
     photos, quality = np.arange(count), np.ones(count, np.float32)
     seconds["cluster"], labels = timed(lambda: cluster_graph(faces, rows, similarities, photos, quality))

@@ -10,9 +10,9 @@ the two. Probes: 9 in 10 are other views of somebody enrolled, with a cosine of 
 - recall_at_1: probes for which the search returns the row that exact search returns; of views and of strangers alone.
 - ratio_to_flat: probes/s over those of faiss.IndexFlatIP, all probes in one batch, on the same threads. Both take turns
   `--rounds` times, medians are compared.
-- load_seconds: a new process opens the snapshot, after import; its files lie in the page cache. load_cold_seconds: the
-  kernel was told to drop them before (posix_fadvise).
-- update_seconds: 1,000 people added and 1,000 removed, up to when the new snapshot is the one that others load.
+- load_seconds: a new process that has the faces, as every command that searches has, opens the index, after import; its
+  file lies in the page cache. load_cold_seconds: the kernel was told to drop it before (posix_fadvise).
+- update_seconds: the same with 1,000 other people added and 1,000 removed.
 - fixed_depths: recall and speed where every probe looks at so many lists, instead of more where there is doubt.
 - build_peak_mib: the most memory that building took beyond what was there before, which is the vectors.
 - `--peers`: the same probes on other indexes of FAISS, each re-ranked exactly where its codes are not exact.
@@ -37,8 +37,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from muster.storage.index import inverted_file
-from muster.storage.index import vectors as index
+from muster.storage.index import inverted_file, vectors
 from muster.storage.library import Library, open_library
 
 WIDTH = 128
@@ -46,7 +45,7 @@ GROUPS = 128
 GROUP_SHARE = 0.2
 DECAY = 60.0
 STRANGERS = 0.1
-MODEL = "synthetic"
+NAME = "synthetic/faces"
 UPDATE = 1000
 
 
@@ -106,24 +105,24 @@ def recall(found: np.ndarray, truth: np.ndarray, views: int) -> dict[str, float]
     return {name: round(float(part.mean()), 4) for name, part in parts.items()}
 
 
-def compare(it: index.VectorIndex, flat: Any, probes: np.ndarray, views: int, rounds: int) -> dict[str, Any]:
+def compare(it: vectors.VectorIndex, flat: Any, probes: np.ndarray, views: int, rounds: int) -> dict[str, Any]:
     """Recall and speed beside exact search."""
     seconds: dict[str, list[float]] = {"flat": [], "ours": []}
     for _ in range(rounds):
         taken, (_, exact) = timed(lambda: flat.search(probes, 1))
         seconds["flat"].append(taken)
-        taken, (_, rows) = timed(lambda: it.search(probes, 1, MODEL))
+        taken, (_, rows) = timed(lambda: it.search(probes, 1))
         seconds["ours"].append(taken)
         say(f"flat {len(probes) / seconds['flat'][-1]:.0f}, index {len(probes) / seconds['ours'][-1]:.0f} probes/s")
     per_second = {name: len(probes) / statistics.median(taken) for name, taken in seconds.items()}
-    depths, fixed = it.base.lists.depths if it.base else [], {}
+    depths, fixed = it.lists.depths if it.lists else [], {}
     for depth in depths:
-        it.base.lists.depths = [depth]
-        taken, (_, at_depth) = timed(lambda: it.search(probes, 1, MODEL))
+        it.lists.depths = [depth]
+        taken, (_, at_depth) = timed(lambda: it.search(probes, 1))
         fixed[depth] = recall(at_depth[:, 0], exact[:, 0], views) | {"probes_per_second": round(len(probes) / taken)}
         say(f"every probe looks at {depth} lists: {fixed[depth]}")
-    if it.base:
-        it.base.lists.depths = depths
+    if it.lists:
+        it.lists.depths = depths
     return recall(rows[:, 0], exact[:, 0], views) | {
         "ratio_to_flat": round(per_second["ours"] / per_second["flat"], 2),
         "flat_per_second": round(per_second["flat"]),
@@ -132,63 +131,43 @@ def compare(it: index.VectorIndex, flat: Any, probes: np.ndarray, views: int, ro
     }
 
 
-def build_and_save(library: Library, faces: np.ndarray) -> tuple[index.VectorIndex, dict[str, Any]]:
-    ids = [f"person-{row}" for row in range(len(faces))]
+def build_and_save(library: Library, faces: np.ndarray) -> tuple[vectors.VectorIndex, dict[str, Any]]:
     Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts again
     before = memory("VmRSS")
-    build_seconds, it = timed(lambda: index.build(ids, faces, MODEL))
+    build_seconds, it = timed(lambda: vectors.current(library, NAME, faces))
     peak = memory("VmHWM") - before
-    with library.lock():
-        save_seconds, _ = timed(lambda: index.save(library, it))
-    say(f"built in {build_seconds:.1f} s: {it.why}")
-    folder = Path(library.path) / "index" / MODEL
-    sizes = {path.name.rpartition("-")[0]: path.stat().st_size / 2**20 for path in folder.iterdir()}
+    say(f"built in {build_seconds:.1f} s")
+    file = Path(library.path) / "index" / NAME
     return it, {
         "build_seconds": round(build_seconds, 1),
         "build_peak_mib": round(peak),
-        "save_seconds": round(save_seconds, 2),
-        "file_mib": {name: round(size, 1) for name, size in sizes.items() if size >= 1},
+        "file_mib": round(file.stat().st_size / 2**20, 1),
     }
 
 
-def use(path: str, number: int) -> dict[str, float]:
-    """In a process of its own, the one of that number: open the index, then change it."""
-    library = open_library(path)
+def use(folder: str, number: int) -> dict[str, float]:
+    """In a process of its own, the one of that number: open the index, then with other people."""
+    library = open_library(f"{folder}/library")
+    faces = np.load(f"{folder}/faces.npy")
     before = memory("RssAnon")
-    load_seconds, it = timed(lambda: index.load(library, MODEL))
+    load_seconds, it = timed(lambda: vectors.current(library, NAME, faces))
     loaded_mib = memory("RssAnon") - before
-    faces = People(number).faces(UPDATE)
-    shown = np.array((it.base.vectors if it.base else it.recent)[number * UPDATE : (number + 1) * UPDATE])
-    new = [f"new-{number}-{row}" for row in range(UPDATE)]
-    gone = [f"person-{row}" for row in range(number * UPDATE, (number + 1) * UPDATE)]
-
-    def update() -> None:
-        it.add(new, faces)
-        it.remove(gone)
-        with library.lock():
-            index.save(library, it)
-
-    update_seconds, _ = timed(update)
-    verify_seconds, _ = timed(lambda: index.verify(library, MODEL))
-    after = index.load(library, MODEL)
-    found = after.ids.take(after.search(np.concatenate([faces, shown]), 1, MODEL)[1][:, 0])
-    if found[:UPDATE].to_pylist() != new or set(found[UPDATE:].to_pylist()) & set(gone):
+    new = People(number).faces(UPDATE)
+    gone = faces[number * UPDATE : (number + 1) * UPDATE]
+    after = np.concatenate([new, np.delete(faces, slice(number * UPDATE, (number + 1) * UPDATE), 0)])
+    update_seconds, it = timed(lambda: vectors.current(library, NAME, after))
+    similarities, rows = it.search(np.concatenate([new, gone]), 1)
+    if rows[:UPDATE, 0].tolist() != list(range(UPDATE)) or (similarities[UPDATE:] > 0.999).any():
         sys.exit("who was added is not found, or who was removed is")
-    return {
-        "load_seconds": load_seconds,
-        "loaded_mib": loaded_mib,
-        "update_seconds": update_seconds,
-        "verify_seconds": verify_seconds,
-    }
+    return {"load_seconds": load_seconds, "loaded_mib": loaded_mib, "update_seconds": update_seconds}
 
 
-def alone(path: str, number: int, cold: bool) -> dict[str, float]:
-    """`use` in a process of its own, with the files of the index in the page cache or not."""
+def alone(folder: str, number: int, cold: bool) -> dict[str, float]:
+    """`use` in a process of its own, with the file of the index in the page cache or not."""
     if cold:
-        for file in (Path(path) / "index" / MODEL).iterdir():
-            with file.open("rb") as opened:
-                os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-    command = [sys.executable, __file__, "--use", path, "--number", str(number)]
+        with (Path(folder) / "library/index" / NAME).open("rb") as opened:
+            os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    command = [sys.executable, __file__, "--use", folder, "--number", str(number)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     say(done.stdout.strip())
     result: dict[str, float] = json.loads(done.stdout)
@@ -250,8 +229,9 @@ def main() -> None:
         library = open_library(Path(folder) / "library", create=True)
         it, facts = build_and_save(library, faces)
         result |= compare(it, flat, probes, views, args.rounds) | facts
-        cold = alone(library.uri, 0, cold=True)
-        runs = [alone(library.uri, number, cold=False) for number in range(1, args.rounds + 1)]
+        np.save(f"{folder}/faces.npy", faces)
+        cold = alone(folder, 0, cold=True)
+        runs = [alone(folder, number, cold=False) for number in range(1, args.rounds + 1)]
     result |= {name: round(statistics.median(run[name] for run in runs), 3) for name in cold}
     print(json.dumps(result | {"load_cold_seconds": round(cold["load_seconds"], 3)}))
 

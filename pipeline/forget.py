@@ -1,6 +1,6 @@
 """People and images leave the library: out of every table, index, cluster, page and the gallery, with a receipt.
 
-What is to go is noted first (`PENDING`), and every step can be repeated. What an enrolment leaves that is cut off is
+What is to go is noted first (`FORGETTING`), and every step can be repeated. What an enrolment leaves that is cut off is
 noted as well: its roster stands in the library, and its photos not in the gallery. `settle` finishes both, and is the
 one door of every command that writes, or says who somebody is: they come in by `locked` or `settled`.
 """
@@ -18,17 +18,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from muster.errors import InputError, MusterError
-from muster.storage import manifest, shared_shards, tables
+from muster.storage import layout, manifest, shared_shards, tables
 from muster.storage.disk import TEMPORARY
 from muster.storage.gallery import audit, gallery, left_over
 from muster.storage.gallery.roster import normal
+from muster.storage.layout import FORGETTING, NEXT_GALLERY, PAGES, RECEIPTS
 from muster.storage.library import Library, dump_json
 from muster.storage.uris import local_uri
 from muster.web.site import MARKER, Site
 
-PENDING = "gallery/_forgetting.json"  # there while somebody is being forgotten, and after a kill
-RECEIPTS = "receipts"
-PAGES = "people"  # where `muster people` writes if not told otherwise
 PATIENCE = 60.0  # seconds to wait for a library that another command holds, where the work is done, or nearly nothing
 SHARDS = 64  # read at once: with their pictures, at most about 100 MB
 PICTURES = {"faces": "thumbnail", "previews": "jpeg"}  # table → its column of JPEGs
@@ -67,7 +65,7 @@ def locked(library: Library, seconds: float = 0.0, resuming: Collection[str] = (
 def _pending(library: Library) -> dict[str, Any]:
     lists = dict.fromkeys(("people", "images", "originals", "embeddings", "pseudonyms"), list)
     try:
-        pending = tables.read_json(library, PENDING, receipt=str, reason=str, **lists)
+        pending = tables.read_json(library, FORGETTING, receipt=str, reason=str, **lists)
         newer: dict[str, Any] = {name: [] for name in ("names", "pictures")} | {"faces": len(pending["embeddings"])}
         pending = newer | pending  # of an older Muster
         if all(type(pending[name]) is type(value) for name, value in newer.items()):
@@ -75,14 +73,14 @@ def _pending(library: Library) -> dict[str, Any]:
         raise MusterError("")
     except MusterError:
         raise MusterError(
-            f"{library.at(PENDING)} is damaged: a deletion was cut off, and this says of whom. Restore it from a"
+            f"{library.at(FORGETTING)} is damaged: a deletion was cut off, and this says of whom. Restore it from a"
             " backup, or delete it and repeat the deletion"
         ) from None
 
 
 def settled(library: Library) -> None:
     """The door of commands that only read: the lock is taken where something is to be settled, and not otherwise."""
-    if not (library.has(PENDING) or manifest.interrupted(library) or _half_written(library) or unfinished(library)):
+    if not (library.has(FORGETTING) or manifest.interrupted(library) or _half_written(library) or unfinished(library)):
         return
     try:
         with locked(library, PATIENCE):
@@ -103,7 +101,7 @@ def settle(library: Library, resuming: Collection[str] = ()) -> list[Receipt]:
     if _half_written(library):
         gallery.repair(library)
         library.remove_temporary()
-    if library.has(PENDING):
+    if library.has(FORGETTING):
         receipts.append(_carry_out(library, _pending(library)))
     manifest.repair(library)
     if strays := {uri: person for uri, person in unfinished(library).items() if uri not in resuming}:
@@ -137,7 +135,7 @@ def _image_ids(library: Library, uris: Collection[str]) -> list[str]:
 def _half_written(library: Library) -> bool:
     """Whether the gallery, or a file beside it, was being written when its writer was killed."""
     names = library.disk.names("gallery") if library.disk is not None else library.names("gallery")
-    return any(TEMPORARY.fullmatch(name) or name == gallery.NEXT.rpartition("/")[2] for name in names)
+    return any(TEMPORARY.fullmatch(name) or name == NEXT_GALLERY.rpartition("/")[2] for name in names)
 
 
 def _drop_enrolment(library: Library, strays: Mapping[str, str]) -> Receipt:
@@ -260,7 +258,7 @@ def _begin(
     theirs = {*staying["name"].to_pylist(), *staying["person_id"].to_pylist()}
     pending["names"] = sorted(set(gone["name"].drop_null().to_pylist()) - theirs)
     pending |= _digests(library, gone, pending["images"])
-    library.write(PENDING, dump_json(pending))
+    library.write(FORGETTING, dump_json(pending))
     return _carry_out(library, pending)
 
 
@@ -296,7 +294,7 @@ def _digests(library: Library, gone: pa.Table, images: Sequence[str]) -> dict[st
 def _carry_out(library: Library, pending: dict[str, Any]) -> Receipt:
     """Every step may be repeated. The gallery first: from then on nobody is recognised who is to be forgotten."""
     people, images, originals = (set(pending[name]) for name in ("people", "images", "originals"))
-    name = f"{RECEIPTS}/{pending['receipt']}.json"
+    name = layout.receipt(pending["receipt"])
     facts = {"people": pending["pseudonyms"], "images": len(images), "receipt": name}
     known = gallery.read(library)
     if known is not None and pc.any(_going(known, pending)).as_py():
@@ -307,7 +305,7 @@ def _carry_out(library: Library, pending: dict[str, Any]) -> Receipt:
     if not originals.isdisjoint(roster) or not people.isdisjoint(roster.values()):
         gallery.write_roster(library, lambda uri, person: person not in people and uri not in originals)
     manifest.forget(library, sorted(images))
-    tables.forget_faces(library, manifest.read_manifest(library)["image_id"])  # also where no image went
+    manifest.forget_faces(library)  # also where no image went
     library.remove_temporary()
     shared_shards.remove_all(library)
     _remove_pages(library)
@@ -319,10 +317,10 @@ def _carry_out(library: Library, pending: dict[str, Any]) -> Receipt:
         images=pending["images"],
         originals=pending["originals"],
         faces=pending.get("faces", len(pending["embeddings"])),  # a note of an older Muster has fewer facts
-        found_afterwards=left_over.search(library, _sought(pending), skip=(f"{RECEIPTS}/", PENDING)),
+        found_afterwards=left_over.search(library, _sought(pending), skip=(f"{RECEIPTS}/", FORGETTING)),
     )
     library.write(name, dump_json(receipt.__dict__))
-    library.remove(PENDING)
+    library.remove(FORGETTING)
     return receipt
 
 

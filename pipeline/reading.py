@@ -4,11 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pyarrow as pa
 
-from muster.errors import NotYetError
 from muster.pipeline.findings.sources import chosen_source
 from muster.pipeline.people.faces import faces_fingerprint
-from muster.pipeline.people.grouping import read_clusters
-from muster.storage import manifest, outcomes, tables
+from muster.storage import clusters, manifest, outcomes, tables
 from muster.storage.library import Library
 
 
@@ -28,13 +26,6 @@ def table(library: Library, name: str, model: str | None, columns: Sequence[str]
     return tables.require(library, name, fingerprint, columns, manifest.committed(library, fingerprint))
 
 
-def _clusters(library: Library, model: str | None) -> pa.Table:
-    try:
-        return read_clusters(library, faces_fingerprint(library, model))
-    except FileNotFoundError:
-        raise NotYetError(f"library {library.uri} is not clustered yet", "cluster", library.uri) from None
-
-
 def _errors(library: Library, model: str | None) -> pa.Table:
     """Images on which a task failed, of every task and model."""
     found = [
@@ -46,6 +37,6 @@ def _errors(library: Library, model: str | None) -> pa.Table:
 
 _READERS: Mapping[str, Callable[[Library, str | None], pa.Table]] = {
     "manifest": lambda library, model: manifest.read_manifest(library),
-    "clusters": _clusters,
+    "clusters": lambda library, model: clusters.require(library, faces_fingerprint(library, model)),
     "errors": _errors,
 }

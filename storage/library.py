@@ -28,17 +28,14 @@ from muster.distribution import version
 from muster.errors import DecryptionError, InputError, MusterError, NotYetError
 from muster.storage.disk import TEMPORARY, Folder, checked
 from muster.storage.encryption import KEY, KEY_FILE, MAGIC, decrypt, derived, encrypt, key_of
+from muster.storage.layout import GALLERY, MARKER, REPORT
 from muster.storage.retry import retried
 from muster.storage.uris import connect, local_uri
 
 T = TypeVar("T")
 
 FORMAT, UNBOUND, ENCRYPTED = 1, 2, 3  # of library.json; grows when an older Muster could misread what a newer one wrote
-MARKER = "library.json"
-REPORT = "gallery/calibration.html"  # what `muster calibrate` measured: curves and counts, nobody's data
-GALLERY = "gallery/gallery.parquet"
 TRUST = "MUSTER_TRUST"  # in the environment: libraries that others may write are used all the same
-ROSTER = "gallery/roster.parquet"  # the images of everybody who was enrolled, as a source to scan
 
 
 @dataclass(frozen=True)

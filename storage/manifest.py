@@ -26,8 +26,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from muster.errors import DecryptionError, InputError, MusterError
-from muster.storage import shared_shards, tables
-from muster.storage.library import ROSTER, Library, dump_json
+from muster.storage import clusters, index, layout, shared_shards, tables
+from muster.storage.layout import SCANNING
+from muster.storage.library import Library, dump_json
 from muster.storage.photos.sources import Found, find_images, unite
 from muster.storage.uris import exists, refusal, split_inline
 
@@ -40,7 +41,6 @@ SCHEMA = pa.schema(
         "source": pa.string(),  # the source that found it
     }
 )
-SCANNING = "manifest/_scanning"  # there while a scan changes the library, and after one that died
 SHARDS_WANTED = 64  # of one scan, so that a small album still spreads over workers
 SHARD_ROWS = (8, 256)  # at least, so that a shard is worth its files; at most, so that a retry is cheap
 
@@ -142,9 +142,18 @@ def forget(library: Library, image_ids: Sequence[str]) -> None:
     repair(library)
 
 
+def forget_faces(library: Library) -> None:
+    """Take the faces of images that are no longer here out of what was made of several shards together.
+
+    Clusters lose their rows. Indexes hold embeddings, and go: they are made again when they are next needed.
+    """
+    index.drop(library)
+    clusters.forget(library, read_manifest(library)["image_id"])
+
+
 def shards(library: Library) -> list[tuple[str, int]]:
     """Id and number of rows of every shard, in order of id. One listing, no file is opened."""
-    matches = (re.fullmatch(r"shard-([0-9a-f]+-(\d+))\.parquet", name) for name in library.names("manifest"))
+    matches = (re.fullmatch(r"shard-([0-9a-f]+-(\d+))\.parquet", name) for name in library.names(layout.MANIFEST))
     return [(match[1], int(match[2])) for match in matches if match]
 
 
@@ -157,14 +166,13 @@ def committed(library: Library, fingerprint: str) -> list[str]:
 def read_shard(library: Library, shard: str) -> pa.Table:
     """The rows of one shard: SCHEMA and user columns. Raises MusterError where it is missing or damaged."""
     try:
-        rows = pq.ParquetFile(io.BytesIO(library.read(_name(shard)))).read()
+        rows = pq.ParquetFile(io.BytesIO(library.read(layout.manifest_shard(shard)))).read()
         if rows.select(SCHEMA.names).schema.types != SCHEMA.types or _shard_id(rows) != shard:
             raise pa.ArrowInvalid("not as Muster wrote it")
         return rows
     except (FileNotFoundError, KeyError, TypeError, OSError, pa.ArrowException, DecryptionError) as error:
-        raise MusterError(
-            f"{library.at(_name(shard))} is missing or damaged ({error}): delete it and run `scan` again"
-        ) from None
+        file = library.at(layout.manifest_shard(shard))
+        raise MusterError(f"{file} is missing or damaged ({error}): delete it and run `scan` again") from None
 
 
 def read_manifest(library: Library) -> pa.Table:
@@ -179,7 +187,7 @@ def named(library: Library, rows: pa.Table) -> list[tuple[str, str]]:
     What stands in the library's own roster was looked at when the user's was read (storage/gallery/roster.py): it is
     its own source.
     """
-    own, pairs = library.uri_of(ROSTER), zip(rows["uri"].to_pylist(), rows["source"].to_pylist(), strict=True)
+    own, pairs = library.uri_of(layout.ROSTER), zip(rows["uri"].to_pylist(), rows["source"].to_pylist(), strict=True)
     return [(uri, uri if source == own else source) for uri, source in pairs]
 
 
@@ -199,17 +207,13 @@ def _writing(library: Library) -> Iterator[None]:
         raise MusterError(f"cannot write to library {library.uri}: {error}. Run the scan again afterwards.") from error
 
 
-def _name(shard: str) -> str:
-    return f"manifest/shard-{shard}.parquet"
-
-
 def _shard_id(rows: pa.Table) -> str:
     ids = "".join(sorted(rows["image_id"].to_pylist()))
     return f"{hashlib.blake2b(ids.encode(), digest_size=8).hexdigest()}-{rows.num_rows}"
 
 
 def _write(library: Library, rows: pa.Table) -> None:
-    library.write(_name(_shard_id(rows)), tables.to_parquet(rows))
+    library.write(layout.manifest_shard(_shard_id(rows)), tables.to_parquet(rows))
 
 
 def _read_shards(library: Library, ids: Sequence[str]) -> pa.Table:
@@ -226,7 +230,7 @@ def _stored(library: Library) -> tuple[list[tuple[str, int]], pa.Table]:
 
 def _replace(library: Library, old: str, new: str, keep: Sequence[str]) -> None:
     tables.replace_shard(library, old, new, keep)
-    library.remove(_name(old))
+    library.remove(layout.manifest_shard(old))
 
 
 # ---- what a scan changes ---------------------------------------------------------------------------------------------
@@ -352,7 +356,7 @@ def _drop(library: Library, old: Sequence[tuple[str, int]], plan: _Plan) -> None
         _settle(library, shard, plan, start, start + number)
         start += number
     if any(plan.dropped.values()):
-        tables.forget_faces(library, read_manifest(library)["image_id"])
+        forget_faces(library)
 
 
 def _settle(library: Library, shard: str, plan: _Plan, start: int, stop: int) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from muster.storage import tables
+from muster.storage import layout, tables
 from muster.storage.library import Library, dump_json
 
 Part = tuple[int, int]  # number, from 0, and how many there are
@@ -40,12 +40,12 @@ def write_part(library: Library, fingerprint: str, shard: str, part: Part, rows:
     names = dict.fromkeys(name for each in found for name in each)
     whole = {name: pa.concat_tables([each[name] for each in found if name in each]) for name in names}
     tables.write_shard(library, fingerprint, shard, whole)
-    _remove(library, f"_parts/{fingerprint}/shard-{shard}")
+    _remove(library, layout.parts(fingerprint, shard))
 
 
 def remove_all(library: Library) -> None:
     """Remove every part. The caller holds library.lock()."""
-    _remove(library, "_parts")
+    _remove(library, layout.PARTS)
 
 
 def _remove(library: Library, folder: str) -> None:
@@ -55,7 +55,7 @@ def _remove(library: Library, folder: str) -> None:
 
 
 def _folder(fingerprint: str, shard: str, part: Part) -> str:
-    return f"_parts/{fingerprint}/shard-{shard}/{part[0]}-of-{part[1]}"
+    return f"{layout.parts(fingerprint, shard)}/{part[0]}-of-{part[1]}"
 
 
 def _read(library: Library, folder: str) -> dict[str, pa.Table]:

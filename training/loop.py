@@ -39,7 +39,6 @@ class Settings:
     steps: int
     batch: int
     learning_rate: float
-    optimiser: str = "adamw"  # or sgd, with Nesterov momentum 0.9
     weight_decay: float = 0.05
     warmup: float = 0.05  # share of the steps in which the rate rises; then it falls as half a cosine to 1 %
     average: float = 0.998  # decay of the averaged weights, which are what is measured and kept
@@ -53,8 +52,6 @@ class Settings:
         if self.steps < 1 or self.batch < 2:
             text = f"a training needs at least 1 step and 2 images a batch, not {self.steps} and {self.batch}"
             raise InputError(text)
-        if self.optimiser not in ("adamw", "sgd"):
-            raise InputError(f"optimiser {self.optimiser!r}: choose adamw or sgd")
 
 
 class Recipe(Protocol):
@@ -112,7 +109,7 @@ def train(
     number.
     """
     check_folder(recipe.name, out)
-    state = _State(recipe, device, ranks)
+    state = _State(recipe, device)
     begun = state.load(out / CHECKPOINT)
     if start is not None and not begun:
         state.begin_with(start / CHECKPOINT)
@@ -168,7 +165,7 @@ def rate_at(step: int, settings: Settings) -> float:
 class _State:
     """Everything that a checkpoint holds."""
 
-    def __init__(self, recipe: Recipe, device: torch.device, ranks: int) -> None:
+    def __init__(self, recipe: Recipe, device: torch.device) -> None:
         torch.manual_seed(recipe.settings.seed)
         self.recipe, self.device = recipe, device
         self.network = recipe.network().to(device).to(memory_format=torch.channels_last)
@@ -240,8 +237,6 @@ def _optimiser(network: nn.Module, settings: Settings) -> torch.optim.Optimizer:
         {"params": [p for p in network.parameters() if p.ndim > 1], "weight_decay": settings.weight_decay},
         {"params": [p for p in network.parameters() if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    if settings.optimiser == "sgd":
-        return torch.optim.SGD(groups, settings.learning_rate, momentum=0.9, nesterov=True)
     return torch.optim.AdamW(groups, settings.learning_rate)
 
 

@@ -232,7 +232,7 @@ def _united(receipts: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return {**each[-1], **sums, "faces": sum(one["faces"] for one in each), "receipts": each}
 
 
-def _forgotten(receipt: dict[str, Any], library: muster.Library) -> list[str]:
+def _forgotten(receipt: dict[str, Any], library: "muster.Library") -> list[str]:
     counts = [f"{len(receipt['people'])} people", f"{len(receipt['images'])} images", f"{receipt['faces']} faces"]
     return [
         f"forgotten at {receipt['at']} ({receipt['reason']}): {', '.join(counts)}",

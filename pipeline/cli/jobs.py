@@ -9,7 +9,6 @@ import typer
 import muster
 from muster.errors import InputError, JobError
 from muster.pipeline.cli.console import JsonOption, pass_on, report, say
-from muster.storage.uris import local_path
 
 if TYPE_CHECKING:
     from muster.pipeline.distributed.jobs import Job, Request
@@ -139,6 +138,8 @@ def _request(context: typer.Context, arguments: list[str], shared: bool) -> "Req
 
 
 def _absolute(uri: str) -> str:
+    from muster.storage.uris import local_path
+
     path = local_path(uri)
     return uri.rstrip("/") if path is None else str(Path(path).expanduser().absolute())
 

@@ -44,19 +44,19 @@ STOP_SECONDS = 60.0
 class Request:
     """What is to be run: the options of `muster run` beside library and address. `library`: absolute, or a URI.
 
-    `identity`: what makes it the same job as another, beside the library.
+    `identity`: what makes it the same job as another, beside the library; the options where it is empty.
     """
 
     library: str
-    options: tuple[str, ...]
-    identity: Mapping[str, Any]
+    options: tuple[str, ...] = ()
+    identity: Mapping[str, Any] = field(default_factory=dict)
     weights_dir: str | None = None  # absolute
     weights: Mapping[str, str] = field(default_factory=dict)  # task → file, absolute
     shared_library: bool = False  # library and weights are in folders that all nodes see
 
     @property
     def name(self) -> str:
-        same = dump_json({"library": self.library, **self.identity})
+        same = dump_json({"library": self.library, **(self.identity or {"options": self.options})})
         return f"muster-{hashlib.sha256(same).hexdigest()[:12]}"
 
     @property

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from muster.errors import MusterError
-from muster.pipeline.gallery.identify import current
-from muster.pipeline.people.faces import strangers_of
+from muster.pipeline.gallery.identify import current, templates_of
 from muster.storage.gallery import gallery
-from muster.storage.library import REPORT, Library
+from muster.storage.layout import REPORT
+from muster.storage.library import Library
 from muster.tasks.people.calibrate import (
     Searches,
     doubt,
@@ -25,7 +25,7 @@ from muster.tasks.people.calibrate import (
     sensible,
     strictest,
 )
-from muster.tasks.people.search import CANDIDATES, SCORE
+from muster.tasks.people.search import CANDIDATES, SCORE, Templates
 from muster.tasks.people.second_photo import MEASURED
 
 FMR = 0.001
@@ -39,7 +39,7 @@ def calibrate(library: Library, fpir: float | None, miss: float | None = None) -
     Raises TaskError where they are too few. The caller holds the lock, see forget.locked.
     """
     known = current(library)
-    faces = known.embeddings, known.owner, len(known.people), strangers_of(known.model)
+    faces = known.embeddings, known.owner, templates_of(library, known)
     searches = gallery_searches(*faces)
     supported = points(searches)
     chosen = point(searches, fpir if fpir is not None else sensible(len(known.people)))
@@ -66,13 +66,13 @@ def calibrate(library: Library, fpir: float | None, miss: float | None = None) -
     return {**facts, "report": library.at(REPORT)}
 
 
-def _one_to_one(faces: tuple[Any, Any, int, Any], searches: Searches, miss: float | None) -> dict[str, Any]:
+def _one_to_one(faces: tuple[Any, Any, Templates], searches: Searches, miss: float | None) -> dict[str, Any]:
     """As `doubt` for 1:1, where a share of comparisons with others takes the place of a share of strangers.
 
     `faces`: as `gallery_searches` takes them.
     """
-    _, owner, count, _ = faces
-    fmr = max(FMR, 3 / (len(owner) * (count - 1)))  # as few comparisons can support
+    _, owner, made = faces
+    fmr = max(FMR, 3 / (len(owner) * (len(made.vectors) - 1)))  # as few comparisons can support
     threshold = impostor_threshold(*faces, fmr)
     lower = impostor_threshold(*faces, max(UNSURE_FMR, fmr)) if miss is None else genuine_threshold(searches, miss)
     return {"fmr": fmr, "threshold": threshold, "unsure_from": min(lower, threshold)}

@@ -21,6 +21,7 @@ from muster.storage.downloads import Progress
 from muster.storage.gallery import audit, gallery
 from muster.storage.gallery.gallery import Gallery
 from muster.storage.gallery.roster import UNKNOWN, UNSURE, normal
+from muster.storage.index import vectors
 from muster.storage.library import Library, open_library
 from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.storage.photos import decode
@@ -94,7 +95,7 @@ def identify(
     with forget.locked(library, forget.PATIENCE):  # the gallery as it is now: somebody may have been forgotten
         known = _enrolled(library, known.model)
         limits = limits_of(known, "identify", threshold)
-        answers, remark = _name(known, probes, limits), limits.remark
+        answers, remark = _name(known, templates_of(library, known), probes, limits), limits.remark
         counts = {"images": len(uris), "faces": len(probes.rows)}
         used = {"threshold": limits.threshold, "unsure_from": limits.unsure_from}
         audit.append(library, "identify", {**counts, **used, **_disclosed(known, answers)})
@@ -124,15 +125,15 @@ def verify(
     with forget.locked(library, forget.PATIENCE):  # the gallery as it is now: the person may have been forgotten
         known = _enrolled(library, known.model)
         limits = limits_of(known, "verify", threshold)
-        facts = _compare(known, person, probes, limits)
+        facts = _compare(known, templates_of(library, known), person, probes, limits)
         noted = {name: facts[name] for name in ("match", "answer")}
         audit.append(library, "verify", {"people": [known.pseudonym_of(person)], **noted})
     return {**facts, "remark": limits.remark}
 
 
-def _compare(known: Gallery, person: str, probes: Probes, limits: Limits) -> dict[str, Any]:
+def _compare(known: Gallery, made: Templates, person: str, probes: Probes, limits: Limits) -> dict[str, Any]:
     name = known.name_of(person)
-    scores = score_of(probes.embeddings, _templates(known), np.full(len(probes.rows), known.people.index(person)))
+    scores = score_of(probes.embeddings, made, np.full(len(probes.rows), known.people.index(person)))
     faces = [{**row, "score": round(float(s), 4)} for row, s in zip(probes.rows, scores, strict=True)]
     best = max(faces, key=_area)
     poor = _low_quality(best) if best["quality"] < MIN_QUALITY else ""
@@ -212,15 +213,21 @@ def current(library: Library) -> Gallery:
     return known
 
 
-def _templates(known: Gallery) -> Templates:
-    return templates(known.embeddings, known.owner, len(known.people), strangers_of(known.model))
+def templates_of(library: Library, known: Gallery) -> Templates:
+    """What the people of this gallery are known by. Of very many the nearest are searched for, by an index that the
+    library keeps. The caller holds the lock."""
+    made = templates(known.embeddings, known.owner, len(known.people), strangers_of(known.model))
+    if len(made.vectors) <= vectors.EXACT_UP_TO or made.strangers is None:
+        return made
+    index = vectors.current(library, f"{known.fingerprint}/templates", made.vectors, note=made.strangers.crowding)
+    return replace(made, near=index.search, noted=index.notes)
 
 
-def _name(known: Gallery, probes: Probes, limits: Limits) -> pa.Table:
+def _name(known: Gallery, made: Templates, probes: Probes, limits: Limits) -> pa.Table:
     ids = known.people
     names = dict(zip(known.faces["person_id"].to_pylist(), known.faces["name"].to_pylist(), strict=True))
     rows = []
-    for row, near, scores in zip(probes.rows, *nearest(probes.embeddings, _templates(known)), strict=True):
+    for row, near, scores in zip(probes.rows, *nearest(probes.embeddings, made), strict=True):
         alike = [
             {"person_id": ids[i], "name": names[ids[i]], "score": score} for i, score in zip(near, scores, strict=True)
         ]

@@ -1,6 +1,5 @@
 """From faces to people: clustering of a library's faces."""
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -8,15 +7,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from muster.errors import InputError, MusterError
+from muster.errors import InputError
 from muster.pipeline.distributed import kmeans as scale_out
 from muster.pipeline.distributed.reach import require_answer
 from muster.pipeline.people.faces import Faces, faces_fingerprint, load_faces, read_faces, rows_of_distinct_files
 from muster.pipeline.work.machine import Machine
-from muster.storage import manifest, tables
-from muster.storage.index import vectors as index
+from muster.storage import clusters, manifest, tables
+from muster.storage.index import vectors
 from muster.storage.index.inverted_file import Spread
 from muster.storage.library import Library
 from muster.tasks.people import graph, kmeans, mergeable_kmeans
@@ -72,8 +70,7 @@ def cluster_faces(
     ids = graph.inherit_ids(labels, table["face_id"].to_pylist(), _previous(library, fingerprint))
     table = table.select(["face_id", "image_id"]).append_column("cluster_id", pa.array(ids, pa.string()))
     table = table.append_column("certainty", pa.array(certain, pa.float32(), from_pandas=True))
-    table = table.replace_schema_metadata({"muster.method": how, "muster.fingerprint": fingerprint})
-    library.write(_clusters(fingerprint), tables.to_parquet(table))
+    clusters.write(library, fingerprint, table, how)
     clustered = sum(i is not None for i in ids)
     return ClusterSummary(len(ids), len(set(ids) - {None}), clustered, len(ids) - clustered, method, how)
 
@@ -111,7 +108,7 @@ def label(
 ) -> tuple[Ints, str]:
     """A label per face, -1 where it is alone, and how it was found. With a library, its index is used and kept.
 
-    `spread`: see `muster.storage.index.vectors.build`.
+    `spread`: see `muster.storage.index.vectors.current`.
     """
     check_method(method, k, same_photo)
     if not len(faces.embeddings):
@@ -120,18 +117,14 @@ def label(
         labels, _, how = kmeans.cluster_kmeans(faces.embeddings, k, SEED)
         return labels, how
     if library is None:
-        built = index.build(faces.table, faces.embeddings, faces.fingerprint)
+        index = vectors.build(faces.embeddings)
     else:
-        built = index.current(library, faces.table, faces.embeddings, faces.fingerprint, spread)
-    similarities, rows = built.search(faces.embeddings, NEIGHBOURS + 1, faces.fingerprint)
+        index = vectors.current(library, f"{faces.fingerprint}/faces", faces.embeddings, spread)
+    similarities, rows = index.search(faces.embeddings, NEIGHBOURS + 1)
     parameters = graph.GraphParameters(same_photo=same_photo)
     given = (faces.embeddings, rows, similarities, faces.photos, faces.quality, parameters, faces.strangers)
     labels = graph.cluster_graph(*given)
     return earned(labels, certainty(faces.embeddings, labels, faces.strangers)), "graph"
-
-
-def _clusters(fingerprint: str) -> str:
-    return f"clusters/{fingerprint}/clusters.parquet"
 
 
 def _previous(library: Library, fingerprint: str) -> Mapping[str, str]:
@@ -142,7 +135,7 @@ def _previous(library: Library, fingerprint: str) -> Mapping[str, str]:
     older = [f for f, d in described.items() if f != fingerprint and _model(d) == _model(mine)]
     for each in [fingerprint, *sorted(older, key=lambda f: described[f].get("version", 0), reverse=True)]:
         try:
-            rows = read_clusters(library, each)
+            rows = clusters.read(library, each)
         except FileNotFoundError:
             continue
         pairs = zip(rows["face_id"].to_pylist(), rows["cluster_id"].to_pylist(), strict=True)
@@ -152,12 +145,3 @@ def _previous(library: Library, fingerprint: str) -> Mapping[str, str]:
 
 def _model(description: Mapping[str, Any]) -> tuple[Any, Any]:
     return description.get("task"), description.get("model")
-
-
-def read_clusters(library: Library, fingerprint: str) -> pa.Table:
-    try:
-        return pq.read_table(io.BytesIO(library.read(_clusters(fingerprint))))
-    except pa.ArrowInvalid as error:
-        raise MusterError(
-            f"{library.at(_clusters(fingerprint))} is damaged ({error}): delete it, and cluster again"
-        ) from None

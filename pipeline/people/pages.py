@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from muster.errors import InputError, NotYetError
+from muster.errors import InputError
 from muster.pipeline.findings.sources import chosen_source, sources_of, tasks_of
-from muster.pipeline.people.grouping import read_clusters
 from muster.pipeline.work.choice import TaskChoice
-from muster.storage import manifest, tables
+from muster.storage import clusters, manifest, tables
 from muster.storage.encryption import key_of
-from muster.storage.library import MARKER, Library, open_library
+from muster.storage.layout import MARKER, PAGES
+from muster.storage.library import Library, open_library
 from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.tasks import registry
 from muster.web.album import LabelTable
@@ -26,7 +26,7 @@ def folder_for(library: str, out: str | Path | None) -> Path:
     if out is None and "://" in library:
         raise InputError(f"library {library} is not on this machine: say with `out` where the pages go")
     place = Path(library).expanduser()
-    folder = place / "people" if out is None else Path(out).expanduser()
+    folder = place / PAGES if out is None else Path(out).expanduser()
     key = open_library(library).key if (place / MARKER).is_file() else key_of(os.environ)
     if key is not None and folder.resolve().is_relative_to(place.resolve()):
         raise InputError(
@@ -43,10 +43,7 @@ def write_people(library: Library, model: str | None, out: Path) -> PagesSummary
     """
     shards = dict(manifest.shards(library))
     faces = chosen_source(library, "faces", model, shards).fingerprint
-    try:
-        clusters = read_clusters(library, faces)
-    except FileNotFoundError:
-        raise NotYetError(f"library {library.uri} is not clustered yet", "cluster", library.uri) from None
+    found = clusters.require(library, faces)
     images = manifest.read_manifest(library)
     previews = sources_of(library, "previews", shards)
     fingerprints = {
@@ -56,7 +53,7 @@ def write_people(library: Library, model: str | None, out: Path) -> PagesSummary
     }
     uris = dict(zip(images["image_id"].to_pylist(), images["uri"].to_pylist(), strict=True))
     done = manifest.committed(library, faces)
-    source = PagesSource(library, done, fingerprints, clusters, uris, label_tables(library))
+    source = PagesSource(library, done, fingerprints, found, uris, label_tables(library))
     return write_pages(source, out)
 
 

@@ -21,10 +21,10 @@ import pyarrow.parquet as pq
 
 from muster.errors import DecryptionError, InputError, MusterError, NotYetError
 from muster.storage.gallery import audit
-from muster.storage.library import GALLERY, ROSTER, Library
+from muster.storage.layout import GALLERY, NEXT_GALLERY, ROSTER
+from muster.storage.library import Library
 from muster.storage.tables import to_parquet
 
-NEXT = "gallery/_next.parquet"  # the gallery, until it is in its place
 ATTEMPTS = 5  # at reading it, and the log, while another command replaces them
 KEY = b"muster.gallery"
 
@@ -135,7 +135,7 @@ def _current(library: Library) -> tuple[str, bytes] | None:
     """The file that holds the gallery of the audit log's last line, and its bytes."""
     for _ in range(ATTEMPTS):
         state = audit.gallery_state(library)
-        files = {name: data for name in (GALLERY, NEXT) if (data := _bytes(library, name)) is not None}
+        files = {name: data for name in (GALLERY, NEXT_GALLERY) if (data := _bytes(library, name)) is not None}
         if state is None and GALLERY not in files:
             return None
         if state is None and "version" not in _facts(library, files[GALLERY]):  # of an older Muster
@@ -207,19 +207,19 @@ def write(library: Library, gallery: Gallery, action: str, facts: dict[str, Any]
     metadata = {KEY: json.dumps(facts_of_it, sort_keys=True).encode()}
     data = to_parquet(gallery.faces.replace_schema_metadata(metadata))
     state = {"version": facts_of_it["version"], "sha256": hashlib.sha256(data).hexdigest()}
-    library.write(NEXT, data)
+    library.write(NEXT_GALLERY, data)
     audit.append(library, action, facts, state)
     library.write(GALLERY, data)
-    library.remove(NEXT)
+    library.remove(NEXT_GALLERY)
 
 
 def repair(library: Library) -> None:
     """Finish, or take back, a change of the gallery that a kill cut off. The caller holds library.lock()."""
-    if library.has(NEXT):
+    if library.has(NEXT_GALLERY):
         found = _current(library)
-        if found is not None and found[0] == NEXT:
+        if found is not None and found[0] == NEXT_GALLERY:
             library.write(GALLERY, found[1])
-        library.remove(NEXT)
+        library.remove(NEXT_GALLERY)
 
 
 def write_roster(library: Library, keep: Callable[[str, str], bool], rows: Sequence[dict[str, Any]] = ()) -> str:

@@ -26,6 +26,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from muster.errors import DecryptionError, MusterError
+from muster.storage import layout
 from muster.storage.library import Library
 
 PERSON = ("person_id", "person", "name")  # columns that name people
@@ -87,7 +88,7 @@ def search(library: Library, sought: Sought, skip: Iterable[str]) -> list[str]:
 def _in_bytes(name: str, data: bytes, sought: Sought) -> list[str]:
     """Below names that begin with `_` are Muster's own facts of tasks and shards: a person may be called as a task."""
     found = _within(data, sought.ids) + ([] if name.startswith("_") else _quoted(data, sought.people))
-    if name.startswith("index/") and sought.embeddings:
+    if name.startswith(f"{layout.INDEX}/") and sought.embeddings:
         found.append("an index of faces")
     if hashlib.sha256(data).hexdigest() in sought.pictures:
         found.append("a picture")

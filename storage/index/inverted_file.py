@@ -6,7 +6,7 @@ out to be compared in registers (André, Kermarrec and Le Scouarnec, "Cache loca
 IndexIVFPQFastScan). docs/scale.md has measurements of this and of what it was preferred to.
 
 FAISS 1.15 spoils codes that are added to a table after others were removed (it packs them over what those left in their
-block): nothing here adds to a table that was removed from.
+block): nothing is removed from a table here.
 """
 
 import math
@@ -20,12 +20,14 @@ import numpy as np
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 Rows = np.ndarray[Any, np.dtype[np.int64]]
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
+Bools = np.ndarray[Any, np.dtype[np.bool_]]
 Spread = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
+Sure = Callable[[Floats], Bools]
 
-LISTS = 4  # times the square root of the rows
-DEPTHS = (1 / 128, 1 / 32, 1 / 8)  # shares of the lists that a search looks at, until it is sure
-SURE = 0.6  # similarity beyond which there is hardly a nearer one to be found: few among a million strangers reach it
-CANDIDATES = 50  # at least, and OVERSHOT for each neighbour asked for, are compared exactly
+LISTS = 1  # times the square root of the rows: with 4 times as many, a search for as many codes took twice as long
+DEPTHS = (1 / 64, 5 / 32)  # shares of the lists that a search looks at: first, and where it is not sure
+ALIKE = 0.6  # similarity beyond which there is hardly a nearer one to be found: few among a million strangers reach it
+CANDIDATES = 100  # at least, and OVERSHOT for each neighbour asked for, are compared exactly
 OVERSHOT = 4
 SHARD = 2**18  # rows that are coded at once
 TRAINED_ON = 64  # vectors per list
@@ -33,30 +35,38 @@ ROUNDS = 6  # of k-means
 SEED = 0
 
 
+def all_alike(similarities: Floats) -> Bools:
+    """(N,): whether all neighbours found (N, K) are so similar that more lists would hardly give nearer ones."""
+    return similarities[:, -1] >= ALIKE
+
+
 @dataclass
 class Lists:
-    """`table`: a FAISS index. `depths`: how many of its lists a search looks at first, then, and at last."""
+    """`table`: a FAISS index. `depths`: how many of its lists a search looks at first, and at last."""
 
     table: Any
     depths: list[int]
 
-    def search(self, queries: Floats, vectors: Floats, k: int) -> tuple[Floats, Rows]:
+    def search(self, queries: Floats, vectors: Floats, place: Rows, k: int, sure: Sure) -> tuple[Floats, Rows]:
         """Similarities and rows (N, k) among `vectors`, best first, -inf and -1 for none, for `queries` (N, D).
 
-        A query looks at more lists as long as it has not `k` neighbours that are SURE.
+        `place` (B + 1,): the row among `vectors` of each row in the lists, -1 for none, and a last -1. A query looks
+        at more lists as long as it is not `sure` of its neighbours; at all of them, if these hold fewer than `k`.
         """
         found = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
         left = np.arange(len(queries))
-        for depth in self.depths:
-            parameters = faiss.SearchParametersIVF()  # not the table's own: threads may search at once
-            parameters.nprobe = depth
-            rows = self.table.search(queries[left], max(OVERSHOT * k, CANDIDATES), params=parameters)[1]
+        for depth in (*self.depths, self.table.nlist):
+            rows = place[self._candidates(queries[left], max(OVERSHOT * k, CANDIDATES), depth)]
             found[0][left], found[1][left] = best(similarities(queries[left], vectors, rows), rows, k)
-            left = left[found[0][left, -1] < SURE]
+            few = found[1][left, -1] < 0
+            left = left[few if depth == self.depths[-1] else few | ~sure(found[0][left])]
         return found
 
-    def remove(self, rows: Rows) -> None:
-        self.table.remove_ids(faiss.IDSelectorBatch(rows))
+    def _candidates(self, queries: Floats, count: int, depth: int) -> Rows:
+        parameters = faiss.SearchParametersIVF()  # not the table's own: threads may search at once
+        parameters.nprobe = depth
+        rows: Rows = self.table.search(queries, count, params=parameters)[1]
+        return rows
 
     def dump(self) -> Bytes:
         """The table in FAISS's format, which `parse` reads. FAISS may crash on other bytes."""

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 
 from muster.errors import InputError
 from muster.storage import parquet_pages
-from muster.storage.library import ROSTER, Library
+from muster.storage.layout import ROSTER
+from muster.storage.library import Library
 from muster.storage.photos.listing import HOW_TO_DROP, File, list_files, locate
 from muster.storage.uris import inline_uri, local_path, local_uri, open_parquet, parquet_file, split_inline
 

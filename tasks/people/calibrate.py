@@ -9,7 +9,6 @@ import numpy as np
 from scipy.stats import beta
 
 from muster.errors import TaskError
-from muster.tasks.people.graph import Strangers
 from muster.tasks.people.search import (
     Matches,
     Templates,
@@ -19,7 +18,6 @@ from muster.tasks.people.search import (
     scores,
     search,
     sums,
-    templates,
 )
 
 Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
@@ -31,7 +29,7 @@ Interval = tuple[float, float]
 FPIRS = (0.1, 0.01, 0.001)
 STRANGERS = FPIRS[0]  # who may be named or left to a human, where no share of misses is asked for
 RESAMPLES = 1000
-_COMPARED = 4_000_000
+_COMPARED, _COMPARED_ONCE = 4_000_000, 100_000
 CONFIDENCE = 0.95
 MISSED = -math.inf  # score of a mated search that does not put the right person first, or among the candidates
 
@@ -99,15 +97,15 @@ class Doubt:
     mated_people: int
 
 
-def gallery_searches(embeddings: Vectors, owner: Ints, count: int, strangers: Strangers | None) -> Searches:
+def gallery_searches(embeddings: Vectors, owner: Ints, gallery: Templates) -> Searches:
     """Each enrolled face searched for in its own gallery, as a stranger would and as another photo of its person would.
 
-    `embeddings`: (N, D) float32, L2-normalised; `owner`: (N,) int64, 0..count-1; `strangers`: see `Templates`. As a
+    `embeddings`: (N, D) float32, L2-normalised; `owner`: (N,) int64, of whose templates the gallery is made. As a
     stranger: the template of its own person left out. As another photo: that template made without this face, where the
     person has others; and as large a share of people as has one photo here, by one other photo of theirs, or whoever
     has several would speak for those who are missed more often.
     """
-    gallery = templates(embeddings, owner, count, strangers)
+    count = len(gallery.vectors)
     nonmated = search(embeddings, gallery, own=owner).score
     number = np.bincount(owner, minlength=count)
     again = np.flatnonzero(number[owner] > 1)
@@ -282,19 +280,25 @@ def genuine_threshold(searches: Searches, miss: float) -> float:
     return threshold_below(searches.own, searches.mated_weight, _allowed(people, miss) / people)
 
 
-def impostor_threshold(embeddings: Vectors, owner: Ints, count: int, strangers: Strangers | None, fmr: float) -> float:
+def impostor_threshold(embeddings: Vectors, owner: Ints, gallery: Templates, fmr: float) -> float:
     """For 1:1: the lowest score that at most a share `fmr` of comparisons with somebody else's template reach.
 
-    Of about `_COMPARED` of them. TaskError where there are fewer than 3 / fmr.
+    Of about `_COMPARED` of them; of one for each of `_COMPARED_ONCE` faces where the nearest of very many templates are
+    searched for: all templates would be few faces. TaskError where there are fewer than 3 / fmr.
     """
+    count = len(gallery.vectors)
     total = len(owner) * (count - 1)
     if total < 3 / fmr - 1e-6:
         raise TaskError(
             f"1 false match in {1 / fmr:,.0f} comparisons needs at least {3 / fmr:,.0f} of them to be measured, and"
             f" {count:,} people give {total:,}: enrol more"
         )
+    if gallery.near is not None:
+        some = np.arange(0, len(owner), max(1, len(owner) // _COMPARED_ONCE))
+        other = (owner[some] + np.random.default_rng(0).integers(1, count, len(some))) % count
+        return threshold_at(score_of(embeddings[some], gallery, other), np.ones(len(some)), fmr)
     some = np.arange(0, len(owner), max(1, total // _COMPARED))
-    matrix = scores(embeddings[some], templates(embeddings, owner, count, strangers), own=owner[some])
+    matrix = scores(embeddings[some], gallery, own=owner[some])
     others = np.arange(count) != owner[some, None]
     return threshold_at(matrix[others], np.ones(int(others.sum())), fmr)
 

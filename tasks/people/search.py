@@ -1,7 +1,7 @@
 """Who is this, or nobody we know: faces against the templates of a gallery."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -11,12 +11,16 @@ from muster.tasks.people.graph import Strangers
 
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 Ints = np.ndarray[Any, np.dtype[np.int64]]
+Bools = np.ndarray[Any, np.dtype[np.bool_]]
+Near = Callable[[Floats, int, Callable[[Floats], Bools]], tuple[Floats, Ints]]
 
 LOOKALIKES = 10  # how many of the most similar others say how crowded the place of a face is
 MIN_QUALITY = 0.25  # the chance of being recognised below which nobody is named: 1 % of LFW (own), .2 % (published)
 CANDIDATES = 3  # people shown where it is unsure who somebody is
 LEAST = 30  # templates below which a gallery is too small a sample of other people for that
 SCORE = 2  # the kind of score: a threshold measured with another does not hold (1: the face's look-alikes alone)
+STANDS_OUT = 0.1  # ahead of the ten next by this much in cosine, hardly anybody else is nearer
+SEARCHED = 1 + LOOKALIKES + CANDIDATES  # templates that a search by `Templates.near` finds: one may be left out
 _BLOCK = 1 << 25  # scores held at once
 
 
@@ -36,10 +40,15 @@ class Templates:
     """What people are known by: `vectors` (G, D), float32, L2-normalised.
 
     `strangers`: those of the model. None: there are none yet, and the gallery's own look-alikes stand for them.
+    `near`: finds the nearest of very many vectors, so that not all are compared. Given faces (N, D), a number K and
+    what says of cosines (N, K) which faces need no deeper search: cosines and rows (N, K), most similar first, -inf and
+    -1 for none. `noted` (G,): what `strangers.crowding` says of the vectors, where that is known.
     """
 
     vectors: Floats
     strangers: Strangers | None
+    near: Near | None = None
+    noted: Floats | None = None
 
     @property
     def share(self) -> float:
@@ -51,7 +60,9 @@ class Templates:
     @cached_property
     def lowered(self) -> Floats:
         """(G,): by how much all scores with each template are less, see `crowding`."""
-        return self.crowding(self.vectors)
+        if self.noted is None:
+            return self.crowding(self.vectors)
+        return np.asarray(self.share * self.noted, np.float32)
 
     def crowding(self, faces: Floats) -> Floats:
         """(N,): how much closer than usual strangers lie to each of faces (N, D), in cosine, as far as it counts."""
@@ -98,14 +109,18 @@ def search(probes: Floats, gallery: Templates, own: Ints | None = None) -> Match
     recognition, Interspeech 2017; Cumani et al., Comparison of speaker recognition approaches for real applications,
     Interspeech 2011). Without strangers the ten count whole.
     """
-    found = [_best(block) for _, block in _blocks(probes, gallery, own)]
+    found = [_best(rows, block) for _, rows, block in _blocks(probes, gallery, own)]
     empty = Matches(np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0, np.float32))
     return Matches(*(np.concatenate(parts) for parts in zip(empty, *found, strict=True)))
 
 
 def score_of(probes: Floats, gallery: Templates, person: Ints) -> Floats:
     """(N,): the score of each probe with the template `person` (N,), as `search` has it: is it this person?"""
-    found = [block[np.arange(len(block)), person[part]] for part, block in _blocks(probes, gallery, None)]
+    if gallery.near is not None:
+        cosines = (probes * gallery.vectors[person]).sum(1)
+        near, _ = gallery.near(probes, SEARCHED, stand_out)
+        return np.asarray(cosines - _less(near, probes, gallery) - gallery.lowered[person], np.float32)
+    found = [block[np.arange(len(block)), person[part]] for part, _, block in _blocks(probes, gallery, None)]
     return np.concatenate([np.empty(0, np.float32), *found])
 
 
@@ -116,45 +131,69 @@ def nearest(probes: Floats, gallery: Templates, own: Ints | None = None) -> tupl
     """
     count = min(CANDIDATES, len(gallery.vectors))
     rows, values = np.empty((len(probes), count), np.int64), np.empty((len(probes), count), np.float32)
-    for part, found in _blocks(probes, gallery, own):
+    for part, compared, found in _blocks(probes, gallery, own):
         each = np.arange(len(found))
         for place in range(count):  # argpartition would need as much memory again, twice
-            rows[part, place] = best = found.argmax(1)
-            values[part, place] = found[each, best]
+            best = found.argmax(1)
+            rows[part, place], values[part, place] = compared[each, best], found[each, best]
             found[each, best] = -np.inf
     return rows, values
 
 
 def scores(probes: Floats, gallery: Templates, own: Ints | None = None) -> Floats:
     """(N, G): the score of every probe with every template, all in memory; -inf with its own, see `search`."""
-    blocks = (block for _, block in _blocks(probes, gallery, own))
+    blocks = (block for _, _, block in _blocks(probes, replace(gallery, near=None), own))
     return np.concatenate([np.empty((0, len(gallery.vectors)), np.float32), *blocks])
 
 
-def _blocks(probes: Floats, gallery: Templates, own: Ints | None) -> Iterator[tuple[slice, Floats]]:
-    """Scores of some probes with all templates at a time, -inf with their own."""
-    step = max(1, _BLOCK // max(1, len(gallery.vectors)))
+def _blocks(probes: Floats, gallery: Templates, own: Ints | None) -> Iterator[tuple[slice, Ints, Floats]]:
+    """Some probes at a time, the templates that they are compared with, and the scores, both (n, K): with all of them
+    in order, or with the nearest of very many. -inf with their own."""
+    step = max(1, _BLOCK // max(1, SEARCHED if gallery.near else len(gallery.vectors)))
     for start in range(0, len(probes), step):
         part = slice(start, start + step)
-        found = probes[part] @ gallery.vectors.T
+        found, rows = _compared(probes[part], gallery, deep=own is not None)
         if own is not None:
-            found[np.arange(len(found)), own[part]] = -np.inf
-        found -= ((1 - gallery.share) * _lookalikes(found) + gallery.crowding(probes[part]))[:, None]
-        found -= gallery.lowered
-        yield part, found
+            found[rows == own[part, None]] = -np.inf
+        found -= _less(found, probes[part], gallery)[:, None]
+        found -= gallery.lowered[rows]
+        yield part, np.broadcast_to(rows, found.shape), found
 
 
-def _lookalikes(cosines: Floats) -> Floats:
-    """(N,): the mean of the ten largest but one of each row; 0 where there are fewer than `LEAST`."""
-    if cosines.shape[1] < LEAST:
+def _compared(probes: Floats, gallery: Templates, deep: bool) -> tuple[Floats, Ints]:
+    """Cosines (N, K), and of which templates: (N, K), or (1, G) where all are compared. `deep`: a template that stands
+    out is not the one that is looked for."""
+    if gallery.near is None:
+        return probes @ gallery.vectors.T, np.arange(len(gallery.vectors))[None]
+    return gallery.near(probes, SEARCHED, _never if deep else stand_out)
+
+
+def stand_out(cosines: Floats) -> Bools:
+    """(N,): whether the most similar of templates (N, K), sorted, is far ahead of those that come next."""
+    return np.asarray(cosines[:, 0] - cosines[:, 1 : LOOKALIKES + 1].mean(1) >= STANDS_OUT)
+
+
+def _never(cosines: Floats) -> Bools:
+    return np.zeros(len(cosines), bool)
+
+
+def _less(cosines: Floats, probes: Floats, gallery: Templates) -> Floats:
+    """(N,): by how much all scores of each probe are less than its cosines (N, K)."""
+    return (1 - gallery.share) * _lookalikes(cosines, len(gallery.vectors)) + gallery.crowding(probes)
+
+
+def _lookalikes(cosines: Floats, templates: int) -> Floats:
+    """(N,): the mean of the ten largest but one of each row; 0 where there are fewer than `LEAST` templates."""
+    if templates < LEAST:
         return np.zeros(len(cosines), np.float32)
     nearest = np.partition(cosines, -LOOKALIKES - 1, axis=1)[:, -LOOKALIKES - 1 :]
     return (nearest.sum(1) - nearest.max(1)) / LOOKALIKES  # not the best one, which may be the person itself
 
 
-def _best(scores: Floats) -> Matches:
-    best = scores.argmax(1)
-    score = scores[np.arange(len(scores)), best]
+def _best(rows: Ints, scores: Floats) -> Matches:
+    """`rows`, `scores`: (N, K)."""
+    each, best = np.arange(len(scores)), scores.argmax(1)
+    score = scores[each, best]
     if scores.shape[1] == 1:
-        return Matches(best, score, score)
-    return Matches(best, score, score - np.partition(scores, -2, axis=1)[:, -2])
+        return Matches(rows[each, best], score, score)
+    return Matches(rows[each, best], score, score - np.partition(scores, -2, axis=1)[:, -2])

@@ -17,7 +17,7 @@ from muster.pipeline import forget
 from muster.pipeline.forget import expired, settle
 from muster.pipeline.people import grouping
 from muster.pipeline.people.pages import write_people
-from muster.storage import manifest, tables
+from muster.storage import layout, manifest, tables
 from muster.storage.gallery import audit, gallery
 from muster.storage.library import Library, open_library
 
@@ -115,7 +115,7 @@ def test_a_kill_at_any_write(library: Library, tmp_path: Path, kills: Callable[[
         now = gallery.require(copy)
         assert now.people in (old.people, old.people[2:])
         assert now.faces.equals(old.faces if now.people == old.people else old.without(gone).faces)
-        started = copy.has(forget.PENDING)
+        started = copy.has(layout.FORGETTING)
         receipts = settle(copy)
         assert bool(receipts) == started
         if not started:
@@ -125,7 +125,7 @@ def test_a_kill_at_any_write(library: Library, tmp_path: Path, kills: Callable[[
         assert gallery.require(copy).people == old.people[2:]
         assert len(manifest.read_manifest(copy)) == 2 * (len(old.people) - 2)
         assert audit.check(copy).problem is None
-        assert not copy.has(forget.PENDING)
+        assert not copy.has(layout.FORGETTING)
         assert len(list((copy.local / "receipts").iterdir())) == 1
         shutil.rmtree(copy.local)
     assert 10 < number < 199

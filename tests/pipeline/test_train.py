@@ -1,4 +1,4 @@
-"""pipeline/train.py and train_ray.py, with the recipe of test_loop.py."""
+"""pipeline/train.py and pipeline/distributed/training.py, with the recipe of helpers/brightness.py."""
 
 import json
 import sys
@@ -28,7 +28,7 @@ def by_ray(ray_cluster: None) -> Iterator[None]:
     """Ray's processes do not find the modules of tests: these recipes travel as code."""
     from ray import cloudpickle
 
-    modules = [sys.modules["test_loop"], sys.modules[__name__]]
+    modules = [sys.modules["helpers.brightness"], sys.modules[__name__]]
     for module in modules:
         cloudpickle.register_pickle_by_value(module)
     yield

@@ -1,5 +1,7 @@
 """Names from inside a library, links planted in it, who may read and write it, tables changed, libraries that move."""
 
+import hashlib
+import io
 import json
 import os
 import shutil
@@ -9,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -17,8 +20,9 @@ from helpers.fixtures import Outcome, School
 from helpers.runs import config_of
 from muster.errors import LibraryGoneError, MusterError
 from muster.storage import manifest, shared_shards, tables
-from muster.storage.index import snapshot as index_files
-from muster.storage.library import MARKER, Library, open_library
+from muster.storage.index import vectors
+from muster.storage.layout import MARKER
+from muster.storage.library import Library, open_library
 from muster.web.site import Site
 
 Muster = Callable[..., Outcome]
@@ -180,16 +184,25 @@ def test_07_no_name_leads_out_of_a_library(library: Path, name: str) -> None:
             use(name)
 
 
-def test_07_an_index_names_its_own_parts_alone(library: Path) -> None:
-    opened = open_library(library)
-    index_files.write(opened, "index/f", {}, {"ids": b"x"}, {})
-    body = json.loads(opened.read("index/f/index.json"))
-    body["parts"] = {"../../x": body["parts"]["ids"]}
-    body.pop("check")
-    check = index_files.digest(index_files.dump_json(body))
-    opened.write("index/f/index.json", json.dumps(body | {"check": check}).encode())
-    with pytest.raises(index_files.DamagedError, match="cannot be read"):
-        index_files.load(opened, "index/f", lambda snapshot: snapshot.read("../../x"))
+class Planted:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.folder),)
+
+
+def test_07_no_pickle_in_an_index_is_opened(library: Path, tmp_path: Path) -> None:
+    opened, sink = open_library(library), io.BytesIO()
+    planted = np.array([Planted(tmp_path / "opened")], object)
+    np.savez(sink, allow_pickle=True, **dict.fromkeys(vectors.FORMAT, planted))
+    opened.write("index/f/faces", hashlib.sha256(sink.getvalue()).digest() + sink.getvalue())
+    assert vectors.load(opened, "f/faces") is None
+    assert not (tmp_path / "opened").exists()
+    np.load(io.BytesIO(sink.getvalue()), allow_pickle=True)["keys"]
+    assert (tmp_path / "opened").exists()
 
 
 def test_07_what_a_killed_writer_left_is_removed_in_the_library_alone(library: Path, victim: Path) -> None:

@@ -24,7 +24,8 @@ from muster.pipeline.work.dispatch import Order
 from muster.pipeline.work.worker import ShardWorker
 from muster.storage import manifest, retry, tables
 from muster.storage.gallery.roster import read_roster
-from muster.storage.library import ROSTER, Library, open_library
+from muster.storage.layout import ROSTER
+from muster.storage.library import Library, open_library
 from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.storage.photos.decode import decode
 from muster.storage.photos.reader import Reader, check_access

@@ -18,8 +18,9 @@ from muster.errors import InputError, MusterError
 from muster.storage import encryption, manifest
 from muster.storage.encryption import KEY, KEY_FILE, MAGIC, decrypt, encrypt, key_of
 from muster.storage.gallery import audit, gallery
-from muster.storage.index import vectors as index
-from muster.storage.library import GALLERY, MARKER, REPORT, Library, _create, _locate, open_library
+from muster.storage.index import vectors
+from muster.storage.layout import GALLERY, MARKER, REPORT
+from muster.storage.library import Library, _create, _locate, open_library
 
 Muster = Callable[..., Outcome]
 ANY, OTHER = bytes(range(32)), bytes(32)
@@ -185,15 +186,6 @@ def test_nothing_readable_is_put_there(muster: Muster, locked: Library, school: 
 
 
 def test_damage_is_told_with_what_to_do(muster: Muster, locked: Library) -> None:
-    vectors = gallery.require(locked).embeddings
-    index.save(locked, index.build([str(i) for i in range(len(vectors))], vectors, "f"))
-    for name in locked.names("index/f"):
-        path = Path(locked.at(f"index/f/{name}"))
-        good = path.read_bytes()
-        path.write_bytes(good + b"x")
-        with pytest.raises(index.DamagedError, match="delete that folder, and build the index again"):
-            index.load(locked, "f")
-        path.write_bytes(good)
     for name, advice in (
         (GALLERY, "enrol everybody anew in another library"),
         (f"_commits/{gallery.require(locked).fingerprint}/", "delete it, and run again"),
@@ -238,16 +230,17 @@ def test_a_path_that_goes_up(locked: Library, monkeypatch: pytest.MonkeyPatch, t
 
 
 def test_an_index_is_encrypted_too(locked: Library, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also that large one which is otherwise mapped into memory."""
-    monkeypatch.setattr(index, "EXACT_UP_TO", 10)
-    vectors = gallery.require(locked).embeddings
-    index.save(locked, index.build([str(i) for i in range(len(vectors))], vectors, "f"))
-    found = index.load(locked, "f")
-    assert found is not None
-    assert found.base is not None
-    assert found.search(vectors, 1, "f")[1][:, 0].tolist() == list(range(len(vectors)))
-    for name in locked.files():
-        assert vectors[0].tobytes() not in Path(locked.at(name)).read_bytes()
+    """And one that somebody changed is made again."""
+    monkeypatch.setattr(vectors, "EXACT_UP_TO", 10)
+    faces = gallery.require(locked).embeddings
+    vectors.current(locked, "f/faces", faces)
+    held, path = vectors.load(locked, "f/faces"), Path(locked.at("index/f/faces"))
+    assert held is not None
+    assert held.keys.tobytes() not in path.read_bytes()
+    path.write_bytes(path.read_bytes() + b"x")
+    assert vectors.load(locked, "f/faces") is None
+    assert vectors.current(locked, "f/faces", faces).search(faces, 1)[1][:, 0].tolist() == list(range(len(faces)))
+    assert vectors.load(locked, "f/faces") is not None
 
 
 def test_the_roster_of_an_encrypted_library_is_scanned(locked: Library, school: School) -> None:

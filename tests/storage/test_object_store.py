@@ -29,7 +29,8 @@ from muster.pipeline.work.worker import ShardWorker
 from muster.storage import manifest, retry, tables, uris
 from muster.storage.encryption import MAGIC
 from muster.storage.gallery import gallery
-from muster.storage.library import MARKER, Library, open_library
+from muster.storage.layout import MARKER
+from muster.storage.library import Library, open_library
 from muster.storage.photos import decode
 from muster.storage.photos.reader import Reader, check_access
 from muster.storage.uris import exists, inline_uri

@@ -82,13 +82,12 @@ def test_summary_counts(collection: Collection, tmp_path: Path) -> None:
 
 
 def test_index_shows_people_by_number_of_photos(collection: Collection, tmp_path: Path) -> None:
-    write_pages(collection.source(tmp_path / "library"), tmp_path / "site", "The Smiths & co")
+    write_pages(collection.source(tmp_path / "library"), tmp_path / "site")
     page = Parsed(tmp_path / "site" / "index.html")
     cards = [a["href"] for a in page.all("a") if a.get("class") == "card"]
     assert cards == ["people/anna.html", "people/bert.html"]
     assert "Person 1 3 photos 2019 – 2021 Person 2 1 photo May 2021" in page.words
     assert "7 faces in 4 photos; 1 photo without a face." in page.words
-    assert "The Smiths & co" in page.words
 
 
 def test_person_page_is_in_time_order_with_duplicates_once(collection: Collection, tmp_path: Path) -> None:
@@ -177,7 +176,7 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
         made.photo(f"/photos/{name}", ["anna"], camera=name)
         made.photo(f"/photos/{name}", [None])
         made.broken(name, name, name)
-    write_pages(made.source(tmp_path / "library"), tmp_path / "site", HOSTILE[0])
+    write_pages(made.source(tmp_path / "library"), tmp_path / "site")
     for path in pages_of(tmp_path / "site"):
         page = Parsed(path)
         assert [a["src"] for a in page.all("script")] == [
@@ -186,7 +185,6 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
         assert not [a for a in page.all("img") if a["src"] == "x" or "onerror" in a]
         assert not [a for a in page.all("a") if a["href"].startswith("javascript")]
         assert "default-src 'none'" in page.all("meta")[1]["content"]
-        assert HOSTILE[0] in page.text
     anna = Parsed(tmp_path / "site" / "people" / "anna.html").text
     assert "line\\nbreak\\u202egpj.exe" in anna
     assert all(name in anna for name in (HOSTILE[0], HOSTILE[1], "{{ 7 * 7 }}{% raw %}"))

@@ -46,7 +46,9 @@ class Thumbnails:
     by_camera: bool
 
 
-class _DayNight:
+class DayNightRecipe:
+    """Day or night, learnt from two thirds of the cameras and measured on the others."""
+
     name = "daynight"
 
     def __init__(self, photos: Thumbnails, settings: Settings, fold: int = 0) -> None:
@@ -96,7 +98,7 @@ class _DayNight:
 def build(inputs: Inputs) -> Recipe:
     """Raises InputError where the labels are not day and night, or there are too few photos of either."""
     photos = read_thumbnails(inputs)
-    return _DayNight(photos, adjusted(SETTINGS, inputs, len(photos.names)))
+    return DayNightRecipe(photos, adjusted(SETTINGS, inputs, len(photos.names)))
 
 
 def read_thumbnails(inputs: Inputs) -> Thumbnails:

@@ -97,7 +97,9 @@ class _Pool:
     names: list[str]
 
 
-class _Detector:
+class DetectorRecipe:
+    """See the top of this file."""
+
     name = "detector"
 
     def __init__(self, inputs: Inputs) -> None:
@@ -283,4 +285,4 @@ def compared(theirs: Sequence[Detections], mine: Sequence[Detections]) -> dict[s
 
 
 def build(inputs: Inputs) -> Recipe:
-    return _Detector(inputs)
+    return DetectorRecipe(inputs)

@@ -81,7 +81,9 @@ class _Training(nn.Module):
         return logits
 
 
-class _Segmenter:
+class SegmenterRecipe:
+    """A segmenter by one `Design`: streets, or people before their background."""
+
     def __init__(self, inputs: Inputs, design: Design) -> None:
         self.name, self.design = design.name, design
         photos = read_masked(inputs, design.side, design.values, design.coco_class)
@@ -174,8 +176,8 @@ def balance(labels: torch.Tensor, classes: int) -> torch.Tensor:
 
 
 def build_streets(inputs: Inputs) -> Recipe:
-    return _Segmenter(inputs, STREETS_DESIGN)
+    return SegmenterRecipe(inputs, STREETS_DESIGN)
 
 
 def build_person(inputs: Inputs) -> Recipe:
-    return _Segmenter(inputs, PEOPLE_DESIGN)
+    return SegmenterRecipe(inputs, PEOPLE_DESIGN)

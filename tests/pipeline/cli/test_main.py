@@ -450,6 +450,7 @@ def commands() -> dict[str, typer.models.CommandInfo]:
         (main.models_app, "models "),
         (main.evaluate_app, "evaluate "),
         (main.jobs_app, "jobs "),
+        (main.gallery.audit_app, "audit "),
     ):
         for command in app.registered_commands:
             assert command.callback is not None

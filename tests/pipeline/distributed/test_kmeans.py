@@ -18,7 +18,8 @@ from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.machine import Machine
 from muster.storage import manifest, tables
 from muster.storage.index import inverted_file, vectors
-from muster.storage.library import MARKER, Library, open_library
+from muster.storage.layout import MARKER
+from muster.storage.library import Library, open_library
 from muster.tasks.faces import Faces
 from muster.tasks.people import mergeable_kmeans
 
@@ -134,8 +135,9 @@ def test_an_index_filled_by_workers_finds_the_same(
     """All but for codes that another number of threads rounds otherwise; what they lead to is compared exactly."""
     monkeypatch.setattr(inverted_file, "SHARD", 512)
     faces = library_faces(library)
+    place = np.append(np.arange(len(faces)), -1)
     here, built = (
-        inverted_file.build_lists(faces, by).search(faces, faces, 5)
+        inverted_file.build_lists(faces, by).search(faces, faces, place, 5, inverted_file.all_alike)
         for by in (map, lambda function, items: spread(there, library.uri, function, items))
     )
     assert built[1][:, 0].tolist() == list(range(len(faces)))

@@ -1,20 +1,20 @@
-import os
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import faiss
 import numpy as np
-import pyarrow as pa
+import pyarrow.fs as pafs
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from muster.errors import InputError
-from muster.storage.index import inverted_file
-from muster.storage.index import vectors as index
+from muster.storage.index import inverted_file, vectors
 from muster.storage.library import Library, open_library
 
 WIDTH = 32
+NAME = "aa/faces"
 
 
 @pytest.fixture
@@ -33,254 +33,308 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Indexes get a base from 1,001 rows on."""
-    monkeypatch.setattr(index, "EXACT_UP_TO", 1000)
+    """Indexes get lists from 1,001 rows on."""
+    monkeypatch.setattr(vectors, "EXACT_UP_TO", 1000)
+    monkeypatch.setattr(vectors, "BLOCK", 800)
     monkeypatch.setattr(inverted_file, "SHARD", 700)
 
 
 def _vectors(n: int, seed: int = 0) -> np.ndarray:
-    vectors = np.random.default_rng(seed).normal(size=(n, WIDTH)).astype(np.float32)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    made = np.random.default_rng(seed).normal(size=(n, WIDTH)).astype(np.float32)
+    return made / np.linalg.norm(made, axis=1, keepdims=True)
 
 
-def _ids(n: int, prefix: str = "f") -> list[str]:
-    return [f"{prefix}{i}" for i in range(n)]
-
-
-def _faces(n: int, seed: int = 0) -> tuple[pa.Table, np.ndarray]:
-    return pa.table({"face_id": _ids(n), "image_id": _ids(n, "i")}), _vectors(n, seed)
-
-
-def _views(vectors: np.ndarray, seed: int = 1) -> np.ndarray:
+def _views(faces: np.ndarray, seed: int = 1) -> np.ndarray:
     """Other views of the same faces, of cosine .7."""
-    noise = _vectors(len(vectors), seed)
-    noise -= (noise * vectors).sum(1, keepdims=True) * vectors
+    noise = _vectors(len(faces), seed)
+    noise -= (noise * faces).sum(1, keepdims=True) * faces
     noise /= np.linalg.norm(noise, axis=1, keepdims=True)
-    return (0.7 * vectors + np.sqrt(1 - 0.7**2) * noise).astype(np.float32)
+    return (0.7 * faces + np.sqrt(1 - 0.7**2) * noise).astype(np.float32)
 
 
-def _found(it: index.VectorIndex, queries: np.ndarray, k: int = 1) -> list[list[str]]:
-    rows = it.search(queries, k, it.fingerprint)[1]
-    ids = it.ids.to_pylist()
-    return [[ids[row] for row in line if row >= 0] for line in rows]
+def _deep(similarities: np.ndarray) -> np.ndarray:
+    """No query is sure."""
+    return np.zeros(len(similarities), bool)
+
+
+def _finds_itself(index: vectors.VectorIndex) -> bool:
+    similarities, rows = index.search(index.vectors, 1, _deep)
+    np.testing.assert_allclose(similarities[:, 0], 1, atol=1e-5)
+    return bool((index.vectors[rows[:, 0]] == index.vectors).all())
+
+
+def _made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many rows each of the lists has that are made from now on."""
+    made: list[int] = []
+    build = inverted_file.build_lists
+
+    def counted(faces: np.ndarray, spread: inverted_file.Spread) -> inverted_file.Lists:
+        made.append(len(faces))
+        return build(faces, spread)
+
+    monkeypatch.setattr(inverted_file, "build_lists", counted)
+    return made
 
 
 # ---- exact indexes ---------------------------------------------------------------------------------------------------
 
 
-def test_a_saved_index_finds_what_brute_force_finds(library: Library) -> None:
-    faces, vectors = _faces(200)
-    index.save(library, index.build(faces, vectors, "aa"))
-    loaded = index.load(library, "aa")
-    assert loaded is not None
-    similarities, rows = loaded.search(vectors[:20], 5, "aa")
-    exact = vectors[:20] @ vectors.T
+def test_a_small_index_compares_all_and_keeps_nothing(library: Library) -> None:
+    faces = _vectors(200)
+    index = vectors.current(library, NAME, faces)
+    similarities, rows = index.search(faces[:20], 5)
+    exact = faces[:20] @ faces.T
     np.testing.assert_allclose(similarities, -np.sort(-exact, axis=1)[:, :5], atol=1e-5)
     assert rows[:, 0].tolist() == list(range(20))
-    assert loaded.ids[7].as_py() == "f7"
-    assert loaded.base is None
-    assert "exact" in loaded.why
-
-
-def test_another_model_is_refused(library: Library) -> None:
-    faces, vectors = _faces(3)
-    built = index.build(faces, vectors, "aa")
-    with pytest.raises(InputError, match="aa, not of bb"):
-        built.search(vectors, 1, "bb")
-    index.save(library, built)
-    for name in library.names("index/aa"):  # an index copied into another model's place
-        library.write(f"index/bb/{name}", library.read(f"index/aa/{name}"))
-    with pytest.raises(InputError, match="two models"):
-        index.load(library, "bb")
-
-
-def test_new_faces_make_a_new_index(library: Library) -> None:
-    faces, vectors = _faces(5)
-    index.current(library, faces, vectors, "aa")
-    more, more_vectors = _faces(8)
-    assert len(index.current(library, more, more_vectors, "aa")) == 8
-    assert len(index.load(library, "aa") or []) == 8
-
-
-def test_the_index_of_the_same_faces_is_not_built_again(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
-    faces, vectors = _faces(5)
-    index.current(library, faces, vectors, "aa")
-    monkeypatch.setattr(index, "build", None)
-    assert index.current(library, faces, vectors, "aa").ids.to_pylist() == _ids(5)
-
-
-def test_an_index_of_an_older_muster_is_built_again(library: Library) -> None:
-    library.write("index/aa/index.faiss", b"IxFI")
-    library.write("index/aa/index.json", b'{"fingerprint": "aa", "sha256": {"index.faiss": "0"}}')
-    assert index.load(library, "aa") is None
-    assert len(index.current(library, *_faces(5), "aa")) == 5
-    assert "index.faiss" not in library.names("index/aa")
+    assert index.lists is None
+    assert library.names("index/aa") == []
 
 
 def test_more_neighbours_than_rows() -> None:
-    similarities, rows = index.build(_ids(2), _vectors(2), "aa").search(_vectors(3), 4, "aa")
+    similarities, rows = vectors.build(_vectors(2)).search(_vectors(3), 4)
     assert (rows[:, 2:] == -1).all()
     assert (np.sort(rows[:, :2], axis=1) == [0, 1]).all()
     assert similarities.shape == (3, 4)
 
 
 def test_an_index_of_nobody(library: Library) -> None:
-    index.save(library, index.build([], _vectors(0), "aa"))
-    loaded = index.load(library, "aa")
-    assert loaded is not None
-    assert _found(loaded, _vectors(2)) == [[], []]
-    loaded.add(_ids(2), _vectors(2))
-    assert _found(loaded, _vectors(2)) == [["f0"], ["f1"]]
+    index = vectors.current(library, NAME, _vectors(0))
+    assert index.search(_vectors(2), 1)[1].tolist() == [[-1], [-1]]
 
 
-@pytest.mark.parametrize("vectors", [np.zeros((2, WIDTH + 1)), np.zeros(WIDTH), np.full((2, WIDTH), np.nan)])
-def test_embeddings_that_do_not_fit_are_refused(vectors: np.ndarray) -> None:
-    it = index.build(_ids(3), _vectors(3), "aa")
+@pytest.mark.parametrize("faces", [np.zeros((2, WIDTH + 1)), np.zeros(WIDTH), np.full((2, WIDTH), np.nan)])
+def test_embeddings_that_do_not_fit_are_refused(faces: np.ndarray) -> None:
     with pytest.raises(InputError):
-        it.add(_ids(2, "g"), vectors)
-    with pytest.raises(InputError):
-        it.search(vectors, 1, "aa")
-    with pytest.raises(InputError):
-        index.build(_ids(4), _vectors(3), "aa")
-    assert len(it) == 3
+        vectors.build(_vectors(3)).search(faces, 1)
+    if faces.shape != (2, WIDTH + 1):
+        with pytest.raises(InputError):
+            vectors.build(faces)
 
 
-# ---- indexes with a base ---------------------------------------------------------------------------------------------
+# ---- indexes with lists ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("small")
 def test_a_large_index_finds_nearly_all_and_its_similarities_are_exact(library: Library) -> None:
-    vectors = _vectors(5000)
-    index.save(library, index.build(_ids(5000), vectors, "aa"))
-    loaded = index.load(library, "aa")
-    assert loaded is not None
-    assert loaded.base is not None
-    assert "approximate, then exact: 5000" in loaded.why
-    loaded.base.lists.depths = [8, 64]
-    queries = _views(vectors[:1000])
-    similarities, rows = loaded.search(queries, 3, "aa")
-    exact = queries @ vectors.T
+    faces = _vectors(5000)
+    index = vectors.current(library, NAME, faces)
+    assert index.lists is not None
+    index.lists.depths = [8, 48]
+    queries = _views(faces[:1000])
+    similarities, rows = index.search(queries, 3)
+    exact = queries @ faces.T
     assert (rows[:, 0] == exact.argmax(1)).mean() > 0.97
     np.testing.assert_allclose(similarities, np.take_along_axis(exact, rows, axis=1), atol=1e-5)
     assert (np.diff(similarities, axis=1) <= 0).all()
     assert all(len(set(line)) == 3 for line in rows.tolist())
-    assert loaded.search(queries[:0], 3, "aa")[1].shape == (0, 3)
+    assert index.search(queries[:0], 3)[1].shape == (0, 3)
+
+
+@pytest.mark.usefixtures("small")
+def test_who_is_sure_is_not_searched_for_deeper() -> None:
+    faces = _vectors(3000)
+    index = vectors.build(faces)
+    assert index.lists is not None
+    index.lists.depths = [1, index.lists.table.nlist]
+    queries, exact = _views(faces), _views(faces) @ faces.T
+    shallow, deep = (index.search(queries, 1, lambda s, all_=a: np.full(len(s), all_))[1][:, 0] for a in (True, False))
+    assert (deep == exact.argmax(1)).mean() > 0.99 > (shallow == exact.argmax(1)).mean()
+
+
+@pytest.mark.usefixtures("small")
+def test_as_many_are_found_as_are_asked_for() -> None:
+    """However few lists are looked at: scores need the ten that come next."""
+    index = vectors.build(_vectors(1100))
+    assert index.lists is not None
+    index.lists.depths = [1, 1]
+    assert (index.search(_vectors(50, seed=3), 300, lambda s: np.full(len(s), True))[1] >= 0).all()
 
 
 @pytest.mark.usefixtures("small")
 def test_shards_and_their_merger_are_the_same_as_one_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    vectors = _vectors(3000)
-    merged = index.build(_ids(3000), vectors, "aa").search(_views(vectors), 5, "aa")
+    faces = _vectors(3000)
+    merged = vectors.build(faces).search(_views(faces), 5)
     monkeypatch.setattr(inverted_file, "SHARD", 10_000)
-    whole = index.build(_ids(3000), vectors, "aa").search(_views(vectors), 5, "aa")
+    whole = vectors.build(faces).search(_views(faces), 5)
     assert (merged[1] == whole[1]).all()
 
 
 @pytest.mark.usefixtures("small")
-def test_people_come_and_go_without_a_new_base(library: Library) -> None:
-    vectors = _vectors(3100)
-    it = index.build(_ids(3000), vectors[:3000], "aa")
-    index.save(library, it)
-    before = set(library.names("index/aa"))
-    it.add(_ids(100, "new"), vectors[3000:])
-    assert it.remove(_ids(50)) == 50
-    assert it.remove([*_ids(60), "new0", "nobody"]) == 11  # 50 of them were gone
-    it.add(["again"], vectors[:1])
-    stamp = {name: os.stat(library.at(f"index/aa/{name}")).st_mtime_ns for name in before}
-    index.save(library, it)
-    same = [
-        n
-        for n in before & set(library.names("index/aa"))
-        if os.stat(library.at(f"index/aa/{n}")).st_mtime_ns == stamp[n]
-    ]
-    assert len(same) == 3  # its lists, ids and vectors
-    loaded = index.load(library, "aa")
-    for state in (it, loaded):
-        assert state is not None
-        assert len(state) == 3000 + 100 - 61 + 1
-        assert _found(state, vectors[3001:]) == [[f"new{i}"] for i in range(1, 100)]
-        assert _found(state, vectors[60:1000]) == [[f"f{i}"] for i in range(60, 1000)]
-        assert not {f"f{i}" for i in range(60)} & {i for line in _found(state, vectors[:60], 20) for i in line}
-        assert _found(state, vectors[:1]) == [["again"]]
+def test_the_index_of_the_same_faces_is_not_made_again(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, faces = _made(monkeypatch), _vectors(1500)
+    first = vectors.current(library, NAME, faces)
+    order = np.random.default_rng(1).permutation(1500)
+    again = vectors.current(library, NAME, faces[order])
+    assert made == [1500]
+    queries = _views(faces)
+    np.testing.assert_array_equal(first.search(queries, 3)[0], again.search(queries, 3)[0])
+    np.testing.assert_array_equal(first.search(queries, 3)[1], order[again.search(queries, 3)[1]])
 
 
 @pytest.mark.usefixtures("small")
-def test_a_rebuilt_index_has_nobody_who_left(library: Library) -> None:
-    vectors = _vectors(3100)
-    it = index.build(_ids(3000), vectors[:3000], "aa")
-    assert not it.stale
-    it.remove(_ids(30))
-    it.add(_ids(100, "new"), vectors[3000:])
-    assert it.stale
-    index.save(library, it)
-    files = set(library.names("index/aa"))
-    index.save(library, it.rebuilt())
-    loaded = index.load(library, "aa")
-    assert loaded is not None
-    assert not loaded.stale
-    assert sorted(loaded.ids.to_pylist()) == sorted(_ids(3000)[30:] + _ids(100, "new"))
-    assert _found(loaded, vectors[30:]) == [[i] for i in _ids(3000)[30:] + _ids(100, "new")]
-    assert {name for name in files & set(library.names("index/aa")) if "vectors" in name} == set()
-
-
-def test_an_index_that_outgrows_comparing_all_says_so(small: None) -> None:
-    vectors = _vectors(1100)
-    it = index.build(_ids(1000), vectors[:1000], "aa")
-    assert not it.stale
-    it.add(_ids(100, "new"), vectors[1000:])
-    assert it.stale
-    assert it.base is None
-    assert it.rebuilt().base is not None
+def test_people_come_and_go_without_new_lists(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, faces = _made(monkeypatch), _vectors(2020)
+    vectors.current(library, NAME, faces[:2000])
+    written = library.read(f"index/{NAME}")
+    index = vectors.current(library, NAME, faces[15:])
+    assert made == [2000]
+    assert library.read(f"index/{NAME}") == written
+    assert _finds_itself(index)
+    assert (index.search(faces[:15], 20, _deep)[0] < 0.999).all()
 
 
 @pytest.mark.usefixtures("small")
-def test_a_saved_index_shrinks_to_an_exact_one(library: Library) -> None:
-    vectors = _vectors(1200)
-    it = index.build(_ids(1200), vectors, "aa")
-    it.remove(_ids(1000))
-    small = it.rebuilt()
-    assert small.base is None
-    assert _found(small, vectors[1000:]) == [[f"f{i}"] for i in range(1000, 1200)]
-
-
-def test_the_embeddings_of_who_left_an_exact_index_leave_the_disk(library: Library) -> None:
-    vectors = _vectors(20)
-    it = index.build(_ids(20), vectors, "aa")
-    index.save(library, it)
-    it.remove(["f7"])
-    index.save(library, it)
-    saved = b"".join(library.read(f"index/aa/{name}") for name in library.names("index/aa"))
-    assert vectors[6].tobytes() in saved
-    assert vectors[7].tobytes() not in saved
-
-
-@pytest.mark.usefixtures("small")
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    start=st.sampled_from([0, 5, 1500]),
-    steps=st.lists(st.tuples(st.sampled_from(["add", "remove", "save", "rebuild"]), st.integers(0, 9)), max_size=8),
-)
-def test_any_sequence_of_changes(
-    tmp_path_factory: pytest.TempPathFactory, start: int, steps: list[tuple[str, int]]
+def test_when_many_came_and_went_lists_are_made_of_those_that_are_there(
+    library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The truth is a dictionary: after every step each vector finds its own id, and nobody else is in there."""
-    library = open_library(tmp_path_factory.mktemp("library"), create=True)
-    pool = _vectors(1600, seed=3)
-    it, truth = index.build(_ids(start), pool[:start], "aa"), dict(enumerate(_ids(start)))
-    for what, number in steps:
-        rows = range(number * 10, number * 10 + 15)
-        if what == "add":
-            it.add([f"f{row}" for row in rows if row not in truth], pool[[row for row in rows if row not in truth]])
-            truth |= {row: f"f{row}" for row in rows}
-        elif what == "remove":
-            it.remove([f"f{row}" for row in rows])
-            truth = {row: i for row, i in truth.items() if row not in rows}
-        elif what == "rebuild":
-            it = it.rebuilt()
-        else:
-            index.save(library, it)
-            it = index.load(library, "aa")  # type: ignore[assignment]
-        assert len(it) == len(truth)
-        assert _found(it, pool[list(truth)]) == [[i] for i in truth.values()]
-        gone = [row for row in range(120) if row not in truth]
-        assert all(i in truth.values() for line in _found(it, pool[gone], 5) for i in line)
+    made, faces = _made(monkeypatch), _vectors(2041)
+    vectors.current(library, NAME, faces[:2000])
+    vectors.current(library, NAME, faces[:2041])
+    held = vectors.load(library, NAME)
+    assert held is not None
+    assert made == [2000, len(held.keys)] == [2000, 2041]
+    vectors.current(library, NAME, faces[41:])
+    vectors.current(library, NAME, faces[:900])  # few enough to be compared one by one
+    assert made == [2000, 2041, 2000]
+    assert library.names("index/aa") == []
+
+
+@pytest.mark.usefixtures("small")
+def test_of_equal_embeddings_each_is_found(library: Library) -> None:
+    faces = _vectors(1500)
+    faces[1400:1403] = faces[7]
+    index = vectors.current(library, NAME, faces)
+    for each in (index, vectors.current(library, NAME, np.delete(faces, 1401, 0))):
+        like = np.flatnonzero((each.vectors == faces[7]).all(1))
+        assert sorted(each.search(faces[7:8], len(like), _deep)[1][0].tolist()) == like.tolist()
+
+
+@pytest.mark.usefixtures("small")
+def test_a_changed_embedding_is_another(library: Library) -> None:
+    faces = _vectors(1500)
+    vectors.current(library, NAME, faces)
+    faces[3] = _vectors(1, seed=9)
+    index = vectors.current(library, NAME, faces)
+    assert index.beside.tolist() == [3]
+    assert _finds_itself(index)
+
+
+@pytest.mark.usefixtures("small")
+def test_notes_are_those_of_the_rows(library: Library) -> None:
+    asked: list[int] = []
+
+    def note(faces: np.ndarray) -> np.ndarray:
+        asked.append(len(faces))
+        return faces[:, 0] * 2
+
+    faces = _vectors(1520)
+    for part in (faces[:1500], faces[10:]):
+        index = vectors.current(library, NAME, part, note=note)
+        np.testing.assert_array_equal(index.notes, part[:, 0] * 2)
+    assert asked[0] == 1500
+    assert asked[-1] == 20  # only those that came
+
+
+@pytest.mark.usefixtures("small")
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(st.tuples(st.booleans(), st.integers(0, 9)), max_size=6), seed=st.integers(0, 99))
+def test_any_sequence_of_changes(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[bool, int]], seed: int
+) -> None:
+    """After every change each embedding finds itself, in any order, and nobody else is in there."""
+    library, random = open_library(tmp_path_factory.mktemp("library"), create=True), np.random.default_rng(seed)
+    pool, rows = _vectors(1400, seed=3), set(range(1200))
+    for add, number in steps:
+        some = range(number * 8, number * 8 + 12)
+        rows = rows | {1200 + row for row in some} if add else rows - set(some)
+        index = vectors.current(library, NAME, pool[random.permutation(sorted(rows))])
+        assert _finds_itself(index)
+        gone = pool[[row for row in range(1400) if row not in rows]]
+        assert (index.search(gone, 5, _deep)[0] < 0.999).all()
+
+
+def test_keys_stand_for_the_bits() -> None:
+    faces = _vectors(500)
+    keys = vectors._keys(faces)
+    order = np.random.default_rng(0).permutation(500)
+    np.testing.assert_array_equal(vectors._keys(faces[order]), keys[order])
+    assert len(set(vectors._keys(np.concatenate([faces, faces, -faces])).tolist())) == 1500
+
+
+# ---- files -----------------------------------------------------------------------------------------------------------
+
+
+def _cut(data: bytes) -> bytes:
+    return data[: len(data) // 2]
+
+
+def _flip(data: bytes) -> bytes:
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 255]) + data[middle + 1 :]
+
+
+def _empty(data: bytes) -> bytes:
+    return b""
+
+
+def _longer(data: bytes) -> bytes:
+    return data + b"\0"
+
+
+def _digested(data: bytes) -> bytes:
+    """Another program's file, whose digest is right."""
+    return hashlib.sha256(b"no archive").digest() + b"no archive"
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("harm", [_cut, _flip, _empty, _longer, _digested])
+def test_a_damaged_file_is_made_again_and_nothing_parses_it(
+    library: Library, monkeypatch: pytest.MonkeyPatch, harm: Callable[[bytes], bytes]
+) -> None:
+    faces = _vectors(1200)
+    vectors.current(library, NAME, faces)
+    good = library.read(f"index/{NAME}")
+    library.write(f"index/{NAME}", harm(good))
+    with monkeypatch.context() as patch:
+        patch.setattr(faiss, "deserialize_index", lambda data: pytest.fail("FAISS was given a damaged file"))
+        assert vectors.load(library, NAME) is None
+    assert _finds_itself(vectors.current(library, NAME, faces))
+    assert vectors.load(library, NAME) is not None
+
+
+@pytest.mark.usefixtures("small")
+def test_a_table_that_this_faiss_cannot_read_is_made_again(library: Library) -> None:
+    faces = _vectors(1200)
+    vectors.current(library, NAME, faces)
+    held = vectors.load(library, NAME)
+    assert held is not None
+
+    class Later:
+        depths = held.lists.depths
+
+        def dump(self) -> np.ndarray:
+            return np.frombuffer(b"IxNew, of a later FAISS", np.uint8)
+
+    vectors.save(library, NAME, vectors.Held(Later(), held.keys, held.notes))  # type: ignore[arg-type]
+    assert vectors.load(library, NAME) is None
+    assert _finds_itself(vectors.current(library, NAME, faces))
+
+
+def test_what_an_older_muster_kept_goes(library: Library) -> None:
+    for name in ("index.json", "base-vectors-0123456789abcdef"):
+        library.write(f"index/aa/{name}", b"{}")
+    library.write("index/bb/index.json", b"{}")
+    vectors.current(library, NAME, _vectors(5))
+    assert library.names("index/aa") == []
+    assert library.names("index/bb") == ["index.json"]  # of another model, which may be that of an older Muster
+
+
+@pytest.mark.usefixtures("small")
+def test_a_library_that_is_not_local(tmp_path: Path) -> None:
+    tree = pafs.SubTreeFileSystem(str(tmp_path), pafs.LocalFileSystem())
+    bucket = Library("bucket://x", tree, "library")
+    assert bucket.disk is None
+    faces = _vectors(1210)
+    vectors.current(bucket, NAME, faces[:1200])
+    assert _finds_itself(vectors.current(bucket, NAME, faces))
+    assert bucket.names("index/aa") == ["faces"]

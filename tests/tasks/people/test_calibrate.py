@@ -27,6 +27,12 @@ from muster.tasks.people.graph import Strangers
 from muster.tasks.people.search import Matches, Templates, normalised, score_of, scores, search, templates
 
 
+def enrolled_as(
+    faces: np.ndarray, owner: np.ndarray, count: int, strangers: Strangers | None
+) -> tuple[np.ndarray, np.ndarray, Templates]:
+    return faces, owner, templates(faces, owner, count, strangers)
+
+
 def school(people: int, photos: int, noise: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Faces around a direction per person, all of them a little alike, as faces are."""
     random = np.random.default_rng(seed)
@@ -45,7 +51,7 @@ def test_what_is_predicted_comes_true_for_strangers_and_for_known_people(cohort:
     gallery = templates(faces[enrolled], owner[enrolled], 600, cohort)
     known = search(faces[~enrolled & (owner < 600)], gallery)
     strangers = search(faces[owner >= 600], gallery)
-    searches = gallery_searches(faces[enrolled], owner[enrolled], 600, cohort)
+    searches = gallery_searches(*enrolled_as(faces[enrolled], owner[enrolled], 600, cohort))
     for each in points(searches):
         low, high = each.fpir_interval
         assert low <= (strangers.score >= each.threshold).mean() <= high
@@ -92,7 +98,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
 
 def test_a_small_gallery_is_promised_nothing_it_cannot_support() -> None:
     faces, owner = school(299, 2, 1.0)
-    searches = gallery_searches(faces, owner, 299, None)
+    searches = gallery_searches(*enrolled_as(faces, owner, 299, None))
     with pytest.raises(TaskError, match=r"1 false accept in 100 strangers needs at least 300 .* there are 299"):
         point(searches, 0.01)
     assert [each.target for each in points(searches)] == [0.1]
@@ -103,7 +109,7 @@ def test_a_small_gallery_is_promised_nothing_it_cannot_support() -> None:
 
 def test_with_as_many_people_as_it_takes_nobody_is_accepted() -> None:
     faces, owner = school(100, 2, 1.0)
-    searches = gallery_searches(faces, owner, 100, None)
+    searches = gallery_searches(*enrolled_as(faces, owner, 100, None))
     strict = point(searches, 0.03)
     assert strict.threshold > searches.nonmated.max()
     assert (strict.fpir, strict.fpir_interval) == (0, (0, pytest.approx(0.0362, abs=1e-4)))
@@ -120,14 +126,14 @@ def test_what_is_aimed_for() -> None:
 
 def test_people_with_one_photo_tell_of_strangers_only() -> None:
     faces, owner = school(40, 1, 1.0)
-    found_point = point(gallery_searches(faces, owner, 40, None), 0.1)
+    found_point = point(gallery_searches(*enrolled_as(faces, owner, 40, None)), 0.1)
     assert (found_point.fnir, found_point.fnir_interval) == (None, None)
 
 
 def test_a_mated_search_leaves_its_own_photo_out() -> None:
     faces, owner = school(40, 2, 0.5)
     faces[1] = -faces[0]  # the two photos of person 0 are nothing like each other
-    searches = gallery_searches(faces, owner, 40, None)
+    searches = gallery_searches(*enrolled_as(faces, owner, 40, None))
     assert (searches.mated[owner == 0] == MISSED).all()
     assert (searches.mated[owner > 0] > 0).all()
 
@@ -136,12 +142,12 @@ def test_a_mated_search_leaves_its_own_photo_out() -> None:
 @pytest.mark.parametrize("people", [20, 40])
 def test_a_mated_search_is_one_in_a_gallery_made_without_the_photo(people: int, cohort: Strangers | None) -> None:
     faces, owner = school(people, 3, 0.5)
-    searches = gallery_searches(faces, owner, people, cohort)
+    searches = gallery_searches(*enrolled_as(faces, owner, people, cohort))
     for i in range(0, len(faces), 7):
         gallery = templates(np.delete(faces, i, 0), np.delete(owner, i), people, cohort)
         assert searches.own[i] == pytest.approx(score_of(faces[i : i + 1], gallery, owner[i : i + 1])[0], abs=1e-5)
     faces, owner = np.delete(faces, [1, 2], 0), np.delete(owner, [1, 2])  # the first has one photo now
-    with_one = gallery_searches(faces, owner, people, cohort).own[len(faces) - 1 :]
+    with_one = gallery_searches(*enrolled_as(faces, owner, people, cohort)).own[len(faces) - 1 :]
     vectors = templates(faces, owner, people, cohort).vectors
     for i, face in enumerate(faces[1:]):
         other = np.where(np.arange(people)[:, None] == owner[i + 1], faces[1 + i - i % 3 + (i + 1) % 3], vectors)
@@ -153,7 +159,7 @@ def test_who_has_one_photo_is_spoken_for_by_searches_with_one() -> None:
     faces, owner = school(900, 4, 1.2)
     photo = np.arange(len(faces)) % 4
     enrolled = (owner < 600) & (photo < np.where(owner < 300, 3, 1))  # half of the people have three, half one
-    searches = gallery_searches(faces[enrolled], owner[enrolled], 600, None)
+    searches = gallery_searches(*enrolled_as(faces[enrolled], owner[enrolled], 600, None))
     assert searches.own.shape == (2 * 900,)
     assert searches.mated_weight.sum() == pytest.approx(300)
     named = point(searches, 0.01)
@@ -222,7 +228,7 @@ def test_who_is_shown() -> None:
 
 def test_a_tenth_of_strangers_is_left_to_a_human_or_named() -> None:
     faces, owner = school(400, 2, 1.2)
-    searches = gallery_searches(faces, owner, 400, None)
+    searches = gallery_searches(*enrolled_as(faces, owner, 400, None))
     named = point(searches, 0.01)
     found_doubt = doubt(searches, named.threshold)
     reached = (searches.nonmated >= found_doubt.threshold).mean()
@@ -237,7 +243,7 @@ def test_a_tenth_of_strangers_is_left_to_a_human_or_named() -> None:
 def test_a_share_of_misses_that_is_asked_for_comes_true() -> None:
     faces, owner = school(1200, 4, 1.2)
     enrolled = (np.arange(len(faces)) % 4 < 3) & (owner < 600)
-    searches = gallery_searches(faces[enrolled], owner[enrolled], 600, None)
+    searches = gallery_searches(*enrolled_as(faces[enrolled], owner[enrolled], 600, None))
     named_from = point(searches, 0.01).threshold
     asked = doubt(searches, named_from, 0.02)
     assert asked.missed <= 0.02 <= asked.missed_interval[1] + 0.01
@@ -250,18 +256,18 @@ def test_a_share_of_misses_that_is_asked_for_comes_true() -> None:
 
 def test_where_nothing_is_in_doubt_both_thresholds_are_one() -> None:
     faces, owner = school(400, 2, 0.2)
-    searches = gallery_searches(faces, owner, 400, None)
+    searches = gallery_searches(*enrolled_as(faces, owner, 400, None))
     named = point(searches, 0.01)
     clear = doubt(searches, named.threshold, 0.01)
     assert (clear.threshold, clear.strangers, clear.missed, clear.unsure) == (named.threshold, 0, 0, 0)
 
 
 def test_what_cannot_be_promised_of_misses() -> None:
-    one = gallery_searches(*school(40, 1, 1.0), 40, None)
+    one = gallery_searches(*enrolled_as(*school(40, 1, 1.0), 40, None))
     assert (doubt(one, 0.9).missed, doubt(one, 0.9).mated_people) == (None, 0)
     with pytest.raises(TaskError, match=r"at least 60 of them with two photos to be measured, and there are 0: enrol"):
         doubt(one, 0.9, 0.05)
-    two = gallery_searches(*school(40, 2, 1.0), 40, None)
+    two = gallery_searches(*enrolled_as(*school(40, 2, 1.0), 40, None))
     with pytest.raises(TaskError, match=r"there are 40: choose a share of at least 0.075, or enrol second photos"):
         doubt(two, 0.9, 0.05)
     with pytest.raises(TaskError, match="must be between 0 and 1, not 0"):
@@ -280,14 +286,14 @@ def test_one_to_one_in_doubt() -> None:
 
 def test_one_to_one() -> None:
     faces, owner = school(60, 3, 1.0)
-    threshold = impostor_threshold(faces, owner, 60, None, 0.001)
+    threshold = impostor_threshold(*enrolled_as(faces, owner, 60, None), 0.001)
     gallery = templates(faces, owner, 60, None)
     strangers, _ = school(200, 1, 1.0, seed=9)
     assert (scores(strangers, gallery) >= threshold).mean() < 0.003
-    impostor_threshold(*school(33, 1, 1.0), 33, None, 3 / (33 * 32))  # as few as it takes
+    impostor_threshold(*enrolled_as(*school(33, 1, 1.0), 33, None), 3 / (33 * 32))  # as few as it takes
     assert (scores(faces, gallery)[np.arange(len(faces)), owner] >= threshold).mean() > 0.9
     with pytest.raises(TaskError, match="needs at least 3,000 of them"):
-        impostor_threshold(faces[:9], owner[:9], 3, None, 0.001)
+        impostor_threshold(*enrolled_as(faces[:9], owner[:9], 3, None), 0.001)
 
 
 def test_more_people_are_more_chances() -> None:
@@ -297,7 +303,7 @@ def test_more_people_are_more_chances() -> None:
 
 def test_searches_name_their_people() -> None:
     faces, owner = school(40, 2, 1.0)
-    searches = gallery_searches(faces, owner, 40, None)
+    searches = gallery_searches(*enrolled_as(faces, owner, 40, None))
     assert isinstance(searches, Searches)
     assert searches.nonmated.shape == searches.mated.shape == (80,)
     np.testing.assert_array_equal(searches.nonmated_person, owner)

@@ -54,7 +54,7 @@ def test_batches_come_from_the_other_cameras(folder: Path) -> None:
     photos = daynight.read_thumbnails(inputs(folder))
     names = [f"{i}-{name}" for i, name in enumerate(photos.names)]
     photos = daynight.Thumbnails(**{**vars(photos), "names": names})
-    recipe = daynight._DayNight(photos, daynight.SETTINGS)
+    recipe = daynight.DayNightRecipe(photos, daynight.SETTINGS)
     drawn = {name for step in range(20) for name in recipe.batch(step, 0, 1)["names"]}
     kept = {name for name, fold in zip(names, photos.folds.tolist(), strict=True) if fold == 0}
     assert len(kept) == 12
@@ -173,7 +173,7 @@ def test_the_figures() -> None:
 def test_the_weights_that_are_shipped(data: Path) -> None:
     """On the cameras that were kept out of their training: what the model card says."""
     recipe = build(inputs(data / "day_night"))
-    file = Path(daynight.__file__).parents[1] / "tasks/weights/muster-daynight.safetensors"
+    file = Path(daynight.__file__).parents[2] / "tasks/weights/muster-daynight.safetensors"
     found = recipe.measure(from_state(safetensors.torch.load_file(file)).eval())
     assert recipe.card()["held_out"]["photos"] == 84
     assert found["accuracy"] >= 0.97
