@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -35,52 +35,29 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "site"
 
 
-def command(site: Path | None, data: Path, cache: Path) -> Run:
-    """muster(*arguments) in a process of its own, with the package among those installed, or without."""
-    environment = {**os.environ, "MUSTER_WEIGHTS": str(data / "weights"), "MUSTER_CACHE": str(cache)}
-    environment |= {"PYTHONPATH": str(site)} if site else {}
-    for name in ("MUSTER_LIBRARY", "RAY_ADDRESS"):
-        environment.pop(name, None)
-
-    def muster(*arguments: object) -> Outcome:
-        words = [sys.executable, "-m", "muster", *map(str, arguments)]
-        done = subprocess.run(words, env=environment, cwd=cache.parent, capture_output=True, text=True)
-        return Outcome(done.returncode, done.stdout, done.stderr)
-
-    return muster
-
-
 @pytest.fixture(scope="module")
-def run(site: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return command(site, data, tmp_path_factory.mktemp("cache") / "cache")
-
-
-@pytest.fixture(scope="module")
-def without(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return command(None, data, tmp_path_factory.mktemp("cache") / "cache")
-
-
-@pytest.fixture(scope="module")
-def library(run: Run, make_photos: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A library of twelve photos, run with the task too, by workers of Ray. Not to be changed."""
+def library(site: Path, data: Path, make_photos: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A library of twelve photos and its pages, made by a command and workers of Ray. Not to be changed."""
     folder = tmp_path_factory.mktemp("colours")
     make_photos(folder / "photos", range(12))
-    done = run(
-        "photos",
-        folder / "photos",
-        "-l",
-        folder / "library",
-        "--tasks",
-        TASKS,
-        "--set",
-        "colours.min_area=0.02",
-        "--json",
-    )
-    assert done.code == 0, done.err
-    assert done.facts["run"]["rows"].keys() == {"faces", "previews", "colours"}
-    assert done.facts["run"]["rows"]["colours"] > 12
-    assert f" {done.facts['run']['rows']['colours']} colours, 0 errors" in done.err  # the last line of progress
+    environment = {**os.environ, "MUSTER_WEIGHTS": str(data / "weights"), "PYTHONPATH": str(site)}
+    environment.pop("RAY_ADDRESS", None)
+    command = [sys.executable, "-m", "muster", "photos", folder / "photos", "-l", folder / "library", "--json"]
+    command += ["--tasks", TASKS, "--set", "colours.min_area=0.02"]
+    done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout.splitlines()[-1])["run"]["rows"]
+    assert rows.keys() == {"faces", "previews", "colours"}
+    assert rows["colours"] > 12
+    assert f" {rows['colours']} colours, 0 errors" in done.stderr  # the last line of progress
     return folder / "library"
+
+
+@pytest.fixture
+def run(site: Path, muster: Run) -> Iterator[Run]:
+    """The command, where the package is installed."""
+    with installed(site):
+        yield muster
 
 
 def test_a_plugin_is_among_the_tasks(run: Run) -> None:
@@ -168,28 +145,28 @@ def test_nothing_else_knows_of_the_plugin() -> None:
 # ---- where it is not installed ---------------------------------------------------------------------------------------
 
 
-def test_a_library_of_a_plugin_that_is_gone(without: Run, run: Run, library: Path, tmp_path: Path) -> None:
-    place = ("-l", library)
-    done = without("status", *place)
+def test_a_library_of_a_plugin_that_is_gone(muster: Run, library: Path, tmp_path: Path) -> None:
+    place = ("-l", Path(shutil.copytree(library, tmp_path / "library")))
+    done = muster("status", *place)
     assert done.code == 0, done.err
     [line] = [line for line in done.out.splitlines() if line.startswith("colours (no model, ")]
     assert line.endswith("; this task is not installed here")
     for command in (("run",), ("cluster",), ("people", "--out", tmp_path / "people")):
-        assert without(*command, *place).code == 0
+        assert muster(*command, *place).code == 0
     assert "with red" not in (tmp_path / "people" / "index.html").read_text()
-    done = without("export", "--format", "csv", "--tasks", "faces", "--out", tmp_path / "faces.csv", *place)
+    done = muster("export", "--format", "csv", "--tasks", "faces", "--out", tmp_path / "faces.csv", *place)
     assert done.code == 0, done.err
     for command in ("export", "--format", "csv"), ("overlay",):
-        done = without(*command, "--tasks", "colours", "--out", tmp_path / "new", *place)
+        done = muster(*command, "--tasks", "colours", "--out", tmp_path / "new", *place)
         assert (done.code, done.out) == (2, "")
         assert "has rows of colours, a task that is not installed here: install the package that adds it" in done.error
-    done = without("overlay", "--sample", 2, "--out", tmp_path / "look", *place, "--json")
+    done = muster("overlay", "--sample", 2, "--out", tmp_path / "look", *place, "--json")
     assert [source["task"] for source in done.facts["sources"]] == ["faces"]
-    done = without("run", "--tasks", TASKS, *place)
+    done = muster("run", "--tasks", TASKS, *place)
     assert (done.code, done.error) == (2, "muster: no task 'colours'; known: faces, masks, objects, previews, scenes")
 
 
-def test_forgetting_reaches_the_rows_of_a_plugin_that_is_gone(without: Run, library: Path, tmp_path: Path) -> None:
+def test_forgetting_reaches_the_rows_of_a_plugin_that_is_gone(muster: Run, library: Path, tmp_path: Path) -> None:
     from muster.storage import tables
     from muster.storage.library import open_library
 
@@ -198,7 +175,7 @@ def test_forgetting_reaches_the_rows_of_a_plugin_that_is_gone(without: Run, libr
     opened = open_library(library)
     [name] = [f for f, what in tables.descriptions(opened).items() if what["task"] == "colours"]
     before = set(tables.require(opened, "colours", name)["image_id"].to_pylist())
-    done = without("forget", photo, "-l", library, "--json")
+    done = muster("forget", photo, "-l", library, "--json")
     assert (done.code, done.facts["found_afterwards"]) == (0, []), done.err
     after = set(tables.require(opened, "colours", name)["image_id"].to_pylist())
     assert len(after) == len(before) - 1
