@@ -308,7 +308,9 @@ def _dropping(stored: pa.Table, dropped: dict[str, list[str]]) -> _Plan:
         _mask(pc.is_in(stored["image_id"], pa.array(dropped[n], pa.string()))) for n in ("gone", "changed")
     )
     renewed = _mask(pc.is_in(stored["uri"], stored["uri"].filter(pa.array(~changed)).combine_chunks()))
-    return _Plan(stored, stored, ~gone & ~(changed & renewed), stored.slice(0, 0), dropped)
+    return _Plan(
+        stored=stored, rows=stored, keep=~gone & ~(changed & renewed), fresh=stored.slice(0, 0), dropped=dropped
+    )
 
 
 def _ids(rows: pa.Table, mask: Mask) -> list[str]:

@@ -14,7 +14,7 @@ from muster.arrays import matrix
 from muster.errors import MusterError
 from muster.pipeline.distributed import actors
 from muster.pipeline.work.machine import Machine
-from muster.storage import tables
+from muster.storage import manifest, tables
 from muster.storage.library import Library, open_library
 from muster.tasks.people import mergeable_kmeans
 from muster.tasks.people.mergeable_kmeans import Floats, Ints, Sums
@@ -44,16 +44,15 @@ def spread(machine: Machine, library: str, function: Callable[[A], B], items: It
             yield _get(waiting.popleft())
 
 
-def kmeans(
-    machine: Machine, library: Library, fingerprint: str, shards: Sequence[str], rows: Ints, k: int, seed: int
-) -> Ints:
-    """`muster.tasks.people.mergeable_kmeans.kmeans` over the faces `rows` (M,), rising, of these shards: labels (M,)
-    int64.
+def kmeans(machine: Machine, library: Library, fingerprint: str, rows: Ints, k: int, seed: int) -> Ints:
+    """`muster.tasks.people.mergeable_kmeans.kmeans` over the faces `rows` (M,), rising, of those of the manifest's
+    images under this fingerprint: labels (M,) int64.
 
     The embeddings are read by the workers, and never come to this process, but for 4 k of them.
     """
     with actors.connected(machine.address):
         actors.check_reach(machine, library.uri)
+        shards = manifest.committed(library, fingerprint)
         return mergeable_kmeans.kmeans(_Spread(library, fingerprint, shards, rows), k, seed)[1]
 
 

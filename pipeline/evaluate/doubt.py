@@ -101,12 +101,12 @@ def _part(searches: Searches, people: Bools) -> Searches:
     """Those of some people. `people`: a bool for each."""
     known, strangers = people[searches.mated_person], people[searches.nonmated_person]
     return Searches(
-        searches.own[known],
-        searches.others[known],
-        searches.mated_person[known],
-        searches.mated_weight[known],
-        searches.nonmated[strangers],
-        searches.nonmated_person[strangers],
+        own=searches.own[known],
+        others=searches.others[known],
+        mated_person=searches.mated_person[known],
+        mated_weight=searches.mated_weight[known],
+        nonmated=searches.nonmated[strangers],
+        nonmated_person=searches.nonmated_person[strangers],
     )
 
 

@@ -140,7 +140,14 @@ def compare(library: Library, choice: TaskChoice, files: Mapping[str, Path]) -> 
             truth = truth_of(files[image["image_id"]], image["width"], image["height"], form)
             found = painted(masks.get(image["image_id"], []), image["height"], image["width"], form)
             matrix += confusion(truth, found, len(form.classes))
-    return MasksSummary(model, form.classes, len(files), len(failed), segment_scores(matrix), matrix)
+    return MasksSummary(
+        model=model,
+        classes=form.classes,
+        images=len(files),
+        errors=len(failed),
+        scores=segment_scores(matrix),
+        confusion=matrix,
+    )
 
 
 def truth_of(file: Path, width: int, height: int, form: Semantic) -> Ints:

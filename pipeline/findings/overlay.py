@@ -53,10 +53,7 @@ def overlay(
     with new_folder(out) as folder:
         for photo in sample(annotations, count, seed):
             try:
-                decoded = decode.decode(reader.read(photo.uri, photo.source), SIDES[1])
-                if photo.sha256 not in (None, decoded.sha256):
-                    raise ImageError("changed", f"{photo.uri} is another file than when it was looked at")
-                pixels = decoded.pixels
+                pixels = _pixels(reader, photo)
             except ImageError as error:
                 unreadable.append({"uri": public_uri(photo.uri), "error": str(error)})
                 continue
@@ -76,6 +73,14 @@ def overlay(
         "library": public_uri(library.uri),
         "sources": [vars(source) for source in annotations.sources],
     }
+
+
+def _pixels(reader: Reader, photo: AnnotatedPhoto) -> Pixels:
+    """Of the file as it was looked at; ImageError where it is gone or another one."""
+    decoded = decode.decode(reader.read(photo.uri, photo.source), SIDES[1])
+    if photo.sha256 not in (None, decoded.sha256):
+        raise ImageError("changed", f"{photo.uri} is another file than when it was looked at")
+    return decoded.pixels
 
 
 def _save(picture: Image.Image, path: Path) -> None:

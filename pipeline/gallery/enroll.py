@@ -190,7 +190,14 @@ def _enrol(library: Library, model: str | None, willing: Sequence[Entry], accept
         gallery.write(library, new, "enroll", facts)
     if unused := forget.unfinished(library):  # what is not used of a roster's photos does not stay
         forget.drop(library, unused)
-    return Summary(len(new.people), len(names - old.keys()), len(names & old.keys()), len(used), refused, pairs)
+    return Summary(
+        people=len(new.people),
+        enrolled=len(names - old.keys()),
+        updated=len(names & old.keys()),
+        photos=len(used),
+        refused=refused,
+        lookalikes=pairs,
+    )
 
 
 def _known(library: Library, model: str | None, processed: bool) -> Gallery:

@@ -17,6 +17,7 @@ from muster.pipeline.people.faces import faces_fingerprint, strangers_of
 from muster.pipeline.run import OnProgress, fetch_weights, process
 from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.config import RunConfig
+from muster.pipeline.work.worker import image_of
 from muster.storage import layout, manifest, tables
 from muster.storage.downloads import Progress
 from muster.storage.gallery import audit, gallery
@@ -28,7 +29,6 @@ from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.storage.photos import decode
 from muster.storage.photos.reader import Reader
 from muster.storage.photos.sources import find_images
-from muster.tasks.base import Image
 from muster.tasks.people.calibrate import corrected
 from muster.tasks.people.search import LEAST, MIN_QUALITY, SCORE, Templates, nearest, score_of, templates
 
@@ -281,7 +281,7 @@ def in_process(uris: Mapping[str, str], config: RunConfig, on_download: Progress
         except ImageError as error:
             errors.append({"image": uri, "reason": str(error)})
             continue
-        faces.append(task([Image(uri, photo.pixels, photo.scale, photo.size)]))
+        faces.append(task([image_of(uri, photo)]))
     return _probes(pa.concat_tables(faces), list(uris), errors)
 
 

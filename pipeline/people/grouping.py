@@ -13,7 +13,7 @@ from muster.pipeline.distributed import kmeans as scale_out
 from muster.pipeline.distributed.reach import require_answer
 from muster.pipeline.people.faces import Faces, faces_fingerprint, load_faces, read_faces, rows_of_distinct_files
 from muster.pipeline.work.machine import Machine
-from muster.storage import clusters, layout, manifest, tables
+from muster.storage import clusters, layout, tables
 from muster.storage.index import vectors
 from muster.storage.index.inverted_file import Spread
 from muster.storage.library import Library
@@ -72,7 +72,14 @@ def cluster_faces(
     table = table.append_column("certainty", pa.array(certain, pa.float32(), from_pandas=True))
     clusters.write(library, fingerprint, table, how)
     clustered = sum(i is not None for i in ids)
-    return ClusterSummary(len(ids), len(set(ids) - {None}), clustered, len(ids) - clustered, method, how)
+    return ClusterSummary(
+        faces=len(ids),
+        people=len(set(ids) - {None}),
+        clustered=clustered,
+        unclustered=len(ids) - clustered,
+        method=method,
+        how=how,
+    )
 
 
 def _by_this_machine(
@@ -98,7 +105,7 @@ def _by_workers(
     rows, place = rows_of_distinct_files(library, table)
     if mergeable_kmeans.few(len(rows), k):
         return _by_this_machine(library, model, "kmeans", k, False, machine)
-    labels = scale_out.kmeans(machine, library, fingerprint, manifest.committed(library, fingerprint), rows, k, SEED)
+    labels = scale_out.kmeans(machine, library, fingerprint, rows, k, SEED)
     unknown = np.full(table.num_rows, np.nan, np.float32)
     return fingerprint, table, kmeans.numbered(labels)[place], unknown, "k as given"
 

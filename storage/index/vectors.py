@@ -92,7 +92,9 @@ class VectorIndex:
 def exact(vectors: Floats) -> VectorIndex:
     """An index over `vectors` (N, D), L2-normalised, that compares them all."""
     none = np.empty(0, np.int64)
-    return VectorIndex(_floats(vectors), np.empty(0, np.float32), None, none, none, vectors[:0])
+    return VectorIndex(
+        vectors=_floats(vectors), notes=np.empty(0, np.float32), lists=None, place=none, beside=none, recent=vectors[:0]
+    )
 
 
 def build(vectors: Floats, spread: Spread = map, note: Note | None = None) -> VectorIndex:
@@ -138,7 +140,14 @@ def _over(held: Held, vectors: Floats, note: Note | None) -> VectorIndex:
     notes = np.empty(len(vectors) if note is not None else 0, np.float32)
     if note is not None:
         notes[place[there]], notes[beside] = held.notes[there], note(vectors[beside])
-    return VectorIndex(vectors, notes, held.lists, np.append(place, -1), beside, vectors[beside])
+    return VectorIndex(
+        vectors=vectors,
+        notes=notes,
+        lists=held.lists,
+        place=np.append(place, -1),
+        beside=beside,
+        recent=vectors[beside],
+    )
 
 
 def _notes(vectors: Floats, note: Note | None) -> Floats:

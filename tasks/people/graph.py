@@ -106,10 +106,8 @@ def cluster_graph(
     loose = ~good | _doubles(faces, clusters, labels, photos)
     labels[loose] = -1
     joins = loose[face] & (labels[neighbour] >= 0)
-    _attach(faces, face[joins], clusters, labels[neighbour[joins]], labels, photos, p.threshold)
-    result = np.empty_like(labels)
-    result[order] = by_size(labels)
-    return result
+    _attach(faces, clusters, (face[joins], labels[neighbour[joins]]), labels, photos, p.threshold)
+    return by_size(labels)[place[:n]]
 
 
 def _crowding(others: Bools, similarities: Floats, p: GraphParameters) -> Floats:
@@ -274,10 +272,11 @@ def _doubles(faces: _Clusters, clusters: _Clusters, labels: Ints, photos: Ints) 
 
 
 def _attach(
-    faces: _Clusters, a: Ints, clusters: _Clusters, b: Ints, labels: Ints, photos: Ints, threshold: float
+    faces: _Clusters, clusters: _Clusters, pairs: tuple[Ints, Ints], labels: Ints, photos: Ints, threshold: float
 ) -> None:
-    """Faces a join the clusters b, best first, where their photo has no face in it yet; changes `labels`."""
-    a, b = np.divmod(np.unique(a * len(labels) + b), len(labels))
+    """Faces join the clusters beside them in `pairs`, best first, where their photo has no face in it yet; changes
+    `labels`."""
+    a, b = np.divmod(np.unique(pairs[0] * len(labels) + pairs[1]), len(labels))
     s = faces.linkage(a, clusters, b)
     taken = set(zip(photos[labels >= 0].tolist(), labels[labels >= 0].tolist(), strict=True))
     for i in np.lexsort((b, a, -s))[: np.count_nonzero(s >= threshold)].tolist():

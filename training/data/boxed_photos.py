@@ -33,7 +33,9 @@ class BoxedPhotos:
 
     def rows(self, at: torch.Tensor) -> "BoxedPhotos":
         names = [self.names[row] for row in at.tolist()]
-        return BoxedPhotos(self.images[at], self.sizes[at], self.boxes[at], self.labels[at], names)
+        return BoxedPhotos(
+            images=self.images[at], sizes=self.sizes[at], boxes=self.boxes[at], labels=self.labels[at], names=names
+        )
 
     def to(self, device: torch.device) -> "BoxedPhotos":
         parts = {name: getattr(self, name).to(device) for name in ("images", "sizes", "boxes", "labels")}
@@ -68,7 +70,7 @@ def stacked(photos: Sequence[tuple[str, Any, Floats, Sequence[int]]], side: int)
         sizes[row] = torch.tensor([height, width])
         boxes[row, : len(classes)] = torch.from_numpy(known * factor)
         labels[row, : len(classes)] = torch.tensor(classes, dtype=torch.int64)
-    return BoxedPhotos(images, sizes, boxes, labels, [name for name, *_ in photos])
+    return BoxedPhotos(images=images, sizes=sizes, boxes=boxes, labels=labels, names=[name for name, *_ in photos])
 
 
 View = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # images (N, 3, C, C) 0..1, boxes (N, B, 4), labels (N, B)

@@ -89,7 +89,7 @@ def read_known(inputs: Inputs, task: Faces) -> tuple[Known, torch.Tensor]:
     _, first = np.unique([people[i] for i in plain.photo[learnt]], return_index=True)
     names = [read[i][0].name for i in finds.photo]
     return (
-        Known(finds, recognised, rows < len(plain), out[finds.photo], names),
+        Known(finds=finds, recognised=recognised, plain=rows < len(plain), kept_out=out[finds.photo], names=names),
         plain.embeddings[learnt[first]],
     )
 

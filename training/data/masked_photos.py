@@ -74,7 +74,9 @@ def read_masked(inputs: Inputs, side: int, values: Mapping[int, int | None], coc
         classes[row, : label.shape[0], : label.shape[1]] = label
     sizes = torch.tensor([label.shape for _, _, label in found])
     planes = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
-    return MaskedPhotos(planes, torch.from_numpy(classes), sizes, [name for name, _, _ in found], first)
+    return MaskedPhotos(
+        images=planes, labels=torch.from_numpy(classes), sizes=sizes, names=[name for name, _, _ in found], first=first
+    )
 
 
 def _fitted(source: str, reader: Reader, side: int, inputs: Inputs) -> Iterator[tuple[str, Any, Labels]]:

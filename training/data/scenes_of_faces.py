@@ -69,7 +69,13 @@ def make_scene(photos: Sequence[Backdrop], faces: Sequence[Cutout], random: Rand
     visible = [face for face in placed if not _cover(canvas, face[0], random) and _inside(face[1])]
     boxes = np.array([box for box, _, _ in visible], np.float32).reshape(-1, 4)
     landmarks = np.array([points for _, points, _ in visible], np.float32).reshape(-1, 5, 2)
-    return Scene(photographed(canvas, random), boxes, landmarks, possible.astype(np.float32), drawn[0].name)
+    return Scene(
+        pixels=photographed(canvas, random),
+        boxes=boxes,
+        landmarks=landmarks,
+        possible=possible.astype(np.float32),
+        name=drawn[0].name,
+    )
 
 
 Canvas = tuple[Image.Image, Points]  # and where in it a face may be: (R, 4) xyxy

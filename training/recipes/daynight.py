@@ -110,7 +110,9 @@ def read_thumbnails(inputs: Inputs) -> Thumbnails:
     names, cameras = [row[0].name for row in read], [row[3] for row in read]
     day = torch.tensor([LABELS.index(str(row[0].label).lower()) for row in read])
     folds, by_camera = split(cameras, names, day.tolist())
-    return Thumbnails(wide, small, day, names, cameras, torch.tensor(folds), by_camera)
+    return Thumbnails(
+        wide=wide, small=small, day=day, names=names, cameras=cameras, folds=torch.tensor(folds), by_camera=by_camera
+    )
 
 
 def _thumbnails(photos: Iterable[tuple[Example, Photo]]) -> Iterator[tuple[Example, Pixels, Pixels, str]]:
