@@ -1,4 +1,4 @@
-"""What a training is given by whoever starts it."""
+"""What a user gives to a training."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -17,7 +17,7 @@ _TIMES = (
 _TIME = re.compile(r"(\d{4})[:/.-](\d\d)[:/.-](\d\d)[ T](\d\d):(\d\d):(\d\d)")
 
 
-# What Pillow's EXIF parser raises on broken blocks. They cost the photo its facts, not its pixels.
+# What Pillow's EXIF parser raises on broken blocks. Such a photo is kept, without time, place and camera.
 _EXIF_ERRORS = (
     ArithmeticError,
     AttributeError,
@@ -59,7 +59,7 @@ def numbers_in(block: bytes) -> int:
     others = [entries(int(at)) for at in first["value"][np.isin(first["tag"], _DIRECTORIES)]]
     found = np.concatenate([first, *others])
     counts = found["count"][~np.isin(found["type"], _COMPACT)]
-    return int(counts[counts <= len(block)].sum())  # Pillow skips what cannot be there
+    return int(counts[counts <= len(block)].sum())  # Pillow skips tags that claim more than the block holds
 
 
 def read_exif(image: Image.Image) -> Image.Exif:

@@ -22,6 +22,8 @@ from muster.training.inputs import Inputs
 from muster.training.loop import Report, adjusted, half, rate_at, train
 from muster.training.record import read_metrics, replace_file
 
+pytestmark = pytest.mark.precision
+
 # ---- a training ------------------------------------------------------------------------------------------------------
 
 

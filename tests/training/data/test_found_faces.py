@@ -23,6 +23,8 @@ from muster.training.data.found_faces import EAGER, LEAST_PEOPLE, Finds, central
 from muster.training.data.people_in_photos import PHOTOS_HELD_OUT
 from muster.training.inputs import Inputs
 
+pytestmark = pytest.mark.precision
+
 SIDES = st.integers(1, 60)
 
 

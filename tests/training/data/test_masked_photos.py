@@ -106,7 +106,7 @@ def test_coco_files_that_do_not_fit(folder: Path) -> None:
     with pytest.raises(InputError, match="has no category cat"):
         read_masked(inputs(folder, "coco.json"), 40, VALUES, "cat")
     coco(folder, lambda content: (content["images"].pop(), content["annotations"].__delitem__(slice(1, 3))))
-    with pytest.raises(InputError, match=r"does not speak of b\.png"):
+    with pytest.raises(InputError, match=r"has no entry for b\.png"):
         read_masked(inputs(folder, "coco.json"), 40, VALUES, "person")
     with pytest.raises(InputError, match="1 `images` and 0 `labels`: this recipe needs for each source"):
         read_masked(Inputs(images=[str(folder / "images")], out=folder), 40, VALUES, None)

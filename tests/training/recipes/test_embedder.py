@@ -9,6 +9,8 @@ from muster.training.inputs import Inputs
 from muster.training.recipes import embedder
 from muster.training.record import METRICS, read_metrics
 
+pytestmark = pytest.mark.precision
+
 CPU = torch.device("cpu")
 STEPS = 16
 
