@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from muster.arrays import Bools
 from muster.pipeline.evaluate.common import file_names
 from muster.pipeline.evaluate.faces import Labelled
 from muster.tasks.people.calibrate import (
@@ -17,10 +18,6 @@ from muster.tasks.people.calibrate import (
     threshold_below,
 )
 from muster.tasks.people.search import templates
-
-Ints = np.ndarray[Any, np.dtype[np.int64]]
-Bools = np.ndarray[Any, np.dtype[np.bool_]]
-Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
 
 PHOTOS = (1, 2, 4)
 FPIR, MISS = 0.01, 0.01

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from muster.arrays import Pixels
 from muster.errors import ImageError, InputError, NotYetError
 from muster.pipeline.findings.annotations import Annotations, annotations_of
 from muster.pipeline.findings.sources import require_tasks, tasks_of
@@ -27,7 +28,7 @@ from muster.tasks.geometry import rle
 SIDES = (640, 1280)  # longest side of a picture, pixels: smaller photos are enlarged, or the text would cover them
 TILE = 480  # of one on the sheet
 ON_SHEET = 100  # at most
-Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+
 Colour = tuple[int, int, int]
 Rectangle = tuple[float, float, float, float]
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)

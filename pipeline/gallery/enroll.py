@@ -33,8 +33,6 @@ SAME = GraphParameters().threshold  # templates this similar are one person's, a
 UNLIKE = 0.2  # a photo less similar than this to its person's others shows somebody else
 BESIDE = 0.25  # a second face counts from this share of the largest one's area
 
-Floats = np.ndarray[Any, np.dtype[np.float32]]
-
 
 @dataclass(frozen=True)
 class Refused:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from muster.arrays import matrix
+from muster.arrays import F32, matrix
 from muster.errors import ImageError, InputError
 from muster.pipeline import forget
 from muster.pipeline.people.faces import faces_fingerprint, strangers_of
@@ -33,7 +33,7 @@ from muster.tasks.people.calibrate import corrected
 from muster.tasks.people.search import LEAST, MIN_QUALITY, SCORE, Templates, nearest, score_of, templates
 
 IN_PROCESS = 32  # images up to which starting workers would take longer than the work
-Floats = np.ndarray[Any, np.dtype[np.float32]]
+
 
 NOT_ALIKE_ENOUGH = "alike, and not enough to be sure"
 MATCH, NO_MATCH, NOT_SURE = "match", "no match", "unsure"  # answers of `verify`
@@ -70,7 +70,7 @@ class Probes:
     """Faces to be named: a row each of image, face, quality, box_xyxy; `embeddings` (N, D). `errors`: image, reason."""
 
     rows: list[dict[str, Any]]
-    embeddings: Floats
+    embeddings: F32
     errors: list[dict[str, Any]]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from muster.arrays import F32, I64
 from muster.errors import InputError
 from muster.pipeline.distributed import kmeans as scale_out
 from muster.pipeline.distributed.reach import require_answer
@@ -23,8 +24,6 @@ from muster.tasks.people.certainty import certainty, earned
 NEIGHBOURS = 50
 METHODS = ("graph", "kmeans")
 SEED = 0
-Floats = np.ndarray[Any, np.dtype[np.float32]]
-Ints = np.ndarray[Any, np.dtype[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def cluster_faces(
 
 def _by_this_machine(
     library: Library, model: str | None, method: str, k: int | None, same_photo: bool, machine: Machine | None
-) -> tuple[str, pa.Table, Ints, Floats, str]:
+) -> tuple[str, pa.Table, I64, F32, str]:
     """Fingerprint, faces, a label for each, how certain it is (NaN: alone, or not known), and how it was found."""
     faces = load_faces(library, model)
     rows, place = rows_of_distinct_files(library, faces.table)
@@ -96,9 +95,7 @@ def _by_this_machine(
     return faces.fingerprint, faces.table, labels[place], certain[place], how
 
 
-def _by_workers(
-    library: Library, model: str | None, k: int, machine: Machine
-) -> tuple[str, pa.Table, Ints, Floats, str]:
+def _by_workers(library: Library, model: str | None, k: int, machine: Machine) -> tuple[str, pa.Table, I64, F32, str]:
     """The same, for k-means on a cluster; this machine does it where that is quicker."""
     fingerprint = faces_fingerprint(library, model)
     table = read_faces(library, fingerprint, ["face_id", "image_id"])
@@ -112,7 +109,7 @@ def _by_workers(
 
 def label(
     library: Library | None, faces: Faces, method: str, k: int | None, same_photo: bool, spread: Spread = map
-) -> tuple[Ints, str]:
+) -> tuple[I64, str]:
     """A label per face, -1 where it is alone, and how it was found. With a library, its index is used and kept.
 
     `spread`: see `muster.storage.index.vectors.current`.

@@ -15,10 +15,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
+from muster.arrays import Pixels
 from muster.errors import InputError
 from muster.storage.photos.decode import Photo
 from muster.tasks.models.daynight import SIDE, DayNight
-from muster.tasks.scenes import Pixels, SceneParameters, Scenes, from_pixels, normalised, thumbnail
+from muster.tasks.scenes import SceneParameters, Scenes, from_pixels, normalised, thumbnail
 from muster.training.augment import lit, uniform
 from muster.training.data.examples import Example, find_examples, read_photos
 from muster.training.inputs import Inputs
