@@ -74,7 +74,7 @@ class _Holder:
     def __init__(self, library: str, fingerprint: str, shards: Sequence[str], rows: Ints) -> None:
         table = tables.require(open_library(library, trusted=True), "faces", fingerprint, ["embedding"], shards)
         vectors = table["embedding"].combine_chunks()
-        self.held = mergeable_kmeans.Here(vectors.flatten().to_numpy().reshape(-1, vectors.type.list_size)[rows])
+        self.held = mergeable_kmeans.InMemory(vectors.flatten().to_numpy().reshape(-1, vectors.type.list_size)[rows])
 
     def ready(self) -> bool:
         return True
@@ -90,7 +90,7 @@ class _Holder:
 
 
 class _Spread:
-    """`mergeable_kmeans.Held` by as many holders as the cluster has free cores. `starts`: the first row of each, and
+    """An `EmbeddingStore` made of as many holders as the cluster has free cores. `starts`: the first row of each, and
     one past all.
 
     Raises MusterError where they cannot start, or find no core within `PATIENCE`.

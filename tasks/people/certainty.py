@@ -11,7 +11,7 @@ Floats = np.ndarray[Any, np.dtype[np.float32]]
 
 WEIGHTS = (-14.0, 29.15, 1.32)  # of `evidence`: a logistic regression on LFW and COCO, benchmarks/certainty.py
 EARNED = 0.65  # of LFW's clusters below it about half are wrong; without them BCubed F is .0005 higher (own)
-ENOUGH = 0.6  # more alike than this, the rest are wrong labels
+MOST_ALIKE = 0.6  # more alike than this, the rest are wrong labels
 
 
 def certainty(embeddings: Floats, labels: Ints, strangers: Strangers | None = None) -> Floats:
@@ -38,7 +38,7 @@ def earned(labels: Ints, certain: Floats) -> Ints:
 
 def evidence(embeddings: Floats, labels: Ints, strangers: Strangers | None = None) -> Floats:
     """What that rests on: (N, 3) float32, NaN where a face is alone: 1; the mean cosine with the other faces of its
-    cluster, less their mean crowding, at most `ENOUGH`; the logarithm of how many these are."""
+    cluster, less their mean crowding, at most `MOST_ALIKE`; the logarithm of how many these are."""
     together = np.flatnonzero(labels >= 0)
     result = np.full((len(labels), 3), np.nan, np.float32)
     if not len(together):
@@ -51,5 +51,5 @@ def evidence(embeddings: Floats, labels: Ints, strangers: Strangers | None = Non
     if strangers is not None:
         crowding = strangers.crowding(faces)
         alike -= (crowding + (np.bincount(own, crowding)[own] - crowding) / others) / 2
-    result[together] = np.stack([np.ones(len(faces)), np.minimum(alike, ENOUGH), np.log(others)], 1)
+    result[together] = np.stack([np.ones(len(faces)), np.minimum(alike, MOST_ALIKE), np.log(others)], 1)
     return result
