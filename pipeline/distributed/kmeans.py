@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from muster.arrays import matrix
 from muster.errors import MusterError
 from muster.pipeline.distributed import actors
 from muster.pipeline.work.machine import Machine
@@ -73,8 +74,7 @@ class _Holder:
 
     def __init__(self, library: str, fingerprint: str, shards: Sequence[str], rows: Ints) -> None:
         table = tables.require(open_library(library, trusted=True), "faces", fingerprint, ["embedding"], shards)
-        vectors = table["embedding"].combine_chunks()
-        self.held = mergeable_kmeans.InMemory(vectors.flatten().to_numpy().reshape(-1, vectors.type.list_size)[rows])
+        self.held = mergeable_kmeans.InMemory(matrix(table["embedding"])[rows])
 
     def ready(self) -> bool:
         return True

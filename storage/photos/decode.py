@@ -41,7 +41,7 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "HEIF", "TIFF", "BMP", "GIF")
 _NAMES = {"MPO": "jpeg", "HEIF": "heic"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Photo:
     """A decoded image.
 
@@ -210,7 +210,16 @@ def _photo(image: ImageFile.ImageFile, data: bytes, max_side: int | None, name: 
     if turn >= 5 and image.format not in TURNED_BY_LOADING:
         full = full[::-1]
     scale = max(pixels.shape[:2]) / max(full)
-    return Photo(pixels, scale, full, name, turn, *facts(exif), sha256, perceptual_hash(pixels))
+    return Photo(
+        pixels=pixels,
+        scale=scale,
+        size=full,
+        format=name,
+        orientation=turn,
+        sha256=sha256,
+        phash=perceptual_hash(pixels),
+        **facts(exif)._asdict(),
+    )
 
 
 _one_large = threading.Lock()

@@ -81,7 +81,7 @@ def _compare(images: Sequence[int], boxes: Sequence[Box], known: Mapping[str, in
 
 
 def _counts(judged: Any) -> tuple[int, int]:
-    """How many finds from LEAST_SCORE on match a thing (overlap 0.5), best first, each once; and how many match none."""
+    """How many finds from LEAST_SCORE on match a thing (IoU 0.5), best first, each once; and how many match nothing."""
     right = wrong = 0
     for each in judged.evalImgs:  # of an image, a category and a range of areas
         if each is not None and each["aRng"] == judged.params.areaRng[0]:

@@ -105,8 +105,8 @@ def search(probes: Floats, gallery: Templates, own: Ints | None = None) -> Match
     compares faces; from `LEAST_TEMPLATES` templates on a quarter of each, and three quarters of the mean cosine of the
     ten templates that come next. So blurred faces, which resemble everybody, need more, and so do people whom many
     resemble. Source: adaptive s-norm of speaker verification, its means alone (Matějka et al., Analysis of score
-    normalization in multilingual speaker recognition, Interspeech 2017; Cumani et al., Comparison of speaker recognition
-    approaches for real applications, Interspeech 2011). Without strangers the ten count whole.
+    normalization in multilingual speaker recognition, Interspeech 2017; Cumani et al., Comparison of speaker
+    recognition approaches for real applications, Interspeech 2011). Without strangers the ten count whole.
     """
     found = [_best(rows, block) for _, rows, block in _blocks(probes, gallery, own)]
     empty = Matches(np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0, np.float32))
