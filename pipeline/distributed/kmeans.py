@@ -73,7 +73,7 @@ class _Holder:
 
     def __init__(self, library: str, fingerprint: str, shards: Sequence[str], rows: I64) -> None:
         table = tables.require(open_library(library, trusted=True), "faces", fingerprint, ["embedding"], shards)
-        self.held = mergeable_kmeans.Here(matrix(table["embedding"])[rows])
+        self.held = mergeable_kmeans.InMemory(matrix(table["embedding"])[rows])
 
     def ready(self) -> bool:
         return True
@@ -89,7 +89,7 @@ class _Holder:
 
 
 class _Spread:
-    """`mergeable_kmeans.Held` by as many holders as the cluster has free cores. `starts`: the first row of each, and
+    """An `EmbeddingStore` made of as many holders as the cluster has free cores. `starts`: the first row of each, and
     one past all.
 
     Raises MusterError where they cannot start, or find no core within `PATIENCE`.

@@ -21,15 +21,15 @@ from muster.tasks.people.search import templates
 
 PHOTOS = (1, 2, 4)
 FPIR, MISS = 0.01, 0.01
-ENOUGH = 30  # people who must have more photos than are enrolled
+LEAST_PEOPLE = 30  # people who must have more photos than are enrolled
 RULES = (f"miss {MISS:g}", f"strangers {STRANGERS:g}")
 
 
 def doubt(data: Labelled, label: str, seed: int | None = None) -> list[dict[str, Any]]:
     """A row for each number of photos and each rule for the lower threshold; none where too few have the photos.
 
-    Enrolled are the people with more photos than the largest number that `ENOUGH` people have, so that all rows are
-    about the same people and the same searches: with the rest of their photos. Everybody else is a stranger. People
+    Enrolled are the people with more photos than the largest number that `LEAST_PEOPLE` people have, so that all rows
+    are about the same people and the same searches: with the rest of their photos. Everybody else is a stranger. People
     are named from the threshold on that names `FPIR` of strangers. The lower one misses `MISS` of enrolled people, or
     is reached by `STRANGERS` of strangers. Both are chosen on one half of the people (by a hash of the name) and judged
     on the other, both ways; every person counts once. By scores alone, whatever the quality of a face.
@@ -37,7 +37,7 @@ def doubt(data: Labelled, label: str, seed: int | None = None) -> list[dict[str,
     `seed`: of a random order of each person's photos, in place of that of their file names.
     """
     photos = _Photos(data, label, seed)
-    most = max((n for n in PHOTOS if (photos.count > n).sum() >= ENOUGH), default=0)
+    most = max((n for n in PHOTOS if (photos.count > n).sum() >= LEAST_PEOPLE), default=0)
     rows = []
     for number in (n for n in PHOTOS if n <= most):
         searches = photos.searches(number, most)

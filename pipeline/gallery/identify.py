@@ -30,7 +30,7 @@ from muster.storage.photos import decode
 from muster.storage.photos.reader import Reader
 from muster.storage.photos.sources import find_images
 from muster.tasks.people.calibrate import corrected
-from muster.tasks.people.search import LEAST, MIN_QUALITY, SCORE, Templates, nearest, score_of, templates
+from muster.tasks.people.search import LEAST_TEMPLATES, MIN_QUALITY, SCORE, Templates, nearest, score_of, templates
 
 IN_PROCESS = 32  # images up to which starting workers would take longer than the work
 
@@ -158,10 +158,10 @@ def limits_of(known: Gallery, what: str, given: float | None) -> Limits:
             " answer for it yourself"
         )
     point, now = facts[what], len(known.people)
-    if now < LEAST:  # scores are made in another way then: see muster.tasks.people.search.search
+    if now < LEAST_TEMPLATES:  # scores are made in another way then: see muster.tasks.people.search.search
         raise InputError(
             f"the gallery was calibrated with {facts['people']} people, and {now} are left: its threshold does not hold"
-            f" below {LEAST}; enrol more and run `calibrate`, or give `threshold` and answer for it yourself"
+            f" below {LEAST_TEMPLATES}; enrol more and run `calibrate`, or give `threshold` and answer for it yourself"
         )
     if facts.get("score") != SCORE:
         raise InputError(

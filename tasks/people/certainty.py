@@ -7,7 +7,7 @@ from muster.tasks.people.graph import Strangers, by_size
 
 WEIGHTS = (-14.0, 29.15, 1.32)  # of `evidence`: a logistic regression on LFW and COCO, benchmarks/certainty.py
 EARNED = 0.65  # of LFW's clusters below it about half are wrong; without them BCubed F is .0005 higher (own)
-ENOUGH = 0.6  # more alike than this, the rest are wrong labels
+MOST_ALIKE = 0.6  # more alike than this, the rest are wrong labels
 
 
 def certainty(embeddings: F32, labels: I64, strangers: Strangers | None = None) -> F32:
@@ -34,7 +34,7 @@ def earned(labels: I64, certain: F32) -> I64:
 
 def evidence(embeddings: F32, labels: I64, strangers: Strangers | None = None) -> F32:
     """What that rests on: (N, 3) float32, NaN where a face is alone: 1; the mean cosine with the other faces of its
-    cluster, less their mean crowding, at most `ENOUGH`; the logarithm of how many these are."""
+    cluster, less their mean crowding, at most `MOST_ALIKE`; the logarithm of how many these are."""
     together = np.flatnonzero(labels >= 0)
     result = np.full((len(labels), 3), np.nan, np.float32)
     if not len(together):
@@ -47,5 +47,5 @@ def evidence(embeddings: F32, labels: I64, strangers: Strangers | None = None) -
     if strangers is not None:
         crowding = strangers.crowding(faces)
         alike -= (crowding + (np.bincount(own, crowding)[own] - crowding) / others) / 2
-    result[together] = np.stack([np.ones(len(faces)), np.minimum(alike, ENOUGH), np.log(others)], 1)
+    result[together] = np.stack([np.ones(len(faces)), np.minimum(alike, MOST_ALIKE), np.log(others)], 1)
     return result

@@ -27,7 +27,7 @@ def cluster_kmeans(embeddings: F32, k: int | None, seed: int = 0, region: int = 
     labels = (
         _kmeans(faces, k, seed)[1][:, 0]
         if mergeable_kmeans.few(n, k)
-        else mergeable_kmeans.kmeans(mergeable_kmeans.Here(faces), k, seed)[1]
+        else mergeable_kmeans.kmeans(mergeable_kmeans.InMemory(faces), k, seed)[1]
     )
     return numbered(labels), k, how
 

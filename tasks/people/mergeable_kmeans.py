@@ -6,7 +6,7 @@ of processor changes a bit. Rounding changes a similarity by about 1e-4. Fixed b
 the same sums on one kind of processor only, because a matrix product rounds differently from one to the next.
 
 Where several machines hold the embeddings (pipeline/distributed/kmeans.py), each calls `step` on its own and sends back
-its `Sums`; one adds them, in any order, and calls `centroids_of`. `Held` is all that `kmeans` needs of them.
+its `Sums`; one adds them, in any order, and calls `centroids_of`. `EmbeddingStore` is all that `kmeans` needs of them.
 """
 
 import itertools
@@ -21,8 +21,8 @@ from muster.arrays import F32, I64, Bools
 SCALE = 4000  # (SCALE + sqrt(D) / 2)² is below 2^24 for D up to 36,000
 BLOCK = 16_384  # embeddings summed at once
 ROWS, COLUMNS = 1024, 2048  # similarities compared at once: 8 MiB, which stay in the cache
-FEW = 500_000_000  # similarities in a step over all embeddings, some seconds
-ENOUGH = 1024  # embeddings per centroid for one pass
+FEW_SIMILARITIES = 500_000_000  # similarities in a step over all embeddings, some seconds
+EMBEDDINGS_PER_CENTROID = 1024  # embeddings per centroid for one pass
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,7 +38,7 @@ class Sums:
         return Sums(self.embeddings + other.embeddings, self.counts + other.counts, similarity)
 
 
-class Held(Protocol):
+class EmbeddingStore(Protocol):
     """N embeddings (N, D) float32, L2-normalised, wherever they are. `rows`: (M,) int64, rising."""
 
     def __len__(self) -> int: ...
@@ -56,8 +56,8 @@ class Held(Protocol):
         ...
 
 
-class Here:
-    """`Held` in the memory of this process."""
+class InMemory:
+    """`EmbeddingStore` in the memory of this process."""
 
     def __init__(self, embeddings: F32) -> None:
         self.embeddings = embeddings
@@ -75,7 +75,7 @@ class Here:
         return step(self.embeddings, centroids)
 
 
-def kmeans(embeddings: Held, k: int, seed: int = 0) -> tuple[F32, I64, float]:
+def kmeans(embeddings: EmbeddingStore, k: int, seed: int = 0) -> tuple[F32, I64, float]:
     """Centroids (k, D) float32, L2-normalised; for each embedding the number of its nearest, (N,) int64; the objective.
 
     1 <= k <= N. Deterministic for a seed. The objective is the mean cosine of embedding and centroid. Few embeddings,
@@ -95,7 +95,7 @@ def kmeans(embeddings: Held, k: int, seed: int = 0) -> tuple[F32, I64, float]:
 
 def few(n: int, k: int) -> bool:
     """Whether n embeddings, or n for each of k centroids, are few enough for several steps over all of them."""
-    return n <= 64 * k or n * k <= FEW
+    return n <= 64 * k or n * k <= FEW_SIMILARITIES
 
 
 def step(embeddings: F32, centroids: F32) -> tuple[I64, Sums]:
@@ -153,13 +153,13 @@ def seeds(embeddings: F32, k: int, random: np.random.Generator) -> F32:
     return embeddings[np.sort(np.concatenate(drawn))]
 
 
-def _one_pass(embeddings: Held, k: int, random: np.random.Generator) -> F32:
-    """Centroids (k, D) after one pass over up to `ENOUGH` · k of the embeddings, in steps over batches that grow.
+def _one_pass(embeddings: EmbeddingStore, k: int, random: np.random.Generator) -> F32:
+    """Centroids (k, D) after one pass, over up to `EMBEDDINGS_PER_CENTROID` · k of the embeddings, in growing batches.
 
     Source: Sculley, Web-scale k-means clustering, WWW 2010. Unlike there, the batches are larger, and old ones count
     less with each step: with equal weights the centroids stop moving too early.
     """
-    order = random.permutation(len(embeddings))[: ENOUGH * k]
+    order = random.permutation(len(embeddings))[: EMBEDDINGS_PER_CENTROID * k]
     centroids = seeds(embeddings.take(np.sort(order[: 4 * k])), k, random)
     total, seen = Sums(*_zeros(centroids), 0), 0
     while (left := len(order) - seen) > 0:

@@ -15,7 +15,7 @@ Near = Callable[[F32, int, Callable[[F32], Bools]], tuple[F32, I64]]
 LOOKALIKES = 10  # how many of the most similar others say how crowded the place of a face is
 MIN_QUALITY = 0.25  # the chance of being recognised below which nobody is named: 1 % of LFW (own), .2 % (published)
 CANDIDATES = 3  # people shown where it is unsure who somebody is
-LEAST = 30  # templates below which a gallery is too small a sample of other people for that
+LEAST_TEMPLATES = 30  # templates below which a gallery is too small a sample of other people for that
 SCORE = 2  # the kind of score: a threshold measured with another does not hold (1: the face's look-alikes alone)
 STANDS_OUT = 0.1  # ahead of the ten next by this much in cosine, hardly anybody else is nearer
 SEARCHED = 1 + LOOKALIKES + CANDIDATES  # templates that a search by `Templates.near` finds: one may be left out
@@ -53,7 +53,7 @@ class Templates:
         """What the strangers count on either side; the gallery's own look-alikes, if any, count the rest."""
         if self.strangers is None:
             return 0.0
-        return 0.25 if len(self.vectors) >= LEAST else 0.5
+        return 0.25 if len(self.vectors) >= LEAST_TEMPLATES else 0.5
 
     @cached_property
     def lowered(self) -> F32:
@@ -100,12 +100,11 @@ def search(probes: F32, gallery: Templates, own: I64 | None = None) -> Matches:
 
     `own`: (N,) int64, a template of each probe to be left out: what a stranger with this face would meet.
     The score is the cosine less half the crowding of the face and half that of the template, which is how clustering
-    compares faces; from `LEAST` templates on a quarter of each, and three quarters of the mean cosine of the ten
-    templates that come next. So
-    blurred faces, which resemble everybody, need more, and so do people whom many resemble. Source: adaptive s-norm of
-    speaker verification, its means alone (Matějka et al., Analysis of score normalization in multilingual speaker
-    recognition, Interspeech 2017; Cumani et al., Comparison of speaker recognition approaches for real applications,
-    Interspeech 2011). Without strangers the ten count whole.
+    compares faces; from `LEAST_TEMPLATES` templates on a quarter of each, and three quarters of the mean cosine of the
+    ten templates that come next. So blurred faces, which resemble everybody, need more, and so do people whom many
+    resemble. Source: adaptive s-norm of speaker verification, its means alone (Matějka et al., Analysis of score
+    normalization in multilingual speaker recognition, Interspeech 2017; Cumani et al., Comparison of speaker
+    recognition approaches for real applications, Interspeech 2011). Without strangers the ten count whole.
     """
     found = [_best(rows, block) for _, rows, block in _blocks(probes, gallery, own)]
     empty = Matches(np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0, np.float32))
@@ -181,8 +180,8 @@ def _less(cosines: F32, probes: F32, gallery: Templates) -> F32:
 
 
 def _lookalikes(cosines: F32, templates: int) -> F32:
-    """(N,): the mean of the ten largest but one of each row; 0 where there are fewer than `LEAST` templates."""
-    if templates < LEAST:
+    """(N,): the mean of the ten largest but one of each row; 0 below `LEAST_TEMPLATES` templates."""
+    if templates < LEAST_TEMPLATES:
         return np.zeros(len(cosines), np.float32)
     nearest = np.partition(cosines, -LOOKALIKES - 1, axis=1)[:, -LOOKALIKES - 1 :]
     return (nearest.sum(1) - nearest.max(1)) / LOOKALIKES  # not the best one, which may be the person itself
