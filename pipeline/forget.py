@@ -252,7 +252,7 @@ def _begin(
         "images": sorted(images),
         "originals": sorted(uris),
     }
-    known = gallery.read(library) or gallery.Gallery(gallery.SCHEMA.empty_table(), "", "")
+    known = gallery.read(library) or gallery.empty()
     gone, staying = known.faces.filter(_going(known, pending)), _without(known, pending).faces
     pending["pseudonyms"] = sorted(set(gone["pseudonym"].to_pylist()))
     theirs = {*staying["name"].to_pylist(), *staying["person_id"].to_pylist()}

@@ -48,8 +48,9 @@ def clusters(fingerprint: str) -> str:
     return f"{CLUSTERS}/{fingerprint}/clusters.parquet"
 
 
-def index(fingerprint: str) -> str:
-    return f"{INDEX}/{fingerprint}"
+def index(fingerprint: str, what: str) -> str:
+    """`what` can be found by it: "faces" or "templates"."""
+    return f"{INDEX}/{fingerprint}/{what}"
 
 
 def audit_log(month: str) -> str:

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from PIL import Image as PillowImage
 
+from muster.arrays import matrix
 from muster.errors import TaskError
 from muster.tasks.base import IMAGE_ID, Findings, Image, Option, StateDict, Task, shrink
 from muster.tasks.geometry import rle
@@ -196,7 +197,7 @@ def prompted(network: torch.nn.Module, image: Image, prompts: Objects) -> Iterat
     rows = prompts([image])
     height, width = image.pixels.shape[:2]
     sides = np.array([width, height] * 2, np.float32) / np.array([*image.size, *image.size], np.float32)
-    boxes = torch.from_numpy(rows["box_xyxy"].combine_chunks().flatten().to_numpy().reshape(-1, 4) * sides)
+    boxes = torch.from_numpy(matrix(rows["box_xyxy"]) * sides)
     found = sam.masks_in(network, image.pixels, boxes)
     for label, score, (mask, overlap) in zip(rows["label_id"], rows["score"], found, strict=True):
         yield Find(label.as_py(), score.as_py() * overlap, mask)

@@ -15,6 +15,10 @@ from muster.errors import TaskError
 TASKS, MODELS = "muster.tasks", "muster.models"  # groups of entry points
 Entries = tuple[EntryPoint, ...]  # of one name; more than one where several packages claim it
 
+_refused: dict[
+    str, str
+] = {}  # distribution → why: what it has imported once would not be seen to change anything again
+
 
 class PluginWarning(UserWarning):
     """A package adds something that cannot be, and that is left out."""
@@ -49,6 +53,8 @@ def load(what: str, entries: Entries, guarded: Iterable[Any]) -> Any:
     if len(entries) > 1:
         raise TaskError(f"{what} is registered by {' and by '.join(map(origin, entries))}: uninstall one of them")
     [entry] = entries
+    if origin(entry) in _refused:
+        raise TaskError(f"{what} is not used: {_refused[origin(entry)]}")
     before = [(owner, dict(vars(owner))) for owner in guarded]
     try:
         with blaming(what, entry, "cannot be imported"):
@@ -56,8 +62,9 @@ def load(what: str, entries: Entries, guarded: Iterable[Any]) -> Any:
     finally:
         changed = [name for owner, attributes in before for name in _restored(owner, attributes)]
         if changed:
-            text = f"{what} is not used: as it is imported, {origin(entry)} changes {', '.join(changed)}"
-            raise TaskError(f"{text}: uninstall it")
+            reason = f"as it is imported, {origin(entry)} changes {', '.join(changed)}: uninstall it"
+            _refused[origin(entry)] = reason
+            raise TaskError(f"{what} is not used: {reason}")
 
 
 def _restored(owner: Any, before: Mapping[str, Any]) -> Iterator[str]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from muster.pipeline.evaluate.common import file_names
 from muster.pipeline.evaluate.faces import Labelled
 from muster.tasks.people.calibrate import (
     STRANGERS,
@@ -55,7 +56,7 @@ class _Photos:
 
     def __init__(self, data: Labelled, label: str, seed: int | None) -> None:
         column = data.images[label].to_pylist()
-        files = data.images["file" if "file" in data.images.column_names else "uri"].to_pylist()
+        files = file_names(data.images)
         rows = sorted((i for i, name in enumerate(column) if name is not None), key=lambda i: (files[i], i))
         if seed is not None:
             np.random.default_rng(seed).shuffle(rows)

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from muster.errors import InputError
+from muster.pipeline.evaluate.common import file_names
 from muster.pipeline.evaluate.doubt import doubt
 from muster.pipeline.evaluate.faces import Labelled
 from muster.tasks.people.calibrate import CONFIDENCE, FPIRS, RESAMPLES, found, threshold_at
@@ -36,7 +37,7 @@ def split(images: pa.Table, label: str) -> Split:
     InputError where there are no mated or no non-mated searches.
     """
     names = images[label].to_pylist()
-    files = images["file" if "file" in images.column_names else "uri"].to_pylist()
+    files = file_names(images)
     order = [i for i in sorted(range(len(names)), key=lambda i: (files[i], i)) if names[i] is not None]
     code = {name: number for number, name in enumerate(sorted({str(names[i]) for i in order}))}
     person = np.array([-1 if name is None else code[str(name)] for name in names], np.int64)

@@ -1,6 +1,5 @@
 """`muster evaluate masks`: semantic masks against label images, whose grey or palette values are classes."""
 
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -11,13 +10,13 @@ import numpy as np
 import pyarrow as pa
 
 from muster.errors import InputError
-from muster.pipeline import forget
+from muster.pipeline.evaluate.common import file_names, scanned
 from muster.pipeline.run import OnProgress, run
 from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.config import RunConfig
 from muster.storage import manifest, tables
 from muster.storage.exchange.label_images import read_label_image
-from muster.storage.library import Library, open_library
+from muster.storage.library import Library
 from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.tasks.geometry import rle
 from muster.tasks.metrics.pixels import VOID, SegmentScores, confusion, segment_scores
@@ -64,29 +63,19 @@ def evaluate(images: str, labels: Path, config: RunConfig, on_progress: OnProgre
     `masks`, it is the one that the labels' values fit most closely. Raises InputError where labels and images do not
     fit.
     """
-    if config.library:
-        return _evaluate(images, labels, config, on_progress)
-    with tempfile.TemporaryDirectory(prefix="muster-") as folder:
-        return _evaluate(images, labels, replace(config, library=f"{folder}/library"), on_progress)
-
-
-def _evaluate(images: str, labels: Path, config: RunConfig, on_progress: OnProgress) -> dict[str, Any]:
     if not labels.is_dir():
         raise InputError(f"`labels` {labels}: no such folder")
-    library = open_library(config.library, create=True)
-    with forget.locked(library):
-        manifest.scan(library, [images])
-    files = label_files(manifest.read_manifest(library), labels)
-    choice = config.choice("masks")
-    choice = replace(choice, model=pick_model(found_values(files.values()), choice.model), options={})
-    run(replace(config, choices=(choice,)), on_progress)
-    return compare(library, choice, files).as_json()
+    with scanned(images, config.library) as library:
+        files = label_files(manifest.read_manifest(library), labels)
+        choice = config.choice("masks")
+        choice = replace(choice, model=pick_model(found_values(files.values()), choice.model), options={})
+        run(replace(config, library=library.uri, choices=(choice,)), on_progress)
+        return compare(library, choice, files).as_json()
 
 
 def label_files(images: pa.Table, folder: Path) -> dict[str, Path]:
     """image_id → its label image; InputError where one is missing, or two images have one name."""
-    column = "file" if "file" in images.column_names else "uri"
-    stems = [PurePosixPath(name or "").stem for name in images[column].to_pylist()]
+    stems = [PurePosixPath(name).stem for name in file_names(images)]
     for stem, count in Counter(stems).items():
         if count > 1:
             raise InputError(f"`images`: {count} are named {stem}, but {folder / stem}.png can label one only")

@@ -1,6 +1,5 @@
 """Objects against COCO annotations: they take the same path as a user's, and pycocotools compares."""
 
-import tempfile
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
@@ -10,12 +9,13 @@ from typing import Any
 import pyarrow as pa
 
 from muster.errors import InputError
-from muster.pipeline import forget
+from muster.pipeline.evaluate.common import file_names, scanned
 from muster.pipeline.run import OnProgress, run
+from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.config import RunConfig
 from muster.storage import manifest, tables
 from muster.storage.exchange.coco import CocoFile, read_coco
-from muster.storage.library import Library, open_library
+from muster.storage.library import Library
 from muster.tasks.metrics.coco import judge, xywh
 from muster.tasks.models import coco_labels
 
@@ -32,24 +32,16 @@ def evaluate(images: str, annotations: Path, config: RunConfig, on_progress: OnP
     find. Raises InputError where file and photos do not fit.
     """
     labels = read_coco(annotations, coco_labels.SPELLINGS)
-    config = replace(config, choices=(replace(config.choice("objects"), options={"min_score": TAIL}),))
-    if config.library:
-        return _evaluate(images, labels, config, on_progress)
-    with tempfile.TemporaryDirectory(prefix="muster-") as folder:
-        return _evaluate(images, labels, replace(config, library=f"{folder}/library"), on_progress)
-
-
-def _evaluate(source: str, labels: CocoFile, config: RunConfig, on_progress: OnProgress) -> dict[str, Any]:
-    known = _known(config, labels)
-    library = open_library(config.library, create=True)
-    with forget.locked(library):
-        manifest.scan(library, [source])
-    photos = _photos(manifest.read_manifest(library), labels)
-    summary = run(config, on_progress)
+    choice = replace(config.choice("objects"), options={"min_score": TAIL})
+    known = _known(choice, labels)
+    with scanned(images, config.library) as library:
+        photos = _photos(manifest.read_manifest(library), labels)
+        summary = run(replace(config, library=library.uri, choices=(choice,)), on_progress)
+        rows = _objects(library, choice.fingerprint).to_pylist()
     found = [
         {"image_id": photos[row["image_id"]], "category_id": known[row["label"]], "score": row["score"]}
         | {"bbox": xywh(row["box_xyxy"])}
-        for row in _objects(library, config).to_pylist()
+        for row in rows
         if row["image_id"] in photos and row["label"] in known
     ]
     return {
@@ -62,10 +54,7 @@ def _evaluate(source: str, labels: CocoFile, config: RunConfig, on_progress: OnP
 
 def _photos(images: pa.Table, labels: CocoFile) -> dict[str, int]:
     """image_id → id in the file, of the photos that it names; InputError where any of these is not there once."""
-    names = [
-        PurePosixPath(name or "").name
-        for name in images["file" if "file" in images.column_names else "uri"].to_pylist()
-    ]
+    names = [PurePosixPath(name).name for name in file_names(images)]
     counts = Counter(name for name in names if name in labels.images)
     missing = [name for name in labels.images if name not in counts]
     if missing:
@@ -80,9 +69,9 @@ def _photos(images: pa.Table, labels: CocoFile) -> dict[str, int]:
     return {i: labels.images[name] for i, name in zip(ids, names, strict=True) if name in labels.images}
 
 
-def _known(config: RunConfig, labels: CocoFile) -> dict[str, int]:
+def _known(choice: TaskChoice, labels: CocoFile) -> dict[str, int]:
     """Category name → id, of those that the model finds; InputError where it finds none of them."""
-    classes = config.choice("objects").task.classes
+    classes = choice.task.classes
     known = {name: i for name, i in labels.categories.items() if name in classes}
     if not known:
         raise InputError(
@@ -97,8 +86,7 @@ def _some(given: Iterable[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def _objects(library: Library, config: RunConfig) -> pa.Table:
-    fingerprint = config.choice("objects").fingerprint
+def _objects(library: Library, fingerprint: str) -> pa.Table:
     shards = [shard for shard, _ in manifest.shards(library)]
     return tables.require(library, "objects", fingerprint, ["image_id", "label", "score", "box_xyxy"], shards)
 

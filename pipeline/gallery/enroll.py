@@ -198,7 +198,8 @@ def _known(library: Library, model: str | None, processed: bool) -> Gallery:
     known = gallery.read(library)
     fingerprint = faces_fingerprint(library, model) if processed else ""
     if known is None or not known.faces.num_rows:
-        return Gallery(gallery.SCHEMA.empty_table(), fingerprint, model or zoo.DEFAULTS["faces"])
+        faces = TaskChoice(name="faces", model=model).task.schema
+        return gallery.empty(fingerprint, model or zoo.DEFAULTS["faces"], width=faces.field("embedding").type.list_size)
     if fingerprint not in ("", known.fingerprint):
         raise InputError(
             f"the gallery of library {library.uri} was made by an older faces={known.model}: enrol everybody anew in"

@@ -10,13 +10,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from muster.arrays import matrix
 from muster.errors import ImageError, InputError
 from muster.pipeline import forget
 from muster.pipeline.people.faces import faces_fingerprint, strangers_of
 from muster.pipeline.run import OnProgress, fetch_weights, process
 from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.config import RunConfig
-from muster.storage import manifest, tables
+from muster.storage import layout, manifest, tables
 from muster.storage.downloads import Progress
 from muster.storage.gallery import audit, gallery
 from muster.storage.gallery.gallery import Gallery
@@ -219,7 +220,9 @@ def templates_of(library: Library, known: Gallery) -> Templates:
     made = templates(known.embeddings, known.owner, len(known.people), strangers_of(known.model))
     if len(made.vectors) <= vectors.EXACT_UP_TO or made.strangers is None:
         return made
-    index = vectors.current(library, f"{known.fingerprint}/templates", made.vectors, note=made.strangers.crowding)
+    index = vectors.current(
+        library, layout.index(known.fingerprint, "templates"), made.vectors, note=made.strangers.crowding
+    )
     return replace(made, near=index.search, noted=index.notes)
 
 
@@ -311,5 +314,4 @@ def _probes(faces: pa.Table, uris: Sequence[str], errors: list[dict[str, Any]]) 
     ]
     seen = {row["image"] for row in rows} | {error["image"] for error in errors}
     errors = errors + [{"image": uri, "reason": "no face"} for uri in uris if uri not in seen]
-    embeddings = faces["embedding"].combine_chunks().flatten().to_numpy().reshape(-1, 128)
-    return Probes(rows, embeddings, errors)
+    return Probes(rows, matrix(faces["embedding"]), errors)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from muster.arrays import matrix
 from muster.errors import NotYetError
 from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.weights import load_weights
@@ -47,10 +48,7 @@ def load_faces(library: Library, model: str | None) -> Faces:
     """Every face of the manifest's images, by this model; InputError says what there is where there are none of it."""
     fingerprint = faces_fingerprint(library, model)
     table = read_faces(library, fingerprint, ["face_id", "image_id", "quality", "embedding"])
-    embeddings = table["embedding"].combine_chunks()
-    width = embeddings.type.list_size
-    vectors = embeddings.flatten().to_numpy().reshape(-1, width)
-    return Faces(fingerprint, table.drop(["embedding"]), vectors, strangers_of(model))
+    return Faces(fingerprint, table.drop(["embedding"]), matrix(table["embedding"]), strangers_of(model))
 
 
 def strangers_of(model: str | None) -> graph.Strangers:

@@ -13,7 +13,7 @@ from muster.pipeline.distributed import kmeans as scale_out
 from muster.pipeline.distributed.reach import require_answer
 from muster.pipeline.people.faces import Faces, faces_fingerprint, load_faces, read_faces, rows_of_distinct_files
 from muster.pipeline.work.machine import Machine
-from muster.storage import clusters, manifest, tables
+from muster.storage import clusters, layout, manifest, tables
 from muster.storage.index import vectors
 from muster.storage.index.inverted_file import Spread
 from muster.storage.library import Library
@@ -119,7 +119,7 @@ def label(
     if library is None:
         index = vectors.build(faces.embeddings)
     else:
-        index = vectors.current(library, f"{faces.fingerprint}/faces", faces.embeddings, spread)
+        index = vectors.current(library, layout.index(faces.fingerprint, "faces"), faces.embeddings, spread)
     similarities, rows = index.search(faces.embeddings, NEIGHBOURS + 1)
     parameters = graph.GraphParameters(same_photo=same_photo)
     given = (faces.embeddings, rows, similarities, faces.photos, faces.quality, parameters, faces.strangers)

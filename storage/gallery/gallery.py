@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from muster.arrays import matrix
 from muster.errors import DecryptionError, InputError, MusterError, NotYetError
 from muster.storage.gallery import audit
 from muster.storage.layout import GALLERY, NEXT_GALLERY, ROSTER
@@ -27,23 +28,6 @@ from muster.storage.tables import to_parquet
 
 ATTEMPTS = 5  # at reading it, and the log, while another command replaces them
 KEY = b"muster.gallery"
-
-SCHEMA = pa.schema(
-    [
-        pa.field("person_id", pa.string(), nullable=False),
-        ("name", pa.string()),
-        ("group", pa.string()),
-        ("valid_until", pa.date32()),
-        ("pseudonym", pa.string()),  # by which the audit log knows the person
-        ("image_id", pa.string()),
-        ("face_id", pa.string()),
-        ("uri", pa.string()),
-        ("sha256", pa.string()),
-        ("quality", pa.float32()),
-        ("embedding", pa.list_(pa.float32(), 128)),
-    ]
-)
-
 
 ROSTER_SCHEMA = pa.schema(
     {  # size and time: without them a scan does not see that an image in a Parquet file, or a bucket, is another one
@@ -55,10 +39,29 @@ ROSTER_SCHEMA = pa.schema(
 )
 
 
+def schema(width: int) -> pa.Schema:
+    """Of the faces in a gallery. `width`: of its model's embeddings."""
+    return pa.schema(
+        [
+            pa.field("person_id", pa.string(), nullable=False),
+            ("name", pa.string()),
+            ("group", pa.string()),
+            ("valid_until", pa.date32()),
+            ("pseudonym", pa.string()),  # by which the audit log knows the person
+            ("image_id", pa.string()),
+            ("face_id", pa.string()),
+            ("uri", pa.string()),
+            ("sha256", pa.string()),
+            ("quality", pa.float32()),
+            ("embedding", pa.list_(pa.float32(), width)),
+        ]
+    )
+
+
 @dataclass(frozen=True)
 class Gallery:
-    """`faces`: SCHEMA, in order of person_id and face_id. `fingerprint`: of the faces table they are from; `model`: its
-    name. `calibration`: what `muster calibrate` measured, as JSON; None before."""
+    """`faces`: see `schema`; in order of person_id and face_id. `fingerprint`: of the faces table they are from;
+    `model`: its name. `calibration`: what `muster calibrate` measured, as JSON; None before."""
 
     faces: pa.Table
     fingerprint: str
@@ -79,7 +82,7 @@ class Gallery:
     @property
     def embeddings(self) -> np.ndarray[Any, np.dtype[np.float32]]:
         """(N, D), L2-normalised."""
-        return self.faces["embedding"].combine_chunks().flatten().to_numpy().reshape(-1, 128)
+        return matrix(self.faces["embedding"])
 
     def name_of(self, person: str) -> str:
         return self._of(person, "name")
@@ -104,13 +107,18 @@ class Gallery:
             if row["person_id"] in details:
                 row["name"], row["group"], until = details[row["person_id"]]
                 row["valid_until"] = until or row["valid_until"]
-        return replace(self, faces=pa.Table.from_pylist(rows, SCHEMA))
+        return replace(self, faces=pa.Table.from_pylist(rows, self.faces.schema))
 
     def with_faces(self, rows: list[dict[str, Any]]) -> "Gallery":
         """With these faces in place of what their people had before."""
         kept = self.without({row["person_id"] for row in rows}).faces
-        faces = pa.concat_tables([kept, pa.Table.from_pylist(rows, SCHEMA)])
+        faces = pa.concat_tables([kept, pa.Table.from_pylist(rows, self.faces.schema)])
         return replace(self, faces=faces.sort_by([("person_id", "ascending"), ("face_id", "ascending")]))
+
+
+def empty(fingerprint: str = "", model: str = "", width: int = 0) -> Gallery:
+    """Of nobody, to be filled with faces of this model, whose embeddings are `width` wide."""
+    return Gallery(schema(width).empty_table(), fingerprint, model)
 
 
 def read(library: Library) -> Gallery | None:
@@ -162,9 +170,9 @@ def _parsed(library: Library, data: bytes) -> Gallery:
     facts = _facts(library, data)
     try:
         table = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read()
-        faces = table.replace_schema_metadata(None).cast(SCHEMA)
+        faces = table.replace_schema_metadata(None).cast(schema(table.schema.field("embedding").type.list_size))
         return Gallery(faces, facts["fingerprint"], facts["model"], facts["calibration"])
-    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(library, error) from None
 
 
@@ -192,8 +200,8 @@ def require(library: Library) -> Gallery:
 
 def named(gallery: Gallery | None, entry: dict[str, Any]) -> dict[str, Any]:
     """A line of the audit log, with the person_ids of those who are still enrolled."""
-    faces = SCHEMA.empty_table() if gallery is None else gallery.faces
-    names = dict(zip(faces["pseudonym"].to_pylist(), faces["person_id"].to_pylist(), strict=True))
+    known = gallery.faces.select(["pseudonym", "person_id"]).to_pylist() if gallery else ()
+    names = {row["pseudonym"]: row["person_id"] for row in known}
     shown = ("people", "candidates")  # where a line has pseudonyms
     return {**entry, **{key: [names.get(each, f"forgotten ({each})") for each in entry.get(key, [])] for key in shown}}
 

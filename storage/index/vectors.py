@@ -5,8 +5,8 @@ embeddings that there were (storage/index/inverted_file.py), and a key of each. 
 what is gone is passed over. When that is more than `STALE_SHARE`, the lists are made anew. The embeddings themselves
 are where they came from, in the library's tables, and given each time. docs/scale.md has the measurements behind this.
 
-`index/FINGERPRINT/NAME`: a SHA-256, then a NumPy archive of `FORMAT`'s arrays. It is replaced in one step. A file that
-is not as it was written is made again: nothing is lost.
+`index/<fingerprint>/<what>`: a SHA-256, then a NumPy archive of `FORMAT`'s arrays. It is replaced in one step. A file
+that is not as it was written is made again: nothing is lost.
 """
 
 import hashlib
@@ -107,13 +107,13 @@ def current(
     """The index over exactly these vectors (N, D), L2-normalised, by what is saved under `name`, which is made or made
     anew where it must be. The caller holds library.lock().
 
-    `name`: FINGERPRINT/WHAT. `spread`: see `inverted_file.build_lists`. `note`: finds a number for each vector, (N,),
+    `name`: see `layout.index`. `spread`: see `inverted_file.build_lists`. `note`: finds a number for each vector, (N,),
     which takes long: those of the rows in the lists are saved with them.
     """
     vectors = _floats(vectors)
     _remove_older(library, name)
     if len(vectors) <= EXACT_UP_TO:
-        library.remove(f"index/{name}")
+        library.remove(name)
         return exact(vectors)
     held = load(library, name)
     index = None if held is None else _over(held, vectors, note)
@@ -178,7 +178,7 @@ def save(library: Library, name: str, held: Held) -> None:
     sink = io.BytesIO()
     np.savez(sink, table=held.lists.dump(), depths=held.lists.depths, keys=held.keys, notes=held.notes)
     data = sink.getbuffer()
-    library.write(f"index/{name}", hashlib.sha256(data).digest() + data)
+    library.write(name, hashlib.sha256(data).digest() + data)
 
 
 def load(library: Library, name: str) -> Held | None:
@@ -187,7 +187,7 @@ def load(library: Library, name: str) -> Held | None:
     No parser sees it before its SHA-256 has been compared: FAISS may crash on other bytes than it wrote.
     """
     try:
-        data = library.read(f"index/{name}")
+        data = library.read(name)
         if hashlib.sha256(memoryview(data)[32:]).digest() != data[:32]:
             return None
         with np.load(io.BytesIO(memoryview(data)[32:]), allow_pickle=False) as parts:
@@ -203,7 +203,7 @@ def load(library: Library, name: str) -> Held | None:
 
 def _remove_older(library: Library, name: str) -> None:
     """What Muster kept here before 0.2: nothing reads it, and it holds embeddings."""
-    folder = f"index/{name.rpartition('/')[0]}"
+    folder = name.rpartition("/")[0]
     if library.has(f"{folder}/index.json"):
         library.remove_folder(folder)
 

@@ -56,6 +56,7 @@ def write(folder: Path, package: str, entries: Mapping[str, str], source: str = 
 def reread() -> None:
     """As in a new process."""
     importlib.invalidate_caches()
+    plugins._refused.clear()
     for cached in (plugins.found, registry._other, zoo._other):
         cached.cache_clear()
 

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from helpers.fixtures import Outcome
+from muster.arrays import matrix
 from muster.errors import MusterError
 from muster.pipeline.distributed.kmeans import _Spread, spread
 from muster.pipeline.people.grouping import cluster_faces
@@ -126,7 +127,7 @@ def test_embeddings_of_an_encrypted_library_stay_here(library: Library, monkeypa
 def library_faces(library: Library) -> np.ndarray:
     shards = [shard for shard, _ in manifest.shards(library)]
     table = tables.require(library, "faces", TaskChoice(name="faces").fingerprint, ["embedding"], shards)
-    return table["embedding"].combine_chunks().flatten().to_numpy().reshape(-1, 128)
+    return matrix(table["embedding"])
 
 
 def test_an_index_filled_by_workers_finds_the_same(

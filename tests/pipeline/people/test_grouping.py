@@ -189,7 +189,7 @@ def test_pages_need_clusters(johns: Path, tmp_path: Path) -> None:
     shutil.copytree(johns / "L", tmp_path / "L")
     shutil.rmtree(tmp_path / "L" / "clusters", ignore_errors=True)
     library = open_library(tmp_path / "L")
-    with pytest.raises(InputError, match="is not clustered yet: run `muster cluster"):
+    with pytest.raises(InputError, match="is not clustered yet: `cluster` first"):
         write_people(library, None, tmp_path / "pages")
     assert not (tmp_path / "pages").exists()
     cluster_faces(library, None, "graph", None, same_photo=False)

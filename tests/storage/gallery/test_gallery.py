@@ -13,7 +13,7 @@ import pytest
 from helpers.fixtures import Killed
 from muster.errors import InputError, MusterError
 from muster.storage.gallery import audit, gallery
-from muster.storage.gallery.gallery import SCHEMA, Gallery
+from muster.storage.gallery.gallery import empty
 from muster.storage.layout import GALLERY, NEXT_GALLERY, ROSTER
 from muster.storage.library import Library, open_library
 from muster.storage.tables import to_parquet
@@ -33,7 +33,7 @@ def rows(person: str, count: int, seed: int = 0) -> list[dict[str, Any]]:
     ]
 
 
-EMPTY = Gallery(SCHEMA.empty_table(), "f" * 16, "own")
+EMPTY = empty("f" * 16, "own", width=128)
 
 
 def test_it_comes_back_as_it_was(library: Library) -> None:

@@ -10,7 +10,7 @@ from muster.storage.library import open_library
 def test_every_index_goes(tmp_path: Path) -> None:
     library = open_library(tmp_path / "L", create=True)
     for name in ("1111", "2222"):
-        library.write(f"{layout.index(name)}/vectors", b"embeddings")
+        library.write(layout.index(name, "faces"), b"lists")
     index.drop(library)
     assert library.names(layout.INDEX) == []
     index.drop(library)  # where there is none
@@ -19,7 +19,7 @@ def test_every_index_goes(tmp_path: Path) -> None:
 def test_one_that_does_not_go_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It holds embeddings: nobody may believe that they are gone."""
     library = open_library(tmp_path / "L", create=True)
-    library.write(f"{layout.index('1111')}/vectors", b"x")
+    library.write(layout.index("1111", "faces"), b"x")
 
     def stays(*arguments: Any, **options: Any) -> None:
         raise PermissionError("stays")
