@@ -53,7 +53,8 @@ $(VENV)/run.installed $(VENV)/test.installed: $(VENV)/%.installed: requirements/
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
-# Both from the same versions; run.txt has what README uses (docs/adr/0021-what-is-installed.md). setuptools builds Muster; what was published in the last week is left alone
+# Both from the same versions; run.txt has what README's commands use (docs/adr/0021-what-is-installed.md). setuptools
+# builds Muster; what was published in the last week is left alone
 LOCK = echo 'setuptools>=77' | uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
   --only-binary :all: --exclude-newer P7D --custom-compile-command 'make lock' pyproject.toml -
 lock:

@@ -106,7 +106,7 @@ def of_quality(
     library: Library, faces: Faces, images: Any, photo: np.ndarray, names: list[str], data: Path
 ) -> dict[str, Any]:
     labels = [str(data / folder / "instances.json") for folder in ("coco128", "coco_photos")]
-    boxes = read_people(Inputs([], Path(), labels=labels))
+    boxes = read_people(Inputs(images=[], out=Path(), labels=labels))
     shards = manifest.committed(library, faces.fingerprint)
     table = tables.require(library, "faces", faces.fingerprint, ["box_xyxy"], shards)
     corners = matrix(table["box_xyxy"])

@@ -86,6 +86,8 @@ class Library:
         `sources`: folders, globs, files or Parquet manifests; local or any URI. `follow_links`: also links that lead
         out of these folders.
         """
+        if not sources:
+            raise InputError("name what to scan: folders, globs, files or Parquet manifests")
         with self._in_use(), forget.locked(self._files):
             return manifest.scan(self._files, [str(source) for source in sources], follow_links)
 
@@ -358,7 +360,8 @@ def photos(
     from muster.pipeline.people.pages import folder_for
     from muster.results import PhotosSummary
 
-    folder_for(str(library), out)
+    with _trusting(trust):
+        folder_for(str(library), out)
     check_method(method, k, same_photo)
     config = _config(str(library), tasks, machine)
     if missing := [name for name in TASKS if name not in {choice.name for choice in config.choices}]:

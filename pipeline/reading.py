@@ -4,10 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pyarrow as pa
 
+from muster.errors import InputError
 from muster.pipeline.findings.sources import chosen_source
 from muster.pipeline.people.faces import faces_fingerprint
 from muster.storage import clusters, manifest, outcomes, tables
 from muster.storage.library import Library
+from muster.tasks import registry
 
 
 def table(library: Library, name: str, model: str | None, columns: Sequence[str] | None) -> pa.Table:
@@ -19,6 +21,9 @@ def table(library: Library, name: str, model: str | None, columns: Sequence[str]
     if name in _READERS:
         found = _READERS[name](library, model)
         return found if columns is None else found.select(list(columns))
+    tasks = {*registry.names(), *(what["task"] for what in tables.descriptions(library).values())}
+    if name not in tasks | {"images"}:
+        raise InputError(f"there is no table {name!r}; known: {', '.join(sorted({*_READERS, *tasks, 'images'}))}")
     if name == "images":
         fingerprint = outcomes.IMAGES_FINGERPRINT
     else:

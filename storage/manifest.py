@@ -111,14 +111,14 @@ def scan(library: Library, sources: Sequence[str], follow_links: bool = False) -
 
 
 def interrupted(library: Library) -> bool:
-    """Whether a scan died, or is at work, so that images may stand in two shards. One look at a file."""
+    """Whether a scan was killed or is running, so that an image may be in two shards. Looks at one file."""
     return library.has(SCANNING)
 
 
 def repair(library: Library) -> bool:
-    """Finish what a scan that died was to drop; False, after one look at a file, where none died.
+    """Drop what a killed scan was going to drop; False if none was killed, which takes one look at a file.
 
-    What that scan was to add waits for the next one. May be interrupted and repeated. The caller holds library.lock().
+    What it was going to add waits for the next scan. May be interrupted and repeated. The caller holds library.lock().
     Raises MusterError where the library cannot be written.
     """
     if not interrupted(library):

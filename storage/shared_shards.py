@@ -31,11 +31,11 @@ def write_part(library: Library, fingerprint: str, shard: str, part: Part, rows:
         library.write(f"{folder}/{table}.parquet", tables.to_parquet(each))
     library.write(f"{folder}/done.json", dump_json({"tables": list(rows)}))
     folders = [_folder(fingerprint, shard, (number, part[1])) for number in range(part[1])]
-    if not all(library.has(f"{each}/done.json") for each in folders):  # cheaper than to read those that are there
+    if not all(library.has(f"{each}/done.json") for each in folders):  # cheaper than reading the parts that exist
         return
     try:
         found = [_read(library, each) for each in folders]
-    except FileNotFoundError:  # another worker was quicker, and is done with them
+    except FileNotFoundError:  # another worker has committed the shard, and removed the parts
         return
     names = dict.fromkeys(name for each in found for name in each)
     whole = {name: pa.concat_tables([each[name] for each in found if name in each]) for name in names}

@@ -22,7 +22,7 @@ from muster.errors import DecryptionError, InputError, MusterError, NotYetError
 from muster.storage import layout
 from muster.storage.library import Library, dump_json
 
-TABLE = re.compile("[a-z][a-z0-9_]*")  # what a table may be called, so that it is one folder of the library
+TABLE = re.compile("[a-z][a-z0-9_]*")  # a legal table name: it becomes one folder of the library
 ROW_GROUP_ROWS = 8192  # a face row is at most about 6 KB with its thumbnail: row groups stay under 64 MiB
 
 
@@ -39,7 +39,7 @@ def describe(library: Library, description: Mapping[str, Any]) -> str:
 
 
 def descriptions(library: Library) -> dict[str, dict[str, Any]]:
-    """Everything recorded by `describe`: fingerprint → description. MusterError for what is none of these."""
+    """Everything that `describe` recorded: fingerprint → description. Raises MusterError for a damaged file."""
     names = [name.removesuffix(".json") for name in library.names(layout.TASKS)]
     found = {name: read_json(library, layout.description(name)) for name in names}
     for name, what in found.items():
@@ -93,8 +93,8 @@ def write_shard(
     if library.create(layout.commit(fingerprint, shard), dump_json(commit)):
         return True
     theirs = _read_commit(library, fingerprint, shard)["files"]
-    # Two workers did one shard at a time. Where their processors differ, so may the last digits of their rows: then the
-    # commit is to be of the files in place.
+    # Two workers may have done this shard at once, and on different processors the last digits of rows differ: so the
+    # commit is made from the files that are in place now.
     if theirs != files and not all(library.has(f["name"]) and _is_as_written(library, f) for f in theirs):
         for table, part in rows.items():
             _write_file(library, table, fingerprint, shard, part)
@@ -214,7 +214,7 @@ def rows_in(commits: Iterable[Mapping[str, Any]], table: str) -> int:
 def failures(library: Library, commits: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """image_id → error kind of every image that these commits have an error of, from the commits alone.
 
-    Those that an older Muster wrote do not say: there the tables are read.
+    Commits of older versions do not list errors; for those the tables are read.
     """
     found: dict[str, str] = {}
     for commit in commits:

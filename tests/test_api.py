@@ -47,7 +47,7 @@ def test_the_examples_of_the_api_page(place: Path, capsys: pytest.CaptureFixture
         exec(compile(block, "docs/api.md", "exec"), names)
     printed = capsys.readouterr().out
     summary, answers, receipt = (names[name] for name in ("summary", "answers", "receipt"))
-    assert (summary.images, summary.errors, summary.faces) == (12, 0, 4)
+    assert (summary.images, summary.errors, summary.rows["faces"]) == (12, 0, 4)
     assert (place / "pages" / "index.html").is_file()
     assert names["found"]["image_id"].to_pylist() == ["photos/0000.jpg"]  # there is no face in an empty picture
     assert answers.table["person_id"].to_pylist() == ["ann"]
@@ -127,7 +127,7 @@ def test_every_public_function_of_the_api_has_its_signature_on_the_page() -> Non
     described = {line.partition("(")[0] for line in re.findall(r"\*\*`([^`]+)`\*\*", PAGE)}
     public = {f"muster.{name}" for name in muster.__all__ if inspect.isfunction(getattr(muster, name))}
     public |= {f"Library.{name}" for name, each in vars(muster.Library).items() if _is_public(name, each)}
-    for module in (muster.evaluate, muster.models, muster.jobs):
+    for module in (muster.evaluate, muster.models, muster.jobs, muster.testing):
         mine = {name: each for name, each in vars(module).items() if getattr(each, "__module__", "") == module.__name__}
         public |= {f"{module.__name__}.{name}" for name, each in mine.items() if _is_public(name, each)}
     assert public == described - {"muster.Machine", "ChosenTask.__call__"}
@@ -172,6 +172,24 @@ def test_a_folder_that_is_no_library_is_refused_by_the_api(tmp_path: Path) -> No
         muster.open(tmp_path, create=True)
 
 
+def test_tables_of_the_api(library: Path) -> None:
+    opened = muster.open(library)
+    assert opened.table("manifest", columns=["uri"]).num_rows == opened.table("images").num_rows == 26
+    faces = opened.table("faces", columns=["face_id", "embedding"])
+    assert faces.num_rows == opened.table("faces", model="own").num_rows == 8
+    assert opened.table("errors").num_rows == 0
+    with pytest.raises(errors.NotYetError, match="not clustered yet: `cluster` first"):
+        opened.table("clusters")
+    opened.cluster()
+    assert set(opened.table("clusters")["face_id"].to_pylist()) == set(faces["face_id"].to_pylist())
+    with pytest.raises(errors.NotYetError, match="has no scenes for its images yet: `run` first"):
+        opened.table("scenes")
+    with pytest.raises(errors.InputError, match="no table 'smiles'; known: clusters, errors, faces, images, manifest"):
+        opened.table("smiles")
+    with pytest.raises(errors.InputError, match="name what to scan"):
+        opened.scan()
+
+
 def test_the_api_takes_paths_and_arrays(place: Path) -> None:
     import numpy as np
 
@@ -199,4 +217,6 @@ def test_the_api_trusts_for_as_long_as_it_works(tmp_path: Path) -> None:
     with pytest.raises(errors.InputError, match="may be written by other users"):
         muster.open(folder)
     assert muster.open(folder, trust=True).status()["images"] == 0
+    with pytest.raises(errors.InputError, match="none: No such file"):
+        muster.photos(tmp_path / "none", library=folder, trust=True)
     assert "MUSTER_TRUST" not in os.environ

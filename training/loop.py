@@ -174,14 +174,14 @@ class _State:
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, lambda step: rate_at(step, recipe.settings))
 
     def measure(self) -> dict[str, float]:
-        """What cannot be measured, such as the error of landmarks where no face is found, is left out."""
+        """Figures of the averaged weights, without those that cannot be measured (landmarks where no face is found)."""
         figures = self.recipe.measure(self.average.module.eval())
         return {name: value for name, value in figures.items() if not math.isnan(value)}
 
     def save(self, path: Path, step: int) -> None:
         state = {"step": step, "settings": asdict(self.recipe.settings)}
         state |= {name: getattr(self, name).state_dict() for name in PARTS}
-        data = io.BytesIO()  # of a full disk torch says less than the system does
+        data = io.BytesIO()  # not straight to the file: on a full disk torch's error is unclear
         torch.save(state, data)
         replace_file(path, lambda file: file.write(data.getbuffer()))
 
@@ -224,7 +224,7 @@ def _read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
     data = io.BytesIO(read_regular(path))
     try:
         state = torch.load(data, map_location=device, weights_only=True)
-    except Exception:  # whatever unpickling a damaged file raises; what it says would only lead astray
+    except Exception:  # unpickling a damaged file raises anything, and its messages mislead
         state = None
     if not isinstance(state, dict) or not {"step", "settings", *PARTS} <= state.keys():
         raise InputError(f"{path} is damaged or no checkpoint of a training: remove it to begin anew")

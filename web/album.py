@@ -69,7 +69,7 @@ class PagesSource:
         return [shard for shard in self.shards if shard in committed]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Photo:
     """`width`, `height`: full upright size, pixels. `shard`: where its preview and the thumbnails of its faces are."""
 
@@ -189,8 +189,10 @@ def _photos(source: PagesSource) -> tuple[dict[str, Photo], list[Failure]]:
             image_id = row["image_id"]
             uri = source.uris.get(image_id, image_id)
             if row["status"] == "ok":
-                facts = (row["width"], row["height"], row["taken_at"], row["camera"], row["sha256"] or image_id)
-                photos[image_id] = Photo(image_id, uri, *facts, shard)
+                facts = {name: row[name] for name in ("width", "height", "taken_at", "camera")}
+                photos[image_id] = Photo(
+                    image_id=image_id, uri=uri, sha256=row["sha256"] or image_id, shard=shard, **facts
+                )
             else:
                 failures.append(Failure(uri, "images", row["error_kind"] or "error", row["error"] or ""))
     return photos, failures

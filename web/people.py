@@ -59,7 +59,7 @@ def write_pages(source: PagesSource, out: Path) -> PagesSummary:
     for name, path in statics.items():
         site.write(name, path.read_bytes())
     render = renderer(album, photos.keys() - site.missing(photos.keys()))
-    for page in reversed(pages):  # the index last: it never leads to a page that is not there yet
+    for page in reversed(pages):  # the index last, so that its links always lead to finished pages
         site.write(page.name, render(page))
     site.finish(names)
     lone = len(album.unclustered)

@@ -64,7 +64,7 @@ def progress() -> Iterator[Any]:
         return
     columns = (BarColumn(), TextColumn("{task.description}", markup=False), TimeRemainingColumn())
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("starting workers", total=None)
+        task = bar.add_task("starting", total=None)
 
         def show(p: Any) -> None:
             bar.update(task, total=p.total, completed=p.images, description=printable(_line(p)))

@@ -8,6 +8,7 @@ import typer
 import muster
 from muster.pipeline.cli.console import JsonOption, report, say
 from muster.pipeline.cli.options import LIBRARY, LibraryOption, TrustOption
+from muster.web.words import count
 
 SourceOption = Annotated[
     list[str],
@@ -42,9 +43,12 @@ def export(
     least, models = parse_score("--min-score", str(min_score)), parse_sources(model, chosen)
     facts = muster.open(library, trust=trust).export(format, out, chosen, models=models, min_score=least)
     if facts["pending"]:
-        say(f"muster: {facts['pending']} images are not in it: `muster run --tasks {','.join(chosen)}` first does them")
-    text = "{out}: {annotations} finds in {images} images; {errors} images left out for their errors".format_map(facts)
-    report(facts, as_json, text)
+        say(
+            f"muster: not in it: {count(facts['pending'], 'image')} not processed yet; `muster run --tasks"
+            f" {','.join(chosen)}` first does them"
+        )
+    found, errors = _found(facts["annotations"], facts["images"], "image"), count(facts["errors"], "image")
+    report(facts, as_json, f"{facts['out']}: {found}; left out: {errors} with errors")
 
 
 def overlay(
@@ -69,4 +73,8 @@ def overlay(
     facts = muster.open(library, trust=trust).overlay(out, chosen, models=models, sample=sample, seed=seed)
     for photo in facts["unreadable"]:
         say(f"muster: left out {photo['uri']}: {photo['error']}")
-    report(facts, as_json, "{overview}: {things} finds in {images} photos".format_map(facts))
+    report(facts, as_json, f"{facts['overview']}: {_found(facts['things'], facts['images'], 'photo')}")
+
+
+def _found(finds: int, images: int, noun: str) -> str:
+    return f"{count(finds, 'find')} in {count(images, noun)}"

@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 # parse brings torch, which takes seconds to import: commands import it, so that --help answers at once.
 
 PagesOption = Annotated[Path | None, typer.Option(help="Folder for the pages.", show_default="LIBRARY/people")]
-_CLUSTER_TEXT = "people: {people}; faces: {clustered} of them, {unclustered} of nobody known"
 _PEOPLE_TEXT = "open {index}"
 
 
@@ -59,7 +58,7 @@ def scan(
     report(
         asdict(result),
         as_json,
-        f"{result.found} images: {result.new} new, {result.changed} changed, {result.gone} gone",
+        f"{count(result.found, 'image')}: {result.new} new, {result.changed} changed, {result.gone} gone",
     )
 
 
@@ -67,7 +66,7 @@ def _say_left_out(result: "ScanResult") -> None:
     for folder in result.unreadable:
         say(f"muster: cannot list {folder}: what is in it was left out")
     for folder, links in result.links_out.items():
-        say(f"muster: {links} links lead out of {folder} and were left out: --follow-links takes them in")
+        say(f"muster: left out of {folder}: {count(links, 'link')} that lead out of it; --follow-links takes them in")
     for file, rows in result.large_groups.items():
         say(f"muster: {file} holds {rows} images in one row group, which is slow: write it with row_group_size=256")
 
@@ -132,11 +131,16 @@ def cluster(
     """
     from muster.pipeline.cli.parse import parse_k, parse_models
 
-    count, name = parse_k(k), parse_models(model).get("faces")
+    number, name = parse_k(k), parse_models(model).get("faces")
     machine = muster.Machine(address=address, shared=shared)
     opened = muster.open(library, trust=trust)
-    summary = opened.cluster(method, k=count, same_photo=same_photo, model=name, machine=machine)
-    report(asdict(summary), as_json, _CLUSTER_TEXT.format_map(asdict(summary)))
+    summary = opened.cluster(method, k=number, same_photo=same_photo, model=name, machine=machine)
+    report(asdict(summary), as_json, _clustered(asdict(summary)))
+
+
+def _clustered(facts: dict[str, Any]) -> str:
+    who, faces = count(facts["people"], "person", "people"), count(facts["clustered"], "face")
+    return f"{who} in {faces}; {count(facts['unclustered'], 'face')} left over"
 
 
 def people(
@@ -204,13 +208,13 @@ def photos(
         "index": done.pages.index,
         **steps,
     }
-    texts = [*_run_text(steps["run"]), _CLUSTER_TEXT.format_map(steps["cluster"])]
+    texts = [*_run_text(steps["run"]), _clustered(steps["cluster"])]
     report(facts, as_json, *texts, _PEOPLE_TEXT.format_map(steps["pages"]))
 
 
 def _say_found(result: "ScanResult") -> None:
     _say_left_out(result)
-    say(f"{result.found} images, {result.new} of them new")
+    say(f"{count(result.found, 'image')}, {result.new} new")
 
 
 def status(library: LibraryOption = LIBRARY, trust: TrustOption = False, as_json: JsonOption = False) -> None:

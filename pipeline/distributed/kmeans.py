@@ -21,14 +21,15 @@ from muster.tasks.people.mergeable_kmeans import Floats, Ints, Sums
 
 A = TypeVar("A")
 B = TypeVar("B")
-RETRIES = 10  # of one worker's work, after so many deaths
+RETRIES = 10  # the work of a worker is started again after so many deaths
 PATIENCE = 600.0  # seconds that workers may take to find a core and read their faces
 
 
 def spread(machine: Machine, library: str, function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
     """`map` by tasks of the cluster at machine.address: as many at once as it has cores, results in order.
 
-    `library`: the URI of what they read. `function` is one of a module, and the same for the same item.
+    `library`: the URI of what they read. `function` must be importable (module level) and deterministic: Ray may run it
+    again.
     """
     with actors.connected(machine.address):
         import ray

@@ -45,7 +45,7 @@ def append(library: Library, action: str, facts: dict[str, Any], gallery: dict[s
     """
     (lines, digest), last = _sound_end(library)
     now = datetime.now(UTC)
-    name = max([layout.audit_log(f"{now:%Y-%m}"), *_files(library)])  # a clock may be set back
+    name = max([layout.audit_log(f"{now:%Y-%m}"), *_files(library)])  # never an earlier file
     who = f"{_user()}@{socket.gethostname()}"
     entry = {"line": lines + 1, "at": now.isoformat(timespec="seconds"), "by": who, "action": action, **facts}
     if gallery := gallery or _gallery(library, last):
@@ -105,7 +105,9 @@ def _is_missing(library: Library) -> bool:
 
 
 def check(library: Library, head: str | None = None) -> Check:
-    """Follow the chain from its start. A last line that a crash kept out of the head is no edit.
+    """Follow the chain from its start.
+
+    The log counts as whole if a crash came after the last line was written and before the head was updated.
 
     `head`: the digest of a line that was kept elsewhere, which must be in the chain.
     """
@@ -142,7 +144,9 @@ def _check(library: Library, kept: str | None) -> Check:
         return Check(number, digest, f"no line of it has the digest {kept}: it is another log" if strange else None)
     head = _head(library)
     if head is not None and head[0] > number:
-        return Check(number, digest, f"{head[0] - number} lines are missing at its end")
+        missing = head[0] - number
+        what = "1 line is" if missing == 1 else f"{missing} lines are"
+        return Check(number, digest, f"{what} missing at its end")
     return Check(number, digest, f"line {number} is not the one that {AUDIT_HEAD} knows: one of them was edited")
 
 
@@ -154,9 +158,9 @@ def entries(library: Library) -> list[dict[str, Any]]:
 
 
 def _end(library: Library) -> tuple[State, dict[str, Any]] | None:
-    """The end of the log, and its last line: the head, or the line after, which a crash kept out of the head.
+    """State and content of the last line: the one that the head names, or the one after it (see `check`).
 
-    None where head and line do not fit.
+    None where head and last line do not fit together.
     """
     head, files = _head(library), _files(library)
     line = (_complete(library, files[-1]).splitlines() or [b""])[-1] if files else b""
@@ -203,7 +207,7 @@ def _head(library: Library) -> State | None:
 
 
 def _user() -> str:
-    """As the system has it: the environment says what its user likes."""
+    """The user's name as the system has it; variables such as USER can be set to anything."""
     try:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:  # a container without a user of this number

@@ -91,7 +91,7 @@ def cluster_graph(
     photos = np.arange(n) if p.same_photo else images[order]
     good = quality[order] >= p.min_quality
 
-    # faces are compared as `_smooth` steadies them, less their `_crowding`; those of low quality only at the end
+    # Compare smoothed embeddings, and subtract each face's crowding. Faces of low quality join only at the end.
     others = (neighbours >= 0) & (neighbours != np.arange(n)[:, None]) & good[neighbours]
     crowding = _crowding(others, similarities, p)
     if strangers is not None:

@@ -158,8 +158,8 @@ def seeds(embeddings: Floats, k: int, random: np.random.Generator) -> Floats:
 def _one_pass(embeddings: Held, k: int, random: np.random.Generator) -> Floats:
     """Centroids (k, D) after one pass over up to `ENOUGH` · k of the embeddings, in steps over batches that grow.
 
-    Source: Sculley, Web-scale k-means clustering, WWW 2010; but the batches are larger, and old ones fade, because a
-    mean over all of them gets stuck.
+    Source: Sculley, Web-scale k-means clustering, WWW 2010. Unlike there, the batches are larger, and old ones count
+    less with each step: with equal weights the centroids stop moving too early.
     """
     order = random.permutation(len(embeddings))[: ENOUGH * k]
     centroids = seeds(embeddings.take(np.sort(order[: 4 * k])), k, random)

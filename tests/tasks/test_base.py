@@ -8,6 +8,8 @@ import pytest
 
 from muster.tasks.base import Image, number, shrink
 
+pytestmark = pytest.mark.precision
+
 
 @pytest.mark.parametrize(("height", "width"), [(100, 300), (300, 100), (1, 500), (200, 200)])
 def test_shrink(height: int, width: int) -> None:

@@ -22,6 +22,8 @@ from muster.training.inputs import Inputs
 from muster.training.loop import Report, adjusted, half, rate_at, train
 from muster.training.record import read_metrics, replace_file
 
+pytestmark = pytest.mark.precision
+
 # ---- a training ------------------------------------------------------------------------------------------------------
 
 
@@ -250,10 +252,10 @@ def test_the_rate_rises_then_falls() -> None:
 
 def test_what_a_user_gives_stands_instead_of_the_settings() -> None:
     base = settings()
-    assert adjusted(base, Inputs([], Path("out")), 1000) == base
-    given = adjusted(base, Inputs([], Path("out"), steps=3, rate=0.5, seed=9), 10)
+    assert adjusted(base, Inputs(images=[], out=Path("out")), 1000) == base
+    given = adjusted(base, Inputs(images=[], out=Path("out"), steps=3, rate=0.5, seed=9), 10)
     assert (given.steps, given.learning_rate, given.seed, given.batch) == (3, 0.5, 9, 10)
-    assert adjusted(base, Inputs([], Path("out"), seed=0), 1000).seed == 0
+    assert adjusted(base, Inputs(images=[], out=Path("out"), seed=0), 1000).seed == 0
 
 
 def test_half_leaves_counters_out() -> None:

@@ -14,7 +14,7 @@ from muster.storage.exchange.coco import CocoFile
 from muster.training.augment import uniform
 
 NOTHING = -1  # the label of a row of `boxes` that holds none
-LEAST_VISIBLE, LEAST_SIDE = 0.35, 4.0  # share of a box's area, and pixels, below which it is not asked for
+LEAST_VISIBLE, LEAST_SIDE = 0.35, 4.0  # boxes cut to less than this share of their area, or these pixels, are left out
 
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 Boxes = Mapping[str, tuple[Floats, Sequence[int]]]  # name of a photo → (M, 4) xyxy in its pixels, class of each

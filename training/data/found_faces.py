@@ -24,14 +24,14 @@ Floats = np.ndarray[Any, np.dtype[np.float32]]
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 Random = np.random.Generator
 FPIR = 0.01
-LEAST_PEOPLE = 100  # with several photos, and with one: fewer say nothing about one stranger in a hundred
+LEAST_PEOPLE = 100  # of each kind (several photos, one photo): fewer cannot show that 1 stranger in 100 is accepted
 SMALLEST = 0.12  # of a photo's sides, that a spoilt one is scaled down to
-USUAL, EAGER = 0.6, 0.3  # scores: of the task, and where no face is, so that there is more to learn from
+USUAL, EAGER = 0.6, 0.3  # least scores: of the task; and in photos without faces, so that there are more finds
 NEEDED = (
     "quality learns from what is taken for a face and is none: name photos with `scenes`, and COCO files that say where"
     " people are in them with `labels`"
 )
-A_PHOTO = 6  # finds of one photo without faces, at most, in each of its views
+A_PHOTO = 6  # at most so many finds from each view of a photo without faces
 _BILINEAR, _BICUBIC = Image.Resampling.BILINEAR, Image.Resampling.BICUBIC
 
 
@@ -202,8 +202,8 @@ def _together(parts: Iterable[Finds]) -> Finds:
 
 
 def spoil(pixels: Pixels, random: Random) -> Pixels:
-    """The photo as a worse one would show it: turned, small, out of focus, badly lit, with noise, partly covered,
-    enlarged again, as a hard-pressed JPEG; each by chance."""
+    """The photo made worse at random: turned, small, out of focus, badly lit, noisy, partly covered, enlarged again, or
+    as a strongly compressed JPEG."""
     image, chance = Image.fromarray(pixels), random.random(7)
     if chance[0] < 0.3:
         image = image.rotate(random.uniform(-30, 30), _BICUBIC)
@@ -222,7 +222,7 @@ def spoil(pixels: Pixels, random: Random) -> Pixels:
     if chance[4] < 0.3:
         values = values + random.normal(0, random.uniform(3, 20), (*values.shape[:2], 1)).astype(np.float32)
     spoilt = np.clip(values, 0, 255).astype(np.uint8)
-    if chance[6] < 0.4:  # or a size in pixels would be believed
+    if chance[6] < 0.4:  # so that the network does not learn size in pixels as a sign
         whole = (pixels.shape[1], pixels.shape[0])
         spoilt = np.asarray(Image.fromarray(spoilt).resize(whole, _BILINEAR if chance[6] < 0.2 else _BICUBIC))
     if chance[5] < 0.6:

@@ -123,9 +123,11 @@ def coco_reader(path: Path, coco_class: str | None) -> Reader:
 
     def read(name: str, size: tuple[int, int]) -> Labels:
         if name not in marked:
-            raise InputError(f"{path} does not speak of {name}: take the photo away, or add it")
+            raise InputError(f"{path} has no entry for {name}: remove the photo, or add it there")
         labels = np.zeros(size, np.uint8)
-        for each in sorted(marked[name], key=lambda each: -each["iscrowd"]):  # who is outlined stands before a crowd
+        for each in sorted(
+            marked[name], key=lambda each: -each["iscrowd"]
+        ):  # crowds first, so that outlined people are painted over them
             if each["category_id"] == number:
                 labels[_drawn(each["segmentation"], *size, f"{path}, {name}")] = VOID if each["iscrowd"] else 1
         return labels

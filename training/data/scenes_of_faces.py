@@ -23,7 +23,9 @@ Random = np.random.Generator
 SIDE = 256  # pixels
 SIZES = (6, 240)  # width of a pasted face in pixels
 PASTED = 5  # faces in a scene, at most
-CLOSE_UPS, FOUR_PHOTOS, UNCHANGED, CUT_OUT = 0.1, 0.25, 0.4, 0.7  # shares of scenes, each from the last to its own
+# Cumulative shares of scenes: 10 % close-ups, 15 % of four photos, 15 % unchanged, 30 % with cut-out faces pasted in,
+# and 30 % with whole photos of faces pasted in.
+CLOSE_UPS, FOUR_PHOTOS, UNCHANGED, CUT_OUT = 0.1, 0.25, 0.4, 0.7
 TURN = 30.0  # degrees either way
 EVERYWHERE = np.array([[0, 0, SIDE, SIDE]], np.float32)
 _BILINEAR = Image.Resampling.BILINEAR
@@ -189,7 +191,7 @@ def _share_covered(box: Points, by: Points) -> float:
 
 
 def _cover(canvas: Image.Image, box: Points, random: Random) -> bool:
-    """In one of five cases, a piece of the scene itself over part of a face, as a hand, a mug or another head is."""
+    """In one of five cases, cover part of a face with a piece of the scene, as a hand, a mug or another head would."""
     if random.random() > 0.2:
         return False
     side = (box[2:] - box[:2]) * random.uniform(0.25, 0.6, 2)

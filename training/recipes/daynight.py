@@ -121,7 +121,7 @@ def _thumbnails(photos: Iterable[tuple[Example, Photo]]) -> Iterator[tuple[Examp
 def signature(photo: Photo) -> str:
     """What tells cameras apart: the full size and, where it is written, the camera's name.
 
-    Two cameras may share one; then they are kept out together, which is as honest.
+    Two cameras may share a signature. Then they are kept out together, which does not flatter the measurement.
     """
     return f"{photo.size[0]}×{photo.size[1]} {photo.camera or ''}".strip()
 

@@ -47,7 +47,11 @@ MEASURED, CALIBRATED = 64, 256  # scenes
 FALSE_SHARE = 0.04
 BOX_WEIGHT, LANDMARK_WEIGHT = 1.0, 8.0
 INPUT_SCALE = 1 / 64  # so that the first layer's weights are as large as the others; folded into them at the end
-_KEPT_OUT, _CALIBRATION, _ORDER = 1 << 40, 1 << 41, 1 << 42  # numbers that no scene of a training comes to
+_KEPT_OUT, _CALIBRATION, _ORDER = (
+    1 << 40,
+    1 << 41,
+    1 << 42,
+)  # first scene numbers of other uses, which no training reaches
 
 _BIAS = "heads.{}.3.bias"  # of a level's last layer; the first two are the scores
 

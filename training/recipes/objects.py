@@ -192,7 +192,7 @@ def read_labelled(inputs: Inputs) -> BoxedPhotos:
                 boxes, labels = known[example.name]
                 photos.append((example.name, photo.pixels, boxes * photo.scale, labels))
             else:
-                inputs.on_skipped(f"{example.name}: {path} does not speak of it")
+                inputs.on_skipped(f"{example.name}: {path} has no entry for it")
     if len(photos) < 2:
         raise InputError(f"{len(photos)} photos with boxes in {', '.join(inputs.images)}: at least 2 are needed")
     return stacked(photos, SIDE)

@@ -44,9 +44,11 @@ def test_options_of_export(muster: Muster, found: Library, tmp_path: Path) -> No
     outcome = muster("export", "--format", "csv", "--out", tmp_path / "out.csv", *some, *at)
     assert (outcome.code, outcome.out) == (
         0,
-        f"{tmp_path / 'out.csv'}: {2 * both} finds in {both} images; 0 images left out for their errors\n",
+        f"{tmp_path / 'out.csv'}: {2 * both} finds in {both} images; left out: 0 images with errors\n",
     )
-    assert outcome.error.startswith(f"muster: {12 - both} images are not in it: `muster run --tasks objects,faces`")
+    assert outcome.error.startswith(
+        f"muster: not in it: {12 - both} images not processed yet; `muster run --tasks objects,faces`"
+    )
     masks = muster("export", "--format", "yolo", "--out", tmp_path / "yolo", "--tasks", "masks", *at)
     assert masks.code == 0
     assert "sky" in (tmp_path / "yolo" / "data.yaml").read_text()

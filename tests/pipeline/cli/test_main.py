@@ -514,7 +514,7 @@ def test_relative_names(
     assert outcome.code == 0, outcome.err
     assert outcome.out.splitlines() == [
         "26 images: 24 ok, 2 errors, 8 faces; 26 now" + outcome.out.splitlines()[0].partition("26 now")[2],
-        "people: 1; faces: 8 of them, 0 of nobody known",
+        "1 person in 8 faces; 0 faces left over",
         f"open {(tmp_path / 'pages' / 'index.html').as_uri()}",
     ]
     assert (tmp_path / "pages" / "index.html").is_file()

@@ -61,7 +61,7 @@ def _flip(data: bytes, at: int) -> bytes:
 def test_an_edit_at_the_end_stops_what_would_follow(library: Library) -> None:
     file = fill(library, 3)
     file.write_bytes(b"".join(file.read_bytes().splitlines(keepends=True)[:2]))
-    with pytest.raises(MusterError, match="1 lines are missing at its end; nothing is done until"):
+    with pytest.raises(MusterError, match="1 line is missing at its end; nothing is done until"):
         audit.append(library, "forget", {})
     file.unlink()
     with pytest.raises(MusterError, match="lines are missing"):

@@ -39,7 +39,7 @@ def save(file: Path, day: bool, size: tuple[int, int], seed: int) -> None:
 
 
 def inputs(folder: Path, **given: int) -> Inputs:
-    return Inputs([str(folder)], folder.parent, **given)
+    return Inputs(images=[str(folder)], out=folder.parent, **given)
 
 
 def test_a_third_of_the_cameras_is_kept_out(folder: Path) -> None:
@@ -114,7 +114,7 @@ def test_photos_that_cannot_be_read_are_told_and_left_out(tmp_path: Path) -> Non
             save(tmp_path / name / f"{number}.png", name == "day", SIZES[number], number)
     (tmp_path / "day" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 nothing more")
     skipped: list[str] = []
-    recipe = build(Inputs([str(tmp_path)], tmp_path, on_skipped=skipped.append))
+    recipe = build(Inputs(images=[str(tmp_path)], out=tmp_path, on_skipped=skipped.append))
     assert recipe.card()["photos"] == {"night": 3, "day": 3}
     assert len(skipped) == 1
     assert skipped[0].startswith("broken.jpg: ")

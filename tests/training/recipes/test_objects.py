@@ -34,7 +34,7 @@ def squares(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Inputs:
     settings = replace(objects.SETTINGS, steps=24, batch=4, report_every=4, learning_rate=3e-3)
     monkeypatch.setattr(objects, "SETTINGS", settings)
     monkeypatch.setattr(objects, "SIDES", (96,))
-    return Inputs([str(tmp_path / "images")], tmp_path / "out", labels=[str(tmp_path / "coco.json")])
+    return Inputs(images=[str(tmp_path / "images")], out=tmp_path / "out", labels=[str(tmp_path / "coco.json")])
 
 
 def test_it_learns(squares: Inputs) -> None:
@@ -114,7 +114,7 @@ def test_overlapping_finds_of_one_class() -> None:
 
 def test_it_needs_coco_files(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="1 `images` and 0 `labels`: this recipe needs a COCO file"):
-        objects.build(Inputs([str(tmp_path)], tmp_path))
+        objects.build(Inputs(images=[str(tmp_path)], out=tmp_path))
 
 
 def test_few_objects_are_expected_at_first() -> None:

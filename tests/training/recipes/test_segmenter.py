@@ -34,7 +34,7 @@ def discs(tmp_path: Path) -> Inputs:
         for part, array in (("images", photo), ("labels", disc * 255)):
             (tmp_path / part).mkdir(exist_ok=True)
             Image.fromarray(array.astype(np.uint8)).save(tmp_path / part / f"{number}.png")
-    return Inputs([str(tmp_path / "images")], tmp_path / "out", labels=[str(tmp_path / "labels")])
+    return Inputs(images=[str(tmp_path / "images")], out=tmp_path / "out", labels=[str(tmp_path / "labels")])
 
 
 def test_it_learns_and_what_it_writes_can_be_built(discs: Inputs) -> None:
@@ -86,7 +86,7 @@ def test_by_their_names(tmp_path: Path) -> None:
     assert {"streets", "person", "objects"} <= set(recipes.RECIPES)
     for name in ("streets", "person"):
         with pytest.raises(InputError, match="1 `images` and 0 `labels`"):
-            recipes.find(name).build(Inputs([str(tmp_path)], tmp_path))
+            recipes.find(name).build(Inputs(images=[str(tmp_path)], out=tmp_path))
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
