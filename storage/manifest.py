@@ -9,7 +9,6 @@ dropping, and the next scan the rest. Until then an image may stand in two shard
 """
 
 import hashlib
-import io
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -23,7 +22,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from muster.errors import DecryptionError, InputError, MusterError
 from muster.storage import clusters, index, layout, shared_shards, tables
@@ -166,7 +164,7 @@ def committed(library: Library, fingerprint: str) -> list[str]:
 def read_shard(library: Library, shard: str) -> pa.Table:
     """The rows of one shard: SCHEMA and user columns. Raises MusterError where it is missing or damaged."""
     try:
-        rows = pq.ParquetFile(io.BytesIO(library.read(layout.manifest_shard(shard)))).read()
+        rows = tables.from_parquet(library.read(layout.manifest_shard(shard)))
         if rows.select(SCHEMA.names).schema.types != SCHEMA.types or _shard_id(rows) != shard:
             raise pa.ArrowInvalid("not as Muster wrote it")
         return rows
