@@ -9,7 +9,6 @@ dropping, and the next scan the rest. Until then an image may stand in two shard
 """
 
 import hashlib
-import io
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -22,7 +21,6 @@ from itertools import groupby
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from muster.arrays import I64, Bools
 from muster.errors import DecryptionError, InputError, MusterError
@@ -163,7 +161,7 @@ def committed(library: Library, fingerprint: str) -> list[str]:
 def read_shard(library: Library, shard: str) -> pa.Table:
     """The rows of one shard: SCHEMA and user columns. Raises MusterError where it is missing or damaged."""
     try:
-        rows = pq.ParquetFile(io.BytesIO(library.read(layout.manifest_shard(shard)))).read()
+        rows = tables.from_parquet(library.read(layout.manifest_shard(shard)))
         if rows.select(SCHEMA.names).schema.types != SCHEMA.types or _shard_id(rows) != shard:
             raise pa.ArrowInvalid("not as Muster wrote it")
         return rows

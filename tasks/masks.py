@@ -69,7 +69,7 @@ class Masks(Task):
         """
         model = model or zoo.DEFAULTS[self.name]
         self.models = zoo.roles(self.name, model)
-        self.form = masks.FORMS[self.models["segmenter"]]
+        self.form = form_of(self.models["segmenter"])
         least = self.form.min_score if min_score is None else min_score
         self.least = chosen(model, self.form, classes or {}, least)
         self.max_side, self.classes = self.form.max_side, tuple(self.form.classes[i] for i in _foreground(self.form))
@@ -111,6 +111,16 @@ class Masks(Task):
         else:
             found = instances(self.network, image.pixels, self.form, self.device)
         return (f for f in found if f.score >= self.least.get(f.label_id, np.inf) and f.mask.any())
+
+
+def form_of(entry: str) -> Form:
+    """What a segmenter makes of an image. TaskError where an entry of another package does not say."""
+    form = masks.FORMS.get(entry) or zoo.ENTRIES[entry].run
+    if not isinstance(form, Form):
+        raise TaskError(
+            f"the segmenter {entry} must say by `run`, as a muster.tasks.models.zoo.masks.Form, how it is run"
+        )
+    return form
 
 
 def chosen(model: str, form: Form, classes: Mapping[str, float | None], least: float) -> dict[int, float]:

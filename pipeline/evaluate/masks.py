@@ -20,9 +20,9 @@ from muster.storage.exchange.label_images import read_label_image
 from muster.storage.library import Library
 from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.tasks.geometry import rle
+from muster.tasks.masks import form_of
 from muster.tasks.metrics.pixels import VOID, SegmentScores, confusion, segment_scores
 from muster.tasks.models import zoo
-from muster.tasks.models.zoo import masks as zoo_masks
 from muster.tasks.models.zoo.masks import Semantic
 
 
@@ -108,7 +108,7 @@ def pick_model(values: set[int], model: str | None) -> str:
 
 
 def _form(model: str) -> Any:
-    return zoo_masks.FORMS[zoo.roles("masks", model)["segmenter"]]
+    return form_of(zoo.roles("masks", model)["segmenter"])
 
 
 def _check_values(values: set[int], form: Semantic, model: str) -> None:
