@@ -216,6 +216,14 @@ def test_a_broken_model_of_a_plugin_is_named_and_the_rest_works(tmp_path: Path, 
         assert TaskChoice(name="faces").description["model"] == "own"
 
 
+@pytest.mark.parametrize("name", ["faces", "faces.", "smiles.wide"])
+def test_a_model_of_no_task_is_named_and_the_others_are_listed(tmp_path: Path, name: str) -> None:
+    with installed(write(tmp_path, "wide", {f"muster.models:{name}": "wide:WIDE"}, SOURCE)):
+        with pytest.warns(PluginWarning, match=rf"of wide 1\.0: it is registered as '{name}': write TASK\.NAME"):
+            listed = zoo.everything()
+        assert {task: list(models) for task, models in listed.items()} == {t: list(m) for t, m in zoo.MODELS.items()}
+
+
 def test_a_network_of_a_plugin_that_cannot_be_built(tmp_path: Path) -> None:
     folder = package(tmp_path)
     module = folder / "wide.py"

@@ -40,7 +40,7 @@ def roles(task: str, model: str) -> Mapping[str, str]:
         return MODELS[task][model]
     if f"{task}.{model}" not in _others():
         raise TaskError(f"task {task!r} has no model {model!r}; known: {', '.join(names(task)) or 'none'}")
-    return _other(task, model)
+    return _other(f"{task}.{model}")
 
 
 def default(task: str) -> str | None:
@@ -54,7 +54,8 @@ def everything() -> dict[str, dict[str, Mapping[str, str]]]:
     for name in _others():
         task, _, model = name.partition(".")
         try:
-            found.setdefault(task, {})[model] = _other(task, model)
+            parts = _other(name)
+            found.setdefault(task, {})[model] = parts
         except TaskError as error:
             warnings.warn(str(error), plugins.PluginWarning, stacklevel=2)
     return found
@@ -65,11 +66,14 @@ def _others() -> Mapping[str, plugins.Entries]:
 
 
 @cache
-def _other(task: str, model: str) -> Mapping[str, str]:
-    """Import a model of another package, and have its entries among ENTRIES."""
-    what, entries = f"model {task}={model}", _others()[f"{task}.{model}"]
+def _other(name: str) -> Mapping[str, str]:
+    """Import a model of another package by the name of its entry point, and have its entries among ENTRIES."""
+    task, _, model = name.partition(".")
+    what, entries = f"model {task}={model}", _others()[name]
     parts = plugins.load(what, entries, registry.guarded())
     with plugins.blaming(what, entries[0], "is not one"):
+        if task not in registry.names() or not model:
+            raise TaskError(f"it is registered as {name!r}: write TASK.NAME, with a task that is installed")
         _check(task, parts)
     added = [
         replace(part, build=_blamed(what, entries[0], part.build)) for part in parts.values() if isinstance(part, Entry)
