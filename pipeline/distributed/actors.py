@@ -23,15 +23,24 @@ from muster.storage.uris import local_path
 WAIT_SECONDS = 20.0  # between words about a cluster that has no room for a worker
 PING_SECONDS, SILENT_SECONDS = 10.0, 60.0  # between two questions whether a worker is there; until it is given up
 ENDED_FROM_OUTSIDE = ("node has died", "receives a SIGTERM")  # as Ray words the end of an actor
+_one_at_a_time = threading.RLock()  # a process has one Ray, and one environment that it is started with
 
 # Ray takes a second to import: hence the imports inside.
 
 
 @contextlib.contextmanager
 def connected(address: str | None) -> Iterator[None]:
-    """Connect to a Ray cluster, or start a private one on this machine for as long as the block lasts."""
+    """Connect to a Ray cluster, or start a private one on this machine for as long as the block lasts.
+
+    Another thread of this process waits until the block is left.
+    """
     import ray
 
+    with _one_at_a_time:
+        yield from _connected(ray, address)
+
+
+def _connected(ray: Any, address: str | None) -> Iterator[None]:
     if ray.is_initialized():  # the caller connected, and disconnects
         yield
         return

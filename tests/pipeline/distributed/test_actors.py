@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -165,6 +166,24 @@ def test_a_ray_that_runs_is_used_and_left_running(ray_cluster: None) -> None:
     with connected(None):
         assert ray.is_initialized()
     assert ray.is_initialized()
+
+
+def test_threads_take_turns(ray_cluster: None) -> None:
+    """A process has one Ray: whoever came second would use the first one's, until that ends it."""
+    seen: list[int] = []
+
+    def use(thread: int) -> None:
+        with connected(None):
+            seen.append(thread)
+            time.sleep(0.2)
+            seen.append(thread)
+
+    threads = [threading.Thread(target=use, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen in ([0, 0, 1, 1], [1, 1, 0, 0])
 
 
 def test_how_many_workers(ray_cluster: None) -> None:
