@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from muster.errors import InputError
+from muster.errors import ImageError, InputError
 from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.machine import Machine
 from muster.pipeline.work.worker import image_of
@@ -50,7 +50,8 @@ class ChosenTask:
         kind.
         """
         task = self._load()
-        given = [pictures] if isinstance(pictures, str | Path | np.ndarray) else pictures
+        one = isinstance(pictures, str | np.ndarray) or not isinstance(pictures, Iterable)
+        given: Any = [pictures] if one else pictures
         images, tables = self._images(given), [task.schema.empty_table()]
         while batch := list(islice(images, AT_ONCE)):
             tables.append(task(batch))
@@ -66,7 +67,12 @@ class ChosenTask:
     def _images(self, pictures: Iterable[Picture]) -> Iterator[base.Image]:
         side = self.choice.task.max_side
         for number, picture in enumerate(pictures):
-            yield _of_array(str(number), picture, side) if isinstance(picture, np.ndarray) else _of_file(picture, side)
+            if isinstance(picture, np.ndarray):
+                yield _of_array(str(number), picture, side)
+            elif isinstance(picture, str | Path):
+                yield _of_file(picture, side)
+            else:
+                raise InputError(f"picture {number} is of {type(picture).__name__}: give a path, a URI or an array")
 
 
 AnyTask = str | ChosenTask | TaskChoice
@@ -109,4 +115,9 @@ def _of_array(name: str, pixels: np.ndarray[Any, Any], side: int) -> base.Image:
 
 def _of_file(path: str | Path, side: int) -> base.Image:
     uri = str(path) if "://" in str(path) else local_uri(abspath(expanduser(path)))
-    return image_of(str(path), decode.decode(decode.read(uri), side))
+    data = decode.read(uri)  # says which file cannot be read; its bytes have no name
+    try:
+        return image_of(str(path), decode.decode(data, side))
+    except ImageError as error:
+        error.message = f"{path}: {error}"
+        raise

@@ -16,11 +16,11 @@ def table(library: Library, name: str, model: str | None, columns: Sequence[str]
     """Rows of the manifest's images. `name`: "manifest", "images", "errors", "clusters", or a task.
 
     `model`: of a task, or of the faces that were clustered; see `muster.pipeline.findings.sources.sources_of`.
-    Raises NotYetError where there are none.
+    Raises NotYetError where there are none, InputError where they have not all `columns`.
     """
     if name in _READERS:
         found = _READERS[name](library, model)
-        return found if columns is None else found.select(list(columns))
+        return found if columns is None else found.select(_among(columns, name, found))
     tasks = {*registry.names(), *(what["task"] for what in tables.descriptions(library).values())}
     if name not in tasks | {"images"}:
         raise InputError(f"there is no table {name!r}; known: {', '.join(sorted({*_READERS, *tasks, 'images'}))}")
@@ -28,7 +28,16 @@ def table(library: Library, name: str, model: str | None, columns: Sequence[str]
         fingerprint = outcomes.IMAGES_FINGERPRINT
     else:
         fingerprint = chosen_source(library, name, model, dict(manifest.shards(library))).fingerprint
-    return tables.require(library, name, fingerprint, columns, manifest.committed(library, fingerprint))
+    shards = manifest.committed(library, fingerprint)
+    if columns is not None:  # before they are asked of each file, where one that lacks them is a damaged one
+        columns = _among(columns, name, tables.require(library, name, fingerprint, None, shards[:1]))
+    return tables.require(library, name, fingerprint, columns, shards)
+
+
+def _among(columns: Sequence[str], name: str, rows: pa.Table) -> list[str]:
+    if strange := [column for column in columns if column not in rows.column_names]:
+        raise InputError(f"table {name} has no column {strange[0]!r}; it has {', '.join(rows.column_names)}")
+    return list(columns)
 
 
 def _errors(library: Library, model: str | None) -> pa.Table:

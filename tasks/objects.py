@@ -157,6 +157,8 @@ def parse_classes(value: str | Mapping[str, Any]) -> dict[str, float | None]:
     if isinstance(value, str):
         parts = [part.partition("=") for part in value.split(",") if part.strip()]
         value = {name.strip(): score if given else None for name, given, score in parts}
+    if not isinstance(value, Mapping):
+        raise ValueError("give names with their least scores, such as {'person': None, 'dog': 0.6}, or as a text")
     return {name: None if score is None else number(0, 1)(score) for name, score in value.items()}
 
 

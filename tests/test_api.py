@@ -187,6 +187,9 @@ def test_tables_of_the_api(library: Path) -> None:
         opened.table("scenes")
     with pytest.raises(errors.InputError, match="no table 'smiles'; known: clusters, errors, faces, images, manifest"):
         opened.table("smiles")
+    for name in ("faces", "images", "manifest", "clusters"):
+        with pytest.raises(errors.InputError, match=f"table {name} has no column 'smile'; it has .*image_id"):
+            opened.table(name, columns=["image_id", "smile"])
     with pytest.raises(errors.InputError, match="name what to scan"):
         opened.scan()
 
@@ -209,6 +212,12 @@ def test_the_api_takes_paths_and_arrays(place: Path) -> None:
             faces(wrong)
     with pytest.raises(errors.ImageError, match="no such file"):
         faces("photos/none.jpg")
+    Path("notes.txt").write_text("no image")
+    with pytest.raises(errors.ImageError, match=r"^notes\.txt: not an image"):
+        faces(["photos/0000.jpg", "notes.txt"])
+    for strange in (Image.fromarray(pixels), [None], [pixels, 3]):
+        with pytest.raises(errors.InputError, match=r"picture [01] is of \w+: give a path, a URI or an array"):
+            faces(strange)
 
 
 def test_the_api_trusts_for_as_long_as_it_works(tmp_path: Path) -> None:

@@ -25,6 +25,8 @@ def export_annotations(
         raise InputError(
             f"`tasks` names no task: choose among {', '.join(tasks_that(lambda findings: findings.placed))}"
         )
+    if not 0 <= min_score <= 1:
+        raise InputError(f"`min_score` {min_score}: a score is a number from 0 to 1")
     if form == "yolo" and len(tasks) > 1:
         raise InputError(f"`format` yolo: its files hold boxes or masks, so give one task, not {','.join(tasks)}")
     chosen, out = FORMATS[form], Path(os.path.expanduser(out))

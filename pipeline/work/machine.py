@@ -32,8 +32,8 @@ class Machine:
     shared: bool = False
 
     def __post_init__(self) -> None:
-        if self.workers is not None and self.workers < 1:
-            raise InputError(f"`workers` {self.workers}: at least 1 worker is needed")
+        if self.workers is not None and (not isinstance(self.workers, int) or self.workers < 1):
+            raise InputError(f"`workers` {self.workers}: give a whole number of at least 1")
         if self.device not in DEVICES:
             raise InputError(f"`device` {self.device}: choose one of {', '.join(DEVICES)}")
         if self.device == "cuda" and self.address is None and not torch.cuda.is_available():
@@ -44,7 +44,7 @@ class Machine:
                 " give fewer, or `device` cpu"
             )
         if self.weights_dir is not None:  # absolute: workers have another working directory
-            object.__setattr__(self, "weights_dir", self.weights_dir.expanduser().absolute())
+            object.__setattr__(self, "weights_dir", Path(self.weights_dir).expanduser().absolute())
             if not self.weights_dir.is_dir():
                 raise InputError(f"`weights_dir` {self.weights_dir}: no such folder")
 

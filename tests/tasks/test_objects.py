@@ -132,6 +132,14 @@ def test_options_become_parameters() -> None:
     assert same[0].parameters == same[1].parameters
 
 
+@pytest.mark.parametrize("classes", [["dog"], 3, {"dog"}])
+def test_classes_that_are_none(classes: object) -> None:
+    with pytest.raises(
+        TaskError, match=r"^objects\.classes=.*: give names with their least scores, such as \{'person'"
+    ):
+        registry.create("objects", None, {"classes": classes})
+
+
 def test_an_unknown_class_names_the_nearest() -> None:
     with pytest.raises(TaskError, match=r"no class 'persom'; the nearest of the 80 .*: person, "):
         Objects(classes={"dog": None, "persom": 0.5})

@@ -13,6 +13,7 @@ from pycocotools.cocoeval import COCOeval
 
 from helpers.findings import STREETS, commit, dog, scanned, sky
 from helpers.runs import config_of
+from muster.errors import InputError
 from muster.pipeline.evaluate.objects import evaluate
 from muster.pipeline.findings.export import export_annotations
 from muster.pipeline.run import pending, record
@@ -58,6 +59,9 @@ def test_scores(found: Library, tmp_path: Path) -> None:
         out = tmp_path / f"{least}.csv"
         assert export_annotations(found.uri, "csv", out, ("objects",), {}, least)["annotations"] == count
     assert "dog,0.2,10.0,20.0,110.5,220.0," in (tmp_path / "0.csv").read_text()
+    for least in (-0.1, 1.1, float("nan")):
+        with pytest.raises(InputError, match=r"`min_score` .*: a score is a number from 0 to 1"):
+            export_annotations(found.uri, "csv", tmp_path / "none.csv", ("objects",), {}, least)
 
 
 def test_an_interrupted_scan_is_put_in_order_first(found: Library, tmp_path: Path) -> None:

@@ -37,8 +37,11 @@ def test_more_workers_than_gpus(device: str) -> None:
     [
         ({"workers": 0}, "`workers` 0"),
         ({"workers": -1}, "`workers` -1"),
+        ({"workers": 1.5}, "`workers` 1.5: give a whole number"),
+        ({"workers": "2"}, "`workers` 2: give a whole number"),
         ({"device": "tpu"}, "`device` tpu: choose one of auto, cpu, cuda"),
         ({"weights_dir": Path("/none")}, "`weights_dir` /none"),
+        ({"weights_dir": "/none"}, "`weights_dir` /none"),
     ],
 )
 def test_a_value_that_cannot_be(values: dict[str, object], part: str) -> None:
