@@ -7,7 +7,6 @@
     ├── ImageError            one image could not be read or decoded
     ├── UnreachableError      a bucket throttles, drops or stalls for too long, or refuses the credentials
     ├── DecryptionError       a file was changed, cut off, or encrypted under another key or name
-    ├── DamagedError          a snapshot of an index was edited, cut off or lost parts
     ├── LibraryGoneError      the library is no longer where it was opened
     ├── JobError              a job on a cluster failed, was stopped, or was left running
     └── Stopped               a run cannot go on
@@ -74,10 +73,6 @@ class UnreachableError(MusterError):
 
 class DecryptionError(MusterError):
     """A file was changed, cut off, or encrypted under another key or name."""
-
-
-class DamagedError(MusterError):
-    """A snapshot that was edited, cut off or lost parts: nothing in it is to be trusted."""
 
 
 class LibraryGoneError(MusterError):
