@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from muster.arrays import Bools
 from muster.pipeline.evaluate.common import file_names
 from muster.pipeline.evaluate.faces import Labelled
 from muster.tasks.people.calibrate import (
@@ -17,10 +18,6 @@ from muster.tasks.people.calibrate import (
     threshold_below,
 )
 from muster.tasks.people.search import templates
-
-Ints = np.ndarray[Any, np.dtype[np.int64]]
-Bools = np.ndarray[Any, np.dtype[np.bool_]]
-Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
 
 PHOTOS = (1, 2, 4)
 FPIR, MISS = 0.01, 0.01
@@ -101,12 +98,12 @@ def _part(searches: Searches, people: Bools) -> Searches:
     """Those of some people. `people`: a bool for each."""
     known, strangers = people[searches.mated_person], people[searches.nonmated_person]
     return Searches(
-        searches.own[known],
-        searches.others[known],
-        searches.mated_person[known],
-        searches.mated_weight[known],
-        searches.nonmated[strangers],
-        searches.nonmated_person[strangers],
+        own=searches.own[known],
+        others=searches.others[known],
+        mated_person=searches.mated_person[known],
+        mated_weight=searches.mated_weight[known],
+        nonmated=searches.nonmated[strangers],
+        nonmated_person=searches.nonmated_person[strangers],
     )
 
 
