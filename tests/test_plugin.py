@@ -121,6 +121,21 @@ def test_overlays_of_a_plugin(run: Run, library: Path, tmp_path: Path) -> None:
     assert own.facts["things"] > 0
 
 
+def test_a_plugin_is_judged_by_its_boxes(run: Run, library: Path, tmp_path: Path) -> None:
+    """By what it found itself, of one class: all of it is found again."""
+    whole = tmp_path / "found.json"
+    place = ("-l", library)
+    assert run("export", "--format", "coco", "--tasks", "colours", "--out", whole, *place).code == 0
+    evaluated = ("evaluate", "objects", "--images", library.parent / "photos", "--annotations", whole, "--json")
+    kept = Path(shutil.copytree(library, tmp_path / "library"))
+    done = run(*evaluated, "--library", kept, "--task", "colours", "--set", "colours.min_area=0.02")
+    assert done.code == 0, done.err
+    assert (done.facts["ap50"], done.facts["recall_at_0.5"]) == (1.0, 1.0)
+    done = run(*evaluated, "--library", kept, "--task", "faces")
+    assert (done.code, done.out) == (2, "")
+    assert "--task faces: its rows have no label, score and box to be judged by" in done.error
+
+
 def test_filters_by_a_plugin(library: Path) -> None:
     page = (library / "people" / "index.html").read_text()
     assert ">with red <" in page or ">with blue <" in page or ">with green <" in page

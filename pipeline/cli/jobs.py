@@ -133,7 +133,12 @@ def _request(context: typer.Context, arguments: list[str], shared: bool) -> "Req
     library = _absolute(given.params["library"])
     shared = shared or bool(values["shared"])
     return muster.jobs.Request(
-        library, tuple(arguments[1:]), {**identity, "weights_dir": folder, "weights": weights}, folder, weights, shared
+        library=library,
+        options=tuple(arguments[1:]),
+        identity={**identity, "weights_dir": folder, "weights": weights},
+        weights_dir=folder,
+        weights=weights,
+        shared_library=shared,
     )
 
 

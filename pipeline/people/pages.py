@@ -54,7 +54,9 @@ def write_people(library: Library, model: str | None, out: Path) -> PagesSummary
     }
     uris = dict(zip(images["image_id"].to_pylist(), images["uri"].to_pylist(), strict=True))
     done = manifest.committed(library, faces)
-    source = PagesSource(library, done, fingerprints, found, uris, label_tables(library))
+    source = PagesSource(
+        library=library, shards=done, fingerprints=fingerprints, clusters=found, uris=uris, labels=label_tables(library)
+    )
     return write_pages(source, out)
 
 

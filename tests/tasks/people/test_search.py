@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from muster.tasks.people.graph import Strangers
 from muster.tasks.people.search import (
     CANDIDATES,
-    LEAST,
+    LEAST_TEMPLATES,
     LOOKALIKES,
     Templates,
     means,
@@ -51,7 +51,7 @@ def test_templates_are_normalised_means() -> None:
 
 
 def test_in_a_small_gallery_without_strangers_the_score_is_the_cosine() -> None:
-    people, probes = directions(LEAST - 1), directions(4, seed=1)
+    people, probes = directions(LEAST_TEMPLATES - 1), directions(4, seed=1)
     found = search(probes, Templates(people, None))
     cosines = probes @ people.T
     np.testing.assert_array_equal(found.best, cosines.argmax(1))
@@ -61,7 +61,7 @@ def test_in_a_small_gallery_without_strangers_the_score_is_the_cosine() -> None:
 
 
 def test_without_strangers_the_score_is_less_by_the_mean_of_the_ten_that_come_next() -> None:
-    people, probes = directions(LEAST + 20), directions(6, seed=1)
+    people, probes = directions(LEAST_TEMPLATES + 20), directions(6, seed=1)
     found = search(probes, Templates(people, None))
     ordered = np.sort(probes @ people.T, 1)[:, ::-1]
     np.testing.assert_allclose(found.score, ordered[:, 0] - ordered[:, 1 : LOOKALIKES + 1].mean(1), atol=1e-6)
@@ -74,7 +74,7 @@ def test_the_score_is_the_cosine_less_both_crowdings_and_the_look_alikes(drawn: 
     found, others = scores(asked, gallery), gallery.strangers
     for probe, row in zip(asked, found, strict=True):
         cosines = gallery.vectors @ probe
-        large = len(cosines) >= LEAST
+        large = len(cosines) >= LEAST_TEMPLATES
         share = 0 if others is None else 0.25 if large else 0.5
         next_ten = np.sort(cosines)[-LOOKALIKES - 1 : -1].mean() if large else 0
         for template, cosine, score in zip(gallery.vectors, cosines, row, strict=True):
@@ -102,7 +102,7 @@ def test_in_a_small_gallery_two_faces_have_one_score_whichever_is_enrolled() -> 
 
 def test_a_face_that_resembles_everybody_scores_less() -> None:
     shared = directions(1, seed=5)
-    people = normalised(directions(LEAST + 10) + shared)
+    people = normalised(directions(LEAST_TEMPLATES + 10) + shared)
     plain = people[:1]
     blurred = normalised(people[:1] + 3 * shared)
     gallery = Templates(people, None)
@@ -135,7 +135,7 @@ def test_the_nearest_are_the_best_scores_in_order(drawn: tuple[Templates, np.nda
 
 
 def test_one_s_own_template_is_never_among_the_nearest_others() -> None:
-    people = directions(LEAST + 5)
+    people = directions(LEAST_TEMPLATES + 5)
     own, gallery = np.arange(len(people)), Templates(people, strangers(0, 128))
     rows, values = nearest(people, gallery, own=own)
     assert (rows != own[:, None]).all()
@@ -145,7 +145,7 @@ def test_one_s_own_template_is_never_among_the_nearest_others() -> None:
 
 
 @pytest.mark.parametrize("others", [None, strangers(0, 128)])
-@pytest.mark.parametrize("count", [5, LEAST + 5])
+@pytest.mark.parametrize("count", [5, LEAST_TEMPLATES + 5])
 def test_a_probe_s_own_template_can_be_left_out(count: int, others: Strangers | None) -> None:
     people = directions(count)
     own = np.arange(count)
