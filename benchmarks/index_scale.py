@@ -13,7 +13,7 @@ the two. Probes: 9 in 10 are other views of somebody enrolled, with a cosine of 
 - load_seconds: a new process that has the faces, as every command that searches has, opens the index, after import; its
   file lies in the page cache. load_cold_seconds: the kernel was told to drop it before (posix_fadvise).
 - update_seconds: the same with 1,000 other people added and 1,000 removed.
-- fixed_depths: recall and speed where every probe looks at so many lists, instead of more where there is doubt.
+- fixed_depths: recall and speed where every probe looks at such a share of the lists, not at more where it doubts.
 - build_peak_mib: the most memory that building took beyond what was there before, which is the vectors.
 - `--peers`: the same probes on other indexes of FAISS, each re-ranked exactly where its codes are not exact.
 
@@ -29,6 +29,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from muster.storage.index import inverted_file, vectors
+from muster.storage.index.inverted_file import DEPTHS
 from muster.storage.library import Library, open_library
 
 WIDTH = 128
@@ -115,14 +117,11 @@ def compare(it: vectors.VectorIndex, flat: Any, probes: np.ndarray, views: int, 
         seconds["ours"].append(taken)
         say(f"flat {len(probes) / seconds['flat'][-1]:.0f}, index {len(probes) / seconds['ours'][-1]:.0f} probes/s")
     per_second = {name: len(probes) / statistics.median(taken) for name, taken in seconds.items()}
-    depths, fixed = it.lists.depths if it.lists else [], {}
-    for depth in depths:
-        it.lists.depths = [depth]
-        taken, (_, at_depth) = timed(lambda: it.search(probes, 1))
+    fixed = {}
+    for depth in DEPTHS if it.lists else ():
+        taken, (_, at_depth) = timed(partial(it.search, probes, 1, depths=[depth]))
         fixed[depth] = recall(at_depth[:, 0], exact[:, 0], views) | {"probes_per_second": round(len(probes) / taken)}
-        say(f"every probe looks at {depth} lists: {fixed[depth]}")
-    if it.lists:
-        it.lists.depths = depths
+        say(f"every probe looks at {depth} of the lists: {fixed[depth]}")
     return recall(rows[:, 0], exact[:, 0], views) | {
         "ratio_to_flat": round(per_second["ours"] / per_second["flat"], 2),
         "flat_per_second": round(per_second["flat"]),

@@ -12,7 +12,7 @@ is not as it was written is made again: nothing is lost.
 import hashlib
 import io
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,14 +22,14 @@ import numpy as np
 from muster.errors import InputError
 from muster.storage.encryption import DecryptionError
 from muster.storage.index import inverted_file
-from muster.storage.index.inverted_file import Lists, Spread, Sure, all_alike, best
+from muster.storage.index.inverted_file import DEPTHS, Lists, Spread, Sure, all_alike, best
 from muster.storage.library import Library
 
 EXACT_UP_TO = 100_000
 STALE_SHARE = 0.02  # of the rows in the lists
 BLOCK = 10_000  # queries, or rows, at once: bounds the memory
 SEED = 0
-FORMAT = {"table", "depths", "keys", "notes"}
+FORMAT = {"table", "keys", "notes"}
 
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 Rows = np.ndarray[Any, np.dtype[np.int64]]
@@ -66,10 +66,13 @@ class VectorIndex:
         held = len(self.place) - 1
         return len(self.beside) + held - np.count_nonzero(self.place[:-1] >= 0) > STALE_SHARE * held
 
-    def search(self, queries: Floats, k: int, sure: Sure = all_alike) -> tuple[Floats, Rows]:
+    def search(
+        self, queries: Floats, k: int, sure: Sure = all_alike, depths: Sequence[float] = DEPTHS
+    ) -> tuple[Floats, Rows]:
         """The `k` nearest of each query (N, D), best first: similarities and rows, both (N, k), row -1 for none.
 
-        `sure` says of the similarities found (N, k) which queries need no deeper search. InputError for another width.
+        `sure` says of the similarities found (N, k) which queries need no deeper search; `depths`: see Lists.search.
+        InputError for another width.
         """
         queries = _floats(queries)
         if queries.shape[1] != self.vectors.shape[1]:
@@ -77,12 +80,14 @@ class VectorIndex:
         if self.lists is None:
             return faiss.knn(queries, self.vectors, k, metric=faiss.METRIC_INNER_PRODUCT)
         blocks = [queries[start : start + BLOCK] for start in range(0, max(1, len(queries)), BLOCK)]
-        found = [self._search(self.lists, block, k, sure) for block in blocks]
+        found = [self._search(self.lists, block, k, sure, depths) for block in blocks]
         similarities, rows = (np.concatenate(parts) for parts in zip(*found, strict=True))
         return similarities, rows
 
-    def _search(self, lists: Lists, queries: Floats, k: int, sure: Sure) -> tuple[Floats, Rows]:
-        similarities, rows = lists.search(queries, self.vectors, self.place, k, sure)
+    def _search(
+        self, lists: Lists, queries: Floats, k: int, sure: Sure, depths: Sequence[float]
+    ) -> tuple[Floats, Rows]:
+        similarities, rows = lists.search(queries, self.vectors, self.place, k, depths, sure)
         if not len(self.recent):
             return similarities, rows
         near, near_rows = faiss.knn(queries, self.recent, k, metric=faiss.METRIC_INNER_PRODUCT)
@@ -177,7 +182,7 @@ def _find(keys: Keys, given: Keys) -> Rows:
 
 def save(library: Library, name: str, held: Held) -> None:
     sink = io.BytesIO()
-    np.savez(sink, table=held.lists.dump(), depths=held.lists.depths, keys=held.keys, notes=held.notes)
+    np.savez(sink, table=held.lists.dump(), keys=held.keys, notes=held.notes)
     data = sink.getbuffer()
     library.write(f"index/{name}", hashlib.sha256(data).digest() + data)
 
@@ -194,8 +199,7 @@ def load(library: Library, name: str) -> Held | None:
         with np.load(io.BytesIO(memoryview(data)[32:]), allow_pickle=False) as parts:
             if set(parts) != FORMAT:
                 return None
-            lists = inverted_file.parse(parts["table"], parts["depths"].tolist())
-            return Held(lists, parts["keys"], parts["notes"])
+            return Held(inverted_file.parse(parts["table"]), parts["keys"], parts["notes"])
     except (FileNotFoundError, DecryptionError, ValueError, zipfile.BadZipFile):
         return None
     except RuntimeError:  # written by a later FAISS
