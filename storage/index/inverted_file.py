@@ -26,7 +26,7 @@ Sure = Callable[[Floats], Bools]
 
 LISTS = 1  # times the square root of the rows: with 4 times as many, a search for as many codes took twice as long
 DEPTHS = (1 / 64, 5 / 32)  # shares of the lists that a search looks at: first, and where it is not sure
-THOROUGH = (1 / 64, 1 / 2)  # the same, where a face hardly more alike than all others is to be found: docs/scale.md
+THOROUGH = (1 / 64, 7 / 16)  # the same, where a face hardly more alike than all others is to be found: docs/scale.md
 ALIKE = 0.6  # similarity beyond which there is hardly a nearer one to be found: few among a million strangers reach it
 CANDIDATES = 100  # at least, and OVERSHOT for each neighbour asked for, are compared exactly
 OVERSHOT = 4

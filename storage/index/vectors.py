@@ -19,8 +19,7 @@ from typing import Any
 import faiss
 import numpy as np
 
-from muster.errors import InputError
-from muster.storage.encryption import DecryptionError
+from muster.errors import DecryptionError, InputError
 from muster.storage.index import inverted_file
 from muster.storage.index.inverted_file import DEPTHS, Lists, Spread, Sure, all_alike, best
 from muster.storage.library import Library
@@ -64,7 +63,7 @@ class VectorIndex:
     def stale(self) -> bool:
         """Whether lists made anew are worth their making."""
         held = len(self.place) - 1
-        return len(self.beside) + held - np.count_nonzero(self.place[:-1] >= 0) > STALE_SHARE * held
+        return bool(len(self.beside) + np.count_nonzero(self.place[:-1] < 0) > STALE_SHARE * held)
 
     def search(
         self, queries: Floats, k: int, sure: Sure = all_alike, depths: Sequence[float] = DEPTHS
