@@ -1,6 +1,6 @@
 """Does `muster run` lose rows when workers, a node and the driver itself are killed? Real processes, real SIGKILLs.
 
-    python benchmarks/chaos.py [--seeds 3] [--images 2000] [--first-seed 0] [--short]
+    python benchmarks/chaos.py [--seeds 3] [--images 2000] [--first-seed 0] [--tasks faces,previews] [--short]
 
 - The photos are faces of LFW; among them lie one that crashes its decoder (a read of address 0) and one that hangs it
   (a native call that never returns and keeps the interpreter's lock): `inject` puts both into the worker processes.
@@ -149,11 +149,12 @@ class World:
     choose: random.Random
     driver: subprocess.Popen[str]
     short: bool
+    tasks: str
     kills: Counter[str] = field(default_factory=Counter)
     stops: list[str] = field(default_factory=list)  # what drivers said that gave up by themselves
 
     def start_driver(self) -> None:
-        self.driver = start(self.library, "--address", self.cluster.address)
+        self.driver = start(self.library, self.tasks, "--address", self.cluster.address)
 
     def kill_driver(self) -> bool:
         if self.driver.poll() is not None:
@@ -259,9 +260,22 @@ def add_node(cluster: Any, **options: Any) -> None:
 # ---- processes -------------------------------------------------------------------------------------------------------
 
 
-def start(library: Path, *options: str) -> subprocess.Popen[str]:
+def start(library: Path, tasks: str, *options: str) -> subprocess.Popen[str]:
     """`muster run`, by way of `drive`."""
-    command = [sys.executable, __file__, "drive", "run", "-l", str(library), "--device", "cpu", "--json", *options]
+    command = [
+        sys.executable,
+        __file__,
+        "drive",
+        "run",
+        "-l",
+        str(library),
+        "--tasks",
+        tasks,
+        "--device",
+        "cpu",
+        "--json",
+    ]
+    command += options
     return subprocess.Popen(command, cwd=HOME, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -306,9 +320,9 @@ def say(text: str) -> None:
 # ---- the whole -------------------------------------------------------------------------------------------------------
 
 
-def undisturbed(library: Path) -> Rows:
+def undisturbed(library: Path, tasks: str) -> Rows:
     """The rows of a run on this machine that nothing but the two photos disturbs."""
-    process = start(library, "--workers", "2")
+    process = start(library, tasks, "--workers", "2")
     try:
         out, err = process.communicate(timeout=LIMIT)
     finally:
@@ -321,9 +335,10 @@ def undisturbed(library: Path) -> Rows:
     return rows_of(library)
 
 
-def told(library: Path) -> Rows:
+def told(library: Path, tasks: str) -> Rows:
     """The rows that one worker in this process makes, told which photos it has to leave out, and why."""
     from muster.pipeline.run import pending, record
+    from muster.pipeline.work.choice import choose
     from muster.pipeline.work.config import RunConfig
     from muster.pipeline.work.worker import ShardWorker
     from muster.storage import manifest
@@ -333,7 +348,7 @@ def told(library: Path) -> Rows:
     rows = manifest.read_manifest(opened).select(["image_id", "uri"]).to_pylist()
     heads = {row["image_id"]: Path(row["uri"]).read_bytes()[:64] for row in rows}
     skip = tuple((i, kind) for i, head in heads.items() for kind, mark in MARKS.items() if mark in head)
-    config = RunConfig(library=str(library))
+    config = RunConfig(library=str(library), choices=choose(tasks.split(",")))
     record(opened, config)
     worker = ShardWorker(str(library), config.choices, "cpu", None)
     for order in pending(opened, config.choices):
@@ -341,11 +356,11 @@ def told(library: Path) -> Rows:
     return rows_of(library)
 
 
-def one_seed(seed: int, library: Path, workers: int, short: bool) -> World:
+def one_seed(seed: int, library: Path, workers: int, short: bool, tasks: str) -> World:
     """A run through all its kills; the world it leaves behind."""
     with two_nodes() as cluster:
-        driver = start(library, "--address", cluster.address)
-        world = World(cluster, library, random.Random(seed), driver, short)
+        driver = start(library, tasks, "--address", cluster.address)
+        world = World(cluster, library, random.Random(seed), driver, short, tasks)
         try:
             disturb(world, workers)
         finally:
@@ -353,16 +368,16 @@ def one_seed(seed: int, library: Path, workers: int, short: bool) -> World:
     return world
 
 
-def chaos(seeds: Sequence[int], images: int, workers: int, short: bool, folder: Path) -> dict[str, Any]:
+def chaos(seeds: Sequence[int], images: int, workers: int, short: bool, folder: Path, tasks: str) -> dict[str, Any]:
     """All seeds over the same photos; the figures. `workers`: how many of them are killed in each run."""
     started = time.monotonic()
     photos = make_photos(folder / "photos", images, apart=short)
-    expected = (told if short else undisturbed)(scanned(folder / "undisturbed", photos))
+    expected = (told if short else undisturbed)(scanned(folder / "undisturbed", photos), tasks)
     say(f"undisturbed: {len(expected)} rows in {time.monotonic() - started:.0f} s")
     kills, wrong, stops = Counter[str](), Counter[str](), list[str]()
     for seed in seeds:
         began = time.monotonic()
-        world = one_seed(seed, scanned(folder / f"seed-{seed}", photos), workers, short)
+        world = one_seed(seed, scanned(folder / f"seed-{seed}", photos), workers, short, tasks)
         found = compare(expected, rows_of(world.library))
         say(f"seed {seed}: killed {dict(world.kills)}, rows {dict(found)}, {time.monotonic() - began:.0f} s")
         kills, wrong, stops = kills + world.kills, wrong + found, stops + world.stops
@@ -397,13 +412,14 @@ def main() -> int:
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--workers", type=int, default=8, help="how many worker processes are killed in each run")
+    parser.add_argument("--tasks", default="faces,previews")
     parser.add_argument("--short", action="store_true")
     args = parser.parse_args()
     seeds = range(args.first_seed, args.first_seed + args.seeds)
     os.environ.pop("RAY_ADDRESS", None)
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as faults:
         os.environ |= environment(Path(faults)) | {"CHAOS_SECONDS": str(SECONDS[args.short])}
-        facts = chaos(seeds, args.images, args.workers, args.short, Path(folder))
+        facts = chaos(seeds, args.images, args.workers, args.short, Path(folder), args.tasks)
     print(json.dumps(facts))
     return int(any(facts[f"{name}_rows"] for name in ("lost", "extra", "differing")))
 

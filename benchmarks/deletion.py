@@ -19,6 +19,7 @@ fixed. Progress goes to stderr. The last line is one JSON object; exit code 1 wh
 import argparse
 import contextlib
 import functools
+import importlib
 import io
 import json
 import os
@@ -100,8 +101,8 @@ def set_calendar(today: date) -> None:
         def today(cls) -> date:  # type: ignore[override]
             return today
 
-    for name in ("cli.gallery", "gallery.enroll", "gallery.identify", "forget"):
-        module = sys.modules[f"muster.pipeline.{name}"]
+    for name in ("library", "pipeline.gallery.enroll", "pipeline.gallery.identify", "pipeline.forget"):
+        module = importlib.import_module(f"muster.{name}")
         if hasattr(module, "date"):
             module.date = Calendar  # type: ignore[attr-defined]
 

@@ -159,7 +159,7 @@ def measure_orientations(detectors: dict[str, Detector]) -> dict[str, Any]:
 
 def measure_coco(detectors: dict[str, Detector], folder: str, photos: str) -> dict[str, Any]:
     labels = str(DATA / folder / "instances.json")
-    kept_out = read_scenes(Inputs([], Path(), scenes=[str(DATA / folder / photos)], labels=[labels]))[1]
+    kept_out = read_scenes(Inputs(images=[], out=Path(), scenes=[str(DATA / folder / photos)], labels=[labels]))[1]
     found = {name: detector([photo.pixels for photo in kept_out]) for name, detector in detectors.items()}
     sure = [each.boxes[each.scores >= SURE] for each in found["published"]]
     result: dict[str, Any] = {"photos": len(kept_out), "landmark_error": median(landmark_errors(*found.values()))}
@@ -195,7 +195,7 @@ def measure_lfw(detectors: dict[str, Detector], limit: int) -> dict[str, Any]:
 
 
 def measure_pasted(detectors: dict[str, Detector], teacher: torch.nn.Module, scenes: int) -> dict[str, Any]:
-    inputs = Inputs([str(DATA / "lfw/lfw.parquet")], Path(), label="person", limit=1000)
+    inputs = Inputs(images=[str(DATA / "lfw/lfw.parquet")], out=Path(), label="person", limit=1000)
     faces = read_cutouts(inputs, teacher)[1]
     files = [f for f in sorted((DATA / "coco128/images").glob("*.jpg")) if held_out(f.name, PHOTOS_HELD_OUT)]
     backgrounds = [Backdrop(file.name, decoded(file.read_bytes())) for file in files]

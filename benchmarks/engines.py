@@ -69,7 +69,7 @@ def muster(images: Path, model: str, workers: int) -> dict[str, float]:
             "--json",
         ]
         facts = answer([*command, "run", "-l", folder + "/l", *options])
-    return _result(facts["processed"], facts["seconds"], facts["faces"] or facts["ok"], started)
+    return _result(facts["processed"], facts["seconds"], facts["rows"].get("faces") or facts["ok"], started)
 
 
 # ---- ray_data --------------------------------------------------------------------------------------------------------
@@ -117,7 +117,7 @@ def ray_data(images: Path, model: str, workers: int, fused: bool) -> None:
     os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
     import ray
 
-    from muster.tasks import base
+    from muster.tasks import registry
 
     # "local": without it Ray joins whatever cluster runs on this machine.
     ray.init("local", num_cpus=CORES, include_dashboard=False, log_to_driver=False, logging_level="error")
@@ -129,7 +129,7 @@ def ray_data(images: Path, model: str, workers: int, fused: bool) -> None:
         photos = ray.data.read_parquet(str(images), columns=["image"]).repartition(8 * workers)
         if not fused:
             task, _, name = model.partition("=")
-            side = base.create(task, name).max_side
+            side = registry.create(task, name).max_side
             photos = photos.map(decoded, fn_kwargs={"max_side": side})
         photos.map_batches(
             Model,

@@ -41,13 +41,14 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.index_scale import People, say, timed
 from muster.pipeline.people.faces import strangers_of
+from muster.storage import layout
 from muster.storage.index import vectors
 from muster.storage.index.inverted_file import THOROUGH
 from muster.storage.library import Library, open_library
 from muster.tasks.people.calibrate import threshold_at
 from muster.tasks.people.search import SEARCHED, Templates, nearest, stand_out
 
-NAME = "synthetic/templates"
+NAME = layout.index("synthetic", "templates")
 SHARES = (0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1)
 ALIKE = (-0.039, 0.207, 0.269, 0.359, 0.425, 0.52, 0.571, 0.621, 0.66, 0.698, 0.734, 0.768, 0.815, 0.846, 0.896, 0.956)
 FPIR = 0.01

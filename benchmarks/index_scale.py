@@ -38,6 +38,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from muster.storage import layout
 from muster.storage.index import inverted_file, vectors
 from muster.storage.index.inverted_file import DEPTHS
 from muster.storage.library import Library, open_library
@@ -47,7 +48,7 @@ GROUPS = 128
 GROUP_SHARE = 0.2
 DECAY = 60.0
 STRANGERS = 0.1
-NAME = "synthetic/faces"
+NAME = layout.index("synthetic", "faces")
 UPDATE = 1000
 
 
@@ -136,7 +137,7 @@ def build_and_save(library: Library, faces: np.ndarray) -> tuple[vectors.VectorI
     build_seconds, it = timed(lambda: vectors.current(library, NAME, faces))
     peak = memory("VmHWM") - before
     say(f"built in {build_seconds:.1f} s")
-    file = Path(library.path) / "index" / NAME
+    file = Path(library.path) / NAME
     return it, {
         "build_seconds": round(build_seconds, 1),
         "build_peak_mib": round(peak),
@@ -164,7 +165,7 @@ def use(folder: str, number: int) -> dict[str, float]:
 def alone(folder: str, number: int, cold: bool) -> dict[str, float]:
     """`use` in a process of its own, with the file of the index in the page cache or not."""
     if cold:
-        with (Path(folder) / "library/index" / NAME).open("rb") as opened:
+        with (Path(folder) / "library" / NAME).open("rb") as opened:
             os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     command = [sys.executable, __file__, "--use", folder, "--number", str(number)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)

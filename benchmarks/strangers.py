@@ -31,6 +31,7 @@ import pyarrow.parquet as pq
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from muster.arrays import matrix
 from muster.pipeline import forget
 from muster.pipeline.evaluate import faces as evaluate
 from muster.pipeline.people import grouping
@@ -105,10 +106,10 @@ def of_quality(
     library: Library, faces: Faces, images: Any, photo: np.ndarray, names: list[str], data: Path
 ) -> dict[str, Any]:
     labels = [str(data / folder / "instances.json") for folder in ("coco128", "coco_photos")]
-    boxes = read_people(Inputs([], Path(), labels=labels))
+    boxes = read_people(Inputs(images=[], out=Path(), labels=labels))
     shards = manifest.committed(library, faces.fingerprint)
     table = tables.require(library, "faces", faces.fingerprint, ["box_xyxy"], shards)
-    corners = table["box_xyxy"].combine_chunks().flatten().to_numpy().reshape(-1, 4)
+    corners = matrix(table["box_xyxy"])
     middles = (corners[:, :2] + corners[:, 2:]) / 2
     outside = np.array(
         [_is_outside(boxes.get(names[image]), middle) for image, middle in zip(photo, middles, strict=True)]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from muster import evaluate as evaluate
     from muster import jobs as jobs
     from muster import models as models
+    from muster import testing as testing
     from muster.chosen import ChosenTask as ChosenTask
     from muster.chosen import task as task
     from muster.errors import MusterError as MusterError
@@ -65,6 +66,7 @@ __all__ = [
     "open",
     "photos",
     "task",
+    "testing",
     "train",
 ]
 
@@ -89,7 +91,7 @@ _PLACES = {  # name → module, and what it is called there
     "task": ("muster.chosen", "task"),
     "train": ("muster.recipes", "train"),
 }
-_MODULES = ("errors", "evaluate", "jobs", "models")
+_MODULES = ("errors", "evaluate", "jobs", "models", "testing")
 
 
 def __getattr__(name: str) -> Any:
@@ -97,16 +99,13 @@ def __getattr__(name: str) -> Any:
     if name == "__version__":
         from muster.distribution import version
 
-        value: Any = version()
-    elif name in _MODULES:
-        value = import_module(f"muster.{name}")
-    elif name in _PLACES:
+        return version()
+    if name in _MODULES:
+        return import_module(f"muster.{name}")
+    if name in _PLACES:
         module, there = _PLACES[name]
-        value = getattr(import_module(module), there)
-    else:
-        raise AttributeError(f"module 'muster' has no attribute {name!r}")
-    globals()[name] = value
-    return value
+        return getattr(import_module(module), there)
+    raise AttributeError(f"module 'muster' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

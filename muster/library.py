@@ -10,11 +10,17 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from muster.errors import InputError, NotYetError
-from muster.storage.library import TRUST, open_library
+from muster.pipeline import forget
+from muster.storage import manifest
+from muster.storage.gallery import audit, gallery
+from muster.storage.gallery.answers import check_out, write_answers
+from muster.storage.gallery.roster import normal
+from muster.storage.library import TRUST, decrypted, open_library
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -80,9 +86,8 @@ class Library:
         `sources`: folders, globs, files or Parquet manifests; local or any URI. `follow_links`: also links that lead
         out of these folders.
         """
-        from muster.pipeline import forget
-        from muster.storage import manifest
-
+        if not sources:
+            raise InputError("name what to scan: folders, globs, files or Parquet manifests")
         with self._in_use(), forget.locked(self._files):
             return manifest.scan(self._files, [str(source) for source in sources], follow_links)
 
@@ -120,7 +125,6 @@ class Library:
         `method`: "graph", which finds the number of people, or "kmeans" with `k` people (found where None).
         `same_photo`: two faces of one photo may be one person. `model`: whose faces; the default one's where None.
         """
-        from muster.pipeline import forget
         from muster.pipeline.people.grouping import check_method, cluster_faces
 
         check_method(method, k, same_photo)
@@ -129,7 +133,6 @@ class Library:
 
     def people_pages(self, out: str | Path | None = None, *, model: str | None = None) -> Pages:
         """Write the people pages, a site that opens from disk. `out`: its folder; LIBRARY/people where None."""
-        from muster.pipeline import forget
         from muster.pipeline.people.pages import folder_for, write_people
         from muster.results import Pages
 
@@ -154,7 +157,6 @@ class Library:
         `model`: whose rows, also as a fingerprint that `status` shows; where None, those that cover most images.
         docs/data-model.md describes the columns. Raises NotYetError where there are no rows yet.
         """
-        from muster.pipeline import forget
         from muster.pipeline.reading import table
 
         with self._in_use():
@@ -175,7 +177,7 @@ class Library:
         `format`: "coco", "csv", "yolo" or "labelme". `models`: task → whose rows, as `table` takes it. `min_score`:
         from 0 to 1.
         """
-        from muster.pipeline.findings.annotations import export_annotations
+        from muster.pipeline.findings.export import export_annotations
 
         with self._in_use():
             return export_annotations(self.uri, format, Path(out), tuple(tasks), models or {}, min_score)
@@ -218,7 +220,6 @@ class Library:
         """
         from muster.chosen import task
         from muster.pipeline.gallery.enroll import Request, enroll
-        from muster.storage.gallery.roster import normal
 
         config = _config(self.uri, [task("faces", model=model)], machine)
         request = Request(str(roster), consent_given, [normal(person) for person in accept])
@@ -231,7 +232,6 @@ class Library:
         `fpir`: share of strangers that may be given a name. `miss`: share of enrolled people who may be missed. None:
         what so many people support.
         """
-        from muster.pipeline import forget
         from muster.pipeline.gallery.calibrate import calibrate
 
         with self._in_use(), forget.locked(self._files):
@@ -254,7 +254,6 @@ class Library:
         """
         from muster.pipeline.gallery.identify import identify
         from muster.results import Answers
-        from muster.storage.gallery.answers import check_out, write_answers
 
         sources = [images] if isinstance(images, str | Path) else images
         file = None if out is None else Path(out).expanduser()
@@ -290,10 +289,6 @@ class Library:
         `expired`: everybody whose consent has ended, instead of names. A receipt each, also for deletions that were cut
         off before; `found_afterwards` is what a search of all files still found: nothing.
         """
-        from datetime import date
-
-        from muster.pipeline import forget
-
         if bool(names) == expired:
             raise InputError("name whom or what to forget, or say `expired`")
         with self._in_use(), self._files.lock():
@@ -306,9 +301,6 @@ class Library:
 
     def decrypt(self, out: str | Path) -> Library:
         """Write a copy of this encrypted library that every program can read, into a new or empty folder or bucket."""
-        from muster.pipeline import forget
-        from muster.storage.library import decrypted
-
         with self._in_use(), forget.locked(self._files):
             return Library(decrypted(self._files, out), self._trust)
 
@@ -317,17 +309,12 @@ class Library:
 
         `head`: one that was answered before and kept elsewhere; a log that was written anew lacks it.
         """
-        from muster.storage.gallery import audit, gallery
-
         with self._in_use():
             found = audit.check(self._files, head)
             return {**asdict(found), "problem": found.problem or gallery.problem(self._files)}
 
     def audit_log(self) -> list[dict[str, Any]]:
         """What was done with known people, oldest first, with the person_ids of those who are still enrolled."""
-        from muster.pipeline import forget
-        from muster.storage.gallery import audit, gallery
-
         with self._in_use():
             forget.settled(self._files)
             known = gallery.read(self._files)
@@ -373,7 +360,8 @@ def photos(
     from muster.pipeline.people.pages import folder_for
     from muster.results import PhotosSummary
 
-    folder_for(str(library), out)
+    with _trusting(trust):
+        folder_for(str(library), out)
     check_method(method, k, same_photo)
     config = _config(str(library), tasks, machine)
     if missing := [name for name in TASKS if name not in {choice.name for choice in config.choices}]:

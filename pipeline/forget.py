@@ -1,6 +1,6 @@
 """People and images leave the library: out of every table, index, cluster, page and the gallery, with a receipt.
 
-What is to go is noted first (`PENDING`), and every step can be repeated. What an enrolment leaves that is cut off is
+What is to go is noted first (`FORGETTING`), and every step can be repeated. What an enrolment leaves that is cut off is
 noted as well: its roster stands in the library, and its photos not in the gallery. `settle` finishes both, and is the
 one door of every command that writes, or says who somebody is: they come in by `locked` or `settled`.
 """
@@ -18,20 +18,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from muster.errors import InputError, MusterError
-from muster.storage import manifest, shared_shards, tables
+from muster.storage import layout, manifest, shared_shards, tables
 from muster.storage.disk import TEMPORARY
 from muster.storage.gallery import audit, gallery, left_over
 from muster.storage.gallery.roster import normal
+from muster.storage.layout import FORGETTING, NEXT_GALLERY, PAGES, RECEIPTS
 from muster.storage.library import Library, dump_json
 from muster.storage.uris import local_uri
 from muster.web.site import MARKER, Site
 
-PENDING = "gallery/_forgetting.json"  # there while somebody is being forgotten, and after a kill
-RECEIPTS = "receipts"
-PAGES = "people"  # where `muster people` writes if not told otherwise
 PATIENCE = 60.0  # seconds to wait for a library that another command holds, where the work is done, or nearly nothing
 SHARDS = 64  # read at once: with their pictures, at most about 100 MB
-PICTURES = {"faces": "thumbnail", "previews": "jpeg"}  # table → its column of JPEGs
+EMBEDDING = 16  # numbers from which on a list of floats is taken for an embedding; boxes have 4
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ def locked(library: Library, seconds: float = 0.0, resuming: Collection[str] = (
 def _pending(library: Library) -> dict[str, Any]:
     lists = dict.fromkeys(("people", "images", "originals", "embeddings", "pseudonyms"), list)
     try:
-        pending = tables.read_json(library, PENDING, receipt=str, reason=str, **lists)
+        pending = tables.read_json(library, FORGETTING, receipt=str, reason=str, **lists)
         newer: dict[str, Any] = {name: [] for name in ("names", "pictures")} | {"faces": len(pending["embeddings"])}
         pending = newer | pending  # of an older Muster
         if all(type(pending[name]) is type(value) for name, value in newer.items()):
@@ -75,14 +73,14 @@ def _pending(library: Library) -> dict[str, Any]:
         raise MusterError("")
     except MusterError:
         raise MusterError(
-            f"{library.at(PENDING)} is damaged: a deletion was cut off, and this says of whom. Restore it from a"
+            f"{library.at(FORGETTING)} is damaged: a deletion was cut off, and this says of whom. Restore it from a"
             " backup, or delete it and repeat the deletion"
         ) from None
 
 
 def settled(library: Library) -> None:
     """The door of commands that only read: the lock is taken where something is to be settled, and not otherwise."""
-    if not (library.has(PENDING) or manifest.interrupted(library) or _half_written(library) or unfinished(library)):
+    if not (library.has(FORGETTING) or manifest.interrupted(library) or _half_written(library) or unfinished(library)):
         return
     try:
         with locked(library, PATIENCE):
@@ -103,7 +101,7 @@ def settle(library: Library, resuming: Collection[str] = ()) -> list[Receipt]:
     if _half_written(library):
         gallery.repair(library)
         library.remove_temporary()
-    if library.has(PENDING):
+    if library.has(FORGETTING):
         receipts.append(_carry_out(library, _pending(library)))
     manifest.repair(library)
     if strays := {uri: person for uri, person in unfinished(library).items() if uri not in resuming}:
@@ -137,7 +135,7 @@ def _image_ids(library: Library, uris: Collection[str]) -> list[str]:
 def _half_written(library: Library) -> bool:
     """Whether the gallery, or a file beside it, was being written when its writer was killed."""
     names = library.disk.names("gallery") if library.disk is not None else library.names("gallery")
-    return any(TEMPORARY.fullmatch(name) or name == gallery.NEXT.rpartition("/")[2] for name in names)
+    return any(TEMPORARY.fullmatch(name) or name == NEXT_GALLERY.rpartition("/")[2] for name in names)
 
 
 def _drop_enrolment(library: Library, strays: Mapping[str, str]) -> Receipt:
@@ -254,13 +252,13 @@ def _begin(
         "images": sorted(images),
         "originals": sorted(uris),
     }
-    known = gallery.read(library) or gallery.Gallery(gallery.SCHEMA.empty_table(), "", "")
+    known = gallery.read(library) or gallery.empty()
     gone, staying = known.faces.filter(_going(known, pending)), _without(known, pending).faces
     pending["pseudonyms"] = sorted(set(gone["pseudonym"].to_pylist()))
     theirs = {*staying["name"].to_pylist(), *staying["person_id"].to_pylist()}
     pending["names"] = sorted(set(gone["name"].drop_null().to_pylist()) - theirs)
     pending |= _digests(library, gone, pending["images"])
-    library.write(PENDING, dump_json(pending))
+    library.write(FORGETTING, dump_json(pending))
     return _carry_out(library, pending)
 
 
@@ -277,26 +275,36 @@ def _without(known: gallery.Gallery, pending: Mapping[str, Any]) -> gallery.Gall
 
 def _digests(library: Library, gone: pa.Table, images: Sequence[str]) -> dict[str, Any]:
     """Digests of all embeddings and pictures that are to go: the search afterwards is for them, and keeps none."""
-    embeddings, pictures = [gone["embedding"]], set[str]()
+    faces, others, pictures = [gone["embedding"]], list[pa.ChunkedArray](), set[str]()
     wanted = pa.array(images, pa.string())
     for name, what in tables.descriptions(library).items():
-        if (task := what.get("task")) in PICTURES:
-            columns = ["image_id", PICTURES[task], *(["embedding"] if task == "faces" else ())]
-            shards = manifest.committed(library, name)
-            for start in range(0, len(shards), SHARDS):
-                rows = tables.require(library, task, name, columns, shards[start : start + SHARDS])
-                rows = rows.filter(pc.is_in(rows["image_id"], value_set=wanted))
-                pictures |= left_over.picture_digests(rows[PICTURES[task]])
-                embeddings += [rows["embedding"]] if task == "faces" else []
-    whole = set[str]().union(*map(left_over.digests, embeddings))
-    half = set[str]().union(*(left_over.digests(each, np.float16) for each in embeddings))
-    return {"faces": len(whole), "embeddings": sorted(whole | half), "pictures": sorted(pictures)}
+        shards = manifest.committed(library, name)
+        vectors, jpegs = _personal(library, what["task"], name, shards[:1])
+        for start in range(0, len(shards) if vectors or jpegs else 0, SHARDS):
+            columns = ["image_id", *vectors, *jpegs]
+            rows = tables.require(library, what["task"], name, columns, shards[start : start + SHARDS])
+            rows = rows.filter(pc.is_in(rows["image_id"], value_set=wanted))
+            pictures |= set[str]().union(*(left_over.picture_digests(rows[column]) for column in jpegs))
+            (faces if what["task"] == "faces" else others).extend(rows[column] for column in vectors)
+    whole = set[str]().union(*map(left_over.digests, faces))
+    more = set[str]().union(*map(left_over.digests, others))
+    half = set[str]().union(*(left_over.digests(each, np.float16) for each in (*faces, *others)))
+    return {"faces": len(whole), "embeddings": sorted(whole | more | half), "pictures": sorted(pictures)}
+
+
+def _personal(library: Library, table: str, fingerprint: str, shards: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The columns of embeddings, and those of pictures, in these shards of a table; its task need not be installed."""
+    rows = tables.read(library, table, fingerprint, None, shards)
+    fields = list(rows.schema) if rows is not None else []
+    lists = [field for field in fields if pa.types.is_fixed_size_list(field.type)]
+    vectors = [f for f in lists if pa.types.is_floating(f.type.value_type) and f.type.list_size >= EMBEDDING]
+    return [field.name for field in vectors], [field.name for field in fields if pa.types.is_binary(field.type)]
 
 
 def _carry_out(library: Library, pending: dict[str, Any]) -> Receipt:
     """Every step may be repeated. The gallery first: from then on nobody is recognised who is to be forgotten."""
     people, images, originals = (set(pending[name]) for name in ("people", "images", "originals"))
-    name = f"{RECEIPTS}/{pending['receipt']}.json"
+    name = layout.receipt(pending["receipt"])
     facts = {"people": pending["pseudonyms"], "images": len(images), "receipt": name}
     known = gallery.read(library)
     if known is not None and pc.any(_going(known, pending)).as_py():
@@ -307,7 +315,7 @@ def _carry_out(library: Library, pending: dict[str, Any]) -> Receipt:
     if not originals.isdisjoint(roster) or not people.isdisjoint(roster.values()):
         gallery.write_roster(library, lambda uri, person: person not in people and uri not in originals)
     manifest.forget(library, sorted(images))
-    tables.forget_faces(library, manifest.read_manifest(library)["image_id"])  # also where no image went
+    manifest.forget_faces(library)  # also where no image went
     library.remove_temporary()
     shared_shards.remove_all(library)
     _remove_pages(library)
@@ -319,10 +327,10 @@ def _carry_out(library: Library, pending: dict[str, Any]) -> Receipt:
         images=pending["images"],
         originals=pending["originals"],
         faces=pending.get("faces", len(pending["embeddings"])),  # a note of an older Muster has fewer facts
-        found_afterwards=left_over.search(library, _sought(pending), skip=(f"{RECEIPTS}/", PENDING)),
+        found_afterwards=left_over.search(library, _sought(pending), skip=(f"{RECEIPTS}/", FORGETTING)),
     )
     library.write(name, dump_json(receipt.__dict__))
-    library.remove(PENDING)
+    library.remove(FORGETTING)
     return receipt
 
 

@@ -4,35 +4,31 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pyarrow as pa
 
-from muster.errors import NotYetError
-from muster.pipeline.findings.annotations import chosen_source
+from muster.errors import InputError
+from muster.pipeline.findings.sources import chosen_source
 from muster.pipeline.people.faces import faces_fingerprint
-from muster.pipeline.people.grouping import read_clusters
-from muster.storage import manifest, outcomes, tables
+from muster.storage import clusters, manifest, outcomes, tables
 from muster.storage.library import Library
+from muster.tasks import registry
 
 
 def table(library: Library, name: str, model: str | None, columns: Sequence[str] | None) -> pa.Table:
     """Rows of the manifest's images. `name`: "manifest", "images", "errors", "clusters", or a task.
 
-    `model`: of a task, or of the faces that were clustered; see `muster.pipeline.findings.annotations.sources_of`.
+    `model`: of a task, or of the faces that were clustered; see `muster.pipeline.findings.sources.sources_of`.
     Raises NotYetError where there are none.
     """
     if name in _READERS:
         found = _READERS[name](library, model)
         return found if columns is None else found.select(list(columns))
+    tasks = {*registry.names(), *(what["task"] for what in tables.descriptions(library).values())}
+    if name not in tasks | {"images"}:
+        raise InputError(f"there is no table {name!r}; known: {', '.join(sorted({*_READERS, *tasks, 'images'}))}")
     if name == "images":
         fingerprint = outcomes.IMAGES_FINGERPRINT
     else:
         fingerprint = chosen_source(library, name, model, dict(manifest.shards(library))).fingerprint
     return tables.require(library, name, fingerprint, columns, manifest.committed(library, fingerprint))
-
-
-def _clusters(library: Library, model: str | None) -> pa.Table:
-    try:
-        return read_clusters(library, faces_fingerprint(library, model))
-    except FileNotFoundError:
-        raise NotYetError(f"library {library.uri} is not clustered yet", "cluster", library.uri) from None
 
 
 def _errors(library: Library, model: str | None) -> pa.Table:
@@ -46,6 +42,6 @@ def _errors(library: Library, model: str | None) -> pa.Table:
 
 _READERS: Mapping[str, Callable[[Library, str | None], pa.Table]] = {
     "manifest": lambda library, model: manifest.read_manifest(library),
-    "clusters": _clusters,
+    "clusters": lambda library, model: clusters.require(library, faces_fingerprint(library, model)),
     "errors": _errors,
 }

@@ -32,7 +32,7 @@ class Progress:
     ready: float = 0.0
     images: int = 0
     errors: int = 0
-    faces: int = 0
+    rows: Counter[str] = field(default_factory=Counter)  # task → how many this run has made
     seconds: float = 0.0  # from ready to the last result
     waiting: str = ""  # what the workers, which have not started yet, wait for
 
@@ -44,7 +44,7 @@ class Progress:
         """Count one more shard."""
         self.images += result["images"]
         self.errors += result["errors"]
-        self.faces += result["rows"].get("faces", 0)
+        self.rows.update(result["rows"])
         self.seconds = time.monotonic() - self.ready
 
 
@@ -53,14 +53,14 @@ class Summary:
     """What the library holds after a run, and what the run did.
 
     `images` == `ok` + `errors`: of the whole manifest. `processed`: images of this run, in `seconds` at
-    `images_per_second`, both counted from when the first worker was ready; `startup_seconds` is before that. `faces`:
-    None where the run was not asked for them. `transient`: errors that another attempt may not meet.
+    `images_per_second`, both counted from when the first worker was ready; `startup_seconds` is before that. `rows`:
+    task → how many there are, of the tasks of the run. `transient`: errors that another attempt may not meet.
     """
 
     images: int
     ok: int
     errors: int
-    faces: int | None
+    rows: dict[str, int]
     processed: int
     seconds: float
     images_per_second: float
@@ -95,7 +95,8 @@ def process(
     record(library, config)
     again = transient(library, config.choices) if config.retry_errors else []
     orders = pending(library, config.choices, again)
-    progress = Progress(sum(order.images for order in orders), began)
+    none = Counter({choice.name: 0 for choice in config.choices})
+    progress = Progress(sum(order.images for order in orders), began, rows=none)
     workers = 0
     if orders:
         _check_access(library, orders)
@@ -220,7 +221,7 @@ def summarise(library: Library, choices: Sequence[TaskChoice], progress: Progres
         images=images,
         ok=images - len(kinds),
         errors=len(kinds),
-        faces=tables.rows_in(done["faces"], "faces") if "faces" in done else None,
+        rows={name: tables.rows_in(commits, name) for name, commits in done.items()},
         processed=progress.images,
         seconds=round(progress.seconds, 3),
         images_per_second=round(progress.rate, 2),

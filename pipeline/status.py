@@ -5,6 +5,7 @@ from typing import Any
 from muster.storage import manifest, tables
 from muster.storage.library import Library
 from muster.storage.outcomes import IMAGES_FINGERPRINT
+from muster.tasks import registry
 
 
 def status(library: Library) -> dict[str, Any]:
@@ -34,6 +35,7 @@ def _table(library: Library, fingerprint: str, description: dict[str, Any], shar
     return {
         "task": description["task"],
         "model": description.get("model"),
+        "installed": description["task"] in ("images", *registry.names()),  # here, where it is asked
         "fingerprint": fingerprint,
         "rows": tables.count(library, description["task"], fingerprint, done),
         "errors": tables.count(library, "errors", fingerprint, done),

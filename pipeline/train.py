@@ -1,9 +1,8 @@
 """`muster train`: what a recipe is given, and where it runs: in this process, or in several through Ray Train."""
 
-import fcntl
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from muster.pipeline.distributed.training import train_in_ray
 from muster.pipeline.work.training import Training, absolute
 from muster.pipeline.work.weights import weights_file
 from muster.storage import downloads
-from muster.storage.new_files import no_link
+from muster.storage.lock import locked
 from muster.tasks.models import zoo
 from muster.training import loop, record
 from muster.training.data.examples import OnSkipped
@@ -35,7 +34,7 @@ def train(
         on_skipped(text)
 
     loop.check_folder(training.recipe, out)
-    with _locked(out):
+    with _alone(out):
         for name in training.teachers:
             downloads.fetch(weights_file(zoo.ENTRIES[name]), training.machine.weights_dir, on_download)
         if training.processes > 1 or training.machine.address is not None:
@@ -47,17 +46,15 @@ def train(
 
 
 @contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    """Hold the folder against a second training; the system lets go when this process ends."""
-    try:  # a link there would have another file opened, and made
-        lock = open(out / ".lock", "a", opener=no_link)  # noqa: SIM115  closed below
-    except OSError as error:
-        raise MusterError(f"`out` {out}: cannot write its .lock: {error.strerror}; delete it") from None
-    with lock as file:
+def _alone(out: Path) -> Iterator[None]:
+    """Hold the folder against a second training."""
+    with ExitStack() as held:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held.enter_context(locked(out / ".lock", wait=False))
         except BlockingIOError:
             raise MusterError(f"`out` {out}: another training works in this folder") from None
+        except OSError as error:
+            raise MusterError(f"`out` {out}: cannot write its .lock: {error.strerror}; delete it") from None
         yield
 
 

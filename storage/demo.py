@@ -233,6 +233,6 @@ def _sexagesimal(degrees: float) -> tuple[Fraction, Fraction, Fraction]:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """A file under its name is whole: an interrupted album is seen and made anew."""
+    """Write the file whole or not at all, so that an interrupted album is noticed and made again."""
     with new_file(path) as file:
         file.write(content)

@@ -26,7 +26,7 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 def checked(name: str) -> str:
     """`name`, relative and with forward slashes. MusterError where it could lead out of its folder."""
     if any(part in ("", ".", "..") for part in name.split("/")) or "\0" in name:
-        raise MusterError(f"{name!r} is no name of a file of Muster's: whoever wrote it there wanted something else")
+        raise MusterError(f"{name!r} is not a name that Muster gives to files: it could lead out of the library")
     return name
 
 
@@ -165,7 +165,7 @@ class Folder:
                 raise
         file = os.fdopen(fd, "r+", errors="replace")
         info = os.fstat(fd)
-        if not stat.S_ISREG(info.st_mode) or info.st_nlink != 1:  # of a file elsewhere, that would be overwritten
+        if not stat.S_ISREG(info.st_mode) or info.st_nlink != 1:  # a hard link: writing would change a file elsewhere
             file.close()
             raise MusterError(f"{self.root}/{name} is no plain file of its own: remove it")
         if info.st_uid == os.geteuid():
@@ -216,14 +216,14 @@ class Folder:
         with self.opened() as root:
             for folder, _, names, fd in os.fwalk(".", dir_fd=root, onerror=_raise):
                 for name in names:
-                    with contextlib.suppress(FileNotFoundError):  # gone since
+                    with contextlib.suppress(FileNotFoundError):  # removed since it was listed
                         if stat.S_ISREG(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode):
                             found.append(os.path.normpath(f"{folder}/{name}"))
         return sorted(found)
 
 
 def _raise(error: OSError) -> None:
-    """A folder that cannot be read is not one in which nothing is; one that went is."""
+    """Raise errors of a listing, because an unreadable folder is not an empty one. A folder that is gone is."""
     if not isinstance(error, FileNotFoundError):
         raise error
 

@@ -4,7 +4,6 @@ A model loads the very bytes whose SHA-256 was compared (`Content`): by the time
 be another one.
 """
 
-import fcntl
 import hashlib
 import http.client
 import os
@@ -12,13 +11,13 @@ import ssl
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from muster.errors import InputError, MusterError
 from muster.storage.files import read_regular
+from muster.storage.lock import locked
 from muster.storage.new_files import no_link
 
 TIMEOUT = 30.0  # seconds without a byte before the connection is given up
@@ -44,8 +43,9 @@ class WeightsFile:
 
 
 def cache_dir() -> Path:
-    """`weights` in `$MUSTER_CACHE`, by default in ~/.cache/muster. Need not exist."""
-    return Path(os.environ.get("MUSTER_CACHE") or "~/.cache/muster").expanduser() / "weights"
+    """`weights` in `$MUSTER_CACHE`, by default in `$XDG_CACHE_HOME/muster`, and that in ~/.cache. Need not exist."""
+    cache = os.environ.get("MUSTER_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "muster"
+    return Path(cache).expanduser() / "weights"
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def fetch(weights: WeightsFile, weights_dir: Path | None = None, progress: Progr
     target = cache_dir() / weights.file
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(target.with_name(target.name + ".lock")):
+        with locked(target.with_name(target.name + ".lock")):
             # another process may have been faster
             return _find_kept(weights, target) or _download(weights, target, progress or (lambda done, total: None))
     except OSError as error:
@@ -126,14 +126,6 @@ def _not_as_shipped(packaged: Path) -> str:
         f"{packaged} is {state}: this file is part of Muster. Take it again from where Muster came from; in a checkout"
         f" of git: git -C {packaged.parent} checkout {packaged.name}"
     )
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock. The system releases it when the holder dies, so a kill leaves nothing to clean up."""
-    with open(path, "ab", opener=no_link) as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _download(weights: WeightsFile, target: Path, progress: Progress) -> Content:

@@ -28,17 +28,14 @@ from muster.distribution import version
 from muster.errors import DecryptionError, InputError, MusterError, NotYetError
 from muster.storage.disk import TEMPORARY, Folder, checked
 from muster.storage.encryption import KEY, KEY_FILE, MAGIC, decrypt, derived, encrypt, key_of
+from muster.storage.layout import GALLERY, MARKER, REPORT
 from muster.storage.retry import retried
 from muster.storage.uris import connect, local_uri
 
 T = TypeVar("T")
 
 FORMAT, UNBOUND, ENCRYPTED = 1, 2, 3  # of library.json; grows when an older Muster could misread what a newer one wrote
-MARKER = "library.json"
-REPORT = "gallery/calibration.html"  # what `muster calibrate` measured: curves and counts, nobody's data
-GALLERY = "gallery/gallery.parquet"
 TRUST = "MUSTER_TRUST"  # in the environment: libraries that others may write are used all the same
-ROSTER = "gallery/roster.parquet"  # the images of everybody who was enrolled, as a source to scan
 
 
 @dataclass(frozen=True)
@@ -99,7 +96,7 @@ class Library:
         return self._opened(name, self._raw(name))
 
     def read_any(self, name: str) -> bytes:
-        """The same, of a file that somebody else may have put there."""
+        """The same, but a file that is not encrypted is returned as it is: somebody else may have put it there."""
         data = self._raw(name)
         return self._opened(name, data) if data.startswith(MAGIC) else data
 
@@ -121,7 +118,7 @@ class Library:
             return bytes(stream.read())
 
     def begins(self, name: str, magic: bytes) -> bool:
-        """Whether a file's own bytes begin so."""
+        """Whether the stored bytes of a file, before decryption, begin with `magic`."""
         if self.disk is not None:
             with self.disk.open(name) as file:
                 return file.read(len(magic)) == magic
@@ -129,7 +126,7 @@ class Library:
             return bytes(stream.read(len(magic))) == magic
 
     def _repeat(self, verb: str, name: str, attempt: Callable[[], T]) -> T:
-        """Local disks get one chance, buckets several."""
+        """Try once on a local disk, and several times in a bucket, whose errors may pass."""
         return attempt() if self.disk else retried(f"{verb} {self.at(name)}", attempt)
 
     def write(self, name: str, data: bytes) -> None:
@@ -199,7 +196,7 @@ class Library:
         return sorted(name for name in names if not name.startswith("."))
 
     def files(self) -> list[str]:
-        """The names of all its files, those of Muster's own working (`.lock`) and temporary ones too."""
+        """The names of all its files, with lock and temporary files."""
         return self.disk.files() if self.disk is not None else self._files("")
 
     def _files(self, folder: str) -> list[str]:
@@ -215,11 +212,13 @@ class Library:
                 self.remove(name)
 
     def make_private(self) -> None:
-        """Take a local folder from all others: there are people's names in it now. Not where they are trusted."""
+        """Make a local library readable for its owner alone: it holds names of people now.
+
+        Not where MUSTER_TRUST is set, because then other users are meant to work in it.
+        """
         if self.local is not None and not _others_are_trusted():
-            with contextlib.suppress(
-                PermissionError
-            ):  # not ours; then we were told to trust its owner, or it is root's
+            # not ours: then we were told to trust its owner, or it is root's
+            with contextlib.suppress(PermissionError):
                 os.chmod(self.local, 0o700)
 
     @contextlib.contextmanager
@@ -240,7 +239,7 @@ class Library:
             deadline = time.monotonic() + seconds
             while not self._lock(file, last=time.monotonic() >= deadline):
                 time.sleep(0.1)
-            if self.key is not None or self.has(GALLERY):  # also where it was made before that was the rule
+            if self.key is not None or self.has(GALLERY):  # libraries made before 0.2.0 too
                 self.make_private()
             yield
 
@@ -263,7 +262,7 @@ class Library:
 
 
 def _is_plain(name: str) -> bool:
-    """A temporary file holds what was encrypted before."""
+    """Whether a file is read and written as it is. Temporary files hold ciphertext already."""
     return name == MARKER or name.rpartition("/")[2].startswith(".")
 
 
@@ -320,7 +319,7 @@ def _check_owner(library: Library) -> None:
         return
     try:
         status = os.stat(library.path)
-    except OSError:  # there is none yet, or it cannot be looked at: who opens it will say so
+    except OSError:  # missing or unreadable: opening it will raise the error
         return
     owner, others = status.st_uid not in (0, os.geteuid()), stat.S_IMODE(status.st_mode) & 0o022
     if owner or others:
@@ -396,7 +395,7 @@ def decrypted(library: Library, place: str | Path) -> Library:
         )
     if copy.local is not None:
         _make_folder(copy.local, private=True)
-        _check_owner(copy)  # somebody may have been quicker
+        _check_owner(copy)  # another process may have made the folder meanwhile
     names = [name for name in library.files() if not _is_plain(name)]
     if json.loads(library.read(MARKER))["format"] == UNBOUND:  # there the report was not encrypted
         names = [name for name in names if name != REPORT]
@@ -419,7 +418,7 @@ def _create(library: Library, key: bytes | None = None) -> Library:
     try:
         if library.local is not None:
             _make_folder(library.local, private=key is not None)
-            _check_owner(library)  # somebody may have been quicker
+            _check_owner(library)  # another process may have made the folder meanwhile
         if library.create(MARKER, data):
             return _placed(library, data)
     except OSError as error:
@@ -428,7 +427,7 @@ def _create(library: Library, key: bytes | None = None) -> Library:
 
 
 def _make_folder(path: Path, private: bool) -> None:
-    """What is new is for nobody else to write, whatever the umask says; `private`: nor to read."""
+    """Make a folder that others may not write, whatever the umask is; with `private`, they may not read it either."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileExistsError):
         path.mkdir(0o755)

@@ -9,7 +9,6 @@ dropping, and the next scan the rest. Until then an image may stand in two shard
 """
 
 import hashlib
-import io
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -20,14 +19,14 @@ from functools import partial
 from itertools import groupby
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from muster.arrays import I64, Bools
 from muster.errors import DecryptionError, InputError, MusterError
-from muster.storage import shared_shards, tables
-from muster.storage.library import ROSTER, Library, dump_json
+from muster.storage import clusters, index, layout, shared_shards, tables
+from muster.storage.layout import SCANNING
+from muster.storage.library import Library, dump_json
 from muster.storage.photos.sources import Found, find_images, unite
 from muster.storage.uris import exists, refusal, split_inline
 
@@ -40,12 +39,8 @@ SCHEMA = pa.schema(
         "source": pa.string(),  # the source that found it
     }
 )
-SCANNING = "manifest/_scanning"  # there while a scan changes the library, and after one that died
 SHARDS_WANTED = 64  # of one scan, so that a small album still spreads over workers
 SHARD_ROWS = (8, 256)  # at least, so that a shard is worth its files; at most, so that a retry is cheap
-
-Mask = npt.NDArray[np.bool_]
-Rows = npt.NDArray[np.int64]  # row numbers, -1 for none
 
 
 @dataclass(frozen=True)
@@ -111,14 +106,14 @@ def scan(library: Library, sources: Sequence[str], follow_links: bool = False) -
 
 
 def interrupted(library: Library) -> bool:
-    """Whether a scan died, or is at work, so that images may stand in two shards. One look at a file."""
+    """Whether a scan was killed or is running, so that an image may be in two shards. Looks at one file."""
     return library.has(SCANNING)
 
 
 def repair(library: Library) -> bool:
-    """Finish what a scan that died was to drop; False, after one look at a file, where none died.
+    """Drop what a killed scan was going to drop; False if none was killed, which takes one look at a file.
 
-    What that scan was to add waits for the next one. May be interrupted and repeated. The caller holds library.lock().
+    What it was going to add waits for the next scan. May be interrupted and repeated. The caller holds library.lock().
     Raises MusterError where the library cannot be written.
     """
     if not interrupted(library):
@@ -142,9 +137,18 @@ def forget(library: Library, image_ids: Sequence[str]) -> None:
     repair(library)
 
 
+def forget_faces(library: Library) -> None:
+    """Take the faces of images that are no longer here out of what was made of several shards together.
+
+    Clusters lose their rows. Indexes hold embeddings, and go: they are made again when they are next needed.
+    """
+    index.drop(library)
+    clusters.forget(library, read_manifest(library)["image_id"])
+
+
 def shards(library: Library) -> list[tuple[str, int]]:
     """Id and number of rows of every shard, in order of id. One listing, no file is opened."""
-    matches = (re.fullmatch(r"shard-([0-9a-f]+-(\d+))\.parquet", name) for name in library.names("manifest"))
+    matches = (re.fullmatch(r"shard-([0-9a-f]+-(\d+))\.parquet", name) for name in library.names(layout.MANIFEST))
     return [(match[1], int(match[2])) for match in matches if match]
 
 
@@ -157,14 +161,13 @@ def committed(library: Library, fingerprint: str) -> list[str]:
 def read_shard(library: Library, shard: str) -> pa.Table:
     """The rows of one shard: SCHEMA and user columns. Raises MusterError where it is missing or damaged."""
     try:
-        rows = pq.ParquetFile(io.BytesIO(library.read(_name(shard)))).read()
+        rows = tables.from_parquet(library.read(layout.manifest_shard(shard)))
         if rows.select(SCHEMA.names).schema.types != SCHEMA.types or _shard_id(rows) != shard:
             raise pa.ArrowInvalid("not as Muster wrote it")
         return rows
     except (FileNotFoundError, KeyError, TypeError, OSError, pa.ArrowException, DecryptionError) as error:
-        raise MusterError(
-            f"{library.at(_name(shard))} is missing or damaged ({error}): delete it and run `scan` again"
-        ) from None
+        file = library.at(layout.manifest_shard(shard))
+        raise MusterError(f"{file} is missing or damaged ({error}): delete it and run `scan` again") from None
 
 
 def read_manifest(library: Library) -> pa.Table:
@@ -179,7 +182,7 @@ def named(library: Library, rows: pa.Table) -> list[tuple[str, str]]:
     What stands in the library's own roster was looked at when the user's was read (storage/gallery/roster.py): it is
     its own source.
     """
-    own, pairs = library.uri_of(ROSTER), zip(rows["uri"].to_pylist(), rows["source"].to_pylist(), strict=True)
+    own, pairs = library.uri_of(layout.ROSTER), zip(rows["uri"].to_pylist(), rows["source"].to_pylist(), strict=True)
     return [(uri, uri if source == own else source) for uri, source in pairs]
 
 
@@ -199,17 +202,13 @@ def _writing(library: Library) -> Iterator[None]:
         raise MusterError(f"cannot write to library {library.uri}: {error}. Run the scan again afterwards.") from error
 
 
-def _name(shard: str) -> str:
-    return f"manifest/shard-{shard}.parquet"
-
-
 def _shard_id(rows: pa.Table) -> str:
     ids = "".join(sorted(rows["image_id"].to_pylist()))
     return f"{hashlib.blake2b(ids.encode(), digest_size=8).hexdigest()}-{rows.num_rows}"
 
 
 def _write(library: Library, rows: pa.Table) -> None:
-    library.write(_name(_shard_id(rows)), tables.to_parquet(rows))
+    library.write(layout.manifest_shard(_shard_id(rows)), tables.to_parquet(rows))
 
 
 def _read_shards(library: Library, ids: Sequence[str]) -> pa.Table:
@@ -226,7 +225,7 @@ def _stored(library: Library) -> tuple[list[tuple[str, int]], pa.Table]:
 
 def _replace(library: Library, old: str, new: str, keep: Sequence[str]) -> None:
     tables.replace_shard(library, old, new, keep)
-    library.remove(_name(old))
+    library.remove(layout.manifest_shard(old))
 
 
 # ---- what a scan changes ---------------------------------------------------------------------------------------------
@@ -241,7 +240,7 @@ class _Plan:
 
     stored: pa.Table
     rows: pa.Table
-    keep: Mask
+    keep: Bools
     fresh: pa.Table
     dropped: dict[str, list[str]]
 
@@ -250,7 +249,7 @@ class _Plan:
         return len(self.dropped["changed"])
 
 
-def _merge(places: Sequence[Found]) -> tuple[pa.Table, Mask, int]:
+def _merge(places: Sequence[Found]) -> tuple[pa.Table, Bools, int]:
     """What all sources hold, one row per uri; which rows are from Parquet; how many rows were dropped.
 
     A row from Parquet goes before a mere file, because it knows more; then the source named first.
@@ -272,7 +271,7 @@ def _identified(place: Found) -> pa.Table:
     return rows.add_column(4, "source", pa.array([place.source] * rows.num_rows, pa.string()))
 
 
-def _plan(stored: pa.Table, found: pa.Table, from_parquet: Mask, places: Sequence[Found]) -> _Plan:
+def _plan(stored: pa.Table, found: pa.Table, from_parquet: Bools, places: Sequence[Found]) -> _Plan:
     both = unite({"the library": stored, "the sources": found})
     place = _find(stored["uri"], found["uri"])  # stored row → found row of its uri
     before = _find(found["uri"], stored["uri"])  # found row → stored row of its uri
@@ -304,15 +303,17 @@ def _dropping(stored: pa.Table, dropped: dict[str, list[str]]) -> _Plan:
         _mask(pc.is_in(stored["image_id"], pa.array(dropped[n], pa.string()))) for n in ("gone", "changed")
     )
     renewed = _mask(pc.is_in(stored["uri"], stored["uri"].filter(pa.array(~changed)).combine_chunks()))
-    return _Plan(stored, stored, ~gone & ~(changed & renewed), stored.slice(0, 0), dropped)
+    return _Plan(
+        stored=stored, rows=stored, keep=~gone & ~(changed & renewed), fresh=stored.slice(0, 0), dropped=dropped
+    )
 
 
-def _ids(rows: pa.Table, mask: Mask) -> list[str]:
+def _ids(rows: pa.Table, mask: Bools) -> list[str]:
     ids: list[str] = rows["image_id"].filter(pa.array(mask)).to_pylist()
     return ids
 
 
-def _gone(stored: pa.Table, missing: Mask, places: Sequence[Found]) -> Mask:
+def _gone(stored: pa.Table, missing: Bools, places: Sequence[Found]) -> Bools:
     """Which of the stored rows that no source holds are to be dropped.
 
     Those that one of these sources found earlier; and those in a folder that was searched, whoever found them, if they
@@ -330,7 +331,7 @@ def _gone(stored: pa.Table, missing: Mask, places: Sequence[Found]) -> Mask:
     return missing & ours
 
 
-def _below(uris: pa.ChunkedArray, folder: str) -> Mask:
+def _below(uris: pa.ChunkedArray, folder: str) -> Bools:
     prefix = folder.partition("?")[0] if "://" in folder else folder
     return _mask(pc.starts_with(uris, prefix.rstrip("/") + "/"))
 
@@ -352,7 +353,7 @@ def _drop(library: Library, old: Sequence[tuple[str, int]], plan: _Plan) -> None
         _settle(library, shard, plan, start, start + number)
         start += number
     if any(plan.dropped.values()):
-        tables.forget_faces(library, read_manifest(library)["image_id"])
+        forget_faces(library)
 
 
 def _settle(library: Library, shard: str, plan: _Plan, start: int, stop: int) -> None:
@@ -369,22 +370,22 @@ def _settle(library: Library, shard: str, plan: _Plan, start: int, stop: int) ->
         _replace(library, shard, new, rows["image_id"].to_pylist())
 
 
-def _find(values: pa.ChunkedArray, among: pa.ChunkedArray) -> Rows:
+def _find(values: pa.ChunkedArray, among: pa.ChunkedArray) -> I64:
     """For each value the first row of `among` that has it, or -1."""
-    rows: Rows = pc.fill_null(pc.index_in(values, value_set=among), -1).to_numpy().astype(np.int64)
+    rows: I64 = pc.fill_null(pc.index_in(values, value_set=among), -1).to_numpy().astype(np.int64)
     return rows
 
 
-def _first_of_each(values: pa.ChunkedArray) -> Mask:
+def _first_of_each(values: pa.ChunkedArray) -> Bools:
     """Which rows have a value that no earlier row has."""
     return _find(values, values) == np.arange(len(values))
 
 
-def _mask(values: pa.ChunkedArray) -> Mask:
-    mask: Mask = np.array(values.to_numpy(), bool)
+def _mask(values: pa.ChunkedArray) -> Bools:
+    mask: Bools = np.array(values.to_numpy(), bool)
     return mask
 
 
-def _take(rows: pa.Table, fixed: Rows, users: Rows) -> pa.Table:
+def _take(rows: pa.Table, fixed: I64, users: I64) -> pa.Table:
     """Rows whose SCHEMA columns come from the rows numbered `fixed`, and whose user columns from those in `users`."""
     return pa.table({name: rows[name].take(fixed if name in SCHEMA.names else users) for name in rows.schema.names})

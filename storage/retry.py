@@ -1,4 +1,4 @@
-"""Another chance for buckets: what throttles, drops or stalls is asked again, later and later, for about a minute.
+"""Retries for buckets: after throttling, a dropped connection or a stall, for about a minute, with growing pauses.
 
 pyarrow asks three times within one request (storage/uris.py); this is for whole operations, and for when that was not
 enough. What it raises in the end, UnreachableError, is no fault of one image: the shard fails with it, and runs again.
@@ -57,7 +57,7 @@ def retried(what: str, attempt: Callable[[], T]) -> T:
 
 
 def _raise_final(what: str, error: OSError) -> None:
-    """Raise what another attempt would not change."""
+    """Raise errors that another attempt would not change; return for those that may pass."""
     aws = _AWS.search(str(error))
     if aws and aws[1] == "ACCESS_DENIED":
         raise PermissionError(errno.EACCES, f"access denied: {HOW_TO_SIGN_IN}") from error
@@ -68,7 +68,7 @@ def _raise_final(what: str, error: OSError) -> None:
 
 
 def may_pass(error: OSError) -> bool:
-    """Whether the same operation may succeed later. Where that is not known: no."""
+    """Whether the same operation may succeed later. False where that is not known."""
     if isinstance(error, ConnectionError | TimeoutError):
         return True
     if error.errno is not None or type(error) is not OSError:

@@ -6,14 +6,12 @@ tables look the same however many shared them. What a run that was cut off left 
 """
 
 import contextlib
-import io
 import json
 from collections.abc import Mapping
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from muster.storage import tables
+from muster.storage import layout, tables
 from muster.storage.library import Library, dump_json
 
 Part = tuple[int, int]  # number, from 0, and how many there are
@@ -31,21 +29,21 @@ def write_part(library: Library, fingerprint: str, shard: str, part: Part, rows:
         library.write(f"{folder}/{table}.parquet", tables.to_parquet(each))
     library.write(f"{folder}/done.json", dump_json({"tables": list(rows)}))
     folders = [_folder(fingerprint, shard, (number, part[1])) for number in range(part[1])]
-    if not all(library.has(f"{each}/done.json") for each in folders):  # cheaper than to read those that are there
+    if not all(library.has(f"{each}/done.json") for each in folders):  # cheaper than reading the parts that exist
         return
     try:
         found = [_read(library, each) for each in folders]
-    except FileNotFoundError:  # another worker was quicker, and is done with them
+    except FileNotFoundError:  # another worker has committed the shard, and removed the parts
         return
     names = dict.fromkeys(name for each in found for name in each)
     whole = {name: pa.concat_tables([each[name] for each in found if name in each]) for name in names}
     tables.write_shard(library, fingerprint, shard, whole)
-    _remove(library, f"_parts/{fingerprint}/shard-{shard}")
+    _remove(library, layout.parts(fingerprint, shard))
 
 
 def remove_all(library: Library) -> None:
     """Remove every part. The caller holds library.lock()."""
-    _remove(library, "_parts")
+    _remove(library, layout.PARTS)
 
 
 def _remove(library: Library, folder: str) -> None:
@@ -55,9 +53,9 @@ def _remove(library: Library, folder: str) -> None:
 
 
 def _folder(fingerprint: str, shard: str, part: Part) -> str:
-    return f"_parts/{fingerprint}/shard-{shard}/{part[0]}-of-{part[1]}"
+    return f"{layout.parts(fingerprint, shard)}/{part[0]}-of-{part[1]}"
 
 
 def _read(library: Library, folder: str) -> dict[str, pa.Table]:
     names = json.loads(library.read(f"{folder}/done.json"))["tables"]
-    return {name: pq.read_table(io.BytesIO(library.read(f"{folder}/{name}.parquet"))) for name in names}
+    return {name: tables.from_parquet(library.read(f"{folder}/{name}.parquet")) for name in names}

@@ -19,9 +19,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from muster.errors import DecryptionError, InputError, MusterError, NotYetError
+from muster.storage import layout
 from muster.storage.library import Library, dump_json
 
-TABLE = re.compile("[a-z][a-z0-9_]*")  # what a table may be called, so that it is one folder of the library
+TABLE = re.compile("[a-z][a-z0-9_]*")  # a legal table name: it becomes one folder of the library
 ROW_GROUP_ROWS = 8192  # a face row is at most about 6 KB with its thumbnail: row groups stay under 64 MiB
 
 
@@ -33,18 +34,18 @@ def fingerprint(description: Mapping[str, Any]) -> str:
 def describe(library: Library, description: Mapping[str, Any]) -> str:
     """Record what a fingerprint stands for, in `_tasks/<fingerprint>.json`; returns the fingerprint."""
     name = fingerprint(description)
-    library.create(f"_tasks/{name}.json", dump_json(description))
+    library.create(layout.description(name), dump_json(description))
     return name
 
 
 def descriptions(library: Library) -> dict[str, dict[str, Any]]:
-    """Everything recorded by `describe`: fingerprint → description. MusterError for what is none of these."""
-    found = {name.removesuffix(".json"): read_json(library, f"_tasks/{name}") for name in library.names("_tasks")}
+    """Everything that `describe` recorded: fingerprint → description. Raises MusterError for a damaged file."""
+    names = [name.removesuffix(".json") for name in library.names(layout.TASKS)]
+    found = {name: read_json(library, layout.description(name)) for name in names}
     for name, what in found.items():
         if name != fingerprint(what) or not isinstance(what.get("task"), str):
-            raise MusterError(
-                f"{library.at(f'_tasks/{name}.json')} is not as Muster wrote it: restore it, or delete it"
-            )
+            file = library.at(layout.description(name))
+            raise MusterError(f"{file} is not as Muster wrote it: restore it, or delete it")
     return found
 
 
@@ -77,6 +78,20 @@ def to_parquet(rows: pa.Table) -> bytes:
     return sink.getvalue()
 
 
+def parquet_file(data: bytes) -> pq.ParquetFile:
+    """A Parquet file in memory, read without Arrow's own threads.
+
+    They may still hold the bytes, which are Python's, when the process ends, and abort it (2 of 15 exports on a busy
+    machine).
+    """
+    return pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True, pre_buffer=False)
+
+
+def from_parquet(data: bytes) -> pa.Table:
+    """Its rows. Raises pa.ArrowException or OSError, the latter also for a bad footer or page."""
+    return parquet_file(data).read(use_threads=False)
+
+
 def write_shard(
     library: Library, fingerprint: str, shard: str, rows: Mapping[str, pa.Table], facts: Any = None
 ) -> bool:
@@ -89,15 +104,15 @@ def write_shard(
         return False
     files = [_write_file(library, table, fingerprint, shard, part) for table, part in rows.items()]
     commit = {"shard": shard, "fingerprint": fingerprint, "files": files, "failed": _failed(rows), "facts": facts or {}}
-    if library.create(_commit(fingerprint, shard), dump_json(commit)):
+    if library.create(layout.commit(fingerprint, shard), dump_json(commit)):
         return True
     theirs = _read_commit(library, fingerprint, shard)["files"]
-    # Two workers did one shard at a time. Where their processors differ, so may the last digits of their rows: then the
-    # commit is to be of the files in place.
+    # Two workers may have done this shard at once, and on different processors the last digits of rows differ: so the
+    # commit is made from the files that are in place now.
     if theirs != files and not all(library.has(f["name"]) and _is_as_written(library, f) for f in theirs):
         for table, part in rows.items():
             _write_file(library, table, fingerprint, shard, part)
-        library.write(_commit(fingerprint, shard), dump_json(commit))
+        library.write(layout.commit(fingerprint, shard), dump_json(commit))
     return False
 
 
@@ -112,7 +127,7 @@ def _write_file(library: Library, table: str, fingerprint: str, shard: str, rows
         b"muster.fingerprint": fingerprint.encode(),
     }
     data = to_parquet(rows.replace_schema_metadata(metadata))
-    name = _file(table, fingerprint, shard)
+    name = layout.rows(table, fingerprint, shard)
     library.write(name, data)
     return {"name": name, "table": table, "rows": rows.num_rows, "sha256": _digest(data)}
 
@@ -121,23 +136,14 @@ def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _file(table: str, fingerprint: str, shard: str) -> str:
-    return f"{table}/{fingerprint}/shard-{shard}.parquet"
-
-
-def _commit(fingerprint: str, shard: str) -> str:
-    return f"_commits/{fingerprint}/shard-{shard}.json"
-
-
 def is_committed(library: Library, fingerprint: str, shard: str) -> bool:
-    return library.has(_commit(fingerprint, shard))
+    return library.has(layout.commit(fingerprint, shard))
 
 
 def committed(library: Library, fingerprint: str) -> list[str]:
     """The ids of the shards that are done under this fingerprint. One listing, no file is opened."""
-    return [
-        n[len("shard-") : -len(".json")] for n in library.names(f"_commits/{fingerprint}") if n.startswith("shard-")
-    ]
+    names = library.names(f"{layout.COMMITS}/{fingerprint}")
+    return [name.removeprefix("shard-").removesuffix(".json") for name in names if name.startswith("shard-")]
 
 
 def commits(library: Library, fingerprint: str, shards: Iterable[str] | None = None) -> list[dict[str, Any]]:
@@ -151,7 +157,7 @@ def commits(library: Library, fingerprint: str, shards: Iterable[str] | None = N
 
 
 def _read_commit(library: Library, fingerprint: str, shard: str) -> dict[str, Any]:
-    name = _commit(fingerprint, shard)
+    name = layout.commit(fingerprint, shard)
     commit = read_json(library, name)
     if not _is_sound(commit, fingerprint, shard):
         raise MusterError(f"{library.at(name)} is not as Muster wrote it: delete it, and run again")
@@ -174,7 +180,7 @@ def _is_sound(commit: Any, fingerprint: str, shard: str) -> bool:
 
 def _is_file(file: Mapping[str, Any], fingerprint: str, shard: str) -> bool:
     table = file["table"]
-    named = TABLE.fullmatch(table) is not None and file["name"] == _file(table, fingerprint, shard)
+    named = TABLE.fullmatch(table) is not None and file["name"] == layout.rows(table, fingerprint, shard)
     return named and isinstance(file["rows"], int) and isinstance(file["sha256"], str)
 
 
@@ -222,7 +228,7 @@ def rows_in(commits: Iterable[Mapping[str, Any]], table: str) -> int:
 def failures(library: Library, commits: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """image_id → error kind of every image that these commits have an error of, from the commits alone.
 
-    Those that an older Muster wrote do not say: there the tables are read.
+    Commits of older versions do not list errors; for those the tables are read.
     """
     found: dict[str, str] = {}
     for commit in commits:
@@ -254,14 +260,13 @@ def _read_file(library: Library, file: Mapping[str, Any], columns: Sequence[str]
         data = library.read(name)
         if _digest(data) != file["sha256"]:
             raise OSError("it was changed since it was written")
-        # Not read_table: it takes 1.5 ms more for each file. Not its threads: several files are read at once.
-        parquet = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+        parquet = parquet_file(data)  # not read_table: it takes 1.5 ms more for each file
         if absent := set(columns or ()) - set(parquet.schema_arrow.names):  # read() would leave them out
             raise pa.ArrowInvalid(f"no column {', '.join(sorted(absent))}")
         return parquet.read(columns=columns, use_threads=False)
     except (OSError, pa.ArrowException, DecryptionError) as error:  # OSError: also Parquet's, for a bad footer or page
         raise MusterError(
-            f"{library.at(name)} is missing or damaged ({error}): delete its commit in _commits/, and run again"
+            f"{library.at(name)} is missing or damaged ({error}): delete its commit in {layout.COMMITS}/, and run again"
         ) from None
 
 
@@ -273,42 +278,23 @@ def replace_shard(library: Library, old: str, new: str, keep: Sequence[str]) -> 
     """
     kept = pa.array(keep, pa.string())
     folders = [name for name in library.names("") if TABLE.fullmatch(name)]
-    for name in sorted({*library.names("_commits"), *descriptions(library)}):
-        if keep and library.has(_commit(name, old)):
+    for name in sorted({*library.names(layout.COMMITS), *descriptions(library)}):
+        if keep and library.has(layout.commit(name, old)):
             commit = _read_commit(library, name, old)
             rows = {f["table"]: _read_file(library, f) for f in commit["files"]}
             rows = {t: r.filter(pc.is_in(r["image_id"], value_set=kept)) for t, r in rows.items()}
             write_shard(library, name, new, rows, commit["facts"])
-        library.remove(_commit(name, old))
+        library.remove(layout.commit(name, old))
         for table in folders:
-            library.remove(_file(table, name, old))
+            library.remove(layout.rows(table, name, old))
 
 
 def forget_shard(library: Library, fingerprint: str, shard: str) -> None:
     """Make a committed shard pending again: its commit goes, then the files that it names."""
     files = _read_commit(library, fingerprint, shard)["files"]
-    library.remove(_commit(fingerprint, shard))
+    library.remove(layout.commit(fingerprint, shard))
     for file in files:
         library.remove(file["name"])
-
-
-def forget_faces(library: Library, images: pa.ChunkedArray) -> None:
-    """Take the faces of all but these images (image_ids) out of what was made of several shards together.
-
-    Clusters lose their rows. Indexes hold embeddings, and go: they are made again when they are next needed.
-    """
-    library.remove_folder("index")
-    for fingerprint in library.names("clusters"):
-        name = f"clusters/{fingerprint}/clusters.parquet"
-        try:
-            rows = pq.read_table(io.BytesIO(library.read(name)))
-        except FileNotFoundError:
-            continue
-        except (OSError, pa.ArrowException) as error:
-            raise MusterError(f"{library.at(name)} is damaged ({error}): delete it, and cluster again") from None
-        kept = rows.filter(pc.is_in(rows["image_id"], value_set=images.combine_chunks()))
-        if kept.num_rows < rows.num_rows:
-            library.write(name, to_parquet(kept))
 
 
 def resolve(library: Library, table: str, wanted: str) -> str:

@@ -31,7 +31,10 @@ REQUEST_ATTEMPTS = 3  # of one request to S3, with waits from 0 to 1 s, then to 
 _BUCKETS = ("s3", "gs", "gcs")  # schemes whose URIs name a bucket: without options they lead to its provider alone
 _HOSTS = ("hdfs", "viewfs")  # schemes whose URIs name the host to connect to
 _AZURE = ("abfs", "abfss")
-_AZURES_OWN = (".blob.core.windows.net", ".dfs.core.windows.net")  # any other host would be sent the user's token
+_AZURES_OWN = (
+    ".blob.core.windows.net",
+    ".dfs.core.windows.net",
+)  # never another host: it would receive the user's token
 _AUTHORITY = re.compile(r"(?:[^@]*@)?([\w.-]*|\[[\da-fA-F:.]+\])(:\d+)?", re.ASCII)
 _METADATA = [ipaddress.ip_address(each) for each in ("fd00:ec2::254", "100.100.100.200")]  # of AWS, Alibaba
 _HOW = "name it, or a folder above it, on the command line"
@@ -72,7 +75,7 @@ def bucket_of(uri: str) -> str:
 
 
 def place_of(uri: str) -> str:
-    """What is connected to for this URI, as a URI; "" for local files. Equal ones answer, or do not, together."""
+    """The server or bucket that this URI leads to, as a URI; "" for local files. URIs of one place fail together."""
     scheme, host, options = _connection(uri)
     return f"{scheme}://{host}/{options}" if scheme else ""
 

@@ -1,5 +1,1 @@
-"""Pure computation on images and embeddings. Importing this package registers every task."""
-
-from muster.tasks import faces, masks, objects, previews, scenes
-
-__all__ = ["faces", "masks", "objects", "previews", "scenes"]
+"""Pure computation on images and embeddings. `muster.tasks.base` knows the tasks by name."""

@@ -14,30 +14,33 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from PIL import Image as PillowImage
 
-from muster.tasks.base import Image, StateDict, inference_dtype, register, shrink
+from muster.arrays import F32, Pixels
+from muster.errors import TaskError
+from muster.tasks.base import IMAGE_ID, Findings, Image, StateDict, Task, inference_dtype, shrink
 from muster.tasks.geometry.align import align, misfit
 from muster.tasks.models import zoo
 from muster.tasks.models.fuse import for_inference
 from muster.tasks.models.yunet import STRIDES
 
-Pixels = np.ndarray[Any, np.dtype[np.uint8]]
-Floats = np.ndarray[Any, np.dtype[np.float32]]
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _DETECT_PIXELS = 16 * 640 * 640  # per batch: activations of larger ones leave the caches
 _EMBED_CROPS = 16
 
-SCHEMA = pa.schema(
-    [
-        pa.field("image_id", pa.string(), nullable=False),
-        pa.field("face_id", pa.string(), nullable=False),
-        pa.field("box_xyxy", pa.list_(pa.float32(), 4)),
-        pa.field("score", pa.float32()),
-        pa.field("landmarks", pa.list_(pa.list_(pa.float32(), 2), 5)),
-        pa.field("quality", pa.float32()),
-        pa.field("embedding", pa.list_(pa.float32(), 128)),
-        pa.field("thumbnail", pa.binary()),
-    ]
-)
+
+def schema(width: int) -> pa.Schema:
+    """Of faces whose embeddings have so many numbers."""
+    return pa.schema(
+        [
+            IMAGE_ID,
+            pa.field("face_id", pa.string(), nullable=False),
+            pa.field("box_xyxy", pa.list_(pa.float32(), 4)),
+            pa.field("score", pa.float32()),
+            pa.field("landmarks", pa.list_(pa.list_(pa.float32(), 2), 5)),
+            pa.field("quality", pa.float32()),
+            pa.field("embedding", pa.list_(pa.float32(), width)),
+            pa.field("thumbnail", pa.binary()),
+        ]
+    )
 
 
 @dataclass(frozen=True)
@@ -63,11 +66,16 @@ class Detections(NamedTuple):
 _EMPTY = Detections(torch.empty(0, 4), torch.empty(0), torch.empty(0, 5, 2))
 
 
-@register
-class Faces:
+class Faces(Task):
+    """`schema`: of the default model; a task that was made has that of its own, by the width of its embedder."""
+
     name = "faces"
     version = 3
-    schema = SCHEMA
+    schema = schema(zoo.ENTRIES[zoo.MODELS["faces"][zoo.DEFAULTS["faces"]]["embedder"]].width)
+    classes = ("face",)
+    findings = Findings(
+        noun="face", score="score", box="box_xyxy", landmarks="landmarks", embedding="embedding", id="face_id"
+    )
 
     def __init__(self, model: str | None = None, parameters: FaceParameters | None = None) -> None:
         self.models = zoo.roles(self.name, model or zoo.DEFAULTS[self.name])
@@ -75,11 +83,16 @@ class Faces:
         self._parameters = parameters or FaceParameters(double_between=double)
         self.parameters: Mapping[str, Any] = {k: v for k, v in asdict(self._parameters).items() if v is not None}
         self.max_side = self._parameters.max_side
+        self.width = zoo.ENTRIES[self.models["embedder"]].width
+        self.schema = schema(self.width)
 
     def load(self, device: torch.device, weights: Mapping[str, StateDict]) -> None:
         self.load_networks(device, weights)
         judge = self.models["quality"]
         self.quality = zoo.ENTRIES[judge].build(weights[judge]).eval()  # on the CPU: it is tiny
+        known = self.quality.get_buffer("strangers").shape[1]
+        if known != self.width:
+            raise TaskError(f"{judge} knows embeddings of {known} numbers, and those of its embedder have {self.width}")
 
     def load_networks(self, device: torch.device, weights: Mapping[str, StateDict]) -> None:
         """All but the quality: what `find` takes, and what a quality is learnt from."""
@@ -92,7 +105,7 @@ class Faces:
     @torch.inference_mode()
     def __call__(self, images: Sequence[Image]) -> pa.Table:
         found = self.find(images)
-        return _rows(found, self.quality(found.signs).sigmoid().numpy())
+        return _rows(found, self.quality(found.signs).sigmoid().numpy(), self.schema)
 
     @torch.inference_mode()
     def find(self, images: Sequence[Image], min_score: float | None = None) -> "Found":
@@ -117,7 +130,7 @@ class Found:
     signs: torch.Tensor
 
 
-def _rows(found: Found, quality: Floats) -> pa.Table:
+def _rows(found: Found, quality: F32, schema: pa.Schema) -> pa.Table:
     owners = found.owners
     boxes, scores, landmarks = (part.numpy() for part in found.faces)
     scale = np.array([image.scale for image in owners], np.float32)
@@ -129,14 +142,14 @@ def _rows(found: Found, quality: Floats) -> pa.Table:
     columns = [
         [image.image_id for image in owners],
         names,
-        _lists(boxes / scale[:, None], SCHEMA.field("box_xyxy").type),
+        _lists(boxes / scale[:, None], schema.field("box_xyxy").type),
         scores,
-        _lists(landmarks / scale[:, None, None], SCHEMA.field("landmarks").type),
+        _lists(landmarks / scale[:, None, None], schema.field("landmarks").type),
         quality,
-        _lists(found.vectors.embeddings.numpy(), SCHEMA.field("embedding").type),
+        _lists(found.vectors.embeddings.numpy(), schema.field("embedding").type),
         [thumbnail(image.pixels, box) for image, box in zip(owners, boxes, strict=True)],
     ]
-    return pa.table(columns, SCHEMA)
+    return pa.table(columns, schema)
 
 
 def _lists(values: np.ndarray[Any, Any], kind: pa.DataType) -> pa.Array:
@@ -147,7 +160,7 @@ def _lists(values: np.ndarray[Any, Any], kind: pa.DataType) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(flat, type=kind)
 
 
-def thumbnail(pixels: Pixels, box: Floats, side: int = 160) -> bytes:
+def thumbnail(pixels: Pixels, box: F32, side: int = 160) -> bytes:
     """The square around a face, 1.6 times its box, shifted to stay in the image: a JPEG of `side` pixels."""
     height, width = pixels.shape[:2]
     half = min(0.8 * max(box[2] - box[0], box[3] - box[1]), width / 2, height / 2)
@@ -260,7 +273,7 @@ def normalised(crops: torch.Tensor) -> torch.Tensor:
 
 
 class Vectors(NamedTuple):
-    """`embeddings` (N, 128), L2-normalised. `lengths` (N,): of what the network gave, before. `agreement` (N,): cosine
+    """`embeddings` (N, D), L2-normalised. `lengths` (N,): of what the network gave, before. `agreement` (N,): cosine
     of what it gave for the crop and for its mirror image; 1 where it was not shown that. float32."""
 
     embeddings: torch.Tensor
@@ -269,13 +282,13 @@ class Vectors(NamedTuple):
 
 
 def embed(network: torch.nn.Module, crops: torch.Tensor, dtype: torch.dtype, mirror: bool) -> Vectors:
-    """Embeddings of aligned crops (N, 112, 112, 3; uint8 RGB).
+    """Embeddings of aligned crops (N, 112, 112, 3; uint8 RGB), as many numbers each as the network gives.
 
     With `mirror`, the sum of the normalised outputs for a crop and its mirror image, normalised again.
     """
     device = next(chain(network.parameters(), network.buffers())).device
-    parts = [Vectors(torch.empty(0, 128), torch.empty(0), torch.empty(0))]
-    for batch in crops.split(_EMBED_CROPS):
+    parts = []
+    for batch in crops.split(_EMBED_CROPS):  # one, empty, of none: it has the width too
         upright = normalised(batch.to(device)).permute(0, 3, 1, 2).to(dtype)  # channels-last in memory
         one = network(upright).float()
         other = one
@@ -310,7 +323,7 @@ def signs(crops: torch.Tensor, faces: Detections, vectors: Vectors) -> torch.Ten
     return torch.stack(columns, 1).float()
 
 
-def sharpness(crops: Pixels) -> Floats:
+def sharpness(crops: Pixels) -> F32:
     """Mean absolute Laplacian over standard deviation, of the green channel inside the face, in per cent: (N,)."""
     grey = crops[:, 16:-16, 16:-16, 1].astype(np.float32)
     laplacian = (
@@ -320,7 +333,7 @@ def sharpness(crops: Pixels) -> Floats:
     return 100 * np.abs(laplacian).mean((1, 2)) / contrast
 
 
-def yaw(landmarks: Floats) -> Floats:
+def yaw(landmarks: F32) -> F32:
     """How far the nose stands off the line between eyes and mouth, in half eye distances: (N,), 0 = frontal."""
     eyes, mouth = landmarks[:, :2].mean(1), landmarks[:, 3:].mean(1)
     across = landmarks[:, 1] - landmarks[:, 0] + landmarks[:, 4] - landmarks[:, 3]

@@ -16,21 +16,19 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from PIL import Image as PillowImage
 
+from muster.arrays import Bools, Pixels, matrix
 from muster.errors import TaskError
-from muster.tasks.base import Image, StateDict, register, shrink
+from muster.tasks.base import IMAGE_ID, Findings, Image, Option, StateDict, Task, shrink
 from muster.tasks.geometry import rle
 from muster.tasks.models import coco_labels, sam, zoo
 from muster.tasks.models.fuse import for_inference
 from muster.tasks.models.zoo import masks
 from muster.tasks.models.zoo.masks import Form, Instances, Prompted, Semantic
-from muster.tasks.objects import Objects
-
-Pixels = np.ndarray[Any, np.dtype[np.uint8]]
-Bools = np.ndarray[Any, np.dtype[np.bool_]]
+from muster.tasks.objects import CLASSES, MIN_SCORE, Objects
 
 SCHEMA = pa.schema(
     [
-        pa.field("image_id", pa.string(), nullable=False),
+        IMAGE_ID,
         pa.field("label", pa.string()),
         pa.field("label_id", pa.int32()),
         pa.field("score", pa.float32()),
@@ -51,12 +49,13 @@ class Find(NamedTuple):
     mask: Bools
 
 
-@register
-class Masks:
+class Masks(Task):
     name = "masks"
     version = 1
     schema = SCHEMA
-    options = ("classes", "min_score")
+    options: Mapping[str, Option] = {"classes": CLASSES, "min_score": MIN_SCORE}
+    # No filters: a class of pixels is not yet a thing that somebody looks for; `objects` says that.
+    findings = Findings(noun="mask", label="label", score="score", box="box_xyxy", mask="rle", filters=False)
 
     def __init__(
         self,
@@ -70,10 +69,10 @@ class Masks:
         """
         model = model or zoo.DEFAULTS[self.name]
         self.models = zoo.roles(self.name, model)
-        self.form = masks.FORMS[self.models["segmenter"]]
+        self.form = form_of(self.models["segmenter"])
         least = self.form.min_score if min_score is None else min_score
         self.least = chosen(model, self.form, classes or {}, least)
-        self.max_side = self.form.max_side
+        self.max_side, self.classes = self.form.max_side, tuple(self.form.classes[i] for i in _foreground(self.form))
         same = max(self.least.values())
         everything = self.least == chosen(model, self.form, {}, same)  # however that was asked for
         scores = {self.form.classes[i]: score for i, score in sorted(self.least.items())}
@@ -114,19 +113,34 @@ class Masks:
         return (f for f in found if f.score >= self.least.get(f.label_id, np.inf) and f.mask.any())
 
 
+def form_of(entry: str) -> Form:
+    """What a segmenter makes of an image. TaskError where an entry of another package does not say."""
+    form = masks.FORMS.get(entry) or zoo.ENTRIES[entry].run
+    if not isinstance(form, Form):
+        raise TaskError(
+            f"the segmenter {entry} must say by `run`, as a muster.tasks.models.zoo.masks.Form, how it is run"
+        )
+    return form
+
+
 def chosen(model: str, form: Form, classes: Mapping[str, float | None], least: float) -> dict[int, float]:
     """Class → least score, of these classes (of all but the background where empty).
 
     TaskError names the nearest where the model does not know one.
     """
-    background = form.background if isinstance(form, Semantic) else None
-    known = {_spelled(name): i for i, name in enumerate(form.classes) if i != background}
+    known = {_spelled(form.classes[i]): i for i in _foreground(form)}
     for name in classes:
         if _spelled(name) not in known:
             near = difflib.get_close_matches(name, known, n=3, cutoff=0)
             raise TaskError(f"`classes` {name}: no such class of masks={model}; nearest: {', '.join(near)}")
     scores = classes or dict.fromkeys(known)
     return {known[_spelled(name)]: least if score is None else score for name, score in scores.items()}
+
+
+def _foreground(form: Form) -> list[int]:
+    """The classes that make rows."""
+    background = form.background if isinstance(form, Semantic) else None
+    return [i for i in range(len(form.classes)) if i != background]
 
 
 def _spelled(name: str) -> str:
@@ -190,7 +204,7 @@ def prompted(network: torch.nn.Module, image: Image, prompts: Objects) -> Iterat
     rows = prompts([image])
     height, width = image.pixels.shape[:2]
     sides = np.array([width, height] * 2, np.float32) / np.array([*image.size, *image.size], np.float32)
-    boxes = torch.from_numpy(rows["box_xyxy"].combine_chunks().flatten().to_numpy().reshape(-1, 4) * sides)
+    boxes = torch.from_numpy(matrix(rows["box_xyxy"]) * sides)
     found = sam.masks_in(network, image.pixels, boxes)
     for label, score, (mask, overlap) in zip(rows["label_id"], rows["score"], found, strict=True):
         yield Find(label.as_py(), score.as_py() * overlap, mask)

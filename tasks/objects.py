@@ -14,19 +14,19 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
+from muster.arrays import Pixels
 from muster.errors import TaskError
-from muster.tasks.base import Image, StateDict, register, shrink
-from muster.tasks.models import coco_labels, fastestdet, torchvision_detectors, yolo, zoo
+from muster.tasks.base import IMAGE_ID, Findings, Image, Option, StateDict, Task, number, shrink
+from muster.tasks.models import coco_labels, fastestdet, filter_scores, torchvision_detectors, yolo, zoo
 from muster.tasks.models.fuse import for_inference
 
-Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 Suppress = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, float], torch.Tensor]
 # Images of FastestDet's size at once: on one thread 14.6, 8.5, 7.9, 10.5 ms per image by 1, 4, 8, 16.
 _BATCH = 8
 
 SCHEMA = pa.schema(
     [
-        pa.field("image_id", pa.string(), nullable=False),
+        IMAGE_ID,
         pa.field("label", pa.string()),
         pa.field("label_id", pa.int32()),
         pa.field("score", pa.float32()),
@@ -116,7 +116,7 @@ class _Yolo:
 
 
 @dataclass(frozen=True)
-class _Family:
+class Family:
     """How networks of one kind are run, and what suits them. `detector`: takes network, device and least score.
 
     `max_overlap`: of their publisher. `min_score`: chosen for looking through photos, where a false find is worse than
@@ -134,22 +134,51 @@ class _Family:
 # is to be found); of those with 0.65, from which its publisher draws boxes, 66 % (25 %). The scores for the
 # others are not measured.
 _FAMILIES = {
-    "fastestdet": _Family(_FastestDet, 640, 0.65, 0.45),
-    "ssdlite": _Family(_Torchvision, 640, 0.5, 0.55),
-    "fasterrcnn": _Family(_Torchvision, 1333, 0.5, 0.5),
-    "fasterrcnn-v2": _Family(_Torchvision, 1333, 0.5, 0.5),
-    "retinanet": _Family(_Torchvision, 1333, 0.5, 0.5),
-    "fcos": _Family(_Torchvision, 1333, 0.5, 0.6),
-    "muster-yolo": _Family(_Yolo, 416, 0.5, 0.5),
+    "fastestdet": Family(_FastestDet, 640, 0.65, 0.45),
+    "ssdlite": Family(_Torchvision, 640, 0.5, 0.55),
+    "fasterrcnn": Family(_Torchvision, 1333, 0.5, 0.5),
+    "fasterrcnn-v2": Family(_Torchvision, 1333, 0.5, 0.5),
+    "retinanet": Family(_Torchvision, 1333, 0.5, 0.5),
+    "fcos": Family(_Torchvision, 1333, 0.5, 0.6),
+    "muster-yolo": Family(_Yolo, 416, 0.5, 0.5),
 }
 
 
-@register
-class Objects:
+def family_of(entry: str) -> Family:
+    """How a detector is run. TaskError where an entry of another package does not say."""
+    family = _FAMILIES.get(entry) or zoo.ENTRIES[entry].run
+    if not isinstance(family, Family):
+        raise TaskError(f"the detector {entry} must say by `run`, as a muster.tasks.objects.Family, how it is run")
+    return family
+
+
+def parse_classes(value: str | Mapping[str, Any]) -> dict[str, float | None]:
+    """`person,dog=0.6`, or these as a mapping → {"person": None, "dog": 0.6}; ValueError where a score is none."""
+    if isinstance(value, str):
+        parts = [part.partition("=") for part in value.split(",") if part.strip()]
+        value = {name.strip(): score if given else None for name, given, score in parts}
+    return {name: None if score is None else number(0, 1)(score) for name, score in value.items()}
+
+
+MIN_SCORE = Option(number(0, 1), "least score of a find; by default the model's own")
+CLASSES = Option(parse_classes, "only these classes, each with its least score if you like: person,dog=0.6")
+_PHRASES = {name: f"with {name}" for name in ("broccoli", "scissors", "skis")} | {"tv": "with a TV"}
+
+
+class Objects(Task):
     name = "objects"
     version = 1
     schema = SCHEMA
-    options = ("classes", "min_score")
+    options: Mapping[str, Option] = {"classes": CLASSES, "min_score": MIN_SCORE}
+    findings = Findings(
+        noun="object",
+        label="label",
+        score="score",
+        box="box_xyxy",
+        phrases=_PHRASES,
+        hidden=({"label": "person"},),  # which every photo of a person shows
+        least_scores=filter_scores.least_scores,
+    )
 
     def __init__(
         self,
@@ -159,13 +188,13 @@ class Objects:
     ) -> None:
         """`classes`: name → least score, None for `min_score`; all where empty. TaskError for a name nobody knows."""
         self.models = zoo.roles(self.name, model or zoo.DEFAULTS[self.name])
-        self.family = _FAMILIES[self.models["detector"]]
+        self.family = family_of(self.models["detector"])
         least = self.family.min_score if min_score is None else min_score
         chosen = choose(classes or {}, self.family.classes, least)
         self._parameters = ObjectParameters(least, self.family.max_overlap, chosen)
         unused = {"min_score"} if chosen else set()  # each of these has its own
         self.parameters: Mapping[str, Any] = {k: v for k, v in asdict(self._parameters).items() if k not in unused}
-        self.max_side = self.family.max_side
+        self.max_side, self.classes = self.family.max_side, self.family.classes
 
     def load(self, device: torch.device, weights: Mapping[str, StateDict]) -> None:
         # Not above: importing torchvision costs each worker 1.1 s and 160 MB, and most runs are without this task.
@@ -173,7 +202,7 @@ class Objects:
 
         self.suppress: Suppress = batched_nms
         entry = self.models["detector"]
-        self.least = thresholds(self._parameters, self.family.classes)
+        self.least = thresholds(self._parameters, self.classes)
         network = zoo.ENTRIES[entry].build(weights[entry])
         self.detector = self.family.detector(network, device, float(self.least.min()))
 
@@ -184,7 +213,7 @@ class Objects:
             select(each, image.size, self.least, self._parameters, self.suppress)
             for each, image in zip(found, images, strict=True)
         ]
-        return _rows(images, kept, self.family.classes)
+        return _rows(images, kept, self.classes)
 
 
 def choose(classes: Mapping[str, float | None], known: Sequence[str], least: float) -> dict[str, float]:

@@ -5,35 +5,27 @@ from typing import Any
 
 import pyarrow as pa
 import simplejpeg
-import torch
 
-from muster.tasks.base import Image, StateDict, register, shrink
+from muster.tasks.base import IMAGE_ID, Findings, Image, Task, shrink
 
 SIDE = 512
 QUALITY = 80
 
 
-@register
-class Previews:
+class Previews(Task):
     name = "previews"
     version = 1
     schema = pa.schema(
         [
-            pa.field("image_id", pa.string(), nullable=False),
+            IMAGE_ID,
             pa.field("width", pa.int32()),
             pa.field("height", pa.int32()),
             pa.field("jpeg", pa.binary()),
         ]
     )
     max_side = SIDE
-    models: Mapping[str, str] = {}
     parameters: Mapping[str, Any] = {"side": SIDE, "quality": QUALITY}
-
-    def __init__(self, model: str | None = None) -> None:
-        pass
-
-    def load(self, device: torch.device, weights: Mapping[str, StateDict]) -> None:
-        pass
+    findings = Findings(noun="preview")
 
     def __call__(self, images: Sequence[Image]) -> pa.Table:
         small = [shrink(image, SIDE).pixels for image in images]

@@ -14,20 +14,18 @@ import pyarrow as pa
 import torch
 from PIL import Image as PillowImage
 
-from muster.tasks.base import Image, StateDict, register
+from muster.arrays import F64, Pixels
+from muster.tasks.base import IMAGE_ID, Findings, Image, StateDict, Task
 from muster.tasks.models import zoo
 from muster.tasks.models.daynight import SIDE
 from muster.tasks.models.fuse import for_inference
-
-Pixels = np.ndarray[Any, np.dtype[np.uint8]]
-Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 # What software writes where it knows the date alone.
 _DATE_ONLY = (time(0, 0, 0), time(12, 0, 0))
 
 SCHEMA = pa.schema(
     [
-        pa.field("image_id", pa.string(), nullable=False),
+        IMAGE_ID,
         pa.field("label", pa.string()),
         pa.field("source", pa.string(), nullable=False),
         pa.field("p_day", pa.float32()),
@@ -53,12 +51,19 @@ class SceneParameters:
     latitudes: tuple[float, float] = (-55.0, 56.0)
 
 
-@register
-class Scenes:
+class Scenes(Task):
     name = "scenes"
     version = 1
     schema = SCHEMA
     max_side = 4 * SIDE  # enough to average over, at 1:4 too
+    classes = ("day", "night")
+    findings = Findings(
+        noun="scene",
+        label="label",
+        phrases={"day": "by day", "night": "at night"},
+        # Night counts where the camera's clock says it: of 47 COCO photos that pixels alone call night, about 5 are.
+        hidden=({"label": "night", "source": "pixels"},),
+    )
 
     def __init__(self, model: str | None = None, parameters: SceneParameters | None = None) -> None:
         self.models = zoo.roles(self.name, model or zoo.DEFAULTS[self.name])
@@ -150,7 +155,7 @@ def sun_range(
     return round(float(degrees.min())), round(float(degrees.max()))
 
 
-def sun_elevation(clock: datetime, latitude: Floats, ahead: Floats) -> Floats:
+def sun_elevation(clock: datetime, latitude: F64, ahead: F64) -> F64:
     """Degrees of the sun's centre over the horizon, without refraction, for a clock `ahead` hours of mean solar time.
 
     NOAA Global Monitoring Laboratory, General Solar Position Calculations (solareqns.PDF), with longitude and zone 0.

@@ -12,13 +12,12 @@ import torch.nn.functional as F  # noqa: N812
 
 from muster.tasks.models.yunet import STRIDES
 
-KNOWN_SCORE = 0.75  # asked for where the teacher misses a face that was pasted
-MISSED = 0.5  # its score below which it misses one
-SMALLEST = 14.0  # pixels across, of a face that is asked for although the teacher misses it
-STRIDES_ACROSS = (
-    6.5  # a face up to so wide belongs to a level, a wider one to the next: about where the teacher changes
-)
-POSITIVE = 0.2  # score from which a cell's box and landmarks are learnt
+KNOWN_SCORE = 0.75  # target score of a pasted face that the teacher misses
+MISSED = 0.5  # the teacher misses a face if its score there is lower
+SMALLEST = 14.0  # pixels; pasted faces narrower than this are no target if the teacher misses them
+# A face belongs to the first level whose stride × STRIDES_ACROSS exceeds its width: about where the teacher changes.
+STRIDES_ACROSS = 6.5
+POSITIVE = 0.2  # boxes and landmarks are learnt in cells whose target score is at least this
 
 
 Grid = tuple[torch.Tensor, torch.Tensor]  # corner (C, 2; x, y) in pixels, and stride (C, 1), of every cell
@@ -98,7 +97,7 @@ def overlap(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Tenso
 def add_known(
     targets: Cells, scenes: torch.Tensor, boxes: torch.Tensor, landmarks: torch.Tensor, cells: Grid
 ) -> torch.Tensor:
-    """Ask for pasted faces that the teacher misses; which of them those were (F,).
+    """Add the pasted faces that the teacher misses to the targets; returns which ones those were, (F,) bool.
 
     `scenes` (F,): the scene each face is in; `boxes` (F, 4), `landmarks` (F, 5, 2). Asked for at cells within 0.75
     strides of a face's middle, on the level of its size: centre sampling as in Tian et al., FCOS, ICCV 2019,
@@ -129,7 +128,7 @@ def within(boxes: torch.Tensor, places: torch.Tensor, side: int) -> torch.Tensor
 
 
 def deny(targets: Cells, scenes: torch.Tensor, possible: torch.Tensor, side: int) -> None:
-    """Take back every find that is in none of the rectangles in which its scene may have a face.
+    """Set the target score to 0 for every find outside the rectangles in which its scene may have a face.
 
     `scenes` (R,): the scene that each of `possible` (R, 4; xyxy) is of; `side`: how wide and high they are.
     """

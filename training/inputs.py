@@ -1,4 +1,4 @@
-"""What a training is given by whoever starts it."""
+"""What a user gives to a training."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from pathlib import Path
 from muster.tasks.base import StateDict
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Inputs:
     """`images`: sources as `muster scan` takes them. `label`: their column that says who or what it is; None: the
     folder an image lies in. `labels`: for each source of images, a folder of label images of the same names, or a COCO

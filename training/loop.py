@@ -8,12 +8,12 @@ import io
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import safetensors.torch
@@ -39,7 +39,6 @@ class Settings:
     steps: int
     batch: int
     learning_rate: float
-    optimiser: str = "adamw"  # or sgd, with Nesterov momentum 0.9
     weight_decay: float = 0.05
     warmup: float = 0.05  # share of the steps in which the rate rises; then it falls as half a cosine to 1 %
     average: float = 0.998  # decay of the averaged weights, which are what is measured and kept
@@ -53,8 +52,6 @@ class Settings:
         if self.steps < 1 or self.batch < 2:
             text = f"a training needs at least 1 step and 2 images a batch, not {self.steps} and {self.batch}"
             raise InputError(text)
-        if self.optimiser not in ("adamw", "sgd"):
-            raise InputError(f"optimiser {self.optimiser!r}: choose adamw or sgd")
 
 
 class Recipe(Protocol):
@@ -92,6 +89,14 @@ class Report:
     values: dict[str, float]
 
 
+class Share(NamedTuple):
+    """Which of how many processes this is, from 0."""
+
+    rank: int
+    ranks: int
+
+
+ALONE = Share(0, 1)
 OnReport = Callable[[Report], None]
 
 
@@ -100,49 +105,54 @@ def train(
     out: Path,
     device: torch.device,
     on_report: OnReport,
-    rank: int = 0,
-    ranks: int = 1,
+    *,
+    share: Share = ALONE,
     start: Path | None = None,
 ) -> Path:
     """Train, or go on from `out`/checkpoint.pt, to the last step; the file of weights.
 
-    `start`: the folder of an earlier training of this recipe, whose averaged weights to begin with. With `ranks`
-    processes, torch.distributed must be initialised; the first one writes. Raises InputError where `out` holds a
-    finished model or another training, or `start` none, MusterError where the loss or its gradient is no longer a
-    number.
+    `start`: the folder of an earlier training of this recipe, whose averaged weights to begin with. `share`: of several
+    processes, of which the first one writes; torch.distributed must be initialised then. Raises InputError where `out`
+    holds a finished model or another training, or `start` none, MusterError where the loss or its gradient is no longer
+    a number.
     """
     check_folder(recipe.name, out)
-    state = _State(recipe, device, ranks)
+    state = _State(recipe, device)
     begun = state.load(out / CHECKPOINT)
     if start is not None and not begun:
         state.begin_with(start / CHECKPOINT)
-    log = Log(out, begun, writes=rank == 0)
-    network = _parallel(state.network, ranks)
-    dtype = inference_dtype(device)
+    log, settings = Log(out, begun, writes=share.rank == 0), recipe.settings
+    network, dtype = _parallel(state.network, share.ranks), inference_dtype(device)
     started = saved = time.monotonic()
-    with ThreadPoolExecutor(1) as ahead:
-        coming = ahead.submit(recipe.batch, begun, rank, ranks)
-        for step in range(begun, recipe.settings.steps):
-            batch = _on_device(coming.result(), device)
-            if step + 1 < recipe.settings.steps:
-                coming = ahead.submit(recipe.batch, step + 1, rank, ranks)
-            torch.manual_seed((recipe.settings.seed << 32) + step * ranks + rank)  # a resumed dropout drops the same
-            values = _step(recipe, state, network, batch, step, dtype)
-            done = step + 1
-            if done % recipe.settings.report_every == 0 or done == recipe.settings.steps:
-                numbers = {name: float(value) for name, value in values.items()}
-                if done % recipe.settings.measure_every == 0 and done < recipe.settings.steps:
-                    numbers |= state.measure()
-                log.write(done, numbers)
-                rate = (done - begun) * recipe.settings.batch / (time.monotonic() - started)
-                on_report(Report(done, recipe.settings.steps, rate, numbers))
-            if rank == 0 and time.monotonic() - saved > recipe.settings.checkpoint_seconds:
-                state.save(out / CHECKPOINT, done)
-                saved = time.monotonic()
-    if rank == 0:
+    for step, batch in _batches(recipe, begun, device, share):
+        torch.manual_seed((settings.seed << 32) + step * share.ranks + share.rank)  # a resumed dropout drops the same
+        values = _step(recipe, state, network, batch, step, dtype)
+        done = step + 1
+        if done % settings.report_every == 0 or done == settings.steps:
+            numbers = {name: float(value) for name, value in values.items()}
+            if done % settings.measure_every == 0 and done < settings.steps:
+                numbers |= state.measure()
+            log.write(done, numbers)
+            rate = (done - begun) * settings.batch / (time.monotonic() - started)
+            on_report(Report(done, settings.steps, rate, numbers))
+        if share.rank == 0 and time.monotonic() - saved > settings.checkpoint_seconds:
+            state.save(out / CHECKPOINT, done)
+            saved = time.monotonic()
+    if share.rank == 0:
         state.save(out / CHECKPOINT, recipe.settings.steps)
         _finish(recipe, state, out, time.monotonic() - started)
     return out / f"{recipe.name}.safetensors"
+
+
+def _batches(recipe: Recipe, begun: int, device: torch.device, share: Share) -> Iterator[tuple[int, Batch]]:
+    """Each step that is to be done, with its batch on the device; the next batch is made meanwhile."""
+    with ThreadPoolExecutor(1) as ahead:
+        coming = ahead.submit(recipe.batch, begun, *share)
+        for step in range(begun, recipe.settings.steps):
+            batch = _on_device(coming.result(), device)
+            if step + 1 < recipe.settings.steps:
+                coming = ahead.submit(recipe.batch, step + 1, *share)
+            yield step, batch
 
 
 def check_folder(name: str, out: Path) -> None:
@@ -168,7 +178,7 @@ def rate_at(step: int, settings: Settings) -> float:
 class _State:
     """Everything that a checkpoint holds."""
 
-    def __init__(self, recipe: Recipe, device: torch.device, ranks: int) -> None:
+    def __init__(self, recipe: Recipe, device: torch.device) -> None:
         torch.manual_seed(recipe.settings.seed)
         self.recipe, self.device = recipe, device
         self.network = recipe.network().to(device).to(memory_format=torch.channels_last)
@@ -177,14 +187,14 @@ class _State:
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, lambda step: rate_at(step, recipe.settings))
 
     def measure(self) -> dict[str, float]:
-        """What cannot be measured, such as the error of landmarks where no face is found, is left out."""
+        """Figures of the averaged weights, without those that cannot be measured (landmarks where no face is found)."""
         figures = self.recipe.measure(self.average.module.eval())
         return {name: value for name, value in figures.items() if not math.isnan(value)}
 
     def save(self, path: Path, step: int) -> None:
         state = {"step": step, "settings": asdict(self.recipe.settings)}
         state |= {name: getattr(self, name).state_dict() for name in PARTS}
-        data = io.BytesIO()  # of a full disk torch says less than the system does
+        data = io.BytesIO()  # not straight to the file: on a full disk torch's error is unclear
         torch.save(state, data)
         replace_file(path, lambda file: file.write(data.getbuffer()))
 
@@ -227,7 +237,7 @@ def _read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
     data = io.BytesIO(read_regular(path))
     try:
         state = torch.load(data, map_location=device, weights_only=True)
-    except Exception:  # whatever unpickling a damaged file raises; what it says would only lead astray
+    except Exception:  # unpickling a damaged file raises anything, and its messages mislead
         state = None
     if not isinstance(state, dict) or not {"step", "settings", *PARTS} <= state.keys():
         raise InputError(f"{path} is damaged or no checkpoint of a training: remove it to begin anew")
@@ -240,8 +250,6 @@ def _optimiser(network: nn.Module, settings: Settings) -> torch.optim.Optimizer:
         {"params": [p for p in network.parameters() if p.ndim > 1], "weight_decay": settings.weight_decay},
         {"params": [p for p in network.parameters() if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    if settings.optimiser == "sgd":
-        return torch.optim.SGD(groups, settings.learning_rate, momentum=0.9, nesterov=True)
     return torch.optim.AdamW(groups, settings.learning_rate)
 
 

@@ -62,5 +62,5 @@ def replace_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:
             write(file)
         os.replace(part, path)
     except BaseException:
-        part.unlink(missing_ok=True)  # half of a file would keep a full disk full
+        part.unlink(missing_ok=True)  # half a file would keep the disk full
         raise

@@ -4,9 +4,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, reduce
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from muster.storage import tables
 from muster.storage.library import Library
@@ -15,19 +16,34 @@ from muster.web import words
 IMAGE_COLUMNS = ["image_id", "status", "error_kind", "error", "width", "height", "taken_at", "camera", "sha256"]
 FACE_COLUMNS = ["image_id", "face_id", "box_xyxy", "quality"]
 EXTRA_FACES = 3
-LABEL_TABLES = ("objects", "scenes")
 DOUBTFUL = 0.9  # certainty below which a face is marked, and its page says that it may be somebody else
-UNSAID = "person"  # which every photo of a person shows
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelTable:
+    """A table by whose labels photos may be narrowed down. `label`, `score`: names of its columns.
+
+    `placed`: its rows are about things in a photo, not about the whole of it. `phrases`: label → how pages say it,
+    where that is not the usual way. `hidden`: a row that has one of these sets of values does not count.
+    `least_scores`: label → the score from which on a photo shows it, and no label that is not named; None: all count.
+    """
+
+    table: str
+    fingerprint: str
+    label: str = "label"
+    score: str | None = None
+    placed: bool = False
+    phrases: Mapping[str, str] = field(default_factory=dict)
+    hidden: Sequence[Mapping[str, str]] = ()
+    least_scores: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True)
 class PagesSource:
     """What the pages are made from.
 
-    `shards`: the manifest's current shard ids. `fingerprints`: those of the tables "images", "faces" and "previews",
-    and of "objects" and "scenes" where there are any. `clusters`: columns face_id, image_id, cluster_id (string, null
-    = unclustered). `uris`: image_id → where it lies. `least_scores`: table → label → the score from which on a photo
-    shows it, and no label that is not named; of a table that is not in here every row counts.
+    `shards`: the manifest's current shard ids. `fingerprints`: those of the tables "images", "faces" and "previews".
+    `clusters`: columns face_id, image_id, cluster_id (string, null = unclustered). `uris`: image_id → where it lies.
     """
 
     library: Library
@@ -35,7 +51,7 @@ class PagesSource:
     fingerprints: Mapping[str, str]
     clusters: pa.Table
     uris: Mapping[str, str]
-    least_scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    labels: Sequence[LabelTable] = ()
 
     def parts(self, table: str, columns: Sequence[str], fingerprint: str | None = None) -> Iterator[pa.Table]:
         """The rows of a table, one shard at a time, so that no table has to fit into memory."""
@@ -53,7 +69,7 @@ class PagesSource:
         return [shard for shard in self.shards if shard in committed]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Photo:
     """`width`, `height`: full upright size, pixels. `shard`: where its preview and the thumbnails of its faces are."""
 
@@ -161,7 +177,14 @@ def load_album(source: PagesSource) -> Album:
     photos, failures = _photos(source)
     faces = _faces(source, photos)
     copies = Counter(photo.sha256 for photo in photos.values())
-    return Album(photos, faces, _people(photos, faces), _failures(source, failures), copies, _labels(source))
+    return Album(
+        photos=photos,
+        faces=faces,
+        people=_people(photos, faces),
+        failures=_failures(source, failures),
+        copies=copies,
+        labels=_labels(source),
+    )
 
 
 def _photos(source: PagesSource) -> tuple[dict[str, Photo], list[Failure]]:
@@ -173,8 +196,10 @@ def _photos(source: PagesSource) -> tuple[dict[str, Photo], list[Failure]]:
             image_id = row["image_id"]
             uri = source.uris.get(image_id, image_id)
             if row["status"] == "ok":
-                facts = (row["width"], row["height"], row["taken_at"], row["camera"], row["sha256"] or image_id)
-                photos[image_id] = Photo(image_id, uri, *facts, shard)
+                facts = {name: row[name] for name in ("width", "height", "taken_at", "camera")}
+                photos[image_id] = Photo(
+                    image_id=image_id, uri=uri, sha256=row["sha256"] or image_id, shard=shard, **facts
+                )
             else:
                 failures.append(Failure(uri, "images", row["error_kind"] or "error", row["error"] or ""))
     return photos, failures
@@ -193,35 +218,48 @@ def _faces(source: PagesSource, photos: Mapping[str, Photo]) -> dict[str, list[F
             face_id, image_id = row["face_id"], row["image_id"]
             if image_id in photos:
                 box, of = tuple(row["box_xyxy"]), cluster_of.get(face_id)
-                face = Face(face_id, image_id, box, row["quality"], of, certain.get(face_id))
+                face = Face(
+                    face_id=face_id,
+                    image_id=image_id,
+                    box=box,
+                    quality=row["quality"],
+                    cluster_id=of,
+                    certainty=certain.get(face_id),
+                )
                 faces[image_id].append(face)
     return {image_id: sorted(found, key=lambda face: face.box) for image_id, found in faces.items()}
 
 
 def _labels(source: PagesSource) -> dict[str, set[str]]:
     labels = defaultdict(set)
-    for table in LABEL_TABLES:
-        for image_id, label in _shown(source, table) if table in source.fingerprints else ():
-            if label not in (None, UNSAID):
-                labels[image_id].add(words.phrase(table, words.printable(label)))
+    for table in source.labels:
+        for image_id, label in _shown(source, table):
+            labels[image_id].add(words.phrase(words.printable(label), table.placed, table.phrases))
     return dict(labels)
 
 
-def _shown(source: PagesSource, table: str) -> Iterator[tuple[str, str | None]]:
-    """(image_id, label), once a shard, of the rows that count: see PagesSource.least_scores.
+def _shown(source: PagesSource, table: LabelTable) -> Iterator[tuple[str, str]]:
+    """(image_id, label), once a shard, of the rows that count: see LabelTable."""
+    least = table.least_scores
+    score = [table.score] if least is not None and table.score else []
+    columns = ["image_id", table.label, *score, *(name for values in table.hidden for name in values)]
+    for part in source.parts(table.table, list(dict.fromkeys(columns)), table.fingerprint):
+        shown = part.filter(_counts(part, table))
+        rows = zip(*(shown[column].to_pylist() for column in ("image_id", table.label, *score)), strict=True)
+        yield from {(i, label) for i, label, *sure in rows if not sure or _enough(least, label, sure[0])}
 
-    Night counts where the camera's clock says it: of 47 COCO photos that the pixels alone call night, about 5 are.
-    """
-    least = source.least_scores.get(table)
-    columns = ["image_id", "label"] + ["source"] * (table == "scenes") + ["score"] * (least is not None)
-    for part in source.parts(table, columns):
-        rows = zip(*(part[column].to_pylist() for column in columns), strict=True)
-        if table == "scenes":
-            yield from {(i, label) for i, label, told_by in rows if (label, told_by) != ("night", "pixels")}
-        elif least is None:
-            yield from set(rows)
-        else:
-            yield from {(i, label) for i, label, score in rows if label in least and (score or 0) >= least[label]}
+
+def _enough(least: Mapping[str, float] | None, label: str, score: float | None) -> bool:
+    return least is None or (label in least and (score or 0) >= least[label])
+
+
+def _counts(part: pa.Table, table: LabelTable) -> pa.ChunkedArray:
+    """Which rows have a label, and none of the sets of values that hide them."""
+    counts = pc.is_valid(part[table.label])
+    for values in table.hidden:
+        same = [pc.fill_null(pc.equal(part[name], value), False) for name, value in values.items()]
+        counts = pc.and_not(counts, reduce(pc.and_, same))
+    return counts
 
 
 def _people(photos: Mapping[str, Photo], faces: Mapping[str, list[Face]]) -> list[Person]:
@@ -251,7 +289,8 @@ def _failures(source: PagesSource, unread: Sequence[Failure]) -> list[Failure]:
     """Images that could not be read, then what single tasks failed on; what both tell is told once."""
     found = dict.fromkeys(unread)
     told = {(failure.uri, failure.kind, failure.message) for failure in unread}
-    for fingerprint in sorted(set(source.fingerprints.values())):
+    used = {*source.fingerprints.values(), *(table.fingerprint for table in source.labels)}
+    for fingerprint in sorted(used):
         for part in source.parts("errors", ["image_id", "task", "error_kind", "error"], fingerprint):
             for row in part.to_pylist():
                 uri = source.uris.get(row["image_id"], row["image_id"])

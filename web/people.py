@@ -39,7 +39,7 @@ class PagesSummary:
     pages: int
 
 
-def write_pages(source: PagesSource, out: Path, title: str = "People") -> PagesSummary:
+def write_pages(source: PagesSource, out: Path) -> PagesSummary:
     """Write the site into the folder `out`, in place of the one that Muster wrote there before.
 
     Raises InputError where `out` holds anything else, MusterError when it cannot be written.
@@ -58,12 +58,19 @@ def write_pages(source: PagesSource, out: Path, title: str = "People") -> PagesS
     _write_images(source, site, "previews", ("image_id", "jpeg"), photos)
     for name, path in statics.items():
         site.write(name, path.read_bytes())
-    render = renderer(album, title, photos.keys() - site.missing(photos.keys()))
-    for page in reversed(pages):  # the index last: it never leads to a page that is not there yet
+    render = renderer(album, photos.keys() - site.missing(photos.keys()))
+    for page in reversed(pages):  # the index last, so that its links always lead to finished pages
         site.write(page.name, render(page))
     site.finish(names)
     lone = len(album.unclustered)
-    return PagesSummary(len(album.people), album.face_count, len(album.photos), lone, len(album.failures), len(pages))
+    return PagesSummary(
+        people=len(album.people),
+        faces=album.face_count,
+        photos=len(album.photos),
+        unclustered=lone,
+        errors=len(album.failures),
+        pages=len(pages),
+    )
 
 
 def _pages(album: Album) -> Iterator[Page]:

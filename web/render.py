@@ -33,7 +33,7 @@ class Page:
         return self.names[self.number - 1]
 
 
-def renderer(album: Album, title: str, previews: Set[str]) -> Callable[[Page], bytes]:
+def renderer(album: Album, previews: Set[str]) -> Callable[[Page], bytes]:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE / "templates"),
         autoescape=True,
@@ -42,7 +42,6 @@ def renderer(album: Album, title: str, previews: Set[str]) -> Callable[[Page], b
         lstrip_blocks=True,
     )
     environment.globals |= {
-        "site_title": title,
         "album": album,
         "people": album.by_cluster,
         "lone": len(album.unclustered),

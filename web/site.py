@@ -32,7 +32,7 @@ class Site:
         self._fresh = marker.get("stamp") != self.stamp
 
     def begin(self, names: Set[str]) -> None:
-        """Take `names` as ours, and clear what a run that died left half written.
+        """List `names` as ours, and remove what a killed run left half written.
 
         Raises MusterError when the folder cannot be written.
         """
@@ -57,7 +57,7 @@ class Site:
         return set(names) - {f"{folder}/{file}" for folder in folders for file in self.folder.names(folder)}
 
     def write(self, name: str, data: bytes) -> None:
-        """Put one file in place, whole. Not synced: a site is made again more cheaply than a library."""
+        """Put one file in place, whole. Not synced to disk: after a crash the site can be made again."""
         with self._writing():
             self.folder.write(name, data, sync=False)
 

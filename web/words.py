@@ -2,16 +2,14 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from unicodedata import category
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-SCENES = {"day": "by day", "night": "at night"}
 SURENESS = ((0.98, "sure"), (0.9, "fairly sure"), (0.0, "not sure"))
-WITHOUT_ARTICLE = ("broccoli", "scissors", "skis")  # of COCO's classes
 ROW = re.compile(r"(.*)#row=(\d+)", re.DOTALL)  # a row of a Parquet manifest with inline images
 
 
@@ -41,14 +39,13 @@ def span(dates: Sequence[datetime]) -> str:
     return f"{first:%b} – {last:%b %Y}" if first.month != last.month else f"{last:%B %Y}"
 
 
-def phrase(table: str, label: str) -> str:
-    """What a photo shows, by a label of the table `objects` or `scenes`: "with an umbrella", "at night"."""
-    if table == "scenes":
-        return SCENES.get(label, label)
-    if label in WITHOUT_ARTICLE:
-        return f"with {label}"
+def phrase(label: str, placed: bool, phrases: Mapping[str, str]) -> str:
+    """What a photo shows, by a label: "with an umbrella" where it is of something in it (`placed`), else as it is.
+
+    `phrases`: of labels that are said in another way, such as "at night".
+    """
     article = "an" if label[:1].lower() in "aeiou" else "a"
-    return f"with {article} {label.upper() if label == 'tv' else label}"
+    return phrases.get(label) or (f"with {article} {label}" if placed else label)
 
 
 def file_name(uri: str) -> str:

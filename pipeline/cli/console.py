@@ -7,7 +7,7 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated, Any
 
@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from muster.web.words import printable
+from muster.web.words import count, printable
 
 interrupted = threading.Event()  # set by the first Ctrl-C
 
@@ -58,13 +58,13 @@ def prepare() -> None:
 
 @contextmanager
 def progress() -> Iterator[Any]:
-    """Rate, time left, faces and errors so far: a bar on a terminal, else a plain line now and then; on stderr."""
+    """Rate, time left, finds and errors so far: a bar on a terminal, else a plain line now and then; on stderr."""
     if not sys.stderr.isatty():
         yield _stoppable(_PlainProgress())
         return
     columns = (BarColumn(), TextColumn("{task.description}", markup=False), TimeRemainingColumn())
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("starting workers", total=None)
+        task = bar.add_task("starting", total=None)
 
         def show(p: Any) -> None:
             bar.update(task, total=p.total, completed=p.images, description=printable(_line(p)))
@@ -98,8 +98,20 @@ class _PlainProgress:
 
 def _line(p: Any) -> str:
     if not p.images:
-        return f"{p.total} images to process, {p.waiting or 'starting workers'}"
-    return f"{p.images}/{p.total} images, {p.rate:.1f}/s, {p.faces} faces, {p.errors} errors"
+        return f"{count(p.total, 'image')} to process, {p.waiting or 'starting workers'}"
+    found = ", ".join([*counted(p.rows), count(p.errors, "error")])
+    return f"{p.images}/{count(p.total, 'image')}, {p.rate:.1f}/s, {found}"
+
+
+def counted(rows: Mapping[str, int]) -> list[str]:
+    """`{"faces": 1, "objects": 2}` → ["1 face", "2 objects"], in the words of the tasks."""
+    from muster.tasks import registry
+
+    nouns = {task: registry.find(task).findings.noun for task in rows}
+    return [
+        count(number, nouns[task] or f"row of {task}", task if nouns[task] else f"rows of {task}")
+        for task, number in rows.items()
+    ]
 
 
 @contextmanager

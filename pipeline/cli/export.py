@@ -8,6 +8,7 @@ import typer
 import muster
 from muster.pipeline.cli.console import JsonOption, report, say
 from muster.pipeline.cli.options import LIBRARY, LibraryOption, TrustOption
+from muster.web.words import count
 
 SourceOption = Annotated[
     list[str],
@@ -25,7 +26,9 @@ def export(
     out: Annotated[Path, typer.Option(metavar="PATH", help="New file; for yolo and labelme a new or empty folder.")],
     library: LibraryOption = LIBRARY,
     trust: TrustOption = False,
-    tasks: Annotated[str, typer.Option(help="objects, masks, faces; with commas. yolo takes one.")] = "objects",
+    tasks: Annotated[
+        str, typer.Option(help="Tasks whose finds have places, with commas: objects, masks, faces. yolo takes one.")
+    ] = "objects",
     model: SourceOption = [],  # noqa: B006
     min_score: Annotated[float, typer.Option(help="Least score of what is written, from 0 to 1.")] = 0.0,
     as_json: JsonOption = False,
@@ -35,24 +38,24 @@ def export(
     Example: muster export --format coco --tasks masks --out masks.json -l ./library
     """
     from muster.pipeline.cli.parse import parse_score, parse_sources, parse_tasks
-    from muster.pipeline.findings.annotations import EXPORTED
 
-    chosen = parse_tasks(tasks, EXPORTED)
+    chosen = parse_tasks(tasks)
     least, models = parse_score("--min-score", str(min_score)), parse_sources(model, chosen)
     facts = muster.open(library, trust=trust).export(format, out, chosen, models=models, min_score=least)
     if facts["pending"]:
-        say(f"muster: {facts['pending']} images are not in it: `muster run --tasks {','.join(chosen)}` first does them")
-    text = "{out}: {annotations} finds in {images} images; {errors} images left out for their errors".format_map(facts)
-    report(facts, as_json, text)
+        say(
+            f"muster: not in it: {count(facts['pending'], 'image')} not processed yet; `muster run --tasks"
+            f" {','.join(chosen)}` first does them"
+        )
+    found, errors = _found(facts["annotations"], facts["images"], "image"), count(facts["errors"], "image")
+    report(facts, as_json, f"{facts['out']}: {found}; left out: {errors} with errors")
 
 
 def overlay(
     out: Annotated[Path, typer.Option(metavar="DIR", help="New or empty folder for the pictures.")],
     library: LibraryOption = LIBRARY,
     trust: TrustOption = False,
-    tasks: Annotated[
-        str, typer.Option(help="scenes, masks, objects, faces; with commas.", show_default="what the library has")
-    ] = "",
+    tasks: Annotated[str, typer.Option(help="Tasks to draw, with commas.", show_default="what the library has")] = "",
     sample: Annotated[int, typer.Option(help="Number of photos.")] = 24,
     seed: Annotated[int, typer.Option(help="Another number, other photos.")] = 0,
     model: SourceOption = [],  # noqa: B006
@@ -63,11 +66,15 @@ def overlay(
     Example: muster overlay --out ./look -l ./library
     """
     from muster.pipeline.cli.parse import parse_sources, parse_tasks
-    from muster.pipeline.findings.overlay import DRAWN
+    from muster.tasks import registry
 
-    chosen = parse_tasks(tasks, DRAWN) if tasks else ()
-    models = parse_sources(model, chosen or DRAWN)
+    chosen = parse_tasks(tasks)
+    models = parse_sources(model, chosen or registry.names())
     facts = muster.open(library, trust=trust).overlay(out, chosen, models=models, sample=sample, seed=seed)
     for photo in facts["unreadable"]:
         say(f"muster: left out {photo['uri']}: {photo['error']}")
-    report(facts, as_json, "{overview}: {things} finds in {images} photos".format_map(facts))
+    report(facts, as_json, f"{facts['overview']}: {_found(facts['things'], facts['images'], 'photo')}")
+
+
+def _found(finds: int, images: int, noun: str) -> str:
+    return f"{count(finds, 'find')} in {count(images, noun)}"

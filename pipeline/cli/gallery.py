@@ -17,6 +17,7 @@ from muster.pipeline.cli.options import (
     WeightsOption,
     WorkersOption,
 )
+from muster.web.words import count
 
 audit_app = typer.Typer(no_args_is_help=True, help="Who was enrolled, asked for and forgotten, when and by whom.")
 ThresholdOption = Annotated[
@@ -65,7 +66,8 @@ def enroll(
 
 
 def _enrolled(facts: dict[str, Any]) -> list[str]:
-    lines = ["{enrolled} enrolled, {updated} updated with {photos} photos; {people} people in all".format_map(facts)]
+    photos, everybody = count(facts["photos"], "photo"), count(facts["people"], "person", "people")
+    lines = [f"{facts['enrolled']} enrolled, {facts['updated']} updated, with {photos}; {everybody} in the gallery"]
     lines += [f"forgotten, because consent is withdrawn: {person}" for person in facts["forgotten"]]
     lines += [
         f"not enrolled: {each['person_id']}{', ' + each['image'] if each['image'] else ''}: {each['reason']}"
@@ -232,10 +234,10 @@ def _united(receipts: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return {**each[-1], **sums, "faces": sum(one["faces"] for one in each), "receipts": each}
 
 
-def _forgotten(receipt: dict[str, Any], library: muster.Library) -> list[str]:
-    counts = [f"{len(receipt['people'])} people", f"{len(receipt['images'])} images", f"{receipt['faces']} faces"]
+def _forgotten(receipt: dict[str, Any], library: "muster.Library") -> list[str]:
+    people, images = count(len(receipt["people"]), "person", "people"), count(len(receipt["images"]), "image")
     return [
-        f"forgotten at {receipt['at']} ({receipt['reason']}): {', '.join(counts)}",
+        f"forgotten at {receipt['at']} ({receipt['reason']}): {people}, {images}, {count(receipt['faces'], 'face')}",
         f"receipt: {library.at(receipt['receipt'])}",
     ]
 
@@ -271,7 +273,7 @@ def audit_verify(
     Example: muster audit verify -l ./school
     """
     facts = muster.open(library, trust=trust).audit_check(head)
-    text = facts["problem"] or f"{facts['lines']} lines, all as they were written; head {facts['head']}"
+    text = facts["problem"] or f"{count(facts['lines'], 'line')}, all as they were written; head {facts['head']}"
     report(facts, as_json, text)
     if facts["problem"]:
         raise typer.Exit(1)

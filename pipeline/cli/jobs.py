@@ -9,7 +9,6 @@ import typer
 import muster
 from muster.errors import InputError, JobError
 from muster.pipeline.cli.console import JsonOption, pass_on, report, say
-from muster.storage.uris import local_path
 
 if TYPE_CHECKING:
     from muster.pipeline.distributed.jobs import Job, Request
@@ -134,11 +133,18 @@ def _request(context: typer.Context, arguments: list[str], shared: bool) -> "Req
     library = _absolute(given.params["library"])
     shared = shared or bool(values["shared"])
     return muster.jobs.Request(
-        library, tuple(arguments[1:]), {**identity, "weights_dir": folder, "weights": weights}, folder, weights, shared
+        library=library,
+        options=tuple(arguments[1:]),
+        identity={**identity, "weights_dir": folder, "weights": weights},
+        weights_dir=folder,
+        weights=weights,
+        shared_library=shared,
     )
 
 
 def _absolute(uri: str) -> str:
+    from muster.storage.uris import local_path
+
     path = local_path(uri)
     return uri.rstrip("/") if path is None else str(Path(path).expanduser().absolute())
 

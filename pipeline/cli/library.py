@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import muster
-from muster.pipeline.cli.console import JsonOption, download_bar, progress, report, say
+from muster.pipeline.cli.console import JsonOption, counted, download_bar, progress, report, say
 from muster.pipeline.cli.options import (
     LIBRARY,
     TASKS,
@@ -22,6 +22,7 @@ from muster.pipeline.cli.options import (
     ModelOption,
     RetryOption,
     SamePhotoOption,
+    SetOption,
     SharedOption,
     SourcesArgument,
     TasksOption,
@@ -30,6 +31,7 @@ from muster.pipeline.cli.options import (
     WeightsOption,
     WorkersOption,
 )
+from muster.web.words import count
 
 if TYPE_CHECKING:
     from muster import ScanResult
@@ -37,7 +39,6 @@ if TYPE_CHECKING:
 # parse brings torch, which takes seconds to import: commands import it, so that --help answers at once.
 
 PagesOption = Annotated[Path | None, typer.Option(help="Folder for the pages.", show_default="LIBRARY/people")]
-_CLUSTER_TEXT = "people: {people}; faces: {clustered} of them, {unclustered} of nobody known"
 _PEOPLE_TEXT = "open {index}"
 
 
@@ -57,7 +58,7 @@ def scan(
     report(
         asdict(result),
         as_json,
-        f"{result.found} images: {result.new} new, {result.changed} changed, {result.gone} gone",
+        f"{count(result.found, 'image')}: {result.new} new, {result.changed} changed, {result.gone} gone",
     )
 
 
@@ -65,7 +66,7 @@ def _say_left_out(result: "ScanResult") -> None:
     for folder in result.unreadable:
         say(f"muster: cannot list {folder}: what is in it was left out")
     for folder, links in result.links_out.items():
-        say(f"muster: {links} links lead out of {folder} and were left out: --follow-links takes them in")
+        say(f"muster: left out of {folder}: {count(links, 'link')} that lead out of it; --follow-links takes them in")
     for file, rows in result.large_groups.items():
         say(f"muster: {file} holds {rows} images in one row group, which is slow: write it with row_group_size=256")
 
@@ -83,6 +84,7 @@ def run(
     shared: SharedOption = False,
     classes: ClassesOption = "",
     min_score: MinScoreOption = None,
+    settings: SetOption = [],  # noqa: B006
     weights: WeightsFileOption = [],  # noqa: B006
     as_json: JsonOption = False,
 ) -> None:
@@ -93,7 +95,7 @@ def run(
     from muster.pipeline.cli.parse import chosen
 
     machine = muster.Machine(device=device, workers=workers, weights_dir=weights_dir, address=address, shared=shared)
-    choices = chosen(tasks, model, weights, classes, min_score)
+    choices = chosen(tasks, model, weights, classes, min_score, settings)
     opened = muster.open(library, trust=trust)
     with progress() as on_progress, download_bar() as on_download:
         summary = opened.run(
@@ -103,15 +105,13 @@ def run(
 
 
 def _run_text(facts: dict[str, Any]) -> list[str]:
-    text = "{images} images: {ok} ok, {errors} errors"
-    if facts["faces"] is not None:
-        text += ", {faces} faces"
-    lines = [text + "; {processed} now at {images_per_second} images/s"]
+    images, errors = count(facts["images"], "image"), count(facts["errors"], "error")
+    done = ", ".join([f"{facts['ok']} ok", errors, *counted(facts["rows"])])
+    lines = [f"{images}: {done}; {facts['processed']} now at {facts['images_per_second']} images/s"]
     if facts["transient"]:
-        lines.append(
-            "{transient} errors may have passed: `muster run --retry-errors` with the same --tasks tries again"
-        )
-    return [line.format_map(facts) for line in lines]
+        passed = count(facts["transient"], "error")
+        lines.append(f"{passed} may have passed: `muster run --retry-errors` with the same --tasks tries again")
+    return lines
 
 
 def cluster(
@@ -131,11 +131,16 @@ def cluster(
     """
     from muster.pipeline.cli.parse import parse_k, parse_models
 
-    count, name = parse_k(k), parse_models(model).get("faces")
+    number, name = parse_k(k), parse_models(model).get("faces")
     machine = muster.Machine(address=address, shared=shared)
     opened = muster.open(library, trust=trust)
-    summary = opened.cluster(method, k=count, same_photo=same_photo, model=name, machine=machine)
-    report(asdict(summary), as_json, _CLUSTER_TEXT.format_map(asdict(summary)))
+    summary = opened.cluster(method, k=number, same_photo=same_photo, model=name, machine=machine)
+    report(asdict(summary), as_json, _clustered(asdict(summary)))
+
+
+def _clustered(facts: dict[str, Any]) -> str:
+    who, faces = count(facts["people"], "person", "people"), count(facts["clustered"], "face")
+    return f"{who} in {faces}; {count(facts['unclustered'], 'face')} left over"
 
 
 def people(
@@ -165,6 +170,7 @@ def photos(
     same_photo: SamePhotoOption = False,
     tasks: TasksOption = TASKS,
     model: ModelOption = [],  # noqa: B006
+    settings: SetOption = [],  # noqa: B006
     device: DeviceOption = "auto",
     workers: WorkersOption = None,
     weights_dir: WeightsOption = None,
@@ -184,7 +190,7 @@ def photos(
             *sources,
             library=library,
             out=out,
-            tasks=chosen(tasks, model),
+            tasks=chosen(tasks, model, settings=settings),
             method=method,
             k=parse_k(k),
             same_photo=same_photo,
@@ -197,18 +203,18 @@ def photos(
         )
     steps = asdict(done)
     facts = {
-        **{name: steps["run"][name] for name in ("images", "ok", "errors", "faces")},
+        **{name: steps["run"][name] for name in ("images", "ok", "errors", "rows")},
         "people": done.cluster.people,
         "index": done.pages.index,
         **steps,
     }
-    texts = [*_run_text(steps["run"]), _CLUSTER_TEXT.format_map(steps["cluster"])]
+    texts = [*_run_text(steps["run"]), _clustered(steps["cluster"])]
     report(facts, as_json, *texts, _PEOPLE_TEXT.format_map(steps["pages"]))
 
 
 def _say_found(result: "ScanResult") -> None:
     _say_left_out(result)
-    say(f"{result.found} images, {result.new} of them new")
+    say(f"{count(result.found, 'image')}, {result.new} new")
 
 
 def status(library: LibraryOption = LIBRARY, trust: TrustOption = False, as_json: JsonOption = False) -> None:
@@ -217,17 +223,19 @@ def status(library: LibraryOption = LIBRARY, trust: TrustOption = False, as_json
     Example: muster status -l ./library
     """
     facts = muster.open(library, trust=trust).status()
-    lines = [
-        "{images} images in {shards} shards: {ok} ok, {errors} errors, {pending} not processed yet".format_map(facts)
-    ]
-    lines += [
-        f"{t['task']} ({t['model'] or 'no model'}, {t['fingerprint']}):"
-        f" {t['rows']} rows, {t['errors']} errors, {t['shards']} shards done"
-        for t in facts["tables"]
-    ]
+    images, shards, errors = (count(facts[f"{name}s"], name) for name in ("image", "shard", "error"))
+    lines = [f"{images} in {shards}: {facts['ok']} ok, {errors}, {facts['pending']} not processed yet"]
+    lines += map(_table_text, facts["tables"])
     if facts["scan_interrupted"]:
         lines.append("a scan was interrupted: scan again, or any other command puts it in order")
     report(facts, as_json, *lines)
+
+
+def _table_text(table: dict[str, Any]) -> str:
+    rows, errors, shards = (count(table[f"{name}s"], name) for name in ("row", "error", "shard"))
+    missing = "" if table["installed"] else "; this task is not installed here"
+    model = table["model"] or "no model"
+    return f"{table['task']} ({model}, {table['fingerprint']}): {rows}, {errors}, {shards} done{missing}"
 
 
 def demo(

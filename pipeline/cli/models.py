@@ -37,11 +37,12 @@ def models_pull(
 
     Example: muster models pull mobilefacenet
     """
+    from muster.pipeline.work.weights import find_entry
+
     with download_bar() as on_download:
         paths = muster.models.pull(*(names or ()), weights_dir=weights_dir, on_download=on_download)
-    shipped = {row["name"] for row in muster.models.entries(weights_dir) if row["packaged"]}
-    lines = (path + (", shipped with Muster" if name in shipped else "") for name, path in paths.items())
-    report({"paths": paths}, as_json, *lines)
+    shipped = {name: ", shipped with Muster" if find_entry(name).packaged else "" for name in paths}
+    report({"paths": paths}, as_json, *(path + shipped[name] for name, path in paths.items()))
 
 
 @models_app.command("verify")

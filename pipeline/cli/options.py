@@ -64,4 +64,10 @@ ClassesOption = Annotated[
 MinScoreOption = Annotated[
     float | None, typer.Option(help="objects, masks: least score of a find.", show_default="the model's own")
 ]
+SetOption = Annotated[
+    list[str],
+    typer.Option(
+        "--set", metavar="TASK.NAME=VALUE", help="An option of a task, as its page or package has it. Repeatable."
+    ),
+]
 LIBRARY, TASKS = "./library", "faces,previews"

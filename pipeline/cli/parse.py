@@ -5,7 +5,7 @@ from pathlib import Path
 
 from muster.errors import InputError
 from muster.pipeline.work.choice import TaskChoice, choose
-from muster.tasks import base
+from muster.tasks import registry
 from muster.tasks.models import zoo
 
 
@@ -15,12 +15,14 @@ def chosen(
     weights: Sequence[str] = (),
     classes: str = "",
     min_score: float | None = None,
+    settings: Sequence[str] = (),
 ) -> tuple[TaskChoice, ...]:
     """What the options of a run choose: a task each, with its model, weights and options."""
     least = None if min_score is None else parse_score("--min-score", str(min_score))
     options = {"classes": parse_classes(classes), "min_score": least}
     files = parse_weights(weights)
-    return choose(parse_tasks(tasks), models=parse_models(model), options=options, weights=files)
+    own = parse_settings(settings)
+    return choose(parse_tasks(tasks), models=parse_models(model), options=options, settings=own, weights=files)
 
 
 def parse_tasks(text: str, known: Sequence[str] = ()) -> tuple[str, ...]:
@@ -54,6 +56,20 @@ def parse_weights(options: Sequence[str]) -> dict[str, Path]:
     """`["objects=mine.pth"]` → {"objects": Path("/here/mine.pth")}; InputError where an option has another form."""
     files = _by_task("--weights", options, "TASK=FILE, for example --weights objects=trained/objects.safetensors")
     return {task: Path(file).expanduser().absolute() for task, file in files.items()}
+
+
+def parse_settings(options: Sequence[str]) -> dict[str, dict[str, str]]:
+    """`["objects.min_score=0.5"]` → {"objects": {"min_score": "0.5"}}; the task parses the value."""
+    settings: dict[str, dict[str, str]] = {}
+    for option in options:
+        name, separator, value = option.partition("=")
+        task, dot, key = name.partition(".")
+        if not (separator and dot and key):
+            raise InputError(f"--set {option}: write TASK.NAME=VALUE, for example --set objects.min_score=0.5")
+        if task not in registry.names():
+            raise InputError(f"--set {option}: no task {task!r}; known: {', '.join(registry.names())}")
+        settings.setdefault(task, {})[key] = value
+    return settings
 
 
 def parse_classes(text: str) -> dict[str, float | None]:
@@ -91,7 +107,7 @@ def _by_task(option: str, texts: Sequence[str], form: str) -> dict[str, str]:
         task, separator, value = text.partition("=")
         if not separator or not value:
             raise InputError(f"{option} {text}: write {form}")
-        if task not in base.names():
-            raise InputError(f"{option} {text}: no task {task!r}; known: {', '.join(base.names())}")
+        if task not in registry.names():
+            raise InputError(f"{option} {text}: no task {task!r}; known: {', '.join(registry.names())}")
         values[task] = value
     return values

@@ -29,10 +29,10 @@ ENDED_FROM_OUTSIDE = ("node has died", "receives a SIGTERM")  # as Ray words the
 
 @contextlib.contextmanager
 def connected(address: str | None) -> Iterator[None]:
-    """Connect to a Ray cluster, or start one on this machine that is nobody else's."""
+    """Connect to a Ray cluster, or start a private one on this machine for as long as the block lasts."""
     import ray
 
-    if ray.is_initialized():  # by whoever called: theirs to end
+    if ray.is_initialized():  # the caller connected, and disconnects
         yield
         return
     with contextlib.ExitStack() as stack:
@@ -44,7 +44,7 @@ def connected(address: str | None) -> Iterator[None]:
         if address is None and not ray.util.get_node_ip_address().startswith("127."):
             ray.shutdown()
             raise MusterError(
-                f"Ray {ray.__version__} cannot be had on loopback alone: install the Ray that Muster locks"
+                f"Ray {ray.__version__} cannot listen on loopback alone: install the version of Ray in requirements/"
             )
         try:
             yield
@@ -92,7 +92,7 @@ def _read_environment() -> None:
     """Ray reads mode and token once; the next cluster of this process may have others."""
     from ray import _raylet
 
-    raylet: Any = _raylet  # without types
+    raylet: Any = _raylet  # it has no type information
     raylet.Config.initialize("")
     raylet.AuthenticationTokenLoader.instance().reset_cache()
 
@@ -219,7 +219,7 @@ class RayWorkers:
         return [self._event(call) for call in ready if call in self.calls] + self._silent()
 
     def _silent(self) -> list[Event]:
-        """Ends workers that do not even say that they are there: stopped, or stuck with Python's lock."""
+        """Kill workers that do not even answer a ping: they are stopped, or hang while they hold Python's lock."""
         import ray
 
         if (now := time.monotonic()) < self.next_ping:
@@ -249,7 +249,7 @@ class RayWorkers:
             shipped.check(str(error))
             self._forget(worker)
             return Died(worker, " ".join(str(error).split())[:500], ended_from_outside(error))
-        except RayTaskError as error:  # a fault in Muster, not in the data: say all of it
+        except RayTaskError as error:  # a fault in Muster, not in the data: show the whole traceback
             return Failed(worker, order, str(error))
         self.heard.setdefault(worker, time.monotonic())
         if "result" in answer:

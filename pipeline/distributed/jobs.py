@@ -44,19 +44,19 @@ STOP_SECONDS = 60.0
 class Request:
     """What is to be run: the options of `muster run` beside library and address. `library`: absolute, or a URI.
 
-    `identity`: what makes it the same job as another, beside the library.
+    `identity`: what makes it the same job as another, beside the library; the options where it is empty.
     """
 
     library: str
-    options: tuple[str, ...]
-    identity: Mapping[str, Any]
+    options: tuple[str, ...] = ()
+    identity: Mapping[str, Any] = field(default_factory=dict)
     weights_dir: str | None = None  # absolute
     weights: Mapping[str, str] = field(default_factory=dict)  # task → file, absolute
     shared_library: bool = False  # library and weights are in folders that all nodes see
 
     @property
     def name(self) -> str:
-        same = dump_json({"library": self.library, **self.identity})
+        same = dump_json({"library": self.library, **(self.identity or {"options": self.options})})
         return f"muster-{hashlib.sha256(same).hexdigest()[:12]}"
 
     @property
@@ -100,7 +100,7 @@ class Cluster:
         from ray.job_submission import JobSubmissionClient
 
         for handler in logging.getLogger("ray").handlers:
-            handler.setLevel(logging.WARNING)  # uploads and closed connections are nobody's concern
+            handler.setLevel(logging.WARNING)  # hide Ray's messages about uploads and closed connections
         self.mode = mode
         with (
             self.answers(),
@@ -111,7 +111,7 @@ class Cluster:
 
     @contextmanager
     def answers(self) -> Iterator[None]:
-        """What goes wrong with the cluster, in our words."""
+        """Turn errors of Ray's client into MusterErrors that say what to do."""
         from ray.exceptions import AuthenticationError
 
         try:
@@ -337,7 +337,7 @@ def _url(address: str) -> str:
 
 
 def _authentication_mode(url: str) -> str:
-    """`token` or `disabled`, which a dashboard tells anybody. Ray's own client would wait for ever for an answer."""
+    """`token` or `disabled`; a dashboard answers this without a token. Ray's own client would wait for ever."""
     try:
         with urllib.request.urlopen(f"{url}/api/authentication_mode", timeout=ANSWER_SECONDS) as answer:
             return str(json.loads(answer.read(1000))["authentication_mode"])

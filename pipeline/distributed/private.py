@@ -1,4 +1,4 @@
-"""Folders that belong to one process, that nobody else may look into, and that are gone when it is, however it ends.
+"""Folders of one process: no other user can open them, and they are removed when the process ends, however it ends.
 
 Each is held by a lock on the folder itself, which the system gives up when the process dies: so whoever comes next sees
 whose owner is dead. (systemd-tmpfiles, too, leaves folders alone that are locked.) Standard library only: a job's
@@ -24,7 +24,7 @@ from pathlib import Path
 # Not TMPDIR, which may be long: Ray puts unix sockets below, whose names may have 107 bytes, and adds some 70.
 BASES = ("/tmp", os.environ.get("XDG_RUNTIME_DIR") or "/dev/shm", "/dev/shm")
 LONGEST = 15  # bytes of such a name
-PREFIX = ".muster-private-"  # what is called so and is held by no process is removed
+PREFIX = ".muster-private-"  # folders with this prefix are removed if no process holds them
 END_SECONDS = 5.0
 ROOM = 100 << 20  # bytes
 
@@ -42,7 +42,7 @@ def folder() -> str:
         path = tempfile.mkdtemp(prefix=PREFIX, dir=base)  # mode 0700
         held = os.open(path, os.O_RDONLY)  # closed when the process ends
         fcntl.flock(held, fcntl.LOCK_EX)
-        if os.path.exists(path):  # or another's sweep was there between the last two lines
+        if os.path.exists(path):  # another process may have swept it before it was held
             return path
         os.close(held)
 

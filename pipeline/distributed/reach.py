@@ -57,7 +57,7 @@ def token_source() -> str | None:
 
 
 def about_token() -> str:
-    """Ray says of a head that refuses a token, or misses one, no more than that it failed to connect."""
+    """A hint about tokens: where a head refuses or misses one, Ray says only that it failed to connect."""
     mode, source = os.environ.get("RAY_AUTH_MODE"), token_source()
     if mode == "token" and source:
         return f". Something listens there: is the token in {source} the one that its head was started with?"

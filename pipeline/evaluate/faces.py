@@ -1,7 +1,6 @@
 """Accuracy on labelled photos: they take the same path as a user's, and the answers are compared with the labels."""
 
 import hashlib
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -10,20 +9,19 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from muster.arrays import I64, matrix
 from muster.errors import InputError
-from muster.pipeline import forget
+from muster.pipeline.evaluate.common import file_names, scanned
 from muster.pipeline.people import grouping
 from muster.pipeline.people.faces import Faces, load_faces
 from muster.pipeline.run import OnProgress, run
 from muster.pipeline.work.config import RunConfig
 from muster.storage import manifest, tables
 from muster.storage.files import read_regular
-from muster.storage.library import Library, open_library
+from muster.storage.library import Library
 from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.tasks.metrics import people as metrics
 
-Ints = np.ndarray[Any, np.dtype[np.int64]]
-Floats = np.ndarray[Any, np.dtype[np.float32]]
 Check = Callable[[pa.Table], object]
 
 
@@ -36,9 +34,9 @@ class Labelled:
     """
 
     faces: Faces
-    rows: Ints
+    rows: I64
     images: pa.Table
-    owner: Ints
+    owner: I64
 
     @property
     def undetected(self) -> int:
@@ -72,25 +70,15 @@ def labelled(source: str, config: RunConfig, on_progress: OnProgress, check: Che
 
     `check` is given the manifest before hours of work, to raise InputError where the labels do not fit.
     """
-    if config.library:
-        return _labelled(source, config, on_progress, check)
-    with tempfile.TemporaryDirectory(prefix="muster-") as folder:
-        return _labelled(source, replace(config, library=f"{folder}/library"), on_progress, check)
-
-
-def _labelled(source: str, config: RunConfig, on_progress: OnProgress, check: Check) -> Labelled:
-    library = open_library(config.library, create=True)
-    with forget.locked(library):
-        manifest.scan(library, [source])
-    check(manifest.read_manifest(library))
-    run(config, on_progress)
-    faces = load_faces(library, config.choice("faces").model)
-    images = manifest.read_manifest(library)
-    rows, owner = _nearest_centre(library, faces, images)
+    with scanned(source, config.library) as library:
+        check(manifest.read_manifest(library))
+        run(replace(config, library=library.uri), on_progress)
+        faces, images = load_faces(library, config.choice("faces").model), manifest.read_manifest(library)
+        rows, owner = _nearest_centre(library, faces, images)
     return Labelled(faces, rows, images, owner)
 
 
-def _nearest_centre(library: Library, faces: Faces, images: pa.Table) -> tuple[Ints, Ints]:
+def _nearest_centre(library: Library, faces: Faces, images: pa.Table) -> tuple[I64, I64]:
     shards = manifest.committed(library, faces.fingerprint)
     boxes = tables.require(library, "faces", faces.fingerprint, ["box_xyxy"], shards)
     columns = ["image_id", "width", "height"]
@@ -98,7 +86,7 @@ def _nearest_centre(library: Library, faces: Faces, images: pa.Table) -> tuple[I
     position = {name: i for i, name in enumerate(images["image_id"].to_pylist())}
     size = {row["image_id"]: (row["width"], row["height"]) for row in sizes.to_pylist()}
     names = faces.table["image_id"].to_pylist()
-    corners = boxes["box_xyxy"].combine_chunks().flatten().to_numpy().reshape(-1, 4)
+    corners = matrix(boxes["box_xyxy"])
     middles = np.array([size[name] for name in names], np.float32).reshape(-1, 2) / 2
     distance = np.linalg.norm((corners[:, :2] + corners[:, 2:]) / 2 - middles, axis=1)
     image = np.array([position[name] for name in names], np.int64)
@@ -144,12 +132,11 @@ def verify(data: Labelled, pairs: str) -> VerifySummary:
 
 
 def _image_names(images: pa.Table) -> dict[str, int]:
-    """File name without folder → row. From a `file` column where the source had one, else from the uri."""
-    column = "file" if "file" in images.column_names else "uri"
-    return {PurePosixPath(name).name: i for i, name in enumerate(images[column].to_pylist()) if name}
+    """File name without folder → row."""
+    return {PurePosixPath(name).name: i for i, name in enumerate(file_names(images)) if name}
 
 
-def _read_pairs(path: Path, names: dict[str, int]) -> tuple[Ints, Ints, Any, Ints]:
+def _read_pairs(path: Path, names: dict[str, int]) -> tuple[I64, I64, Any, I64]:
     """Rows of the first and second images, whether they are one person, and the fold of each pair."""
     try:
         numbered = enumerate(read_regular(path).decode().splitlines(), 1)
@@ -199,7 +186,7 @@ def cluster(data: Labelled, label: str, methods: Sequence[tuple[str, int | None]
     return results
 
 
-def _figures(labels: Ints, truth: Ints) -> dict[str, Any]:
+def _figures(labels: I64, truth: I64) -> dict[str, Any]:
     pairwise, bcubed = metrics.pairwise_f1(labels, truth), metrics.bcubed_f1(labels, truth)
     return {
         "pairwise_f1": round(pairwise.f1, 5),

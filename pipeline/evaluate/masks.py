@@ -1,6 +1,5 @@
 """`muster evaluate masks`: semantic masks against label images, whose grey or palette values are classes."""
 
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -10,22 +9,21 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from muster.arrays import I64
 from muster.errors import InputError
-from muster.pipeline import forget
+from muster.pipeline.evaluate.common import file_names, scanned
 from muster.pipeline.run import OnProgress, run
 from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.config import RunConfig
 from muster.storage import manifest, tables
 from muster.storage.exchange.label_images import read_label_image
-from muster.storage.library import Library, open_library
+from muster.storage.library import Library
 from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.tasks.geometry import rle
+from muster.tasks.masks import form_of
 from muster.tasks.metrics.pixels import VOID, SegmentScores, confusion, segment_scores
 from muster.tasks.models import zoo
-from muster.tasks.models.zoo import masks as zoo_masks
 from muster.tasks.models.zoo.masks import Semantic
-
-Ints = np.ndarray[Any, np.dtype[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class MasksSummary:
     images: int
     errors: int
     scores: SegmentScores
-    confusion: Ints
+    confusion: I64
 
     def as_json(self) -> dict[str, Any]:
         """Figures to five places; None for the IoU of a class that neither truth nor prediction has."""
@@ -64,29 +62,19 @@ def evaluate(images: str, labels: Path, config: RunConfig, on_progress: OnProgre
     `masks`, it is the one that the labels' values fit most closely. Raises InputError where labels and images do not
     fit.
     """
-    if config.library:
-        return _evaluate(images, labels, config, on_progress)
-    with tempfile.TemporaryDirectory(prefix="muster-") as folder:
-        return _evaluate(images, labels, replace(config, library=f"{folder}/library"), on_progress)
-
-
-def _evaluate(images: str, labels: Path, config: RunConfig, on_progress: OnProgress) -> dict[str, Any]:
     if not labels.is_dir():
         raise InputError(f"`labels` {labels}: no such folder")
-    library = open_library(config.library, create=True)
-    with forget.locked(library):
-        manifest.scan(library, [images])
-    files = label_files(manifest.read_manifest(library), labels)
-    choice = config.choice("masks")
-    choice = replace(choice, model=pick_model(found_values(files.values()), choice.model), options={})
-    run(replace(config, choices=(choice,)), on_progress)
-    return compare(library, choice, files).as_json()
+    with scanned(images, config.library) as library:
+        files = label_files(manifest.read_manifest(library), labels)
+        choice = config.choice("masks")
+        choice = replace(choice, model=pick_model(found_values(files.values()), choice.model), options={})
+        run(replace(config, library=library.uri, choices=(choice,)), on_progress)
+        return compare(library, choice, files).as_json()
 
 
 def label_files(images: pa.Table, folder: Path) -> dict[str, Path]:
     """image_id → its label image; InputError where one is missing, or two images have one name."""
-    column = "file" if "file" in images.column_names else "uri"
-    stems = [PurePosixPath(name or "").stem for name in images[column].to_pylist()]
+    stems = [PurePosixPath(name).stem for name in file_names(images)]
     for stem, count in Counter(stems).items():
         if count > 1:
             raise InputError(f"`images`: {count} are named {stem}, but {folder / stem}.png can label one only")
@@ -120,7 +108,7 @@ def pick_model(values: set[int], model: str | None) -> str:
 
 
 def _form(model: str) -> Any:
-    return zoo_masks.FORMS[zoo.roles("masks", model)["segmenter"]]
+    return form_of(zoo.roles("masks", model)["segmenter"])
 
 
 def _check_values(values: set[int], form: Semantic, model: str) -> None:
@@ -151,10 +139,17 @@ def compare(library: Library, choice: TaskChoice, files: Mapping[str, Path]) -> 
             truth = truth_of(files[image["image_id"]], image["width"], image["height"], form)
             found = painted(masks.get(image["image_id"], []), image["height"], image["width"], form)
             matrix += confusion(truth, found, len(form.classes))
-    return MasksSummary(model, form.classes, len(files), len(failed), segment_scores(matrix), matrix)
+    return MasksSummary(
+        model=model,
+        classes=form.classes,
+        images=len(files),
+        errors=len(failed),
+        scores=segment_scores(matrix),
+        confusion=matrix,
+    )
 
 
-def truth_of(file: Path, width: int, height: int, form: Semantic) -> Ints:
+def truth_of(file: Path, width: int, height: int, form: Semantic) -> I64:
     """The class of each pixel of a label image, (height, width), VOID where it is not to be compared."""
     labels = read_label_image(file)
     if labels.shape != (height, width):
@@ -166,7 +161,7 @@ def truth_of(file: Path, width: int, height: int, form: Semantic) -> Ints:
     return table[labels]
 
 
-def painted(rows: list[dict[str, Any]], height: int, width: int, form: Semantic) -> Ints:
+def painted(rows: list[dict[str, Any]], height: int, width: int, form: Semantic) -> I64:
     """The class of each pixel, (height, width), from an image's rows; the background's where there is no mask."""
     found = np.full((height, width), form.background or 0)
     for row in rows:

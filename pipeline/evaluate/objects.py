@@ -1,8 +1,7 @@
 """Objects against COCO annotations: they take the same path as a user's, and pycocotools compares."""
 
-import tempfile
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -10,21 +9,25 @@ from typing import Any
 import pyarrow as pa
 
 from muster.errors import InputError
-from muster.pipeline import forget
+from muster.pipeline.evaluate.common import file_names, scanned
 from muster.pipeline.run import OnProgress, run
+from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.config import RunConfig
 from muster.storage import manifest, tables
 from muster.storage.exchange.coco import CocoFile, read_coco
-from muster.storage.library import Library, open_library
+from muster.storage.library import Library
 from muster.tasks.metrics.coco import judge, xywh
 from muster.tasks.models import coco_labels
-from muster.tasks.objects import Objects
 
 TAIL = 0.01  # least score of what is judged: average precision is an area under all recalls
 
 
-def evaluate(images: str, annotations: Path, config: RunConfig, on_progress: OnProgress) -> dict[str, Any]:
-    """Scan and run `images` into a library (config.library, or one thrown away where it is ""), and judge the objects.
+def evaluate(
+    images: str, annotations: Path, config: RunConfig, on_progress: OnProgress, task: str = "objects"
+) -> dict[str, Any]:
+    """Scan and run `images` into a library (config.library, or one thrown away where it is ""), and judge the boxes.
+
+    `task`: any whose rows have labels, scores and boxes.
 
     Judged are the photos that the file names; all of them must be there, because the average precision of a part is
     another figure. Judged are the categories that the model knows; `unknown_categories`: the others of the file.
@@ -33,25 +36,16 @@ def evaluate(images: str, annotations: Path, config: RunConfig, on_progress: OnP
     find. Raises InputError where file and photos do not fit.
     """
     labels = read_coco(annotations, coco_labels.SPELLINGS)
-    config = replace(config, choices=(replace(config.choice("objects"), options={"min_score": TAIL}),))
-    if config.library:
-        return _evaluate(images, labels, config, on_progress)
-    with tempfile.TemporaryDirectory(prefix="muster-") as folder:
-        return _evaluate(images, labels, replace(config, library=f"{folder}/library"), on_progress)
-
-
-def _evaluate(source: str, labels: CocoFile, config: RunConfig, on_progress: OnProgress) -> dict[str, Any]:
-    known = _known(config, labels)
-    library = open_library(config.library, create=True)
-    with forget.locked(library):
-        manifest.scan(library, [source])
-    photos = _photos(manifest.read_manifest(library), labels)
-    summary = run(config, on_progress)
+    choice = _whole(config.choice(task))
+    known = _known(choice, labels)
+    with scanned(images, config.library) as library:
+        photos = _photos(manifest.read_manifest(library), labels)
+        summary = run(replace(config, library=library.uri, choices=(choice,)), on_progress)
+        rows = _boxes(library, choice)
     found = [
-        {"image_id": photos[row["image_id"]], "category_id": known[row["label"]], "score": row["score"]}
-        | {"bbox": xywh(row["box_xyxy"])}
-        for row in _objects(library, config).to_pylist()
-        if row["image_id"] in photos and row["label"] in known
+        {"image_id": photos[image], "category_id": known[label], "score": score, "bbox": xywh(box)}
+        for image, label, score, box in rows
+        if image in photos and label in known
     ]
     return {
         **judge(list(labels.images.values()), labels.annotations, known, found),
@@ -61,12 +55,18 @@ def _evaluate(source: str, labels: CocoFile, config: RunConfig, on_progress: OnP
     }
 
 
+def _whole(choice: TaskChoice) -> TaskChoice:
+    """The task with all that it finds, however unsure. InputError where it says no label, score or box."""
+    says = choice.task.findings
+    if not (says.label and says.score and says.box):
+        raise InputError(f"`task` {choice.name}: its rows have no label, score and box to be judged by")
+    takes_score = "min_score" in choice.task.options
+    return replace(choice, options={"min_score": TAIL}) if takes_score else choice
+
+
 def _photos(images: pa.Table, labels: CocoFile) -> dict[str, int]:
     """image_id → id in the file, of the photos that it names; InputError where any of these is not there once."""
-    names = [
-        PurePosixPath(name or "").name
-        for name in images["file" if "file" in images.column_names else "uri"].to_pylist()
-    ]
+    names = [PurePosixPath(name).name for name in file_names(images)]
     counts = Counter(name for name in names if name in labels.images)
     missing = [name for name in labels.images if name not in counts]
     if missing:
@@ -81,9 +81,9 @@ def _photos(images: pa.Table, labels: CocoFile) -> dict[str, int]:
     return {i: labels.images[name] for i, name in zip(ids, names, strict=True) if name in labels.images}
 
 
-def _known(config: RunConfig, labels: CocoFile) -> dict[str, int]:
+def _known(choice: TaskChoice, labels: CocoFile) -> dict[str, int]:
     """Category name → id, of those that the model finds; InputError where it finds none of them."""
-    classes = Objects(config.choice("objects").model).family.classes
+    classes = choice.task.classes
     known = {name: i for name, i in labels.categories.items() if name in classes}
     if not known:
         raise InputError(
@@ -98,10 +98,13 @@ def _some(given: Iterable[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def _objects(library: Library, config: RunConfig) -> pa.Table:
-    fingerprint = config.choice("objects").fingerprint
+def _boxes(library: Library, choice: TaskChoice) -> Iterator[tuple[Any, ...]]:
+    """Image, label, score and box of each row."""
+    says = choice.task.findings
+    columns = ["image_id", *(name for name in (says.label, says.score, says.box) if name)]
     shards = [shard for shard, _ in manifest.shards(library)]
-    return tables.require(library, "objects", fingerprint, ["image_id", "label", "score", "box_xyxy"], shards)
+    rows = tables.require(library, choice.name, choice.fingerprint, columns, shards)
+    return zip(*(rows[name].to_pylist() for name in columns), strict=True)
 
 
 def find_labels(images: str) -> Path:

@@ -1,48 +1,24 @@
-"""What tasks found in a library's photos, photo by photo, and the files that others read of it."""
+"""What tasks found in a library's photos, photo by photo."""
 
-import os
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from muster.errors import InputError, MusterError, NotYetError, TaskError
+from muster.errors import MusterError, NotYetError
 from muster.pipeline import forget
-from muster.pipeline.work.choice import TaskChoice
+from muster.pipeline.findings.sources import Source, chosen_source, classes_of, label_of
 from muster.storage import manifest, tables
-from muster.storage.exchange import export
-from muster.storage.exchange.export import Name, Photo, Thing
-from muster.storage.library import Library, open_library
+from muster.storage.exchange.photo import AnnotatedPhoto, Finding, Name, common_folder, name_of, parts_of
+from muster.storage.library import Library
 from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.tasks.geometry import rle
 from muster.tasks.geometry.outlines import outlines
-from muster.tasks.models import coco_labels, zoo
-from muster.tasks.models.zoo import masks
-from muster.tasks.objects import Objects
-
-EXPORTED = ("objects", "masks", "faces")
-COLUMNS = {
-    "objects": ["image_id", "label", "score", "box_xyxy"],
-    "masks": ["image_id", "label", "score", "box_xyxy", "height", "width", "rle"],
-    "faces": ["image_id", "face_id", "score", "box_xyxy", "landmarks"],
-    "scenes": ["image_id", "label"],
-}
-
-
-@dataclass(frozen=True)
-class Source:
-    """The rows of one task, as one model with one choice of parameters made them."""
-
-    task: str
-    fingerprint: str
-    model: str
-    parameters: Mapping[str, Any]
+from muster.tasks.models import coco_labels
 
 
 @dataclass(frozen=True)
@@ -57,21 +33,21 @@ class Annotations:
     @cached_property
     def root(self) -> Name:
         """The folder that all images of the manifest lie below, and that names in exports begin after."""
-        return export.common_folder(
-            export.name_of(uri)
+        return common_folder(
+            name_of(uri)
             for shard, _ in manifest.shards(self.library)
             for uri in manifest.read_shard(self.library, shard)["uri"].to_pylist()
         )
 
-    def photos(self, shards: Iterable[str]) -> Iterator[Photo]:
+    def photos(self, shards: Iterable[str]) -> Iterator[AnnotatedPhoto]:
         """Photos with what was found in each, task by task; masks in the frame they were decided in."""
         for shard in shards:
-            found = _things(self, shard)
+            found = _findings(self, shard)
             for photo in self.empty_photos(shard):
-                yield replace(photo, things=found.get(photo.image_id, ()))
+                yield replace(photo, findings=found.get(photo.image_id, ()))
 
-    def empty_photos(self, shard: str) -> Iterator[Photo]:
-        """The shard's photos without things; left out are those that could not be read, or failed in one of the tasks.
+    def empty_photos(self, shard: str) -> Iterator[AnnotatedPhoto]:
+        """The shard's photos, without findings; none that could not be read, or failed in one of the tasks.
 
         They are named as their file, or as the user's column `file` says, where there is one.
         """
@@ -82,23 +58,24 @@ class Annotations:
         rows = manifest.read_shard(self.library, shard)
         for row, (uri, source) in zip(rows.to_pylist(), manifest.named(self.library, rows), strict=True):
             if row["image_id"] not in failed:
-                name = export.parts_of(str(row.get("file") or "")) or export.name_of(uri)[len(self.root) :]
-                yield Photo(row["image_id"], uri, "/".join(name), **known[row["image_id"]], source=source)
+                name = parts_of(str(row.get("file") or "")) or name_of(uri)[len(self.root) :]
+                yield AnnotatedPhoto(row["image_id"], uri, "/".join(name), **known[row["image_id"]], source=source)
 
 
 def _read(annotations: Annotations, table: str, fingerprint: str, columns: Sequence[str], shard: str) -> pa.Table:
     return tables.require(annotations.library, table, fingerprint, columns, [shard])
 
 
-def _things(annotations: Annotations, shard: str) -> dict[str, list[Thing]]:
+def _findings(annotations: Annotations, shard: str) -> dict[str, list[Finding]]:
     """image_id → what was found there."""
-    found: dict[str, list[Thing]] = {}
+    found: dict[str, list[Finding]] = {}
     for source in annotations.sources:
-        rows = _read(annotations, source.task, source.fingerprint, COLUMNS[source.task], shard).to_pylist()
+        columns = list(dict.fromkeys(["image_id", *source.says.columns]))
+        rows = _read(annotations, source.task, source.fingerprint, columns, shard).to_pylist()
         for image_id, group in groupby(rows, key=lambda row: row["image_id"]):
-            found.setdefault(image_id, []).extend(_thing(source.task, row) for row in group)
-        if source.task in ("objects", "masks"):
-            _check_labels(annotations.library, source, {row["label"] for row in rows})
+            found.setdefault(image_id, []).extend(_finding(source, row) for row in group)
+        if source.says.label and source.says.placed:
+            _check_labels(annotations.library, source, {row[source.says.label] for row in rows})
     return found
 
 
@@ -112,22 +89,26 @@ def _check_labels(library: Library, source: Source, labels: set[str]) -> None:
         )
 
 
-def _thing(task: str, row: Mapping[str, Any]) -> Thing:
-    if task == "scenes":
-        return Thing(task, row["label"] or "unsure", None, (0, 0, 0, 0))
-    label = "face" if task == "faces" else coco_labels.SPELLINGS.get(row["label"], row["label"])
-    x0, y0, x1, y1 = map(_short, row["box_xyxy"])
-    mask = {"size": [row["height"], row["width"]], "counts": row["rle"]} if task == "masks" else None
-    landmarks = row.get("landmarks") or ()
-    return Thing(task, label, _short(row["score"]), (x0, y0, x1, y1), mask, (), landmarks, row.get("face_id"))
+def _finding(source: Source, row: Mapping[str, Any]) -> Finding:
+    says = source.says
+    label = row[says.label] or "unsure" if says.label else label_of(source.task)
+    score = None if says.score is None or row[says.score] is None else _short(row[says.score])
+    x0, y0, x1, y1 = map(_short, row[says.box]) if says.box else (0.0, 0.0, 0.0, 0.0)
+    return Finding(
+        task=source.task,
+        label=coco_labels.SPELLINGS.get(label, label),
+        score=score,
+        box=(x0, y0, x1, y1),
+        rle={"size": [row["height"], row["width"]], "counts": row[says.mask]} if says.mask else None,
+        landmarks=(row[says.landmarks] or ()) if says.landmarks else (),
+        face_id=row[says.id] if says.id else None,
+        whole=not says.placed,
+    )
 
 
 def _short(value: float) -> float:
     """The shortest decimal number that is still this float32: 0.9, not 0.8999999761581421."""
     return float(str(np.float32(value)))
-
-
-# ---- which rows ------------------------------------------------------------------------------------------------------
 
 
 def annotations_of(library: Library, tasks: Sequence[str], models: Mapping[str, str]) -> Annotations:
@@ -146,100 +127,45 @@ def annotations_of(library: Library, tasks: Sequence[str], models: Mapping[str, 
     return Annotations(library, sources, there, sum(dict(shards).values()) - sum(dict(there).values()))
 
 
-def chosen_source(library: Library, task: str, wanted: str | None, shards: Mapping[str, int]) -> Source:
-    """The first of `sources_of`; InputError says what there is where there is none."""
-    if fitting := sources_of(library, task, shards, wanted):
-        return fitting[0]
-    if there := sources_of(library, task, shards):
-        raise InputError(f"`model` {task}={wanted}: library {library.uri} has {task} by {_list(there)}")
-    raise NotYetError(f"library {library.uri} has no {task} for its images yet", "run", library.uri, (task,))
-
-
-def sources_of(library: Library, task: str, shards: Mapping[str, int], model: str | None = None) -> list[Source]:
-    """A task's rows for images of `shards` (id → images), as different models or options made them; use the first.
-
-    It covers most images; of equals, it is what `muster run` makes without other options; then it is the first by
-    fingerprint. `model`: only those of this model, or under this fingerprint.
-    """
-    known = [_source(name, what) for name, what in tables.descriptions(library).items() if what.get("task") == task]
-    covered = {s.fingerprint: sum(shards.get(i, 0) for i in tables.committed(library, s.fingerprint)) for s in known}
-    there = [s for s in known if covered[s.fingerprint] and model in (None, s.model, s.fingerprint)]
-    usual = TaskChoice(name=task, model=model).fingerprint if len(there) > 1 else None  # a fingerprint is no model
-    return sorted(there, key=lambda s: (-covered[s.fingerprint], s.fingerprint != usual, s.fingerprint))
-
-
-def _source(fingerprint: str, description: Mapping[str, Any]) -> Source:
-    return Source(description["task"], fingerprint, description["model"], description["parameters"])
-
-
-def _list(sources: Sequence[Source]) -> str:
-    return ", ".join(f"{s.model}: {s.fingerprint}" for s in sources)
-
-
-# ---- classes ---------------------------------------------------------------------------------------------------------
-
-
-def classes_of(source: Source) -> tuple[str, ...]:
-    """What its model can find, as COCO spells it; InputError where this Muster does not know the model."""
-    try:
-        if source.task == "faces":
-            return ("face",)
-        if source.task == "objects":
-            names = Objects(source.model).family.classes
-        else:
-            form = masks.FORMS[zoo.roles("masks", source.model)["segmenter"]]
-            left_out = form.background if isinstance(form, masks.Semantic) else None
-            names = tuple(name for i, name in enumerate(form.classes) if i != left_out)
-    except TaskError as error:
-        raise InputError(f"library has {source.task} of a model that is not known here: {error}") from None
-    return tuple(coco_labels.SPELLINGS.get(name, name) for name in names)
-
-
-def categories_of(sources: Sequence[Source]) -> dict[str, int]:
-    """Class → category id: COCO's own (1 to 90) where COCO has the class; the others from 91 on, in their order."""
-    names = dict.fromkeys(name for source in sources for name in classes_of(source))
-    known = dict(zip(coco_labels.NAMES, coco_labels.CATEGORY_IDS, strict=True))
-    others = [name for name in names if name not in known]
-    return {name: known.get(name) or max(coco_labels.CATEGORY_IDS) + 1 + others.index(name) for name in names}
-
-
 # ---- masks -----------------------------------------------------------------------------------------------------------
 
 
-def full_size(photo: Photo) -> Photo:
+def full_size(photo: AnnotatedPhoto) -> AnnotatedPhoto:
     """With its masks at the size of the image, and their boxes around what is set there."""
-    return _with_masks(photo, lambda thing: _full_size(thing, photo))
+    return _with_masks(photo, lambda finding: _full_size(finding, photo))
 
 
-def _full_size(thing: Thing, photo: Photo) -> Thing:
-    mask = rle.resized(thing.rle or {}, photo.height, photo.width)
-    return replace(thing, rle=mask, box=rle.box(mask))
+def _full_size(finding: Finding, photo: AnnotatedPhoto) -> Finding:
+    mask = rle.resized(finding.rle or {}, photo.height, photo.width)
+    return replace(finding, rle=mask, box=rle.box(mask))
 
 
-def outlined(photo: Photo) -> Photo:
+def outlined(photo: AnnotatedPhoto) -> AnnotatedPhoto:
     """With the outlines of its masks, in pixels of the image."""
-    return _with_masks(photo, lambda thing: _outlined(thing, photo))
+    return _with_masks(photo, lambda finding: _outlined(finding, photo))
 
 
-def _outlined(thing: Thing, photo: Photo) -> Thing:
-    mask = rle.decode(thing.rle or {})
+def _outlined(finding: Finding, photo: AnnotatedPhoto) -> Finding:
+    mask = rle.decode(finding.rle or {})
     factor = np.array([photo.width / mask.shape[1], photo.height / mask.shape[0]])
-    return replace(thing, outlines=[np.round(points * factor, 2).tolist() for points in outlines(mask)])
+    return replace(finding, outlines=[np.round(points * factor, 2).tolist() for points in outlines(mask)])
 
 
-def _with_masks(photo: Photo, change: Any) -> Photo:
-    for thing in photo.things:
-        if thing.rle is not None:
-            _check_frame(thing.rle["size"], photo)
+def _with_masks(photo: AnnotatedPhoto, change: Any) -> AnnotatedPhoto:
+    for finding in photo.findings:
+        if finding.rle is not None:
+            _check_frame(finding.rle["size"], photo)
     try:
-        return replace(photo, things=[change(thing) if thing.rle is not None else thing for thing in photo.things])
+        return replace(
+            photo, findings=[change(finding) if finding.rle is not None else finding for finding in photo.findings]
+        )
     except ValueError as error:
         raise MusterError(
             f"a mask of {photo.name} is none ({error}): its table was changed; run the masks anew"
         ) from None
 
 
-def _check_frame(size: Sequence[int], photo: Photo) -> None:
+def _check_frame(size: Sequence[int], photo: AnnotatedPhoto) -> None:
     """A mask's frame is its image at a smaller scale; decoding and shrinking round its sides, each once."""
     height, width = size
     scale = max(size) / max(photo.height, photo.width)
@@ -248,45 +174,3 @@ def _check_frame(size: Sequence[int], photo: Photo) -> None:
             f"{photo.uri}: a mask of {width}×{height} pixels does not fit the image's {photo.width}×{photo.height}:"
             " a table was changed; run the task again into another library"
         )
-
-
-# ---- export ----------------------------------------------------------------------------------------------------------
-
-
-def export_annotations(
-    uri: str, form: str, out: Path, tasks: Sequence[str], models: Mapping[str, str], min_score: float
-) -> dict[str, Any]:
-    """Write what these tasks found into `out`, and say what that was; InputError before anything is written."""
-    if form not in export.FORMATS:
-        raise InputError(f"`format` {form}: choose one of {', '.join(export.FORMATS)}")
-    if form == "yolo" and len(tasks) > 1:
-        raise InputError(f"`format` yolo: its files hold boxes or masks, so give one task, not {','.join(tasks)}")
-    chosen, out = export.FORMATS[form], Path(os.path.expanduser(out))
-    library = open_library(uri)
-    export.check_out(out, library, chosen.folder)
-    annotations = annotations_of(library, tasks, models)
-    counts: Counter[str] = Counter()
-    found = (_above(photo, min_score) for photo in annotations.photos(shard for shard, _ in annotations.shards))
-    shaped = map(full_size if chosen.mask == "rle" else outlined, found)
-    facts = {"library": export.public_uri(library.uri), "sources": [vars(source) for source in annotations.sources]}
-    chosen.write(_counted(shaped, counts), out, categories_of(annotations.sources), {"description": "Muster", **facts})
-    looked_at = sum(images for _, images in annotations.shards)
-    return {
-        "format": form,
-        "out": str(out),
-        **{name: counts[name] for name in ("images", "annotations")},
-        "errors": looked_at - counts["images"],
-        "pending": annotations.pending,
-        **facts,
-    }
-
-
-def _above(photo: Photo, min_score: float) -> Photo:
-    return replace(photo, things=[t for t in photo.things if (t.score or 0) >= min_score]) if min_score else photo
-
-
-def _counted(photos: Iterable[Photo], counts: Counter[str]) -> Iterator[Photo]:
-    for photo in photos:
-        counts["images"] += 1
-        counts["annotations"] += len(photo.things)
-        yield photo

@@ -12,7 +12,8 @@ import numpy as np
 from muster.errors import MusterError
 from muster.pipeline.gallery.identify import current, templates_of
 from muster.storage.gallery import gallery
-from muster.storage.library import REPORT, Library
+from muster.storage.layout import REPORT
+from muster.storage.library import Library
 from muster.tasks.people.calibrate import (
     Searches,
     doubt,

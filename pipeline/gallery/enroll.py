@@ -33,8 +33,6 @@ SAME = GraphParameters().threshold  # templates this similar are one person's, a
 UNLIKE = 0.2  # a photo less similar than this to its person's others shows somebody else
 BESIDE = 0.25  # a second face counts from this share of the largest one's area
 
-Floats = np.ndarray[Any, np.dtype[np.float32]]
-
 
 @dataclass(frozen=True)
 class Refused:
@@ -190,7 +188,14 @@ def _enrol(library: Library, model: str | None, willing: Sequence[Entry], accept
         gallery.write(library, new, "enroll", facts)
     if unused := forget.unfinished(library):  # what is not used of a roster's photos does not stay
         forget.drop(library, unused)
-    return Summary(len(new.people), len(names - old.keys()), len(names & old.keys()), len(used), refused, pairs)
+    return Summary(
+        people=len(new.people),
+        enrolled=len(names - old.keys()),
+        updated=len(names & old.keys()),
+        photos=len(used),
+        refused=refused,
+        lookalikes=pairs,
+    )
 
 
 def _known(library: Library, model: str | None, processed: bool) -> Gallery:
@@ -198,7 +203,8 @@ def _known(library: Library, model: str | None, processed: bool) -> Gallery:
     known = gallery.read(library)
     fingerprint = faces_fingerprint(library, model) if processed else ""
     if known is None or not known.faces.num_rows:
-        return Gallery(gallery.SCHEMA.empty_table(), fingerprint, model or zoo.DEFAULTS["faces"])
+        faces = TaskChoice(name="faces", model=model).task.schema
+        return gallery.empty(fingerprint, model or zoo.DEFAULTS["faces"], width=faces.field("embedding").type.list_size)
     if fingerprint not in ("", known.fingerprint):
         raise InputError(
             f"the gallery of library {library.uri} was made by an older faces={known.model}: enrol everybody anew in"

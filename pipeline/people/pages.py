@@ -3,18 +3,19 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from muster.errors import InputError, NotYetError
-from muster.pipeline.findings.annotations import sources_of
+from muster.errors import InputError
+from muster.pipeline.findings.sources import sources_of, tasks_of
 from muster.pipeline.people.faces import faces_fingerprint
-from muster.pipeline.people.grouping import read_clusters
 from muster.pipeline.work.choice import TaskChoice
-from muster.storage import manifest, tables
+from muster.storage import clusters, manifest, tables
 from muster.storage.encryption import key_of
-from muster.storage.library import MARKER, Library, open_library
+from muster.storage.layout import MARKER, PAGES
+from muster.storage.library import Library, open_library
 from muster.storage.outcomes import IMAGES_FINGERPRINT
-from muster.tasks.models import filter_scores
-from muster.web.album import LABEL_TABLES
+from muster.tasks import registry
+from muster.web.album import LabelTable
 from muster.web.people import PagesSource, PagesSummary, write_pages
 
 
@@ -26,7 +27,7 @@ def folder_for(library: str, out: str | Path | None) -> Path:
     if out is None and "://" in library:
         raise InputError(f"library {library} is not on this machine: say with `out` where the pages go")
     place = Path(library).expanduser()
-    folder = place / "people" if out is None else Path(out).expanduser()
+    folder = place / PAGES if out is None else Path(out).expanduser()
     key = open_library(library).key if (place / MARKER).is_file() else key_of(os.environ)
     if key is not None and folder.resolve().is_relative_to(place.resolve()):
         raise InputError(
@@ -37,36 +38,47 @@ def folder_for(library: str, out: str | Path | None) -> Path:
 
 
 def write_people(library: Library, model: str | None, out: Path) -> PagesSummary:
-    """The people pages of a clustered library, in the folder `out`. The caller holds the lock, see forget.locked."""
-    fingerprint = faces_fingerprint(library, model)
-    try:
-        clusters = read_clusters(library, fingerprint)
-    except FileNotFoundError:
-        raise NotYetError(f"library {library.uri} is not clustered yet", "cluster", library.uri) from None
+    """The people pages of a clustered library, in the folder `out`. The caller holds the lock, see forget.locked.
+
+    The faces are those that `cluster` takes; all other rows those that `export` does: see `sources_of`.
+    """
+    shards = dict(manifest.shards(library))
+    faces = faces_fingerprint(library, model)  # which `cluster` took
+    found = clusters.require(library, faces)
     images = manifest.read_manifest(library)
+    previews = sources_of(library, "previews", shards)
     fingerprints = {
         "images": IMAGES_FINGERPRINT,
-        "faces": fingerprint,
-        "previews": TaskChoice(name="previews").fingerprint,
+        "faces": faces,
+        "previews": previews[0].fingerprint if previews else TaskChoice(name="previews").fingerprint,
     }
-    fingerprints |= _label_fingerprints(library)
     uris = dict(zip(images["image_id"].to_pylist(), images["uri"].to_pylist(), strict=True))
-    least = {"objects": _least_scores(library, fingerprints["objects"])} if "objects" in fingerprints else {}
-    source = PagesSource(library, manifest.committed(library, fingerprint), fingerprints, clusters, uris, least)
+    done = manifest.committed(library, faces)
+    source = PagesSource(
+        library=library, shards=done, fingerprints=fingerprints, clusters=found, uris=uris, labels=label_tables(library)
+    )
     return write_pages(source, out)
 
 
-def _label_fingerprints(library: Library) -> dict[str, str]:
-    """Of `objects` and `scenes`, where there are any: those that `muster export` takes by itself."""
-    images = dict(manifest.shards(library))
-    found = {table: sources_of(library, table, images) for table in LABEL_TABLES}
-    return {table: sources[0].fingerprint for table, sources in found.items() if sources}
+def label_tables(library: Library) -> list[LabelTable]:
+    """The tables of a library by whose labels photos may be narrowed down."""
+    shards = dict(manifest.shards(library))
+    tasks = tasks_of(library, lambda findings: bool(findings.label) and findings.filters)
+    chosen = [sources[0].fingerprint for task in tasks if (sources := sources_of(library, task, shards))]
+    described = tables.descriptions(library)
+    return [label_table(fingerprint, described[fingerprint]) for fingerprint in chosen]
 
 
-def _least_scores(library: Library, fingerprint: str) -> Mapping[str, float]:
-    """Class → the score from which on the pages say that a photo shows it, of the objects under this fingerprint."""
-    weights = tables.descriptions(library)[fingerprint].get("weights")
-    for name, scores in filter_scores.MEASURED.items():
-        if weights == TaskChoice(name="objects", model=name).description["weights"]:
-            return scores
-    return filter_scores.UNMEASURED
+def label_table(fingerprint: str, description: Mapping[str, Any]) -> LabelTable:
+    """What the findings of a task say of its labels, for the rows under this fingerprint."""
+    says = registry.find(description["task"]).findings
+    return LabelTable(
+        table=description["task"],
+        fingerprint=fingerprint,
+        label=says.label or "label",
+        score=says.score,
+        placed=says.placed,
+        phrases=says.phrases,
+        hidden=says.hidden,
+        least_scores=says.least_scores and says.least_scores(description.get("weights") or {}),
+    )

@@ -11,7 +11,7 @@ import torch
 from muster.errors import InputError, MusterError, TaskError
 from muster.pipeline.work.weights import given_entry, load_weights, parse_given, weights_file
 from muster.storage import downloads, tables
-from muster.tasks import base
+from muster.tasks import base, registry
 from muster.tasks.models import zoo
 
 
@@ -44,7 +44,7 @@ class TaskChoice:
     @cached_property
     def task(self) -> base.Task:
         """The task, without its networks."""
-        return base.create(self.name, self.model, self.options)
+        return registry.create(self.name, self.model, self.options)
 
     @cached_property
     def description(self) -> dict[str, Any]:
@@ -71,8 +71,8 @@ class TaskChoice:
             states[given_entry(self.task).name] = parse_given(given)
         for name in self._own:
             states[name] = load_weights(zoo.ENTRIES[name], weights_dir)
-        task = base.create(self.name, self.model, self.options)
-        task.load(device, states)
+        task = registry.create(self.name, self.model, self.options)
+        registry.load(task, device, states)
         return task
 
     def try_weights(self, weights_dir: Path | None) -> None:
@@ -105,7 +105,7 @@ class TaskChoice:
         return {
             "task": self.task.name,
             "version": self.task.version,
-            "model": self.model or zoo.DEFAULTS.get(self.name),
+            "model": self.model or zoo.default(self.name),
             "parameters": dict(self.task.parameters),
             "weights": {role: {"name": entry, "sha256": digests[entry]} for role, entry in self.task.models.items()},
         }
@@ -123,29 +123,35 @@ def choose(
     *,
     models: Mapping[str, str] | None = None,
     options: base.Options | None = None,
+    settings: Mapping[str, base.Options] | None = None,
     weights: Mapping[str, Path] | None = None,
 ) -> tuple[TaskChoice, ...]:
-    """A choice for each of `tasks`. `models`, `weights`: task → model and file; `options`: for all tasks that take
-    them.
+    """A choice for each of `tasks`. `models`, `weights`: task → model and file; `settings`: task → options of its own;
+    `options`: for all tasks that take them.
 
     Of `classes` (name → least score) a task is given those that it knows, where another task knows the others.
     InputError or TaskError where something is for none of the tasks, or a task would be left without a class, which
     would be to look for everything.
     """
-    models, weights = models or {}, weights or {}
+    models, settings, weights = models or {}, settings or {}, weights or {}
     given = {name: value for name, value in (options or {}).items() if value not in (None, {})}
     for option, named in {"model": models, "weights": weights}.items():
         for task in named.keys() - set(tasks):
             raise InputError(f"`{option}` {task}={named[task]}: task {task!r} is not among `tasks` {','.join(tasks)}")
-    classes = _classes_of([task for task in tasks if "classes" in base.options_of(task)], models, given)
+    for task in settings.keys() - set(tasks):
+        raise InputError(
+            f"`settings` {task}.{next(iter(settings[task]))}: task {task!r} is not among `tasks` {','.join(tasks)}"
+        )
+    classes = _classes_of([task for task in tasks if "classes" in registry.options_of(task)], models, given)
     choices = []
     for task in tasks:
-        taken = {name: value for name, value in given.items() if name in base.options_of(task)}
+        taken = {name: value for name, value in given.items() if name in registry.options_of(task)}
         if task in classes:
             taken["classes"] = classes[task]
+        taken |= settings.get(task, {})
         choices.append(TaskChoice(name=task, model=models.get(task), options=taken, weights=weights.get(task)))
     for option in given:
-        if not any(option in base.options_of(task) for task in tasks):
+        if not any(option in registry.options_of(task) for task in tasks):
             raise InputError(f"`{option}`: none of `tasks` {','.join(tasks)} takes it")
     return tuple(choices)
 
@@ -157,7 +163,7 @@ def _classes_of(takers: Sequence[str], models: Mapping[str, str], options: base.
         return {}
     known = {task: {name for name in classes if _knows(task, models.get(task), name)} for task in takers}
     for name in classes.keys() - set().union(*known.values()):
-        base.create(takers[0], models.get(takers[0]), {"classes": {name: None}})  # names the nearest
+        registry.create(takers[0], models.get(takers[0]), {"classes": {name: None}})  # names the nearest
     for task in takers:
         if not known[task]:
             raise InputError(f"`classes`: the model of {task} knows none of {', '.join(classes)}; run it alone")
@@ -166,7 +172,7 @@ def _classes_of(takers: Sequence[str], models: Mapping[str, str], options: base.
 
 def _knows(task: str, model: str | None, name: str) -> bool:
     try:
-        base.create(task, model, {"classes": {name: None}})
+        registry.create(task, model, {"classes": {name: None}})
     except TaskError:
         return False
     return True

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from muster.errors import InputError
 from muster.pipeline.work.choice import TaskChoice, choose
 from muster.pipeline.work.machine import Machine
-from muster.tasks import base
+from muster.tasks import registry
 
 DEFAULT_TASKS = ("faces", "previews")
 
@@ -25,7 +25,7 @@ class RunConfig:
     def __post_init__(self) -> None:
         names = [choice.name for choice in self.choices]
         if not names:
-            raise InputError(f"`tasks` names no task; known: {', '.join(base.names())}")
+            raise InputError(f"`tasks` names no task; known: {', '.join(registry.names())}")
         if twice := [name for name in names if names.count(name) > 1]:
             raise InputError(f"task {twice[0]} is chosen {names.count(twice[0])} times: run one choice after the other")
         for choice in self.choices:

@@ -36,7 +36,7 @@ class Training:
         if machine.address is None and not machine.on_gpu and self.processes > cores():
             raise InputError(f"`workers` {self.processes}: each takes a core of its own, and {cores()} are here")
         if not given.images:
-            raise InputError(f"recipe {self.recipe} learns from photos: name them with `images`")
+            raise InputError(f"recipe {self.recipe} learns from photos: name them with `images` SOURCE")
 
     @property
     def processes(self) -> int:

@@ -21,7 +21,7 @@ PACKAGED = Path(tasks.__file__).parent / "weights"  # of our own recipes, shippe
 def describe_all(weights_dir: Path | None) -> list[dict[str, Any]]:
     """A row per task, model and role: the entry, its licence and data, and its file where it is here."""
     rows = []
-    for task, models in zoo.MODELS.items():
+    for task, models in zoo.everything().items():
         for model, roles in models.items():
             for role, name in roles.items():
                 entry = zoo.ENTRIES[name]
@@ -38,6 +38,7 @@ def describe_all(weights_dir: Path | None) -> list[dict[str, Any]]:
 
 def find_entry(name: str) -> Entry:
     """The entry of this name; InputError lists the known ones."""
+    zoo.everything()
     if name not in zoo.ENTRIES:
         raise InputError(f"no weights {name!r}; known: {', '.join(zoo.ENTRIES)}")
     return zoo.ENTRIES[name]
@@ -47,6 +48,7 @@ def pull(
     names: Sequence[str] | None, weights_dir: Path | None, on_download: downloads.Progress | None
 ) -> dict[str, str]:
     """Fetch these entries (all that can be, by default); name → file. Those shipped with Muster are only checked."""
+    zoo.everything()
     entries = [find_entry(name) for name in names or (e.name for e in zoo.ENTRIES.values() if not e.given)]
     return {e.name: str(downloads.fetch(weights_file(e), weights_dir, on_download).path) for e in entries}
 
@@ -55,12 +57,14 @@ def verify(weights_dir: Path | None) -> dict[str, str]:
     """Entry → "ok", "wrong" (another checksum) or "missing", of the files in `weights_dir`, package and cache."""
     if weights_dir is not None and not weights_dir.is_dir():
         raise InputError(f"`weights_dir` {weights_dir}: no such folder")
+    zoo.everything()
     return {name: _state(entry, weights_dir) for name, entry in zoo.ENTRIES.items() if not entry.given}
 
 
 def _state(entry: Entry, weights_dir: Path | None) -> str:
-    folders = [weights_dir, PACKAGED if entry.packaged else downloads.cache_dir()]
-    files = [folder / entry.file for folder in folders if folder is not None and (folder / entry.file).is_file()]
+    kept = weights_file(entry).packaged or downloads.cache_dir() / entry.file
+    places = [kept] if weights_dir is None else [weights_dir / entry.file, kept]
+    files = [file for file in places if file.is_file()]
     if not files:
         return "missing"
     return "ok" if all(downloads.read(file).fits(entry.sha256) for file in files) else "wrong"
@@ -70,8 +74,8 @@ def weights_file(entry: Entry) -> downloads.WeightsFile:
     """Raises InputError where only the user can have the file."""
     if entry.given:
         raise InputError(f"Muster has no weights of {entry.name}: {entry.how}")
-    packaged = PACKAGED / entry.file if entry.packaged else None
-    return downloads.WeightsFile(entry.file, entry.url, entry.sha256, packaged)
+    shipped = (Path(entry.path) if entry.path else PACKAGED / entry.file) if entry.packaged else None
+    return downloads.WeightsFile(entry.file, entry.url, entry.sha256, shipped)
 
 
 def load_weights(entry: Entry, weights_dir: Path | None, on_download: downloads.Progress | None = None) -> StateDict:

@@ -1,15 +1,20 @@
-"""COCO files: which photos there are, and what is in each, as boxes and outlines."""
+"""COCO files, read and written: which photos there are, and what is in each, as boxes, masks and outlines."""
 
 import json
 import math
+import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, Any
 
 from muster.errors import InputError
+from muster.storage.exchange.photo import AnnotatedPhoto, Finding, Photos
 from muster.storage.files import read_regular
+from muster.storage.new_files import new_text
 
 Annotation = dict[str, Any]  # image_id, category_id, bbox [x, y, width, height], area, iscrowd, segmentation or None
 
@@ -74,4 +79,51 @@ def _annotation(number: int, annotation: Mapping[str, Any]) -> Annotation:
         "area": annotation.get("area") or width * height,
         "iscrowd": int(annotation.get("iscrowd") or 0),
         "segmentation": annotation.get("segmentation"),
+    }
+
+
+# ---- writing ---------------------------------------------------------------------------------------------------------
+
+
+def write_coco(photos: Photos, out: Path, categories: Mapping[str, int], info: Mapping[str, Any]) -> None:
+    """One JSON file of images, categories and annotations, both numbered from 1.
+
+    Annotations wait, on disk, until the images are written.
+    """
+    with new_text(out) as file, tempfile.TemporaryFile("w+", dir=out.absolute().parent) as annotations:
+        rows = [{"id": i, "name": name} for name, i in categories.items()]
+        file.write(f'{{"info": {json.dumps(info)},\n"categories": {json.dumps(rows)},\n"images": [')
+        number = count(1)
+        for image, photo in enumerate(photos, 1):
+            _write_row(file, image, _coco_image(image, photo))
+            for finding in photo.findings:
+                each = next(number)
+                _write_row(annotations, each, _coco_annotation(each, image, categories[finding.label], finding))
+        file.write('\n],\n"annotations": [')
+        annotations.seek(0)
+        shutil.copyfileobj(annotations, file)
+        file.write("\n]}\n")
+
+
+def _write_row(file: IO[str], number: int, row: Mapping[str, Any]) -> None:
+    file.write((",\n" if number > 1 else "\n") + json.dumps(row))
+
+
+def _coco_image(number: int, photo: AnnotatedPhoto) -> dict[str, Any]:
+    size = {"width": photo.width, "height": photo.height}
+    return {"id": number, "file_name": photo.name, **size, "muster_id": photo.image_id}
+
+
+def _coco_annotation(number: int, image: int, category: int, finding: Finding) -> dict[str, Any]:
+    x0, y0, x1, y1 = finding.box
+    return {
+        "id": number,
+        "image_id": image,
+        "category_id": category,
+        "bbox": [x0, y0, x1 - x0, y1 - y0],
+        "area": finding.area if finding.rle else (x1 - x0) * (y1 - y0),
+        "iscrowd": 0,
+        **({"segmentation": finding.rle} if finding.rle else {}),
+        "score": finding.score,
+        "task": finding.task,
     }

@@ -20,9 +20,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from muster.errors import DecryptionError, MusterError
-from muster.storage.library import GALLERY, Library, dump_json
+from muster.storage import layout
+from muster.storage.layout import AUDIT_HEAD
+from muster.storage.library import Library, dump_json
 
-FOLDER, HEAD = "audit", "audit/head.json"
 START = "0" * 64
 ATTEMPTS = 5  # at reading its end, while another command writes lines
 State = tuple[int, str]  # number of lines, and the digest of the last
@@ -44,7 +45,7 @@ def append(library: Library, action: str, facts: dict[str, Any], gallery: dict[s
     """
     (lines, digest), last = _sound_end(library)
     now = datetime.now(UTC)
-    name = max([f"{FOLDER}/{now:%Y-%m}.jsonl", *_files(library)])  # a clock may be set back
+    name = max([layout.audit_log(f"{now:%Y-%m}"), *_files(library)])  # never an earlier file
     who = f"{_user()}@{socket.gethostname()}"
     entry = {"line": lines + 1, "at": now.isoformat(timespec="seconds"), "by": who, "action": action, **facts}
     if gallery := gallery or _gallery(library, last):
@@ -52,9 +53,9 @@ def append(library: Library, action: str, facts: dict[str, Any], gallery: dict[s
     line = json.dumps({**entry, "before": digest}, sort_keys=True, ensure_ascii=False).encode()
     try:
         if lines and _head(library) != (lines, digest):  # a kill came between: another would leave two lines outside
-            library.write(HEAD, dump_json({"lines": lines, "sha256": digest}))
+            library.write(AUDIT_HEAD, dump_json({"lines": lines, "sha256": digest}))
         library.write(name, _complete(library, name) + line + b"\n")
-        library.write(HEAD, dump_json({"lines": entry["line"], "sha256": _digest(line)}))
+        library.write(AUDIT_HEAD, dump_json({"lines": entry["line"], "sha256": _digest(line)}))
     except OSError as error:
         raise MusterError(f"cannot write {library.at(name)}: {error.strerror or error}") from error
 
@@ -100,11 +101,13 @@ def _sound_end(library: Library) -> tuple[State, dict[str, Any]]:
 
 
 def _is_missing(library: Library) -> bool:
-    return not _files(library) and library.has(GALLERY)
+    return not _files(library) and library.has(layout.GALLERY)
 
 
 def check(library: Library, head: str | None = None) -> Check:
-    """Follow the chain from its start. A last line that a crash kept out of the head is no edit.
+    """Follow the chain from its start.
+
+    The log counts as whole if a crash came after the last line was written and before the head was updated.
 
     `head`: the digest of a line that was kept elsewhere, which must be in the chain.
     """
@@ -121,7 +124,7 @@ def check(library: Library, head: str | None = None) -> Check:
 def _check(library: Library, kept: str | None) -> Check:
     digest, number, seen = START, 0, {START}
     if _is_missing(library):
-        return Check(0, START, f"it is missing, though people are enrolled: restore {FOLDER}/ from a backup")
+        return Check(0, START, f"it is missing, though people are enrolled: restore {layout.AUDIT}/ from a backup")
     for number, line in enumerate(_lines(library), 1):
         try:
             entry = json.loads(line)
@@ -141,8 +144,10 @@ def _check(library: Library, kept: str | None) -> Check:
         return Check(number, digest, f"no line of it has the digest {kept}: it is another log" if strange else None)
     head = _head(library)
     if head is not None and head[0] > number:
-        return Check(number, digest, f"{head[0] - number} lines are missing at its end")
-    return Check(number, digest, f"line {number} is not the one that {HEAD} knows: one of them was edited")
+        missing = head[0] - number
+        what = "1 line is" if missing == 1 else f"{missing} lines are"
+        return Check(number, digest, f"{what} missing at its end")
+    return Check(number, digest, f"line {number} is not the one that {AUDIT_HEAD} knows: one of them was edited")
 
 
 def entries(library: Library) -> list[dict[str, Any]]:
@@ -153,9 +158,9 @@ def entries(library: Library) -> list[dict[str, Any]]:
 
 
 def _end(library: Library) -> tuple[State, dict[str, Any]] | None:
-    """The end of the log, and its last line: the head, or the line after, which a crash kept out of the head.
+    """State and content of the last line: the one that the head names, or the one after it (see `check`).
 
-    None where head and line do not fit.
+    None where head and last line do not fit together.
     """
     head, files = _head(library), _files(library)
     line = (_complete(library, files[-1]).splitlines() or [b""])[-1] if files else b""
@@ -173,7 +178,7 @@ def _end(library: Library) -> tuple[State, dict[str, Any]] | None:
 
 
 def _files(library: Library) -> list[str]:
-    return [f"{FOLDER}/{name}" for name in library.names(FOLDER) if name.endswith(".jsonl")]
+    return [f"{layout.AUDIT}/{name}" for name in library.names(layout.AUDIT) if name.endswith(".jsonl")]
 
 
 def _lines(library: Library) -> list[bytes]:
@@ -195,14 +200,14 @@ def _digest(line: bytes) -> str:
 
 def _head(library: Library) -> State | None:
     try:
-        facts = json.loads(library.read(HEAD))
+        facts = json.loads(library.read(AUDIT_HEAD))
         return int(facts["lines"]), str(facts["sha256"])
     except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
 def _user() -> str:
-    """As the system has it: the environment says what its user likes."""
+    """The user's name as the system has it; variables such as USER can be set to anything."""
     try:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:  # a container without a user of this number

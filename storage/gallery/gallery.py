@@ -7,7 +7,6 @@ refused, such as an older gallery with somebody who was forgotten since.
 """
 
 import hashlib
-import io
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,31 +18,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from muster.arrays import matrix
 from muster.errors import DecryptionError, InputError, MusterError, NotYetError
 from muster.storage.gallery import audit
-from muster.storage.library import GALLERY, ROSTER, Library
-from muster.storage.tables import to_parquet
+from muster.storage.layout import GALLERY, NEXT_GALLERY, ROSTER
+from muster.storage.library import Library
+from muster.storage.tables import from_parquet, to_parquet
 
-NEXT = "gallery/_next.parquet"  # the gallery, until it is in its place
 ATTEMPTS = 5  # at reading it, and the log, while another command replaces them
 KEY = b"muster.gallery"
-
-SCHEMA = pa.schema(
-    [
-        pa.field("person_id", pa.string(), nullable=False),
-        ("name", pa.string()),
-        ("group", pa.string()),
-        ("valid_until", pa.date32()),
-        ("pseudonym", pa.string()),  # by which the audit log knows the person
-        ("image_id", pa.string()),
-        ("face_id", pa.string()),
-        ("uri", pa.string()),
-        ("sha256", pa.string()),
-        ("quality", pa.float32()),
-        ("embedding", pa.list_(pa.float32(), 128)),
-    ]
-)
-
 
 ROSTER_SCHEMA = pa.schema(
     {  # size and time: without them a scan does not see that an image in a Parquet file, or a bucket, is another one
@@ -55,10 +38,29 @@ ROSTER_SCHEMA = pa.schema(
 )
 
 
+def schema(width: int) -> pa.Schema:
+    """Of the faces in a gallery. `width`: of its model's embeddings."""
+    return pa.schema(
+        [
+            pa.field("person_id", pa.string(), nullable=False),
+            ("name", pa.string()),
+            ("group", pa.string()),
+            ("valid_until", pa.date32()),
+            ("pseudonym", pa.string()),  # by which the audit log knows the person
+            ("image_id", pa.string()),
+            ("face_id", pa.string()),
+            ("uri", pa.string()),
+            ("sha256", pa.string()),
+            ("quality", pa.float32()),
+            ("embedding", pa.list_(pa.float32(), width)),
+        ]
+    )
+
+
 @dataclass(frozen=True)
 class Gallery:
-    """`faces`: SCHEMA, in order of person_id and face_id. `fingerprint`: of the faces table they are from; `model`: its
-    name. `calibration`: what `muster calibrate` measured, as JSON; None before."""
+    """`faces`: see `schema`; in order of person_id and face_id. `fingerprint`: of the faces table they are from;
+    `model`: its name. `calibration`: what `muster calibrate` measured, as JSON; None before."""
 
     faces: pa.Table
     fingerprint: str
@@ -79,7 +81,7 @@ class Gallery:
     @property
     def embeddings(self) -> np.ndarray[Any, np.dtype[np.float32]]:
         """(N, D), L2-normalised."""
-        return self.faces["embedding"].combine_chunks().flatten().to_numpy().reshape(-1, 128)
+        return matrix(self.faces["embedding"])
 
     def name_of(self, person: str) -> str:
         return self._of(person, "name")
@@ -104,13 +106,18 @@ class Gallery:
             if row["person_id"] in details:
                 row["name"], row["group"], until = details[row["person_id"]]
                 row["valid_until"] = until or row["valid_until"]
-        return replace(self, faces=pa.Table.from_pylist(rows, SCHEMA))
+        return replace(self, faces=pa.Table.from_pylist(rows, self.faces.schema))
 
     def with_faces(self, rows: list[dict[str, Any]]) -> "Gallery":
         """With these faces in place of what their people had before."""
         kept = self.without({row["person_id"] for row in rows}).faces
-        faces = pa.concat_tables([kept, pa.Table.from_pylist(rows, SCHEMA)])
+        faces = pa.concat_tables([kept, pa.Table.from_pylist(rows, self.faces.schema)])
         return replace(self, faces=faces.sort_by([("person_id", "ascending"), ("face_id", "ascending")]))
+
+
+def empty(fingerprint: str = "", model: str = "", width: int = 0) -> Gallery:
+    """Of nobody, to be filled with faces of this model, whose embeddings are `width` wide."""
+    return Gallery(schema(width).empty_table(), fingerprint, model)
 
 
 def read(library: Library) -> Gallery | None:
@@ -135,7 +142,7 @@ def _current(library: Library) -> tuple[str, bytes] | None:
     """The file that holds the gallery of the audit log's last line, and its bytes."""
     for _ in range(ATTEMPTS):
         state = audit.gallery_state(library)
-        files = {name: data for name in (GALLERY, NEXT) if (data := _bytes(library, name)) is not None}
+        files = {name: data for name in (GALLERY, NEXT_GALLERY) if (data := _bytes(library, name)) is not None}
         if state is None and GALLERY not in files:
             return None
         if state is None and "version" not in _facts(library, files[GALLERY]):  # of an older Muster
@@ -161,10 +168,10 @@ def _bytes(library: Library, name: str) -> bytes | None:
 def _parsed(library: Library, data: bytes) -> Gallery:
     facts = _facts(library, data)
     try:
-        table = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read()
-        faces = table.replace_schema_metadata(None).cast(SCHEMA)
+        table = from_parquet(data)
+        faces = table.replace_schema_metadata(None).cast(schema(table.schema.field("embedding").type.list_size))
         return Gallery(faces, facts["fingerprint"], facts["model"], facts["calibration"])
-    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(library, error) from None
 
 
@@ -192,8 +199,8 @@ def require(library: Library) -> Gallery:
 
 def named(gallery: Gallery | None, entry: dict[str, Any]) -> dict[str, Any]:
     """A line of the audit log, with the person_ids of those who are still enrolled."""
-    faces = SCHEMA.empty_table() if gallery is None else gallery.faces
-    names = dict(zip(faces["pseudonym"].to_pylist(), faces["person_id"].to_pylist(), strict=True))
+    known = gallery.faces.select(["pseudonym", "person_id"]).to_pylist() if gallery else ()
+    names = {row["pseudonym"]: row["person_id"] for row in known}
     shown = ("people", "candidates")  # where a line has pseudonyms
     return {**entry, **{key: [names.get(each, f"forgotten ({each})") for each in entry.get(key, [])] for key in shown}}
 
@@ -207,19 +214,19 @@ def write(library: Library, gallery: Gallery, action: str, facts: dict[str, Any]
     metadata = {KEY: json.dumps(facts_of_it, sort_keys=True).encode()}
     data = to_parquet(gallery.faces.replace_schema_metadata(metadata))
     state = {"version": facts_of_it["version"], "sha256": hashlib.sha256(data).hexdigest()}
-    library.write(NEXT, data)
+    library.write(NEXT_GALLERY, data)
     audit.append(library, action, facts, state)
     library.write(GALLERY, data)
-    library.remove(NEXT)
+    library.remove(NEXT_GALLERY)
 
 
 def repair(library: Library) -> None:
     """Finish, or take back, a change of the gallery that a kill cut off. The caller holds library.lock()."""
-    if library.has(NEXT):
+    if library.has(NEXT_GALLERY):
         found = _current(library)
-        if found is not None and found[0] == NEXT:
+        if found is not None and found[0] == NEXT_GALLERY:
             library.write(GALLERY, found[1])
-        library.remove(NEXT)
+        library.remove(NEXT_GALLERY)
 
 
 def write_roster(library: Library, keep: Callable[[str, str], bool], rows: Sequence[dict[str, Any]] = ()) -> str:
@@ -238,7 +245,7 @@ def read_roster(library: Library) -> dict[str, str]:
 
 def _roster(library: Library) -> pa.Table:
     try:
-        return pq.read_table(io.BytesIO(library.read(ROSTER))).cast(ROSTER_SCHEMA)
+        return from_parquet(library.read(ROSTER)).cast(ROSTER_SCHEMA)
     except FileNotFoundError:
         return ROSTER_SCHEMA.empty_table()
     except (pa.ArrowException, OSError, ValueError, DecryptionError) as error:

@@ -31,7 +31,7 @@ Stamp = tuple[int | None, Any]  # size and time of a file, as its folder or Parq
 _KINDS = f"a file ending in {', '.join(TEXT)} or {PARQUET}, or a folder with a folder for each person"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Entry:
     """One person of a roster; `person_id`, `name` and `group` in NFC, without control characters. `images`: URIs, in
     order. `consent`: None where the roster does not speak of it."""
@@ -131,12 +131,12 @@ def _entry(where: str, source: str, names: Sequence[str], row: Sequence[str]) ->
     images = tuple(dict.fromkeys(_image(where, source, cell) for name, cell in cells if name not in COLUMNS and cell))
     person = _word(where, "person_id", facts["person_id"])
     return Entry(
-        person,
-        _word(where, "name", facts.get("name") or person),
-        images,
-        _word(where, "group", facts.get("group") or "") or None,
-        _consent(where, facts["consent"]) if "consent" in facts else None,
-        _date(where, facts.get("valid_until")),
+        person_id=person,
+        name=_word(where, "name", facts.get("name") or person),
+        images=images,
+        group=_word(where, "group", facts.get("group") or "") or None,
+        consent=_consent(where, facts["consent"]) if "consent" in facts else None,
+        valid_until=_date(where, facts.get("valid_until")),
     )
 
 
@@ -206,7 +206,7 @@ def _images(source: str, library: Library) -> list[Entry]:
     people: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         people.setdefault(_folder(source, place.uri, row["uri"]), []).append(row)
-    return [Entry(person, person, *_photos(mine)) for person, mine in people.items()]
+    return [Entry(person_id=person, name=person, **_photos(mine)) for person, mine in people.items()]
 
 
 def _folder(source: str, root: str, uri: str) -> str:
@@ -224,10 +224,10 @@ def _folder(source: str, root: str, uri: str) -> str:
     return _word(f"roster {source}", "folder", parts[0])
 
 
-def _photos(rows: Sequence[dict[str, Any]]) -> tuple[Any, ...]:
-    """Fields `images` to `stamps` of an entry that has nothing else."""
+def _photos(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """`images` and `stamps` of an entry."""
     stamps = {row["uri"]: (row["size"], row["modified"]) for row in rows}
-    return tuple(stamps), None, None, None, tuple(stamps.values())
+    return {"images": tuple(stamps), "stamps": tuple(stamps.values())}
 
 
 def _from_rows(source: str, rows: Sequence[dict[str, Any]]) -> Iterator[Entry]:
@@ -241,20 +241,24 @@ def _from_rows(source: str, rows: Sequence[dict[str, Any]]) -> Iterator[Entry]:
         people.setdefault(_word(f"roster {source}, {row['uri']}", column, str(row[column])), []).append(row)
     for person, mine in people.items():
         where = f"roster {source}, {column} {person}"
-        facts: dict[str, Any] = {}
-        for name in COLUMNS[1:]:
-            if name in mine[0]:
-                values = [normal(row[name]) if isinstance(row[name], str) else row[name] for row in mine]
-                facts[name] = values[0]
-                if any(value != facts[name] for value in values):
-                    raise InputError(f"{where}: rows differ in {name}")
-        images, _, _, _, stamps = _photos(mine)
+        facts = _said_of_all(where, mine)
         yield Entry(
-            person,
-            _word(where, "name", str(facts.get("name") or person)),
-            images,
-            _word(where, "group", str(facts["group"])) if facts.get("group") is not None else None,
-            _consent(where, facts["consent"]) if "consent" in facts else None,
-            _date(where, facts.get("valid_until")),
-            stamps,
+            person_id=person,
+            name=_word(where, "name", str(facts.get("name") or person)),
+            group=_word(where, "group", str(facts["group"])) if facts.get("group") is not None else None,
+            consent=_consent(where, facts["consent"]) if "consent" in facts else None,
+            valid_until=_date(where, facts.get("valid_until")),
+            **_photos(mine),
         )
+
+
+def _said_of_all(where: str, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What a person's rows say of them, one like the other."""
+    facts: dict[str, Any] = {}
+    for name in COLUMNS[1:]:
+        if name in rows[0]:
+            values = [normal(row[name]) if isinstance(row[name], str) else row[name] for row in rows]
+            facts[name] = values[0]
+            if any(value != facts[name] for value in values):
+                raise InputError(f"{where}: rows differ in {name}")
+    return facts

@@ -17,12 +17,10 @@ from typing import Any
 import faiss
 import numpy as np
 
-Floats = np.ndarray[Any, np.dtype[np.float32]]
-Rows = np.ndarray[Any, np.dtype[np.int64]]
-Bytes = np.ndarray[Any, np.dtype[np.uint8]]
-Bools = np.ndarray[Any, np.dtype[np.bool_]]
+from muster.arrays import F32, I64, U8, Bools
+
 Spread = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
-Sure = Callable[[Floats], Bools]
+Sure = Callable[[F32], Bools]
 
 LISTS = 1  # times the square root of the rows: with 4 times as many, a search for as many codes took twice as long
 DEPTHS = (1 / 64, 5 / 32)  # shares of the lists that a search looks at: first, and where it is not sure
@@ -36,7 +34,7 @@ ROUNDS = 6  # of k-means
 SEED = 0
 
 
-def all_alike(similarities: Floats) -> Bools:
+def all_alike(similarities: F32) -> Bools:
     """(N,): whether all neighbours found (N, K) are so similar that more lists would hardly give nearer ones."""
     return similarities[:, -1] >= ALIKE
 
@@ -48,8 +46,8 @@ class Lists:
     table: Any
 
     def search(
-        self, queries: Floats, vectors: Floats, place: Rows, k: int, depths: Sequence[float], sure: Sure
-    ) -> tuple[Floats, Rows]:
+        self, queries: F32, vectors: F32, place: I64, k: int, depths: Sequence[float], sure: Sure
+    ) -> tuple[F32, I64]:
         """Similarities and rows (N, k) among `vectors`, best first, -inf and -1 for none, for `queries` (N, D).
 
         `place` (B + 1,): the row among `vectors` of each row in the lists, -1 for none, and a last -1. A query looks
@@ -65,22 +63,22 @@ class Lists:
             left = left[few if depth == depths[-1] else few | ~sure(found[0][left])]
         return found
 
-    def _candidates(self, queries: Floats, count: int, depth: float) -> Rows:
+    def _candidates(self, queries: F32, count: int, depth: float) -> I64:
         parameters = faiss.SearchParametersIVF()  # not the table's own: threads may search at once
         parameters.nprobe = max(1, round(depth * self.table.nlist))
-        rows: Rows = self.table.search(queries, count, params=parameters)[1]
+        rows: I64 = self.table.search(queries, count, params=parameters)[1]
         return rows
 
-    def dump(self) -> Bytes:
+    def dump(self) -> U8:
         """The table in FAISS's format, which `parse` reads. FAISS may crash on other bytes."""
         return faiss.serialize_index(self.table)
 
 
-def parse(table: Bytes) -> Lists:
+def parse(table: U8) -> Lists:
     return Lists(faiss.deserialize_index(table))
 
 
-def build_lists(vectors: Floats, spread: Spread = map) -> Lists:
+def build_lists(vectors: F32, spread: Spread = map) -> Lists:
     """Lists over `vectors` (N, D), L2-normalised and possibly mapped from a file, made shard by shard.
 
     `spread`: calls a function for each item, as `map` does, or elsewhere.
@@ -90,7 +88,7 @@ def build_lists(vectors: Floats, spread: Spread = map) -> Lists:
     return Lists(merge(map(faiss.deserialize_index, spread(fill, shards))))
 
 
-def train(vectors: Floats) -> Bytes:
+def train(vectors: F32) -> U8:
     """A table without rows, for as many vectors (N, D) as these."""
     rows, width = vectors.shape
     count = 2 ** round(math.log2(LISTS * math.sqrt(rows)))
@@ -106,7 +104,7 @@ def train(vectors: Floats) -> Bytes:
     return faiss.serialize_index(table)
 
 
-def fill(shard: tuple[Bytes, Floats, int]) -> Bytes:
+def fill(shard: tuple[U8, F32, int]) -> U8:
     """The table of one shard: an empty table, `vectors` (N, D), the row of the first. Shards can be made anywhere."""
     empty, vectors, first = shard
     table = faiss.deserialize_index(empty)
@@ -123,7 +121,7 @@ def merge(shards: Iterable[Any]) -> Any:
     return whole
 
 
-def similarities(queries: Floats, vectors: Floats, rows: Rows) -> Floats:
+def similarities(queries: F32, vectors: F32, rows: I64) -> F32:
     """Exact inner products (N, M) of `queries` (N, D) with `vectors[rows]`, rows (N, M); -inf for row -1."""
     exact = np.empty(rows.shape, np.float32)
     pointers = [faiss.swig_ptr(array) for array in (exact, queries, vectors, rows)]
@@ -132,7 +130,7 @@ def similarities(queries: Floats, vectors: Floats, rows: Rows) -> Floats:
     return exact
 
 
-def best(similarities: Floats, rows: Rows, k: int) -> tuple[Floats, Rows]:
+def best(similarities: F32, rows: I64, k: int) -> tuple[F32, I64]:
     """The `k` highest of each line (N, M), best first, both (N, k)."""
     order = np.argpartition(-similarities, k - 1, axis=1)[:, :k]
     by_similarity = np.argsort(-np.take_along_axis(similarities, order, axis=1), axis=1, kind="stable")

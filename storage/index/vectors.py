@@ -5,8 +5,8 @@ embeddings that there were (storage/index/inverted_file.py), and a key of each. 
 what is gone is passed over. When that is more than `STALE_SHARE`, the lists are made anew. The embeddings themselves
 are where they came from, in the library's tables, and given each time. docs/scale.md has the measurements behind this.
 
-`index/FINGERPRINT/NAME`: a SHA-256, then a NumPy archive of `FORMAT`'s arrays. It is replaced in one step. A file that
-is not as it was written is made again: nothing is lost.
+`index/<fingerprint>/<what>`: a SHA-256, then a NumPy archive of `FORMAT`'s arrays. It is replaced in one step. A file
+that is not as it was written is made again: nothing is lost.
 """
 
 import hashlib
@@ -19,6 +19,7 @@ from typing import Any
 import faiss
 import numpy as np
 
+from muster.arrays import F32, I64
 from muster.errors import DecryptionError, InputError
 from muster.storage.index import inverted_file
 from muster.storage.index.inverted_file import DEPTHS, Lists, Spread, Sure, all_alike, best
@@ -30,10 +31,9 @@ BLOCK = 10_000  # queries, or rows, at once: bounds the memory
 SEED = 0
 FORMAT = {"table", "keys", "notes"}
 
-Floats = np.ndarray[Any, np.dtype[np.float32]]
-Rows = np.ndarray[Any, np.dtype[np.int64]]
+
 Keys = np.ndarray[Any, np.dtype[np.uint64]]
-Note = Callable[[Floats], Floats]
+Note = Callable[[F32], F32]
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Held:
 
     lists: Lists
     keys: Keys
-    notes: Floats
+    notes: F32
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,12 @@ class VectorIndex:
     Without `lists` all are compared.
     """
 
-    vectors: Floats
-    notes: Floats
+    vectors: F32
+    notes: F32
     lists: Lists | None
-    place: Rows
-    beside: Rows
-    recent: Floats  # vectors[beside]
+    place: I64
+    beside: I64
+    recent: F32  # vectors[beside]
 
     @property
     def stale(self) -> bool:
@@ -65,9 +65,7 @@ class VectorIndex:
         held = len(self.place) - 1
         return bool(len(self.beside) + np.count_nonzero(self.place[:-1] < 0) > STALE_SHARE * held)
 
-    def search(
-        self, queries: Floats, k: int, sure: Sure = all_alike, depths: Sequence[float] = DEPTHS
-    ) -> tuple[Floats, Rows]:
+    def search(self, queries: F32, k: int, sure: Sure = all_alike, depths: Sequence[float] = DEPTHS) -> tuple[F32, I64]:
         """The `k` nearest of each query (N, D), best first: similarities and rows, both (N, k), row -1 for none.
 
         `sure` says of the similarities found (N, k) which queries need no deeper search; `depths`: see Lists.search.
@@ -83,9 +81,7 @@ class VectorIndex:
         similarities, rows = (np.concatenate(parts) for parts in zip(*found, strict=True))
         return similarities, rows
 
-    def _search(
-        self, lists: Lists, queries: Floats, k: int, sure: Sure, depths: Sequence[float]
-    ) -> tuple[Floats, Rows]:
+    def _search(self, lists: Lists, queries: F32, k: int, sure: Sure, depths: Sequence[float]) -> tuple[F32, I64]:
         similarities, rows = lists.search(queries, self.vectors, self.place, k, depths, sure)
         if not len(self.recent):
             return similarities, rows
@@ -94,31 +90,31 @@ class VectorIndex:
         return best(np.concatenate([similarities, near], axis=1), np.concatenate([rows, near_rows], axis=1), k)
 
 
-def exact(vectors: Floats) -> VectorIndex:
+def exact(vectors: F32) -> VectorIndex:
     """An index over `vectors` (N, D), L2-normalised, that compares them all."""
     none = np.empty(0, np.int64)
-    return VectorIndex(_floats(vectors), np.empty(0, np.float32), None, none, none, vectors[:0])
+    return VectorIndex(
+        vectors=_floats(vectors), notes=np.empty(0, np.float32), lists=None, place=none, beside=none, recent=vectors[:0]
+    )
 
 
-def build(vectors: Floats, spread: Spread = map, note: Note | None = None) -> VectorIndex:
+def build(vectors: F32, spread: Spread = map, note: Note | None = None) -> VectorIndex:
     """A new index over `vectors` (N, D), L2-normalised, that nothing keeps. Parameters: see `current`."""
     vectors = _floats(vectors)
     return exact(vectors) if len(vectors) <= EXACT_UP_TO else _over(_hold(vectors, spread, note), vectors, note)
 
 
-def current(
-    library: Library, name: str, vectors: Floats, spread: Spread = map, note: Note | None = None
-) -> VectorIndex:
+def current(library: Library, name: str, vectors: F32, spread: Spread = map, note: Note | None = None) -> VectorIndex:
     """The index over exactly these vectors (N, D), L2-normalised, by what is saved under `name`, which is made or made
     anew where it must be. The caller holds library.lock().
 
-    `name`: FINGERPRINT/WHAT. `spread`: see `inverted_file.build_lists`. `note`: finds a number for each vector, (N,),
+    `name`: see `layout.index`. `spread`: see `inverted_file.build_lists`. `note`: finds a number for each vector, (N,),
     which takes long: those of the rows in the lists are saved with them.
     """
     vectors = _floats(vectors)
     _remove_older(library, name)
     if len(vectors) <= EXACT_UP_TO:
-        library.remove(f"index/{name}")
+        library.remove(name)
         return exact(vectors)
     held = load(library, name)
     index = None if held is None else _over(held, vectors, note)
@@ -129,11 +125,11 @@ def current(
     return index
 
 
-def _hold(vectors: Floats, spread: Spread, note: Note | None) -> Held:
+def _hold(vectors: F32, spread: Spread, note: Note | None) -> Held:
     return Held(inverted_file.build_lists(vectors, spread), _keys(vectors), _notes(vectors, note))
 
 
-def _over(held: Held, vectors: Floats, note: Note | None) -> VectorIndex:
+def _over(held: Held, vectors: F32, note: Note | None) -> VectorIndex:
     """The index over `vectors` by lists that were made of others, most of them the same."""
     place = _find(held.keys, _keys(vectors))
     there = place >= 0
@@ -143,17 +139,24 @@ def _over(held: Held, vectors: Floats, note: Note | None) -> VectorIndex:
     notes = np.empty(len(vectors) if note is not None else 0, np.float32)
     if note is not None:
         notes[place[there]], notes[beside] = held.notes[there], note(vectors[beside])
-    return VectorIndex(vectors, notes, held.lists, np.append(place, -1), beside, vectors[beside])
+    return VectorIndex(
+        vectors=vectors,
+        notes=notes,
+        lists=held.lists,
+        place=np.append(place, -1),
+        beside=beside,
+        recent=vectors[beside],
+    )
 
 
-def _notes(vectors: Floats, note: Note | None) -> Floats:
+def _notes(vectors: F32, note: Note | None) -> F32:
     return np.empty(0, np.float32) if note is None else note(vectors)
 
 
 # ---- keys ------------------------------------------------------------------------------------------------------------
 
 
-def _keys(vectors: Floats) -> Keys:
+def _keys(vectors: F32) -> Keys:
     """(N,): a number for each row that is the same as long as its bits are; of equal rows each has another.
 
     By multilinear hashing (Carter and Wegman, Universal classes of hash functions, 1979): rows that differ share one
@@ -169,10 +172,10 @@ def _keys(vectors: Floats) -> Keys:
     return keys
 
 
-def _find(keys: Keys, given: Keys) -> Rows:
+def _find(keys: Keys, given: Keys) -> I64:
     """(B,): the place among `given` (N,) of each of `keys` (B,), -1 for none."""
     order = np.argsort(given)
-    rows: Rows = order[np.searchsorted(given[order], keys).clip(max=len(given) - 1)]
+    rows: I64 = order[np.searchsorted(given[order], keys).clip(max=len(given) - 1)]
     return np.where(given[rows] == keys, rows, -1)
 
 
@@ -183,7 +186,7 @@ def save(library: Library, name: str, held: Held) -> None:
     sink = io.BytesIO()
     np.savez(sink, table=held.lists.dump(), keys=held.keys, notes=held.notes)
     data = sink.getbuffer()
-    library.write(f"index/{name}", hashlib.sha256(data).digest() + data)
+    library.write(name, hashlib.sha256(data).digest() + data)
 
 
 def load(library: Library, name: str) -> Held | None:
@@ -192,7 +195,7 @@ def load(library: Library, name: str) -> Held | None:
     No parser sees it before its SHA-256 has been compared: FAISS may crash on other bytes than it wrote.
     """
     try:
-        data = library.read(f"index/{name}")
+        data = library.read(name)
         if hashlib.sha256(memoryview(data)[32:]).digest() != data[:32]:
             return None
         with np.load(io.BytesIO(memoryview(data)[32:]), allow_pickle=False) as parts:
@@ -207,12 +210,12 @@ def load(library: Library, name: str) -> Held | None:
 
 def _remove_older(library: Library, name: str) -> None:
     """What Muster kept here before 0.2: nothing reads it, and it holds embeddings."""
-    folder = f"index/{name.rpartition('/')[0]}"
+    folder = name.rpartition("/")[0]
     if library.has(f"{folder}/index.json"):
         library.remove_folder(folder)
 
 
-def _floats(vectors: Floats) -> Floats:
+def _floats(vectors: F32) -> F32:
     vectors = np.ascontiguousarray(vectors, np.float32)
     if vectors.ndim != 2 or not np.isfinite(vectors.sum(axis=1)).all():
         raise InputError("embeddings must be rows of finite numbers")

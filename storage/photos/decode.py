@@ -13,10 +13,11 @@ import pillow_heif
 import pyarrow as pa
 from PIL import Image, ImageFile, JpegImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
+from muster.arrays import Pixels
 from muster.errors import ImageError
 from muster.storage.files import open_regular
 from muster.storage.photos.exif import MAX_NUMBERS, facts, numbers_in, orientation, read_exif
-from muster.storage.photos.pixels import TURNED_BY_LOADING, Pixels, dct_divisor, perceptual_hash, upright_pixels
+from muster.storage.photos.pixels import TURNED_BY_LOADING, dct_divisor, perceptual_hash, upright_pixels
 from muster.storage.retry import retried
 from muster.storage.uris import filesystem_of, local_path
 
@@ -41,7 +42,7 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "HEIF", "TIFF", "BMP", "GIF")
 _NAMES = {"MPO": "jpeg", "HEIF": "heic"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Photo:
     """A decoded image.
 
@@ -135,7 +136,7 @@ def _open(data: bytes) -> ImageFile.ImageFile:
         if not isinstance(error, UnidentifiedImageError):
             raise
         if data[8:12] in _ISO_BRANDS:
-            pillow_heif.open_heif(data)  # raises what Pillow has swallowed
+            pillow_heif.open_heif(data)  # raises the error that Pillow hides
             raise ImageError("unsupported", "no picture in it is HEVC or AV1") from None
         raise _unidentified(data[:16]) from None
     # A camera's raw file is a TIFF whose first image is a thumbnail: tag 254 bit 0; 50706 is DNGVersion.
@@ -166,7 +167,7 @@ def _cut_short(data: bytes) -> bool:
 
 
 def _unidentified(head: bytes) -> ImageError:
-    """Nor this one nor `_decoder_error` quotes the file: a row may name /etc/shadow, and who reads tables may not."""
+    """Messages never quote the file: a row may name /etc/shadow, and readers of the tables may not read that."""
     if head[4:8] == b"ftyp":
         raw = head[8:12] == b"crx "
         return ImageError("unsupported", f"{'camera raw' if raw else 'a video or another ISO media file'} is not read")
@@ -210,7 +211,16 @@ def _photo(image: ImageFile.ImageFile, data: bytes, max_side: int | None, name: 
     if turn >= 5 and image.format not in TURNED_BY_LOADING:
         full = full[::-1]
     scale = max(pixels.shape[:2]) / max(full)
-    return Photo(pixels, scale, full, name, turn, *facts(exif), sha256, perceptual_hash(pixels))
+    return Photo(
+        pixels=pixels,
+        scale=scale,
+        size=full,
+        format=name,
+        orientation=turn,
+        sha256=sha256,
+        phash=perceptual_hash(pixels),
+        **facts(exif)._asdict(),
+    )
 
 
 _one_large = threading.Lock()
@@ -263,7 +273,7 @@ def _read_local(path: str) -> bytes:
     with open_regular(path) as file:
         length = os.fstat(file.fileno()).st_size
         _check_length(path, length)
-        return file.read(length)  # no more: /proc/self/pagemap says that it is empty, and goes on for 256 GB
+        return file.read(length)  # at most: /proc/self/pagemap claims 0 bytes and gives 256 GB
 
 
 def _read_elsewhere(uri: str) -> bytes:

@@ -4,7 +4,7 @@ import re
 import struct
 from datetime import datetime
 from math import isfinite
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import ExifTags, Image
@@ -17,7 +17,7 @@ _TIMES = (
 _TIME = re.compile(r"(\d{4})[:/.-](\d\d)[:/.-](\d\d)[ T](\d\d):(\d\d):(\d\d)")
 
 
-# What Pillow's EXIF parser raises on broken blocks. They cost the photo its facts, not its pixels.
+# What Pillow's EXIF parser raises on broken blocks. Such a photo is kept, without time, place and camera.
 _EXIF_ERRORS = (
     ArithmeticError,
     AttributeError,
@@ -59,7 +59,7 @@ def numbers_in(block: bytes) -> int:
     others = [entries(int(at)) for at in first["value"][np.isin(first["tag"], _DIRECTORIES)]]
     found = np.concatenate([first, *others])
     counts = found["count"][~np.isin(found["type"], _COMPACT)]
-    return int(counts[counts <= len(block)].sum())  # Pillow skips what cannot be there
+    return int(counts[counts <= len(block)].sum())  # Pillow skips tags that claim more than the block holds
 
 
 def read_exif(image: Image.Image) -> Image.Exif:
@@ -77,11 +77,21 @@ def orientation(image: Image.Image, exif: Image.Exif) -> int:
     return found if isinstance(found, int) and 1 <= found <= 8 else 1
 
 
-def facts(exif: Image.Exif) -> tuple[datetime | None, float | None, float | None, str | None]:
+class CameraFacts(NamedTuple):
+    """What the camera wrote; None where it did not, or nonsense. `taken_at`: local time without zone. `latitude`,
+    `longitude`: decimal degrees, both or neither. `camera`: make and model."""
+
+    taken_at: datetime | None = None
+    latitude: float | None = None
+    longitude: float | None = None
+    camera: str | None = None
+
+
+def facts(exif: Image.Exif) -> CameraFacts:
     try:
-        return _taken_at(exif), *_position(exif), _camera(exif)
+        return CameraFacts(_taken_at(exif), *_position(exif), _camera(exif))
     except _EXIF_ERRORS:
-        return None, None, None, None
+        return CameraFacts()
 
 
 def _taken_at(exif: Image.Exif) -> datetime | None:

@@ -67,11 +67,11 @@ def look_up(uris: Sequence[str]) -> dict[str, tuple[int | None, int | None]]:
 
 def _stamp(away: set[str], uri: str) -> tuple[int | None, int | None]:
     place = place_of(uri)
-    if not place or place in away:  # whoever scans a local file asks the disk
+    if not place or place in away:  # local files are looked at when they are scanned
         return None, None
     try:
         file = locate(uri).file
-    except MusterError as error:  # an error row, when it is read
+    except MusterError as error:  # the image gets an error row when it is read
         away |= {place} if isinstance(error, UnreachableError) else set()
         return None, None
     return (file.size, file.modified) if file else (None, None)
@@ -108,7 +108,9 @@ def _locate_local(source: str, path: str) -> Place:
     except OSError as error:
         hint = f". {HOW_TO_DROP}" if isinstance(error, FileNotFoundError) else ""
         raise InputError(f"cannot read {source}: {error.strerror}{hint}") from None
-    place = Place(local_uri(path), pafs.LocalFileSystem(), local_uri(folder), folder, pattern)
+    place = Place(
+        source=local_uri(path), fs=pafs.LocalFileSystem(), uri=local_uri(folder), path=folder, pattern=pattern
+    )
     if stat.S_ISDIR(status.st_mode):
         return place
     if pattern or not stat.S_ISREG(status.st_mode):
@@ -129,7 +131,7 @@ def _locate_remote(source: str) -> Place:
         raise MusterError(f"cannot read {source}: {error.strerror or error}") from None
     if info.type == pafs.FileType.NotFound:
         raise InputError(f"cannot read {source}: nothing is there. {HOW_TO_DROP}")
-    place = Place(source.rstrip("/"), fs, folder, path, pattern)
+    place = Place(source=source.rstrip("/"), fs=fs, uri=folder, path=path, pattern=pattern)
     return replace(place, file=_remote_file(place, info)) if info.is_file else place
 
 
@@ -187,7 +189,7 @@ def _walk(
                 continue
             status = _status(entry)
             if status is None:
-                if entry.is_symlink():  # a broken link becomes a row, that the user may hear of it
+                if entry.is_symlink():  # a broken link becomes a row, so that the user learns of it
                     yield entry.path, File(local_uri(entry.path), None, None)
             elif stat.S_ISREG(status.st_mode):  # not pipes and devices
                 yield entry.path, _local_file(entry.path, status)
@@ -197,7 +199,7 @@ def _walk(
 
 
 def _is_marker(name: str, path: str, fs: pafs.FileSystem | None = None) -> bool:
-    """Whether a file of a name in MUSTERS_OWN is what it seems. `fs`: None for local files."""
+    """Whether a file with a name in MUSTERS_OWN also begins as Muster's does. `fs`: None for local files."""
 
     def begins() -> bytes:
         with fs.open_input_stream(path) if fs else open_regular(path) as stream:

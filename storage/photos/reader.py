@@ -20,7 +20,7 @@ BATCH_MOST = 256 << 20  # of a batch, if all its rows shared the largest image t
 PAGE_MOST, DENSEST = 1 << 29, 20  # a page may be longer than this only if it is not packed more than this many times
 BATCHES_HELD = 4  # with at least 5 rows each, a thread 15 rows behind the others still finds its row
 BUCKETS = 16  # asked at once before a run
-TRIED = 3  # images of a bucket, before we believe that none may be read
+IMAGES_TRIED = 3  # images asked for in a bucket; if none may be read, no image of it may
 
 
 _walked: dict[tuple[str, int, int], parquet_pages.Column] = {}  # (file, bytes of its footer, row group) → its images
@@ -36,11 +36,11 @@ class Reader:
     """
 
     def __init__(self, uris: Iterable[str] = ()) -> None:
-        """`uris`: all that is to be read. Where they lie in several places, one that never answers is their fault."""
+        """`uris`: all that will be read; tells whether they lie in one place or in several, see `_from_elsewhere`."""
         self._lock = threading.Lock()
         self._several = len({place_of(uri) for uri in uris}) > 1
-        self._answered: set[str] = set()  # places that did
-        self._away: dict[str, str] = {}  # place that did not → why
+        self._answered: set[str] = set()  # places that have answered
+        self._away: dict[str, str] = {}  # place that has not answered → why
         self._forget()
 
     def read(self, uri: str, source: str = "") -> bytes:
@@ -55,8 +55,10 @@ class Reader:
         return self._from_elsewhere(uri, place_of(uri))
 
     def _from_elsewhere(self, uri: str, place: str) -> bytes:
-        """UnreachableError is for all images together: where other places answer, and this one never did, each has
-        its own error. It is waited for once."""
+        """Read from a bucket. A place that never answers costs its own images an error, where others answer.
+
+        Raises UnreachableError, which fails the whole shard, where there is no other place. It is waited for once.
+        """
         if place in self._away:
             raise ImageError("unreadable", self._away[place])
         try:
@@ -160,9 +162,11 @@ def check_access(images_of: Iterable[tuple[str, str]]) -> None:
     for uri, source in images_of:
         if refusal(uri, source) is None:
             buckets.setdefault(place_of(uri), []).append(uri)
-    if "" in buckets or not 1 <= len(buckets) <= BUCKETS:  # local files; or so many that hardly all of them stay away
+    if (
+        "" in buckets or not 1 <= len(buckets) <= BUCKETS
+    ):  # local files, or so many buckets that one of them will answer
         return
-    tried = [some[:TRIED] for some in buckets.values()]
+    tried = [some[:IMAGES_TRIED] for some in buckets.values()]
     with ThreadPoolExecutor(BUCKETS) as pool:
         reasons = list(pool.map(_refusal, tried))
     if all(reasons):
@@ -172,17 +176,20 @@ def check_access(images_of: Iterable[tuple[str, str]]) -> None:
 
 
 def _refusal(uris: Iterable[str]) -> str | None:
-    """Why none of the images may be read; None where one may, or is not there: that, too, is said to friends only."""
+    """Why none of these images may be read; None if one may be read or does not exist.
+
+    A bucket that answers "not found" has let us in: strangers are told "access denied".
+    """
     reason = None
     for uri in uris:
         try:
             exists(uri)
             return None
-        except UnreachableError as error:  # it would keep us waiting for each
+        except UnreachableError as error:  # asking for the others would take as long again
             return str(error)
         except PermissionError as error:
             reason = error.strerror or str(error)
-        except (OSError, pa.ArrowException):  # of this image: its row will say it
+        except (OSError, pa.ArrowException):  # a fault of this image: it becomes its error row
             return None
     return reason
 

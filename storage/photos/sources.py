@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 
 from muster.errors import InputError
 from muster.storage import parquet_pages
-from muster.storage.library import ROSTER, Library
+from muster.storage.layout import ROSTER
+from muster.storage.library import Library
 from muster.storage.photos.listing import HOW_TO_DROP, File, list_files, locate
 from muster.storage.uris import inline_uri, local_path, local_uri, open_parquet, parquet_file, split_inline
 
@@ -181,7 +182,7 @@ def _read(uri: str, parquet: pq.ParquetFile, below: parquet_pages.Source, wanted
 def _sizes(
     parquet: pq.ParquetFile, below: parquet_pages.Source, wanted: Collection[str]
 ) -> Iterator[parquet_pages.Column]:
-    """Of the columns of every row group, leaf by leaf."""
+    """The sizes of the wanted columns, for every row group and leaf."""
     for group in range(parquet.num_row_groups):
         for number in range(len(parquet.schema)):
             path = parquet.schema.column(number).path
@@ -275,7 +276,7 @@ def _look_at(uri: str, parquet: str) -> File:
     path = os.path.abspath(path)
     try:
         status = os.stat(path)
-    except (OSError, ValueError):  # missing, or a name that no file can have: an error row when it is processed
+    except (OSError, ValueError):  # missing, or not a possible name: the image gets an error row when it is processed
         return File(path if split_inline(path) else local_uri(path), None, None)
     return File(local_uri(path), status.st_size, status.st_mtime_ns // 1000)
 

@@ -11,11 +11,11 @@ from torch import nn
 
 from muster.tasks.models.state_dict import load
 
-EMBEDDING, SIGNS, HIDDEN = 128, 8, 32
+SIGNS, HIDDEN = 8, 32
 
 
 class FaceQuality(nn.Module):
-    """`strangers` (K, 128) and `usual`: what muster.tasks.people.graph.Strangers holds. They come with the quality
+    """`strangers` (K, D) and `usual`: what muster.tasks.people.graph.Strangers holds. They come with the quality
     because both are of one detector and embedder."""
 
     mean: torch.Tensor
@@ -23,11 +23,12 @@ class FaceQuality(nn.Module):
     strangers: torch.Tensor
     usual: torch.Tensor
 
-    def __init__(self, strangers: int = 0) -> None:
+    def __init__(self, strangers: int = 0, width: int = 0) -> None:
+        """Of so many strangers, whose embeddings have `width` numbers."""
         super().__init__()
         self.register_buffer("mean", torch.zeros(SIGNS))
         self.register_buffer("deviation", torch.ones(SIGNS))
-        self.register_buffer("strangers", torch.zeros(strangers, EMBEDDING))
+        self.register_buffer("strangers", torch.zeros(strangers, width))
         self.register_buffer("usual", torch.zeros(()))
         self.hidden = nn.Linear(SIGNS, HIDDEN)
         self.head = nn.Linear(HIDDEN, 1)
@@ -41,4 +42,4 @@ class FaceQuality(nn.Module):
 
 def from_state(state: Mapping[str, torch.Tensor]) -> FaceQuality:
     """The network with the weights of a training, in half or single precision."""
-    return load(FaceQuality(len(state["strangers"])), state)
+    return load(FaceQuality(*state["strangers"].shape), state)

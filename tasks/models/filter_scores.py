@@ -4,8 +4,9 @@ Higher than what is stored, and chosen for precision: `benchmarks/filters.py` ha
 """
 
 from collections.abc import Mapping
+from typing import Any
 
-from muster.tasks.models import coco_labels
+from muster.tasks.models import coco_labels, zoo
 
 # Entry → class → least score. For a class that is not here the rule found no score: it cannot be looked for.
 # fmt: off
@@ -30,3 +31,11 @@ MEASURED: Mapping[str, Mapping[str, float]] = {
 
 # Of weights whose finds were not measured: what the rule asks of FastestDet where a class has no finds to go by.
 UNMEASURED: Mapping[str, float] = dict.fromkeys(coco_labels.NAMES, 0.77)
+
+
+def least_scores(weights: Mapping[str, Any]) -> Mapping[str, float]:
+    """For muster.tasks.base.Findings.least_scores, of `objects`."""
+    for name, scores in MEASURED.items():
+        if weights == {"detector": {"name": name, "sha256": zoo.ENTRIES[name].sha256}}:
+            return scores
+    return UNMEASURED

@@ -2,12 +2,13 @@
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
 from PIL import Image, ImageDraw
 
+from muster.pipeline.people.pages import label_table
 from muster.storage import tables
 from muster.storage.library import open_library
 from muster.web.people import PagesSource
@@ -124,7 +125,9 @@ class Collection:
             for name, fingerprint in labelled.items():
                 tables.write_shard(library, fingerprint, shards[-1], {name: _table(getattr(self, name), LABELS, ids)})
         clusters = pa.Table.from_pylist(self.clusters, CLUSTERS)
-        return PagesSource(library, shards, {**FINGERPRINTS, **labelled}, clusters, self.uris)
+        labels = [label_table(fingerprint, {"task": name}) for name, fingerprint in labelled.items()]
+        every = [replace(table, least_scores=None) for table in labels]  # all rows count
+        return PagesSource(library, shards, FINGERPRINTS, clusters, self.uris, every)
 
 
 def _table(rows: list[dict], schema: pa.Schema, ids: set[str]) -> pa.Table:

@@ -1,23 +1,26 @@
 """Forgetting, on real photos: nothing is left, and a kill at any write leaves the old or the new state."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from helpers.findings import scanned
 from helpers.fixtures import Killed, School
 from muster.errors import InputError
 from muster.pipeline import forget
 from muster.pipeline.forget import expired, settle
 from muster.pipeline.people import grouping
 from muster.pipeline.people.pages import write_people
-from muster.storage import manifest, tables
+from muster.storage import layout, manifest, tables
 from muster.storage.gallery import audit, gallery
 from muster.storage.library import Library, open_library
 
@@ -115,7 +118,7 @@ def test_a_kill_at_any_write(library: Library, tmp_path: Path, kills: Callable[[
         now = gallery.require(copy)
         assert now.people in (old.people, old.people[2:])
         assert now.faces.equals(old.faces if now.people == old.people else old.without(gone).faces)
-        started = copy.has(forget.PENDING)
+        started = copy.has(layout.FORGETTING)
         receipts = settle(copy)
         assert bool(receipts) == started
         if not started:
@@ -125,7 +128,7 @@ def test_a_kill_at_any_write(library: Library, tmp_path: Path, kills: Callable[[
         assert gallery.require(copy).people == old.people[2:]
         assert len(manifest.read_manifest(copy)) == 2 * (len(old.people) - 2)
         assert audit.check(copy).problem is None
-        assert not copy.has(forget.PENDING)
+        assert not copy.has(layout.FORGETTING)
         assert len(list((copy.local / "receipts").iterdir())) == 1
         shutil.rmtree(copy.local)
     assert 10 < number < 199
@@ -149,3 +152,23 @@ def test_an_enrolled_image_that_changed_since(library: Library, school: School) 
     assert str(second) in uris
     with pytest.raises(InputError, match="~anna is neither"):
         forget.forget(library, ["~anna"], "asked for")
+
+
+def test_embeddings_and_pictures_of_any_task_are_searched_for(tmp_path: Path, make_photos: Callable[..., Path]) -> None:
+    """Also of one that is not installed here."""
+    library = scanned(tmp_path / "library", make_photos(tmp_path / "photos", range(3)))
+    [(shard, _)] = manifest.shards(library)
+    first, *others = manifest.read_shard(library, shard)["image_id"].to_pylist()
+    voice, picture = [float(number) for number in range(16)], b"a picture"
+    columns: dict[str, Any] = {"image_id": pa.array([first, *others])}
+    columns["box"] = pa.array([[0.0] * 4] * 3, pa.list_(pa.float32(), 4))
+    columns["voice"] = pa.array([voice, [0.5] * 16, [0.25] * 16], pa.list_(pa.float32(), 16))
+    columns["picture"] = pa.array([picture, b"b", b"c"])
+    description = {"task": "voices", "version": 1, "model": None, "parameters": {}, "weights": {}}
+    tables.write_shard(library, tables.describe(library, description), shard, {"voices": pa.table(columns)})
+    nobody = pa.table({"embedding": pa.array([], pa.list_(pa.float32(), 128))})
+    found = forget._digests(library, nobody, [first])
+    wanted = [np.array(voice, kind).tobytes() for kind in (np.float32, np.float16)]
+    assert found["embeddings"] == sorted(hashlib.sha256(each).hexdigest() for each in wanted)
+    assert found["pictures"] == [hashlib.sha256(picture).hexdigest()]
+    assert found["faces"] == 0

@@ -110,7 +110,7 @@ def uninterrupted(
     scan(open_library(folder, create=True), [str(photos)])
     summary = run(config_of(folder, workers=2, weights_dir=weights), lambda progress: None)
     assert (summary.images, summary.ok, summary.errors, summary.processed) == (PHOTOS, PHOTOS, 0, PHOTOS)
-    assert summary.faces == PHOTOS // 3
+    assert summary.rows["faces"] == PHOTOS // 3
     return rows_of(folder)
 
 
@@ -299,7 +299,7 @@ def test_an_error_that_may_pass_is_tried_again_when_asked(
     work(tmp_path / "L", weights)
     choices = config_of(tmp_path / "L").choices
     before = summarise(library, choices, Progress(0, 0.0), 0)
-    assert (before.errors, before.transient, before.faces) == (3, 1, 7)
+    assert (before.errors, before.transient, before.rows["faces"]) == (3, 1, 7)
     (tmp_path / "away.jpg").rename(photos / "0003.jpg")
     assert pending(library, choices) == []
     again = transient(library, choices)
@@ -311,15 +311,15 @@ def test_an_error_that_may_pass_is_tried_again_when_asked(
     assert (order.tasks, order.facts) == (("faces", "previews"), True)
     assert [sum(result["images"] for result in work(tmp_path / "L", weights))] == [order.images]
     after = summarise(library, choices, Progress(0, 0.0), 0)
-    assert (after.errors, after.transient, after.faces) == (2, 0, 8)
+    assert (after.errors, after.transient, after.rows["faces"]) == (2, 0, 8)
     assert transient(library, choices) == []
 
 
 def test_faces_are_counted_where_asked_for(processed: Path) -> None:
     library = open_library(processed)
     faces, previews = config_of(processed).choices
-    assert summarise(library, [faces, previews], Progress(0, 0.0), 0).faces == 8
-    assert summarise(library, [previews], Progress(0, 0.0), 0).faces is None
+    assert summarise(library, [faces, previews], Progress(0, 0.0), 0).rows == {"faces": 8, "previews": 24}
+    assert summarise(library, [previews], Progress(0, 0.0), 0).rows == {"previews": 24}
 
 
 def test_a_task_knows_what_it_lacks_when_a_photo_comes_back_in_a_run_without_it(
@@ -415,7 +415,7 @@ def test_progress_counts_shards() -> None:
     assert progress.rate == 0
     progress.add({"images": 8, "errors": 1, "rows": {"faces": 3, "previews": 7}})
     progress.add({"images": 8, "errors": 0, "rows": {}})
-    assert (progress.images, progress.errors, progress.faces) == (16, 1, 3)
+    assert (progress.images, progress.errors, progress.rows["faces"]) == (16, 1, 3)
     assert progress.rate == pytest.approx(1.6, abs=0.1)
 
 

@@ -2,8 +2,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from muster.pipeline.status import status
+from muster.storage.layout import SCANNING
 from muster.storage.library import open_library
-from muster.storage.manifest import SCANNING, repair, scan
+from muster.storage.manifest import repair, scan
 
 
 def test_a_new_library(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""pipeline/train.py and train_ray.py, with the recipe of test_loop.py."""
+"""pipeline/train.py and pipeline/distributed/training.py, with the recipe of helpers/brightness.py."""
 
 import json
 import sys
@@ -28,7 +28,7 @@ def by_ray(ray_cluster: None) -> Iterator[None]:
     """Ray's processes do not find the modules of tests: these recipes travel as code."""
     from ray import cloudpickle
 
-    modules = [sys.modules["test_loop"], sys.modules[__name__]]
+    modules = [sys.modules["helpers.brightness"], sys.modules[__name__]]
     for module in modules:
         cloudpickle.register_pickle_by_value(module)
     yield
@@ -69,7 +69,7 @@ def recipe(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def training(out: Path, photos: Path, workers: int = 1, **changes: Any) -> Training:
-    given = {"recipe": "brightness", "inputs": Inputs([str(photos)], out)}
+    given = {"recipe": "brightness", "inputs": Inputs(images=[str(photos)], out=out)}
     return Brightening(**{**given, **changes}, machine=Machine(device="cpu", workers=workers))
 
 
@@ -128,7 +128,7 @@ def test_a_folder_that_a_process_does_not_see(tmp_path: Path) -> None:
 
 def test_names_that_hold_in_any_working_directory(tmp_path: Path, album: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(album.parent)
-    inputs = Inputs([album.name, f"{album.name}/*.jpg"], Path("out"), scenes=[album.name])
+    inputs = Inputs(images=[album.name, f"{album.name}/*.jpg"], out=Path("out"), scenes=[album.name])
     job = absolute(training(tmp_path, album, inputs=inputs))
     assert job.inputs.images == [str(album), f"{album}/*.jpg"]
     assert job.inputs.scenes == [str(album)]
@@ -145,7 +145,7 @@ def test_the_networks_a_recipe_learns_from_are_loaded(
         return Brightness(settings())
 
     monkeypatch.setattr(recipes, "RECIPES", {"looks": recipes.Definition(look, ("muster-daynight",))})
-    Training(recipe="looks", inputs=Inputs([str(album)], tmp_path)).build(print)
+    Training(recipe="looks", inputs=Inputs(images=[str(album)], out=tmp_path)).build(print)
     [inputs] = given
     assert inputs.on_skipped is print
     assert zoo.ENTRIES["muster-daynight"].build(inputs.weights["muster-daynight"])

@@ -21,13 +21,13 @@ from benchmarks import deletion
 from benchmarks.deletion import everything
 from helpers.fixtures import Killed, Outcome, School
 from helpers.runs import config_of
+from muster import library as face
 from muster.errors import MusterError
 from muster.pipeline import forget
-from muster.pipeline.cli import gallery as cli_gallery
 from muster.pipeline.gallery import enroll as enrolment
 from muster.pipeline.gallery import identify
 from muster.pipeline.gallery.enroll import Request, enroll
-from muster.storage import encryption, manifest, tables
+from muster.storage import encryption, layout, manifest, tables
 from muster.storage.gallery import audit, gallery, left_over
 from muster.storage.gallery.left_over import Sought
 from muster.storage.library import Library, open_library
@@ -183,7 +183,7 @@ def test_04_a_killed_forget_expired_is_finished_and_reported(
     muster: Muster, school_of_three: Pupils, tmp_path: Path, kills: Kills, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed before every change."""
-    later(monkeypatch, cli_gallery)
+    later(monkeypatch, face)
     library = tmp_path / "library"
     for number in itertools.count():
         copy(school_of_three, library)
@@ -293,8 +293,9 @@ def test_12_every_command_finishes_a_deletion_first(
 
 def test_12_there_is_no_other_door() -> None:
     """Who holds the lock has settled; only `muster forget`, which reports what was settled, does it by itself."""
-    files = Path(forget.__file__).parents[1].rglob("*.py")
-    assert {file.name for file in files if ".lock(" in file.read_text()} == {"forget.py", "gallery.py"}
+    home = Path(forget.__file__).parents[1]
+    files = [*(home / "pipeline").rglob("*.py"), *(home / "muster").rglob("*.py")]
+    assert {file.name for file in files if ".lock(" in file.read_text()} == {"forget.py", "library.py"}
 
 
 def test_12_who_only_reads_is_told(
@@ -396,7 +397,7 @@ def test_05_a_photo_that_a_roster_gave_to_somebody_else(muster: Muster, pupils: 
     opened = open_library(pupils.library)
     photo = str(pupils.photos["ann"][0])
     gallery.write_roster(opened, lambda *_: True, [{"uri": photo, "person_id": "dan"}])
-    manifest.scan(opened, [opened.uri_of(gallery.ROSTER)])
+    manifest.scan(opened, [opened.uri_of(layout.ROSTER)])
     assert muster("run", "--tasks", "faces", "--device", "cpu", "-l", pupils.library).code == 0
     assert left(pupils.library, [b"dan"]) == []
     assert photo in gallery.require(opened).faces["uri"].to_pylist()  # ann keeps it

@@ -21,7 +21,8 @@ from helpers.runs import config_of
 from muster.errors import LibraryGoneError, MusterError
 from muster.storage import manifest, shared_shards, tables
 from muster.storage.index import vectors
-from muster.storage.library import MARKER, Library, open_library
+from muster.storage.layout import MARKER
+from muster.storage.library import Library, open_library
 from muster.web.site import Site
 
 Muster = Callable[..., Outcome]
@@ -179,7 +180,7 @@ def test_07_a_folder_of_a_library_is_no_link(muster: Muster, library: Path, vict
 def test_07_no_name_leads_out_of_a_library(library: Path, name: str) -> None:
     opened = open_library(library)
     for use in (opened.read, opened.has, opened.remove, lambda each: opened.write(each, b"")):
-        with pytest.raises(MusterError, match="is no name of a file of Muster's"):
+        with pytest.raises(MusterError, match="is not a name that Muster gives to files"):
             use(name)
 
 

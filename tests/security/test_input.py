@@ -24,7 +24,8 @@ from muster.pipeline.work.dispatch import Order
 from muster.pipeline.work.worker import ShardWorker
 from muster.storage import manifest, retry, tables
 from muster.storage.gallery.roster import read_roster
-from muster.storage.library import ROSTER, Library, open_library
+from muster.storage.layout import ROSTER
+from muster.storage.library import Library, open_library
 from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.storage.photos.decode import decode
 from muster.storage.photos.reader import Reader, check_access
@@ -53,7 +54,12 @@ def process(library: Library, source: Path | str) -> dict[str, dict[str, Any]]:
 
 def in_a_process(code: str, *arguments: object, seconds: float = 120) -> dict[str, Any]:
     """What the code prints as JSON, and `mib`: memory that it took at most, beyond that of its imports."""
-    lines = ["import json, sys", "from storage import images, reader, sources, uris", "from muster.errors import *"]
+    lines = [
+        "import json, sys",
+        "from muster.errors import *",
+        "from muster.storage import uris",
+        "from muster.storage.photos import decode, reader, sources",
+    ]
     peak = "(int(next(l for l in open('/proc/self/status') if l.startswith('VmHWM')).split()[1]) >> 10)"
     whole = "\n".join([*lines, f"before = {peak}", "facts = {}", code, f"facts['mib'] = {peak} - before"])
     command = [sys.executable, "-c", whole + "\nprint(json.dumps(facts))", *map(str, arguments)]
@@ -189,7 +195,7 @@ def test_16_a_bucket_that_stays_away_is_asked_once(monkeypatch: pytest.MonkeyPat
 # ---- 17: memory of decoders ------------------------------------------------------------------------------------------
 
 DECODE = """
-try: images.decode(open(sys.argv[1], "rb").read(), 512)
+try: decode.decode(open(sys.argv[1], "rb").read(), 512)
 except ImageError as error: facts["kind"] = error.kind
 """
 
@@ -290,7 +296,10 @@ facts["bytes"] = {len(reading.read(f"{sys.argv[1]}#row={row}")) for row in range
 
 OPEN = """
 from pathlib import Path
-from storage import coco_file, encryption, files, label_images, listing, roster, weights
+from muster.storage import downloads, encryption, files
+from muster.storage.exchange import coco, label_images
+from muster.storage.gallery import roster
+from muster.storage.photos import listing
 from muster.storage.library import open_library
 pipe, folder = sys.argv[1], Path(sys.argv[2])
 library = open_library(folder / "L", create=True)
@@ -303,10 +312,10 @@ for name, attempt in {
     "source": lambda: sources.find_images(pipe, library),
     "Parquet": lambda: uris.open_parquet(pipe),
     "roster": lambda: roster._text(pipe),
-    "COCO": lambda: coco_file.read_coco(Path(pipe), {}),
+    "COCO": lambda: coco.read_coco(Path(pipe), {}),
     "labels": lambda: label_images.read_label_image(Path(pipe)),
     "key": lambda: encryption.key_of({"MUSTER_KEY_FILE": pipe}),
-    "weights": lambda: weights.read(Path(pipe)),
+    "weights": lambda: downloads.read(Path(pipe)),
     "marker": marker,
 }.items():
     try: facts[name] = repr(attempt())
@@ -386,7 +395,7 @@ def test_27_links_lead_out_of_a_folder_only_where_asked(
     (upload / "again.jpg").symlink_to("0000.jpg")
     outcome = muster("scan", upload, "-l", tmp_path / "L", "--json")
     assert (outcome.facts["found"], outcome.facts["links_out"]) == (2, {str(upload): 2})
-    assert f"2 links lead out of {upload} and were left out: --follow-links takes them in" in outcome.err
+    assert f"left out of {upload}: 2 links that lead out of it; --follow-links takes them in" in outcome.err
     assert muster("scan", upload, "-l", tmp_path / "M", "--follow-links", "--json").facts["found"] == 6
 
 

@@ -342,7 +342,7 @@ def test_21_nor_does_an_album(muster: Muster, tmp_path: Path) -> None:
 
 
 def test_21_nor_does_a_training(tmp_path: Path) -> None:
-    from muster.pipeline.train import _locked
+    from muster.pipeline.train import _alone
 
     mine = tmp_path / "thesis.txt"
     mine.write_text("mine")
@@ -350,7 +350,7 @@ def test_21_nor_does_a_training(tmp_path: Path) -> None:
         (tmp_path / name).symlink_to(mine)
     record.replace_file(tmp_path / "file", lambda file: file.write(b"weights"))
     assert (tmp_path / "file").read_text() == "weights"
-    with pytest.raises(MusterError, match="symbolic links"), _locked(tmp_path):
+    with pytest.raises(MusterError, match="symbolic links"), _alone(tmp_path):
         pass
     log = record.Log(tmp_path, 0, writes=True)
     log.path.unlink()

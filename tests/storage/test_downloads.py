@@ -16,7 +16,7 @@ import pytest
 
 from muster.errors import InputError, MusterError
 from muster.storage import downloads
-from muster.storage.downloads import WeightsFile, fetch, find, read
+from muster.storage.downloads import WeightsFile, cache_dir, fetch, find, read
 
 BODY = bytes(range(256)) * 8192  # 2 MiB: several chunks
 SHA256 = hashlib.sha256(BODY).hexdigest()
@@ -86,6 +86,16 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 def cached(tmp_path: Path) -> list[str]:
     return sorted(p.name for p in (tmp_path / "cache" / "weights").iterdir() if p.suffix != ".lock")
+
+
+def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MUSTER_CACHE", "/a")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/b")
+    assert cache_dir() == Path("/a/weights")
+    monkeypatch.delenv("MUSTER_CACHE")
+    assert cache_dir() == Path("/b/muster/weights")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache_dir() == Path.home() / ".cache/muster/weights"
 
 
 def test_download_once_with_progress(server: Server, tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ from muster.storage import encryption, manifest
 from muster.storage.encryption import KEY, KEY_FILE, MAGIC, decrypt, encrypt, key_of
 from muster.storage.gallery import audit, gallery
 from muster.storage.index import vectors
-from muster.storage.library import GALLERY, MARKER, REPORT, Library, _create, _locate, open_library
+from muster.storage.layout import GALLERY, MARKER, REPORT
+from muster.storage.library import Library, _create, _locate, open_library
 
 Muster = Callable[..., Outcome]
 ANY, OTHER = bytes(range(32)), bytes(32)
@@ -232,14 +233,14 @@ def test_an_index_is_encrypted_too(locked: Library, monkeypatch: pytest.MonkeyPa
     """And one that somebody changed is made again."""
     monkeypatch.setattr(vectors, "EXACT_UP_TO", 10)
     faces = gallery.require(locked).embeddings
-    vectors.current(locked, "f/faces", faces)
-    held, path = vectors.load(locked, "f/faces"), Path(locked.at("index/f/faces"))
+    vectors.current(locked, "index/f/faces", faces)
+    held, path = vectors.load(locked, "index/f/faces"), Path(locked.at("index/f/faces"))
     assert held is not None
     assert held.keys.tobytes() not in path.read_bytes()
     path.write_bytes(path.read_bytes() + b"x")
-    assert vectors.load(locked, "f/faces") is None
-    assert vectors.current(locked, "f/faces", faces).search(faces, 1)[1][:, 0].tolist() == list(range(len(faces)))
-    assert vectors.load(locked, "f/faces") is not None
+    assert vectors.load(locked, "index/f/faces") is None
+    assert vectors.current(locked, "index/f/faces", faces).search(faces, 1)[1][:, 0].tolist() == list(range(len(faces)))
+    assert vectors.load(locked, "index/f/faces") is not None
 
 
 def test_the_roster_of_an_encrypted_library_is_scanned(locked: Library, school: School) -> None:

@@ -254,7 +254,9 @@ def test_damaged_clusters_are_named(photos: Path, library: Library) -> None:
     scan(library, [str(photos)])
     library.write("clusters/aaaa/clusters.parquet", b"PAR1")
     (photos / "1.jpg").unlink()
-    with pytest.raises(MusterError, match=r"clusters/aaaa/clusters\.parquet is damaged .*delete it, and cluster again"):
+    with pytest.raises(
+        MusterError, match=r"clusters/aaaa/clusters\.parquet is damaged .*delete it, and `cluster` again"
+    ):
         scan(library, [str(photos)])
     library.remove("clusters/aaaa/clusters.parquet")
     scan(library, [str(photos)])

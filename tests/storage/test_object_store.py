@@ -29,7 +29,8 @@ from muster.pipeline.work.worker import ShardWorker
 from muster.storage import manifest, retry, tables, uris
 from muster.storage.encryption import MAGIC
 from muster.storage.gallery import gallery
-from muster.storage.library import MARKER, Library, open_library
+from muster.storage.layout import MARKER
+from muster.storage.library import Library, open_library
 from muster.storage.photos import decode
 from muster.storage.photos.reader import Reader, check_access
 from muster.storage.uris import exists, inline_uri
@@ -243,7 +244,7 @@ def test_a_collection_in_a_bucket_becomes_the_same_tables(
     run = ("run", "-l", library, "--tasks", "faces,scenes", "--workers", 1, "--device", "cpu", "--json")
     assert muster("scan", upload(photos, bucket, "my photos"), "-l", library, "--json").facts["new"] == 10
     done = muster(*run)
-    assert (done.code, done.facts["ok"], done.facts["errors"], done.facts["faces"]) == (0, 9, 1, 3), done.err
+    assert (done.code, done.facts["ok"], done.facts["errors"], done.facts["rows"]["faces"]) == (0, 9, 1, 3), done.err
     remote = named(open_library(library))
     assert set(remote) == {"images", "faces", "scenes"}
     assert remote == named(open_library(tmp_path / "L"))
@@ -251,7 +252,7 @@ def test_a_collection_in_a_bucket_becomes_the_same_tables(
 
     way.seen.clear()
     again = muster(*run)
-    assert (again.code, again.facts["processed"], again.facts["faces"]) == (0, 0, 3)
+    assert (again.code, again.facts["processed"], again.facts["rows"]["faces"]) == (0, 0, 3)
     assert {method for method, _ in way.seen} == {"GET", "HEAD"}
     assert muster("status", "-l", library, "--json").facts["images"] == 10
 

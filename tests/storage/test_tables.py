@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 
 from muster.errors import InputError, MusterError
 from muster.storage import tables
-from muster.storage.library import MARKER, Library, open_library
+from muster.storage.layout import MARKER
+from muster.storage.library import Library, open_library
 from muster.storage.tables import (
     commits,
     committed,
@@ -361,19 +362,6 @@ def test_replace_does_not_lose_rows_it_cannot_read(library: Library) -> None:
 # ---- descriptions ----------------------------------------------------------------------------------------------------
 
 
-def test_faces_are_forgotten_with_their_images(library: Library) -> None:
-    rows = pa.table({"face_id": ["a0", "a1", "b0"], "image_id": ["a", "a", "b"], "cluster_id": ["p", None, "p"]})
-    rows = rows.replace_schema_metadata({"muster.method": "graph"})
-    library.write("clusters/1111/clusters.parquet", tables.to_parquet(rows))
-    library.write("index/1111/index.faiss", b"embeddings")
-    tables.forget_faces(library, pa.chunked_array([["b", "c"]]))
-    kept = pq.read_table(io.BytesIO(library.read("clusters/1111/clusters.parquet")))
-    assert kept.equals(rows.slice(2), check_metadata=True)
-    assert library.names("index/1111") == []
-    tables.forget_faces(library, pa.chunked_array([], pa.string()))
-    assert pq.read_table(io.BytesIO(library.read("clusters/1111/clusters.parquet"))).num_rows == 0
-
-
 def test_a_fingerprint_stands_for_all_of_its_description(library: Library) -> None:
     what = {"task": "faces", "model": "one", "parameters": {"a": 1}, "weights": {"net": "00"}}
     name = tables.describe(library, what)
@@ -437,15 +425,3 @@ def test_a_column_that_is_not_there_is_an_error(library: Library) -> None:
     write_shard(library, "f" * 16, "a", {"faces": faces(["x"])})
     with pytest.raises(MusterError, match="no column smile"):
         read(library, "faces", "f" * 16, ["image_id", "smile"])
-
-
-def test_an_index_that_does_not_go_is_said(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It holds embeddings: nobody may believe that they are gone."""
-    library.write("index/f/vectors", b"x")
-
-    def stays(*arguments: Any, **options: Any) -> None:
-        raise PermissionError("stays")
-
-    monkeypatch.setattr("shutil.rmtree", stays)
-    with pytest.raises(PermissionError, match="stays"):
-        tables.forget_faces(library, pa.chunked_array([[]], pa.string()))

@@ -6,20 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from muster import tasks
-from muster.errors import TaskError
-from muster.tasks import base
-from muster.tasks.base import Image, shrink
+from muster.tasks.base import Image, number, shrink
 
-
-def test_a_name_is_registered_once() -> None:
-    with pytest.raises(TaskError, match="twice"):
-        base.register(tasks.faces.Faces)
-
-
-def test_an_unknown_task_lists_the_known_ones() -> None:
-    with pytest.raises(TaskError, match="known: faces, masks, objects, previews"):
-        base.create("nonsense")
+pytestmark = pytest.mark.precision
 
 
 @pytest.mark.parametrize(("height", "width"), [(100, 300), (300, 100), (1, 500), (200, 200)])
@@ -41,3 +30,14 @@ def test_dtype_follows_what_onednn_may_use(most: str) -> None:
     told = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
     native = {"amx_bf16", "avx512_bf16"} & set(Path("/proc/cpuinfo").read_text().split())
     assert told.stdout.strip() == ("torch.bfloat16" if native and most == "DEFAULT" else "torch.float32")
+
+
+@pytest.mark.parametrize("given", [0.5, "0.5", "5e-1"])
+def test_a_number_in_words_or_as_one(given: object) -> None:
+    assert number(0, 1)(given) == 0.5
+
+
+@pytest.mark.parametrize("given", ["", "x", "nan", -0.1, 1.1, None, []])
+def test_what_is_no_number_between(given: object) -> None:
+    with pytest.raises(ValueError, match="give a number from 0 to 1"):
+        number(0, 1)(given)

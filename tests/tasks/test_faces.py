@@ -152,7 +152,7 @@ def test_an_embedder_with_parameters_alone_is_run() -> None:
 
 
 def test_no_image_and_no_face(task: Faces) -> None:
-    assert task([]).equals(faces.SCHEMA.empty_table())
+    assert task([]).equals(task.schema.empty_table())
     blank = Image("a", np.full((300, 200, 3), 128, np.uint8), 1.0, (200, 300))
     tiny = Image("b", np.zeros((1, 1, 3), np.uint8), 1.0, (1, 1))
     assert task([blank, tiny]).num_rows == 0

@@ -13,7 +13,7 @@ from PIL import Image as PillowImage
 from muster.errors import TaskError
 from muster.pipeline.cli.parse import parse_classes
 from muster.pipeline.work.weights import load_weights
-from muster.tasks import base, objects
+from muster.tasks import base, objects, registry
 from muster.tasks.base import Image
 from muster.tasks.models import coco_labels, zoo
 from muster.tasks.models.fastestdet import FastestDet
@@ -120,15 +120,15 @@ def test_chosen_classes_are_those_of_all(load: Load, photos: list[Image]) -> Non
 
 
 def test_options_become_parameters() -> None:
-    assert base.options_of("objects") == ("classes", "min_score")
-    task = base.create("objects", None, {"classes": {"dog": 0.25, "cat": None}, "min_score": 0.5})
+    assert tuple(registry.options_of("objects")) == ("classes", "min_score")
+    task = registry.create("objects", None, {"classes": {"dog": 0.25, "cat": None}, "min_score": 0.5})
     assert task.parameters == {
         "max_overlap": 0.45,
         "classes": {"cat": 0.5, "dog": 0.25},
         "most": 100,
     }
-    assert base.create("objects").parameters.items() >= {"classes": {}, "min_score": 0.65}.items()
-    same = [base.create("objects", None, {"classes": classes}) for classes in ({"sofa": None}, {"couch": 0.65})]
+    assert registry.create("objects").parameters.items() >= {"classes": {}, "min_score": 0.65}.items()
+    same = [registry.create("objects", None, {"classes": classes}) for classes in ({"sofa": None}, {"couch": 0.65})]
     assert same[0].parameters == same[1].parameters
 
 

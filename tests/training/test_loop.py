@@ -22,6 +22,8 @@ from muster.training.inputs import Inputs
 from muster.training.loop import Report, adjusted, half, rate_at, train
 from muster.training.record import read_metrics, replace_file
 
+pytestmark = pytest.mark.precision
+
 # ---- a training ------------------------------------------------------------------------------------------------------
 
 
@@ -71,8 +73,8 @@ def test_the_averaged_weights_are_kept_in_half_precision(finished: tuple[Path, l
     assert recipe.measure(network)["error"] == pytest.approx(measured["error"], abs=1e-3)
 
 
-@pytest.mark.parametrize("changes", [{"optimiser": "sgd"}, {"optimiser": "adamw", "weight_decay": 0.0}])
-def test_both_optimisers_learn(tmp_path: Path, changes: dict[str, Any]) -> None:
+@pytest.mark.parametrize("changes", [{}, {"weight_decay": 0.0}])
+def test_it_learns(tmp_path: Path, changes: dict[str, Any]) -> None:
     reports = run(Brightness(settings(**changes)), tmp_path)
     assert reports[-1].values["loss"] < 0.5 * reports[0].values["loss"]
 
@@ -191,9 +193,7 @@ def test_a_checkpoint_of_another_architecture(begun: Path) -> None:
     assert (begun / "checkpoint.pt").read_bytes() == before
 
 
-@pytest.mark.parametrize(
-    "changes", [{"steps": 41}, {"learning_rate": 0.01}, {"optimiser": "sgd"}, {"seed": 1}], ids=str
-)
+@pytest.mark.parametrize("changes", [{"steps": 41}, {"learning_rate": 0.01}, {"seed": 1}], ids=str)
 def test_a_checkpoint_of_other_settings(begun: Path, changes: dict[str, Any]) -> None:
     before = (begun / "checkpoint.pt").read_bytes()
     [(name, value)] = changes.items()
@@ -232,7 +232,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
             run(Brightness(settings()), out)
 
 
-@pytest.mark.parametrize("changes", [{"steps": 0}, {"batch": 1}, {"optimiser": "lion"}], ids=str)
+@pytest.mark.parametrize("changes", [{"steps": 0}, {"batch": 1}], ids=str)
 def test_settings_that_cannot_be(changes: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=str(next(iter(changes.values())))):
         settings(**changes)
@@ -252,10 +252,10 @@ def test_the_rate_rises_then_falls() -> None:
 
 def test_what_a_user_gives_stands_instead_of_the_settings() -> None:
     base = settings()
-    assert adjusted(base, Inputs([], Path("out")), 1000) == base
-    given = adjusted(base, Inputs([], Path("out"), steps=3, rate=0.5, seed=9), 10)
+    assert adjusted(base, Inputs(images=[], out=Path("out")), 1000) == base
+    given = adjusted(base, Inputs(images=[], out=Path("out"), steps=3, rate=0.5, seed=9), 10)
     assert (given.steps, given.learning_rate, given.seed, given.batch) == (3, 0.5, 9, 10)
-    assert adjusted(base, Inputs([], Path("out"), seed=0), 1000).seed == 0
+    assert adjusted(base, Inputs(images=[], out=Path("out"), seed=0), 1000).seed == 0
 
 
 def test_half_leaves_counters_out() -> None:

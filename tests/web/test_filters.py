@@ -11,7 +11,16 @@ SHOWN = [f"with {number}" for number in range(200)]  # more than there are lette
 
 
 def photo(number: int) -> Photo:
-    return Photo(f"{number}", f"/{number}.jpg", 1, 1, datetime(2020, 1, 1), None, "", "")
+    return Photo(
+        image_id=f"{number}",
+        uri=f"/{number}.jpg",
+        width=1,
+        height=1,
+        taken_at=datetime(2020, 1, 1),
+        camera=None,
+        sha256="",
+        shard="",
+    )
 
 
 def decoded(text: str, filters: Filters) -> dict[frozenset[str], int]:

@@ -53,8 +53,8 @@ class Crops:
 def read_crops(inputs: Inputs, detector: torch.nn.Module) -> Crops:
     """The face nearest the centre of each image; kept in `inputs.out` for the next time.
 
-    Images without a label are of nobody else, so each is its own person when it comes to keeping people out. Raises
-    InputError where no face is found at all.
+    An image without a label counts as a person of its own when people are kept out. Raises InputError where no face is
+    found at all.
     """
     examples = find_examples(inputs.images, inputs.label, inputs.limit)
     cache = inputs.out / CACHE
@@ -62,7 +62,7 @@ def read_crops(inputs: Inputs, detector: torch.nn.Module) -> Crops:
     if found is None:
         found = _find_crops(examples, detector, inputs.on_skipped)
         if not found[0]:
-            raise InputError(f"no face was found in the {len(examples)} images of {', '.join(inputs.images)}")
+            raise InputError(f"no face was found in {', '.join(inputs.images)} (images: {len(examples)})")
         _keep(cache, examples, *found)
     rows, pixels = found
     chosen = [examples[row] for row in rows]

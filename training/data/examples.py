@@ -93,5 +93,5 @@ def held_out(name: str, share: float) -> bool:
 
 
 def person_held_out(example: Example) -> bool:
-    """Whether who is in an image is kept out of every training. An image without a label is of nobody else."""
+    """Whether the person in an image is kept out of every training. Without a label, the image is its own person."""
     return held_out(example.label or example.name, PEOPLE_HELD_OUT)

@@ -9,40 +9,38 @@ import numpy as np
 import torch
 from PIL import Image, ImageFilter
 
+from muster.arrays import F32, I64, Pixels
 from muster.errors import InputError
 from muster.tasks.base import Image as Photo
 from muster.tasks.faces import Faces, Found
-from muster.tasks.models.face_quality import EMBEDDING, SIGNS
+from muster.tasks.models.face_quality import SIGNS
 from muster.tasks.people import calibrate, search
 from muster.training.data.examples import find_examples, held_out, person_held_out, read_photos
 from muster.training.data.people_in_photos import PHOTOS_HELD_OUT, read_people
 from muster.training.face_maps import within
 from muster.training.inputs import Inputs
 
-Pixels = np.ndarray[Any, np.dtype[np.uint8]]
-Floats = np.ndarray[Any, np.dtype[np.float32]]
-Ints = np.ndarray[Any, np.dtype[np.int64]]
 Random = np.random.Generator
 FPIR = 0.01
-LEAST_PEOPLE = 100  # with several photos, and with one: fewer say nothing about one stranger in a hundred
+LEAST_PEOPLE = 100  # of each kind (several photos, one photo): fewer cannot show that 1 stranger in 100 is accepted
 SMALLEST = 0.12  # of a photo's sides, that a spoilt one is scaled down to
-USUAL, EAGER = 0.6, 0.3  # scores: of the task, and where no face is, so that there is more to learn from
+USUAL, EAGER = 0.6, 0.3  # least scores: of the task; and in photos without faces, so that there are more finds
 NEEDED = (
     "quality learns from what is taken for a face and is none: name photos with `scenes`, and COCO files that say where"
     " people are in them with `labels`"
 )
-A_PHOTO = 6  # finds of one photo without faces, at most, in each of its views
+A_PHOTO = 6  # at most so many finds from each view of a photo without faces
 _BILINEAR, _BICUBIC = Image.Resampling.BILINEAR, Image.Resampling.BICUBIC
 
 
 @dataclass(frozen=True)
 class Finds:
-    """`embeddings` (N, 128), `signs` (N, 8): see muster.tasks.faces. `photo` (N,): the number of the photo each is
+    """`embeddings` (N, D), `signs` (N, 8): see muster.tasks.faces. `photo` (N,): the number of the photo each is
     in."""
 
     embeddings: torch.Tensor
     signs: torch.Tensor
-    photo: Ints
+    photo: I64
 
     def rows(self, chosen: Any) -> "Finds":
         return Finds(self.embeddings[chosen], self.signs[chosen], self.photo[chosen])
@@ -73,7 +71,7 @@ class NoFaces:
 
 
 def read_known(inputs: Inputs, task: Faces) -> tuple[Known, torch.Tensor]:
-    """The labelled faces, and a face each (M, 128) of the people who are learnt from.
+    """The labelled faces, and a face each (M, D) of the people who are learnt from.
 
     InputError where there are too few people to say who is recognised among strangers.
     """
@@ -89,12 +87,12 @@ def read_known(inputs: Inputs, task: Faces) -> tuple[Known, torch.Tensor]:
     _, first = np.unique([people[i] for i in plain.photo[learnt]], return_index=True)
     names = [read[i][0].name for i in finds.photo]
     return (
-        Known(finds, recognised, rows < len(plain), out[finds.photo], names),
+        Known(finds=finds, recognised=recognised, plain=rows < len(plain), kept_out=out[finds.photo], names=names),
         plain.embeddings[learnt[first]],
     )
 
 
-def judged(plain: Finds, spoilt: Finds, people: Sequence[str]) -> tuple[Ints, Any]:
+def judged(plain: Finds, spoilt: Finds, people: Sequence[str]) -> tuple[I64, Any]:
     """Whose faces can be judged, as rows of plain and spoilt ones together, and which of them are recognised (M,).
 
     Each is searched for among everybody with several photos, by their plain photos, its own left out; recognised is
@@ -127,14 +125,14 @@ def judged(plain: Finds, spoilt: Finds, people: Sequence[str]) -> tuple[Ints, An
 
 
 def read_scenes(inputs: Inputs, task: Faces) -> tuple[NoFaces, torch.Tensor]:
-    """What is found where nobody is, and the faces (M, 128) in scenes of which nobody said where people are.
+    """What is found where nobody is, and the faces (M, D) in scenes of which nobody said where people are.
 
     Photos without anybody are looked at turned and mirrored, in two sizes. InputError where nothing is found.
     """
     people = read_people(inputs)
     finds: list[Finds] = []
     usual: list[Any] = []
-    strangers: list[torch.Tensor] = [torch.empty(0, 128)]
+    strangers: list[torch.Tensor] = []
     names: list[str] = []
     examples = find_examples(inputs.scenes, None) if inputs.scenes else []
     sources = {example.source for example in examples if example.name in people}
@@ -158,10 +156,10 @@ def read_scenes(inputs: Inputs, task: Faces) -> tuple[NoFaces, torch.Tensor]:
     if out.all():
         raise InputError(NEEDED)
     kept = NoFaces(together, np.concatenate(usual), out, [names[i] for i in together.photo])
-    return kept, torch.cat(strangers)
+    return kept, torch.cat([together.embeddings[:0], *strangers])
 
 
-def _outside(found: Found, people: Floats) -> Ints:
+def _outside(found: Found, people: F32) -> I64:
     """The finds whose middle is in nobody's box (M, 4; xyxy)."""
     side = max(found.owners[0].pixels.shape[:2]) if found.owners else 0
     inside = within(found.faces.boxes[:, None], torch.from_numpy(people), side).any(1)
@@ -196,14 +194,14 @@ def _image(pixels: Pixels, name: str = "") -> Photo:
 
 
 def _together(parts: Iterable[Finds]) -> Finds:
-    none = Finds(torch.empty(0, EMBEDDING), torch.empty(0, SIGNS), np.empty(0, np.int64))
-    embeddings, signs, photo = zip(*((p.embeddings, p.signs, p.photo) for p in (none, *parts)), strict=True)
+    some = list(parts) or [Finds(torch.empty(0, 0), torch.empty(0, SIGNS), np.empty(0, np.int64))]
+    embeddings, signs, photo = zip(*((p.embeddings, p.signs, p.photo) for p in some), strict=True)
     return Finds(torch.cat(embeddings), torch.cat(signs), np.concatenate(photo))
 
 
 def spoil(pixels: Pixels, random: Random) -> Pixels:
-    """The photo as a worse one would show it: turned, small, out of focus, badly lit, with noise, partly covered,
-    enlarged again, as a hard-pressed JPEG; each by chance."""
+    """The photo made worse at random: turned, small, out of focus, badly lit, noisy, partly covered, enlarged again, or
+    as a strongly compressed JPEG."""
     image, chance = Image.fromarray(pixels), random.random(7)
     if chance[0] < 0.3:
         image = image.rotate(random.uniform(-30, 30), _BICUBIC)
@@ -216,13 +214,13 @@ def spoil(pixels: Pixels, random: Random) -> Pixels:
         side = round(image.width * random.uniform(0.12, 0.3))
         x, y = (round(n * random.uniform(0.2, 0.8) - side / 2) for n in image.size)
         image.paste(tuple(random.integers(0, 256, 3).tolist()), (x, y, x + side, y + side))
-    values: Floats = np.asarray(image, np.float32)
+    values: F32 = np.asarray(image, np.float32)
     if chance[3] < 0.4:
         values = (values - 128) * random.uniform(0.3, 1) + random.uniform(20, 200)
     if chance[4] < 0.3:
         values = values + random.normal(0, random.uniform(3, 20), (*values.shape[:2], 1)).astype(np.float32)
     spoilt = np.clip(values, 0, 255).astype(np.uint8)
-    if chance[6] < 0.4:  # or a size in pixels would be believed
+    if chance[6] < 0.4:  # so that the network does not learn size in pixels as a sign
         whole = (pixels.shape[1], pixels.shape[0])
         spoilt = np.asarray(Image.fromarray(spoilt).resize(whole, _BILINEAR if chance[6] < 0.2 else _BICUBIC))
     if chance[5] < 0.6:

@@ -15,10 +15,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
+from muster.arrays import Pixels
 from muster.errors import InputError
 from muster.storage.photos.decode import Photo
 from muster.tasks.models.daynight import SIDE, DayNight
-from muster.tasks.scenes import Pixels, SceneParameters, Scenes, from_pixels, normalised, thumbnail
+from muster.tasks.scenes import SceneParameters, Scenes, from_pixels, normalised, thumbnail
 from muster.training.augment import lit, uniform
 from muster.training.data.examples import Example, find_examples, read_photos
 from muster.training.inputs import Inputs
@@ -46,7 +47,9 @@ class Thumbnails:
     by_camera: bool
 
 
-class _DayNight:
+class DayNightRecipe:
+    """Day or night, learnt from two thirds of the cameras and measured on the others."""
+
     name = "daynight"
 
     def __init__(self, photos: Thumbnails, settings: Settings, fold: int = 0) -> None:
@@ -96,7 +99,7 @@ class _DayNight:
 def build(inputs: Inputs) -> Recipe:
     """Raises InputError where the labels are not day and night, or there are too few photos of either."""
     photos = read_thumbnails(inputs)
-    return _DayNight(photos, adjusted(SETTINGS, inputs, len(photos.names)))
+    return DayNightRecipe(photos, adjusted(SETTINGS, inputs, len(photos.names)))
 
 
 def read_thumbnails(inputs: Inputs) -> Thumbnails:
@@ -108,7 +111,9 @@ def read_thumbnails(inputs: Inputs) -> Thumbnails:
     names, cameras = [row[0].name for row in read], [row[3] for row in read]
     day = torch.tensor([LABELS.index(str(row[0].label).lower()) for row in read])
     folds, by_camera = split(cameras, names, day.tolist())
-    return Thumbnails(wide, small, day, names, cameras, torch.tensor(folds), by_camera)
+    return Thumbnails(
+        wide=wide, small=small, day=day, names=names, cameras=cameras, folds=torch.tensor(folds), by_camera=by_camera
+    )
 
 
 def _thumbnails(photos: Iterable[tuple[Example, Photo]]) -> Iterator[tuple[Example, Pixels, Pixels, str]]:
@@ -119,7 +124,7 @@ def _thumbnails(photos: Iterable[tuple[Example, Photo]]) -> Iterator[tuple[Examp
 def signature(photo: Photo) -> str:
     """What tells cameras apart: the full size and, where it is written, the camera's name.
 
-    Two cameras may share one; then they are kept out together, which is as honest.
+    Two cameras may share a signature. Then they are kept out together, which does not flatter the measurement.
     """
     return f"{photo.size[0]}×{photo.size[1]} {photo.camera or ''}".strip()
 

@@ -20,6 +20,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
+from muster.arrays import F32
 from muster.errors import InputError
 from muster.tasks.base import inference_dtype
 from muster.tasks.faces import Detections, FaceParameters, detect
@@ -29,7 +30,7 @@ from muster.tasks.models.fuse import for_inference
 from muster.tasks.models.yunet import STRIDES
 from muster.training import face_maps
 from muster.training.data.examples import find_examples, held_out, read_photos
-from muster.training.data.face_cutouts import Cutout, Floats, read_cutouts
+from muster.training.data.face_cutouts import Cutout, read_cutouts
 from muster.training.data.people_in_photos import PHOTOS_HELD_OUT, read_people
 from muster.training.data.scenes_of_faces import SIDE, Backdrop, Scene, make_scene
 from muster.training.face_maps import Cells
@@ -47,7 +48,11 @@ MEASURED, CALIBRATED = 64, 256  # scenes
 FALSE_SHARE = 0.04
 BOX_WEIGHT, LANDMARK_WEIGHT = 1.0, 8.0
 INPUT_SCALE = 1 / 64  # so that the first layer's weights are as large as the others; folded into them at the end
-_KEPT_OUT, _CALIBRATION, _ORDER = 1 << 40, 1 << 41, 1 << 42  # numbers that no scene of a training comes to
+_KEPT_OUT, _CALIBRATION, _ORDER = (
+    1 << 40,
+    1 << 41,
+    1 << 42,
+)  # first scene numbers of other uses, which no training reaches
 
 _BIAS = "heads.{}.3.bias"  # of a level's last layer; the first two are the scores
 
@@ -97,7 +102,9 @@ class _Pool:
     names: list[str]
 
 
-class _Detector:
+class DetectorRecipe:
+    """See the top of this file."""
+
     name = "detector"
 
     def __init__(self, inputs: Inputs) -> None:
@@ -156,7 +163,7 @@ class _Detector:
         face_maps.add_known(found, of, boxes, landmarks, self.grid)
         return found
 
-    def _together(self, of_scenes: Sequence[Floats]) -> tuple[torch.Tensor, torch.Tensor]:
+    def _together(self, of_scenes: Sequence[F32]) -> tuple[torch.Tensor, torch.Tensor]:
         """What scenes have several of, one after another, and before it the scene each is of."""
         of = torch.tensor([i for i, rows in enumerate(of_scenes) for _ in rows], dtype=torch.int64)
         return of.to(self.device), torch.from_numpy(np.concatenate(of_scenes)).to(self.device)
@@ -283,4 +290,4 @@ def compared(theirs: Sequence[Detections], mine: Sequence[Detections]) -> dict[s
 
 
 def build(inputs: Inputs) -> Recipe:
-    return _Detector(inputs)
+    return DetectorRecipe(inputs)

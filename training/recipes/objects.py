@@ -39,7 +39,9 @@ LEVELS = (4.0, 1.0, 0.4)  # weights of the object losses: small strides have mor
 RATIO = 4.0  # how many times longer or shorter than its anchor a side may be
 
 
-class _Objects:
+class ObjectsRecipe:
+    """A detector of the classes that COCO files name."""
+
     name = "objects"
 
     def __init__(self, inputs: Inputs) -> None:
@@ -190,7 +192,7 @@ def read_labelled(inputs: Inputs) -> BoxedPhotos:
                 boxes, labels = known[example.name]
                 photos.append((example.name, photo.pixels, boxes * photo.scale, labels))
             else:
-                inputs.on_skipped(f"{example.name}: {path} does not speak of it")
+                inputs.on_skipped(f"{example.name}: {path} has no entry for it")
     if len(photos) < 2:
         raise InputError(f"{len(photos)} photos with boxes in {', '.join(inputs.images)}: at least 2 are needed")
     return stacked(photos, SIDE)
@@ -222,4 +224,4 @@ def taught(teacher: nn.Module, pixels: Any) -> tuple[Any, list[int]]:
 
 
 def build(inputs: Inputs) -> Recipe:
-    return _Objects(inputs)
+    return ObjectsRecipe(inputs)

@@ -52,7 +52,7 @@ class _Quality:
         self.faces, self.others = (np.flatnonzero(~part.kept_out) for part in (self.known, self.no_faces))
 
     def network(self) -> nn.Module:
-        network = FaceQuality(len(self.strangers))
+        network = FaceQuality(*self.strangers.shape)
         signs = torch.cat([self.known.finds.signs[self.faces], self.no_faces.finds.signs[self.others]])
         network.mean.copy_(signs.mean(0))
         network.deviation.copy_(signs.std(0).clamp_min(1e-3))
@@ -94,7 +94,7 @@ class _Quality:
 
 
 def apart(embeddings: torch.Tensor) -> torch.Tensor:
-    """Those of embeddings (M, 128) that are less alike than `SAME` to every one before them: a face for each person."""
+    """Those of embeddings (M, D) that are less alike than `SAME` to every one before them: a face for each person."""
     alike = embeddings @ embeddings.T >= SAME
     kept = torch.ones(len(embeddings), dtype=torch.bool)
     for row in range(len(embeddings)):
@@ -103,7 +103,7 @@ def apart(embeddings: torch.Tensor) -> torch.Tensor:
 
 
 def crowd(embeddings: torch.Tensor) -> torch.Tensor:
-    """Means (K, 128), L2-normalised, of at least `LEAST_TOGETHER` strangers' faces (M, 128) each, by k-means."""
+    """Means (K, D), L2-normalised, of at least `LEAST_TOGETHER` strangers' faces (M, D) each, by k-means."""
     faces = np.ascontiguousarray(embeddings.numpy())
     model = faiss.Kmeans(
         faces.shape[1], max(1, len(faces) // TOGETHER), niter=15, spherical=True, seed=0, min_points_per_centroid=1

@@ -24,7 +24,7 @@ from muster.training.inputs import Inputs
 from muster.training.loop import Batch, Recipe, Settings, adjusted, seed_of
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Design:
     """`side`: pixels of photos' longest side. `held_out`: share of the photos of the first source. `pasted`: share of
     crops into which somebody of another one is put."""
@@ -44,24 +44,24 @@ class Design:
 
 
 STREETS_DESIGN = Design(
-    "streets",
-    STREETS,
-    STREETS_LABELS,
-    (32, 64, 96, 160, 224),
-    480,
-    Framing(320, (0.7, 2.0)),
-    Settings(steps=10600, batch=32, learning_rate=2e-3, average=0.999, report_every=50),
-    0.05,  # frames of one film are nearly one picture: a look at how it goes, no measurement
+    name="streets",
+    classes=STREETS,
+    values=STREETS_LABELS,
+    widths=(32, 64, 96, 160, 224),
+    side=480,
+    framing=Framing(320, (0.7, 2.0)),
+    settings=Settings(steps=10600, batch=32, learning_rate=2e-3, average=0.999, report_every=50),
+    held_out=0.05,  # only to watch the training: frames of one film are too alike to measure with
 )
 PEOPLE_DESIGN = Design(
-    "person",
-    PERSON,
-    PERSON_LABELS,
-    (24, 48, 96, 128, 192),
-    320,
-    Framing(256, (0.7, 2.2), 0.25),
-    Settings(steps=11400, batch=48, learning_rate=2e-3, average=0.999, report_every=50),
-    1 / 3,
+    name="person",
+    classes=PERSON,
+    values=PERSON_LABELS,
+    widths=(24, 48, 96, 128, 192),
+    side=320,
+    framing=Framing(256, (0.7, 2.2), 0.25),
+    settings=Settings(steps=11400, batch=48, learning_rate=2e-3, average=0.999, report_every=50),
+    held_out=1 / 3,
     coco_class="person",
     balance=0.0,
     pasted=0.5,
@@ -81,7 +81,9 @@ class _Training(nn.Module):
         return logits
 
 
-class _Segmenter:
+class SegmenterRecipe:
+    """A segmenter by one `Design`: streets, or people before their background."""
+
     def __init__(self, inputs: Inputs, design: Design) -> None:
         self.name, self.design = design.name, design
         photos = read_masked(inputs, design.side, design.values, design.coco_class)
@@ -174,8 +176,8 @@ def balance(labels: torch.Tensor, classes: int) -> torch.Tensor:
 
 
 def build_streets(inputs: Inputs) -> Recipe:
-    return _Segmenter(inputs, STREETS_DESIGN)
+    return SegmenterRecipe(inputs, STREETS_DESIGN)
 
 
 def build_person(inputs: Inputs) -> Recipe:
-    return _Segmenter(inputs, PEOPLE_DESIGN)
+    return SegmenterRecipe(inputs, PEOPLE_DESIGN)

@@ -48,6 +48,7 @@ ENTRIES = (
         mirror=True,
         size=(112, 112),
         outputs=("embedding",),
+        width=128,
     ),
     Entry(
         name="muster-detector",
@@ -75,6 +76,7 @@ ENTRIES = (
         build=face_embedder.from_state,
         size=(112, 112),
         outputs=("embedding",),
+        width=face_embedder.DIMENSIONS,
     ),
     _quality("own", "935481f43d4302e216de246541849529cb61afbc23d58decf08be273c0de8568"),
     _quality("published", "e4305d19247c5b6e6d39b134fc76f0fef644d48271f75c6e7cd2a6b8f5020772"),

@@ -44,9 +44,11 @@ def test_options_of_export(muster: Muster, found: Library, tmp_path: Path) -> No
     outcome = muster("export", "--format", "csv", "--out", tmp_path / "out.csv", *some, *at)
     assert (outcome.code, outcome.out) == (
         0,
-        f"{tmp_path / 'out.csv'}: {2 * both} finds in {both} images; 0 images left out for their errors\n",
+        f"{tmp_path / 'out.csv'}: {2 * both} finds in {both} images; left out: 0 images with errors\n",
     )
-    assert outcome.error.startswith(f"muster: {12 - both} images are not in it: `muster run --tasks objects,faces`")
+    assert outcome.error.startswith(
+        f"muster: not in it: {12 - both} images not processed yet; `muster run --tasks objects,faces`"
+    )
     masks = muster("export", "--format", "yolo", "--out", tmp_path / "yolo", "--tasks", "masks", *at)
     assert masks.code == 0
     assert "sky" in (tmp_path / "yolo" / "data.yaml").read_text()
@@ -69,15 +71,18 @@ def test_overlay(muster: Muster, found: Library, tmp_path: Path) -> None:
         (["export", "--format", "csv", "--out", "library"], "library is there already, and is not overwritten"),
         (["export", "--format", "yolo", "--out", "library"], "give an empty folder or a new name"),
         (["export", "--format", "csv", "--out", "none/new"], "no folder"),
-        (["export", "--format", "csv", "--out", "NEW", "--tasks", "scenes"], "choose among objects, masks, faces"),
-        (["export", "--format", "csv", "--out", "NEW", "--tasks", ","], "--tasks ,: choose among objects"),
+        (["export", "--format", "csv", "--out", "NEW", "--tasks", "scenes"], "choose among faces, masks, objects"),
+        (
+            ["export", "--format", "csv", "--out", "NEW", "--tasks", ","],
+            "--tasks names no task: choose among faces, masks, objects",
+        ),
         (["export", "--format", "yolo", "--out", "NEW", "--tasks", "masks,objects"], "give one task"),
         (["export", "--format", "csv", "--out", "NEW", "--min-score", "2"], "a score is a number from 0 to 1"),
         (["export", "--format", "csv", "--out", "NEW", "--model", "fcos"], "write TASK=NAME"),
         (["export", "--format", "csv", "--out", "NEW", "--model", "objects=fcos"], "has objects by fastestdet: "),
         (["overlay", "--out", "library"], "is not overwritten"),
         (["overlay", "--out", "NEW", "--sample", "0"], "--sample 0: at least 1 photo"),
-        (["overlay", "--out", "NEW", "--tasks", "previews"], "choose among scenes, masks, objects, faces"),
+        (["overlay", "--out", "NEW", "--tasks", "previews"], "choose among faces, masks, objects, scenes"),
         (["overlay", "--out", "NEW", "--tasks", "scenes"], "no scenes for its images yet: run `muster run"),
         (["overlay", "--out", "NEW", "--model", "x=y"], "write TASK=NAME"),
     ],

@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 
 from helpers.fixtures import Outcome
-from helpers.head import BIN, Head, until
+from helpers.head import BIN, Head, head, until
 from muster.storage.library import open_library
 from muster.storage.manifest import scan
 
 pytestmark = pytest.mark.filterwarnings("ignore:ssl=None is deprecated")  # Ray's way to call aiohttp
+
+__all__ = ["head"]  # a fixture
 
 Muster = Callable[..., Outcome]
 PHOTOS = 160

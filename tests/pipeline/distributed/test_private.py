@@ -8,7 +8,7 @@ import pytest
 
 from muster.pipeline.distributed import private
 
-HOLD = "from pipeline import private; print(private.folder(), flush=True); input()"
+HOLD = "from muster.pipeline.distributed import private; print(private.folder(), flush=True); input()"
 
 
 @pytest.fixture(autouse=True)

@@ -91,7 +91,7 @@ def test_the_labelled_face_is_the_one_nearest_the_centre(scanned: Labelled) -> N
         (lambda lines: [], ["whose first line is `folds pairs`"]),
         (lambda lines: ["0 0"], ["0 × 2 × 0 pairs"]),
         (lambda lines: lines[:-1], ["2 × 2 × 4 pairs", "15 follow"]),
-        (lambda lines: [*lines[:3], "Nobody\t1\t2", *lines[4:]], ["line 4", "Nobody_0001.jpg", "--images"]),
+        (lambda lines: [*lines[:3], "Nobody\t1\t2", *lines[4:]], ["line 4", "Nobody_0001.jpg", "`images`"]),
         (lambda lines: [*lines[:2], "one two", *lines[3:]], ["line 3", "`name i j` or `name i other j`"]),
         (lambda lines: [*lines[:15], "", "a\tb\tc", *lines[16:]], ["line 17", "`name i j`"]),
     ],

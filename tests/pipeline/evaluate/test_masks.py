@@ -72,8 +72,8 @@ def _remove(labels: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "error"),
     [
-        (shutil.rmtree, r"--labels .*labels: no such folder"),
-        (_remove, r"--labels .*: 2 of 5 images have none; first .*/00[24].png"),
+        (shutil.rmtree, r"`labels` .*labels: no such folder"),
+        (_remove, r"`labels` .*: 2 of 5 images have none; first .*/00[24].png"),
         (lambda labels: (labels / "002.png").write_text("no"), r"002.png: not an image that can be read"),
         (lambda labels: Image.new("RGB", (9, 9)).save(labels / "002.png"), r"002.png: an image of mode RGB"),
         (lambda labels: Image.new("L", (299, 168), 77).save(labels / "002.png"), r"for the values 0, 77, 255"),

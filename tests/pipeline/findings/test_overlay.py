@@ -14,7 +14,7 @@ from muster.errors import InputError
 from muster.pipeline.findings.annotations import annotations_of
 from muster.pipeline.findings.overlay import SIDES, TILE, colour_of, drawn, overlay, sample, sheet, within
 from muster.pipeline.work.choice import TaskChoice
-from muster.storage.exchange.export import Photo, Thing
+from muster.storage.exchange.photo import AnnotatedPhoto, Finding
 from muster.storage.library import Library
 from muster.tasks.geometry import rle
 
@@ -34,8 +34,8 @@ def found(tmp_path: Path, photos: Path) -> Library:
     return library
 
 
-def photo(width: int, height: int, *things: Thing) -> Photo:
-    return Photo("x", "/x.jpg", "x.jpg", width, height, things)
+def photo(width: int, height: int, *findings: Finding) -> AnnotatedPhoto:
+    return AnnotatedPhoto("x", "/x.jpg", "x.jpg", width, height, findings)
 
 
 def near(pixel: np.ndarray, colour: tuple[int, int, int]) -> bool:  # type: ignore[type-arg]
@@ -45,7 +45,7 @@ def near(pixel: np.ndarray, colour: tuple[int, int, int]) -> bool:  # type: igno
 @pytest.mark.parametrize("ground", [0, 255])
 def test_boxes_on_light_and_dark(ground: int) -> None:
     pixels = np.full((300, 400, 3), ground, np.uint8)
-    thing = Thing("objects", "dog", 0.9, (100, 80, 300, 200))  # of a photo twice as large
+    thing = Finding("objects", "dog", 0.9, (100, 80, 300, 200))  # of a photo twice as large
     there = np.asarray(drawn(pixels, photo(800, 600, thing)))
     line = there[90, :, :]  # left and right side at x = 50 and 150
     for x in (51, 149):
@@ -62,7 +62,7 @@ def test_masks_are_tinted_and_have_an_outline() -> None:
     pixels = np.full((120, 160, 3), 100, np.uint8)
     mask = np.zeros((60, 80), bool)
     mask[20:50, 20:60] = True
-    thing = Thing("masks", "sky", None, (0, 0, 1, 1), rle.encode(mask))
+    thing = Finding("masks", "sky", None, (0, 0, 1, 1), rle.encode(mask))
     there = np.asarray(drawn(pixels, photo(160, 120, thing)))
     tint = 0.65 * 100 + 0.35 * np.array(colour_of("sky"))
     assert near(there[70, 80], tuple(tint))
@@ -76,8 +76,8 @@ def test_landmarks_and_scenes() -> None:
     pixels = np.full((300, 400, 3), 128, np.uint8)
     points = [(200.0, 150.0)]
     things = [
-        Thing("faces", "face", 0.9, (150, 100, 250, 200), landmarks=points),
-        Thing("scenes", "night", None, (0,) * 4),
+        Finding("faces", "face", 0.9, (150, 100, 250, 200), landmarks=points),
+        Finding("scenes", "night", None, (0,) * 4, whole=True),
     ]
     there = np.asarray(drawn(pixels, photo(400, 300, *things)))
     assert near(there[150, 200], colour_of("face"))
@@ -89,7 +89,7 @@ def test_texts_lie_beside_one_another() -> None:
     pixels = np.full((400, 400, 3), 128, np.uint8)
     labels = ("cat", "dog", "sheep")
     there = np.asarray(
-        drawn(pixels, photo(400, 400, *(Thing("objects", n, 0.5, (100, 100, 300, 300)) for n in labels)))
+        drawn(pixels, photo(400, 400, *(Finding("objects", n, 0.5, (100, 100, 300, 300)) for n in labels)))
     )
     grounds = [(np.abs(there.astype(int) - colour_of(name)).max(2) < 3).sum() for name in labels[:2]]
     assert min(grounds) > 300  # of the boxes under the last one nothing but the text is left
@@ -98,12 +98,13 @@ def test_texts_lie_beside_one_another() -> None:
 number = st.floats(-50, 2000)
 things = st.lists(
     st.builds(
-        Thing,
+        Finding,
         task=st.sampled_from(["objects", "faces", "scenes"]),
         label=st.text(max_size=20),
         score=st.none() | st.floats(0, 1),
         box=st.tuples(number, number, number, number),
         landmarks=st.lists(st.tuples(number, number), max_size=5),
+        whole=st.booleans(),
     ),
     max_size=6,
 )
@@ -111,9 +112,9 @@ things = st.lists(
 
 @settings(max_examples=50)
 @given(st.integers(1, 300), st.integers(1, 300), things)
-@example(1, 2000, [Thing("objects", "dog", 0.5, (0, 0, 1, 2000))])
-@example(2000, 1, [Thing("objects", "dog", 0.5, (0, 0, 2000, 1))])
-def test_anything_can_be_drawn(width: int, height: int, found: list[Thing]) -> None:
+@example(1, 2000, [Finding("objects", "dog", 0.5, (0, 0, 1, 2000))])
+@example(2000, 1, [Finding("objects", "dog", 0.5, (0, 0, 2000, 1))])
+def test_anything_can_be_drawn(width: int, height: int, found: list[Finding]) -> None:
     pixels = np.zeros((height, width, 3), np.uint8)
     assert drawn(within(pixels, 1, TILE), photo(width, height, *found)).width <= TILE
 

@@ -9,8 +9,9 @@ import pytest
 
 from helpers.fixtures import Killed
 from muster.errors import InputError, TaskError
-from muster.pipeline.gallery.calibrate import REPORT, calibrate, sentences
+from muster.pipeline.gallery.calibrate import calibrate, sentences
 from muster.storage.gallery import audit, gallery
+from muster.storage.layout import REPORT
 from muster.storage.library import open_library
 from muster.tasks.people.search import SCORE
 from muster.tasks.people.second_photo import MEASURED

@@ -19,7 +19,7 @@ from muster.errors import InputError
 from muster.pipeline import forget
 from muster.pipeline.gallery import enroll as enrolment
 from muster.pipeline.gallery.enroll import Request, Summary, enroll
-from muster.storage import manifest, tables
+from muster.storage import layout, manifest, tables
 from muster.storage.gallery import audit, gallery
 from muster.storage.library import Library, open_library
 
@@ -220,7 +220,7 @@ def test_consent_that_is_withdrawn_counts_also_for_those_who_were_refused(
     gallery.write_roster(opened, lambda *_: True, [{"uri": str(bo[0]), "person_id": "bo"}])  # as a kill leaves it
     gone = enrol(csv(tmp_path / "no.csv", [["bo", "Bo", "no", "", bo[0], ""]]), library)
     assert (gone.forgotten, list(gallery.read_roster(opened).values())) == ([], ["ann", "ann"])
-    [receipt] = opened.names(forget.RECEIPTS)
+    [receipt] = opened.names(layout.RECEIPTS)
     assert tables.read_json(opened, f"receipts/{receipt}")["people"] == ["bo"]  # before the roster was looked at
 
 

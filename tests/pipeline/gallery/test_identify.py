@@ -15,6 +15,7 @@ from muster.errors import InputError
 from muster.pipeline import forget
 from muster.pipeline.gallery.identify import ANSWERS, identify, limits_of, verify
 from muster.pipeline.work.config import RunConfig
+from muster.storage import layout
 from muster.storage.gallery import audit, gallery
 from muster.storage.gallery.roster import UNKNOWN, UNSURE
 from muster.storage.index import vectors
@@ -228,7 +229,7 @@ def test_who_is_being_forgotten_is_not_recognised(
     with pytest.raises(Killed):
         forget.forget(library, [ann], "asked for")
     kills(-1)
-    assert library.has(forget.PENDING)
+    assert library.has(layout.FORGETTING)
     answers, _ = identify([str(school.probes[ann])], config(gallery_library), None, lambda _: None)
     assert answers["person_id"].to_pylist() == [UNKNOWN]
 

@@ -11,7 +11,7 @@ import pytest
 from muster.errors import InputError, MusterError, TaskError
 from muster.pipeline.people.faces import faces_fingerprint, load_faces, strangers_of
 from muster.pipeline.people.grouping import cluster_faces, label
-from muster.pipeline.people.pages import _label_fingerprints, _least_scores, write_people
+from muster.pipeline.people.pages import label_table, label_tables, write_people
 from muster.pipeline.work.choice import TaskChoice
 from muster.storage import tables
 from muster.storage.library import Library, open_library
@@ -120,7 +120,7 @@ def test_a_copy_shows_nobody_a_second_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(certainty, "WEIGHTS", (0.0, 5.0, 0.0))
-    monkeypatch.setattr(certainty, "ENOUGH", 9.0)
+    monkeypatch.setattr(certainty, "MOST_ALIKE", 9.0)
     photos = sorted((johns / "photos" / JOHNS[0]).iterdir())[:3]
     stranger = next((johns / "photos" / JOHNS[1]).iterdir())
     for number, photo in enumerate([*photos, stranger]):
@@ -189,7 +189,7 @@ def test_pages_need_clusters(johns: Path, tmp_path: Path) -> None:
     shutil.copytree(johns / "L", tmp_path / "L")
     shutil.rmtree(tmp_path / "L" / "clusters", ignore_errors=True)
     library = open_library(tmp_path / "L")
-    with pytest.raises(InputError, match="is not clustered yet: run `muster cluster"):
+    with pytest.raises(InputError, match="is not clustered yet: `cluster` first"):
         write_people(library, None, tmp_path / "pages")
     assert not (tmp_path / "pages").exists()
     cluster_faces(library, None, "graph", None, same_photo=False)
@@ -214,12 +214,13 @@ def test_filters_are_of_the_objects_of_most_images(tmp_path: Path, make_photos: 
         scan(library, [str(make_photos(tmp_path / f"photos{number}", range(number, number + 1)))])
     first, second = (shard for shard, _ in all_shards(library))
     labelled(library, "objects", "of none", [], "dog")
-    assert _label_fingerprints(library) == {}
+    assert label_tables(library) == []
     some = labelled(library, "objects", "of some", [first], "dog")
-    assert _label_fingerprints(library) == {"objects": some}
+    assert [(t.table, t.fingerprint) for t in label_tables(library)] == [("objects", some)]
     most = [labelled(library, "objects", f"of both, {n}", [first, second], "cat") for n in range(4)]
     night = labelled(library, "scenes", "of one", [second], "night")
-    assert _label_fingerprints(library) == {"objects": min(most), "scenes": night}
+    found = [(table.table, table.fingerprint) for table in label_tables(library)]
+    assert found == [("objects", min(most)), ("scenes", night)]
 
 
 def test_pages_have_filters_where_there_are_labels(johns: Path, tmp_path: Path) -> None:
@@ -243,7 +244,7 @@ def test_filters_want_what_was_measured_of_these_weights(johns: Path, tmp_path: 
     assert "with a dog" not in (tmp_path / "pages" / "index.html").read_text()
     usual = TaskChoice(name="objects").description
     other = {**usual, "weights": {"detector": {"name": "fastestdet", "sha256": "0" * 64}}}
-    least = [_least_scores(library, tables.describe(library, each)) for each in (usual, other)]
+    least = [label_table("f", each).least_scores for each in (usual, other)]
     assert least == [MEASURED["fastestdet"], UNMEASURED]
 
 

@@ -62,8 +62,8 @@ def test_what_a_worker_gets_is_the_choice(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "weights", "part"),
     [
-        ("objects", "/none", "--weights objects=/none: no such file"),
-        ("objects", "/tmp", "--weights objects=/tmp: no such file"),
+        ("objects", "/none", "`weights` objects=/none: no such file"),
+        ("objects", "/tmp", "`weights` objects=/tmp: no such file"),
         ("faces", __file__, r"has several networks \(detector, embedder, quality\)"),
         ("previews", __file__, "previews has no network"),
     ],

@@ -35,10 +35,10 @@ def test_more_workers_than_gpus(device: str) -> None:
 @pytest.mark.parametrize(
     ("values", "part"),
     [
-        ({"workers": 0}, "--workers 0"),
-        ({"workers": -1}, "--workers -1"),
-        ({"device": "tpu"}, "--device tpu: choose one of auto, cpu, cuda"),
-        ({"weights_dir": Path("/none")}, "--weights-dir /none"),
+        ({"workers": 0}, "`workers` 0"),
+        ({"workers": -1}, "`workers` -1"),
+        ({"device": "tpu"}, "`device` tpu: choose one of auto, cpu, cuda"),
+        ({"weights_dir": Path("/none")}, "`weights_dir` /none"),
     ],
 )
 def test_a_value_that_cannot_be(values: dict[str, object], part: str) -> None:

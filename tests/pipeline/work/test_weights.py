@@ -11,7 +11,7 @@ from helpers.fixtures import Outcome
 from muster.errors import InputError, MusterError
 from muster.pipeline.work import weights as models
 from muster.storage.downloads import read
-from muster.tasks import base
+from muster.tasks import registry
 from muster.tasks.models import zoo
 from muster.tasks.models.zoo.entry import Entry
 
@@ -201,10 +201,10 @@ def test_code_in_a_file_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_in_whose_place_it_is() -> None:
-    assert models.given_entry(base.create("objects")).name == "fastestdet"
-    assert models.given_entry(base.create("objects", "own")).name == "muster-yolo"
-    assert models.given_entry(base.create("masks", "sam")).name == "sam"
+    assert models.given_entry(registry.create("objects")).name == "fastestdet"
+    assert models.given_entry(registry.create("objects", "own")).name == "muster-yolo"
+    assert models.given_entry(registry.create("masks", "sam")).name == "sam"
     with pytest.raises(InputError, match=r"task faces has several networks \(detector, embedder, quality\)"):
-        models.given_entry(base.create("faces"))
+        models.given_entry(registry.create("faces"))
     with pytest.raises(InputError, match="task previews has no network, so that it takes no file"):
-        models.given_entry(base.create("previews"))
+        models.given_entry(registry.create("previews"))

@@ -4,9 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pycocotools import mask
+from pycocotools.coco import COCO
 
+from helpers.exchange import CATEGORIES, DOG, SKY, a_mask, photo
 from muster.errors import InputError
-from muster.storage.exchange.coco import read_coco
+from muster.storage.exchange.coco import read_coco, write_coco
 
 Coco = dict[str, Any]
 
@@ -56,3 +59,25 @@ def test_no_file_and_no_json(tmp_path: Path) -> None:
     (tmp_path / "text.json").write_bytes(b"\xff\xfe not json")
     with pytest.raises(InputError, match="not COCO JSON of boxes"):
         read_coco(tmp_path / "text.json", {})
+
+
+# ---- writing ---------------------------------------------------------------------------------------------------------
+
+
+def test_coco(tmp_path: Path) -> None:
+    write_coco([photo("a/1.jpg", DOG, SKY), photo("2.jpg")], tmp_path / "out.json", CATEGORIES, {"by": "me"})
+    read = COCO(tmp_path / "out.json")
+    assert read.dataset["info"] == {"by": "me"}
+    assert [image["file_name"] for image in read.loadImgs([1, 2])] == ["a/1.jpg", "2.jpg"]
+    assert read.imgs[1]["muster_id"] == "id of a/1.jpg"
+    assert {c["name"]: c["id"] for c in read.dataset["categories"]} == CATEGORIES
+    dog, sky = read.loadAnns(read.getAnnIds(imgIds=[1]))
+    assert dog == dog | {"id": 1, "category_id": 18, "bbox": [10, 20, 20, 20], "area": 400, "iscrowd": 0, "score": 0.5}
+    assert (sky["area"], sky["segmentation"]) == (401, a_mask())
+    assert mask.area(read.annToRLE(sky)) == 401
+    assert read.getAnnIds(imgIds=[2]) == []
+
+
+def test_coco_of_nothing(tmp_path: Path) -> None:
+    write_coco([], tmp_path / "out.json", {}, {})
+    assert json.loads((tmp_path / "out.json").read_text())["annotations"] == []

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from muster.errors import MusterError
 from muster.storage.gallery import audit
+from muster.storage.layout import AUDIT_HEAD
 from muster.storage.library import Library, open_library
 
 
@@ -60,7 +61,7 @@ def _flip(data: bytes, at: int) -> bytes:
 def test_an_edit_at_the_end_stops_what_would_follow(library: Library) -> None:
     file = fill(library, 3)
     file.write_bytes(b"".join(file.read_bytes().splitlines(keepends=True)[:2]))
-    with pytest.raises(MusterError, match="1 lines are missing at its end; nothing is done until"):
+    with pytest.raises(MusterError, match="1 line is missing at its end; nothing is done until"):
         audit.append(library, "forget", {})
     file.unlink()
     with pytest.raises(MusterError, match="lines are missing"):
@@ -70,10 +71,10 @@ def test_an_edit_at_the_end_stops_what_would_follow(library: Library) -> None:
 @pytest.mark.parametrize("left", ["line without a head", "half a line", "new file"])
 def test_a_crash_is_no_edit(library: Library, left: str) -> None:
     file = fill(library, 2)
-    head = library.read(audit.HEAD)
+    head = library.read(AUDIT_HEAD)
     audit.append(library, "verify", {})
     if left == "line without a head":
-        library.write(audit.HEAD, head)
+        library.write(AUDIT_HEAD, head)
     elif left == "half a line":
         with file.open("ab") as stream:
             stream.write(b'{"line": 4, "at"')
@@ -81,4 +82,4 @@ def test_a_crash_is_no_edit(library: Library, left: str) -> None:
         file.rename(file.parent / "2020-01.jsonl")
     assert audit.check(library).problem is None
     audit.append(library, "calibrate", {})
-    assert audit.check(library) == audit.Check(4, json.loads(library.read(audit.HEAD))["sha256"], None)
+    assert audit.check(library) == audit.Check(4, json.loads(library.read(AUDIT_HEAD))["sha256"], None)

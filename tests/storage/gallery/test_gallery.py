@@ -13,8 +13,9 @@ import pytest
 from helpers.fixtures import Killed
 from muster.errors import InputError, MusterError
 from muster.storage.gallery import audit, gallery
-from muster.storage.gallery.gallery import SCHEMA, Gallery
-from muster.storage.library import GALLERY, Library, open_library
+from muster.storage.gallery.gallery import empty
+from muster.storage.layout import GALLERY, NEXT_GALLERY, ROSTER
+from muster.storage.library import Library, open_library
 from muster.storage.tables import to_parquet
 
 
@@ -32,7 +33,7 @@ def rows(person: str, count: int, seed: int = 0) -> list[dict[str, Any]]:
     ]
 
 
-EMPTY = Gallery(SCHEMA.empty_table(), "f" * 16, "own")
+EMPTY = empty("f" * 16, "own", width=128)
 
 
 def test_it_comes_back_as_it_was(library: Library) -> None:
@@ -132,7 +133,7 @@ def test_a_kill_at_any_write_leaves_the_old_or_the_new(
         kills(-1)
         gallery.repair(library)
         assert gallery.require(library).people == people
-        assert not library.has(gallery.NEXT)
+        assert not library.has(NEXT_GALLERY)
         gallery.write(library, EMPTY.with_faces(rows("cy", 1)), "enroll", {})
         assert gallery.require(library).people == ["cy"]
     else:
@@ -146,6 +147,6 @@ def test_the_roster_s_images(library: Library) -> None:
     assert place == f"{library.uri}/gallery/roster.parquet"
     gallery.write_roster(library, lambda _, person: person != "ann", [{"uri": "/c.jpg", "person_id": "ann"}])
     assert gallery.read_roster(library) == {"/b.jpg": "bo", "/c.jpg": "ann"}
-    library.write(gallery.ROSTER, b"no Parquet")
+    library.write(ROSTER, b"no Parquet")
     with pytest.raises(MusterError, match=r"roster.parquet is damaged"):
         gallery.read_roster(library)

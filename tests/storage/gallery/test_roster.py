@@ -33,8 +33,15 @@ def test_a_csv(folder: Path, library: Library) -> None:
     (folder / "roster.csv").write_text(text, encoding="utf-8")
     photos = folder / "photos"
     assert read_roster(str(folder / "roster.csv"), library) == [
-        Entry("1", "Ann Äh", (f"{photos}/ann.jpg", f"{photos}/ann 2.jpg"), "7b", True, date(2031, 7, 31)),
-        Entry("2", "2", (f"{photos}/bo.jpg",), None, False, None),
+        Entry(
+            person_id="1",
+            name="Ann Äh",
+            images=(f"{photos}/ann.jpg", f"{photos}/ann 2.jpg"),
+            group="7b",
+            consent=True,
+            valid_until=date(2031, 7, 31),
+        ),
+        Entry(person_id="2", name="2", images=(f"{photos}/bo.jpg",), group=None, consent=False, valid_until=None),
     ]
 
 

@@ -10,11 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from muster.errors import InputError
+from muster.storage import layout
 from muster.storage.index import inverted_file, vectors
 from muster.storage.library import Library, open_library
 
 WIDTH = 32
-NAME = "aa/faces"
+NAME = layout.index("aa", "faces")
 
 
 @pytest.fixture
@@ -173,10 +174,10 @@ def test_the_index_of_the_same_faces_is_not_made_again(library: Library, monkeyp
 def test_people_come_and_go_without_new_lists(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     made, faces = _made(monkeypatch), _vectors(2020)
     vectors.current(library, NAME, faces[:2000])
-    written = library.read(f"index/{NAME}")
+    written = library.read(NAME)
     index = vectors.current(library, NAME, faces[15:])
     assert made == [2000]
-    assert library.read(f"index/{NAME}") == written
+    assert library.read(NAME) == written
     assert _finds_itself(index)
     assert (index.search(faces[:15], 20, _deep)[0] < 0.999).all()
 
@@ -291,8 +292,8 @@ def test_a_damaged_file_is_made_again_and_nothing_parses_it(
 ) -> None:
     faces = _vectors(1200)
     vectors.current(library, NAME, faces)
-    good = library.read(f"index/{NAME}")
-    library.write(f"index/{NAME}", harm(good))
+    good = library.read(NAME)
+    library.write(NAME, harm(good))
     with monkeypatch.context() as patch:
         patch.setattr(faiss, "deserialize_index", lambda data: pytest.fail("FAISS was given a damaged file"))
         assert vectors.load(library, NAME) is None

@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from muster.pipeline.work.weights import load_weights
 from muster.tasks.models import zoo
-from muster.tasks.models.face_quality import EMBEDDING, SIGNS, FaceQuality, from_state
+from muster.tasks.models.face_embedder import DIMENSIONS as EMBEDDING
+from muster.tasks.models.face_quality import SIGNS, FaceQuality, from_state
 from muster.training.loop import half
 
 SHIPPED = [roles["quality"] for roles in zoo.MODELS["faces"].values()]
@@ -13,7 +14,7 @@ SHIPPED = [roles["quality"] for roles in zoo.MODELS["faces"].values()]
 
 def network(strangers: int = 3) -> FaceQuality:
     torch.manual_seed(0)
-    made = FaceQuality(strangers).eval()
+    made = FaceQuality(strangers, EMBEDDING).eval()
     made.mean.copy_(torch.arange(SIGNS))
     made.deviation.fill_(2)
     made.strangers.copy_(torch.nn.functional.normalize(torch.randn(strangers, EMBEDDING)))

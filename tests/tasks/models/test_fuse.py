@@ -6,6 +6,8 @@ from muster.tasks.models.fuse import for_inference
 from muster.tasks.models.mobilefacenet import MobileFaceNet
 from muster.tasks.models.yunet import YuNet
 
+pytestmark = pytest.mark.precision
+
 CPU = torch.device("cpu")
 
 

@@ -10,7 +10,7 @@ import torch
 from muster import tasks
 from muster.errors import TaskError
 from muster.pipeline.work.weights import load_weights
-from muster.tasks import base
+from muster.tasks import registry
 from muster.tasks.models import zoo
 from muster.tasks.models.yolo import Yolo
 from muster.tasks.models.zoo.entry import Entry
@@ -70,7 +70,7 @@ def test_weights_of_ours_for_another_number_of_classes(weights: Path) -> None:
 
 def test_models_name_known_entries_and_tasks() -> None:
     for task, models in zoo.MODELS.items():
-        assert task in base.names()
+        assert task in registry.names()
         assert zoo.DEFAULTS[task] in models
         assert all(name in zoo.ENTRIES for roles in models.values() for name in roles.values())
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from muster.tasks.people.graph import Strangers
 from muster.tasks.people.search import (
     CANDIDATES,
-    LEAST,
+    LEAST_TEMPLATES,
     LOOKALIKES,
     SEARCHED,
     Near,
@@ -56,7 +56,7 @@ def test_templates_are_normalised_means() -> None:
 
 
 def test_in_a_small_gallery_without_strangers_the_score_is_the_cosine() -> None:
-    people, probes = directions(LEAST - 1), directions(4, seed=1)
+    people, probes = directions(LEAST_TEMPLATES - 1), directions(4, seed=1)
     found = search(probes, Templates(people, None))
     cosines = probes @ people.T
     np.testing.assert_array_equal(found.best, cosines.argmax(1))
@@ -66,7 +66,7 @@ def test_in_a_small_gallery_without_strangers_the_score_is_the_cosine() -> None:
 
 
 def test_without_strangers_the_score_is_less_by_the_mean_of_the_ten_that_come_next() -> None:
-    people, probes = directions(LEAST + 20), directions(6, seed=1)
+    people, probes = directions(LEAST_TEMPLATES + 20), directions(6, seed=1)
     found = search(probes, Templates(people, None))
     ordered = np.sort(probes @ people.T, 1)[:, ::-1]
     np.testing.assert_allclose(found.score, ordered[:, 0] - ordered[:, 1 : LOOKALIKES + 1].mean(1), atol=1e-6)
@@ -79,7 +79,7 @@ def test_the_score_is_the_cosine_less_both_crowdings_and_the_look_alikes(drawn: 
     found, others = scores(asked, gallery), gallery.strangers
     for probe, row in zip(asked, found, strict=True):
         cosines = gallery.vectors @ probe
-        large = len(cosines) >= LEAST
+        large = len(cosines) >= LEAST_TEMPLATES
         share = 0 if others is None else 0.25 if large else 0.5
         next_ten = np.sort(cosines)[-LOOKALIKES - 1 : -1].mean() if large else 0
         for template, cosine, score in zip(gallery.vectors, cosines, row, strict=True):
@@ -107,7 +107,7 @@ def test_in_a_small_gallery_two_faces_have_one_score_whichever_is_enrolled() -> 
 
 def test_a_face_that_resembles_everybody_scores_less() -> None:
     shared = directions(1, seed=5)
-    people = normalised(directions(LEAST + 10) + shared)
+    people = normalised(directions(LEAST_TEMPLATES + 10) + shared)
     plain = people[:1]
     blurred = normalised(people[:1] + 3 * shared)
     gallery = Templates(people, None)
@@ -140,7 +140,7 @@ def test_the_nearest_are_the_best_scores_in_order(drawn: tuple[Templates, np.nda
 
 
 def test_one_s_own_template_is_never_among_the_nearest_others() -> None:
-    people = directions(LEAST + 5)
+    people = directions(LEAST_TEMPLATES + 5)
     own, gallery = np.arange(len(people)), Templates(people, strangers(0, 128))
     rows, values = nearest(people, gallery, own=own)
     assert (rows != own[:, None]).all()
@@ -150,7 +150,7 @@ def test_one_s_own_template_is_never_among_the_nearest_others() -> None:
 
 
 @pytest.mark.parametrize("others", [None, strangers(0, 128)])
-@pytest.mark.parametrize("count", [5, LEAST + 5])
+@pytest.mark.parametrize("count", [5, LEAST_TEMPLATES + 5])
 def test_a_probe_s_own_template_can_be_left_out(count: int, others: Strangers | None) -> None:
     people = directions(count)
     own = np.arange(count)
@@ -188,7 +188,7 @@ def near(vectors: np.ndarray, asked: list[bool] | None = None) -> Near:
 
 @pytest.mark.parametrize("others", [None, strangers(0, 128)])
 def test_scores_by_the_nearest_are_those_by_all(others: Strangers | None) -> None:
-    people, own = directions(LEAST + 60), np.arange(LEAST + 60)
+    people, own = directions(LEAST_TEMPLATES + 60), np.arange(LEAST + 60)
     gallery = Templates(people, others)
     noted = None if others is None else others.crowding(people)
     large = Templates(people, others, near(people), noted)
@@ -208,7 +208,7 @@ def test_scores_by_the_nearest_are_those_by_all(others: Strangers | None) -> Non
 
 def test_who_stands_out_is_not_searched_for_deeper() -> None:
     """But where that is the template to be left out."""
-    people, asked = directions(LEAST + 60), list[bool]()
+    people, asked = directions(LEAST_TEMPLATES + 60), list[bool]()
     large = Templates(people, None, near(people, asked))
     search(np.concatenate([people[:2], directions(2, seed=3)]), large)
     search(people[:2], large, own=np.arange(2))
@@ -216,7 +216,7 @@ def test_who_stands_out_is_not_searched_for_deeper() -> None:
 
 
 def test_no_more_are_looked_for_than_scores_need() -> None:
-    people = directions(LEAST + 60)
+    people = directions(LEAST_TEMPLATES + 60)
 
     def counted(probes: np.ndarray, count: int, sure: object) -> tuple[np.ndarray, np.ndarray]:
         assert count == SEARCHED

@@ -14,13 +14,16 @@ from muster.errors import InputError
 from muster.pipeline.work.weights import load_weights
 from muster.tasks.faces import Detections, Faces, Found, Vectors
 from muster.tasks.models import zoo
-from muster.tasks.models.face_quality import EMBEDDING, SIGNS
+from muster.tasks.models.face_embedder import DIMENSIONS as EMBEDDING
+from muster.tasks.models.face_quality import SIGNS
 from muster.tasks.people.search import normalised
 from muster.training.data import found_faces
 from muster.training.data.examples import PEOPLE_HELD_OUT, find_examples, held_out
 from muster.training.data.found_faces import EAGER, LEAST_PEOPLE, Finds, central, judged, read_known, read_scenes, spoil
 from muster.training.data.people_in_photos import PHOTOS_HELD_OUT
 from muster.training.inputs import Inputs
+
+pytestmark = pytest.mark.precision
 
 SIDES = st.integers(1, 60)
 
@@ -151,7 +154,7 @@ def test_people_are_read_with_their_photos_as_they_are_and_spoilt(
     monkeypatch.setattr(found_faces, "LEAST_PEOPLE", 5)
     images = [str(data / "lfw/lfw.parquet")]
     person = {example.name: str(example.label) for example in find_examples(images, "person", 60)}
-    known, people = read_known(Inputs(images, tmp_path, "person", limit=60), task)
+    known, people = read_known(Inputs(images=images, out=tmp_path, label="person", limit=60), task)
     out = [held_out(person[name], PEOPLE_HELD_OUT) for name in known.names]
     assert known.kept_out.tolist() == out
     assert any(out)
@@ -168,7 +171,7 @@ def test_photos_that_cannot_be_read(tmp_path: Path, task: Faces) -> None:
     (tmp_path / "text.jpg").write_text("no photo")
     skipped: list[str] = []
     with pytest.raises(InputError, match="0 people with several photos"):
-        read_known(Inputs([str(tmp_path)], tmp_path, on_skipped=skipped.append), task)
+        read_known(Inputs(images=[str(tmp_path)], out=tmp_path, on_skipped=skipped.append), task)
     assert len(skipped) == 1
 
 
@@ -227,7 +230,7 @@ def scenes(tmp_path: Path) -> Scenes:
             "annotations": annotations,
         }
         (tmp_path / "coco.json").write_text(json.dumps(content))
-        return Inputs([], tmp_path, scenes=[str(folder)], labels=[str(tmp_path / "coco.json")])
+        return Inputs(images=[], out=tmp_path, scenes=[str(folder)], labels=[str(tmp_path / "coco.json")])
 
     return make
 
@@ -250,7 +253,7 @@ def test_what_is_learnt_from_photos_of_others_and_of_nobody(
     )
     (tmp_path / "others").mkdir()
     Image.fromarray(pictures.astronaut()).save(tmp_path / "others" / "somebody.png")
-    inputs = Inputs([], tmp_path, scenes=[*given.scenes, str(tmp_path / "others")], labels=given.labels)
+    inputs = Inputs(images=[], out=tmp_path, scenes=[*given.scenes, str(tmp_path / "others")], labels=given.labels)
     found, strangers = read_scenes(inputs, task)
     assert set(found.names) == {learnt, out}
     assert found.kept_out.tolist() == [name == out for name in found.names]
@@ -274,8 +277,8 @@ def test_nothing_to_learn_from(task: Faces, scenes: Scenes, tmp_path: Path, what
     picture = pictures.chelsea() if what == "kept out" else np.full((60, 60, 3), 90, np.uint8)
     inputs = scenes({named(what == "kept out"): (picture, None)})
     if what == "no scenes":
-        inputs = Inputs([], tmp_path)
+        inputs = Inputs(images=[], out=tmp_path)
     if what == "not looked at":
-        inputs = Inputs([], tmp_path, scenes=inputs.scenes)
+        inputs = Inputs(images=[], out=tmp_path, scenes=inputs.scenes)
     with pytest.raises(InputError, match=r"what is taken for a face and is none: .*`scenes`, .*`labels`"):
         read_scenes(inputs, task)

@@ -35,7 +35,9 @@ def folder(tmp_path: Path) -> Path:
 
 def inputs(folder: Path, *labels: str) -> Inputs:
     return Inputs(
-        [str(folder / "images")] * len(labels), folder / "out", labels=[str(folder / each) for each in labels]
+        images=[str(folder / "images")] * len(labels),
+        out=folder / "out",
+        labels=[str(folder / each) for each in labels],
     )
 
 
@@ -104,10 +106,10 @@ def test_coco_files_that_do_not_fit(folder: Path) -> None:
     with pytest.raises(InputError, match="has no category cat"):
         read_masked(inputs(folder, "coco.json"), 40, VALUES, "cat")
     coco(folder, lambda content: (content["images"].pop(), content["annotations"].__delitem__(slice(1, 3))))
-    with pytest.raises(InputError, match=r"does not speak of b\.png"):
+    with pytest.raises(InputError, match=r"has no entry for b\.png"):
         read_masked(inputs(folder, "coco.json"), 40, VALUES, "person")
     with pytest.raises(InputError, match="1 `images` and 0 `labels`: this recipe needs for each source"):
-        read_masked(Inputs([str(folder / "images")], folder), 40, VALUES, None)
+        read_masked(Inputs(images=[str(folder / "images")], out=folder), 40, VALUES, None)
 
 
 @pytest.mark.parametrize("outline", [None, [], [[1, 2, 3, 4]], {"size": [3, 3], "counts": [9]}, {"counts": [9]}])

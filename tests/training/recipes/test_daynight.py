@@ -39,7 +39,7 @@ def save(file: Path, day: bool, size: tuple[int, int], seed: int) -> None:
 
 
 def inputs(folder: Path, **given: int) -> Inputs:
-    return Inputs([str(folder)], folder.parent, **given)
+    return Inputs(images=[str(folder)], out=folder.parent, **given)
 
 
 def test_a_third_of_the_cameras_is_kept_out(folder: Path) -> None:
@@ -54,7 +54,7 @@ def test_batches_come_from_the_other_cameras(folder: Path) -> None:
     photos = daynight.read_thumbnails(inputs(folder))
     names = [f"{i}-{name}" for i, name in enumerate(photos.names)]
     photos = daynight.Thumbnails(**{**vars(photos), "names": names})
-    recipe = daynight._DayNight(photos, daynight.SETTINGS)
+    recipe = daynight.DayNightRecipe(photos, daynight.SETTINGS)
     drawn = {name for step in range(20) for name in recipe.batch(step, 0, 1)["names"]}
     kept = {name for name, fold in zip(names, photos.folds.tolist(), strict=True) if fold == 0}
     assert len(kept) == 12
@@ -114,7 +114,7 @@ def test_photos_that_cannot_be_read_are_told_and_left_out(tmp_path: Path) -> Non
             save(tmp_path / name / f"{number}.png", name == "day", SIZES[number], number)
     (tmp_path / "day" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 nothing more")
     skipped: list[str] = []
-    recipe = build(Inputs([str(tmp_path)], tmp_path, on_skipped=skipped.append))
+    recipe = build(Inputs(images=[str(tmp_path)], out=tmp_path, on_skipped=skipped.append))
     assert recipe.card()["photos"] == {"night": 3, "day": 3}
     assert len(skipped) == 1
     assert skipped[0].startswith("broken.jpg: ")
@@ -173,7 +173,7 @@ def test_the_figures() -> None:
 def test_the_weights_that_are_shipped(data: Path) -> None:
     """On the cameras that were kept out of their training: what the model card says."""
     recipe = build(inputs(data / "day_night"))
-    file = Path(daynight.__file__).parents[1] / "tasks/weights/muster-daynight.safetensors"
+    file = Path(daynight.__file__).parents[2] / "tasks/weights/muster-daynight.safetensors"
     found = recipe.measure(from_state(safetensors.torch.load_file(file)).eval())
     assert recipe.card()["held_out"]["photos"] == 84
     assert found["accuracy"] >= 0.97

@@ -24,6 +24,8 @@ from muster.training.face_maps import Cells
 from muster.training.inputs import Inputs
 from muster.training.recipes import detector
 
+pytestmark = pytest.mark.precision
+
 SIDE = 64
 GRID = face_maps.grid_of(SIDE, SIDE, torch.device("cpu"))
 

@@ -9,6 +9,8 @@ from muster.training.inputs import Inputs
 from muster.training.recipes import embedder
 from muster.training.record import METRICS, read_metrics
 
+pytestmark = pytest.mark.precision
+
 CPU = torch.device("cpu")
 STEPS = 16
 
@@ -21,7 +23,7 @@ def published(weights: Path) -> dict:
 
 def inputs(data: Path, published: dict, out: Path, steps: int = STEPS) -> Inputs:
     lfw = [str(data / "lfw/lfw.parquet")]
-    return Inputs(lfw, out, label="person", weights=published, limit=24, steps=steps, rate=5e-4)
+    return Inputs(images=lfw, out=out, label="person", weights=published, limit=24, steps=steps, rate=5e-4)
 
 
 def test_a_training_of_a_minute(data: Path, published: dict, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def squares(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Inputs:
     settings = replace(objects.SETTINGS, steps=24, batch=4, report_every=4, learning_rate=3e-3)
     monkeypatch.setattr(objects, "SETTINGS", settings)
     monkeypatch.setattr(objects, "SIDES", (96,))
-    return Inputs([str(tmp_path / "images")], tmp_path / "out", labels=[str(tmp_path / "coco.json")])
+    return Inputs(images=[str(tmp_path / "images")], out=tmp_path / "out", labels=[str(tmp_path / "coco.json")])
 
 
 def test_it_learns(squares: Inputs) -> None:
@@ -57,12 +57,12 @@ def test_the_same_step_is_the_same_batch(squares: Inputs) -> None:
 
 def test_what_is_kept_out_is_no_photo_of_the_training(squares: Inputs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(objects, "PHOTOS_HELD_OUT", 0.0)
-    recipe = objects._Objects(squares)
+    recipe = objects.ObjectsRecipe(squares)
     assert recipe.card()["held_out"] == {"photos": 0}
     assert recipe.measure(recipe.network().eval()) == {}
     monkeypatch.setattr(objects, "PHOTOS_HELD_OUT", 1.0)
     with pytest.raises(InputError, match="all 12 photos are among those kept out"):
-        objects._Objects(squares)
+        objects.ObjectsRecipe(squares)
 
 
 def test_what_the_teacher_is_sure_of(squares: Inputs, data: Path, weights: Path) -> None:
@@ -114,11 +114,11 @@ def test_overlapping_finds_of_one_class() -> None:
 
 def test_it_needs_coco_files(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="1 `images` and 0 `labels`: this recipe needs a COCO file"):
-        objects.build(Inputs([str(tmp_path)], tmp_path))
+        objects.build(Inputs(images=[str(tmp_path)], out=tmp_path))
 
 
 def test_few_objects_are_expected_at_first() -> None:
-    network = objects._Objects.network(object.__new__(objects._Objects))
+    network = objects.ObjectsRecipe.network(object.__new__(objects.ObjectsRecipe))
     assert isinstance(network, Yolo)
     with torch.inference_mode():
         outputs = network.eval()(torch.zeros(1, 3, 64, 64))

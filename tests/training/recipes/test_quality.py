@@ -16,7 +16,8 @@ from torch.nn.functional import normalize
 from muster.errors import InputError
 from muster.pipeline.work.weights import load_weights
 from muster.tasks.models import zoo
-from muster.tasks.models.face_quality import EMBEDDING, SIGNS, from_state
+from muster.tasks.models.face_embedder import DIMENSIONS as EMBEDDING
+from muster.tasks.models.face_quality import SIGNS, from_state
 from muster.tasks.people.graph import lookalikes
 from muster.training import loop, recipes
 from muster.training.data import found_faces
@@ -62,7 +63,7 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> loop.Recipe:
     monkeypatch.setattr(quality, "read_known", lambda *_: (made_known(), made_finds(200, 2).embeddings))
     monkeypatch.setattr(quality, "read_scenes", lambda *_: (made_no_faces(), others))
     monkeypatch.setattr(quality, "read_people", lambda _: {"a": np.empty((0, 4))})
-    inputs = Inputs([], tmp_path, scenes=["a"], weights=weights_of("quality-own"), steps=150, rate=0.02)
+    inputs = Inputs(images=[], out=tmp_path, scenes=["a"], weights=weights_of("quality-own"), steps=150, rate=0.02)
     return recipes.find("quality-own").build(inputs)
 
 
@@ -189,7 +190,14 @@ def test_what_is_measured() -> None:
 def test_both_recipes_say_what_they_need(tmp_path: Path, data: Path) -> None:
     for name in ("quality-own", "quality-published"):
         coco = str(data / "coco128/instances.json"), str(data / "coco128/images")
-        inputs = Inputs([str(data / "lfw/lfw.parquet")], tmp_path, "person", coco[:1], coco[1:], limit=20)
+        inputs = Inputs(
+            images=[str(data / "lfw/lfw.parquet")],
+            out=tmp_path,
+            label="person",
+            labels=coco[:1],
+            scenes=coco[1:],
+            limit=20,
+        )
         inputs = replace(inputs, weights=weights_of(name, data / "weights"))
         with pytest.raises(InputError, match=f"too few .* {found_faces.LEAST_PEOPLE} of each are needed"):
             recipes.find(name).build(inputs)
@@ -206,12 +214,12 @@ def test_a_training_on_real_photos(data: Path, tmp_path: Path, monkeypatch: pyte
     for photo in sorted((data / "coco128/images").iterdir())[:16]:
         shutil.copy(photo, scenes)
     inputs = Inputs(
-        [str(data / "lfw/lfw.parquet")],
-        tmp_path,
-        "person",
-        [str(data / "coco128/instances.json")],
-        [str(scenes)],
-        weights_of("quality-own"),
+        images=[str(data / "lfw/lfw.parquet")],
+        out=tmp_path,
+        label="person",
+        labels=[str(data / "coco128/instances.json")],
+        scenes=[str(scenes)],
+        weights=weights_of("quality-own"),
         limit=400,
         steps=200,
         rate=0.01,

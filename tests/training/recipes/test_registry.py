@@ -46,7 +46,9 @@ def test_all_recipes_keep_out_the_same_people(
     weights = {entry: load_weights(zoo.ENTRIES[entry], data / "weights") for entry in definition.teachers}
     io.imsave(tmp_path / "cup.png", pictures.coffee())
     images, scenes = [str(data / "lfw/lfw.parquet")], [str(tmp_path / "cup.png")]
-    recipe = definition.build(Inputs(images, tmp_path, "person", scenes=scenes, weights=weights, limit=60))
+    recipe = definition.build(
+        Inputs(images=images, out=tmp_path, label="person", scenes=scenes, weights=weights, limit=60)
+    )
     person = {example.name: str(example.label) for example in find_examples(images, "person", 60)}
     learnt, kept_out = (
         {person[photo] for photo in named(getattr(recipe, detector_part, None) or getattr(recipe, part))}

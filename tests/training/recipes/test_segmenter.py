@@ -34,11 +34,11 @@ def discs(tmp_path: Path) -> Inputs:
         for part, array in (("images", photo), ("labels", disc * 255)):
             (tmp_path / part).mkdir(exist_ok=True)
             Image.fromarray(array.astype(np.uint8)).save(tmp_path / part / f"{number}.png")
-    return Inputs([str(tmp_path / "images")], tmp_path / "out", labels=[str(tmp_path / "labels")])
+    return Inputs(images=[str(tmp_path / "images")], out=tmp_path / "out", labels=[str(tmp_path / "labels")])
 
 
 def test_it_learns_and_what_it_writes_can_be_built(discs: Inputs) -> None:
-    recipe = segmenter._Segmenter(discs, SMALL)
+    recipe = segmenter.SegmenterRecipe(discs, SMALL)
     file = loop.train(recipe, discs.out, torch.device("cpu"), lambda report: None)
     lines = read_metrics(discs.out / METRICS)
     assert lines[-1]["loss"] < 0.7 * lines[0]["loss"]
@@ -55,17 +55,17 @@ def _half(file: Path) -> dict[str, torch.Tensor]:
 
 
 def test_the_same_step_is_the_same_batch(discs: Inputs) -> None:
-    one, other = (segmenter._Segmenter(discs, SMALL).batch(5, 0, 1) for _ in range(2))
+    one, other = (segmenter.SegmenterRecipe(discs, SMALL).batch(5, 0, 1) for _ in range(2))
     assert one["images"].equal(other["images"])
     assert one["labels"].equal(other["labels"])
     assert len(one["names"]) == 6
     assert set(one["labels"].unique().tolist()) <= {0, 1, VOID}
-    halves = [segmenter._Segmenter(discs, SMALL).batch(5, rank, 2)["names"] for rank in (0, 1)]
+    halves = [segmenter.SegmenterRecipe(discs, SMALL).batch(5, rank, 2)["names"] for rank in (0, 1)]
     assert sorted([*halves[0], *halves[1]]) == sorted(one["names"])
 
 
 def test_a_third_is_kept_out(discs: Inputs) -> None:
-    recipe = segmenter._Segmenter(discs, SMALL)
+    recipe = segmenter.SegmenterRecipe(discs, SMALL)
     assert not set(recipe.photos.names) & set(recipe.measured.names)
     assert len(recipe.photos.names) + len(recipe.measured.names) == 12
     figures = recipe.measure(recipe.network().eval())
@@ -86,7 +86,7 @@ def test_by_their_names(tmp_path: Path) -> None:
     assert {"streets", "person", "objects"} <= set(recipes.RECIPES)
     for name in ("streets", "person"):
         with pytest.raises(InputError, match="1 `images` and 0 `labels`"):
-            recipes.find(name).build(Inputs([str(tmp_path)], tmp_path))
+            recipes.find(name).build(Inputs(images=[str(tmp_path)], out=tmp_path))
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
@@ -94,8 +94,8 @@ def test_what_is_kept_out_is_no_photo_of_the_training(discs: Inputs, share: floa
     design = replace(SMALL, held_out=share)
     if share:
         with pytest.raises(InputError, match="all 12 photos are among those kept out"):
-            segmenter._Segmenter(discs, design)
+            segmenter.SegmenterRecipe(discs, design)
         return
-    recipe = segmenter._Segmenter(discs, design)
+    recipe = segmenter.SegmenterRecipe(discs, design)
     assert recipe.card()["held_out"] == {"photos": 0}
     assert recipe.measure(recipe.network().eval()) == {}

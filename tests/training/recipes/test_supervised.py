@@ -25,7 +25,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("build", [supervised.build_triplet, supervised.build_margin])
 def test_the_loss_falls(build, data: Path, published: dict, out: Path, tmp_path: Path) -> None:
-    inputs = Inputs([str(data / JOHNS)], out, weights=published, steps=8, rate=2e-4)
+    inputs = Inputs(images=[str(data / JOHNS)], out=out, weights=published, steps=8, rate=2e-4)
     recipe = build(inputs)
     assert set(recipe.crops.labels) <= {path.name for path in (data / JOHNS).iterdir()}
     loop.train(recipe, tmp_path, CPU, lambda report: None)
@@ -38,7 +38,7 @@ def test_the_loss_falls(build, data: Path, published: dict, out: Path, tmp_path:
 
 
 def test_batches_hold_people_with_two_photos_or_more(data: Path, published: dict, out: Path) -> None:
-    recipe = supervised.build_triplet(Inputs([str(data / JOHNS)], out, weights=published))
+    recipe = supervised.build_triplet(Inputs(images=[str(data / JOHNS)], out=out, weights=published))
     batch = recipe.batch(3, 0, 1)
     labels, counts = batch["labels"].unique(return_counts=True)
     assert counts[labels >= 0].min() >= 1
@@ -49,12 +49,12 @@ def test_batches_hold_people_with_two_photos_or_more(data: Path, published: dict
 
 
 def test_without_labels(data: Path, published: dict, tmp_path: Path) -> None:
-    inputs = Inputs([str(data / "lfw/lfw.parquet")], tmp_path, weights=published, limit=4)
+    inputs = Inputs(images=[str(data / "lfw/lfw.parquet")], out=tmp_path, weights=published, limit=4)
     with pytest.raises(InputError, match=r"4 of 4 images have no label.*`label`"):
         supervised.build_margin(inputs)
 
 
 def test_people_with_one_photo_make_no_triplets(data: Path, published: dict, tmp_path: Path) -> None:
-    inputs = Inputs([str(data / "lfw/lfw.parquet")], tmp_path, label="file", weights=published, limit=8)
+    inputs = Inputs(images=[str(data / "lfw/lfw.parquet")], out=tmp_path, label="file", weights=published, limit=8)
     with pytest.raises(InputError, match="0 people have 2 photos or more"):
         supervised.build_triplet(inputs)

@@ -1,0 +1,27 @@
+"""What every evaluation begins with: its photos take the same path as a user's."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pyarrow as pa
+
+from muster.pipeline import forget
+from muster.storage import manifest
+from muster.storage.library import Library, open_library
+
+
+@contextmanager
+def scanned(source: str, uri: str) -> Iterator[Library]:
+    """A library of the images of `source`: the one at `uri`, or one that is thrown away afterwards where that is ""."""
+    with tempfile.TemporaryDirectory(prefix="muster-") as folder:
+        library = open_library(uri or f"{folder}/library", create=True)
+        with forget.locked(library):
+            manifest.scan(library, [source])
+        yield library
+
+
+def file_names(images: pa.Table) -> list[str]:
+    """How each image of the manifest is called in its labels: as its column `file` says where it has one, else by its
+    URI."""
+    return [name or "" for name in images["file" if "file" in images.column_names else "uri"].to_pylist()]

@@ -1,0 +1,59 @@
+"""`muster export`: what tasks found, as files that other programs read."""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from muster.errors import InputError
+from muster.pipeline.findings.annotations import annotations_of, full_size, outlined
+from muster.pipeline.findings.sources import categories_of, require_tasks, tasks_that
+from muster.storage.exchange.formats import FORMATS, check_out
+from muster.storage.exchange.photo import AnnotatedPhoto, public_uri
+from muster.storage.library import open_library
+
+
+def export_annotations(
+    uri: str, form: str, out: Path, tasks: Sequence[str], models: Mapping[str, str], min_score: float
+) -> dict[str, Any]:
+    """Write what these tasks found into `out`, and say what that was; InputError before anything is written."""
+    if form not in FORMATS:
+        raise InputError(f"`format` {form}: choose one of {', '.join(FORMATS)}")
+    if not tasks:
+        raise InputError(
+            f"`tasks` names no task: choose among {', '.join(tasks_that(lambda findings: findings.placed))}"
+        )
+    if form == "yolo" and len(tasks) > 1:
+        raise InputError(f"`format` yolo: its files hold boxes or masks, so give one task, not {','.join(tasks)}")
+    chosen, out = FORMATS[form], Path(os.path.expanduser(out))
+    library = open_library(uri)
+    check_out(out, library, chosen.folder)
+    require_tasks(library, tasks, lambda findings: findings.placed)
+    annotations = annotations_of(library, tasks, models)
+    counts: Counter[str] = Counter()
+    found = (_above(photo, min_score) for photo in annotations.photos(shard for shard, _ in annotations.shards))
+    shaped = map(full_size if chosen.mask == "rle" else outlined, found)
+    facts = {"library": public_uri(library.uri), "sources": [vars(source) for source in annotations.sources]}
+    chosen.write(_counted(shaped, counts), out, categories_of(annotations.sources), {"description": "Muster", **facts})
+    looked_at = sum(images for _, images in annotations.shards)
+    return {
+        "format": form,
+        "out": str(out),
+        **{name: counts[name] for name in ("images", "annotations")},
+        "errors": looked_at - counts["images"],
+        "pending": annotations.pending,
+        **facts,
+    }
+
+
+def _above(photo: AnnotatedPhoto, min_score: float) -> AnnotatedPhoto:
+    return replace(photo, findings=[f for f in photo.findings if (f.score or 0) >= min_score]) if min_score else photo
+
+
+def _counted(photos: Iterable[AnnotatedPhoto], counts: Counter[str]) -> Iterator[AnnotatedPhoto]:
+    for photo in photos:
+        counts["images"] += 1
+        counts["annotations"] += len(photo.findings)
+        yield photo

@@ -1,0 +1,48 @@
+"""The formats that other programs read, by name. Photos come one after another and are written as they come.
+
+What is written appears whole or not at all.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from muster.errors import InputError
+from muster.storage.exchange.coco import write_coco
+from muster.storage.exchange.csv import write_csv
+from muster.storage.exchange.labelme import write_labelme
+from muster.storage.exchange.photo import Photos
+from muster.storage.exchange.yolo import write_yolo
+from muster.storage.library import Library
+from muster.storage.new_files import check_new
+
+
+@dataclass(frozen=True)
+class Format:
+    """`mask`: which form of masks it takes, "rle" or "outlines". `folder`: whether `--out` is one.
+
+    `write(photos, out, categories, info)`: categories are name → COCO's id, in the order of YOLO's class numbers.
+    """
+
+    write: Callable[[Photos, Path, Mapping[str, int], Mapping[str, Any]], None]
+    mask: str
+    folder: bool
+
+
+FORMATS: Mapping[str, Format] = {
+    "coco": Format(write_coco, "rle", folder=False),
+    "csv": Format(write_csv, "rle", folder=False),
+    "yolo": Format(write_yolo, "outlines", folder=True),
+    "labelme": Format(write_labelme, "outlines", folder=True),
+}
+
+
+def check_out(out: Path, library: Library, folder: bool) -> None:
+    """InputError where nothing new can be written there.
+
+    Nor into the library, where `muster forget` would not know what is to go.
+    """
+    check_new(out, folder)
+    if library.holds(out):
+        raise InputError(f"`out` {out} lies in the library {library.uri}: give a place outside of it")

@@ -1,0 +1,46 @@
+"""labelme's folder: a JSON file for each photo."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from muster.storage.exchange.photo import AnnotatedPhoto, Finding, Photos, file_of
+from muster.storage.new_files import new_folder
+from muster.storage.uris import local_path, split_inline
+
+
+def write_labelme(photos: Photos, out: Path, categories: Mapping[str, int], info: Mapping[str, Any]) -> None:
+    """`<name>.json` per photo."""
+    with new_folder(out) as folder:
+        for photo in photos:
+            with file_of(folder, photo.name, ".json") as file:
+                json.dump(_labelme(photo), file)
+
+
+def _labelme(photo: AnnotatedPhoto) -> dict[str, Any]:
+    return {
+        "version": "5.5.0",
+        "flags": {},
+        "shapes": [shape for number, finding in enumerate(photo.findings, 1) for shape in _shapes(number, finding)],
+        "imagePath": photo.name if split_inline(photo.uri) else local_path(photo.uri) or photo.name,
+        "imageData": None,
+        "imageHeight": photo.height,
+        "imageWidth": photo.width,
+    }
+
+
+def _shapes(number: int, finding: Finding) -> Iterator[dict[str, Any]]:
+    """The parts of one mask have one `group_id`."""
+    x0, y0, x1, y1 = finding.box
+    polygons = finding.rle is not None
+    for points in finding.outlines if polygons else [[(x0, y0), (x1, y1)]]:
+        yield {
+            "label": finding.label,
+            "points": points,
+            "group_id": number if len(finding.outlines) > 1 else None,
+            "description": "",
+            "shape_type": "polygon" if polygons else "rectangle",
+            "flags": {},
+            "score": finding.score,  # labelme keeps what it does not know
+        }

@@ -1,0 +1,114 @@
+"""A photo and what tasks found in it, as the formats of this folder write it, and its name there."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, count, takewhile
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import unquote
+
+from muster.storage.uris import split_inline
+
+Box = tuple[float, float, float, float]  # x0, y0, x1, y1
+Outline = Sequence[tuple[float, float]]  # x, y of each corner, closed
+Name = tuple[str, ...]  # folders, and the name of a file
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a task found in a photo; all coordinates in pixels of the full-size upright image.
+
+    `whole`: it is said of the whole photo; `box` is then that. `rle`: of masks, COCO's compressed form, {"size":
+    [height, width], "counts": str}. `outlines`: of masks, where they were asked for. `landmarks`: of faces, five
+    points. `face_id`: what a task names its rows by, as `faces` does.
+    """
+
+    task: str
+    label: str
+    score: float | None
+    box: Box
+    rle: Mapping[str, Any] | None = None
+    outlines: Sequence[Outline] = ()
+    landmarks: Outline = ()
+    face_id: str | None = None
+    whole: bool = False
+
+    @property
+    def area(self) -> int | None:
+        """Pixels of its mask, if it has one."""
+        if self.rle is None:
+            return None
+        from pycocotools import mask
+
+        return int(mask.area(self.rle))
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotatedPhoto:
+    """`name`: the path that stands for it in exports, relative, with forward slashes. `width`, `height`: full size.
+
+    `uri`, `source`: as muster.storage.photos.reader.Reader takes them.
+    """
+
+    image_id: str
+    uri: str
+    name: str
+    width: int
+    height: int
+    findings: Sequence[Finding] = ()
+    sha256: str | None = None  # of the file when it was looked at
+    source: str = ""
+
+
+Photos = Iterable[AnnotatedPhoto]
+
+
+# ---- names -----------------------------------------------------------------------------------------------------------
+
+
+def name_of(uri: str) -> Name:
+    """`/a/1.jpg` → ("a", "1.jpg"); `s3://bucket/b%20c.jpg?region=x` → ("bucket", "b c.jpg").
+
+    An image inside a Parquet file: the name of that file, then the row.
+    """
+    if (inline := split_inline(uri)) is not None:
+        return (*name_of(inline[0]), str(inline[1]))
+    if "://" in uri:
+        uri = unquote(uri.partition("://")[2].partition("?")[0].rpartition("@")[2])
+    return parts_of(uri)
+
+
+def parts_of(path: str) -> Name:
+    """The parts of a path, without those that lead out of a folder."""
+    return tuple(part.replace("\0", "_") for part in path.split("/") if part not in ("", ".", ".."))
+
+
+def common_folder(names: Iterable[Name]) -> Name:
+    """The folders that all names begin with; () where there is no name."""
+    rest = iter(names)
+    common = next(rest, ())[:-1]
+    for name in rest:
+        same = takewhile(lambda pair: pair[0] == pair[1], zip(common, name[:-1], strict=False))
+        common = tuple(folder for folder, _ in same)
+    return common
+
+
+def public_uri(uri: str) -> str:
+    """Without user name and password."""
+    return uri if uri.startswith("file://") else re.sub(r"^(\w+://)[^/@]*@", r"\1", uri)
+
+
+def file_of(folder: Path, name: str, suffix: str) -> IO[str]:
+    """The file of a photo, in the sub-folder that its name has: `a/1.jpg` → `a/1.txt`.
+
+    Where a photo of the same stem was first (`a/1.png`), its whole name is kept: `a/1.png.txt`, then `a/1.png-2.txt`.
+    """
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for stem in chain([path.stem, path.name], (f"{path.name}-{i}" for i in count(2))):
+        try:
+            return open(path.parent / f"{stem}{suffix}", "x", encoding="utf-8")
+        except FileExistsError:
+            continue
+    raise AssertionError("count() does not end")

@@ -1,0 +1,62 @@
+"""Where everything lies in a library: each path once, in the order of docs/data-model.md, to which a test holds it."""
+
+MARKER = "library.json"
+
+MANIFEST = "manifest"
+SCANNING = f"{MANIFEST}/_scanning"  # there while a scan changes the library, and after one that died
+
+COMMITS = "_commits"
+PARTS = "_parts"
+TASKS = "_tasks"
+CLUSTERS = "clusters"
+INDEX = "index"
+PAGES = "people"
+
+GALLERY = "gallery/gallery.parquet"
+NEXT_GALLERY = "gallery/_next.parquet"  # the gallery, until it is in its place
+ROSTER = "gallery/roster.parquet"  # the images of everybody who was enrolled, as a source to scan
+FORGETTING = "gallery/_forgetting.json"  # there while somebody is being forgotten, and after a kill
+REPORT = "gallery/calibration.html"  # what `muster calibrate` measured: curves and counts, nobody's data
+
+AUDIT = "audit"
+AUDIT_HEAD = f"{AUDIT}/head.json"
+RECEIPTS = "receipts"
+
+
+def manifest_shard(shard: str) -> str:
+    return f"{MANIFEST}/shard-{shard}.parquet"
+
+
+def rows(table: str, fingerprint: str, shard: str) -> str:
+    return f"{table}/{fingerprint}/shard-{shard}.parquet"
+
+
+def commit(fingerprint: str, shard: str) -> str:
+    return f"{COMMITS}/{fingerprint}/shard-{shard}.json"
+
+
+def parts(fingerprint: str, shard: str) -> str:
+    """The folder of a shard that several workers share."""
+    return f"{PARTS}/{fingerprint}/shard-{shard}"
+
+
+def description(fingerprint: str) -> str:
+    return f"{TASKS}/{fingerprint}.json"
+
+
+def clusters(fingerprint: str) -> str:
+    return f"{CLUSTERS}/{fingerprint}/clusters.parquet"
+
+
+def index(fingerprint: str, what: str) -> str:
+    """`what` can be found by it: "faces" or "templates"."""
+    return f"{INDEX}/{fingerprint}/{what}"
+
+
+def audit_log(month: str) -> str:
+    """`month`: such as 2026-11."""
+    return f"{AUDIT}/{month}.jsonl"
+
+
+def receipt(name: str) -> str:
+    return f"{RECEIPTS}/{name}.json"

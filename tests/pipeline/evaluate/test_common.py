@@ -1,0 +1,24 @@
+from pathlib import Path
+
+import pyarrow as pa
+
+from muster.pipeline.evaluate.common import file_names, scanned
+from muster.storage.manifest import read_manifest
+
+
+def test_a_library_that_is_named_is_kept_and_another_is_thrown_away(album: Path, tmp_path: Path) -> None:
+    with scanned(str(album), str(tmp_path / "L")) as library:
+        assert read_manifest(library).num_rows == 26
+    assert read_manifest(library).num_rows == 26
+    with scanned(str(album), "") as library:
+        assert read_manifest(library).num_rows == 26
+        assert Path(library.uri).is_dir()
+    assert not Path(library.uri).exists()
+
+
+def test_images_are_called_as_their_labels_call_them() -> None:
+    assert file_names(pa.table({"uri": ["/a/1.jpg", "s3://b/2.jpg"]})) == ["/a/1.jpg", "s3://b/2.jpg"]
+    assert file_names(pa.table({"uri": ["/rows.parquet#row=0", "/3.jpg"], "file": ["Ann/1.jpg", None]})) == [
+        "Ann/1.jpg",
+        "",
+    ]
