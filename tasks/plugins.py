@@ -89,7 +89,7 @@ def blaming(what: str, entry: EntryPoint | None, trouble: str) -> Iterator[None]
         if entry is None:
             raise
         raise TaskError(f"{what} of {origin(entry)}: {error}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a module may end the program as it is imported
         if entry is None:
             raise
         raise TaskError(f"{what} of {origin(entry)} {trouble}: {type(error).__name__}: {error}") from error

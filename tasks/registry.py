@@ -1,11 +1,13 @@
 """The tasks there are: our own, and those of other packages. None is imported before somebody asks for it by name."""
 
 import difflib
+import json
 import re
 from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -18,15 +20,17 @@ if TYPE_CHECKING:  # torch takes seconds to import, and a list of names needs no
     import torch
 
 # Our own. A table beside the entry points, because a job's code comes to its nodes without the metadata of a package.
-OWN = {
-    "faces": "muster.tasks.faces:Faces",
-    "masks": "muster.tasks.masks:Masks",
-    "objects": "muster.tasks.objects:Objects",
-    "previews": "muster.tasks.previews:Previews",
-    "scenes": "muster.tasks.scenes:Scenes",
-}
+OWN: Mapping[str, str] = MappingProxyType(
+    {
+        "faces": "muster.tasks.faces:Faces",
+        "masks": "muster.tasks.masks:Masks",
+        "objects": "muster.tasks.objects:Objects",
+        "previews": "muster.tasks.previews:Previews",
+        "scenes": "muster.tasks.scenes:Scenes",
+    }
+)
 _NAME = re.compile("[a-z][a-z0-9_]*")  # it becomes a folder of the library
-_TAKEN = {"images", "errors", "clusters", "gallery", "index", "people"}  # names that have a meaning in a library
+TAKEN = {"audit", "clusters", "errors", "gallery", "images", "index", "manifest", "people", "receipts"}  # in a library
 
 
 def names() -> list[str]:
@@ -51,15 +55,16 @@ def create(name: str, model: str | None = None, options: Options | None = None) 
     """
     task = find(name)
     chosen = parsed(task, options or {})
-    with plugins.blaming(f"task {name!r}", _origin(name), "cannot be made"):
+    with plugins.blaming(f"task {name!r}", origin_of(name), "cannot be made"):
         made = task(model, **chosen)
         check(name, made)
+        check_parameters(made)
     return made
 
 
 def load(task: Task, device: "torch.device", weights: Mapping[str, StateDict]) -> None:
     """`task.load`; where a task of another package fails in it, the TaskError names that."""
-    with plugins.blaming(f"task {task.name!r}", _origin(task.name), "cannot be loaded"):
+    with plugins.blaming(f"task {task.name!r}", origin_of(task.name), "cannot be loaded"):
         task.load(device, weights)
 
 
@@ -78,7 +83,7 @@ def _others() -> Mapping[str, plugins.Entries]:
     return plugins.found(plugins.TASKS, frozenset(OWN))
 
 
-def _origin(name: str) -> EntryPoint | None:
+def origin_of(name: str) -> EntryPoint | None:
     """The entry point of a task of another package; None for our own."""
     return _others()[name][0] if name in _others() else None
 
@@ -109,6 +114,8 @@ def parsed(task: type[Task], options: Options) -> dict[str, Any]:
             chosen[name] = value if value is None else task.options[name].parse(value)
         except ValueError as error:
             raise TaskError(f"{task.name}.{name}={value}: {error}") from None
+        except Exception as error:  # not what `parse` may raise
+            raise TaskError(f"{task.name}.{name}={value}: {type(error).__name__}: {error}") from error
     return chosen
 
 
@@ -117,7 +124,9 @@ def check(name: str, task: Any) -> None:
     lacking = [each for each in ("name", "version", "schema", "options", "findings") if not hasattr(task, each)]
     if lacking:
         raise TaskError(f"it has no {', '.join(lacking)}: make it a subclass of muster.tasks.base.Task")
-    if task.name != name or not _NAME.fullmatch(name) or name in _TAKEN:
+    if name in TAKEN:
+        raise TaskError(f"{name!r} has another meaning in a library: give it another name")
+    if task.name != name or not _NAME.fullmatch(name):
         raise TaskError(
             f"it calls itself {task.name!r}, and is registered as {name!r}: both must be one word, as [a-z0-9_]"
         )
@@ -127,6 +136,14 @@ def check(name: str, task: Any) -> None:
         raise TaskError("its options must be of the class Option")
     if problem := schema_problem(task.schema, task.findings):
         raise TaskError(problem)
+
+
+def check_parameters(task: Task) -> None:
+    """TaskError where they could not stand in a library, and in a fingerprint."""
+    try:
+        json.dumps(dict(task.parameters))
+    except (TypeError, ValueError) as error:
+        raise TaskError(f"its parameters must be what JSON can hold: {error}") from None
 
 
 def schema_problem(schema: Any, findings: Findings) -> str | None:

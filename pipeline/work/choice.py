@@ -11,7 +11,7 @@ import torch
 from muster.errors import InputError, MusterError, TaskError
 from muster.pipeline.work.weights import given_entry, load_weights, parse_given, weights_file
 from muster.storage import downloads, tables
-from muster.tasks import base, registry
+from muster.tasks import base, plugins, registry
 from muster.tasks.models import zoo
 
 
@@ -31,6 +31,9 @@ class TaskChoice:
 
     def __post_init__(self) -> None:
         task = self.task  # TaskError where there is none
+        if strange := sorted(set(task.models.values()) - zoo.ENTRIES.keys()):
+            with plugins.blaming(f"task {self.name!r}", registry.origin_of(self.name), "cannot be made"):
+                raise TaskError(f"its models name {', '.join(strange)}, and the zoo has no such entry")
         if self.weights is None:
             return
         given_entry(task)  # InputError where it takes no file

@@ -10,6 +10,7 @@ import pytest
 
 from helpers.packages import TASK, installed, write
 from muster.errors import TaskError
+from muster.storage import layout
 from muster.tasks import faces, registry
 from muster.tasks.base import Image
 from muster.tasks.plugins import PluginWarning
@@ -73,6 +74,11 @@ def changed(*pairs: str) -> str:
     [
         ("import no_such_module", "cannot be imported: ModuleNotFoundError: No module named 'no_such_module'"),
         ("1 / 0", "cannot be imported: ZeroDivisionError: division by zero"),
+        ("import sys\nsys.exit(3)", "cannot be imported: SystemExit: 3"),
+        (
+            f"from muster.tasks import registry\nregistry.OWN['faces'] = 'means:Means'\n{TASK}",
+            "cannot be imported: TypeError: 'mappingproxy' object does not support item assignment",
+        ),
         ("x = 1", "cannot be imported: AttributeError: module 'means' has no attribute 'Means'"),
         (
             "Means = 7",
@@ -89,6 +95,10 @@ def changed(*pairs: str) -> str:
         (changed('label="label"', 'box="mean"'), "'mean' is float, and its findings need a fixed-size list of four"),
         (changed('Option(number(0, 255), "darker images have no row", 0)', "3"), "options must be of the class Option"),
         (changed('self.parameters = {"least": least}', "{}['x']"), "cannot be made: KeyError: 'x'"),
+        (
+            changed('self.parameters = {"least": least}', 'self.parameters = {"least": self}'),
+            "its parameters must be what JSON can hold",
+        ),
         (changed('self.parameters = {"least": least}', "self.schema = None"), "begins with image_id, a string"),
     ],
 )
@@ -100,6 +110,22 @@ def test_a_broken_plugin_is_named_and_the_rest_works(tmp_path: Path, source: str
         assert str(caught.value).startswith("task 'means' of means 1.0")
         assert text in str(caught.value)
         assert registry.create("previews").version == 1
+
+
+def test_an_option_of_a_plugin_that_raises_is_named(tmp_path: Path) -> None:
+    source = changed("Option(number(0, 255)", "Option(lambda value: 1 / 0")
+    text = r"^means\.least=3: ZeroDivisionError: division by zero$"
+    with installed(write(tmp_path, "means", MEANS, source)), pytest.raises(TaskError, match=text):
+        registry.create("means", None, {"least": 3})
+
+
+def test_names_that_a_library_has_for_something_else(tmp_path: Path) -> None:
+    places = {place.partition("/")[0] for name, place in vars(layout).items() if name.isupper()}
+    assert {place for place in places if place.isalpha()} | {"images", "errors"} == registry.TAKEN
+    text = r"^task 'manifest' of means 1\.0: 'manifest' has another meaning in a library: give it another name$"
+    write(tmp_path, "means", {"muster.tasks:manifest": "means:Means"}, changed('"means"', '"manifest"'))
+    with installed(tmp_path), pytest.raises(TaskError, match=text):
+        registry.create("manifest")
 
 
 def test_a_plugin_that_fails_as_it_is_loaded_is_named(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers.packages import TASK, installed, write
 from muster.errors import InputError, TaskError
 from muster.pipeline.work.choice import TaskChoice, choose
 from muster.storage.outcomes import IMAGES_FINGERPRINT
@@ -106,3 +107,11 @@ def test_what_is_chosen_for_no_task_is_refused() -> None:
         choose(["faces"], weights={"objects": Path(__file__)})
     with pytest.raises(InputError, match="`min_score`: none of `tasks` faces,previews takes it"):
         choose(["faces", "previews"], options={"min_score": 0.5})
+
+
+def test_a_plugin_whose_models_the_zoo_has_not(tmp_path: Path) -> None:
+    source = TASK.replace("    options =", '    models = {"network": "nonesuch"}\n    options =')
+    text = r"^task 'means' of means 1\.0: its models name nonesuch, and the zoo has no such entry$"
+    write(tmp_path, "means", {"muster.tasks:means": "means:Means"}, source)
+    with installed(tmp_path), pytest.raises(TaskError, match=text):
+        TaskChoice(name="means")
