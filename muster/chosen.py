@@ -12,7 +12,7 @@ import pyarrow as pa
 from muster.errors import ImageError, InputError
 from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.machine import Machine
-from muster.pipeline.work.worker import image_of
+from muster.pipeline.work.worker import checked, image_of
 from muster.storage import downloads
 from muster.storage.photos import decode
 from muster.storage.uris import local_uri
@@ -54,7 +54,7 @@ class ChosenTask:
         given: Any = [pictures] if one else pictures
         images, tables = self._images(given), [task.schema.empty_table()]
         while batch := list(islice(images, AT_ONCE)):
-            tables.append(task(batch))
+            tables.append(checked(task(batch), task, batch))
         return pa.concat_tables(tables)
 
     def _load(self) -> base.Task:

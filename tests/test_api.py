@@ -16,6 +16,7 @@ import pytest
 import typer
 
 import muster
+from helpers.packages import TASK, installed, write
 from muster import errors
 from muster.pipeline.cli import main
 
@@ -218,6 +219,18 @@ def test_the_api_takes_paths_and_arrays(place: Path) -> None:
     for strange in (Image.fromarray(pixels), [None], [pixels, 3]):
         with pytest.raises(errors.InputError, match=r"picture [01] is of \w+: give a path, a URI or an array"):
             faces(strange)
+
+
+def test_a_task_of_a_plugin_that_answers_something_else(tmp_path: Path) -> None:
+    import numpy as np
+
+    source = TASK.replace("return pa.table(list(zip(*rows)) or [[]] * 3, self.schema)", "return rows")
+    write(tmp_path, "means", {"muster.tasks:means": "means:Means"}, source)
+    with (
+        installed(tmp_path),
+        pytest.raises(errors.TaskError, match="task 'means' did not return a table of its schema"),
+    ):
+        muster.task("means")([np.zeros((8, 8, 3), np.uint8)])
 
 
 def test_the_api_trusts_for_as_long_as_it_works(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from muster.pipeline.work.parts import IMAGES_PER_CALL, slice_of
 from muster.storage import manifest, shared_shards, tables
 from muster.storage.library import open_library
 from muster.storage.outcomes import ERRORS, IMAGES, IMAGES_FINGERPRINT
-from muster.storage.photos import decode as images
+from muster.storage.photos import decode
 from muster.storage.photos.decode import Photo
 from muster.storage.photos.reader import Reader
 from muster.tasks import base
@@ -139,12 +139,12 @@ class ShardWorker:
             kind = skip.get(row.image_id)
             return ImageError(kind, SKIPPED[kind]) if kind else _outcome(reader.read, row.uri, row.source)
 
-        def decode(data: bytes | ImageError) -> Photo | ImageError:
-            return data if isinstance(data, ImageError) else _outcome(images.decode, data, max_side)
+        def photo(data: bytes | ImageError) -> Photo | ImageError:
+            return data if isinstance(data, ImageError) else _outcome(decode.decode, data, max_side)
 
         with ThreadPoolExecutor(4) as readers:
             read_ahead = ahead(readers, _each(read), chunks(rows, AT_ONCE), AHEAD)
-            decoded = chain.from_iterable(ahead(self.decoders, _each(decode), read_ahead, max(AHEAD, self.threads)))
+            decoded = chain.from_iterable(ahead(self.decoders, _each(photo), read_ahead, max(AHEAD, self.threads)))
             try:
                 yield from zip((row.image_id for row in rows), decoded, strict=True)
             finally:  # where a bucket stays away, those that wait for a thread would each try for a minute
@@ -198,7 +198,7 @@ def apply(task: base.Task, batch: Sequence[base.Image], ceilings: Ceilings) -> t
     if len(batch) > (most := ceilings.get(key, len(batch))):
         return _joined(apply(task, batch[i : i + most], ceilings) for i in range(0, len(batch), most))
     try:
-        return _checked(task(batch), task, batch), []
+        return checked(task(batch), task, batch), []
     except Exception as error:  # a task may fail in any way; its cause becomes the image's row
         out_of_memory = is_out_of_memory(error)
         if isinstance(error, torch.OutOfMemoryError):
@@ -214,7 +214,7 @@ def apply(task: base.Task, batch: Sequence[base.Image], ceilings: Ceilings) -> t
     return table, errors
 
 
-def _checked(rows: pa.Table, task: base.Task, batch: Sequence[base.Image]) -> pa.Table:
+def checked(rows: pa.Table, task: base.Task, batch: Sequence[base.Image]) -> pa.Table:
     """TaskError where a task has not made what it says of itself: written, its rows would damage the table."""
     if not isinstance(rows, pa.Table) or not rows.schema.equals(task.schema):
         raise TaskError(f"task {task.name!r} did not return a table of its schema")
