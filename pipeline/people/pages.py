@@ -7,8 +7,9 @@ from typing import Any
 
 from muster.errors import InputError
 from muster.pipeline.findings.sources import chosen_source, sources_of, tasks_of
+from muster.pipeline.people.faces import faces_fingerprint
 from muster.pipeline.work.choice import TaskChoice
-from muster.storage import clusters, manifest, tables
+from muster.storage import clusters, layout, manifest, tables
 from muster.storage.encryption import key_of
 from muster.storage.layout import MARKER, PAGES
 from muster.storage.library import Library, open_library
@@ -43,6 +44,8 @@ def write_people(library: Library, model: str | None, out: Path) -> PagesSummary
     """
     shards = dict(manifest.shards(library))
     faces = chosen_source(library, "faces", model, shards).fingerprint
+    if not library.has(layout.clusters(faces)):
+        faces_fingerprint(library, model)  # says so where they are of a version that `cluster` does not take
     found = clusters.require(library, faces)
     images = manifest.read_manifest(library)
     previews = sources_of(library, "previews", shards)
