@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from PIL import Image as PillowImage
 
-from muster.arrays import matrix
+from muster.arrays import Bools, Pixels, matrix
 from muster.errors import TaskError
 from muster.tasks.base import IMAGE_ID, Findings, Image, Option, StateDict, Task, shrink
 from muster.tasks.geometry import rle
@@ -25,9 +25,6 @@ from muster.tasks.models.fuse import for_inference
 from muster.tasks.models.zoo import masks
 from muster.tasks.models.zoo.masks import Form, Instances, Prompted, Semantic
 from muster.tasks.objects import CLASSES, MIN_SCORE, Objects
-
-Pixels = np.ndarray[Any, np.dtype[np.uint8]]
-Bools = np.ndarray[Any, np.dtype[np.bool_]]
 
 SCHEMA = pa.schema(
     [

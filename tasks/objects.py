@@ -14,12 +14,12 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
+from muster.arrays import Pixels
 from muster.errors import TaskError
 from muster.tasks.base import IMAGE_ID, Findings, Image, Option, StateDict, Task, number, shrink
 from muster.tasks.models import coco_labels, fastestdet, filter_scores, torchvision_detectors, yolo, zoo
 from muster.tasks.models.fuse import for_inference
 
-Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 Suppress = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, float], torch.Tensor]
 # Images of FastestDet's size at once: on one thread 14.6, 8.5, 7.9, 10.5 ms per image by 1, 4, 8, 16.
 _BATCH = 8

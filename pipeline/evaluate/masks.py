@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from muster.arrays import I64
 from muster.errors import InputError
 from muster.pipeline.evaluate.common import file_names, scanned
 from muster.pipeline.run import OnProgress, run
@@ -24,8 +25,6 @@ from muster.tasks.metrics.pixels import VOID, SegmentScores, confusion, segment_
 from muster.tasks.models import zoo
 from muster.tasks.models.zoo.masks import Semantic
 
-Ints = np.ndarray[Any, np.dtype[np.int64]]
-
 
 @dataclass(frozen=True)
 class MasksSummary:
@@ -36,7 +35,7 @@ class MasksSummary:
     images: int
     errors: int
     scores: SegmentScores
-    confusion: Ints
+    confusion: I64
 
     def as_json(self) -> dict[str, Any]:
         """Figures to five places; None for the IoU of a class that neither truth nor prediction has."""
@@ -140,10 +139,17 @@ def compare(library: Library, choice: TaskChoice, files: Mapping[str, Path]) -> 
             truth = truth_of(files[image["image_id"]], image["width"], image["height"], form)
             found = painted(masks.get(image["image_id"], []), image["height"], image["width"], form)
             matrix += confusion(truth, found, len(form.classes))
-    return MasksSummary(model, form.classes, len(files), len(failed), segment_scores(matrix), matrix)
+    return MasksSummary(
+        model=model,
+        classes=form.classes,
+        images=len(files),
+        errors=len(failed),
+        scores=segment_scores(matrix),
+        confusion=matrix,
+    )
 
 
-def truth_of(file: Path, width: int, height: int, form: Semantic) -> Ints:
+def truth_of(file: Path, width: int, height: int, form: Semantic) -> I64:
     """The class of each pixel of a label image, (height, width), VOID where it is not to be compared."""
     labels = read_label_image(file)
     if labels.shape != (height, width):
@@ -155,7 +161,7 @@ def truth_of(file: Path, width: int, height: int, form: Semantic) -> Ints:
     return table[labels]
 
 
-def painted(rows: list[dict[str, Any]], height: int, width: int, form: Semantic) -> Ints:
+def painted(rows: list[dict[str, Any]], height: int, width: int, form: Semantic) -> I64:
     """The class of each pixel, (height, width), from an image's rows; the background's where there is no mask."""
     found = np.full((height, width), form.background or 0)
     for row in rows:

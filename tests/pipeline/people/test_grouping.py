@@ -9,12 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from muster.errors import InputError, MusterError, TaskError
-from muster.pipeline.findings.sources import sources_of
 from muster.pipeline.people.faces import faces_fingerprint, load_faces, strangers_of
 from muster.pipeline.people.grouping import cluster_faces, label
 from muster.pipeline.people.pages import label_table, label_tables, write_people
 from muster.pipeline.work.choice import TaskChoice
-from muster.storage import layout, tables
+from muster.storage import tables
 from muster.storage.library import Library, open_library
 from muster.storage.manifest import read_shard, scan
 from muster.storage.manifest import shards as all_shards
@@ -121,7 +120,7 @@ def test_a_copy_shows_nobody_a_second_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(certainty, "WEIGHTS", (0.0, 5.0, 0.0))
-    monkeypatch.setattr(certainty, "ENOUGH", 9.0)
+    monkeypatch.setattr(certainty, "MOST_ALIKE", 9.0)
     photos = sorted((johns / "photos" / JOHNS[0]).iterdir())[:3]
     stranger = next((johns / "photos" / JOHNS[1]).iterdir())
     for number, photo in enumerate([*photos, stranger]):
@@ -271,23 +270,3 @@ def test_what_clustering_refuses(johns: Path) -> None:
         label(None, faces, "graph", 3, same_photo=False)
     with pytest.raises(InputError, match="`same_photo` needs `method` graph"):
         label(None, faces, "kmeans", 3, same_photo=True)
-
-
-def test_pages_show_the_faces_that_an_export_has(johns: Path, tmp_path: Path) -> None:
-    """While a run with the version of today is not through: those of the one before, which were clustered."""
-    shutil.copytree(johns / "L", tmp_path / "L")
-    library = open_library(tmp_path / "L")
-    cluster_faces(library, None, "graph", None, same_photo=False)
-    whole = write_people(library, None, tmp_path / "whole")
-    today = TaskChoice(name="faces").fingerprint
-    before = tables.describe(library, {**TaskChoice(name="faces").description, "version": 1})
-    shards = dict(all_shards(library))
-    for number, shard in enumerate(shards):
-        rows = tables.require(library, "faces", today, None, [shard])
-        tables.write_shard(library, before, shard, {"faces": rows})
-        if number:
-            tables.forget_shard(library, today, shard)
-    library.write(layout.clusters(before), library.read(layout.clusters(today)))
-    assert len(shards) > 1
-    assert sources_of(library, "faces", shards)[0].fingerprint == before
-    assert write_people(library, None, tmp_path / "again") == whole
