@@ -61,7 +61,7 @@ def normalised(vectors: Floats) -> Floats:
 
 
 def by_ours(faces: Floats, k: int, args: argparse.Namespace) -> Ints:
-    return mergeable_kmeans.kmeans(mergeable_kmeans.Here(faces), k, args.seed)[1]
+    return mergeable_kmeans.kmeans(mergeable_kmeans.InMemory(faces), k, args.seed)[1]
 
 
 def by_sklearn(faces: Floats, k: int, args: argparse.Namespace) -> Ints:

@@ -6,9 +6,13 @@ import numpy as np
 import pyarrow as pa
 
 F32 = np.ndarray[Any, np.dtype[np.float32]]
+F64 = np.ndarray[Any, np.dtype[np.float64]]
+Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]  # of any precision
 I64 = np.ndarray[Any, np.dtype[np.int64]]
+Ints = np.ndarray[Any, np.dtype[np.integer[Any]]]  # of any width
+U8 = np.ndarray[Any, np.dtype[np.uint8]]
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
-Pixels = np.ndarray[Any, np.dtype[np.uint8]]  # RGB, (height, width, 3), unless it is said otherwise
+Pixels = U8  # RGB, (height, width, 3), unless it is said otherwise
 
 
 def matrix(column: pa.ChunkedArray) -> F32:

@@ -12,6 +12,7 @@ import pyarrow as pa
 from muster.errors import InputError
 from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.machine import Machine
+from muster.pipeline.work.worker import image_of
 from muster.storage import downloads
 from muster.storage.photos import decode
 from muster.storage.uris import local_uri
@@ -108,6 +109,4 @@ def _of_array(name: str, pixels: np.ndarray[Any, Any], side: int) -> base.Image:
 
 def _of_file(path: str | Path, side: int) -> base.Image:
     uri = str(path) if "://" in str(path) else local_uri(abspath(expanduser(path)))
-    photo = decode.decode(decode.read(uri), side)
-    where = photo.taken_at, photo.latitude, photo.longitude
-    return base.Image(str(path), photo.pixels, photo.scale, photo.size, *where)
+    return image_of(str(path), decode.decode(decode.read(uri), side))

@@ -81,10 +81,12 @@ def objects(
 ) -> dict[str, Any]:
     """Are the objects found? COCO's average precision, and precision and recall at a score of 0.5.
 
-    `annotations`: COCO JSON of boxes; instances.json in the images' folder or beside it where None.
+    `annotations`: COCO JSON of boxes; instances.json in the images' folder or beside it where None. `task`: any whose
+    rows have labels, scores and boxes.
     """
     file = boxes.find_labels(str(images)) if annotations is None else Path(annotations)
-    return boxes.evaluate(str(images), file, _config(library, task, machine), on_progress or _silent)
+    config = _config(library, task, machine)
+    return boxes.evaluate(str(images), file, config, on_progress or _silent, config.choices[0].name)
 
 
 def masks(

@@ -29,7 +29,7 @@ from muster.web.site import MARKER, Site
 
 PATIENCE = 60.0  # seconds to wait for a library that another command holds, where the work is done, or nearly nothing
 SHARDS = 64  # read at once: with their pictures, at most about 100 MB
-PICTURES = {"faces": "thumbnail", "previews": "jpeg"}  # table → its column of JPEGs
+EMBEDDING = 16  # numbers from which on a list of floats is taken for an embedding; boxes have 4
 
 
 @dataclass(frozen=True)
@@ -275,20 +275,30 @@ def _without(known: gallery.Gallery, pending: Mapping[str, Any]) -> gallery.Gall
 
 def _digests(library: Library, gone: pa.Table, images: Sequence[str]) -> dict[str, Any]:
     """Digests of all embeddings and pictures that are to go: the search afterwards is for them, and keeps none."""
-    embeddings, pictures = [gone["embedding"]], set[str]()
+    faces, others, pictures = [gone["embedding"]], list[pa.ChunkedArray](), set[str]()
     wanted = pa.array(images, pa.string())
     for name, what in tables.descriptions(library).items():
-        if (task := what.get("task")) in PICTURES:
-            columns = ["image_id", PICTURES[task], *(["embedding"] if task == "faces" else ())]
-            shards = manifest.committed(library, name)
-            for start in range(0, len(shards), SHARDS):
-                rows = tables.require(library, task, name, columns, shards[start : start + SHARDS])
-                rows = rows.filter(pc.is_in(rows["image_id"], value_set=wanted))
-                pictures |= left_over.picture_digests(rows[PICTURES[task]])
-                embeddings += [rows["embedding"]] if task == "faces" else []
-    whole = set[str]().union(*map(left_over.digests, embeddings))
-    half = set[str]().union(*(left_over.digests(each, np.float16) for each in embeddings))
-    return {"faces": len(whole), "embeddings": sorted(whole | half), "pictures": sorted(pictures)}
+        shards = manifest.committed(library, name)
+        vectors, jpegs = _personal(library, what["task"], name, shards[:1])
+        for start in range(0, len(shards) if vectors or jpegs else 0, SHARDS):
+            columns = ["image_id", *vectors, *jpegs]
+            rows = tables.require(library, what["task"], name, columns, shards[start : start + SHARDS])
+            rows = rows.filter(pc.is_in(rows["image_id"], value_set=wanted))
+            pictures |= set[str]().union(*(left_over.picture_digests(rows[column]) for column in jpegs))
+            (faces if what["task"] == "faces" else others).extend(rows[column] for column in vectors)
+    whole = set[str]().union(*map(left_over.digests, faces))
+    more = set[str]().union(*map(left_over.digests, others))
+    half = set[str]().union(*(left_over.digests(each, np.float16) for each in (*faces, *others)))
+    return {"faces": len(whole), "embeddings": sorted(whole | more | half), "pictures": sorted(pictures)}
+
+
+def _personal(library: Library, table: str, fingerprint: str, shards: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The columns of embeddings, and those of pictures, in these shards of a table; its task need not be installed."""
+    rows = tables.read(library, table, fingerprint, None, shards)
+    fields = list(rows.schema) if rows is not None else []
+    lists = [field for field in fields if pa.types.is_fixed_size_list(field.type)]
+    vectors = [f for f in lists if pa.types.is_floating(f.type.value_type) and f.type.list_size >= EMBEDDING]
+    return [field.name for field in vectors], [field.name for field in fields if pa.types.is_binary(field.type)]
 
 
 def _carry_out(library: Library, pending: dict[str, Any]) -> Receipt:

@@ -1,15 +1,12 @@
 """Which faces are one person: `clusters/<fingerprint>/clusters.parquet`, a row for each face of that fingerprint."""
 
-import io
-
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from muster.errors import MusterError, NotYetError
 from muster.storage import layout
 from muster.storage.library import Library
-from muster.storage.tables import to_parquet
+from muster.storage.tables import from_parquet, to_parquet
 
 
 def read(library: Library, fingerprint: str) -> pa.Table:
@@ -17,7 +14,7 @@ def read(library: Library, fingerprint: str) -> pa.Table:
     name = layout.clusters(fingerprint)
     data = library.read(name)
     try:
-        return pq.read_table(io.BytesIO(data))
+        return from_parquet(data)
     except (OSError, pa.ArrowException) as error:
         raise MusterError(f"{library.at(name)} is damaged ({error}): delete it, and `cluster` again") from None
 

@@ -9,7 +9,6 @@ dropping, and the next scan the rest. Until then an image may stand in two shard
 """
 
 import hashlib
-import io
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -20,11 +19,10 @@ from functools import partial
 from itertools import groupby
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from muster.arrays import I64, Bools
 from muster.errors import DecryptionError, InputError, MusterError
 from muster.storage import clusters, index, layout, shared_shards, tables
 from muster.storage.layout import SCANNING
@@ -43,9 +41,6 @@ SCHEMA = pa.schema(
 )
 SHARDS_WANTED = 64  # of one scan, so that a small album still spreads over workers
 SHARD_ROWS = (8, 256)  # at least, so that a shard is worth its files; at most, so that a retry is cheap
-
-Mask = npt.NDArray[np.bool_]
-Rows = npt.NDArray[np.int64]  # row numbers, -1 for none
 
 
 @dataclass(frozen=True)
@@ -166,7 +161,7 @@ def committed(library: Library, fingerprint: str) -> list[str]:
 def read_shard(library: Library, shard: str) -> pa.Table:
     """The rows of one shard: SCHEMA and user columns. Raises MusterError where it is missing or damaged."""
     try:
-        rows = pq.ParquetFile(io.BytesIO(library.read(layout.manifest_shard(shard)))).read()
+        rows = tables.from_parquet(library.read(layout.manifest_shard(shard)))
         if rows.select(SCHEMA.names).schema.types != SCHEMA.types or _shard_id(rows) != shard:
             raise pa.ArrowInvalid("not as Muster wrote it")
         return rows
@@ -245,7 +240,7 @@ class _Plan:
 
     stored: pa.Table
     rows: pa.Table
-    keep: Mask
+    keep: Bools
     fresh: pa.Table
     dropped: dict[str, list[str]]
 
@@ -254,7 +249,7 @@ class _Plan:
         return len(self.dropped["changed"])
 
 
-def _merge(places: Sequence[Found]) -> tuple[pa.Table, Mask, int]:
+def _merge(places: Sequence[Found]) -> tuple[pa.Table, Bools, int]:
     """What all sources hold, one row per uri; which rows are from Parquet; how many rows were dropped.
 
     A row from Parquet goes before a mere file, because it knows more; then the source named first.
@@ -276,7 +271,7 @@ def _identified(place: Found) -> pa.Table:
     return rows.add_column(4, "source", pa.array([place.source] * rows.num_rows, pa.string()))
 
 
-def _plan(stored: pa.Table, found: pa.Table, from_parquet: Mask, places: Sequence[Found]) -> _Plan:
+def _plan(stored: pa.Table, found: pa.Table, from_parquet: Bools, places: Sequence[Found]) -> _Plan:
     both = unite({"the library": stored, "the sources": found})
     place = _find(stored["uri"], found["uri"])  # stored row → found row of its uri
     before = _find(found["uri"], stored["uri"])  # found row → stored row of its uri
@@ -308,15 +303,17 @@ def _dropping(stored: pa.Table, dropped: dict[str, list[str]]) -> _Plan:
         _mask(pc.is_in(stored["image_id"], pa.array(dropped[n], pa.string()))) for n in ("gone", "changed")
     )
     renewed = _mask(pc.is_in(stored["uri"], stored["uri"].filter(pa.array(~changed)).combine_chunks()))
-    return _Plan(stored, stored, ~gone & ~(changed & renewed), stored.slice(0, 0), dropped)
+    return _Plan(
+        stored=stored, rows=stored, keep=~gone & ~(changed & renewed), fresh=stored.slice(0, 0), dropped=dropped
+    )
 
 
-def _ids(rows: pa.Table, mask: Mask) -> list[str]:
+def _ids(rows: pa.Table, mask: Bools) -> list[str]:
     ids: list[str] = rows["image_id"].filter(pa.array(mask)).to_pylist()
     return ids
 
 
-def _gone(stored: pa.Table, missing: Mask, places: Sequence[Found]) -> Mask:
+def _gone(stored: pa.Table, missing: Bools, places: Sequence[Found]) -> Bools:
     """Which of the stored rows that no source holds are to be dropped.
 
     Those that one of these sources found earlier; and those in a folder that was searched, whoever found them, if they
@@ -334,7 +331,7 @@ def _gone(stored: pa.Table, missing: Mask, places: Sequence[Found]) -> Mask:
     return missing & ours
 
 
-def _below(uris: pa.ChunkedArray, folder: str) -> Mask:
+def _below(uris: pa.ChunkedArray, folder: str) -> Bools:
     prefix = folder.partition("?")[0] if "://" in folder else folder
     return _mask(pc.starts_with(uris, prefix.rstrip("/") + "/"))
 
@@ -373,22 +370,22 @@ def _settle(library: Library, shard: str, plan: _Plan, start: int, stop: int) ->
         _replace(library, shard, new, rows["image_id"].to_pylist())
 
 
-def _find(values: pa.ChunkedArray, among: pa.ChunkedArray) -> Rows:
+def _find(values: pa.ChunkedArray, among: pa.ChunkedArray) -> I64:
     """For each value the first row of `among` that has it, or -1."""
-    rows: Rows = pc.fill_null(pc.index_in(values, value_set=among), -1).to_numpy().astype(np.int64)
+    rows: I64 = pc.fill_null(pc.index_in(values, value_set=among), -1).to_numpy().astype(np.int64)
     return rows
 
 
-def _first_of_each(values: pa.ChunkedArray) -> Mask:
+def _first_of_each(values: pa.ChunkedArray) -> Bools:
     """Which rows have a value that no earlier row has."""
     return _find(values, values) == np.arange(len(values))
 
 
-def _mask(values: pa.ChunkedArray) -> Mask:
-    mask: Mask = np.array(values.to_numpy(), bool)
+def _mask(values: pa.ChunkedArray) -> Bools:
+    mask: Bools = np.array(values.to_numpy(), bool)
     return mask
 
 
-def _take(rows: pa.Table, fixed: Rows, users: Rows) -> pa.Table:
+def _take(rows: pa.Table, fixed: I64, users: I64) -> pa.Table:
     """Rows whose SCHEMA columns come from the rows numbered `fixed`, and whose user columns from those in `users`."""
     return pa.table({name: rows[name].take(fixed if name in SCHEMA.names else users) for name in rows.schema.names})

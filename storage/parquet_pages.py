@@ -59,7 +59,14 @@ def column(source: Source, file: pq.ParquetFile, group: int, number: int) -> Col
     shared = 0
     if schema.physical_type == "BYTE_ARRAY":
         shared = max((p.size for p in pages if p.dictionary or "DELTA_BYTE_ARRAY" in facts.encodings), default=0)
-    return Column(facts.path_in_schema, raw, shared, raw + values * shared, largest.size, largest.packed)
+    return Column(
+        path=facts.path_in_schema,
+        raw=raw,
+        shared=shared,
+        most=raw + values * shared,
+        largest=largest.size,
+        packed=largest.packed,
+    )
 
 
 def _pages(source: Source, facts: pq.ColumnChunkMetaData) -> Iterator[Page]:

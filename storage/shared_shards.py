@@ -6,12 +6,10 @@ tables look the same however many shared them. What a run that was cut off left 
 """
 
 import contextlib
-import io
 import json
 from collections.abc import Mapping
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from muster.storage import layout, tables
 from muster.storage.library import Library, dump_json
@@ -60,4 +58,4 @@ def _folder(fingerprint: str, shard: str, part: Part) -> str:
 
 def _read(library: Library, folder: str) -> dict[str, pa.Table]:
     names = json.loads(library.read(f"{folder}/done.json"))["tables"]
-    return {name: pq.read_table(io.BytesIO(library.read(f"{folder}/{name}.parquet"))) for name in names}
+    return {name: tables.from_parquet(library.read(f"{folder}/{name}.parquet")) for name in names}

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from PIL import Image as PillowImage
 
+from muster.arrays import F32, Pixels
 from muster.errors import TaskError
 from muster.tasks.base import IMAGE_ID, Findings, Image, StateDict, Task, inference_dtype, shrink
 from muster.tasks.geometry.align import align, misfit
@@ -21,8 +22,6 @@ from muster.tasks.models import zoo
 from muster.tasks.models.fuse import for_inference
 from muster.tasks.models.yunet import STRIDES
 
-Pixels = np.ndarray[Any, np.dtype[np.uint8]]
-Floats = np.ndarray[Any, np.dtype[np.float32]]
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _DETECT_PIXELS = 16 * 640 * 640  # per batch: activations of larger ones leave the caches
 _EMBED_CROPS = 16
@@ -131,7 +130,7 @@ class Found:
     signs: torch.Tensor
 
 
-def _rows(found: Found, quality: Floats, schema: pa.Schema) -> pa.Table:
+def _rows(found: Found, quality: F32, schema: pa.Schema) -> pa.Table:
     owners = found.owners
     boxes, scores, landmarks = (part.numpy() for part in found.faces)
     scale = np.array([image.scale for image in owners], np.float32)
@@ -161,7 +160,7 @@ def _lists(values: np.ndarray[Any, Any], kind: pa.DataType) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(flat, type=kind)
 
 
-def thumbnail(pixels: Pixels, box: Floats, side: int = 160) -> bytes:
+def thumbnail(pixels: Pixels, box: F32, side: int = 160) -> bytes:
     """The square around a face, 1.6 times its box, shifted to stay in the image: a JPEG of `side` pixels."""
     height, width = pixels.shape[:2]
     half = min(0.8 * max(box[2] - box[0], box[3] - box[1]), width / 2, height / 2)
@@ -324,7 +323,7 @@ def signs(crops: torch.Tensor, faces: Detections, vectors: Vectors) -> torch.Ten
     return torch.stack(columns, 1).float()
 
 
-def sharpness(crops: Pixels) -> Floats:
+def sharpness(crops: Pixels) -> F32:
     """Mean absolute Laplacian over standard deviation, of the green channel inside the face, in per cent: (N,)."""
     grey = crops[:, 16:-16, 16:-16, 1].astype(np.float32)
     laplacian = (
@@ -334,7 +333,7 @@ def sharpness(crops: Pixels) -> Floats:
     return 100 * np.abs(laplacian).mean((1, 2)) / contrast
 
 
-def yaw(landmarks: Floats) -> Floats:
+def yaw(landmarks: F32) -> F32:
     """How far the nose stands off the line between eyes and mouth, in half eye distances: (N,), 0 = frontal."""
     eyes, mouth = landmarks[:, :2].mean(1), landmarks[:, 3:].mean(1)
     across = landmarks[:, 1] - landmarks[:, 0] + landmarks[:, 4] - landmarks[:, 3]

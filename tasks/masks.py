@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from PIL import Image as PillowImage
 
-from muster.arrays import matrix
+from muster.arrays import Bools, Pixels, matrix
 from muster.errors import TaskError
 from muster.tasks.base import IMAGE_ID, Findings, Image, Option, StateDict, Task, shrink
 from muster.tasks.geometry import rle
@@ -25,9 +25,6 @@ from muster.tasks.models.fuse import for_inference
 from muster.tasks.models.zoo import masks
 from muster.tasks.models.zoo.masks import Form, Instances, Prompted, Semantic
 from muster.tasks.objects import CLASSES, MIN_SCORE, Objects
-
-Pixels = np.ndarray[Any, np.dtype[np.uint8]]
-Bools = np.ndarray[Any, np.dtype[np.bool_]]
 
 SCHEMA = pa.schema(
     [
@@ -72,7 +69,7 @@ class Masks(Task):
         """
         model = model or zoo.DEFAULTS[self.name]
         self.models = zoo.roles(self.name, model)
-        self.form = masks.FORMS[self.models["segmenter"]]
+        self.form = form_of(self.models["segmenter"])
         least = self.form.min_score if min_score is None else min_score
         self.least = chosen(model, self.form, classes or {}, least)
         self.max_side, self.classes = self.form.max_side, tuple(self.form.classes[i] for i in _foreground(self.form))
@@ -114,6 +111,16 @@ class Masks(Task):
         else:
             found = instances(self.network, image.pixels, self.form, self.device)
         return (f for f in found if f.score >= self.least.get(f.label_id, np.inf) and f.mask.any())
+
+
+def form_of(entry: str) -> Form:
+    """What a segmenter makes of an image. TaskError where an entry of another package does not say."""
+    form = masks.FORMS.get(entry) or zoo.ENTRIES[entry].run
+    if not isinstance(form, Form):
+        raise TaskError(
+            f"the segmenter {entry} must say by `run`, as a muster.tasks.models.zoo.masks.Form, how it is run"
+        )
+    return form
 
 
 def chosen(model: str, form: Form, classes: Mapping[str, float | None], least: float) -> dict[int, float]:

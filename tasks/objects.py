@@ -14,12 +14,12 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
+from muster.arrays import Pixels
 from muster.errors import TaskError
 from muster.tasks.base import IMAGE_ID, Findings, Image, Option, StateDict, Task, number, shrink
 from muster.tasks.models import coco_labels, fastestdet, filter_scores, torchvision_detectors, yolo, zoo
 from muster.tasks.models.fuse import for_inference
 
-Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 Suppress = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, float], torch.Tensor]
 # Images of FastestDet's size at once: on one thread 14.6, 8.5, 7.9, 10.5 ms per image by 1, 4, 8, 16.
 _BATCH = 8
@@ -116,7 +116,7 @@ class _Yolo:
 
 
 @dataclass(frozen=True)
-class _Family:
+class Family:
     """How networks of one kind are run, and what suits them. `detector`: takes network, device and least score.
 
     `max_overlap`: of their publisher. `min_score`: chosen for looking through photos, where a false find is worse than
@@ -134,14 +134,22 @@ class _Family:
 # is to be found); of those with 0.65, from which its publisher draws boxes, 66 % (25 %). The scores for the
 # others are not measured.
 _FAMILIES = {
-    "fastestdet": _Family(_FastestDet, 640, 0.65, 0.45),
-    "ssdlite": _Family(_Torchvision, 640, 0.5, 0.55),
-    "fasterrcnn": _Family(_Torchvision, 1333, 0.5, 0.5),
-    "fasterrcnn-v2": _Family(_Torchvision, 1333, 0.5, 0.5),
-    "retinanet": _Family(_Torchvision, 1333, 0.5, 0.5),
-    "fcos": _Family(_Torchvision, 1333, 0.5, 0.6),
-    "muster-yolo": _Family(_Yolo, 416, 0.5, 0.5),
+    "fastestdet": Family(_FastestDet, 640, 0.65, 0.45),
+    "ssdlite": Family(_Torchvision, 640, 0.5, 0.55),
+    "fasterrcnn": Family(_Torchvision, 1333, 0.5, 0.5),
+    "fasterrcnn-v2": Family(_Torchvision, 1333, 0.5, 0.5),
+    "retinanet": Family(_Torchvision, 1333, 0.5, 0.5),
+    "fcos": Family(_Torchvision, 1333, 0.5, 0.6),
+    "muster-yolo": Family(_Yolo, 416, 0.5, 0.5),
 }
+
+
+def family_of(entry: str) -> Family:
+    """How a detector is run. TaskError where an entry of another package does not say."""
+    family = _FAMILIES.get(entry) or zoo.ENTRIES[entry].run
+    if not isinstance(family, Family):
+        raise TaskError(f"the detector {entry} must say by `run`, as a muster.tasks.objects.Family, how it is run")
+    return family
 
 
 def parse_classes(value: str | Mapping[str, Any]) -> dict[str, float | None]:
@@ -180,7 +188,7 @@ class Objects(Task):
     ) -> None:
         """`classes`: name → least score, None for `min_score`; all where empty. TaskError for a name nobody knows."""
         self.models = zoo.roles(self.name, model or zoo.DEFAULTS[self.name])
-        self.family = _FAMILIES[self.models["detector"]]
+        self.family = family_of(self.models["detector"])
         least = self.family.min_score if min_score is None else min_score
         chosen = choose(classes or {}, self.family.classes, least)
         self._parameters = ObjectParameters(least, self.family.max_overlap, chosen)

@@ -14,13 +14,11 @@ import pyarrow as pa
 import torch
 from PIL import Image as PillowImage
 
+from muster.arrays import F64, Pixels
 from muster.tasks.base import IMAGE_ID, Findings, Image, StateDict, Task
 from muster.tasks.models import zoo
 from muster.tasks.models.daynight import SIDE
 from muster.tasks.models.fuse import for_inference
-
-Pixels = np.ndarray[Any, np.dtype[np.uint8]]
-Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 # What software writes where it knows the date alone.
 _DATE_ONLY = (time(0, 0, 0), time(12, 0, 0))
@@ -157,7 +155,7 @@ def sun_range(
     return round(float(degrees.min())), round(float(degrees.max()))
 
 
-def sun_elevation(clock: datetime, latitude: Floats, ahead: Floats) -> Floats:
+def sun_elevation(clock: datetime, latitude: F64, ahead: F64) -> F64:
     """Degrees of the sun's centre over the horizon, without refraction, for a clock `ahead` hours of mean solar time.
 
     NOAA Global Monitoring Laboratory, General Solar Position Calculations (solareqns.PDF), with longitude and zone 0.

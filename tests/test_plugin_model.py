@@ -233,3 +233,36 @@ def test_a_name_of_ours_stays_ours(tmp_path: Path) -> None:
         ):
             assert zoo.names("faces") == ["own", "published"]
         assert zoo.roles("faces", "own")["embedder"] == "muster-embedder"
+
+
+OBJECTS = """
+from torch import nn
+from muster.tasks.models.zoo.entry import Entry
+from muster.tasks.models.zoo.masks import Semantic
+from muster.tasks.objects import Family
+
+TEXTS = dict.fromkeys(("file", "url", "licence", "source", "training_data", "preprocessing"), "")
+FACTS = dict(TEXTS, sha256="0" * 64, build=nn.Linear)
+CATS = {"detector": Entry(name="cats", run=Family(None, 200, 0.7, 0.4, ("cat", "kitten")), **FACTS)}
+SKIES = {"segmenter": Entry(name="skies", run=Semantic(("ground", "sky"), {}, max_side=100), **FACTS)}
+SILENT = {"detector": Entry(name="silent", **FACTS)}
+MUTE = {"segmenter": Entry(name="mute", **FACTS)}
+"""
+
+
+def test_detectors_and_segmenters_of_a_plugin_say_how_they_are_run(tmp_path: Path) -> None:
+    names = {"objects.cats": "CATS", "masks.skies": "SKIES", "objects.silent": "SILENT", "masks.mute": "MUTE"}
+    entries = {f"muster.models:{name}": f"others:{what}" for name, what in names.items()}
+    with installed(write(tmp_path, "others", entries, OBJECTS)):
+        cats = registry.create("objects", "cats", {"classes": "kitten"})
+        assert (cats.max_side, cats.classes) == (200, ("cat", "kitten"))
+        assert cats.parameters["classes"] == {"kitten": 0.7}
+        with pytest.raises(TaskError, match="no class 'dog'; the nearest of the 2 that this model knows: "):
+            registry.create("objects", "cats", {"classes": "dog"})
+        assert registry.create("masks", "skies").classes == ("sky",)
+        with pytest.raises(
+            TaskError, match=r"the detector silent must say by `run`, as a muster\.tasks\.objects\.Family"
+        ):
+            registry.create("objects", "silent")
+        with pytest.raises(TaskError, match="the segmenter mute must say by `run`"):
+            registry.create("masks", "mute")

@@ -8,12 +8,12 @@ import io
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import safetensors.torch
@@ -89,6 +89,14 @@ class Report:
     values: dict[str, float]
 
 
+class Share(NamedTuple):
+    """Which of how many processes this is, from 0."""
+
+    rank: int
+    ranks: int
+
+
+ALONE = Share(0, 1)
 OnReport = Callable[[Report], None]
 
 
@@ -97,49 +105,57 @@ def train(
     out: Path,
     device: torch.device,
     on_report: OnReport,
-    rank: int = 0,
-    ranks: int = 1,
+    *,
+    share: Share = ALONE,
     start: Path | None = None,
 ) -> Path:
     """Train, or go on from `out`/checkpoint.pt, to the last step; the file of weights.
 
-    `start`: the folder of an earlier training of this recipe, whose averaged weights to begin with. With `ranks`
-    processes, torch.distributed must be initialised; the first one writes. Raises InputError where `out` holds a
-    finished model or another training, or `start` none, MusterError where the loss or its gradient is no longer a
-    number.
+    `start`: the folder of an earlier training of this recipe, whose averaged weights to begin with. `share`: of several
+    processes, of which the first one writes; torch.distributed must be initialised then. Raises InputError where `out`
+    holds a finished model or another training, or `start` none, MusterError where the loss or its gradient is no longer
+    a number.
     """
     check_folder(recipe.name, out)
     state = _State(recipe, device)
     begun = state.load(out / CHECKPOINT)
     if start is not None and not begun:
         state.begin_with(start / CHECKPOINT)
-    log = Log(out, begun, writes=rank == 0)
-    network = _parallel(state.network, ranks)
-    dtype = inference_dtype(device)
+    log, settings = Log(out, begun, writes=share.rank == 0), recipe.settings
+    network, dtype = _parallel(state.network, share.ranks), inference_dtype(device)
     started = saved = time.monotonic()
-    with ThreadPoolExecutor(1) as ahead:
-        coming = ahead.submit(recipe.batch, begun, rank, ranks)
-        for step in range(begun, recipe.settings.steps):
-            batch = _on_device(coming.result(), device)
-            if step + 1 < recipe.settings.steps:
-                coming = ahead.submit(recipe.batch, step + 1, rank, ranks)
-            torch.manual_seed((recipe.settings.seed << 32) + step * ranks + rank)  # a resumed dropout drops the same
-            values = _step(recipe, state, network, batch, step, dtype)
-            done = step + 1
-            if done % recipe.settings.report_every == 0 or done == recipe.settings.steps:
-                numbers = {name: float(value) for name, value in values.items()}
-                if done % recipe.settings.measure_every == 0 and done < recipe.settings.steps:
-                    numbers |= state.measure()
-                log.write(done, numbers)
-                rate = (done - begun) * recipe.settings.batch / (time.monotonic() - started)
-                on_report(Report(done, recipe.settings.steps, rate, numbers))
-            if rank == 0 and time.monotonic() - saved > recipe.settings.checkpoint_seconds:
-                state.save(out / CHECKPOINT, done)
-                saved = time.monotonic()
-    if rank == 0:
+    for step, batch in _batches(recipe, begun, device, share):
+        torch.manual_seed((settings.seed << 32) + step * share.ranks + share.rank)  # a resumed dropout drops the same
+        values = _step(recipe, state, network, batch, step, dtype)
+        done = step + 1
+        if done % settings.report_every == 0 or done == settings.steps:
+            numbers = {name: float(value) for name, value in values.items()} | _measured(state, done, settings)
+            log.write(done, numbers)
+            rate = (done - begun) * settings.batch / (time.monotonic() - started)
+            on_report(Report(done, settings.steps, rate, numbers))
+        if share.rank == 0 and time.monotonic() - saved > settings.checkpoint_seconds:
+            state.save(out / CHECKPOINT, done)
+            saved = time.monotonic()
+    if share.rank == 0:
         state.save(out / CHECKPOINT, recipe.settings.steps)
         _finish(recipe, state, out, time.monotonic() - started)
     return out / f"{recipe.name}.safetensors"
+
+
+def _measured(state: "_State", done: int, settings: Settings) -> dict[str, float]:
+    """What the recipe measures after so many steps; nothing where it is not due, or is measured at the end anyway."""
+    return state.measure() if done % settings.measure_every == 0 and done < settings.steps else {}
+
+
+def _batches(recipe: Recipe, begun: int, device: torch.device, share: Share) -> Iterator[tuple[int, Batch]]:
+    """Each step that is to be done, with its batch on the device; the next batch is made meanwhile."""
+    with ThreadPoolExecutor(1) as ahead:
+        coming = ahead.submit(recipe.batch, begun, *share)
+        for step in range(begun, recipe.settings.steps):
+            batch = _on_device(coming.result(), device)
+            if step + 1 < recipe.settings.steps:
+                coming = ahead.submit(recipe.batch, step + 1, *share)
+            yield step, batch
 
 
 def check_folder(name: str, out: Path) -> None:

@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
+from muster.arrays import I64
 from muster.errors import TaskError
 from muster.tasks.faces import normalised
 from muster.tasks.geometry.align import CROP
 from muster.tasks.metrics import people as metrics
 from muster.training.data.crops import MARGIN, Crops
 
-Ints = np.ndarray[Any, np.dtype[np.int64]]
 FOLDS, PAIRS_OF_A_PERSON = 8, 6
 
 
@@ -55,7 +55,7 @@ def _true_accepts(vectors: np.ndarray[Any, Any], labels: Sequence[str]) -> dict[
     return {f"tar_at_far_{far}": metrics.tar_at_far(scores, same, float(far)) for far in ("1e-2", "1e-3")}
 
 
-def choose_pairs(labels: Sequence[str], seed: int = 0) -> tuple[Ints, Ints, np.ndarray[Any, Any], Ints]:
+def choose_pairs(labels: Sequence[str], seed: int = 0) -> tuple[I64, I64, np.ndarray[Any, Any], I64]:
     """As many pairs of one person as of two in each of 8 folds, which share no person: rows, rows, same, fold.
 
     At most 6 pairs are of one person, so that nobody with hundreds of photos decides the figure; the layout is that of

@@ -177,7 +177,14 @@ def load_album(source: PagesSource) -> Album:
     photos, failures = _photos(source)
     faces = _faces(source, photos)
     copies = Counter(photo.sha256 for photo in photos.values())
-    return Album(photos, faces, _people(photos, faces), _failures(source, failures), copies, _labels(source))
+    return Album(
+        photos=photos,
+        faces=faces,
+        people=_people(photos, faces),
+        failures=_failures(source, failures),
+        copies=copies,
+        labels=_labels(source),
+    )
 
 
 def _photos(source: PagesSource) -> tuple[dict[str, Photo], list[Failure]]:
@@ -211,7 +218,14 @@ def _faces(source: PagesSource, photos: Mapping[str, Photo]) -> dict[str, list[F
             face_id, image_id = row["face_id"], row["image_id"]
             if image_id in photos:
                 box, of = tuple(row["box_xyxy"]), cluster_of.get(face_id)
-                face = Face(face_id, image_id, box, row["quality"], of, certain.get(face_id))
+                face = Face(
+                    face_id=face_id,
+                    image_id=image_id,
+                    box=box,
+                    quality=row["quality"],
+                    cluster_id=of,
+                    certainty=certain.get(face_id),
+                )
                 faces[image_id].append(face)
     return {image_id: sorted(found, key=lambda face: face.box) for image_id, found in faces.items()}
 

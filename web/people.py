@@ -63,7 +63,14 @@ def write_pages(source: PagesSource, out: Path) -> PagesSummary:
         site.write(page.name, render(page))
     site.finish(names)
     lone = len(album.unclustered)
-    return PagesSummary(len(album.people), album.face_count, len(album.photos), lone, len(album.failures), len(pages))
+    return PagesSummary(
+        people=len(album.people),
+        faces=album.face_count,
+        photos=len(album.photos),
+        unclustered=lone,
+        errors=len(album.failures),
+        pages=len(pages),
+    )
 
 
 def _pages(album: Album) -> Iterator[Page]:

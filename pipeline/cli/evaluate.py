@@ -11,6 +11,7 @@ from muster.pipeline.cli.options import (
     DeviceOption,
     KOption,
     ModelOption,
+    SetOption,
     WeightsFileOption,
     WeightsOption,
     WorkersOption,
@@ -134,11 +135,13 @@ def evaluate_objects(
         typer.Option(help="COCO JSON of boxes.", show_default="instances.json in the images' folder or beside it"),
     ] = None,
     library: KeepOption = "",
+    task: Annotated[str, typer.Option(help="Any whose rows have labels, scores and boxes.")] = "objects",
     model: ModelOption = [],  # noqa: B006
     device: DeviceOption = "auto",
     workers: WorkersOption = None,
     weights_dir: WeightsOption = None,
     weights: WeightsFileOption = [],  # noqa: B006
+    settings: SetOption = [],  # noqa: B006
     as_json: JsonOption = False,
 ) -> None:
     """Are the objects found? COCO's average precision, and precision and recall at a score of 0.5.
@@ -148,10 +151,10 @@ def evaluate_objects(
     from muster.pipeline.cli.parse import chosen
 
     machine = muster.Machine(device=device, workers=workers, weights_dir=weights_dir)
-    [task] = chosen("objects", model, weights)
+    [choice] = chosen(task, model, weights, settings=settings)
     with progress() as on_progress:
         facts = muster.evaluate.objects(
-            images, annotations, library=library, task=task, machine=machine, on_progress=on_progress
+            images, annotations, library=library, task=choice, machine=machine, on_progress=on_progress
         )
     text = (
         f"AP {facts['ap']}, AP50 {facts['ap50']}; at score 0.5: precision {facts['precision_at_0.5']},"

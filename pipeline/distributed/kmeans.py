@@ -10,14 +10,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from muster.arrays import matrix
+from muster.arrays import F32, I64, matrix
 from muster.errors import MusterError
 from muster.pipeline.distributed import actors
 from muster.pipeline.work.machine import Machine
-from muster.storage import tables
+from muster.storage import manifest, tables
 from muster.storage.library import Library, open_library
 from muster.tasks.people import mergeable_kmeans
-from muster.tasks.people.mergeable_kmeans import Floats, Ints, Sums
+from muster.tasks.people.mergeable_kmeans import Sums
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -45,16 +45,15 @@ def spread(machine: Machine, library: str, function: Callable[[A], B], items: It
             yield _get(waiting.popleft())
 
 
-def kmeans(
-    machine: Machine, library: Library, fingerprint: str, shards: Sequence[str], rows: Ints, k: int, seed: int
-) -> Ints:
-    """`muster.tasks.people.mergeable_kmeans.kmeans` over the faces `rows` (M,), rising, of these shards: labels (M,)
-    int64.
+def kmeans(machine: Machine, library: Library, fingerprint: str, rows: I64, k: int, seed: int) -> I64:
+    """`muster.tasks.people.mergeable_kmeans.kmeans` over the faces `rows` (M,), rising, of those of the manifest's
+    images under this fingerprint: labels (M,) int64.
 
     The embeddings are read by the workers, and never come to this process, but for 4 k of them.
     """
     with actors.connected(machine.address):
         actors.check_reach(machine, library.uri)
+        shards = manifest.committed(library, fingerprint)
         return mergeable_kmeans.kmeans(_Spread(library, fingerprint, shards, rows), k, seed)[1]
 
 
@@ -72,31 +71,31 @@ def _get(calls: Any) -> Any:
 class _Holder:
     """An actor: the faces `rows` (M,) of some shards, in memory."""
 
-    def __init__(self, library: str, fingerprint: str, shards: Sequence[str], rows: Ints) -> None:
+    def __init__(self, library: str, fingerprint: str, shards: Sequence[str], rows: I64) -> None:
         table = tables.require(open_library(library, trusted=True), "faces", fingerprint, ["embedding"], shards)
-        self.held = mergeable_kmeans.Here(matrix(table["embedding"])[rows])
+        self.held = mergeable_kmeans.InMemory(matrix(table["embedding"])[rows])
 
     def ready(self) -> bool:
         return True
 
-    def take(self, rows: Ints) -> Floats:
+    def take(self, rows: I64) -> F32:
         return self.held.take(rows)
 
-    def sums(self, rows: Ints, centroids: Floats) -> Sums:
+    def sums(self, rows: I64, centroids: F32) -> Sums:
         return self.held.sums(rows, centroids)
 
-    def step(self, centroids: Floats) -> tuple[Ints, Sums]:
+    def step(self, centroids: F32) -> tuple[I64, Sums]:
         return self.held.step(centroids)
 
 
 class _Spread:
-    """`mergeable_kmeans.Held` by as many holders as the cluster has free cores. `starts`: the first row of each, and
+    """An `EmbeddingStore` made of as many holders as the cluster has free cores. `starts`: the first row of each, and
     one past all.
 
     Raises MusterError where they cannot start, or find no core within `PATIENCE`.
     """
 
-    def __init__(self, library: Library, fingerprint: str, shards: Sequence[str], rows: Ints) -> None:
+    def __init__(self, library: Library, fingerprint: str, shards: Sequence[str], rows: I64) -> None:
         import ray
 
         shards = sorted(shards)  # as tables.read has them
@@ -125,18 +124,18 @@ class _Spread:
     def __len__(self) -> int:
         return int(self.starts[-1])
 
-    def take(self, rows: Ints) -> Floats:
+    def take(self, rows: I64) -> F32:
         return np.concatenate(self._ask("take", rows))
 
-    def sums(self, rows: Ints, centroids: Floats) -> Sums:
+    def sums(self, rows: I64, centroids: F32) -> Sums:
         first, *others = self._ask("sums", rows, centroids)
         return sum(others, start=first)
 
-    def step(self, centroids: Floats) -> tuple[Ints, Sums]:
+    def step(self, centroids: F32) -> tuple[I64, Sums]:
         labels, (first, *others) = zip(*self._ask("step", None, centroids), strict=True)
         return np.concatenate(labels), sum(others, start=first)
 
-    def _ask(self, what: str, rows: Ints | None, *shared: Any) -> list[Any]:
+    def _ask(self, what: str, rows: I64 | None, *shared: Any) -> list[Any]:
         """The answer of each holder to `what`, about its own of `rows` and what all are given."""
         import ray
 

@@ -93,20 +93,20 @@ def _work(config: dict[str, Any]) -> None:
 
     training, messages = config["training"], config["messages"]
     context = ray.train.get_context()
-    rank, ranks = context.get_world_rank(), context.get_world_size()
+    share = loop.Share(context.get_world_rank(), context.get_world_size())
     _check_visible(training.inputs.out)
 
     def send(message: Report | str) -> None:
-        if rank == 0:
+        if share.rank == 0:
             messages.put(message)
 
-    if rank > 0:
+    if share.rank > 0:
         distributed.barrier()
     recipe = training.build(send)
-    if rank == 0:
+    if share.rank == 0:
         distributed.barrier()
     inputs = training.inputs
-    loop.train(recipe, inputs.out, ray.train.torch.get_device(), send, rank, ranks, inputs.start)
+    loop.train(recipe, inputs.out, ray.train.torch.get_device(), send, share=share, start=inputs.start)
 
 
 def _check_visible(out: Path) -> None:

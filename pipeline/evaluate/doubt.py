@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from muster.arrays import Bools
 from muster.pipeline.evaluate.common import file_names
 from muster.pipeline.evaluate.faces import Labelled
 from muster.tasks.people.calibrate import (
@@ -18,21 +19,17 @@ from muster.tasks.people.calibrate import (
 )
 from muster.tasks.people.search import templates
 
-Ints = np.ndarray[Any, np.dtype[np.int64]]
-Bools = np.ndarray[Any, np.dtype[np.bool_]]
-Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
-
 PHOTOS = (1, 2, 4)
 FPIR, MISS = 0.01, 0.01
-ENOUGH = 30  # people who must have more photos than are enrolled
+LEAST_PEOPLE = 30  # people who must have more photos than are enrolled
 RULES = (f"miss {MISS:g}", f"strangers {STRANGERS:g}")
 
 
 def doubt(data: Labelled, label: str, seed: int | None = None) -> list[dict[str, Any]]:
     """A row for each number of photos and each rule for the lower threshold; none where too few have the photos.
 
-    Enrolled are the people with more photos than the largest number that `ENOUGH` people have, so that all rows are
-    about the same people and the same searches: with the rest of their photos. Everybody else is a stranger. People
+    Enrolled are the people with more photos than the largest number that `LEAST_PEOPLE` people have, so that all rows
+    are about the same people and the same searches: with the rest of their photos. Everybody else is a stranger. People
     are named from the threshold on that names `FPIR` of strangers. The lower one misses `MISS` of enrolled people, or
     is reached by `STRANGERS` of strangers. Both are chosen on one half of the people (by a hash of the name) and judged
     on the other, both ways; every person counts once. By scores alone, whatever the quality of a face.
@@ -40,7 +37,7 @@ def doubt(data: Labelled, label: str, seed: int | None = None) -> list[dict[str,
     `seed`: of a random order of each person's photos, in place of that of their file names.
     """
     photos = _Photos(data, label, seed)
-    most = max((n for n in PHOTOS if (photos.count > n).sum() >= ENOUGH), default=0)
+    most = max((n for n in PHOTOS if (photos.count > n).sum() >= LEAST_PEOPLE), default=0)
     rows = []
     for number in (n for n in PHOTOS if n <= most):
         searches = photos.searches(number, most)
@@ -101,12 +98,12 @@ def _part(searches: Searches, people: Bools) -> Searches:
     """Those of some people. `people`: a bool for each."""
     known, strangers = people[searches.mated_person], people[searches.nonmated_person]
     return Searches(
-        searches.own[known],
-        searches.others[known],
-        searches.mated_person[known],
-        searches.mated_weight[known],
-        searches.nonmated[strangers],
-        searches.nonmated_person[strangers],
+        own=searches.own[known],
+        others=searches.others[known],
+        mated_person=searches.mated_person[known],
+        mated_weight=searches.mated_weight[known],
+        nonmated=searches.nonmated[strangers],
+        nonmated_person=searches.nonmated_person[strangers],
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from muster.arrays import matrix
+from muster.arrays import I64, matrix
 from muster.errors import InputError
 from muster.pipeline.evaluate.common import file_names, scanned
 from muster.pipeline.people import grouping
@@ -22,8 +22,6 @@ from muster.storage.library import Library
 from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.tasks.metrics import people as metrics
 
-Ints = np.ndarray[Any, np.dtype[np.int64]]
-Floats = np.ndarray[Any, np.dtype[np.float32]]
 Check = Callable[[pa.Table], object]
 
 
@@ -36,9 +34,9 @@ class Labelled:
     """
 
     faces: Faces
-    rows: Ints
+    rows: I64
     images: pa.Table
-    owner: Ints
+    owner: I64
 
     @property
     def undetected(self) -> int:
@@ -80,7 +78,7 @@ def labelled(source: str, config: RunConfig, on_progress: OnProgress, check: Che
     return Labelled(faces, rows, images, owner)
 
 
-def _nearest_centre(library: Library, faces: Faces, images: pa.Table) -> tuple[Ints, Ints]:
+def _nearest_centre(library: Library, faces: Faces, images: pa.Table) -> tuple[I64, I64]:
     shards = manifest.committed(library, faces.fingerprint)
     boxes = tables.require(library, "faces", faces.fingerprint, ["box_xyxy"], shards)
     columns = ["image_id", "width", "height"]
@@ -138,7 +136,7 @@ def _image_names(images: pa.Table) -> dict[str, int]:
     return {PurePosixPath(name).name: i for i, name in enumerate(file_names(images)) if name}
 
 
-def _read_pairs(path: Path, names: dict[str, int]) -> tuple[Ints, Ints, Any, Ints]:
+def _read_pairs(path: Path, names: dict[str, int]) -> tuple[I64, I64, Any, I64]:
     """Rows of the first and second images, whether they are one person, and the fold of each pair."""
     try:
         numbered = enumerate(read_regular(path).decode().splitlines(), 1)
@@ -188,7 +186,7 @@ def cluster(data: Labelled, label: str, methods: Sequence[tuple[str, int | None]
     return results
 
 
-def _figures(labels: Ints, truth: Ints) -> dict[str, Any]:
+def _figures(labels: I64, truth: I64) -> dict[str, Any]:
     pairwise, bcubed = metrics.pairwise_f1(labels, truth), metrics.bcubed_f1(labels, truth)
     return {
         "pairwise_f1": round(pairwise.f1, 5),

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from muster.arrays import I64, Bools, Floats
 from muster.errors import InputError
 from muster.pipeline.evaluate.common import file_names
 from muster.pipeline.evaluate.doubt import doubt
@@ -14,9 +15,6 @@ from muster.pipeline.evaluate.faces import Labelled
 from muster.tasks.people.calibrate import CONFIDENCE, FPIRS, RESAMPLES, found, threshold_at
 from muster.tasks.people.search import Matches, Templates, search, templates
 
-Ints = np.ndarray[Any, np.dtype[np.int64]]
-Bools = np.ndarray[Any, np.dtype[np.bool_]]
-Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
 SHOWN = 12  # searches of each kind that went wrong, worst first
 
 
@@ -25,10 +23,10 @@ class Split:
     """Numbers of images. `enrolled`: the first half of the photos of whoever has several, at least one; `mated`: their
     other photos; `nonmated`: photos of people who have one. `person`: (images,) a number for each name."""
 
-    enrolled: Ints
-    mated: Ints
-    nonmated: Ints
-    person: Ints
+    enrolled: I64
+    mated: I64
+    nonmated: I64
+    person: I64
 
 
 def split(images: pa.Table, label: str) -> Split:
@@ -84,7 +82,7 @@ def identify(data: Labelled, label: str) -> dict[str, Any]:
     return facts | {"doubt": doubt(data, label), "strangers_named": worst}
 
 
-def _search(data: Labelled, photos: Split, face: Ints) -> tuple[Floats, Bools, Floats, Ints]:
+def _search(data: Labelled, photos: Split, face: I64) -> tuple[Floats, Bools, Floats, I64]:
     """Scores of mated searches, whether the person comes first, scores of strangers, and whom they are taken for."""
     used = photos.enrolled[face[photos.enrolled] >= 0]
     people, owner = np.unique(photos.person[used], return_inverse=True)
@@ -97,7 +95,7 @@ def _search(data: Labelled, photos: Split, face: Ints) -> tuple[Floats, Bools, F
     return found(mated, own), mated.best == own, strangers.score, people[strangers.best]
 
 
-def _matches(vectors: Any, rows: Ints, gallery: Templates) -> Matches:
+def _matches(vectors: Any, rows: I64, gallery: Templates) -> Matches:
     """A row of -1 is a photo without a face: its score is -inf."""
     matches = search(vectors[np.maximum(rows, 0)], gallery)
     return Matches(
@@ -126,7 +124,7 @@ def _interval(measure: Any, photos: Split) -> tuple[float, float]:
     return round(float(low), 5), round(float(high), 5)
 
 
-def _worst(data: Labelled, photos: Split, strangers: Floats, nearest: Ints, label: str) -> Sequence[dict[str, Any]]:
+def _worst(data: Labelled, photos: Split, strangers: Floats, nearest: I64, label: str) -> Sequence[dict[str, Any]]:
     """The strangers who are most surely taken for somebody: some may be wrong labels."""
     names = {int(n): str(name) for n, name in zip(photos.person, data.images[label].to_pylist(), strict=True)}
     worst = np.argsort(-strangers, kind="stable")[:SHOWN]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from muster.arrays import I64
 from muster.errors import InputError
 from muster.pipeline.evaluate.common import file_names, scanned
 from muster.pipeline.run import OnProgress, run
@@ -19,12 +20,10 @@ from muster.storage.exchange.label_images import read_label_image
 from muster.storage.library import Library
 from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.tasks.geometry import rle
+from muster.tasks.masks import form_of
 from muster.tasks.metrics.pixels import VOID, SegmentScores, confusion, segment_scores
 from muster.tasks.models import zoo
-from muster.tasks.models.zoo import masks as zoo_masks
 from muster.tasks.models.zoo.masks import Semantic
-
-Ints = np.ndarray[Any, np.dtype[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class MasksSummary:
     images: int
     errors: int
     scores: SegmentScores
-    confusion: Ints
+    confusion: I64
 
     def as_json(self) -> dict[str, Any]:
         """Figures to five places; None for the IoU of a class that neither truth nor prediction has."""
@@ -109,7 +108,7 @@ def pick_model(values: set[int], model: str | None) -> str:
 
 
 def _form(model: str) -> Any:
-    return zoo_masks.FORMS[zoo.roles("masks", model)["segmenter"]]
+    return form_of(zoo.roles("masks", model)["segmenter"])
 
 
 def _check_values(values: set[int], form: Semantic, model: str) -> None:
@@ -140,10 +139,17 @@ def compare(library: Library, choice: TaskChoice, files: Mapping[str, Path]) -> 
             truth = truth_of(files[image["image_id"]], image["width"], image["height"], form)
             found = painted(masks.get(image["image_id"], []), image["height"], image["width"], form)
             matrix += confusion(truth, found, len(form.classes))
-    return MasksSummary(model, form.classes, len(files), len(failed), segment_scores(matrix), matrix)
+    return MasksSummary(
+        model=model,
+        classes=form.classes,
+        images=len(files),
+        errors=len(failed),
+        scores=segment_scores(matrix),
+        confusion=matrix,
+    )
 
 
-def truth_of(file: Path, width: int, height: int, form: Semantic) -> Ints:
+def truth_of(file: Path, width: int, height: int, form: Semantic) -> I64:
     """The class of each pixel of a label image, (height, width), VOID where it is not to be compared."""
     labels = read_label_image(file)
     if labels.shape != (height, width):
@@ -155,7 +161,7 @@ def truth_of(file: Path, width: int, height: int, form: Semantic) -> Ints:
     return table[labels]
 
 
-def painted(rows: list[dict[str, Any]], height: int, width: int, form: Semantic) -> Ints:
+def painted(rows: list[dict[str, Any]], height: int, width: int, form: Semantic) -> I64:
     """The class of each pixel, (height, width), from an image's rows; the background's where there is no mask."""
     found = np.full((height, width), form.background or 0)
     for row in rows:

@@ -1,7 +1,7 @@
 """Objects against COCO annotations: they take the same path as a user's, and pycocotools compares."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -22,8 +22,12 @@ from muster.tasks.models import coco_labels
 TAIL = 0.01  # least score of what is judged: average precision is an area under all recalls
 
 
-def evaluate(images: str, annotations: Path, config: RunConfig, on_progress: OnProgress) -> dict[str, Any]:
-    """Scan and run `images` into a library (config.library, or one thrown away where it is ""), and judge the objects.
+def evaluate(
+    images: str, annotations: Path, config: RunConfig, on_progress: OnProgress, task: str = "objects"
+) -> dict[str, Any]:
+    """Scan and run `images` into a library (config.library, or one thrown away where it is ""), and judge the boxes.
+
+    `task`: any whose rows have labels, scores and boxes.
 
     Judged are the photos that the file names; all of them must be there, because the average precision of a part is
     another figure. Judged are the categories that the model knows; `unknown_categories`: the others of the file.
@@ -32,17 +36,16 @@ def evaluate(images: str, annotations: Path, config: RunConfig, on_progress: OnP
     find. Raises InputError where file and photos do not fit.
     """
     labels = read_coco(annotations, coco_labels.SPELLINGS)
-    choice = replace(config.choice("objects"), options={"min_score": TAIL})
+    choice = _whole(config.choice(task))
     known = _known(choice, labels)
     with scanned(images, config.library) as library:
         photos = _photos(manifest.read_manifest(library), labels)
         summary = run(replace(config, library=library.uri, choices=(choice,)), on_progress)
-        rows = _objects(library, choice.fingerprint).to_pylist()
+        rows = _boxes(library, choice)
     found = [
-        {"image_id": photos[row["image_id"]], "category_id": known[row["label"]], "score": row["score"]}
-        | {"bbox": xywh(row["box_xyxy"])}
-        for row in rows
-        if row["image_id"] in photos and row["label"] in known
+        {"image_id": photos[image], "category_id": known[label], "score": score, "bbox": xywh(box)}
+        for image, label, score, box in rows
+        if image in photos and label in known
     ]
     return {
         **judge(list(labels.images.values()), labels.annotations, known, found),
@@ -50,6 +53,15 @@ def evaluate(images: str, annotations: Path, config: RunConfig, on_progress: OnP
         "unknown_categories": sorted(labels.categories.keys() - known.keys()),
         "errors": summary.errors,
     }
+
+
+def _whole(choice: TaskChoice) -> TaskChoice:
+    """The task with all that it finds, however unsure. InputError where it says no label, score or box."""
+    says = choice.task.findings
+    if not (says.label and says.score and says.box):
+        raise InputError(f"`task` {choice.name}: its rows have no label, score and box to be judged by")
+    takes_score = "min_score" in choice.task.options
+    return replace(choice, options={"min_score": TAIL}) if takes_score else choice
 
 
 def _photos(images: pa.Table, labels: CocoFile) -> dict[str, int]:
@@ -86,9 +98,13 @@ def _some(given: Iterable[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def _objects(library: Library, fingerprint: str) -> pa.Table:
+def _boxes(library: Library, choice: TaskChoice) -> Iterator[tuple[Any, ...]]:
+    """Image, label, score and box of each row."""
+    says = choice.task.findings
+    columns = ["image_id", *(name for name in (says.label, says.score, says.box) if name)]
     shards = [shard for shard, _ in manifest.shards(library)]
-    return tables.require(library, "objects", fingerprint, ["image_id", "label", "score", "box_xyxy"], shards)
+    rows = tables.require(library, choice.name, choice.fingerprint, columns, shards)
+    return zip(*(rows[name].to_pylist() for name in columns), strict=True)
 
 
 def find_labels(images: str) -> Path:

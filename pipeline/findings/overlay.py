@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from muster.arrays import Pixels
 from muster.errors import ImageError, InputError, NotYetError
 from muster.pipeline.findings.annotations import Annotations, annotations_of
 from muster.pipeline.findings.sources import require_tasks, tasks_of
@@ -27,7 +28,7 @@ from muster.tasks.geometry import rle
 SIDES = (640, 1280)  # longest side of a picture, pixels: smaller photos are enlarged, or the text would cover them
 TILE = 480  # of one on the sheet
 ON_SHEET = 100  # at most
-Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+
 Colour = tuple[int, int, int]
 Rectangle = tuple[float, float, float, float]
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
@@ -53,10 +54,7 @@ def overlay(
     with new_folder(out) as folder:
         for photo in sample(annotations, count, seed):
             try:
-                decoded = decode.decode(reader.read(photo.uri, photo.source), SIDES[1])
-                if photo.sha256 not in (None, decoded.sha256):
-                    raise ImageError("changed", f"{photo.uri} is another file than when it was looked at")
-                pixels = decoded.pixels
+                pixels = _pixels(reader, photo)
             except ImageError as error:
                 unreadable.append({"uri": public_uri(photo.uri), "error": str(error)})
                 continue
@@ -76,6 +74,14 @@ def overlay(
         "library": public_uri(library.uri),
         "sources": [vars(source) for source in annotations.sources],
     }
+
+
+def _pixels(reader: Reader, photo: AnnotatedPhoto) -> Pixels:
+    """Of the file as it was looked at; ImageError where it is gone or another one."""
+    decoded = decode.decode(reader.read(photo.uri, photo.source), SIDES[1])
+    if photo.sha256 not in (None, decoded.sha256):
+        raise ImageError("changed", f"{photo.uri} is another file than when it was looked at")
+    return decoded.pixels
 
 
 def _save(picture: Image.Image, path: Path) -> None:

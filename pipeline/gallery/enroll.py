@@ -33,8 +33,6 @@ SAME = GraphParameters().threshold  # templates this similar are one person's, a
 UNLIKE = 0.2  # a photo less similar than this to its person's others shows somebody else
 BESIDE = 0.25  # a second face counts from this share of the largest one's area
 
-Floats = np.ndarray[Any, np.dtype[np.float32]]
-
 
 @dataclass(frozen=True)
 class Refused:
@@ -190,7 +188,14 @@ def _enrol(library: Library, model: str | None, willing: Sequence[Entry], accept
         gallery.write(library, new, "enroll", facts)
     if unused := forget.unfinished(library):  # what is not used of a roster's photos does not stay
         forget.drop(library, unused)
-    return Summary(len(new.people), len(names - old.keys()), len(names & old.keys()), len(used), refused, pairs)
+    return Summary(
+        people=len(new.people),
+        enrolled=len(names - old.keys()),
+        updated=len(names & old.keys()),
+        photos=len(used),
+        refused=refused,
+        lookalikes=pairs,
+    )
 
 
 def _known(library: Library, model: str | None, processed: bool) -> Gallery:

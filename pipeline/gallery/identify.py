@@ -4,36 +4,38 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from muster.arrays import matrix
+from muster.arrays import F32, matrix
 from muster.errors import ImageError, InputError
 from muster.pipeline import forget
 from muster.pipeline.people.faces import faces_fingerprint, strangers_of
 from muster.pipeline.run import OnProgress, fetch_weights, process
 from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.config import RunConfig
+from muster.pipeline.work.worker import image_of
 from muster.storage import layout, manifest, tables
 from muster.storage.downloads import Progress
 from muster.storage.gallery import audit, gallery
 from muster.storage.gallery.gallery import Gallery
 from muster.storage.gallery.roster import UNKNOWN, UNSURE, normal
 from muster.storage.index import vectors
+from muster.storage.index.inverted_file import THOROUGH
 from muster.storage.library import Library, open_library
 from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.storage.photos import decode
 from muster.storage.photos.reader import Reader
 from muster.storage.photos.sources import find_images
-from muster.tasks.base import Image
 from muster.tasks.people.calibrate import corrected
-from muster.tasks.people.search import LEAST, MIN_QUALITY, SCORE, Templates, nearest, score_of, templates
+from muster.tasks.people.search import LEAST_TEMPLATES, MIN_QUALITY, SCORE, Templates, nearest, score_of, templates
 
 IN_PROCESS = 32  # images up to which starting workers would take longer than the work
-Floats = np.ndarray[Any, np.dtype[np.float32]]
+
 
 NOT_ALIKE_ENOUGH = "alike, and not enough to be sure"
 MATCH, NO_MATCH, NOT_SURE = "match", "no match", "unsure"  # answers of `verify`
@@ -70,7 +72,7 @@ class Probes:
     """Faces to be named: a row each of image, face, quality, box_xyxy; `embeddings` (N, D). `errors`: image, reason."""
 
     rows: list[dict[str, Any]]
-    embeddings: Floats
+    embeddings: F32
     errors: list[dict[str, Any]]
 
 
@@ -158,10 +160,10 @@ def limits_of(known: Gallery, what: str, given: float | None) -> Limits:
             " answer for it yourself"
         )
     point, now = facts[what], len(known.people)
-    if now < LEAST:  # scores are made in another way then: see muster.tasks.people.search.search
+    if now < LEAST_TEMPLATES:  # scores are made in another way then: see muster.tasks.people.search.search
         raise InputError(
             f"the gallery was calibrated with {facts['people']} people, and {now} are left: its threshold does not hold"
-            f" below {LEAST}; enrol more and run `calibrate`, or give `threshold` and answer for it yourself"
+            f" below {LEAST_TEMPLATES}; enrol more and run `calibrate`, or give `threshold` and answer for it yourself"
         )
     if facts.get("score") != SCORE:
         raise InputError(
@@ -223,7 +225,7 @@ def templates_of(library: Library, known: Gallery) -> Templates:
     index = vectors.current(
         library, layout.index(known.fingerprint, "templates"), made.vectors, note=made.strangers.crowding
     )
-    return replace(made, near=index.search, noted=index.notes)
+    return replace(made, near=partial(index.search, depths=THOROUGH), noted=index.notes)
 
 
 def _name(known: Gallery, made: Templates, probes: Probes, limits: Limits) -> pa.Table:
@@ -281,7 +283,7 @@ def in_process(uris: Mapping[str, str], config: RunConfig, on_download: Progress
         except ImageError as error:
             errors.append({"image": uri, "reason": str(error)})
             continue
-        faces.append(task([Image(uri, photo.pixels, photo.scale, photo.size)]))
+        faces.append(task([image_of(uri, photo)]))
     return _probes(pa.concat_tables(faces), list(uris), errors)
 
 

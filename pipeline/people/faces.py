@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from muster.arrays import matrix
+from muster.arrays import F32, I64, matrix
 from muster.errors import NotYetError
 from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.weights import load_weights
@@ -17,9 +16,6 @@ from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.tasks.models import zoo
 from muster.tasks.people import graph
 
-Floats = np.ndarray[Any, np.dtype[np.float32]]
-Ints = np.ndarray[Any, np.dtype[np.int64]]
-
 
 @dataclass(frozen=True)
 class Faces:
@@ -28,19 +24,19 @@ class Faces:
 
     fingerprint: str
     table: pa.Table
-    embeddings: Floats
+    embeddings: F32
     strangers: graph.Strangers | None = None
 
-    def part(self, rows: Ints) -> "Faces":
+    def part(self, rows: I64) -> "Faces":
         return replace(self, table=self.table.take(rows), embeddings=self.embeddings[rows])
 
     @property
-    def photos(self) -> Ints:
+    def photos(self) -> I64:
         """(N,): faces of one photo have one number."""
         return self.table["image_id"].combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
 
     @property
-    def quality(self) -> Floats:
+    def quality(self) -> F32:
         return self.table["quality"].to_numpy()
 
 
@@ -70,7 +66,7 @@ def faces_fingerprint(library: Library, model: str | None) -> str:
     return tables.resolve(library, "faces", TaskChoice(name="faces", model=model).fingerprint)
 
 
-def rows_of_distinct_files(library: Library, faces: pa.Table) -> tuple[Ints, Ints]:
+def rows_of_distinct_files(library: Library, faces: pa.Table) -> tuple[I64, I64]:
     """Rows (M,) of the faces of distinct files, and for each face its place (N,) among these.
 
     A copy of a file shows nobody a second time: its faces go with those of the copy with the smallest image_id.

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from muster.arrays import F32, I64
 from muster.errors import InputError
 from muster.pipeline.distributed import kmeans as scale_out
 from muster.pipeline.distributed.reach import require_answer
 from muster.pipeline.people.faces import Faces, faces_fingerprint, load_faces, read_faces, rows_of_distinct_files
 from muster.pipeline.work.machine import Machine
-from muster.storage import clusters, layout, manifest, tables
+from muster.storage import clusters, layout, tables
 from muster.storage.index import vectors
 from muster.storage.index.inverted_file import Spread
 from muster.storage.library import Library
@@ -23,8 +24,6 @@ from muster.tasks.people.certainty import certainty, earned
 NEIGHBOURS = 50
 METHODS = ("graph", "kmeans")
 SEED = 0
-Floats = np.ndarray[Any, np.dtype[np.float32]]
-Ints = np.ndarray[Any, np.dtype[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -72,12 +71,19 @@ def cluster_faces(
     table = table.append_column("certainty", pa.array(certain, pa.float32(), from_pandas=True))
     clusters.write(library, fingerprint, table, how)
     clustered = sum(i is not None for i in ids)
-    return ClusterSummary(len(ids), len(set(ids) - {None}), clustered, len(ids) - clustered, method, how)
+    return ClusterSummary(
+        faces=len(ids),
+        people=len(set(ids) - {None}),
+        clustered=clustered,
+        unclustered=len(ids) - clustered,
+        method=method,
+        how=how,
+    )
 
 
 def _by_this_machine(
     library: Library, model: str | None, method: str, k: int | None, same_photo: bool, machine: Machine | None
-) -> tuple[str, pa.Table, Ints, Floats, str]:
+) -> tuple[str, pa.Table, I64, F32, str]:
     """Fingerprint, faces, a label for each, how certain it is (NaN: alone, or not known), and how it was found."""
     faces = load_faces(library, model)
     rows, place = rows_of_distinct_files(library, faces.table)
@@ -89,23 +95,21 @@ def _by_this_machine(
     return faces.fingerprint, faces.table, labels[place], certain[place], how
 
 
-def _by_workers(
-    library: Library, model: str | None, k: int, machine: Machine
-) -> tuple[str, pa.Table, Ints, Floats, str]:
+def _by_workers(library: Library, model: str | None, k: int, machine: Machine) -> tuple[str, pa.Table, I64, F32, str]:
     """The same, for k-means on a cluster; this machine does it where that is quicker."""
     fingerprint = faces_fingerprint(library, model)
     table = read_faces(library, fingerprint, ["face_id", "image_id"])
     rows, place = rows_of_distinct_files(library, table)
     if mergeable_kmeans.few(len(rows), k):
         return _by_this_machine(library, model, "kmeans", k, False, machine)
-    labels = scale_out.kmeans(machine, library, fingerprint, manifest.committed(library, fingerprint), rows, k, SEED)
+    labels = scale_out.kmeans(machine, library, fingerprint, rows, k, SEED)
     unknown = np.full(table.num_rows, np.nan, np.float32)
     return fingerprint, table, kmeans.numbered(labels)[place], unknown, "k as given"
 
 
 def label(
     library: Library | None, faces: Faces, method: str, k: int | None, same_photo: bool, spread: Spread = map
-) -> tuple[Ints, str]:
+) -> tuple[I64, str]:
     """A label per face, -1 where it is alone, and how it was found. With a library, its index is used and kept.
 
     `spread`: see `muster.storage.index.vectors.current`.

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from muster.errors import InputError
-from muster.pipeline.findings.sources import chosen_source, sources_of, tasks_of
+from muster.pipeline.findings.sources import sources_of, tasks_of
+from muster.pipeline.people.faces import faces_fingerprint
 from muster.pipeline.work.choice import TaskChoice
 from muster.storage import clusters, manifest, tables
 from muster.storage.encryption import key_of
@@ -39,10 +40,10 @@ def folder_for(library: str, out: str | Path | None) -> Path:
 def write_people(library: Library, model: str | None, out: Path) -> PagesSummary:
     """The people pages of a clustered library, in the folder `out`. The caller holds the lock, see forget.locked.
 
-    All rows on them are those that `muster export` takes: see `sources_of`.
+    The faces are those that `cluster` takes; all other rows those that `export` does: see `sources_of`.
     """
     shards = dict(manifest.shards(library))
-    faces = chosen_source(library, "faces", model, shards).fingerprint
+    faces = faces_fingerprint(library, model)  # which `cluster` took
     found = clusters.require(library, faces)
     images = manifest.read_manifest(library)
     previews = sources_of(library, "previews", shards)
@@ -53,7 +54,9 @@ def write_people(library: Library, model: str | None, out: Path) -> PagesSummary
     }
     uris = dict(zip(images["image_id"].to_pylist(), images["uri"].to_pylist(), strict=True))
     done = manifest.committed(library, faces)
-    source = PagesSource(library, done, fingerprints, found, uris, label_tables(library))
+    source = PagesSource(
+        library=library, shards=done, fingerprints=fingerprints, clusters=found, uris=uris, labels=label_tables(library)
+    )
     return write_pages(source, out)
 
 

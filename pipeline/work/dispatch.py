@@ -152,6 +152,7 @@ class Dispatcher:
         workers: Workers,
         count: int,
         members: Callable[[Order], Sequence[str]],
+        *,
         policy: Policy | None = None,
         clock: Callable[[], float] = time.monotonic,
         room: Callable[[], int] | None = None,

@@ -12,6 +12,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -55,6 +56,20 @@ class Row(NamedTuple):
     source: str
 
 
+@dataclass
+class _Found:
+    """What comes of an order: rows of `images`; by task, its rows, a table for each call, and rows of `errors`."""
+
+    facts: list[dict[str, Any]]
+    rows: dict[str, list[pa.Table]]
+    errors: dict[str, list[dict[str, str]]]
+
+    def kinds(self) -> dict[str, str]:
+        """image_id → error kind."""
+        kinds = {fact["image_id"]: fact["error_kind"] for fact in self.facts if fact["status"] == "error"}
+        return kinds | {row["image_id"]: row["error_kind"] for failed in self.errors.values() for row in failed}
+
+
 class ShardWorker:
     def __init__(
         self, library: str, choices: Sequence[TaskChoice], device: str, weights_dir: Path | None, threads: int = 1
@@ -75,45 +90,45 @@ class ShardWorker:
 
         Raises MusterError where the library cannot be read or written.
         """
-        started = time.monotonic()
-        table = manifest.read_shard(self.library, order.shard)
-        named = zip(table["image_id"].to_pylist(), manifest.named(self.library, table), strict=True)
-        rows = slice_of([Row(image_id, *each) for image_id, each in named], order.part)
-        if order.probe is not None:
-            wanted = set(order.probe)
-            rows = [row for row in rows if row.image_id in wanted]
-        reader = Reader(table["uri"].to_pylist())
+        started, waited = time.monotonic(), {"decode": 0.0, "model": 0.0}
+        reader, rows = self._images(order)
         given = [self.tasks[name] for name in order.tasks]
-        facts: list[dict[str, Any]] = []
-        found: dict[str, list[pa.Table]] = {task.name: [task.schema.empty_table()] for task in given}
-        errors: dict[str, list[dict[str, str]]] = {task.name: [] for task in given}
-        waited = {"decode": 0.0, "model": 0.0}
-        decoded = self._decoded(reader, rows, max([MIN_SIDE, *(task.max_side for task in given)]), dict(order.skip))
-        for chunk in timed(chunks(decoded), waited):
-            facts += [_facts(image_id, outcome) for image_id, outcome in chunk]
-            good = [_image(image_id, photo) for image_id, photo in chunk if isinstance(photo, Photo)]
+        found = _Found(
+            facts=[], rows={t.name: [t.schema.empty_table()] for t in given}, errors={t.name: [] for t in given}
+        )
+        side = max([MIN_SIDE, *(task.max_side for task in given)])
+        for chunk in timed(chunks(self._decoded(reader, rows, side, dict(order.skip))), waited):
+            found.facts += [_facts(image_id, outcome) for image_id, outcome in chunk]
+            good = [image_of(image_id, photo) for image_id, photo in chunk if isinstance(photo, Photo)]
             begun = time.monotonic()
             for task in given if good else []:
                 with self.model:
                     rows_of_task, failed = apply(task, good, self.ceilings)
-                found[task.name].append(rows_of_task)
-                errors[task.name] += failed
+                found.rows[task.name].append(rows_of_task)
+                found.errors[task.name] += failed
             waited["model"] += time.monotonic() - begun
             for name in order.tasks:  # so that a task knows what it lacks, whatever becomes of the row in `images`
-                errors[name] += [_error(i, name, o) for i, o in chunk if isinstance(o, ImageError)]
-        committed = order.probe is None and self._commit(order, facts, found, errors)
+                found.errors[name] += [_error(i, name, o) for i, o in chunk if isinstance(o, ImageError)]
+        committed = order.probe is None and self._commit(order, found)
         _give_back_memory()
-        kinds = {f["image_id"]: f["error_kind"] for f in facts if f["status"] == "error"}
-        kinds |= {row["image_id"]: row["error_kind"] for failed in errors.values() for row in failed}
+        kinds = found.kinds()
         return {
             "images": len(rows),
             "errors": len(kinds),
             "error_kinds": dict(Counter(kinds.values())),
-            "rows": {name: sum(each.num_rows for each in tables) for name, tables in found.items()},
+            "rows": {name: sum(each.num_rows for each in tables) for name, tables in found.rows.items()},
             "committed": committed,
             "seconds": time.monotonic() - started,
             "waited": waited,
         }
+
+    def _images(self, order: Order) -> tuple[Reader, list[Row]]:
+        """The images of an order, and what reads them."""
+        table = manifest.read_shard(self.library, order.shard)
+        named = zip(table["image_id"].to_pylist(), manifest.named(self.library, table), strict=True)
+        rows = slice_of([Row(image_id, *each) for image_id, each in named], order.part)
+        wanted = None if order.probe is None else set(order.probe)
+        return Reader(table["uri"].to_pylist()), [row for row in rows if wanted is None or row.image_id in wanted]
 
     def _decoded(
         self, reader: Reader, rows: Sequence[Row], max_side: int, skip: Mapping[str, str]
@@ -135,20 +150,14 @@ class ShardWorker:
             finally:  # where a bucket stays away, those that wait for a thread would each try for a minute
                 readers.shutdown(wait=False, cancel_futures=True)
 
-    def _commit(
-        self,
-        order: Order,
-        facts: list[dict[str, Any]],
-        found: Mapping[str, list[pa.Table]],
-        errors: Mapping[str, list[dict[str, str]]],
-    ) -> bool:
+    def _commit(self, order: Order, found: "_Found") -> bool:
         """Whether the shard is committed now; a part of one may have to wait for the others."""
         written: dict[str, dict[str, pa.Table]] = {}  # fingerprint → table → rows
         # Images first: a photo that cannot be read next time is then an error of the task, and has its row.
         if order.facts:
-            written[IMAGES_FINGERPRINT] = {"images": pa.Table.from_pylist(facts, IMAGES)}
-        for name, each in found.items():
-            failed = {"errors": pa.Table.from_pylist(errors[name], ERRORS)} if errors[name] else {}
+            written[IMAGES_FINGERPRINT] = {"images": pa.Table.from_pylist(found.facts, IMAGES)}
+        for name, each in found.rows.items():
+            failed = {"errors": pa.Table.from_pylist(found.errors[name], ERRORS)} if found.errors[name] else {}
             written[self.fingerprints[name]] = {name: pa.concat_tables(each), **failed}
         try:
             for fingerprint, rows in written.items():
@@ -246,9 +255,10 @@ def _outcome(function: Callable[..., R], *arguments: Any) -> R | ImageError:
         return error
 
 
-def _image(image_id: str, photo: Photo) -> base.Image:
-    where = (photo.latitude, photo.longitude)
-    return base.Image(image_id, photo.pixels, photo.scale, photo.size, photo.taken_at, *where)
+def image_of(image_id: str, photo: Photo) -> base.Image:
+    """A decoded photo as tasks take it."""
+    names = ("pixels", "scale", "size", "taken_at", "latitude", "longitude")
+    return base.Image(image_id=image_id, **{name: getattr(photo, name) for name in names})
 
 
 def _error(image_id: str, task: str, error: ImageError) -> dict[str, str]:

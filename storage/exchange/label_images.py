@@ -4,16 +4,14 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
+from muster.arrays import U8
 from muster.errors import InputError
 from muster.storage.files import open_regular
 
-Labels = npt.NDArray[np.uint8]
 
-
-def read_label_image(file: Path) -> Labels:
+def read_label_image(file: Path) -> U8:
     """(H, W): grey or palette values as they are; InputError where the file is no such image."""
     try:
         with warnings.catch_warnings(), open_regular(file) as data, Image.open(data) as image:

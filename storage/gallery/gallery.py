@@ -7,7 +7,6 @@ refused, such as an older gallery with somebody who was forgotten since.
 """
 
 import hashlib
-import io
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,7 +23,7 @@ from muster.errors import DecryptionError, InputError, MusterError, NotYetError
 from muster.storage.gallery import audit
 from muster.storage.layout import GALLERY, NEXT_GALLERY, ROSTER
 from muster.storage.library import Library
-from muster.storage.tables import to_parquet
+from muster.storage.tables import from_parquet, to_parquet
 
 ATTEMPTS = 5  # at reading it, and the log, while another command replaces them
 KEY = b"muster.gallery"
@@ -169,7 +168,7 @@ def _bytes(library: Library, name: str) -> bytes | None:
 def _parsed(library: Library, data: bytes) -> Gallery:
     facts = _facts(library, data)
     try:
-        table = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read()
+        table = from_parquet(data)
         faces = table.replace_schema_metadata(None).cast(schema(table.schema.field("embedding").type.list_size))
         return Gallery(faces, facts["fingerprint"], facts["model"], facts["calibration"])
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -246,7 +245,7 @@ def read_roster(library: Library) -> dict[str, str]:
 
 def _roster(library: Library) -> pa.Table:
     try:
-        return pq.read_table(io.BytesIO(library.read(ROSTER))).cast(ROSTER_SCHEMA)
+        return from_parquet(library.read(ROSTER)).cast(ROSTER_SCHEMA)
     except FileNotFoundError:
         return ROSTER_SCHEMA.empty_table()
     except (pa.ArrowException, OSError, ValueError, DecryptionError) as error:

@@ -13,7 +13,6 @@ A URI that is part of a longer one is another: `/a/f.parquet#row=1` in `/a/f.par
 """
 
 import hashlib
-import io
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator
@@ -23,11 +22,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from muster.errors import DecryptionError, MusterError
 from muster.storage import layout
 from muster.storage.library import Library
+from muster.storage.tables import from_parquet
 
 PERSON = ("person_id", "person", "name")  # columns that name people
 OWN = b"muster."  # metadata that says which task made a table; `"faces"` is a task, and may be a person
@@ -97,7 +96,7 @@ def _in_bytes(name: str, data: bytes, sought: Sought) -> list[str]:
 
 def _in_parquet(name: str, data: bytes, sought: Sought) -> list[str]:
     try:
-        table = pq.read_table(io.BytesIO(data))
+        table = from_parquet(data)
     except (pa.ArrowException, OSError) as error:
         raise MusterError(f"{name} cannot be read ({error}): delete it, and run again") from None
     found = [f"{name}, metadata: {each}" for each in _in_metadata(table.schema, sought)]

@@ -10,22 +10,21 @@ block): nothing is removed from a table here.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import faiss
 import numpy as np
 
-Floats = np.ndarray[Any, np.dtype[np.float32]]
-Rows = np.ndarray[Any, np.dtype[np.int64]]
-Bytes = np.ndarray[Any, np.dtype[np.uint8]]
-Bools = np.ndarray[Any, np.dtype[np.bool_]]
+from muster.arrays import F32, I64, U8, Bools
+
 Spread = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
-Sure = Callable[[Floats], Bools]
+Sure = Callable[[F32], Bools]
 
 LISTS = 1  # times the square root of the rows: with 4 times as many, a search for as many codes took twice as long
 DEPTHS = (1 / 64, 5 / 32)  # shares of the lists that a search looks at: first, and where it is not sure
+THOROUGH = (1 / 64, 7 / 16)  # the same, where a face hardly more alike than all others is to be found: docs/scale.md
 ALIKE = 0.6  # similarity beyond which there is hardly a nearer one to be found: few among a million strangers reach it
 CANDIDATES = 100  # at least, and OVERSHOT for each neighbour asked for, are compared exactly
 OVERSHOT = 4
@@ -35,60 +34,61 @@ ROUNDS = 6  # of k-means
 SEED = 0
 
 
-def all_alike(similarities: Floats) -> Bools:
+def all_alike(similarities: F32) -> Bools:
     """(N,): whether all neighbours found (N, K) are so similar that more lists would hardly give nearer ones."""
     return similarities[:, -1] >= ALIKE
 
 
 @dataclass
 class Lists:
-    """`table`: a FAISS index. `depths`: how many of its lists a search looks at first, and at last."""
+    """`table`: a FAISS index."""
 
     table: Any
-    depths: list[int]
 
-    def search(self, queries: Floats, vectors: Floats, place: Rows, k: int, sure: Sure) -> tuple[Floats, Rows]:
+    def search(
+        self, queries: F32, vectors: F32, place: I64, k: int, depths: Sequence[float], sure: Sure
+    ) -> tuple[F32, I64]:
         """Similarities and rows (N, k) among `vectors`, best first, -inf and -1 for none, for `queries` (N, D).
 
         `place` (B + 1,): the row among `vectors` of each row in the lists, -1 for none, and a last -1. A query looks
-        at more lists as long as it is not `sure` of its neighbours; at all of them, if these hold fewer than `k`.
+        at the next of the shares `depths` of all lists as long as it is not `sure` of its neighbours; at all lists, if
+        these hold fewer than `k`.
         """
         found = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
         left = np.arange(len(queries))
-        for depth in (*self.depths, self.table.nlist):
+        for depth in (*depths, 1):
             rows = place[self._candidates(queries[left], max(OVERSHOT * k, CANDIDATES), depth)]
             found[0][left], found[1][left] = best(similarities(queries[left], vectors, rows), rows, k)
             few = found[1][left, -1] < 0
-            left = left[few if depth == self.depths[-1] else few | ~sure(found[0][left])]
+            left = left[few if depth == depths[-1] else few | ~sure(found[0][left])]
         return found
 
-    def _candidates(self, queries: Floats, count: int, depth: int) -> Rows:
+    def _candidates(self, queries: F32, count: int, depth: float) -> I64:
         parameters = faiss.SearchParametersIVF()  # not the table's own: threads may search at once
-        parameters.nprobe = depth
-        rows: Rows = self.table.search(queries, count, params=parameters)[1]
+        parameters.nprobe = max(1, round(depth * self.table.nlist))
+        rows: I64 = self.table.search(queries, count, params=parameters)[1]
         return rows
 
-    def dump(self) -> Bytes:
+    def dump(self) -> U8:
         """The table in FAISS's format, which `parse` reads. FAISS may crash on other bytes."""
         return faiss.serialize_index(self.table)
 
 
-def parse(table: Bytes, depths: list[int]) -> Lists:
-    return Lists(faiss.deserialize_index(table), depths)
+def parse(table: U8) -> Lists:
+    return Lists(faiss.deserialize_index(table))
 
 
-def build_lists(vectors: Floats, spread: Spread = map) -> Lists:
+def build_lists(vectors: F32, spread: Spread = map) -> Lists:
     """Lists over `vectors` (N, D), L2-normalised and possibly mapped from a file, made shard by shard.
 
     `spread`: calls a function for each item, as `map` does, or elsewhere.
     """
     empty = train(vectors)
     shards = ((empty, vectors[start : start + SHARD], start) for start in range(0, len(vectors), SHARD))
-    table = merge(map(faiss.deserialize_index, spread(fill, shards)))
-    return Lists(table, [max(1, round(share * table.nlist)) for share in DEPTHS])
+    return Lists(merge(map(faiss.deserialize_index, spread(fill, shards))))
 
 
-def train(vectors: Floats) -> Bytes:
+def train(vectors: F32) -> U8:
     """A table without rows, for as many vectors (N, D) as these."""
     rows, width = vectors.shape
     count = 2 ** round(math.log2(LISTS * math.sqrt(rows)))
@@ -104,7 +104,7 @@ def train(vectors: Floats) -> Bytes:
     return faiss.serialize_index(table)
 
 
-def fill(shard: tuple[Bytes, Floats, int]) -> Bytes:
+def fill(shard: tuple[U8, F32, int]) -> U8:
     """The table of one shard: an empty table, `vectors` (N, D), the row of the first. Shards can be made anywhere."""
     empty, vectors, first = shard
     table = faiss.deserialize_index(empty)
@@ -121,7 +121,7 @@ def merge(shards: Iterable[Any]) -> Any:
     return whole
 
 
-def similarities(queries: Floats, vectors: Floats, rows: Rows) -> Floats:
+def similarities(queries: F32, vectors: F32, rows: I64) -> F32:
     """Exact inner products (N, M) of `queries` (N, D) with `vectors[rows]`, rows (N, M); -inf for row -1."""
     exact = np.empty(rows.shape, np.float32)
     pointers = [faiss.swig_ptr(array) for array in (exact, queries, vectors, rows)]
@@ -130,7 +130,7 @@ def similarities(queries: Floats, vectors: Floats, rows: Rows) -> Floats:
     return exact
 
 
-def best(similarities: Floats, rows: Rows, k: int) -> tuple[Floats, Rows]:
+def best(similarities: F32, rows: I64, k: int) -> tuple[F32, I64]:
     """The `k` highest of each line (N, M), best first, both (N, k)."""
     order = np.argpartition(-similarities, k - 1, axis=1)[:, :k]
     by_similarity = np.argsort(-np.take_along_axis(similarities, order, axis=1), axis=1, kind="stable")

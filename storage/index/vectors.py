@@ -12,28 +12,28 @@ that is not as it was written is made again: nothing is lost.
 import hashlib
 import io
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import faiss
 import numpy as np
 
+from muster.arrays import F32, I64
 from muster.errors import DecryptionError, InputError
 from muster.storage.index import inverted_file
-from muster.storage.index.inverted_file import Lists, Spread, Sure, all_alike, best
+from muster.storage.index.inverted_file import DEPTHS, Lists, Spread, Sure, all_alike, best
 from muster.storage.library import Library
 
 EXACT_UP_TO = 100_000
 STALE_SHARE = 0.02  # of the rows in the lists
 BLOCK = 10_000  # queries, or rows, at once: bounds the memory
 SEED = 0
-FORMAT = {"table", "depths", "keys", "notes"}
+FORMAT = {"table", "keys", "notes"}
 
-Floats = np.ndarray[Any, np.dtype[np.float32]]
-Rows = np.ndarray[Any, np.dtype[np.int64]]
+
 Keys = np.ndarray[Any, np.dtype[np.uint64]]
-Note = Callable[[Floats], Floats]
+Note = Callable[[F32], F32]
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Held:
 
     lists: Lists
     keys: Keys
-    notes: Floats
+    notes: F32
 
 
 @dataclass(frozen=True)
@@ -52,23 +52,24 @@ class VectorIndex:
     Without `lists` all are compared.
     """
 
-    vectors: Floats
-    notes: Floats
+    vectors: F32
+    notes: F32
     lists: Lists | None
-    place: Rows
-    beside: Rows
-    recent: Floats  # vectors[beside]
+    place: I64
+    beside: I64
+    recent: F32  # vectors[beside]
 
     @property
     def stale(self) -> bool:
         """Whether lists made anew are worth their making."""
         held = len(self.place) - 1
-        return bool(len(self.beside) + held - np.count_nonzero(self.place[:-1] >= 0) > STALE_SHARE * held)
+        return bool(len(self.beside) + np.count_nonzero(self.place[:-1] < 0) > STALE_SHARE * held)
 
-    def search(self, queries: Floats, k: int, sure: Sure = all_alike) -> tuple[Floats, Rows]:
+    def search(self, queries: F32, k: int, sure: Sure = all_alike, depths: Sequence[float] = DEPTHS) -> tuple[F32, I64]:
         """The `k` nearest of each query (N, D), best first: similarities and rows, both (N, k), row -1 for none.
 
-        `sure` says of the similarities found (N, k) which queries need no deeper search. InputError for another width.
+        `sure` says of the similarities found (N, k) which queries need no deeper search; `depths`: see Lists.search.
+        InputError for another width.
         """
         queries = _floats(queries)
         if queries.shape[1] != self.vectors.shape[1]:
@@ -76,12 +77,12 @@ class VectorIndex:
         if self.lists is None:
             return faiss.knn(queries, self.vectors, k, metric=faiss.METRIC_INNER_PRODUCT)
         blocks = [queries[start : start + BLOCK] for start in range(0, max(1, len(queries)), BLOCK)]
-        found = [self._search(self.lists, block, k, sure) for block in blocks]
+        found = [self._search(self.lists, block, k, sure, depths) for block in blocks]
         similarities, rows = (np.concatenate(parts) for parts in zip(*found, strict=True))
         return similarities, rows
 
-    def _search(self, lists: Lists, queries: Floats, k: int, sure: Sure) -> tuple[Floats, Rows]:
-        similarities, rows = lists.search(queries, self.vectors, self.place, k, sure)
+    def _search(self, lists: Lists, queries: F32, k: int, sure: Sure, depths: Sequence[float]) -> tuple[F32, I64]:
+        similarities, rows = lists.search(queries, self.vectors, self.place, k, depths, sure)
         if not len(self.recent):
             return similarities, rows
         near, near_rows = faiss.knn(queries, self.recent, k, metric=faiss.METRIC_INNER_PRODUCT)
@@ -89,21 +90,21 @@ class VectorIndex:
         return best(np.concatenate([similarities, near], axis=1), np.concatenate([rows, near_rows], axis=1), k)
 
 
-def exact(vectors: Floats) -> VectorIndex:
+def exact(vectors: F32) -> VectorIndex:
     """An index over `vectors` (N, D), L2-normalised, that compares them all."""
     none = np.empty(0, np.int64)
-    return VectorIndex(_floats(vectors), np.empty(0, np.float32), None, none, none, vectors[:0])
+    return VectorIndex(
+        vectors=_floats(vectors), notes=np.empty(0, np.float32), lists=None, place=none, beside=none, recent=vectors[:0]
+    )
 
 
-def build(vectors: Floats, spread: Spread = map, note: Note | None = None) -> VectorIndex:
+def build(vectors: F32, spread: Spread = map, note: Note | None = None) -> VectorIndex:
     """A new index over `vectors` (N, D), L2-normalised, that nothing keeps. Parameters: see `current`."""
     vectors = _floats(vectors)
     return exact(vectors) if len(vectors) <= EXACT_UP_TO else _over(_hold(vectors, spread, note), vectors, note)
 
 
-def current(
-    library: Library, name: str, vectors: Floats, spread: Spread = map, note: Note | None = None
-) -> VectorIndex:
+def current(library: Library, name: str, vectors: F32, spread: Spread = map, note: Note | None = None) -> VectorIndex:
     """The index over exactly these vectors (N, D), L2-normalised, by what is saved under `name`, which is made or made
     anew where it must be. The caller holds library.lock().
 
@@ -124,11 +125,11 @@ def current(
     return index
 
 
-def _hold(vectors: Floats, spread: Spread, note: Note | None) -> Held:
+def _hold(vectors: F32, spread: Spread, note: Note | None) -> Held:
     return Held(inverted_file.build_lists(vectors, spread), _keys(vectors), _notes(vectors, note))
 
 
-def _over(held: Held, vectors: Floats, note: Note | None) -> VectorIndex:
+def _over(held: Held, vectors: F32, note: Note | None) -> VectorIndex:
     """The index over `vectors` by lists that were made of others, most of them the same."""
     place = _find(held.keys, _keys(vectors))
     there = place >= 0
@@ -138,17 +139,24 @@ def _over(held: Held, vectors: Floats, note: Note | None) -> VectorIndex:
     notes = np.empty(len(vectors) if note is not None else 0, np.float32)
     if note is not None:
         notes[place[there]], notes[beside] = held.notes[there], note(vectors[beside])
-    return VectorIndex(vectors, notes, held.lists, np.append(place, -1), beside, vectors[beside])
+    return VectorIndex(
+        vectors=vectors,
+        notes=notes,
+        lists=held.lists,
+        place=np.append(place, -1),
+        beside=beside,
+        recent=vectors[beside],
+    )
 
 
-def _notes(vectors: Floats, note: Note | None) -> Floats:
+def _notes(vectors: F32, note: Note | None) -> F32:
     return np.empty(0, np.float32) if note is None else note(vectors)
 
 
 # ---- keys ------------------------------------------------------------------------------------------------------------
 
 
-def _keys(vectors: Floats) -> Keys:
+def _keys(vectors: F32) -> Keys:
     """(N,): a number for each row that is the same as long as its bits are; of equal rows each has another.
 
     By multilinear hashing (Carter and Wegman, Universal classes of hash functions, 1979): rows that differ share one
@@ -164,10 +172,10 @@ def _keys(vectors: Floats) -> Keys:
     return keys
 
 
-def _find(keys: Keys, given: Keys) -> Rows:
+def _find(keys: Keys, given: Keys) -> I64:
     """(B,): the place among `given` (N,) of each of `keys` (B,), -1 for none."""
     order = np.argsort(given)
-    rows: Rows = order[np.searchsorted(given[order], keys).clip(max=len(given) - 1)]
+    rows: I64 = order[np.searchsorted(given[order], keys).clip(max=len(given) - 1)]
     return np.where(given[rows] == keys, rows, -1)
 
 
@@ -176,7 +184,7 @@ def _find(keys: Keys, given: Keys) -> Rows:
 
 def save(library: Library, name: str, held: Held) -> None:
     sink = io.BytesIO()
-    np.savez(sink, table=held.lists.dump(), depths=held.lists.depths, keys=held.keys, notes=held.notes)
+    np.savez(sink, table=held.lists.dump(), keys=held.keys, notes=held.notes)
     data = sink.getbuffer()
     library.write(name, hashlib.sha256(data).digest() + data)
 
@@ -193,8 +201,7 @@ def load(library: Library, name: str) -> Held | None:
         with np.load(io.BytesIO(memoryview(data)[32:]), allow_pickle=False) as parts:
             if set(parts) != FORMAT:
                 return None
-            lists = inverted_file.parse(parts["table"], parts["depths"].tolist())
-            return Held(lists, parts["keys"], parts["notes"])
+            return Held(inverted_file.parse(parts["table"]), parts["keys"], parts["notes"])
     except (FileNotFoundError, DecryptionError, ValueError, zipfile.BadZipFile):
         return None
     except RuntimeError:  # written by a later FAISS
@@ -208,7 +215,7 @@ def _remove_older(library: Library, name: str) -> None:
         library.remove_folder(folder)
 
 
-def _floats(vectors: Floats) -> Floats:
+def _floats(vectors: F32) -> F32:
     vectors = np.ascontiguousarray(vectors, np.float32)
     if vectors.ndim != 2 or not np.isfinite(vectors.sum(axis=1)).all():
         raise InputError("embeddings must be rows of finite numbers")

@@ -13,10 +13,11 @@ import pillow_heif
 import pyarrow as pa
 from PIL import Image, ImageFile, JpegImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
+from muster.arrays import Pixels
 from muster.errors import ImageError
 from muster.storage.files import open_regular
 from muster.storage.photos.exif import MAX_NUMBERS, facts, numbers_in, orientation, read_exif
-from muster.storage.photos.pixels import TURNED_BY_LOADING, Pixels, dct_divisor, perceptual_hash, upright_pixels
+from muster.storage.photos.pixels import TURNED_BY_LOADING, dct_divisor, perceptual_hash, upright_pixels
 from muster.storage.retry import retried
 from muster.storage.uris import filesystem_of, local_path
 

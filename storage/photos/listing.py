@@ -108,7 +108,9 @@ def _locate_local(source: str, path: str) -> Place:
     except OSError as error:
         hint = f". {HOW_TO_DROP}" if isinstance(error, FileNotFoundError) else ""
         raise InputError(f"cannot read {source}: {error.strerror}{hint}") from None
-    place = Place(local_uri(path), pafs.LocalFileSystem(), local_uri(folder), folder, pattern)
+    place = Place(
+        source=local_uri(path), fs=pafs.LocalFileSystem(), uri=local_uri(folder), path=folder, pattern=pattern
+    )
     if stat.S_ISDIR(status.st_mode):
         return place
     if pattern or not stat.S_ISREG(status.st_mode):
@@ -129,7 +131,7 @@ def _locate_remote(source: str) -> Place:
         raise MusterError(f"cannot read {source}: {error.strerror or error}") from None
     if info.type == pafs.FileType.NotFound:
         raise InputError(f"cannot read {source}: nothing is there. {HOW_TO_DROP}")
-    place = Place(source.rstrip("/"), fs, folder, path, pattern)
+    place = Place(source=source.rstrip("/"), fs=fs, uri=folder, path=path, pattern=pattern)
     return replace(place, file=_remote_file(place, info)) if info.is_file else place
 
 

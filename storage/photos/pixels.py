@@ -16,12 +16,11 @@ from contextlib import suppress
 from math import ceil
 
 import numpy as np
-import numpy.typing as npt
 import pillow_heif
 import simplejpeg
 from PIL import AvifImagePlugin, Image, ImageCms, ImageFile, _imaging
 
-Pixels = npt.NDArray[np.uint8]
+from muster.arrays import Pixels
 
 Image.init()  # now: Pillow registers its formats lazily, which is not safe when two threads open the first two images
 # MAX_MEMORY is the limit that counts. Pillow's default refuses the 200 MP photos that phones take; this one stays

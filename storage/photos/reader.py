@@ -20,7 +20,7 @@ BATCH_MOST = 256 << 20  # of a batch, if all its rows shared the largest image t
 PAGE_MOST, DENSEST = 1 << 29, 20  # a page may be longer than this only if it is not packed more than this many times
 BATCHES_HELD = 4  # with at least 5 rows each, a thread 15 rows behind the others still finds its row
 BUCKETS = 16  # asked at once before a run
-TRIED = 3  # images asked for in a bucket; if none may be read, no image of it may
+IMAGES_TRIED = 3  # images asked for in a bucket; if none may be read, no image of it may
 
 
 _walked: dict[tuple[str, int, int], parquet_pages.Column] = {}  # (file, bytes of its footer, row group) → its images
@@ -166,7 +166,7 @@ def check_access(images_of: Iterable[tuple[str, str]]) -> None:
         "" in buckets or not 1 <= len(buckets) <= BUCKETS
     ):  # local files, or so many buckets that one of them will answer
         return
-    tried = [some[:TRIED] for some in buckets.values()]
+    tried = [some[:IMAGES_TRIED] for some in buckets.values()]
     with ThreadPoolExecutor(BUCKETS) as pool:
         reasons = list(pool.map(_refusal, tried))
     if all(reasons):

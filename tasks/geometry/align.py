@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 
+from muster.arrays import Pixels
+
 CROP = 112
-Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+
 # Eyes, nose, mouth corners in a 112×112 crop: the template of ArcFace (Deng et al., arXiv:1801.07698, and its code).
 TEMPLATE = torch.tensor(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]

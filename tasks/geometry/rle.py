@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco
 
-Mask = np.ndarray[Any, np.dtype[np.uint8]]
-Ints = np.ndarray[Any, np.dtype[np.int64]]
+from muster.arrays import I64, U8
+
 Rle = Mapping[str, Any]  # {"size": [height, width], "counts": str}, as in COCO's annotation files
 
 
@@ -16,7 +16,7 @@ def encode(mask: np.ndarray[Any, Any]) -> Rle:
     return _text(coco.encode(np.asfortranarray(mask != 0, np.uint8)))
 
 
-def decode(rle: Rle) -> Mask:
+def decode(rle: Rle) -> U8:
     """(H, W) uint8, 0 and 1, in Fortran order.
 
     Not by pycocotools, whose decode warns of a deprecation under NumPy 2.
@@ -26,7 +26,7 @@ def decode(rle: Rle) -> Mask:
     return flat.reshape(rle["size"], order="F")
 
 
-def _lengths(counts: str) -> Ints:
+def _lengths(counts: str) -> I64:
     """The lengths of runs, clear and set in turn, from their compressed form (rleFrString in pycocotools' maskApi.c).
 
     A number is little-endian groups of 5 bits from "0" on, 32 added where another group follows, the last one signed.
@@ -72,18 +72,18 @@ def resized(rle: Rle, height: int, width: int) -> Rle:
     return _from_edges(edges, height, width)
 
 
-def _first(position: Ints, old: int, new: int) -> Ints:
+def _first(position: I64, old: int, new: int) -> I64:
     """The first of `new` pixels whose centre lies at or beyond `position` in `old`."""
     return -((old - 2 * position * new) // (2 * old))
 
 
-def _ranges(first: Ints, count: Ints) -> Ints:
+def _ranges(first: I64, count: I64) -> I64:
     """first[0], first[0] + 1, … (count[0] of them), first[1], …"""
     total = np.cumsum(count)
     return np.arange(total[-1]) + np.repeat(first - total + count, count)
 
 
-def _from_edges(edges: Ints, height: int, width: int) -> Rle:
+def _from_edges(edges: I64, height: int, width: int) -> Rle:
     """`edges`: where runs begin and end, down the columns, ascending; a run may begin where another ends."""
     same = np.flatnonzero(edges[1:] == edges[:-1])
     edges = np.delete(edges, np.concatenate([same, same + 1]))

@@ -8,7 +8,7 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-SURE = 0.5  # score of what precision and recall count
+LEAST_SCORE = 0.5  # score of what precision and recall count
 STATS = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")  # the first of pycocotools' summary, in its order
 
 Box = dict[str, Any]  # of COCO JSON: image_id, category_id, bbox [x, y, width, height]; and id, area, iscrowd, or score
@@ -36,7 +36,7 @@ def judge(
     """COCO's figures of these finds against these boxes, over the categories `known` (name → id).
 
     `images`: their ids. Average precision in 0..1, of overlaps of 0.5 to 0.95, and at 0.5 and 0.75; None where there is
-    nothing to find. Precision and recall at a score of SURE and an overlap of 0.5, crowds ignored.
+    nothing to find. Precision and recall at a score of LEAST_SCORE and an overlap of 0.5, crowds ignored.
     """
     counted = [box for box in boxes if box["category_id"] in known.values() and not box["iscrowd"]]
     judged = _compare(images, boxes, known, found)
@@ -57,8 +57,8 @@ def judge(
         },
         "images": len(images),
         "boxes": len(counted),
-        f"precision_at_{SURE}": _ratio(right, right + wrong),
-        f"recall_at_{SURE}": _ratio(right, len(counted)),
+        f"precision_at_{LEAST_SCORE}": _ratio(right, right + wrong),
+        f"recall_at_{LEAST_SCORE}": _ratio(right, len(counted)),
         "per_class": per_class,
     }
 
@@ -81,11 +81,11 @@ def _compare(images: Sequence[int], boxes: Sequence[Box], known: Mapping[str, in
 
 
 def _counts(judged: Any) -> tuple[int, int]:
-    """How many finds of at least SURE match a thing at an overlap of 0.5, best first, each once, and how many none."""
+    """How many finds from LEAST_SCORE on match a thing (IoU 0.5), best first, each once; and how many match nothing."""
     right = wrong = 0
     for each in judged.evalImgs:  # of an image, a category and a range of areas
         if each is not None and each["aRng"] == judged.params.areaRng[0]:
-            counted = (np.array(each["dtScores"]) >= SURE) & (each["dtIgnore"][0] == 0)
+            counted = (np.array(each["dtScores"]) >= LEAST_SCORE) & (each["dtIgnore"][0] == 0)
             matched = each["dtMatches"][0] > 0
             right += int((counted & matched).sum())
             wrong += int((counted & ~matched).sum())

@@ -1,15 +1,11 @@
 """How good clusters and scores are, given the truth: pairwise and BCubed F, TAR at FAR, accuracy over folds."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from muster.arrays import Bools, Floats, Ints
 from muster.errors import TaskError
-
-Ints = np.ndarray[Any, np.dtype[np.integer[Any]]]
-Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
-Bools = np.ndarray[Any, np.dtype[np.bool_]]
 
 
 @dataclass(frozen=True, slots=True)

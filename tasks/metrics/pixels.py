@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from muster.arrays import Ints
 from muster.errors import TaskError
 
-Ints = np.ndarray[Any, np.dtype[np.integer[Any]]]
 VOID = -1  # in the truth: not compared
 
 

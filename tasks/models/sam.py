@@ -13,11 +13,9 @@ import torch
 from PIL import Image as PillowImage
 from torch import nn
 
+from muster.arrays import Bools, Pixels
 from muster.errors import TaskError
 from muster.tasks.models.state_dict import load
-
-Pixels = np.ndarray[Any, np.dtype[np.uint8]]
-Bools = np.ndarray[Any, np.dtype[np.bool_]]
 
 HEADS = 8  # of the mask decoder, in all published sizes: the one thing that the weights' shapes do not say
 BOXES = 16  # at once: the masks of each take 8 MB at 1024×1024

@@ -3,11 +3,11 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy.stats import beta
 
+from muster.arrays import F32, I64, Bools, Floats
 from muster.errors import TaskError
 from muster.tasks.people.search import (
     Matches,
@@ -20,10 +20,6 @@ from muster.tasks.people.search import (
     sums,
 )
 
-Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
-Vectors = np.ndarray[Any, np.dtype[np.float32]]
-Ints = np.ndarray[Any, np.dtype[np.int64]]
-Bools = np.ndarray[Any, np.dtype[np.bool_]]
 Interval = tuple[float, float]
 
 FPIRS = (0.1, 0.01, 0.001)
@@ -44,10 +40,10 @@ class Searches:
 
     own: Floats
     others: Floats
-    mated_person: Ints
+    mated_person: I64
     mated_weight: Floats
     nonmated: Floats
-    nonmated_person: Ints
+    nonmated_person: I64
 
     @property
     def mated(self) -> Floats:
@@ -97,7 +93,7 @@ class Doubt:
     mated_people: int
 
 
-def gallery_searches(embeddings: Vectors, owner: Ints, gallery: Templates) -> Searches:
+def gallery_searches(embeddings: F32, owner: I64, gallery: Templates) -> Searches:
     """Each enrolled face searched for in its own gallery, as a stranger would and as another photo of its person would.
 
     `embeddings`: (N, D) float32, L2-normalised; `owner`: (N,) int64, of whose templates the gallery is made. As a
@@ -122,12 +118,12 @@ def gallery_searches(embeddings: Vectors, owner: Ints, gallery: Templates) -> Se
     return Searches(*mated, nonmated, owner)
 
 
-def _beside(faces: Vectors, vectors: Vectors, gallery: Templates) -> Vectors:
+def _beside(faces: F32, vectors: F32, gallery: Templates) -> F32:
     """(N,): what the score of each face with the vector beside it is, but for what lowers all scores of the face."""
     return np.asarray((faces * vectors).sum(1) - gallery.crowding(vectors))
 
 
-def _another(owner: Ints) -> Ints:
+def _another(owner: I64) -> I64:
     """(N,): for each face the next of the same person, for the last the first."""
     order = np.argsort(owner, kind="stable")
     first = np.flatnonzero(np.diff(owner[order], prepend=-1))
@@ -138,7 +134,7 @@ def _another(owner: Ints) -> Ints:
     return another
 
 
-def outside_searches(known: Vectors, own: Ints, strangers: Vectors, person: Ints, gallery: Templates) -> Searches:
+def outside_searches(known: F32, own: I64, strangers: F32, person: I64, gallery: Templates) -> Searches:
     """Faces that are not in the gallery searched for in it: `known` (M, D), whose template is `own` (M,), and those of
     `strangers` (N, D), who are the people `person` (N,)."""
     rows, score = nearest(known, gallery)
@@ -169,13 +165,13 @@ def threshold_below(score: Floats, weight: Floats, share: float) -> float:
     return float(score[order[min(int(np.searchsorted(below, share + 1e-12, side="right")), len(order) - 1)]])
 
 
-def person_weights(person: Ints) -> Floats:
+def person_weights(person: I64) -> Floats:
     """(N,): weights with which every person counts the same, however many photos there are."""
     _, code, number = np.unique(person, return_inverse=True, return_counts=True)
     return np.asarray(1 / number[code])
 
 
-def rate(hits: Bools, person: Ints, weight: Floats) -> tuple[float, Interval]:
+def rate(hits: Bools, person: I64, weight: Floats) -> tuple[float, Interval]:
     """The weighted share of `hits` (N,), and its interval.
 
     By bootstrap over people (Efron, Bootstrap methods, Annals of Statistics 7, 1979; percentiles), which is too narrow
@@ -280,7 +276,7 @@ def genuine_threshold(searches: Searches, miss: float) -> float:
     return threshold_below(searches.own, searches.mated_weight, _allowed(people, miss) / people)
 
 
-def impostor_threshold(embeddings: Vectors, owner: Ints, gallery: Templates, fmr: float) -> float:
+def impostor_threshold(embeddings: F32, owner: I64, gallery: Templates, fmr: float) -> float:
     """For 1:1: the lowest score that at most a share `fmr` of comparisons with somebody else's template reach.
 
     Of about `_COMPARED` of them; of one for each of `_COMPARED_ONCE` faces where the nearest of very many templates are
@@ -339,6 +335,6 @@ def points(searches: Searches, fpirs: Sequence[float] = FPIRS) -> list[Point]:
     return [point(searches, fpir) for fpir in fpirs if people >= people_needed(fpir)]
 
 
-def found(matches: Matches, owner: Ints) -> Floats:
+def found(matches: Matches, owner: I64) -> Floats:
     """Scores (N,) of mated searches: `MISSED` where another person than `owner` (N,) comes first."""
     return np.where(matches.best == owner, matches.score, MISSED)

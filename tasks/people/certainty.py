@@ -1,20 +1,16 @@
 """How sure it is that a face belongs to the person whose cluster it is in."""
 
-from typing import Any
-
 import numpy as np
 
+from muster.arrays import F32, I64
 from muster.tasks.people.graph import Strangers, by_size
-
-Ints = np.ndarray[Any, np.dtype[np.int64]]
-Floats = np.ndarray[Any, np.dtype[np.float32]]
 
 WEIGHTS = (-14.0, 29.15, 1.32)  # of `evidence`: a logistic regression on LFW and COCO, benchmarks/certainty.py
 EARNED = 0.65  # of LFW's clusters below it about half are wrong; without them BCubed F is .0005 higher (own)
-ENOUGH = 0.6  # more alike than this, the rest are wrong labels
+MOST_ALIKE = 0.6  # more alike than this, the rest are wrong labels
 
 
-def certainty(embeddings: Floats, labels: Ints, strangers: Strangers | None = None) -> Floats:
+def certainty(embeddings: F32, labels: I64, strangers: Strangers | None = None) -> F32:
     """The chance that each face is of the person whom its cluster shows: (N,) float32 in 0..1, NaN where it is alone.
 
     `embeddings`: (N, D) float32, L2-normalised; `labels`: (N,), -1 for a face alone. It grows with how alike a face is
@@ -24,7 +20,7 @@ def certainty(embeddings: Floats, labels: Ints, strangers: Strangers | None = No
     return np.asarray(1 / (1 + np.exp(-evidence(embeddings, labels, strangers) @ np.array(WEIGHTS, np.float32))))
 
 
-def earned(labels: Ints, certain: Floats) -> Ints:
+def earned(labels: I64, certain: F32) -> I64:
     """Labels (N,) without the clusters whose faces are of one person with a chance below `EARNED`, on average.
 
     `certain`: (N,), see `certainty`. These would be shown as somebody and are, as often as not, two people.
@@ -36,9 +32,9 @@ def earned(labels: Ints, certain: Floats) -> Ints:
     return by_size(np.where(kept, labels, -1))
 
 
-def evidence(embeddings: Floats, labels: Ints, strangers: Strangers | None = None) -> Floats:
+def evidence(embeddings: F32, labels: I64, strangers: Strangers | None = None) -> F32:
     """What that rests on: (N, 3) float32, NaN where a face is alone: 1; the mean cosine with the other faces of its
-    cluster, less their mean crowding, at most `ENOUGH`; the logarithm of how many these are."""
+    cluster, less their mean crowding, at most `MOST_ALIKE`; the logarithm of how many these are."""
     together = np.flatnonzero(labels >= 0)
     result = np.full((len(labels), 3), np.nan, np.float32)
     if not len(together):
@@ -51,5 +47,5 @@ def evidence(embeddings: Floats, labels: Ints, strangers: Strangers | None = Non
     if strangers is not None:
         crowding = strangers.crowding(faces)
         alike -= (crowding + (np.bincount(own, crowding)[own] - crowding) / others) / 2
-    result[together] = np.stack([np.ones(len(faces)), np.minimum(alike, ENOUGH), np.log(others)], 1)
+    result[together] = np.stack([np.ones(len(faces)), np.minimum(alike, MOST_ALIKE), np.log(others)], 1)
     return result

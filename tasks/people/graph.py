@@ -5,14 +5,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_matrix
 
-Ints = np.ndarray[Any, np.dtype[np.int64]]
-Floats = np.ndarray[Any, np.dtype[np.float32]]
-Bools = np.ndarray[Any, np.dtype[np.bool_]]
+from muster.arrays import F32, I64, Bools
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +39,15 @@ class Strangers:
     of `lookalikes` of ordinary faces.
     """
 
-    embeddings: Floats
+    embeddings: F32
     usual: float
 
-    def crowding(self, faces: Floats) -> Floats:
+    def crowding(self, faces: F32) -> F32:
         """How much more alike than usual the strangers nearest to each of faces (N, D) are: (N,), in cosine."""
         return lookalikes(faces, self.embeddings) - np.float32(self.usual)
 
 
-def lookalikes(faces: Floats, strangers: Floats) -> Floats:
+def lookalikes(faces: F32, strangers: F32) -> F32:
     """Mean cosine of each of faces (N, D) with the ten most similar of strangers (K, D), without the first: (N,).
 
     The first may be made of this very face, where it is one that the strangers were taken from.
@@ -66,14 +63,14 @@ def lookalikes(faces: Floats, strangers: Floats) -> Floats:
 
 
 def cluster_graph(
-    embeddings: Floats,
-    neighbours: Ints,
-    similarities: Floats,
-    images: Ints,
-    quality: Floats,
+    embeddings: F32,
+    neighbours: I64,
+    similarities: F32,
+    images: I64,
+    quality: F32,
     parameters: GraphParameters | None = None,
     strangers: Strangers | None = None,
-) -> Ints:
+) -> I64:
     """Labels (N,) int64 of the people found: 0 is the largest cluster, -1 a face alone. A cluster has at least two.
 
     `embeddings`: (N, D) float32, L2-normalised. `neighbours`, `similarities`: (N, K) int64 and float32, as a FAISS
@@ -106,13 +103,11 @@ def cluster_graph(
     loose = ~good | _doubles(faces, clusters, labels, photos)
     labels[loose] = -1
     joins = loose[face] & (labels[neighbour] >= 0)
-    _attach(faces, face[joins], clusters, labels[neighbour[joins]], labels, photos, p.threshold)
-    result = np.empty_like(labels)
-    result[order] = by_size(labels)
-    return result
+    _attach(faces, clusters, (face[joins], labels[neighbour[joins]]), labels, photos, p.threshold)
+    return by_size(labels)[place[:n]]
 
 
-def _crowding(others: Bools, similarities: Floats, p: GraphParameters) -> Floats:
+def _crowding(others: Bools, similarities: F32, p: GraphParameters) -> F32:
     """How much more alike than usual the ten nearest strangers of each face are: (N,), in cosine, at least `sparse`.
 
     `others`, `similarities`: (N, K), which neighbours count, and how alike they are, most alike first.
@@ -129,7 +124,7 @@ def _crowding(others: Bools, similarities: Floats, p: GraphParameters) -> Floats
     return np.where(count > 0, np.maximum(mean - p.crowd, p.sparse), 0).astype(np.float32)
 
 
-def _smooth(embeddings: Floats, a: Ints, b: Ints, s: Floats) -> Floats:
+def _smooth(embeddings: F32, a: I64, b: I64, s: F32) -> F32:
     """Each face a plus its neighbours b, weighted by the cube of their similarity s, L2-normalised: (N, D) float32.
 
     Source: α-weighted query expansion, Radenović, Tolias, Chum, Fine-tuning CNN image retrieval with no human
@@ -146,12 +141,12 @@ class _Clusters:
     A cluster goes by the number of one of its faces; `parents` leads from a face to it, in steps.
     """
 
-    def __init__(self, faces: Floats, crowding: Floats) -> None:
+    def __init__(self, faces: F32, crowding: F32) -> None:
         self.sums, self.crowding = faces, crowding
         self.sizes = np.ones(len(faces), np.int64)
         self.parents = np.arange(len(faces))
 
-    def linkage(self, a: Ints, other: "_Clusters", b: Ints) -> Floats:
+    def linkage(self, a: I64, other: "_Clusters", b: I64) -> F32:
         """Mean cosine between the faces of clusters a here and b in `other`, less their mean crowding: (len(a),)."""
         parts = [slice(i, i + 65536) for i in range(0, len(a), 65536)]  # 64 MiB at a time
         dots = [np.einsum("nd,nd->n", self.sums[a[part]], other.sums[b[part]]) for part in parts]
@@ -159,20 +154,20 @@ class _Clusters:
         crowding = (self.crowding[a] / self.sizes[a] + other.crowding[b] / other.sizes[b]) / 2
         return np.asarray(np.round(mean - crowding, 5), dtype=np.float32)  # rounded, so that ties are ties
 
-    def merge(self, a: Ints, into: Ints) -> None:
+    def merge(self, a: I64, into: I64) -> None:
         """Each cluster a becomes part of the cluster beside it in `into`; none may be in both."""
         for values in (self.sums, self.crowding, self.sizes):
             np.add.at(values, into, values[a])
         self.parents[a] = into
 
-    def labels(self) -> Ints:
+    def labels(self) -> I64:
         """(N,): for each face its cluster, -1 where it is alone."""
         while (self.parents != (up := self.parents[self.parents])).any():
             self.parents = up
         return np.where(self.sizes[self.parents] > 1, self.parents, -1)
 
 
-def _link(clusters: _Clusters, a: Ints, b: Ints, photos: Ints, threshold: float) -> None:
+def _link(clusters: _Clusters, a: I64, b: I64, photos: I64, threshold: float) -> None:
     """Average linkage over the pairs a, b of neighbours, down to `threshold`.
 
     In rounds: every two clusters that are each other's most similar merge, which gives the clusters of merging one by
@@ -205,7 +200,7 @@ def _link(clusters: _Clusters, a: Ints, b: Ints, photos: Ints, threshold: float)
         touched[small] = touched[large] = False
 
 
-def _round(clusters: _Clusters, pairs: Ints, s: Floats, c: Ints, d: Ints) -> tuple[Ints, Ints]:
+def _round(clusters: _Clusters, pairs: I64, s: F32, c: I64, d: I64) -> tuple[I64, I64]:
     """Which clusters merge into which: of those that are each other's most similar, the smaller into the larger.
 
     A person of thousands of photos would take as many rounds, so clusters a tenth of the size of such a larger one,
@@ -236,13 +231,13 @@ def _round(clusters: _Clusters, pairs: Ints, s: Floats, c: Ints, d: Ints) -> tup
     return a[merging], b[merging]
 
 
-def _pairs(a: Ints, b: Ints, n: int) -> Ints:
+def _pairs(a: I64, b: I64, n: int) -> I64:
     """The pairs a, b of two different clusters, each once whichever way round, as numbers: smaller · n + larger."""
     pairs = np.sort((np.minimum(a, b) * n + np.maximum(a, b))[a != b])
     return pairs[np.diff(pairs, prepend=-1) > 0]  # np.unique hashes: 6.8 of 17.7 s at 100,000 faces
 
 
-def _same_photo(photos: Ints) -> tuple[Ints, Ints]:
+def _same_photo(photos: I64) -> tuple[I64, I64]:
     """All pairs of faces that are in one photo."""
     order = np.argsort(photos, kind="stable")
     photos, found, step = photos[order], [np.empty((2, 0), np.int64)], 1
@@ -253,7 +248,7 @@ def _same_photo(photos: Ints) -> tuple[Ints, Ints]:
     return c, d
 
 
-def _forbidden(sizes: Ints, c: Ints, d: Ints) -> Ints:
+def _forbidden(sizes: I64, c: I64, d: I64) -> I64:
     """The pairs of clusters, as numbers, that hold faces c and d of one photo, by more than one in twenty faces.
 
     One mirror or poster must not keep the two halves of a thousand photos apart; `_doubles` puts out its face later.
@@ -264,7 +259,7 @@ def _forbidden(sizes: Ints, c: Ints, d: Ints) -> Ints:
     return pairs[counts * 20 > np.minimum(sizes[c], sizes[d])]
 
 
-def _doubles(faces: _Clusters, clusters: _Clusters, labels: Ints, photos: Ints) -> Bools:
+def _doubles(faces: _Clusters, clusters: _Clusters, labels: I64, photos: I64) -> Bools:
     """(N,): the faces of one photo in one cluster, but for the one that is most like the cluster."""
     likeness = faces.linkage(np.arange(len(labels)), clusters, labels)
     order = np.lexsort((-likeness, labels, photos))
@@ -274,10 +269,11 @@ def _doubles(faces: _Clusters, clusters: _Clusters, labels: Ints, photos: Ints) 
 
 
 def _attach(
-    faces: _Clusters, a: Ints, clusters: _Clusters, b: Ints, labels: Ints, photos: Ints, threshold: float
+    faces: _Clusters, clusters: _Clusters, pairs: tuple[I64, I64], labels: I64, photos: I64, threshold: float
 ) -> None:
-    """Faces a join the clusters b, best first, where their photo has no face in it yet; changes `labels`."""
-    a, b = np.divmod(np.unique(a * len(labels) + b), len(labels))
+    """Faces join the clusters beside them in `pairs`, best first, where their photo has no face in it yet; changes
+    `labels`."""
+    a, b = np.divmod(np.unique(pairs[0] * len(labels) + pairs[1]), len(labels))
     s = faces.linkage(a, clusters, b)
     taken = set(zip(photos[labels >= 0].tolist(), labels[labels >= 0].tolist(), strict=True))
     for i in np.lexsort((b, a, -s))[: np.count_nonzero(s >= threshold)].tolist():
@@ -286,7 +282,7 @@ def _attach(
             taken.add(place)
 
 
-def by_size(labels: Ints) -> Ints:
+def by_size(labels: I64) -> I64:
     """Labels numbered 0.. by size, largest first, equal ones by their first face; -1 stays."""
     found, first, code, sizes = np.unique(labels, return_index=True, return_inverse=True, return_counts=True)
     number = np.empty(len(found), np.int64)
@@ -295,7 +291,7 @@ def by_size(labels: Ints) -> Ints:
     return np.asarray(number[code])
 
 
-def inherit_ids(labels: Ints, face_ids: Sequence[str], previous: Mapping[str, str]) -> list[str | None]:
+def inherit_ids(labels: I64, face_ids: Sequence[str], previous: Mapping[str, str]) -> list[str | None]:
     """The cluster id of each face, None where its label is -1, kept from last time as far as can be.
 
     `labels`: (N,) int; `face_ids`: N different ones; `previous`: face id → cluster id. Each cluster takes the id of

@@ -1,19 +1,15 @@
 """Spherical k-means over faces, with k given or chosen."""
 
-from typing import Any
-
 import faiss
 import numpy as np
 
+from muster.arrays import F32, I64
 from muster.errors import TaskError
 from muster.tasks.people import mergeable_kmeans
 from muster.tasks.people.graph import by_size
 
-Ints = np.ndarray[Any, np.dtype[np.int64]]
-Floats = np.ndarray[Any, np.dtype[np.float32]]
 
-
-def cluster_kmeans(embeddings: Floats, k: int | None, seed: int = 0, region: int = 10_000) -> tuple[Ints, int, str]:
+def cluster_kmeans(embeddings: F32, k: int | None, seed: int = 0, region: int = 10_000) -> tuple[I64, int, str]:
     """Spherical k-means: labels (N,) int64, 0 the largest cluster, -1 alone; k; and how k was found, as a sentence.
 
     `embeddings`: (N, D) float32, L2-normalised. `k` None: see `_choose_k`, which looks at about `region` faces at once.
@@ -31,19 +27,19 @@ def cluster_kmeans(embeddings: Floats, k: int | None, seed: int = 0, region: int
     labels = (
         _kmeans(faces, k, seed)[1][:, 0]
         if mergeable_kmeans.few(n, k)
-        else mergeable_kmeans.kmeans(mergeable_kmeans.Here(faces), k, seed)[1]
+        else mergeable_kmeans.kmeans(mergeable_kmeans.InMemory(faces), k, seed)[1]
     )
     return numbered(labels), k, how
 
 
-def numbered(labels: Ints) -> Ints:
+def numbered(labels: I64) -> I64:
     """Labels (N,) numbered by size, 0 the largest cluster, -1 alone."""
     labels = by_size(labels)
     labels[np.bincount(labels)[labels] == 1] = -1
     return labels
 
 
-def _choose_k(faces: Floats, seed: int, region: int) -> tuple[int, str]:
+def _choose_k(faces: F32, seed: int, region: int) -> tuple[int, str]:
     """The k of the highest simplified silhouette, among numbers √2 apart, then among ten around the best.
 
     In a library of more than two regions: in each of three regions of similar faces, and scaled up, because a random
@@ -66,7 +62,7 @@ def _choose_k(faces: Floats, seed: int, region: int) -> tuple[int, str]:
     return k, f"k {k} is scaled from {sum(best)} by simplified silhouette in {seen} faces of {len(best)} regions"
 
 
-def _best_k(faces: Floats, seed: int) -> tuple[int, int]:
+def _best_k(faces: F32, seed: int) -> tuple[int, int]:
     n = len(faces)
     coarse = {min(round(2 ** (i / 2)), n - 1) for i in range(2, 2 * n.bit_length() + 1)}
     scores = {k: _silhouette(faces, k, seed) for k in sorted(coarse)}
@@ -77,7 +73,7 @@ def _best_k(faces: Floats, seed: int) -> tuple[int, int]:
     return max(scores, key=lambda k: (scores[k], -k)), len(scores)
 
 
-def _silhouette(faces: Floats, k: int, seed: int) -> float:
+def _silhouette(faces: F32, k: int, seed: int) -> float:
     """The mean over faces of (b - a) / max(a, b), a and b the cosine distances to the nearest two centroids.
 
     A face alone counts 0, after Rousseeuw (1987). Source: Vendramin, Campello, Hruschka, Relative clustering validity
@@ -89,7 +85,7 @@ def _silhouette(faces: Floats, k: int, seed: int) -> float:
     return float(np.where(together, (b - a) / b, 0).mean())
 
 
-def _kmeans(faces: Floats, k: int, seed: int) -> tuple[Floats, Ints]:
+def _kmeans(faces: F32, k: int, seed: int) -> tuple[F32, I64]:
     """Similarity to and number of the two nearest centroids (one, where k is 1), (N, 2) each."""
     # k-means++ starts: on LFW .24 pairwise and .71 BCubed F at k 4000, where random ones give .17 and .66.
     # Ten of them where they cost nothing: the 55 faces of the five Johns need more than one

@@ -6,7 +6,7 @@ of processor changes a bit. Rounding changes a similarity by about 1e-4. Fixed b
 the same sums on one kind of processor only, because a matrix product rounds differently from one to the next.
 
 Where several machines hold the embeddings (pipeline/distributed/kmeans.py), each calls `step` on its own and sends back
-its `Sums`; one adds them, in any order, and calls `centroids_of`. `Held` is all that `kmeans` needs of them.
+its `Sums`; one adds them, in any order, and calls `centroids_of`. `EmbeddingStore` is all that `kmeans` needs of them.
 """
 
 import itertools
@@ -16,23 +16,21 @@ from typing import Any, Protocol
 import numpy as np
 from scipy.sparse import csr_matrix
 
-Ints = np.ndarray[Any, np.dtype[np.int64]]
-Floats = np.ndarray[Any, np.dtype[np.float32]]
-Bools = np.ndarray[Any, np.dtype[np.bool_]]
+from muster.arrays import F32, I64, Bools
 
 SCALE = 4000  # (SCALE + sqrt(D) / 2)² is below 2^24 for D up to 36,000
 BLOCK = 16_384  # embeddings summed at once
 ROWS, COLUMNS = 1024, 2048  # similarities compared at once: 8 MiB, which stay in the cache
-FEW = 500_000_000  # similarities in a step over all embeddings, some seconds
-ENOUGH = 1024  # embeddings per centroid for one pass
+FEW_SIMILARITIES = 500_000_000  # similarities in a step over all embeddings, some seconds
+EMBEDDINGS_PER_CENTROID = 1024  # embeddings per centroid for one pass
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sums:
     """What a step needs to know of some embeddings, in whole numbers."""
 
-    embeddings: Ints  # (K, D): the embeddings of each cluster, times SCALE, rounded and summed
-    counts: Ints  # (K,)
+    embeddings: I64  # (K, D): the embeddings of each cluster, times SCALE, rounded and summed
+    counts: I64  # (K,)
     similarity: int  # of embedding and nearest centroid, times SCALE², summed
 
     def __add__(self, other: "Sums") -> "Sums":
@@ -40,44 +38,44 @@ class Sums:
         return Sums(self.embeddings + other.embeddings, self.counts + other.counts, similarity)
 
 
-class Held(Protocol):
+class EmbeddingStore(Protocol):
     """N embeddings (N, D) float32, L2-normalised, wherever they are. `rows`: (M,) int64, rising."""
 
     def __len__(self) -> int: ...
 
-    def take(self, rows: Ints) -> Floats:
+    def take(self, rows: I64) -> F32:
         """These embeddings."""
         ...
 
-    def sums(self, rows: Ints, centroids: Floats) -> Sums:
+    def sums(self, rows: I64, centroids: F32) -> Sums:
         """`step` of these embeddings, without the labels."""
         ...
 
-    def step(self, centroids: Floats) -> tuple[Ints, Sums]:
+    def step(self, centroids: F32) -> tuple[I64, Sums]:
         """`step` of all of them."""
         ...
 
 
-class Here:
-    """`Held` in the memory of this process."""
+class InMemory:
+    """`EmbeddingStore` in the memory of this process."""
 
-    def __init__(self, embeddings: Floats) -> None:
+    def __init__(self, embeddings: F32) -> None:
         self.embeddings = embeddings
 
     def __len__(self) -> int:
         return len(self.embeddings)
 
-    def take(self, rows: Ints) -> Floats:
+    def take(self, rows: I64) -> F32:
         return self.embeddings[rows]
 
-    def sums(self, rows: Ints, centroids: Floats) -> Sums:
+    def sums(self, rows: I64, centroids: F32) -> Sums:
         return step(self.embeddings[rows], centroids)[1]
 
-    def step(self, centroids: Floats) -> tuple[Ints, Sums]:
+    def step(self, centroids: F32) -> tuple[I64, Sums]:
         return step(self.embeddings, centroids)
 
 
-def kmeans(embeddings: Held, k: int, seed: int = 0) -> tuple[Floats, Ints, float]:
+def kmeans(embeddings: EmbeddingStore, k: int, seed: int = 0) -> tuple[F32, I64, float]:
     """Centroids (k, D) float32, L2-normalised; for each embedding the number of its nearest, (N,) int64; the objective.
 
     1 <= k <= N. Deterministic for a seed. The objective is the mean cosine of embedding and centroid. Few embeddings,
@@ -97,10 +95,10 @@ def kmeans(embeddings: Held, k: int, seed: int = 0) -> tuple[Floats, Ints, float
 
 def few(n: int, k: int) -> bool:
     """Whether n embeddings, or n for each of k centroids, are few enough for several steps over all of them."""
-    return n <= 64 * k or n * k <= FEW
+    return n <= 64 * k or n * k <= FEW_SIMILARITIES
 
 
-def step(embeddings: Floats, centroids: Floats) -> tuple[Ints, Sums]:
+def step(embeddings: F32, centroids: F32) -> tuple[I64, Sums]:
     """`partial` of any number of embeddings."""
     labels, total = np.empty(len(embeddings), np.int64), Sums(*_zeros(centroids), 0)
     for i in range(0, len(embeddings), BLOCK):
@@ -109,7 +107,7 @@ def step(embeddings: Floats, centroids: Floats) -> tuple[Ints, Sums]:
     return labels, total
 
 
-def partial(embeddings: Floats, centroids: Floats) -> tuple[Ints, Sums]:
+def partial(embeddings: F32, centroids: F32) -> tuple[I64, Sums]:
     """For each embedding the number of the nearest of `centroids`, the first of equals: (N,) int64; and their sums.
 
     `embeddings` (N, D), at most some thousands, and `centroids` (K, D): float32, L2-normalised.
@@ -122,7 +120,7 @@ def partial(embeddings: Floats, centroids: Floats) -> tuple[Ints, Sums]:
     return labels, Sums(sums, np.bincount(labels, minlength=k), int(similarity.sum(dtype=np.float64)))
 
 
-def centroids_of(sums: Sums) -> Floats:
+def centroids_of(sums: Sums) -> F32:
     """The mean of each cluster, L2-normalised: (K, D) float32. Empty clusters share those of the largest, in order.
 
     Two that share one go apart by a 64th of each component, one up and the other down, as in faiss.Kmeans.
@@ -137,7 +135,7 @@ def centroids_of(sums: Sums) -> Floats:
     return _normalised(means).astype(np.float32)
 
 
-def seeds(embeddings: Floats, k: int, random: np.random.Generator) -> Floats:
+def seeds(embeddings: F32, k: int, random: np.random.Generator) -> F32:
     """k of the embeddings, drawn in 64 rounds by squared distance to the nearest of those drawn before: (k, D) float32.
 
     Source: Bahmani et al., Scalable k-means++, VLDB 5 (2012), without clustering more candidates than k. On LFW at
@@ -155,13 +153,13 @@ def seeds(embeddings: Floats, k: int, random: np.random.Generator) -> Floats:
     return embeddings[np.sort(np.concatenate(drawn))]
 
 
-def _one_pass(embeddings: Held, k: int, random: np.random.Generator) -> Floats:
-    """Centroids (k, D) after one pass over up to `ENOUGH` · k of the embeddings, in steps over batches that grow.
+def _one_pass(embeddings: EmbeddingStore, k: int, random: np.random.Generator) -> F32:
+    """Centroids (k, D) after one pass, over up to `EMBEDDINGS_PER_CENTROID` · k of the embeddings, in growing batches.
 
     Source: Sculley, Web-scale k-means clustering, WWW 2010. Unlike there, the batches are larger, and old ones count
     less with each step: with equal weights the centroids stop moving too early.
     """
-    order = random.permutation(len(embeddings))[: ENOUGH * k]
+    order = random.permutation(len(embeddings))[: EMBEDDINGS_PER_CENTROID * k]
     centroids = seeds(embeddings.take(np.sort(order[: 4 * k])), k, random)
     total, seen = Sums(*_zeros(centroids), 0), 0
     while (left := len(order) - seen) > 0:
@@ -180,7 +178,7 @@ def _faded(sums: Sums, clusters: Bools) -> Sums:
     return Sums(sums.embeddings * kept[:, None] // 3, sums.counts * kept // 3, sums.similarity)
 
 
-def _nearest(embeddings: Floats, centroids: Floats) -> tuple[Ints, Floats]:
+def _nearest(embeddings: F32, centroids: F32) -> tuple[I64, F32]:
     """Number of the nearest centroid of each embedding, (N,), and similarity to it, all in whole numbers."""
     labels, best = np.zeros(len(embeddings), np.int64), np.full(len(embeddings), -np.inf, np.float32)
     for i, j in itertools.product(range(0, len(embeddings), ROWS), range(0, len(centroids), COLUMNS)):
@@ -192,7 +190,7 @@ def _nearest(embeddings: Floats, centroids: Floats) -> tuple[Ints, Floats]:
     return labels, best
 
 
-def _rounded(vectors: Floats) -> Floats:
+def _rounded(vectors: F32) -> F32:
     rounded = vectors * np.float32(SCALE)
     return np.rint(rounded, out=rounded)
 
@@ -201,5 +199,5 @@ def _normalised(vectors: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[An
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
 
 
-def _zeros(centroids: Floats) -> tuple[Ints, Ints]:
+def _zeros(centroids: F32) -> tuple[I64, I64]:
     return np.zeros(centroids.shape, np.int64), np.zeros(len(centroids), np.int64)

@@ -1,16 +1,19 @@
 """Forgetting, on real photos: nothing is left, and a kill at any write leaves the old or the new state."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from helpers.findings import scanned
 from helpers.fixtures import Killed, School
 from muster.errors import InputError
 from muster.pipeline import forget
@@ -149,3 +152,23 @@ def test_an_enrolled_image_that_changed_since(library: Library, school: School) 
     assert str(second) in uris
     with pytest.raises(InputError, match="~anna is neither"):
         forget.forget(library, ["~anna"], "asked for")
+
+
+def test_embeddings_and_pictures_of_any_task_are_searched_for(tmp_path: Path, make_photos: Callable[..., Path]) -> None:
+    """Also of one that is not installed here."""
+    library = scanned(tmp_path / "library", make_photos(tmp_path / "photos", range(3)))
+    [(shard, _)] = manifest.shards(library)
+    first, *others = manifest.read_shard(library, shard)["image_id"].to_pylist()
+    voice, picture = [float(number) for number in range(16)], b"a picture"
+    columns: dict[str, Any] = {"image_id": pa.array([first, *others])}
+    columns["box"] = pa.array([[0.0] * 4] * 3, pa.list_(pa.float32(), 4))
+    columns["voice"] = pa.array([voice, [0.5] * 16, [0.25] * 16], pa.list_(pa.float32(), 16))
+    columns["picture"] = pa.array([picture, b"b", b"c"])
+    description = {"task": "voices", "version": 1, "model": None, "parameters": {}, "weights": {}}
+    tables.write_shard(library, tables.describe(library, description), shard, {"voices": pa.table(columns)})
+    nobody = pa.table({"embedding": pa.array([], pa.list_(pa.float32(), 128))})
+    found = forget._digests(library, nobody, [first])
+    wanted = [np.array(voice, kind).tobytes() for kind in (np.float32, np.float16)]
+    assert found["embeddings"] == sorted(hashlib.sha256(each).hexdigest() for each in wanted)
+    assert found["pictures"] == [hashlib.sha256(picture).hexdigest()]
+    assert found["faces"] == 0

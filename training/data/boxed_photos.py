@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from PIL import Image
 
+from muster.arrays import F32
 from muster.errors import InputError
 from muster.storage.exchange.coco import CocoFile
 from muster.training.augment import uniform
@@ -16,8 +17,8 @@ from muster.training.augment import uniform
 NOTHING = -1  # the label of a row of `boxes` that holds none
 LEAST_VISIBLE, LEAST_SIDE = 0.35, 4.0  # boxes cut to less than this share of their area, or these pixels, are left out
 
-Floats = np.ndarray[Any, np.dtype[np.float32]]
-Boxes = Mapping[str, tuple[Floats, Sequence[int]]]  # name of a photo → (M, 4) xyxy in its pixels, class of each
+
+Boxes = Mapping[str, tuple[F32, Sequence[int]]]  # name of a photo → (M, 4) xyxy in its pixels, class of each
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,9 @@ class BoxedPhotos:
 
     def rows(self, at: torch.Tensor) -> "BoxedPhotos":
         names = [self.names[row] for row in at.tolist()]
-        return BoxedPhotos(self.images[at], self.sizes[at], self.boxes[at], self.labels[at], names)
+        return BoxedPhotos(
+            images=self.images[at], sizes=self.sizes[at], boxes=self.boxes[at], labels=self.labels[at], names=names
+        )
 
     def to(self, device: torch.device) -> "BoxedPhotos":
         parts = {name: getattr(self, name).to(device) for name in ("images", "sizes", "boxes", "labels")}
@@ -54,7 +57,7 @@ def boxes_of(file: CocoFile, names: Sequence[str]) -> Boxes:
     return found
 
 
-def stacked(photos: Sequence[tuple[str, Any, Floats, Sequence[int]]], side: int) -> BoxedPhotos:
+def stacked(photos: Sequence[tuple[str, Any, F32, Sequence[int]]], side: int) -> BoxedPhotos:
     """Name, pixels (H, W, 3), boxes and classes of each photo, its longest side scaled down to `side`."""
     most = max([1, *(len(labels) for *_, labels in photos)])
     images = torch.zeros(len(photos), 3, side, side, dtype=torch.uint8)
@@ -68,7 +71,7 @@ def stacked(photos: Sequence[tuple[str, Any, Floats, Sequence[int]]], side: int)
         sizes[row] = torch.tensor([height, width])
         boxes[row, : len(classes)] = torch.from_numpy(known * factor)
         labels[row, : len(classes)] = torch.tensor(classes, dtype=torch.int64)
-    return BoxedPhotos(images, sizes, boxes, labels, [name for name, *_ in photos])
+    return BoxedPhotos(images=images, sizes=sizes, boxes=boxes, labels=labels, names=[name for name, *_ in photos])
 
 
 View = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # images (N, 3, C, C) 0..1, boxes (N, B, 4), labels (N, B)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from muster.arrays import F32
 from muster.errors import InputError
 from muster.tasks.base import inference_dtype
 from muster.tasks.faces import Detections, FaceParameters, detect
@@ -15,7 +16,6 @@ from muster.tasks.models.fuse import for_inference
 from muster.training.data.examples import Example, find_examples, person_held_out, read_photos
 from muster.training.inputs import Inputs
 
-Floats = np.ndarray[Any, np.dtype[np.float32]]
 FACES = 5000  # at most, evenly chosen; more would delay the start and add little to a detector
 MAX_SIDE = 256  # of a photo, in pixels
 SURE = 0.8  # score from which a find is taken for a face
@@ -28,8 +28,8 @@ class Cutout:
 
     name: str
     pixels: np.ndarray[Any, np.dtype[np.uint8]]
-    box: Floats
-    landmarks: Floats
+    box: F32
+    landmarks: F32
 
 
 def read_cutouts(inputs: Inputs, teacher: torch.nn.Module) -> tuple[list[Cutout], list[Cutout]]:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageFilter
 
+from muster.arrays import F32, I64, Pixels
 from muster.errors import InputError
 from muster.tasks.base import Image as Photo
 from muster.tasks.faces import Faces, Found
@@ -19,9 +20,6 @@ from muster.training.data.people_in_photos import PHOTOS_HELD_OUT, read_people
 from muster.training.face_maps import within
 from muster.training.inputs import Inputs
 
-Pixels = np.ndarray[Any, np.dtype[np.uint8]]
-Floats = np.ndarray[Any, np.dtype[np.float32]]
-Ints = np.ndarray[Any, np.dtype[np.int64]]
 Random = np.random.Generator
 FPIR = 0.01
 LEAST_PEOPLE = 100  # of each kind (several photos, one photo): fewer cannot show that 1 stranger in 100 is accepted
@@ -42,7 +40,7 @@ class Finds:
 
     embeddings: torch.Tensor
     signs: torch.Tensor
-    photo: Ints
+    photo: I64
 
     def rows(self, chosen: Any) -> "Finds":
         return Finds(self.embeddings[chosen], self.signs[chosen], self.photo[chosen])
@@ -89,12 +87,12 @@ def read_known(inputs: Inputs, task: Faces) -> tuple[Known, torch.Tensor]:
     _, first = np.unique([people[i] for i in plain.photo[learnt]], return_index=True)
     names = [read[i][0].name for i in finds.photo]
     return (
-        Known(finds, recognised, rows < len(plain), out[finds.photo], names),
+        Known(finds=finds, recognised=recognised, plain=rows < len(plain), kept_out=out[finds.photo], names=names),
         plain.embeddings[learnt[first]],
     )
 
 
-def judged(plain: Finds, spoilt: Finds, people: Sequence[str]) -> tuple[Ints, Any]:
+def judged(plain: Finds, spoilt: Finds, people: Sequence[str]) -> tuple[I64, Any]:
     """Whose faces can be judged, as rows of plain and spoilt ones together, and which of them are recognised (M,).
 
     Each is searched for among everybody with several photos, by their plain photos, its own left out; recognised is
@@ -161,7 +159,7 @@ def read_scenes(inputs: Inputs, task: Faces) -> tuple[NoFaces, torch.Tensor]:
     return kept, torch.cat([together.embeddings[:0], *strangers])
 
 
-def _outside(found: Found, people: Floats) -> Ints:
+def _outside(found: Found, people: F32) -> I64:
     """The finds whose middle is in nobody's box (M, 4; xyxy)."""
     side = max(found.owners[0].pixels.shape[:2]) if found.owners else 0
     inside = within(found.faces.boxes[:, None], torch.from_numpy(people), side).any(1)
@@ -216,7 +214,7 @@ def spoil(pixels: Pixels, random: Random) -> Pixels:
         side = round(image.width * random.uniform(0.12, 0.3))
         x, y = (round(n * random.uniform(0.2, 0.8) - side / 2) for n in image.size)
         image.paste(tuple(random.integers(0, 256, 3).tolist()), (x, y, x + side, y + side))
-    values: Floats = np.asarray(image, np.float32)
+    values: F32 = np.asarray(image, np.float32)
     if chance[3] < 0.4:
         values = (values - 128) * random.uniform(0.3, 1) + random.uniform(20, 200)
     if chance[4] < 0.3:

@@ -11,9 +11,10 @@ import torch.nn.functional as F  # noqa: N812
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from muster.arrays import U8
 from muster.errors import InputError
 from muster.storage.exchange.coco import read_coco
-from muster.storage.exchange.label_images import Labels, read_label_image
+from muster.storage.exchange.label_images import read_label_image
 from muster.tasks.geometry.rle import decode
 from muster.training.augment import lit, uniform
 from muster.training.data.examples import find_examples, read_photos
@@ -22,7 +23,7 @@ from muster.training.inputs import Inputs
 VOID = 255  # no class, in a tensor of labels
 FULL = 1 << 14  # pixels: photos are read at their full size, as their label images are
 
-Reader = Callable[[str, tuple[int, int]], Labels]  # name of a photo and its (height, width) → its classes
+Reader = Callable[[str, tuple[int, int]], U8]  # name of a photo and its (height, width) → its classes
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def read_masked(inputs: Inputs, side: int, values: Mapping[int, int | None], coc
             f"{len(inputs.images)} `images` and {len(inputs.labels)} `labels`: this recipe needs for each source of"
             " photos a folder of label images, in the same order"
         )
-    found: list[tuple[str, Any, Labels]] = []
+    found: list[tuple[str, Any, U8]] = []
     first = 0
     for source, labels in zip(inputs.images, inputs.labels, strict=True):
         reader = coco_reader(Path(labels), coco_class) if labels.endswith(".json") else folder_reader(labels, values)
@@ -74,10 +75,12 @@ def read_masked(inputs: Inputs, side: int, values: Mapping[int, int | None], coc
         classes[row, : label.shape[0], : label.shape[1]] = label
     sizes = torch.tensor([label.shape for _, _, label in found])
     planes = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
-    return MaskedPhotos(planes, torch.from_numpy(classes), sizes, [name for name, _, _ in found], first)
+    return MaskedPhotos(
+        images=planes, labels=torch.from_numpy(classes), sizes=sizes, names=[name for name, _, _ in found], first=first
+    )
 
 
-def _fitted(source: str, reader: Reader, side: int, inputs: Inputs) -> Iterator[tuple[str, Any, Labels]]:
+def _fitted(source: str, reader: Reader, side: int, inputs: Inputs) -> Iterator[tuple[str, Any, U8]]:
     for example, photo in read_photos(find_examples([source], None, inputs.limit), FULL, inputs.on_skipped):
         height, width = photo.pixels.shape[:2]
         labels = reader(example.name, (height, width))
@@ -102,7 +105,7 @@ def folder_reader(folder: str, values: Mapping[int, int | None]) -> Reader:
     for value, number in values.items():
         table[value] = VOID if number is None else number
 
-    def read(name: str, size: tuple[int, int]) -> Labels:
+    def read(name: str, size: tuple[int, int]) -> U8:
         file = Path(folder, f"{Path(name).stem}.png")
         if not file.exists():
             raise InputError(f"`labels` {folder} has no {file.name}, the labels of {name}: add it, or drop the photo")
@@ -121,7 +124,7 @@ def coco_reader(path: Path, coco_class: str | None) -> Reader:
     marked = file.of_photos()
     number = file.categories[coco_class]
 
-    def read(name: str, size: tuple[int, int]) -> Labels:
+    def read(name: str, size: tuple[int, int]) -> U8:
         if name not in marked:
             raise InputError(f"{path} has no entry for {name}: remove the photo, or add it there")
         labels = np.zeros(size, np.uint8)

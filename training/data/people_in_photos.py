@@ -1,20 +1,19 @@
 """Where people are in photos, by COCO files: outside their boxes no face is. For the recipes detector and quality."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from muster.arrays import F32
 from muster.errors import InputError
 from muster.storage.exchange.coco import read_coco
 from muster.training.inputs import Inputs
 
-Floats = np.ndarray[Any, np.dtype[np.float32]]
 PERSON = "person"  # the category of COCO files that has faces
 PHOTOS_HELD_OUT = 0.5  # of the photos that the detector's scenes are made of
 
 
-def read_people(inputs: Inputs) -> dict[str, Floats]:
+def read_people(inputs: Inputs) -> dict[str, F32]:
     """Name of a photo → boxes (M, 4) xyxy of the people and crowds in it, in pixels, from COCO files.
 
     A photo with no box of anything may be one that nobody has looked at, and is left out. InputError where a file has

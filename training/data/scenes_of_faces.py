@@ -10,15 +10,13 @@ Where a photo's people are known, no face is elsewhere in it, whatever a detecto
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageFilter
 
-from muster.training.data.face_cutouts import Cutout, Floats
+from muster.arrays import F32, Floats, Pixels
+from muster.training.data.face_cutouts import Cutout
 
-Pixels = np.ndarray[Any, np.dtype[np.uint8]]
-Points = np.ndarray[Any, np.dtype[np.floating[Any]]]
 Random = np.random.Generator
 SIDE = 256  # pixels
 SIZES = (6, 240)  # width of a pasted face in pixels
@@ -38,7 +36,7 @@ class Backdrop:
 
     name: str
     pixels: Pixels
-    people: Floats | None = None
+    people: F32 | None = None
 
 
 @dataclass(frozen=True)
@@ -47,9 +45,9 @@ class Scene:
     and are not covered; other faces may be in the photo, their middles in `possible` (R, 4; xyxy). Float32, pixels."""
 
     pixels: Pixels
-    boxes: Floats
-    landmarks: Floats
-    possible: Floats
+    boxes: F32
+    landmarks: F32
+    possible: F32
     name: str
 
 
@@ -71,10 +69,16 @@ def make_scene(photos: Sequence[Backdrop], faces: Sequence[Cutout], random: Rand
     visible = [face for face in placed if not _cover(canvas, face[0], random) and _inside(face[1])]
     boxes = np.array([box for box, _, _ in visible], np.float32).reshape(-1, 4)
     landmarks = np.array([points for _, points, _ in visible], np.float32).reshape(-1, 5, 2)
-    return Scene(photographed(canvas, random), boxes, landmarks, possible.astype(np.float32), drawn[0].name)
+    return Scene(
+        pixels=photographed(canvas, random),
+        boxes=boxes,
+        landmarks=landmarks,
+        possible=possible.astype(np.float32),
+        name=drawn[0].name,
+    )
 
 
-Canvas = tuple[Image.Image, Points]  # and where in it a face may be: (R, 4) xyxy
+Canvas = tuple[Image.Image, Floats]  # and where in it a face may be: (R, 4) xyxy
 
 
 def side_by_side(four: Sequence[Canvas]) -> Canvas:
@@ -116,7 +120,7 @@ def close_up(face: Cutout, random: Random) -> Image.Image:
     return Image.fromarray(face.pixels).resize((SIDE, SIDE), Image.Resampling.BICUBIC, window)
 
 
-Placed = tuple[Points, Points, Points]  # box, landmarks, and the outline of all that was pasted (xyxy)
+Placed = tuple[Floats, Floats, Floats]  # box, landmarks, and the outline of all that was pasted (xyxy)
 
 
 def paste(canvas: Image.Image, face: Cutout, random: Random, whole: bool) -> Placed:
@@ -149,7 +153,7 @@ def paste(canvas: Image.Image, face: Cutout, random: Random, whole: bool) -> Pla
     return box + np.tile(corner, 2), landmarks + corner, outline + np.tile(corner, 2)
 
 
-def ellipse(size: tuple[int, int], box: Points, random: Random) -> Image.Image:
+def ellipse(size: tuple[int, int], box: Floats, random: Random) -> Image.Image:
     """A soft mask of (width, height) around the box: 255 inside, falling to 0 towards its border and the patch's."""
     width, height = size
     centre, radii = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2 * random.uniform(1.05, 1.4, 2)
@@ -160,13 +164,13 @@ def ellipse(size: tuple[int, int], box: Points, random: Random) -> Image.Image:
     return Image.fromarray((255 * np.clip(np.minimum((1 - radius) / feather, edge), 0, 1)).astype(np.uint8))
 
 
-def mirrored(box: Points, landmarks: Points, width: float) -> tuple[Points, Points]:
+def mirrored(box: Floats, landmarks: Floats, width: float) -> tuple[Floats, Floats]:
     """Box and landmarks in the mirror image of a picture so wide; left and right eye and mouth corner change places."""
     points = landmarks[[1, 0, 2, 4, 3]] * np.array([-1, 1]) + np.array([width, 0])
     return np.array([width - box[2], box[1], width - box[0], box[3]]), points
 
 
-def turned(box: Points, landmarks: Points, degrees: float, size: tuple[int, int]) -> tuple[Points, Points]:
+def turned(box: Floats, landmarks: Floats, degrees: float, size: tuple[int, int]) -> tuple[Floats, Floats]:
     """Box (of the same size, about the turned middle) and landmarks after a turn about the middle of `size`,
     anticlockwise as seen."""
     cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
@@ -176,21 +180,21 @@ def turned(box: Points, landmarks: Points, degrees: float, size: tuple[int, int]
     return np.concatenate([centre - half, centre + half]), (landmarks - middle) @ turn.T + middle
 
 
-def grown(box: Points, factor: float) -> Points:
+def grown(box: Floats, factor: float) -> Floats:
     centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2 * factor
     return np.concatenate([centre - half, centre + half])
 
 
-def _inside(landmarks: Points) -> bool:
+def _inside(landmarks: Floats) -> bool:
     return bool((landmarks > 0).all() and (landmarks < SIDE).all())
 
 
-def _share_covered(box: Points, by: Points) -> float:
+def _share_covered(box: Floats, by: Floats) -> float:
     shared = np.clip(np.minimum(box[2:], by[2:]) - np.maximum(box[:2], by[:2]), 0, None)
     return float(shared.prod() / (box[2:] - box[:2]).prod())
 
 
-def _cover(canvas: Image.Image, box: Points, random: Random) -> bool:
+def _cover(canvas: Image.Image, box: Floats, random: Random) -> bool:
     """In one of five cases, cover part of a face with a piece of the scene, as a hand, a mug or another head would."""
     if random.random() > 0.2:
         return False

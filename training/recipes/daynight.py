@@ -15,10 +15,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
+from muster.arrays import Pixels
 from muster.errors import InputError
 from muster.storage.photos.decode import Photo
 from muster.tasks.models.daynight import SIDE, DayNight
-from muster.tasks.scenes import Pixels, SceneParameters, Scenes, from_pixels, normalised, thumbnail
+from muster.tasks.scenes import SceneParameters, Scenes, from_pixels, normalised, thumbnail
 from muster.training.augment import lit, uniform
 from muster.training.data.examples import Example, find_examples, read_photos
 from muster.training.inputs import Inputs
@@ -110,7 +111,9 @@ def read_thumbnails(inputs: Inputs) -> Thumbnails:
     names, cameras = [row[0].name for row in read], [row[3] for row in read]
     day = torch.tensor([LABELS.index(str(row[0].label).lower()) for row in read])
     folds, by_camera = split(cameras, names, day.tolist())
-    return Thumbnails(wide, small, day, names, cameras, torch.tensor(folds), by_camera)
+    return Thumbnails(
+        wide=wide, small=small, day=day, names=names, cameras=cameras, folds=torch.tensor(folds), by_camera=by_camera
+    )
 
 
 def _thumbnails(photos: Iterable[tuple[Example, Photo]]) -> Iterator[tuple[Example, Pixels, Pixels, str]]:

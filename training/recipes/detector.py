@@ -20,6 +20,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
+from muster.arrays import F32
 from muster.errors import InputError
 from muster.tasks.base import inference_dtype
 from muster.tasks.faces import Detections, FaceParameters, detect
@@ -29,7 +30,7 @@ from muster.tasks.models.fuse import for_inference
 from muster.tasks.models.yunet import STRIDES
 from muster.training import face_maps
 from muster.training.data.examples import find_examples, held_out, read_photos
-from muster.training.data.face_cutouts import Cutout, Floats, read_cutouts
+from muster.training.data.face_cutouts import Cutout, read_cutouts
 from muster.training.data.people_in_photos import PHOTOS_HELD_OUT, read_people
 from muster.training.data.scenes_of_faces import SIDE, Backdrop, Scene, make_scene
 from muster.training.face_maps import Cells
@@ -162,7 +163,7 @@ class DetectorRecipe:
         face_maps.add_known(found, of, boxes, landmarks, self.grid)
         return found
 
-    def _together(self, of_scenes: Sequence[Floats]) -> tuple[torch.Tensor, torch.Tensor]:
+    def _together(self, of_scenes: Sequence[F32]) -> tuple[torch.Tensor, torch.Tensor]:
         """What scenes have several of, one after another, and before it the scene each is of."""
         of = torch.tensor([i for i, rows in enumerate(of_scenes) for _ in rows], dtype=torch.int64)
         return of.to(self.device), torch.from_numpy(np.concatenate(of_scenes)).to(self.device)

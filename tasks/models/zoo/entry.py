@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -17,7 +18,8 @@ class Entry:
     whatever it came upon. `mirror`: whether the embedder is run on the mirror image too. `double_between`: how long
     images are that a detector is also shown in double size. `size`: (height, width) of what goes in; None: any
     multiples of 32. `outputs`: what comes out. `width`: how many numbers an embedder gives. `path`: where the file lies
-    that another package ships; Muster's own lie in tasks/weights.
+    that another package ships; Muster's own lie in tasks/weights. `run`: how its task runs it, in an entry of another
+    package for `objects` (a muster.tasks.objects.Family) or `masks` (a muster.tasks.models.zoo.masks.Form).
     """
 
     name: str
@@ -36,6 +38,7 @@ class Entry:
     how: str = ""
     width: int = 0
     path: str = ""
+    run: Any = None
 
     @property
     def packaged(self) -> bool:

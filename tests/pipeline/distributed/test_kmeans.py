@@ -62,7 +62,7 @@ def clusters(library: Library) -> bytes:
 def test_kmeans_by_workers_gives_the_same_bytes(
     library: Library, there: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mergeable_kmeans, "FEW", 0)
+    monkeypatch.setattr(mergeable_kmeans, "FEW_SIMILARITIES", 0)
     summary = cluster_faces(library, None, "kmeans", PEOPLE, False)
     here = clusters(library)
     library.remove(f"clusters/{library.names('clusters')[0]}/clusters.parquet")
@@ -91,7 +91,7 @@ def test_a_holder_that_dies_begins_anew(library: Library, there: Machine) -> Non
     while ray.available_resources().get("CPU", 0) < 2:  # workers of the test before are ending
         time.sleep(0.1)
     held = _Spread(library, name, [shard for shard, _ in manifest.shards(library)], rows)
-    here = mergeable_kmeans.Here(faces[rows])
+    here = mergeable_kmeans.InMemory(faces[rows])
     assert len(held.holders) == 2
     assert len(held) == len(here)
     some = np.arange(5, len(rows), 7)
@@ -114,7 +114,7 @@ def test_what_a_worker_cannot_read_is_said(library: Library, there: Machine) -> 
 
 
 def test_embeddings_of_an_encrypted_library_stay_here(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mergeable_kmeans, "FEW", 0)
+    monkeypatch.setattr(mergeable_kmeans, "FEW_SIMILARITIES", 0)
     monkeypatch.setenv("MUSTER_KEY", base64.b64encode(bytes(32)).decode())
     locked = open_library(f"{library.uri}-locked", create=True)
     for each in library.files():
@@ -138,7 +138,9 @@ def test_an_index_filled_by_workers_finds_the_same(
     faces = library_faces(library)
     place = np.append(np.arange(len(faces)), -1)
     here, built = (
-        inverted_file.build_lists(faces, by).search(faces, faces, place, 5, inverted_file.all_alike)
+        inverted_file.build_lists(faces, by).search(
+            faces, faces, place, 5, inverted_file.DEPTHS, inverted_file.all_alike
+        )
         for by in (map, lambda function, items: spread(there, library.uri, function, items))
     )
     assert built[1][:, 0].tolist() == list(range(len(faces)))
@@ -148,7 +150,7 @@ def test_an_index_filled_by_workers_finds_the_same(
 def test_the_graph_uses_an_index_that_workers_filled(
     library: Library, there: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vectors, "EXACT_UP_TO", 500)
+    monkeypatch.setattr(vectors, "FEW", 500)
     monkeypatch.setattr(inverted_file, "SHARD", 512)
     called: list[int] = []
 
@@ -167,7 +169,7 @@ def test_the_graph_uses_an_index_that_workers_filled(
 def test_by_the_command_line(
     muster: Callable[..., Outcome], library: Library, there: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mergeable_kmeans, "FEW", 0)
+    monkeypatch.setattr(mergeable_kmeans, "FEW_SIMILARITIES", 0)
     options = ("--method", "kmeans", "--k", PEOPLE, "-l", library.uri, "--json")
     outcome = muster("cluster", *options, "--address", there.address, "--shared-library")
     assert (outcome.code, outcome.facts["faces"]) == (0, 2036), outcome.err

@@ -120,7 +120,7 @@ def test_a_copy_shows_nobody_a_second_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(certainty, "WEIGHTS", (0.0, 5.0, 0.0))
-    monkeypatch.setattr(certainty, "ENOUGH", 9.0)
+    monkeypatch.setattr(certainty, "MOST_ALIKE", 9.0)
     photos = sorted((johns / "photos" / JOHNS[0]).iterdir())[:3]
     stranger = next((johns / "photos" / JOHNS[1]).iterdir())
     for number, photo in enumerate([*photos, stranger]):

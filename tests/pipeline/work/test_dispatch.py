@@ -240,7 +240,9 @@ def dispatch(
         done.setdefault(order.shard, {}).update(order.skip)
 
     world = simulation.world
-    failed = Dispatcher(world.orders(), simulation, count, world.members, policy, simulation.clock).run(on_done)
+    failed = Dispatcher(world.orders(), simulation, count, world.members, policy=policy, clock=simulation.clock).run(
+        on_done
+    )
     assert not set(done) & set(failed)
     assert set(done) | set(failed) == set(world.shards)
     assert simulation.committed == set(done)
@@ -364,7 +366,9 @@ def test_nodes_that_come_are_used() -> None:
     simulation = Simulation(plain(100))
     world = simulation.world
     room = lambda: 1 if simulation.now < 20 else 4  # noqa: E731
-    dispatcher = Dispatcher(world.orders(), simulation, 1, world.members, POLICY, simulation.clock, room)
+    dispatcher = Dispatcher(
+        world.orders(), simulation, 1, world.members, policy=POLICY, clock=simulation.clock, room=room
+    )
     assert dispatcher.run(lambda order, result: None) == {}
     assert simulation.started == 4
 

@@ -18,7 +18,7 @@ CONSTANT, SLOPE, GROWTH = WEIGHTS = (-3.0, 8.0, 0.7)
 def _weights() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "WEIGHTS", WEIGHTS)
-        patch.setattr(module, "ENOUGH", 9.0)
+        patch.setattr(module, "MOST_ALIKE", 9.0)
         yield
 
 
@@ -68,7 +68,7 @@ def test_the_face_that_is_least_like_the_others_is_the_least_certain() -> None:
 
 
 def test_beyond_enough_nothing_is_surer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "ENOUGH", 0.6)
+    monkeypatch.setattr(module, "MOST_ALIKE", 0.6)
     radians = np.radians([0, 30, 80, 84])
     faces = np.stack([np.cos(radians), np.sin(radians)], 1).astype(np.float32)
     alike = evidence(faces, np.array([0, 0, 1, 1]))[:, 1]

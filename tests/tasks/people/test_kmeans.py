@@ -19,11 +19,11 @@ def test_kmeans_takes_k_and_finds_the_groups():
 
 
 def test_many_faces_are_clustered_in_one_pass(monkeypatch):
-    monkeypatch.setattr(mergeable_kmeans, "FEW", 0)
+    monkeypatch.setattr(mergeable_kmeans, "FEW_SIMILARITIES", 0)
     faces, _ = people([200, 150, 100], 0.3)
     assert (
         cluster_kmeans(faces, 3)[0].tolist()
-        == by_size(mergeable_kmeans.kmeans(mergeable_kmeans.Here(faces), 3)[1]).tolist()
+        == by_size(mergeable_kmeans.kmeans(mergeable_kmeans.InMemory(faces), 3)[1]).tolist()
     )
     monkeypatch.setattr("muster.tasks.people.kmeans._kmeans", None)  # not asked
     assert cluster_kmeans(faces, 3)[1:] == (3, "k as given")

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from helpers.embeddings import people
 from muster.tasks.metrics.people import pairwise_f1
 from muster.tasks.people import mergeable_kmeans
-from muster.tasks.people.mergeable_kmeans import SCALE, Here, Sums, centroids_of, kmeans, partial, seeds, step
+from muster.tasks.people.mergeable_kmeans import SCALE, InMemory, Sums, centroids_of, kmeans, partial, seeds, step
 
 
 def random_faces(n, dimensions=16, seed=0):
@@ -85,8 +85,8 @@ def test_empty_clusters_share_the_largest_ones():
 @settings(max_examples=30, deadline=None)
 def test_kmeans_with_copies_repeats_itself(k, seed, different):
     faces = np.resize(random_faces(different), (40, 16))
-    centroids, labels, cosine = kmeans(Here(faces), k, seed)
-    again = kmeans(Here(faces), k, seed)
+    centroids, labels, cosine = kmeans(InMemory(faces), k, seed)
+    again = kmeans(InMemory(faces), k, seed)
     assert centroids.tobytes() == again[0].tobytes()
     assert labels.tolist() == again[1].tolist()
     assert centroids.shape == (k, 16)
@@ -100,7 +100,7 @@ def test_kmeans_with_copies_repeats_itself(k, seed, different):
 )
 def test_kmeans_is_as_good_as_faiss(sizes, k, few, monkeypatch):
     """In steps over all faces, where there are few; in one pass, where there are many. On average over five starts."""
-    monkeypatch.setattr(mergeable_kmeans, "FEW", few)
+    monkeypatch.setattr(mergeable_kmeans, "FEW_SIMILARITIES", few)
     faces, _ = people(sizes, 0.7)
     theirs = []
     for seed in range(5):
@@ -108,15 +108,15 @@ def test_kmeans_is_as_good_as_faiss(sizes, k, few, monkeypatch):
         model = faiss.Kmeans(64, k, niter=10, spherical=True, seed=seed, max_points_per_centroid=len(faces), **how)
         model.train(faces)
         theirs.append(1 - model.index.search(faces, 1)[0].mean())
-    assert np.mean([1 - kmeans(Here(faces), k, seed)[2] for seed in range(5)]) <= 1.05 * np.mean(theirs)
+    assert np.mean([1 - kmeans(InMemory(faces), k, seed)[2] for seed in range(5)]) <= 1.05 * np.mean(theirs)
 
 
 def test_kmeans_in_one_pass_finds_people_and_repeats_itself(monkeypatch):
-    monkeypatch.setattr(mergeable_kmeans, "FEW", 0)
+    monkeypatch.setattr(mergeable_kmeans, "FEW_SIMILARITIES", 0)
     faces, truth = people([150] * 20, 0.3)
-    centroids, labels, _ = kmeans(Here(faces), 20)
+    centroids, labels, _ = kmeans(InMemory(faces), 20)
     assert pairwise_f1(labels, truth).f1 > 0.8
-    assert centroids.tobytes() == kmeans(Here(faces), 20)[0].tobytes()
+    assert centroids.tobytes() == kmeans(InMemory(faces), 20)[0].tobytes()
 
 
 def test_seeds_are_far_apart():

@@ -1,3 +1,6 @@
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -6,8 +9,10 @@ from hypothesis import strategies as st
 from muster.tasks.people.graph import Strangers
 from muster.tasks.people.search import (
     CANDIDATES,
-    LEAST,
+    LEAST_TEMPLATES,
     LOOKALIKES,
+    SEARCHED,
+    Near,
     Templates,
     means,
     nearest,
@@ -51,7 +56,7 @@ def test_templates_are_normalised_means() -> None:
 
 
 def test_in_a_small_gallery_without_strangers_the_score_is_the_cosine() -> None:
-    people, probes = directions(LEAST - 1), directions(4, seed=1)
+    people, probes = directions(LEAST_TEMPLATES - 1), directions(4, seed=1)
     found = search(probes, Templates(people, None))
     cosines = probes @ people.T
     np.testing.assert_array_equal(found.best, cosines.argmax(1))
@@ -61,7 +66,7 @@ def test_in_a_small_gallery_without_strangers_the_score_is_the_cosine() -> None:
 
 
 def test_without_strangers_the_score_is_less_by_the_mean_of_the_ten_that_come_next() -> None:
-    people, probes = directions(LEAST + 20), directions(6, seed=1)
+    people, probes = directions(LEAST_TEMPLATES + 20), directions(6, seed=1)
     found = search(probes, Templates(people, None))
     ordered = np.sort(probes @ people.T, 1)[:, ::-1]
     np.testing.assert_allclose(found.score, ordered[:, 0] - ordered[:, 1 : LOOKALIKES + 1].mean(1), atol=1e-6)
@@ -74,7 +79,7 @@ def test_the_score_is_the_cosine_less_both_crowdings_and_the_look_alikes(drawn: 
     found, others = scores(asked, gallery), gallery.strangers
     for probe, row in zip(asked, found, strict=True):
         cosines = gallery.vectors @ probe
-        large = len(cosines) >= LEAST
+        large = len(cosines) >= LEAST_TEMPLATES
         share = 0 if others is None else 0.25 if large else 0.5
         next_ten = np.sort(cosines)[-LOOKALIKES - 1 : -1].mean() if large else 0
         for template, cosine, score in zip(gallery.vectors, cosines, row, strict=True):
@@ -102,7 +107,7 @@ def test_in_a_small_gallery_two_faces_have_one_score_whichever_is_enrolled() -> 
 
 def test_a_face_that_resembles_everybody_scores_less() -> None:
     shared = directions(1, seed=5)
-    people = normalised(directions(LEAST + 10) + shared)
+    people = normalised(directions(LEAST_TEMPLATES + 10) + shared)
     plain = people[:1]
     blurred = normalised(people[:1] + 3 * shared)
     gallery = Templates(people, None)
@@ -135,7 +140,7 @@ def test_the_nearest_are_the_best_scores_in_order(drawn: tuple[Templates, np.nda
 
 
 def test_one_s_own_template_is_never_among_the_nearest_others() -> None:
-    people = directions(LEAST + 5)
+    people = directions(LEAST_TEMPLATES + 5)
     own, gallery = np.arange(len(people)), Templates(people, strangers(0, 128))
     rows, values = nearest(people, gallery, own=own)
     assert (rows != own[:, None]).all()
@@ -145,7 +150,7 @@ def test_one_s_own_template_is_never_among_the_nearest_others() -> None:
 
 
 @pytest.mark.parametrize("others", [None, strangers(0, 128)])
-@pytest.mark.parametrize("count", [5, LEAST + 5])
+@pytest.mark.parametrize("count", [5, LEAST_TEMPLATES + 5])
 def test_a_probe_s_own_template_can_be_left_out(count: int, others: Strangers | None) -> None:
     people = directions(count)
     own = np.arange(count)
@@ -160,3 +165,61 @@ def test_one_person() -> None:
     people = directions(1)
     found = search(people, Templates(people, None))
     assert (found.best[0], found.margin[0]) == (0, found.score[0])
+
+
+# ---- the nearest of very many ----------------------------------------------------------------------------------------
+
+
+def near(vectors: np.ndarray, asked: list[bool] | None = None) -> Near:
+    """All are compared. `asked`: gets whether each face would be searched for no deeper."""
+
+    def found(
+        probes: np.ndarray, count: int, sure: Callable[[np.ndarray], np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        cosines = probes @ vectors.T
+        rows = np.argsort(-cosines, axis=1)[:, :count]
+        best = np.take_along_axis(cosines, rows, 1)
+        if asked is not None:
+            asked.extend(sure(best).tolist())
+        return best, rows
+
+    return found
+
+
+@pytest.mark.parametrize("others", [None, strangers(0, 128)])
+def test_scores_by_the_nearest_are_those_by_all(others: Strangers | None) -> None:
+    people, own = directions(LEAST_TEMPLATES + 60), np.arange(LEAST_TEMPLATES + 60)
+    gallery = Templates(people, others)
+    noted = None if others is None else others.crowding(people)
+    large = Templates(people, others, near(people), noted)
+    probes = normalised(people[:40] + 0.1 * directions(40, seed=2))
+    for left_out in (None, own[:40]):
+        few, all_ = search(probes, large, left_out), search(probes, gallery, left_out)
+        np.testing.assert_array_equal(few.best, all_.best)
+        np.testing.assert_allclose(few.score, all_.score, atol=1e-6)
+        np.testing.assert_allclose(few.margin, all_.margin, atol=1e-6)
+        for some, whole in zip(nearest(probes, large, left_out), nearest(probes, gallery, left_out), strict=True):
+            np.testing.assert_allclose(some, whole, atol=1e-6)
+    np.testing.assert_allclose(scores(probes, large), scores(probes, gallery), atol=1e-6)
+    for person in (own[:40], own[-40:]):  # among the nearest, or not
+        np.testing.assert_allclose(score_of(probes, large, person), score_of(probes, gallery, person), atol=1e-6)
+    assert nearest(probes[:0], large)[0].shape == (0, CANDIDATES)
+
+
+def test_who_stands_out_is_not_searched_for_deeper() -> None:
+    """But where that is the template to be left out."""
+    people, asked = directions(LEAST_TEMPLATES + 60), list[bool]()
+    large = Templates(people, None, near(people, asked))
+    search(np.concatenate([people[:2], directions(2, seed=3)]), large)
+    search(people[:2], large, own=np.arange(2))
+    assert asked == [True, True, False, False, False, False]
+
+
+def test_no_more_are_looked_for_than_scores_need() -> None:
+    people = directions(LEAST_TEMPLATES + 60)
+
+    def counted(probes: np.ndarray, count: int, sure: object) -> tuple[np.ndarray, np.ndarray]:
+        assert count == SEARCHED
+        return near(people)(probes, count, lambda cosines: cosines[:, 0] > 0)
+
+    search(people[:5], replace(Templates(people, None), near=counted))
