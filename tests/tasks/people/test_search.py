@@ -188,7 +188,7 @@ def near(vectors: np.ndarray, asked: list[bool] | None = None) -> Near:
 
 @pytest.mark.parametrize("others", [None, strangers(0, 128)])
 def test_scores_by_the_nearest_are_those_by_all(others: Strangers | None) -> None:
-    people, own = directions(LEAST_TEMPLATES + 60), np.arange(LEAST + 60)
+    people, own = directions(LEAST_TEMPLATES + 60), np.arange(LEAST_TEMPLATES + 60)
     gallery = Templates(people, others)
     noted = None if others is None else others.crowding(people)
     large = Templates(people, others, near(people), noted)
