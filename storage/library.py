@@ -59,6 +59,11 @@ class Library:
             return other.local.resolve().is_relative_to(self.local.resolve())
         return self.fs.type_name == other.fs.type_name and f"{other.path}/".startswith(f"{self.path}/")
 
+    def check_outside(self, out: Path) -> None:
+        """InputError where a user's own file would lie in it: `muster forget` would not know what in it is to go."""
+        if self.holds(out):
+            raise InputError(f"`out` {out} lies in the library {self.uri}: give a place outside of it")
+
     @property
     def local(self) -> Path | None:
         return Path(self.path) if isinstance(self.fs, pafs.LocalFileSystem) else None

@@ -21,8 +21,7 @@ PRIVATE = 0o600
 
 def check_new(out: Path, folder: bool = False) -> None:
     """InputError where nothing new can be written there: only what is not there yet, or an empty folder."""
-    if not out.absolute().parent.is_dir():
-        raise InputError(f"`out` {out}: no folder {out.absolute().parent} to write it into")
+    _check_parent(out)
     empty = folder and not out.is_symlink() and out.is_dir() and not any(out.iterdir())
     if os.path.lexists(out) and not empty:
         allowed = "an empty folder or a new name" if folder else "a new name"
@@ -30,9 +29,15 @@ def check_new(out: Path, folder: bool = False) -> None:
 
 
 def check_replaced(out: Path) -> None:
-    """InputError where there is something else than a file."""
+    """InputError where there is something else than a file, or no folder for it."""
+    _check_parent(out)
     if os.path.lexists(out) and not stat.S_ISREG(os.lstat(out).st_mode):
         raise InputError(f"`out` {out} is there already, and is no file (a link, a folder, …): give another name")
+
+
+def _check_parent(out: Path) -> None:
+    if not out.absolute().parent.is_dir():
+        raise InputError(f"`out` {out}: no folder {out.absolute().parent} to write it into")
 
 
 @contextmanager

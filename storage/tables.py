@@ -92,18 +92,17 @@ def from_parquet(data: bytes) -> pa.Table:
     return parquet_file(data).read(use_threads=False)
 
 
-def write_shard(
-    library: Library, fingerprint: str, shard: str, rows: Mapping[str, pa.Table], facts: Any = None
-) -> bool:
+def write_shard(library: Library, fingerprint: str, shard: str, rows: Mapping[str, pa.Table]) -> bool:
     """Write one shard's rows of one task, table by table, then commit them.
 
-    `rows`: table name → rows, each beginning with `image_id`. `facts`: whatever JSON belongs into the commit (timings).
+    `rows`: table name → rows, each beginning with `image_id`.
     Returns False where the shard was already committed; what was written then stays as it is.
     """
     if is_committed(library, fingerprint, shard):
         return False
     files = [_write_file(library, table, fingerprint, shard, part) for table, part in rows.items()]
-    commit = {"shard": shard, "fingerprint": fingerprint, "files": files, "failed": _failed(rows), "facts": facts or {}}
+    commit = {"shard": shard, "fingerprint": fingerprint, "files": files, "failed": _failed(rows)}
+    commit["facts"] = {}  # nothing is in it; Muster before 0.2 takes a commit without it for damaged
     if library.create(layout.commit(fingerprint, shard), dump_json(commit)):
         return True
     theirs = _read_commit(library, fingerprint, shard)["files"]
@@ -170,7 +169,6 @@ def _is_sound(commit: Any, fingerprint: str, shard: str) -> bool:
         failed = commit.get("failed") or {}
         return (
             (commit["fingerprint"], commit["shard"]) == (fingerprint, shard)
-            and "facts" in commit
             and all(isinstance(text, str) for pair in failed.items() for text in pair)
             and all(_is_file(file, fingerprint, shard) for file in commit["files"])
         )
@@ -283,7 +281,7 @@ def replace_shard(library: Library, old: str, new: str, keep: Sequence[str]) -> 
             commit = _read_commit(library, name, old)
             rows = {f["table"]: _read_file(library, f) for f in commit["files"]}
             rows = {t: r.filter(pc.is_in(r["image_id"], value_set=kept)) for t, r in rows.items()}
-            write_shard(library, name, new, rows, commit["facts"])
+            write_shard(library, name, new, rows)
         library.remove(layout.commit(name, old))
         for table in folders:
             library.remove(layout.rows(table, name, old))

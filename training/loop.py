@@ -129,9 +129,7 @@ def train(
         values = _step(recipe, state, network, batch, step, dtype)
         done = step + 1
         if done % settings.report_every == 0 or done == settings.steps:
-            numbers = {name: float(value) for name, value in values.items()}
-            if done % settings.measure_every == 0 and done < settings.steps:
-                numbers |= state.measure()
+            numbers = {name: float(value) for name, value in values.items()} | _measured(state, done, settings)
             log.write(done, numbers)
             rate = (done - begun) * settings.batch / (time.monotonic() - started)
             on_report(Report(done, settings.steps, rate, numbers))
@@ -142,6 +140,11 @@ def train(
         state.save(out / CHECKPOINT, recipe.settings.steps)
         _finish(recipe, state, out, time.monotonic() - started)
     return out / f"{recipe.name}.safetensors"
+
+
+def _measured(state: "_State", done: int, settings: Settings) -> dict[str, float]:
+    """What the recipe measures after so many steps; nothing where it is not due, or is measured at the end anyway."""
+    return state.measure() if done % settings.measure_every == 0 and done < settings.steps else {}
 
 
 def _batches(recipe: Recipe, begun: int, device: torch.device, share: Share) -> Iterator[tuple[int, Batch]]:

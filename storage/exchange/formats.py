@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from muster.errors import InputError
 from muster.storage.exchange.coco import write_coco
 from muster.storage.exchange.csv import write_csv
 from muster.storage.exchange.labelme import write_labelme
@@ -39,10 +38,6 @@ FORMATS: Mapping[str, Format] = {
 
 
 def check_out(out: Path, library: Library, folder: bool) -> None:
-    """InputError where nothing new can be written there.
-
-    Nor into the library, where `muster forget` would not know what is to go.
-    """
+    """InputError where nothing new can be written there, or it lies in the library."""
     check_new(out, folder)
-    if library.holds(out):
-        raise InputError(f"`out` {out} lies in the library {library.uri}: give a place outside of it")
+    library.check_outside(out)

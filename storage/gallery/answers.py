@@ -17,15 +17,13 @@ COLUMNS = {"": "person_id", "_name": "name", "_score": "score"}
 
 
 def check_out(out: Path | None, library: Library) -> None:
-    """Raises InputError where no answers could be written there, and in the library, whose files are Muster's."""
-    if out is not None and library.holds(out):
-        raise InputError(f"`out` {out} lies in the library {library.uri}: give a place outside of it")
-    if out is not None and out.suffix.lower() not in SUFFIXES:
+    """Raises InputError where no answers could be written there, or it lies in the library."""
+    if out is None:
+        return
+    library.check_outside(out)
+    if out.suffix.lower() not in SUFFIXES:
         raise InputError(f"`out` {out}: its name must end in {' or '.join(SUFFIXES)}")
-    if out is not None and not out.absolute().parent.is_dir():
-        raise InputError(f"`out` {out}: no such folder")
-    if out is not None:
-        check_replaced(out)
+    check_replaced(out)
 
 
 def write_answers(answers: pa.Table, out: Path | None) -> None:

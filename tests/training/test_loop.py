@@ -120,7 +120,7 @@ def test_a_killed_training_has_the_same_curve(tmp_path: Path, finished: tuple[Pa
     env = {**os.environ, "PYTHONPATH": str(here.parent), "OMP_NUM_THREADS": threads}
     died = subprocess.run([sys.executable, "-c", code], cwd=here, env=env)
     assert died.returncode == -signal.SIGKILL
-    assert 15 <= torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] <= 22
+    assert 15 <= torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] <= 23  # batches 0 to 22
     assert not (tmp_path / "brightness.safetensors").exists()
     run(Brightness(settings(**changes)), tmp_path)
     same(tmp_path, finished[0])

@@ -40,7 +40,7 @@ def test_places_where_none_can_be_written(tmp_path: Path) -> None:
     library = open_library(tmp_path / "L", create=True)
     with pytest.raises(InputError, match=r"a.txt: its name must end in .parquet or .csv"):
         check_out(tmp_path / "a.txt", library)
-    with pytest.raises(InputError, match="no such folder"):
+    with pytest.raises(InputError, match=r"no folder .* to write it into"):
         check_out(tmp_path / "none/a.csv", library)
     with pytest.raises(InputError, match=r"a.csv lies in the library"):
         check_out(tmp_path / "L" / "a.csv", library)
