@@ -174,8 +174,9 @@ def _keys(vectors: F32) -> Keys:
 
 def _find(keys: Keys, given: Keys) -> I64:
     """(B,): the place among `given` (N,) of each of `keys` (B,), -1 for none."""
-    order = np.argsort(given)
-    rows: I64 = order[np.searchsorted(given[order], keys).clip(max=len(given) - 1)]
+    order, asked = np.argsort(given), np.argsort(keys)  # looked up at random they would take three times as long
+    rows = np.empty(len(keys), np.int64)
+    rows[asked] = order[np.searchsorted(given[order], keys[asked]).clip(max=len(given) - 1)]
     return np.where(given[rows] == keys, rows, -1)
 
 
