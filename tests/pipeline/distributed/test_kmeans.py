@@ -148,7 +148,7 @@ def test_an_index_filled_by_workers_finds_the_same(
 def test_the_graph_uses_an_index_that_workers_filled(
     library: Library, there: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vectors, "FEW", 500)
+    monkeypatch.setattr(vectors, "EXACT_UP_TO", 500)
     monkeypatch.setattr(inverted_file, "SHARD", 512)
     called: list[int] = []
 
