@@ -13,7 +13,7 @@ the two. Probes: 9 in 10 are other views of somebody enrolled, with a cosine of 
 - load_seconds: a new process that has the faces, as every command that searches has, opens the index, after import; its
   file lies in the page cache. load_cold_seconds: the kernel was told to drop it before (posix_fadvise).
 - update_seconds: the same with 1,000 other people added and 1,000 removed.
-- fixed_depths: recall and speed where every probe looks at so many lists, instead of more where there is doubt.
+- fixed_depths: recall and speed where every probe looks at such a share of the lists, not at more where it doubts.
 - build_peak_mib: the most memory that building took beyond what was there before, which is the vectors.
 - `--peers`: the same probes on other indexes of FAISS, each re-ranked exactly where its codes are not exact.
 
@@ -29,6 +29,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from muster.storage import layout
 from muster.storage.index import inverted_file, vectors
+from muster.storage.index.inverted_file import DEPTHS
 from muster.storage.library import Library, open_library
 
 WIDTH = 128
@@ -45,7 +48,7 @@ GROUPS = 128
 GROUP_SHARE = 0.2
 DECAY = 60.0
 STRANGERS = 0.1
-NAME = "synthetic/faces"
+NAME = layout.index("synthetic", "faces")
 UPDATE = 1000
 
 
@@ -115,14 +118,11 @@ def compare(it: vectors.VectorIndex, flat: Any, probes: np.ndarray, views: int, 
         seconds["ours"].append(taken)
         say(f"flat {len(probes) / seconds['flat'][-1]:.0f}, index {len(probes) / seconds['ours'][-1]:.0f} probes/s")
     per_second = {name: len(probes) / statistics.median(taken) for name, taken in seconds.items()}
-    depths, fixed = it.lists.depths if it.lists else [], {}
-    for depth in depths:
-        it.lists.depths = [depth]
-        taken, (_, at_depth) = timed(lambda: it.search(probes, 1))
+    fixed = {}
+    for depth in DEPTHS if it.lists else ():
+        taken, (_, at_depth) = timed(partial(it.search, probes, 1, depths=[depth]))
         fixed[depth] = recall(at_depth[:, 0], exact[:, 0], views) | {"probes_per_second": round(len(probes) / taken)}
-        say(f"every probe looks at {depth} lists: {fixed[depth]}")
-    if it.lists:
-        it.lists.depths = depths
+        say(f"every probe looks at {depth} of the lists: {fixed[depth]}")
     return recall(rows[:, 0], exact[:, 0], views) | {
         "ratio_to_flat": round(per_second["ours"] / per_second["flat"], 2),
         "flat_per_second": round(per_second["flat"]),
@@ -137,7 +137,7 @@ def build_and_save(library: Library, faces: np.ndarray) -> tuple[vectors.VectorI
     build_seconds, it = timed(lambda: vectors.current(library, NAME, faces))
     peak = memory("VmHWM") - before
     say(f"built in {build_seconds:.1f} s")
-    file = Path(library.path) / "index" / NAME
+    file = Path(library.path) / NAME
     return it, {
         "build_seconds": round(build_seconds, 1),
         "build_peak_mib": round(peak),
@@ -165,7 +165,7 @@ def use(folder: str, number: int) -> dict[str, float]:
 def alone(folder: str, number: int, cold: bool) -> dict[str, float]:
     """`use` in a process of its own, with the file of the index in the page cache or not."""
     if cold:
-        with (Path(folder) / "library/index" / NAME).open("rb") as opened:
+        with (Path(folder) / "library" / NAME).open("rb") as opened:
             os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     command = [sys.executable, __file__, "--use", folder, "--number", str(number)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from muster import distribution
 from muster.errors import InputError, MusterError
 from muster.storage.files import read_regular
 from muster.storage.lock import locked
@@ -122,9 +123,10 @@ def _find_given(weights: WeightsFile, weights_dir: Path) -> Content | None:
 
 def _not_as_shipped(packaged: Path) -> str:
     state = "damaged" if packaged.is_file() else "missing"
+    came_from = distribution.origin() or "where Muster came from"
     return (
-        f"{packaged} is {state}: this file is part of Muster. Take it again from where Muster came from; in a checkout"
-        f" of git: git -C {packaged.parent} checkout {packaged.name}"
+        f"{packaged} is {state}: this file is part of Muster. Take it again from {came_from}; in a checkout of git:"
+        f" git -C {packaged.parent} checkout {packaged.name}"
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -9,11 +10,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from pycocotools.coco import COCO
 
 from benchmarks import chaos
 from helpers.fixtures import Outcome
 from helpers.packages import installed
+from muster.errors import TaskError
+from muster.pipeline.work.choice import TaskChoice
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "plugin"
 TASKS = "faces,previews,colours"
@@ -194,6 +198,15 @@ def test_forgetting_reaches_the_rows_of_a_plugin_that_is_gone(muster: Run, libra
     assert (done.code, done.facts["found_afterwards"]) == (0, []), done.err
     after = set(tables.require(opened, "colours", name)["image_id"].to_pylist())
     assert len(after) == len(before) - 1
+
+
+def test_a_worker_without_the_plugin_says_what_it_lacks(site: Path) -> None:
+    """As on a node of a cluster where it is not installed."""
+    with installed(site):
+        sent = pickle.dumps(TaskChoice(name="colours", options={"min_area": "0.2"}))
+        assert pickle.loads(sent).load(torch.device("cpu"), None).parameters == {"min_area": 0.2}
+    with pytest.raises(TaskError, match="no task 'colours'; known: faces, masks, objects, previews, scenes"):
+        pickle.loads(sent).load(torch.device("cpu"), None)
 
 
 # ---- whatever is killed ----------------------------------------------------------------------------------------------

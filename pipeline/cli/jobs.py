@@ -120,7 +120,9 @@ def _request(context: typer.Context, arguments: list[str], shared: bool) -> "Req
 
     root: Any = context.find_root().command
     if arguments[0] != "run":
-        raise InputError(f"muster submit {arguments[0]}: only `run` can be submitted: muster submit -- run [OPTIONS]")
+        raise InputError(
+            f"muster submit {arguments[0]}: only `muster run` can be submitted: muster submit -- run [OPTIONS]"
+        )
     command = root.get_command(context, "run")
     given = command.make_context("run", arguments[1:])
     typed = {p.name: given.get_parameter_source(p.name).name == "COMMANDLINE" for p in command.params}

@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +25,7 @@ from muster.storage.gallery import audit, gallery
 from muster.storage.gallery.gallery import Gallery
 from muster.storage.gallery.roster import UNKNOWN, UNSURE, normal
 from muster.storage.index import vectors
+from muster.storage.index.inverted_file import THOROUGH
 from muster.storage.library import Library, open_library
 from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.storage.photos import decode
@@ -223,7 +225,7 @@ def templates_of(library: Library, known: Gallery) -> Templates:
     index = vectors.current(
         library, layout.index(known.fingerprint, "templates"), made.vectors, note=made.strangers.crowding
     )
-    return replace(made, near=index.search, noted=index.notes)
+    return replace(made, near=partial(index.search, depths=THOROUGH), noted=index.notes)
 
 
 def _name(known: Gallery, made: Templates, probes: Probes, limits: Limits) -> pa.Table:

@@ -10,7 +10,7 @@ block): nothing is removed from a table here.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ Sure = Callable[[F32], Bools]
 
 LISTS = 1  # times the square root of the rows: with 4 times as many, a search for as many codes took twice as long
 DEPTHS = (1 / 64, 5 / 32)  # shares of the lists that a search looks at: first, and where it is not sure
+THOROUGH = (1 / 64, 7 / 16)  # the same, where a face hardly more alike than all others is to be found: docs/scale.md
 ALIKE = 0.6  # similarity beyond which there is hardly a nearer one to be found: few among a million strangers reach it
 CANDIDATES = 100  # at least, and OVERSHOT for each neighbour asked for, are compared exactly
 OVERSHOT = 4
@@ -40,29 +41,31 @@ def all_alike(similarities: F32) -> Bools:
 
 @dataclass
 class Lists:
-    """`table`: a FAISS index. `depths`: how many of its lists a search looks at first, and at last."""
+    """`table`: a FAISS index."""
 
     table: Any
-    depths: list[int]
 
-    def search(self, queries: F32, vectors: F32, place: I64, k: int, sure: Sure) -> tuple[F32, I64]:
+    def search(
+        self, queries: F32, vectors: F32, place: I64, k: int, depths: Sequence[float], sure: Sure
+    ) -> tuple[F32, I64]:
         """Similarities and rows (N, k) among `vectors`, best first, -inf and -1 for none, for `queries` (N, D).
 
         `place` (B + 1,): the row among `vectors` of each row in the lists, -1 for none, and a last -1. A query looks
-        at more lists as long as it is not `sure` of its neighbours; at all of them, if these hold fewer than `k`.
+        at the next of the shares `depths` of all lists as long as it is not `sure` of its neighbours; at all lists, if
+        these hold fewer than `k`.
         """
         found = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
         left = np.arange(len(queries))
-        for depth in (*self.depths, self.table.nlist):
+        for depth in (*depths, 1):
             rows = place[self._candidates(queries[left], max(OVERSHOT * k, CANDIDATES), depth)]
             found[0][left], found[1][left] = best(similarities(queries[left], vectors, rows), rows, k)
             few = found[1][left, -1] < 0
-            left = left[few if depth == self.depths[-1] else few | ~sure(found[0][left])]
+            left = left[few if depth == depths[-1] else few | ~sure(found[0][left])]
         return found
 
-    def _candidates(self, queries: F32, count: int, depth: int) -> I64:
+    def _candidates(self, queries: F32, count: int, depth: float) -> I64:
         parameters = faiss.SearchParametersIVF()  # not the table's own: threads may search at once
-        parameters.nprobe = depth
+        parameters.nprobe = max(1, round(depth * self.table.nlist))
         rows: I64 = self.table.search(queries, count, params=parameters)[1]
         return rows
 
@@ -71,8 +74,8 @@ class Lists:
         return faiss.serialize_index(self.table)
 
 
-def parse(table: U8, depths: list[int]) -> Lists:
-    return Lists(faiss.deserialize_index(table), depths)
+def parse(table: U8) -> Lists:
+    return Lists(faiss.deserialize_index(table))
 
 
 def build_lists(vectors: F32, spread: Spread = map) -> Lists:
@@ -82,8 +85,7 @@ def build_lists(vectors: F32, spread: Spread = map) -> Lists:
     """
     empty = train(vectors)
     shards = ((empty, vectors[start : start + SHARD], start) for start in range(0, len(vectors), SHARD))
-    table = merge(map(faiss.deserialize_index, spread(fill, shards)))
-    return Lists(table, [max(1, round(share * table.nlist)) for share in DEPTHS])
+    return Lists(merge(map(faiss.deserialize_index, spread(fill, shards))))
 
 
 def train(vectors: F32) -> U8:

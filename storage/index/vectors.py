@@ -12,7 +12,7 @@ that is not as it was written is made again: nothing is lost.
 import hashlib
 import io
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,14 +22,14 @@ import numpy as np
 from muster.arrays import F32, I64
 from muster.errors import DecryptionError, InputError
 from muster.storage.index import inverted_file
-from muster.storage.index.inverted_file import Lists, Spread, Sure, all_alike, best
+from muster.storage.index.inverted_file import DEPTHS, Lists, Spread, Sure, all_alike, best
 from muster.storage.library import Library
 
 EXACT_UP_TO = 100_000
 STALE_SHARE = 0.02  # of the rows in the lists
 BLOCK = 10_000  # queries, or rows, at once: bounds the memory
 SEED = 0
-FORMAT = {"table", "depths", "keys", "notes"}
+FORMAT = {"table", "keys", "notes"}
 
 
 Keys = np.ndarray[Any, np.dtype[np.uint64]]
@@ -63,12 +63,13 @@ class VectorIndex:
     def stale(self) -> bool:
         """Whether lists made anew are worth their making."""
         held = len(self.place) - 1
-        return bool(len(self.beside) + held - np.count_nonzero(self.place[:-1] >= 0) > STALE_SHARE * held)
+        return bool(len(self.beside) + np.count_nonzero(self.place[:-1] < 0) > STALE_SHARE * held)
 
-    def search(self, queries: F32, k: int, sure: Sure = all_alike) -> tuple[F32, I64]:
+    def search(self, queries: F32, k: int, sure: Sure = all_alike, depths: Sequence[float] = DEPTHS) -> tuple[F32, I64]:
         """The `k` nearest of each query (N, D), best first: similarities and rows, both (N, k), row -1 for none.
 
-        `sure` says of the similarities found (N, k) which queries need no deeper search. InputError for another width.
+        `sure` says of the similarities found (N, k) which queries need no deeper search; `depths`: see Lists.search.
+        InputError for another width.
         """
         queries = _floats(queries)
         if queries.shape[1] != self.vectors.shape[1]:
@@ -76,12 +77,12 @@ class VectorIndex:
         if self.lists is None:
             return faiss.knn(queries, self.vectors, k, metric=faiss.METRIC_INNER_PRODUCT)
         blocks = [queries[start : start + BLOCK] for start in range(0, max(1, len(queries)), BLOCK)]
-        found = [self._search(self.lists, block, k, sure) for block in blocks]
+        found = [self._search(self.lists, block, k, sure, depths) for block in blocks]
         similarities, rows = (np.concatenate(parts) for parts in zip(*found, strict=True))
         return similarities, rows
 
-    def _search(self, lists: Lists, queries: F32, k: int, sure: Sure) -> tuple[F32, I64]:
-        similarities, rows = lists.search(queries, self.vectors, self.place, k, sure)
+    def _search(self, lists: Lists, queries: F32, k: int, sure: Sure, depths: Sequence[float]) -> tuple[F32, I64]:
+        similarities, rows = lists.search(queries, self.vectors, self.place, k, depths, sure)
         if not len(self.recent):
             return similarities, rows
         near, near_rows = faiss.knn(queries, self.recent, k, metric=faiss.METRIC_INNER_PRODUCT)
@@ -183,7 +184,7 @@ def _find(keys: Keys, given: Keys) -> I64:
 
 def save(library: Library, name: str, held: Held) -> None:
     sink = io.BytesIO()
-    np.savez(sink, table=held.lists.dump(), depths=held.lists.depths, keys=held.keys, notes=held.notes)
+    np.savez(sink, table=held.lists.dump(), keys=held.keys, notes=held.notes)
     data = sink.getbuffer()
     library.write(name, hashlib.sha256(data).digest() + data)
 
@@ -200,8 +201,7 @@ def load(library: Library, name: str) -> Held | None:
         with np.load(io.BytesIO(memoryview(data)[32:]), allow_pickle=False) as parts:
             if set(parts) != FORMAT:
                 return None
-            lists = inverted_file.parse(parts["table"], parts["depths"].tolist())
-            return Held(lists, parts["keys"], parts["notes"])
+            return Held(inverted_file.parse(parts["table"]), parts["keys"], parts["notes"])
     except (FileNotFoundError, DecryptionError, ValueError, zipfile.BadZipFile):
         return None
     except RuntimeError:  # written by a later FAISS

@@ -17,7 +17,7 @@ MIN_QUALITY = 0.25  # the chance of being recognised below which nobody is named
 CANDIDATES = 3  # people shown where it is unsure who somebody is
 LEAST_TEMPLATES = 30  # templates below which a gallery is too small a sample of other people for that
 SCORE = 2  # the kind of score: a threshold measured with another does not hold (1: the face's look-alikes alone)
-STANDS_OUT = 0.1  # ahead of the ten next by this much in cosine, hardly anybody else is nearer
+STANDS_OUT = 0.15  # ahead of the ten next by this much in cosine, nobody else is nearer, and no threshold is near
 SEARCHED = 1 + LOOKALIKES + CANDIDATES  # templates that a search by `Templates.near` finds: one may be left out
 _BLOCK = 1 << 25  # scores held at once
 

@@ -3,7 +3,15 @@ from pathlib import Path
 import pytest
 
 from muster.errors import InputError, TaskError
-from muster.pipeline.cli.parse import parse_k, parse_models, parse_sources, parse_tasks, parse_weights
+from muster.pipeline.cli.parse import (
+    chosen,
+    parse_k,
+    parse_models,
+    parse_settings,
+    parse_sources,
+    parse_tasks,
+    parse_weights,
+)
 
 
 def test_parse_tasks() -> None:
@@ -34,11 +42,31 @@ def test_parse_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             parse_weights([option])
 
 
-def test_parse_tasks_among_those_known() -> None:
-    assert parse_tasks("masks, objects", ("objects", "masks")) == ("masks", "objects")
-    for text in ("", "scenes", "objects,x"):
-        with pytest.raises(InputError, match=rf"--tasks {text}: choose among objects, masks"):
-            parse_tasks(text, ("objects", "masks"))
+def test_parse_settings() -> None:
+    assert parse_settings([]) == {}
+    given = ["objects.min_score=0.5", "masks.classes=person=0.5,dog", "objects.classes=dog"]
+    assert parse_settings(given) == {
+        "objects": {"min_score": "0.5", "classes": "dog"},
+        "masks": {"classes": "person=0.5,dog"},
+    }
+    for option in ("objects", "objects.=1", "objects=1", "min_score=0.5", "objects.min_score"):
+        with pytest.raises(InputError, match=rf"--set {option}: write TASK.NAME=VALUE"):
+            parse_settings([option])
+    with pytest.raises(InputError, match=r"--set smiles\.x=1: no task 'smiles'; known: faces"):
+        parse_settings(["smiles.x=1"])
+
+
+def test_an_option_goes_one_way_whichever_way_it_is_given() -> None:
+    by_flag, by_name = (
+        chosen("objects", min_score=0.3, classes="dog=0.5"),
+        chosen("objects", settings=["objects.min_score=0.3", "objects.classes=dog=0.5"]),
+    )
+    assert by_flag[0].fingerprint == by_name[0].fingerprint != chosen("objects")[0].fingerprint
+    one = chosen("objects,masks", min_score=0.3, settings=["masks.min_score=0.6"])
+    assert [choice.task.parameters.get("min_score", choice.task.parameters.get("least")) for choice in one] == [
+        0.3,
+        0.6,
+    ]
 
 
 def test_parse_sources() -> None:

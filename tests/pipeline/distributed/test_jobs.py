@@ -193,7 +193,7 @@ def test_a_library_that_the_workers_cannot_see(
 
 def test_what_runs_on_a_cluster_is_run(muster: Muster) -> None:
     other = muster("submit", "--", "scan", "photos")
-    assert (other.code, "only `run` can be submitted" in other.error) == (2, True)
+    assert (other.code, "only `muster run` can be submitted" in other.error) == (2, True)
     twice = muster("submit", "--", "run", "--address", "auto")
     assert (twice.code, "the address belongs before --" in twice.error) == (2, True)
     wrong = muster("submit", "run", "--wrokers", "2")

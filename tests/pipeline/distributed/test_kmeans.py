@@ -138,7 +138,9 @@ def test_an_index_filled_by_workers_finds_the_same(
     faces = library_faces(library)
     place = np.append(np.arange(len(faces)), -1)
     here, built = (
-        inverted_file.build_lists(faces, by).search(faces, faces, place, 5, inverted_file.all_alike)
+        inverted_file.build_lists(faces, by).search(
+            faces, faces, place, 5, inverted_file.DEPTHS, inverted_file.all_alike
+        )
         for by in (map, lambda function, items: spread(there, library.uri, function, items))
     )
     assert built[1][:, 0].tolist() == list(range(len(faces)))

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -17,6 +18,7 @@ from muster.pipeline.work.config import RunConfig
 from muster.storage import layout
 from muster.storage.gallery import audit, gallery
 from muster.storage.gallery.roster import UNKNOWN, UNSURE
+from muster.storage.index import vectors
 from muster.storage.library import open_library
 from muster.tasks.people.search import SCORE
 
@@ -65,6 +67,30 @@ def test_known_people_and_strangers(gallery_library: Path, school: School, tmp_p
     known = gallery.require(open_library(library))
     assert entry.items() >= {"action": "identify", "images": 5}.items()
     assert entry["people"] == sorted([known.pseudonym_of(ann), known.pseudonym_of(bo)])
+
+
+def test_a_large_gallery_is_searched_by_an_index(
+    gallery_library: Path, school: School, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = calibrated(gallery_library)
+    (ann, *_), sources = school.probes, [str(path) for path in (*school.probes.values(), *school.strangers)][:12]
+    before, _ = identify(sources, config(library), None, lambda _: None)
+    verified = verify(ann, str(school.probes[ann]), config(library), None)
+    assert not (library / "index").exists()
+    monkeypatch.setattr(vectors, "EXACT_UP_TO", 20)
+    monkeypatch.setattr("muster.pipeline.gallery.identify.THOROUGH", (1,))  # of so few, all the ten next are needed
+    for _ in range(2):  # the index is made, and used again
+        after, _ = identify(sources, config(library), None, lambda _: None)
+        assert after["person_id"].equals(before["person_id"])
+        np.testing.assert_allclose(after["score"].to_numpy(), before["score"].to_numpy(), atol=1e-5)
+    again = verify(ann, str(school.probes[ann]), config(library), None)
+    assert again["score"] == pytest.approx(verified["score"], abs=2e-4)
+    assert (library / "index" / gallery.require(open_library(library)).fingerprint / "templates").is_file()
+    with forget.locked(open_library(library)):
+        forget.forget_people(open_library(library), [ann], "test")
+    assert not (library / "index").exists()
+    after, _ = identify([str(school.probes[ann])], config(library), None, lambda _: None)
+    assert after["person_id"].to_pylist() != [ann]
 
 
 def test_is_it_this_person(gallery_library: Path, school: School) -> None:

@@ -120,6 +120,27 @@ def test_the_ceiling_is_of_the_resolution() -> None:
     assert task.batches == [8, 4, 4]
 
 
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda rows: rows.drop(rows.column_names[-1:]), "task 'widths' did not return a table of its schema"),
+        (lambda rows: rows.to_pylist(), "task 'widths' did not return a table of its schema"),
+        (
+            lambda rows: rows.set_column(0, rows.schema[0], pa.array(["strange"] * len(rows))),
+            "task 'widths' returned rows of images that it was not given",
+        ),
+    ],
+)
+def test_a_task_that_does_not_keep_to_what_it_says_damages_no_table(change: Callable[[Any], Any], text: str) -> None:
+    class Loose(Widths):
+        def __call__(self, images: Sequence[base.Image]) -> Any:
+            return change(super().__call__(images))
+
+    table, errors = apply(Loose(), [image(i) for i in range(2)], {})
+    assert table.equals(Widths.schema.empty_table())
+    assert [row["error"] for row in errors] == [f"TaskError: {text}"] * 2
+
+
 def test_out_of_memory_on_one_image_is_its_error() -> None:
     table, [error] = apply(Widths(most=0), [image(3)], {})
     assert (table.num_rows, error["image_id"], error["error_kind"]) == (0, "3", "out_of_memory")

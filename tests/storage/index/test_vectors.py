@@ -59,7 +59,7 @@ def _deep(similarities: np.ndarray) -> np.ndarray:
 
 
 def _finds_itself(index: vectors.VectorIndex) -> bool:
-    similarities, rows = index.search(index.vectors, 1, _deep)
+    similarities, rows = index.search(index.vectors, 1, _deep, (1 / 2,))
     np.testing.assert_allclose(similarities[:, 0], 1, atol=1e-5)
     return bool((index.vectors[rows[:, 0]] == index.vectors).all())
 
@@ -120,9 +120,8 @@ def test_a_large_index_finds_nearly_all_and_its_similarities_are_exact(library: 
     faces = _vectors(5000)
     index = vectors.current(library, NAME, faces)
     assert index.lists is not None
-    index.lists.depths = [8, 48]
     queries = _views(faces[:1000])
-    similarities, rows = index.search(queries, 3)
+    similarities, rows = index.search(queries, 3, depths=(1 / 8, 3 / 4))
     exact = queries @ faces.T
     assert (rows[:, 0] == exact.argmax(1)).mean() > 0.97
     np.testing.assert_allclose(similarities, np.take_along_axis(exact, rows, axis=1), atol=1e-5)
@@ -135,10 +134,11 @@ def test_a_large_index_finds_nearly_all_and_its_similarities_are_exact(library: 
 def test_who_is_sure_is_not_searched_for_deeper() -> None:
     faces = _vectors(3000)
     index = vectors.build(faces)
-    assert index.lists is not None
-    index.lists.depths = [1, index.lists.table.nlist]
     queries, exact = _views(faces), _views(faces) @ faces.T
-    shallow, deep = (index.search(queries, 1, lambda s, all_=a: np.full(len(s), all_))[1][:, 0] for a in (True, False))
+    shallow, deep = (
+        index.search(queries, 1, lambda s, sure=sure: np.full(len(s), sure), (1e-6, 0.9))[1][:, 0]
+        for sure in (True, False)
+    )
     assert (deep == exact.argmax(1)).mean() > 0.99 > (shallow == exact.argmax(1)).mean()
 
 
@@ -146,9 +146,7 @@ def test_who_is_sure_is_not_searched_for_deeper() -> None:
 def test_as_many_are_found_as_are_asked_for() -> None:
     """However few lists are looked at: scores need the ten that come next."""
     index = vectors.build(_vectors(1100))
-    assert index.lists is not None
-    index.lists.depths = [1, 1]
-    assert (index.search(_vectors(50, seed=3), 300, lambda s: np.full(len(s), True))[1] >= 0).all()
+    assert (index.search(_vectors(50, seed=3), 300, lambda s: np.full(len(s), True), (1e-6,))[1] >= 0).all()
 
 
 @pytest.mark.usefixtures("small")
@@ -207,7 +205,7 @@ def test_of_equal_embeddings_each_is_found(library: Library) -> None:
     index = vectors.current(library, NAME, faces)
     for each in (index, vectors.current(library, NAME, np.delete(faces, 1401, 0))):
         like = np.flatnonzero((each.vectors == faces[7]).all(1))
-        assert sorted(each.search(faces[7:8], len(like), _deep)[1][0].tolist()) == like.tolist()
+        assert sorted(each.search(faces[7:8], len(like), _deep, (1,))[1][0].tolist()) == like.tolist()
 
 
 @pytest.mark.usefixtures("small")
@@ -311,8 +309,6 @@ def test_a_table_that_this_faiss_cannot_read_is_made_again(library: Library) -> 
     assert held is not None
 
     class Later:
-        depths = held.lists.depths
-
         def dump(self) -> np.ndarray:
             return np.frombuffer(b"IxNew, of a later FAISS", np.uint8)
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -294,6 +296,23 @@ def test_one_to_one() -> None:
     assert (scores(faces, gallery)[np.arange(len(faces)), owner] >= threshold).mean() > 0.9
     with pytest.raises(TaskError, match="needs at least 3,000 of them"):
         impostor_threshold(*enrolled_as(faces[:9], owner[:9], 3, None), 0.001)
+
+
+def test_a_gallery_whose_nearest_are_searched_for_has_the_same_thresholds() -> None:
+    faces, owner = school(300, 3, 1.0)
+    gallery = templates(faces, owner, 300, COHORT)
+
+    def near(probes: np.ndarray, count: int, sure: object) -> tuple[np.ndarray, np.ndarray]:
+        cosines = probes @ gallery.vectors.T
+        rows = np.argsort(-cosines, axis=1)[:, :count]
+        return np.take_along_axis(cosines, rows, 1), rows
+
+    large = replace(gallery, near=near)
+    few, all_ = gallery_searches(faces, owner, large), gallery_searches(faces, owner, gallery)
+    for name, scores_ in few.__dict__.items():
+        np.testing.assert_allclose(scores_, getattr(all_, name), atol=1e-5)
+    one = impostor_threshold(faces, owner, large, 0.01)  # one comparison for each face
+    assert one == pytest.approx(impostor_threshold(faces, owner, gallery, 0.01), abs=0.05)
 
 
 def test_more_people_are_more_chances() -> None:

@@ -1,3 +1,6 @@
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,6 +11,8 @@ from muster.tasks.people.search import (
     CANDIDATES,
     LEAST_TEMPLATES,
     LOOKALIKES,
+    SEARCHED,
+    Near,
     Templates,
     means,
     nearest,
@@ -160,3 +165,61 @@ def test_one_person() -> None:
     people = directions(1)
     found = search(people, Templates(people, None))
     assert (found.best[0], found.margin[0]) == (0, found.score[0])
+
+
+# ---- the nearest of very many ----------------------------------------------------------------------------------------
+
+
+def near(vectors: np.ndarray, asked: list[bool] | None = None) -> Near:
+    """All are compared. `asked`: gets whether each face would be searched for no deeper."""
+
+    def found(
+        probes: np.ndarray, count: int, sure: Callable[[np.ndarray], np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        cosines = probes @ vectors.T
+        rows = np.argsort(-cosines, axis=1)[:, :count]
+        best = np.take_along_axis(cosines, rows, 1)
+        if asked is not None:
+            asked.extend(sure(best).tolist())
+        return best, rows
+
+    return found
+
+
+@pytest.mark.parametrize("others", [None, strangers(0, 128)])
+def test_scores_by_the_nearest_are_those_by_all(others: Strangers | None) -> None:
+    people, own = directions(LEAST_TEMPLATES + 60), np.arange(LEAST_TEMPLATES + 60)
+    gallery = Templates(people, others)
+    noted = None if others is None else others.crowding(people)
+    large = Templates(people, others, near(people), noted)
+    probes = normalised(people[:40] + 0.1 * directions(40, seed=2))
+    for left_out in (None, own[:40]):
+        few, all_ = search(probes, large, left_out), search(probes, gallery, left_out)
+        np.testing.assert_array_equal(few.best, all_.best)
+        np.testing.assert_allclose(few.score, all_.score, atol=1e-6)
+        np.testing.assert_allclose(few.margin, all_.margin, atol=1e-6)
+        for some, whole in zip(nearest(probes, large, left_out), nearest(probes, gallery, left_out), strict=True):
+            np.testing.assert_allclose(some, whole, atol=1e-6)
+    np.testing.assert_allclose(scores(probes, large), scores(probes, gallery), atol=1e-6)
+    for person in (own[:40], own[-40:]):  # among the nearest, or not
+        np.testing.assert_allclose(score_of(probes, large, person), score_of(probes, gallery, person), atol=1e-6)
+    assert nearest(probes[:0], large)[0].shape == (0, CANDIDATES)
+
+
+def test_who_stands_out_is_not_searched_for_deeper() -> None:
+    """But where that is the template to be left out."""
+    people, asked = directions(LEAST_TEMPLATES + 60), list[bool]()
+    large = Templates(people, None, near(people, asked))
+    search(np.concatenate([people[:2], directions(2, seed=3)]), large)
+    search(people[:2], large, own=np.arange(2))
+    assert asked == [True, True, False, False, False, False]
+
+
+def test_no_more_are_looked_for_than_scores_need() -> None:
+    people = directions(LEAST_TEMPLATES + 60)
+
+    def counted(probes: np.ndarray, count: int, sure: object) -> tuple[np.ndarray, np.ndarray]:
+        assert count == SEARCHED
+        return near(people)(probes, count, lambda cosines: cosines[:, 0] > 0)
+
+    search(people[:5], replace(Templates(people, None), near=counted))
