@@ -406,7 +406,7 @@ def test_weights_that_do_not_fit(processed: Path, library: Path, muster: Muster,
 
 def test_an_empty_library(tmp_path: Path) -> None:
     library = open_library(tmp_path / "L", create=True)
-    with pytest.raises(InputError, match="has no images yet: run `muster scan"):
+    with pytest.raises(InputError, match="has no images yet: `scan` first"):
         pending(library, config_of(tmp_path / "L").choices)
 
 
