@@ -47,10 +47,10 @@ def enroll(
 
     Example: muster enroll students.csv -l ./school
     """
-    from muster.pipeline.cli.parse import parse_models
+    from muster.pipeline.cli.parse import parse_model
 
     machine = muster.Machine(device=device, workers=workers, weights_dir=weights_dir)
-    name = parse_models(model).get("faces")
+    name = parse_model(model, "faces")
     opened = muster.open(library, create=True, trust=trust)
     with progress() as on_progress, download_bar() as on_download:
         summary = opened.enroll(

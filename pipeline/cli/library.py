@@ -129,9 +129,9 @@ def cluster(
 
     Example: muster cluster -l ./library
     """
-    from muster.pipeline.cli.parse import parse_k, parse_models
+    from muster.pipeline.cli.parse import parse_k, parse_model
 
-    number, name = parse_k(k), parse_models(model).get("faces")
+    number, name = parse_k(k), parse_model(model, "faces")
     machine = muster.Machine(address=address, shared=shared)
     opened = muster.open(library, trust=trust)
     summary = opened.cluster(method, k=number, same_photo=same_photo, model=name, machine=machine)
@@ -154,9 +154,9 @@ def people(
 
     Example: muster people -l ./library --out ~/people
     """
-    from muster.pipeline.cli.parse import parse_models
+    from muster.pipeline.cli.parse import parse_model
 
-    pages = muster.open(library, trust=trust).people_pages(out, model=parse_models(model).get("faces"))
+    pages = muster.open(library, trust=trust).people_pages(out, model=parse_model(model, "faces"))
     report(asdict(pages), as_json, _PEOPLE_TEXT.format_map(asdict(pages)))
 
 

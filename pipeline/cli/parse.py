@@ -38,6 +38,14 @@ def parse_models(options: Sequence[str]) -> dict[str, str]:
     return models
 
 
+def parse_model(options: Sequence[str], task: str) -> str | None:
+    """`["faces=published"]` → "published", for a command about one task; InputError for a model of another."""
+    models = parse_models(options)
+    if others := sorted(models.keys() - {task}):
+        raise InputError(f"--model {others[0]}={models[others[0]]}: this command is about {task}: write {task}=NAME")
+    return models.get(task)
+
+
 def parse_sources(options: Sequence[str], tasks: Sequence[str]) -> dict[str, str]:
     """`["masks=sinet"]` → {"masks": "sinet"}: models or fingerprints; InputError for a task that is not among these."""
     models = {}

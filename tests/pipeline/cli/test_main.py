@@ -310,6 +310,9 @@ def test_run_onto_a_full_disk_keeps_what_was_done(
         (["cluster", "--method", "kmeans", "--same-photo"], ["--same-photo", "--method graph"]),
         (["cluster", "--method", "magic"], ["--method magic", "graph, kmeans"]),
         (["cluster", "--model", "faces=none"], ["'none'", "own, published"]),
+        (["cluster", "--model", "masks=streets"], ["--model masks=streets", "faces=NAME"]),
+        (["people", "--model", "objects=fcos"], ["--model objects=fcos", "faces=NAME"]),
+        (["enroll", "r.csv", "--model", "objects=fcos"], ["--model objects=fcos", "faces=NAME"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -6,6 +6,7 @@ from muster.errors import InputError, TaskError
 from muster.pipeline.cli.parse import (
     chosen,
     parse_k,
+    parse_model,
     parse_models,
     parse_settings,
     parse_sources,
@@ -27,6 +28,13 @@ def test_parse_models() -> None:
             parse_models([option])
     with pytest.raises(TaskError, match="'none'; known: own, published"):
         parse_models(["faces=none"])
+
+
+def test_parse_model() -> None:
+    assert parse_model([], "faces") is None
+    assert parse_model(["faces=published"], "faces") == "published"
+    with pytest.raises(InputError, match="--model masks=streets: this command is about faces: write faces=NAME"):
+        parse_model(["faces=published", "masks=streets"], "faces")
 
 
 def test_parse_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
