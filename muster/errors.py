@@ -3,6 +3,7 @@
     MusterError               something outside the program stopped it: disk, permission, network
     ├── InputError            (also ValueError) what was asked for cannot be: a missing folder, a bad value
     │   ├── TaskError         no such task or model, or it cannot do what was asked of it
+    │   ├── MissingError      nothing is there, or no image: a wrong name, or a disk that is not mounted
     │   └── NotYetError       a step has to come first: scan, run, cluster, enroll or calibrate
     ├── ImageError            one image could not be read or decoded
     ├── UnreachableError      a bucket throttles, drops or stalls for too long, or refuses the credentials
@@ -30,6 +31,10 @@ class InputError(MusterError, ValueError):
 
 class TaskError(InputError):
     """A task or model that does not exist, or was asked for what it cannot do."""
+
+
+class MissingError(InputError):
+    """Nothing is there, or no image: a wrong name, or a disk that is not mounted."""
 
 
 class NotYetError(InputError):

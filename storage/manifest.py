@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from muster.arrays import I64, Bools
-from muster.errors import DecryptionError, InputError, MusterError
+from muster.errors import DecryptionError, InputError, MissingError, MusterError
 from muster.storage import clusters, index, layout, shared_shards, tables
 from muster.storage.layout import SCANNING
 from muster.storage.library import Library, dump_json
@@ -41,6 +41,7 @@ SCHEMA = pa.schema(
 )
 SHARDS_WANTED = 64  # of one scan, so that a small album still spreads over workers
 SHARD_ROWS = (8, 256)  # at least, so that a shard is worth its files; at most, so that a retry is cheap
+HOW_TO_DROP = "To drop its photos from the library, scan a folder above it that still holds photos."
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,10 @@ def scan(library: Library, sources: Sequence[str], follow_links: bool = False) -
     """
     if not sources:
         raise InputError("nothing to scan: name at least one folder, file, glob or Parquet file")
-    each = (find_images(source, library, follow_links) for source in sources)
+    try:
+        each = [find_images(source, library, follow_links) for source in sources]
+    except MissingError as error:
+        raise MissingError(f"{error}. {HOW_TO_DROP}") from None
     places = list({place.source: place for place in each}.values())
     found, from_parquet, duplicates = _merge(places)
     repair(library)

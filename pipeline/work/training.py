@@ -7,7 +7,7 @@ from pathlib import Path
 from muster.errors import InputError
 from muster.pipeline.work.machine import Machine, cores
 from muster.pipeline.work.weights import load_weights
-from muster.storage.photos.listing import HOW_TO_DROP, locate
+from muster.storage.photos.listing import locate
 from muster.tasks.models import zoo
 from muster.training import recipes
 from muster.training.data.examples import OnSkipped
@@ -73,4 +73,4 @@ def _located(parameter: str, source: str) -> str:
     try:
         return locate(source).source
     except InputError as error:
-        raise InputError(f"`{parameter}`: {str(error).removesuffix(HOW_TO_DROP).rstrip('. ')}") from None
+        raise InputError(f"`{parameter}`: {error}") from None

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from muster.errors import InputError, MusterError, UnreachableError
+from muster.errors import InputError, MissingError, MusterError, UnreachableError
 from muster.storage.files import open_regular
 from muster.storage.library import Library
 from muster.storage.retry import retried
@@ -25,8 +25,6 @@ MUSTERS_OWN = {  # a folder that holds a file of this name and beginning was mad
     "muster-pages.json": rb'\{\s*"note": "Made by muster people',
 }
 SKIPPED_FOLDERS = ("@eaDir",)  # thumbnails that Synology keeps beside photos; .thumbnails is hidden, as are others
-
-HOW_TO_DROP = "To drop its photos from the library, scan a folder above it that still holds photos."
 
 
 class File(NamedTuple):
@@ -50,7 +48,8 @@ class Place:
 
 
 def locate(source: str) -> Place:
-    """The place that a user names. Raises InputError where nothing is there, MusterError where it cannot be reached."""
+    """The place that a user names. Raises MissingError where nothing is there, InputError where it cannot be
+    read, MusterError where it cannot be reached."""
     path = local_path(source)
     return _locate_remote(source) if path is None else _locate_local(source, path)
 
@@ -106,8 +105,8 @@ def _locate_local(source: str, path: str) -> Place:
     try:
         status = os.stat(folder)
     except OSError as error:
-        hint = f". {HOW_TO_DROP}" if isinstance(error, FileNotFoundError) else ""
-        raise InputError(f"cannot read {source}: {error.strerror}{hint}") from None
+        kind = MissingError if isinstance(error, FileNotFoundError) else InputError
+        raise kind(f"cannot read {source}: {error.strerror}") from None
     place = Place(
         source=local_uri(path), fs=pafs.LocalFileSystem(), uri=local_uri(folder), path=folder, pattern=pattern
     )
@@ -130,7 +129,7 @@ def _locate_remote(source: str) -> Place:
     except OSError as error:
         raise MusterError(f"cannot read {source}: {error.strerror or error}") from None
     if info.type == pafs.FileType.NotFound:
-        raise InputError(f"cannot read {source}: nothing is there. {HOW_TO_DROP}")
+        raise MissingError(f"cannot read {source}: nothing is there")
     place = Place(source=source.rstrip("/"), fs=fs, uri=folder, path=path, pattern=pattern)
     return replace(place, file=_remote_file(place, info)) if info.is_file else place
 

@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from muster.errors import InputError
+from muster.errors import InputError, MissingError
 from muster.storage import parquet_pages
 from muster.storage.layout import ROSTER
 from muster.storage.library import Library
-from muster.storage.photos.listing import HOW_TO_DROP, File, list_files, locate
+from muster.storage.photos.listing import File, list_files, locate
 from muster.storage.uris import inline_uri, local_path, local_uri, open_parquet, parquet_file, split_inline
 
 _SUFFIXES = ".jpg .jpeg .jpe .jfif .mpo .png .webp .heic .heif .hif .avif .tif .tiff .bmp .gif"
@@ -56,7 +56,7 @@ def find_images(source: str, library: Library, follow_links: bool = False) -> Fo
 
     A single file counts whatever its suffix. Folders and globs give their image files; only where they have none, the
     rows of their Parquet files. `follow_links`: also those that lead out of the folder. Raises InputError where there
-    is nothing to find, or as locate() and list_files() do.
+    is nothing to find (MissingError: in a folder), or as locate() and list_files() do.
     """
     place = locate(source)
     found = Found(place.source, folder=None if place.file else place.uri)
@@ -76,7 +76,8 @@ def find_images(source: str, library: Library, follow_links: bool = False) -> Fo
         found.from_parquet = True
         found.rows = unite({file.uri: _parquet_rows(file, library, found) for file in kinds["parquet"]})
     if not found.rows.num_rows:
-        raise InputError(_nothing_found(source, found))
+        kind = InputError if found.folder is None else MissingError
+        raise kind(_nothing_found(source, found))
     return found
 
 
@@ -117,8 +118,7 @@ def _nothing_found(source: str, found: Found) -> str:
         + (f"; skipped files: {others}" if others else "")
         + (f"; folders that cannot be read: {len(found.unreadable)}" if found.unreadable else "")
         + (f"; links that lead out of it: {len(found.outside)} (`follow_links` takes them in)" if found.outside else "")
-        + f". Files ending in {_SUFFIXES} count, and any file named by itself."
-        + ("" if found.folder is None else f" If it was emptied: {HOW_TO_DROP[0].lower()}{HOW_TO_DROP[1:]}")
+        + f". Files ending in {_SUFFIXES} count, and any file named by itself"
     )
 
 

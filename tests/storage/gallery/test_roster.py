@@ -91,6 +91,8 @@ def test_files_that_are_no_roster(folder: Path, library: Library) -> None:
         read_roster(str(folder / "latin.csv"), library)
     with pytest.raises(InputError, match=r"cannot read roster .*none.csv: No such file"):
         read_roster(str(folder / "none.csv"), library)
+    with pytest.raises(InputError, match=r"cannot read none: No such file or directory$"):  # nothing of a scan
+        read_roster("none", library)
     with pytest.raises(InputError, match="jpg is in no person's folder"):
         read_roster(str(folder / "photos"), library)
 
