@@ -220,11 +220,13 @@ def enrolled(tmp_path_factory: pytest.TempPathFactory, school: School, weights: 
     """A library in whose gallery the school's people are, without Ray. Not to be changed: see `gallery_library`."""
     from helpers.runs import config_of
     from muster.pipeline.gallery import enroll
+    from muster.storage.library import open_library
 
     folder = tmp_path_factory.mktemp("enrolled")
     lines = [f'{name},"{a}","{b}",yes' for name, (a, b) in school.enrolled.items()]
     (folder / "roster.csv").write_text("\n".join(["person_id,image,image2,consent", *lines]))
     config = config_of(folder / "library", "faces")
+    open_library(folder / "library", create=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(enroll, "process", lambda library, *_: work(library.uri, weights, ("faces",)))
         summary = enroll.enroll(enroll.Request(str(folder / "roster.csv")), config, lambda _: None)

@@ -135,6 +135,7 @@ def test_an_embedder_of_a_plugin_from_photos_to_names(
     lines = [f'{name},"{school.enrolled[name][0]}",yes' for name in names]
     roster.write_text("\n".join(["person_id,image,consent", *lines]))
     school_library = config_of(tmp_path / "school", "faces", models={"faces": "wide"})
+    open_library(school_library.library, create=True)
     monkeypatch.setattr(enroll, "process", process)
     done = enroll.enroll(enroll.Request(str(roster), accept=names), school_library, lambda _: None)
     assert done.people == 3, done.refused

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 import muster
+from muster.errors import NotYetError
 from muster.pipeline.cli.console import JsonOption, download_bar, progress, report, say
 from muster.pipeline.cli.options import (
     LIBRARY,
@@ -48,10 +49,15 @@ def enroll(
     Example: muster enroll students.csv -l ./school
     """
     from muster.pipeline.cli.parse import parse_model
+    from muster.pipeline.gallery.enroll import Request, read
 
     machine = muster.Machine(device=device, workers=workers, weights_dir=weights_dir)
     name = parse_model(model, "faces")
-    opened = muster.open(library, create=True, trust=trust)
+    try:
+        opened = muster.open(library, trust=trust)
+    except NotYetError:  # it is made for a roster that can be used
+        read(Request(roster, consent_given, accept), None)
+        opened = muster.open(library, create=True, trust=trust)
     with progress() as on_progress, download_bar() as on_download:
         summary = opened.enroll(
             roster,

@@ -78,8 +78,8 @@ def enroll(
 
     Raises InputError for a roster that cannot be read, before anything is written.
     """
-    library = open_library(config.library, create=True)
-    entries = _read(request, library)
+    library = open_library(config.library)
+    entries = read(request, library)
     willing, refused = _sort_out(entries)
     names, images = {entry.person_id for entry in willing}, _images(willing)
     with forget.locked(library, resuming={image["uri"] for image in images}):
@@ -95,14 +95,15 @@ def enroll(
     return replace(summary, refused=refused + summary.refused, forgotten=forgotten)
 
 
-def _read(request: Request, library: Library) -> list[Entry]:
+def read(request: Request, library: Library | None) -> list[Entry]:
+    """The people of the roster. `library`: None where there is none yet. InputError where it cannot be used."""
     entries = roster.read_roster(request.roster, library)
     if not request.consent_given and all(entry.consent is None for entry in entries):
         raise InputError(
             f"roster {request.roster} does not say who consented: add a column consent (yes or no), or say"
             " `consent_given` where you hold the consent of everybody in it"
         )
-    if unknown := sorted(set(request.accept) - {entry.person_id for entry in entries}):
+    if unknown := sorted(set(map(roster.normal, request.accept)) - {entry.person_id for entry in entries}):
         raise InputError(f"`accept` {unknown[0]}: nobody in roster {request.roster} has that person_id")
     return entries
 

@@ -45,8 +45,11 @@ class Entry:
     stamps: tuple[Stamp, ...] = ()  # of the images, where they are known
 
 
-def read_roster(source: str, library: Library) -> list[Entry]:
-    """The people of a roster, in its order. Raises InputError that names the file, and the line, of what is wrong."""
+def read_roster(source: str, library: Library | None) -> list[Entry]:
+    """The people of a roster, in its order. `library`: None where there is none yet.
+
+    Raises InputError that names the file, and the line, of what is wrong.
+    """
     entries = _csv(source) if source.partition("?")[0].lower().endswith(TEXT) else _images(source, library)
     if not entries:
         raise InputError(f"roster {source} names nobody")
@@ -191,7 +194,7 @@ def _once(entries: Iterable[Entry], source: str) -> list[Entry]:
 # ---- folders and Parquet ---------------------------------------------------------------------------------------------
 
 
-def _images(source: str, library: Library) -> list[Entry]:
+def _images(source: str, library: Library | None) -> list[Entry]:
     place, found = locate(source), find_images(source, library)
     if found.outside:
         raise InputError(

@@ -77,13 +77,14 @@ def _stamp(away: set[str], uri: str) -> tuple[int | None, int | None]:
 
 
 def list_files(
-    place: Place, library: Library, unreadable: list[str], outside: list[str], follow: bool = False
+    place: Place, library: Library | None, unreadable: list[str], outside: list[str], follow: bool = False
 ) -> list[File]:
     """The files of a place in order of their URIs; hidden ones and those of libraries and people pages are left out.
 
     Links within the place are followed. Those that lead out of it are added to `outside`, and followed only where
     `follow` says so: whoever may write a folder must not choose which other photos we look at. URIs of folders below
-    that cannot be listed are added to `unreadable`; MusterError where the place itself cannot.
+    that cannot be listed are added to `unreadable`; MusterError where the place itself cannot. `library`: which may lie
+    there; None where there is none yet.
     """
     if place.file:
         return [place.file]
@@ -158,14 +159,14 @@ def _character_class(token: str) -> str:
 
 
 def _walk(
-    root: str, depth: int | None, library: Library, unreadable: list[str], outside: list[str] | None
+    root: str, depth: int | None, library: Library | None, unreadable: list[str], outside: list[str] | None
 ) -> Iterator[tuple[str, File]]:
     """Path and file for every file below a local folder, at most `depth` folders down; each folder once.
 
     `outside`: links that lead out are added to it, and left out; None: they are followed.
     """
     home = os.path.realpath(root)
-    seen = {_inode(library.path)} if library.local else set()
+    seen = {_inode(library.path)} if library and library.local else set()
     todo = deque([(root, 0)])
     while todo:
         folder, level = todo.popleft()
@@ -228,7 +229,7 @@ def _local_file(path: str, status: os.stat_result) -> File:
     return File(local_uri(path), status.st_size, status.st_mtime_ns // 1000)
 
 
-def _list_remote(place: Place, depth: int | None, library: Library) -> Iterator[tuple[str, File]]:
+def _list_remote(place: Place, depth: int | None, library: Library | None) -> Iterator[tuple[str, File]]:
     try:
         selector = pafs.FileSelector(place.path, recursive=depth != 0)
         infos = retried(f"list {place.source}", lambda: place.fs.get_file_info(selector))
@@ -236,7 +237,7 @@ def _list_remote(place: Place, depth: int | None, library: Library) -> Iterator[
         own = [info.path[: -len(info.base_name)] for info in markers if _is_marker(info.base_name, info.path, place.fs)]
     except OSError as error:
         raise MusterError(f"cannot list {place.source}: {error.strerror or error}") from None
-    if library.fs.type_name == place.fs.type_name:
+    if library and library.fs.type_name == place.fs.type_name:
         own.append(library.path + "/")
     for info in infos:
         hidden = any(map(_hidden, info.path[len(place.path) :].split("/")))

@@ -51,12 +51,13 @@ class Found:
     memory: int = 0  # bytes that its rows take
 
 
-def find_images(source: str, library: Library, follow_links: bool = False) -> Found:
+def find_images(source: str, library: Library | None, follow_links: bool = False) -> Found:
     """The images of one source: a folder, glob, image file or Parquet file, at a local path or a pyarrow.fs URI.
 
     A single file counts whatever its suffix. Folders and globs give their image files; only where they have none, the
-    rows of their Parquet files. `follow_links`: also those that lead out of the folder. Raises InputError where there
-    is nothing to find (MissingError: in a folder), or as locate() and list_files() do.
+    rows of their Parquet files. `library`: whose own files are left out; None where there is none yet. `follow_links`:
+    also those that lead out of the folder. Raises InputError where there is nothing to find (MissingError: in a
+    folder), or as locate() and list_files() do.
     """
     place = locate(source)
     found = Found(place.source, folder=None if place.file else place.uri)
@@ -125,11 +126,13 @@ def _nothing_found(source: str, found: Found) -> str:
 # ---- Parquet ---------------------------------------------------------------------------------------------------------
 
 
-def _parquet_rows(file: File, library: Library, found: Found) -> pa.Table:
+def _parquet_rows(file: File, library: Library | None, found: Found) -> pa.Table:
     """The images that a Parquet file names in `uri` or holds in `image`. All other columns are the user's."""
     try:
-        own = file.uri == library.uri_of(ROSTER)  # may be encrypted
-        parquet, below = parquet_file(pa.BufferReader(library.read(ROSTER))) if own else open_parquet(file.uri)
+        if library and file.uri == library.uri_of(ROSTER):  # may be encrypted
+            parquet, below = parquet_file(pa.BufferReader(library.read(ROSTER)))
+        else:
+            parquet, below = open_parquet(file.uri)
         inline = _is_inline(file.uri, parquet.schema_arrow)
         wanted = [name for name in parquet.schema_arrow.names if not (inline and name == "image")]
         table = _read(file.uri, parquet, below, wanted, found)

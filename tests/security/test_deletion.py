@@ -56,6 +56,7 @@ def csv(path: Path, entries: dict[str, list[Path]], until: dict[str, date] | Non
 
 
 def enrol(roster: Path, library: Path) -> enrolment.Summary:
+    open_library(library, create=True)
     return enroll(Request(str(roster)), config_of(library, "faces"), lambda _: None)
 
 

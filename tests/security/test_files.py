@@ -302,6 +302,7 @@ def test_10_names_are_in_no_library_that_others_read(
 
     monkeypatch.setattr(enroll, "process", process)
     request = enroll.Request(str(tmp_path / "roster.csv"))
+    open_library(tmp_path / "library", create=True)
     with pytest.raises(MusterError, match="killed"):
         enroll.enroll(request, config_of(tmp_path / "library", "faces"), lambda _: None)
     assert modes == [0o700]

@@ -1,7 +1,6 @@
 """Labelled images of any source that Muster scans, and which of them are kept out of training."""
 
 import hashlib
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ from urllib.parse import unquote
 import pyarrow as pa
 
 from muster.errors import ImageError, InputError
-from muster.storage.library import open_library
 from muster.storage.photos import decode
 from muster.storage.photos.reader import Reader
 from muster.storage.photos.sources import find_images, unite
@@ -42,9 +40,7 @@ def find_examples(sources: Sequence[str], label: str | None, limit: int | None =
     `label`: the column of Parquet files that holds it; None: the name of the folder each image lies in. Raises
     InputError where there is no image, or no such column.
     """
-    with tempfile.TemporaryDirectory(prefix="muster-") as folder:
-        library = open_library(f"{folder}/library", create=True)
-        found = {source: find_images(source, library) for source in sources}
+    found = {source: find_images(source, None) for source in sources}
     rows = unite({source: each.rows for source, each in found.items()})
     if label is not None and label not in rows.column_names:
         known = ", ".join(rows.column_names)

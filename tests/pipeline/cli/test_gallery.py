@@ -95,6 +95,25 @@ def test_bad_input(muster: Muster, gallery_library: Path, arguments: list[str], 
     assert text in outcome.error
 
 
+@pytest.mark.parametrize(
+    ("roster", "text"),
+    [
+        ("none.csv", "cannot read roster none.csv: No such file"),
+        ("none", "cannot read none: No such file"),
+        ("roster.csv", "does not say who consented: add a column consent (yes or no), or say --consent-given"),
+        ("album", "is in no person's folder"),
+    ],
+)
+def test_no_library_is_made_for_a_roster_that_cannot_be_used(
+    muster: Muster, album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, roster: str, text: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "roster.csv").write_text("person_id,image\nann,ann.jpg\n")
+    outcome = muster("enroll", album if roster == "album" else roster, "-l", tmp_path / "L")
+    assert (outcome.code, text in outcome.error) == (2, True)
+    assert not (tmp_path / "L").exists()
+
+
 def test_what_is_unsure_is_a_question(muster: Muster, gallery_library: Path, school: School) -> None:
     library = open_library(gallery_library)
     known = gallery.require(library)

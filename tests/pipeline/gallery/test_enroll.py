@@ -34,6 +34,7 @@ def enrol(monkeypatch: pytest.MonkeyPatch, work: Callable[..., Any], weights: Pa
     monkeypatch.setattr(enrolment, "process", process)
 
     def do(source: Path, library: Path, consent: bool = False, accept: tuple[str, ...] = ()) -> Summary:
+        open_library(library, create=True)
         config = config_of(library, "faces")
         return enroll(Request(str(source), consent, accept), config, lambda _: None)
 
