@@ -80,6 +80,11 @@ def scan(library: Library, sources: Sequence[str], follow_links: bool = False) -
         each = [find_images(source, library, follow_links) for source in sources]
     except MissingError as error:
         raise MissingError(f"{error}. {HOW_TO_DROP}") from None
+    return take_in(library, each)
+
+
+def take_in(library: Library, each: Sequence[Found]) -> ScanResult:
+    """What `scan` does with what its sources hold. The caller holds library.lock()."""
     places = list({place.source: place for place in each}.values())
     found, from_parquet, duplicates = _merge(places)
     repair(library)

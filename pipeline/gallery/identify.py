@@ -30,7 +30,7 @@ from muster.storage.library import Library, open_library
 from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.storage.photos import decode
 from muster.storage.photos.reader import Reader
-from muster.storage.photos.sources import find_images
+from muster.storage.photos.sources import Found, find_images
 from muster.tasks.people.calibrate import corrected
 from muster.tasks.people.search import LEAST_TEMPLATES, MIN_QUALITY, SCORE, Templates, nearest, score_of, templates
 
@@ -77,9 +77,12 @@ class Probes:
 
 
 def identify(
-    sources: Sequence[str], config: RunConfig, threshold: float | None, on_progress: OnProgress,
+    sources: Sequence[str],
+    config: RunConfig,
+    threshold: float | None,
+    on_progress: OnProgress,
     on_download: Progress | None = None,
-) -> tuple[pa.Table, str]:  # fmt: skip
+) -> tuple[pa.Table, str]:
     """ANSWERS for every face in the sources, and what there is to say about the threshold.
 
     Whoever is named, or shown as a candidate, is written to the audit log. Few images are answered here; more go
@@ -93,7 +96,7 @@ def identify(
     probes = (
         in_process(uris, config, on_download)
         if len(uris) <= IN_PROCESS
-        else _through_workers(sources, config, on_progress, on_download)
+        else _through_workers(places, config, on_progress, on_download)
     )
     with forget.locked(library, forget.PATIENCE):  # the gallery as it is now: somebody may have been forgotten
         known = _enrolled(library, known.model)
@@ -288,12 +291,12 @@ def in_process(uris: Mapping[str, str], config: RunConfig, on_download: Progress
 
 
 def _through_workers(
-    sources: Sequence[str], config: RunConfig, on_progress: OnProgress, on_download: Progress | None
+    places: Sequence[Found], config: RunConfig, on_progress: OnProgress, on_download: Progress | None
 ) -> Probes:
     with tempfile.TemporaryDirectory(prefix="muster-") as place:
         library = open_library(f"{place}/library", create=True)
         with forget.locked(library):
-            manifest.scan(library, sources)
+            manifest.take_in(library, places)
             process(library, config, on_progress, on_download)
         shards = [shard for shard, _ in manifest.shards(library)]
         done = tables.require(library, "images", IMAGES_FINGERPRINT, ["image_id", "error"], shards)

@@ -1,9 +1,11 @@
 """Probes against a gallery of real people."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ from muster.storage.gallery import audit, gallery
 from muster.storage.gallery.roster import UNKNOWN, UNSURE
 from muster.storage.index import vectors
 from muster.storage.library import open_library
+from muster.storage.photos.sources import find_images
 from muster.tasks.people.search import SCORE
 
 IDENTIFY = {"threshold": 0.3, "target": 0.05}
@@ -91,6 +94,37 @@ def test_a_large_gallery_is_searched_by_an_index(
     assert not (library / "index").exists()
     after, _ = identify([str(school.probes[ann])], config(library), None, lambda _: None)
     assert after["person_id"].to_pylist() != [ann]
+
+
+def test_many_images_are_listed_once(
+    gallery_library: Path,
+    school: School,
+    monkeypatch: pytest.MonkeyPatch,
+    work: Callable[..., Any],
+    weights: Path,
+    tmp_path: Path,
+) -> None:
+    """And answered as few are, by workers, here in this process."""
+    library, folder = calibrated(gallery_library), tmp_path / "probes"
+    folder.mkdir()
+    for photo in [*school.probes.values()][:2]:
+        shutil.copy(photo, folder)
+    few, _ = identify([str(folder)], config(library), None, lambda _: None)
+    listed: list[str] = []
+
+    def listing(source: str, *rest: Any) -> Any:
+        listed.append(source)
+        return find_images(source, *rest)
+
+    for module in ("muster.pipeline.gallery.identify", "muster.storage.manifest"):
+        monkeypatch.setattr(f"{module}.find_images", listing)
+    monkeypatch.setattr("muster.pipeline.gallery.identify.IN_PROCESS", 1)
+    monkeypatch.setattr(
+        "muster.pipeline.gallery.identify.process", lambda library, *_: work(library.uri, weights, ("faces",))
+    )
+    many, _ = identify([str(folder)], config(library), None, lambda _: None)
+    assert listed == [str(folder)]
+    assert many["person_id"].to_pylist() == few["person_id"].to_pylist() == list(school.probes)[:2]
 
 
 def test_is_it_this_person(gallery_library: Path, school: School) -> None:
