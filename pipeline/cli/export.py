@@ -37,11 +37,11 @@ def export(
 
     Example: muster export --format coco --tasks masks --out masks.json -l ./library
     """
-    from muster.pipeline.cli.parse import parse_score, parse_sources, parse_tasks
+    from muster.pipeline.cli.parse import parse_sources, parse_tasks
 
     chosen = parse_tasks(tasks)
-    least, models = parse_score("--min-score", str(min_score)), parse_sources(model, chosen)
-    facts = muster.open(library, trust=trust).export(format, out, chosen, models=models, min_score=least)
+    models = parse_sources(model, chosen)
+    facts = muster.open(library, trust=trust).export(format, out, chosen, models=models, min_score=min_score)
     if facts["pending"]:
         say(
             f"muster: not in it: {count(facts['pending'], 'image')} not processed yet; `muster run --tasks"

@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from muster.errors import InputError
 from muster.pipeline.work.choice import TaskChoice, choose
 from muster.tasks import registry
+from muster.tasks.base import Option
 from muster.tasks.models import zoo
+from muster.tasks.objects import CLASSES, MIN_SCORE
 
 
 def chosen(
@@ -18,8 +21,8 @@ def chosen(
     settings: Sequence[str] = (),
 ) -> tuple[TaskChoice, ...]:
     """What the options of a run choose: a task each, with its model, weights and options."""
-    least = None if min_score is None else parse_score("--min-score", str(min_score))
-    options = {"classes": parse_classes(classes), "min_score": least}
+    least = None if min_score is None else _parsed("--min-score", MIN_SCORE, min_score)
+    options = {"classes": _parsed("--classes", CLASSES, classes), "min_score": least}
     files = parse_weights(weights)
     own = parse_settings(settings)
     return choose(parse_tasks(tasks), models=parse_models(model), options=options, settings=own, weights=files)
@@ -77,26 +80,6 @@ def parse_settings(options: Sequence[str]) -> dict[str, dict[str, str]]:
     return settings
 
 
-def parse_classes(text: str) -> dict[str, float | None]:
-    """`person,dog=0.6` → {"person": None, "dog": 0.6}; InputError where a score is none."""
-    classes: dict[str, float | None] = {}
-    for item in filter(None, (part.strip() for part in text.split(","))):
-        name, separator, score = item.partition("=")
-        classes[name.strip()] = parse_score("--classes", score) if separator else None
-    return classes
-
-
-def parse_score(option: str, text: str) -> float:
-    """A number in 0..1; InputError where it is none."""
-    try:
-        score = float(text)
-    except ValueError:
-        score = -1.0
-    if not 0 <= score <= 1:
-        raise InputError(f"{option} {text}: a score is a number from 0 to 1")
-    return score
-
-
 def parse_k(text: str) -> int | None:
     """`auto` → None, a positive number → itself."""
     if text == "auto":
@@ -104,6 +87,14 @@ def parse_k(text: str) -> int | None:
     if not text.isdecimal() or int(text) < 1:
         raise InputError(f"--k {text}: give a number of people of at least 1, or auto")
     return int(text)
+
+
+def _parsed(name: str, option: Option, value: Any) -> Any:
+    """As the tasks parse what `--set` gives them."""
+    try:
+        return option.parse(value)
+    except ValueError as error:
+        raise InputError(f"{name} {value}: {error}") from None
 
 
 def _by_task(option: str, texts: Sequence[str], form: str) -> dict[str, str]:

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from PIL import Image as PillowImage
 
 from muster.errors import TaskError
-from muster.pipeline.cli.parse import parse_classes
 from muster.pipeline.work.weights import load_weights
 from muster.tasks import base, objects, registry
 from muster.tasks.base import Image
@@ -19,7 +18,7 @@ from muster.tasks.models import coco_labels, zoo
 from muster.tasks.models.fastestdet import FastestDet
 from muster.tasks.models.yolo import Yolo, decode
 from muster.tasks.models.zoo import objects as zoo_objects
-from muster.tasks.objects import Found, ObjectParameters, Objects, choose, select, thresholds
+from muster.tasks.objects import Found, ObjectParameters, Objects, choose, parse_classes, select, thresholds
 from muster.training.recipes.objects import suppressed
 
 CPU = torch.device("cpu")

@@ -77,6 +77,16 @@ def test_an_option_goes_one_way_whichever_way_it_is_given() -> None:
     ]
 
 
+def test_a_value_is_refused_in_one_way_whichever_way_it_is_given() -> None:
+    for score in ("2", "-0.1", "nan", "much"):
+        with pytest.raises(InputError, match=rf"^--classes dog={score}: give a number from 0 to 1$"):
+            chosen("objects", classes=f"dog={score}")
+        with pytest.raises(TaskError, match=rf"^objects.classes=dog={score}: give a number from 0 to 1$"):
+            chosen("objects", settings=[f"objects.classes=dog={score}"])
+    with pytest.raises(InputError, match=r"^--min-score 2.0: give a number from 0 to 1$"):
+        chosen("objects", min_score=2.0)
+
+
 def test_parse_sources() -> None:
     assert parse_sources(["masks=sinet"], ("masks",)) == {"masks": "sinet"}
     for text in ("sinet", "masks=", "objects=fcos"):
