@@ -16,6 +16,7 @@ import stat
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -35,6 +36,7 @@ from muster.storage.uris import connect, local_uri
 T = TypeVar("T")
 
 FORMAT, UNBOUND, ENCRYPTED = 1, 2, 3  # of library.json; grows when an older Muster could misread what a newer one wrote
+_trusts: ContextVar[bool] = ContextVar("trusts", default=False)  # see trusting()
 TRUST = "MUSTER_TRUST"  # in the environment: libraries that others may write are used all the same
 
 
@@ -219,7 +221,7 @@ class Library:
     def make_private(self) -> None:
         """Make a local library readable for its owner alone: it holds names of people now.
 
-        Not where MUSTER_TRUST is set, because then other users are meant to work in it.
+        Not where others are trusted, because then other users are meant to work in it.
         """
         if self.local is not None and not _others_are_trusted():
             # not ours: then we were told to trust its owner, or it is root's
@@ -314,8 +316,18 @@ def _placed(library: Library, marker: bytes) -> Library:
     return library if library.local is None else replace(library, place=(_inode(library.path), marker))
 
 
+@contextlib.contextmanager
+def trusting(trust: bool) -> Iterator[None]:
+    """Within it this thread opens libraries that others may write, where `trust`. Workers are told by `trusted`."""
+    token = _trusts.set(trust or _trusts.get())
+    try:
+        yield
+    finally:
+        _trusts.reset(token)
+
+
 def _others_are_trusted() -> bool:
-    return os.environ.get(TRUST, "0") not in ("", "0")
+    return _trusts.get() or os.environ.get(TRUST, "0") not in ("", "0")
 
 
 def _check_owner(library: Library) -> None:

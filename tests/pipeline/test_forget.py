@@ -22,11 +22,13 @@ from muster.pipeline.people import grouping
 from muster.pipeline.people.pages import write_people
 from muster.storage import layout, manifest, tables
 from muster.storage.gallery import audit, gallery
+from muster.storage.index import vectors
 from muster.storage.library import Library, open_library
 
 
 @pytest.fixture
-def library(gallery_library: Path) -> Library:
+def library(gallery_library: Path, monkeypatch: pytest.MonkeyPatch) -> Library:
+    monkeypatch.setattr(vectors, "EXACT_UP_TO", 30)  # so that there is an index, with what it keeps of their faces
     opened = open_library(gallery_library)
     grouping.cluster_faces(opened, None, "graph", None, False)
     return opened
