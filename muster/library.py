@@ -59,7 +59,7 @@ def open(path: str | Path, create: bool = False, trust: bool = False) -> Library
 class Library:
     """An open library. Made by `muster.open`."""
 
-    def __init__(self, files: stored.Library, trust: bool = False) -> None:
+    def __init__(self, files: stored.LibraryFiles, trust: bool = False) -> None:
         self._files, self._trust = files, trust
 
     def __repr__(self) -> str:

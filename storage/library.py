@@ -41,7 +41,7 @@ TRUST = "MUSTER_TRUST"  # in the environment: libraries that others may write ar
 
 
 @dataclass(frozen=True)
-class Library:
+class LibraryFiles:
     """An open library. `uri` reopens it, from another process or node; `fs` and `path` are where it lies.
 
     `key`: what its files are encrypted with; None: they are not. `place`: device and inode of its folder, and its
@@ -278,7 +278,7 @@ def _inode(file: int | str) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def open_library(uri: str | Path, create: bool = False, trusted: bool = False) -> Library:
+def open_library(uri: str | Path, create: bool = False, trusted: bool = False) -> LibraryFiles:
     """Open the library at a local path or any `pyarrow.fs` URI; with `create`, make it where there is none.
 
     The key is taken from the environment (`key_of`); what is made with one is encrypted. `trusted`: the caller was told
@@ -312,7 +312,7 @@ def open_library(uri: str | Path, create: bool = False, trusted: bool = False) -
     return _placed(_keyed(library, uri, marker, key), data)
 
 
-def _placed(library: Library, marker: bytes) -> Library:
+def _placed(library: LibraryFiles, marker: bytes) -> LibraryFiles:
     return library if library.local is None else replace(library, place=(_inode(library.path), marker))
 
 
@@ -330,7 +330,7 @@ def _others_are_trusted() -> bool:
     return _trusts.get() or os.environ.get(TRUST, "0") not in ("", "0")
 
 
-def _check_owner(library: Library) -> None:
+def _check_owner(library: LibraryFiles) -> None:
     """InputError where others than this user and root may write a local library: they decide what it says."""
     if library.local is None or _others_are_trusted():
         return
@@ -350,7 +350,7 @@ def _check_owner(library: Library) -> None:
         )
 
 
-def _keyed(library: Library, uri: str | Path, marker: dict[str, Any], key: bytes | None) -> Library:
+def _keyed(library: LibraryFiles, uri: str | Path, marker: dict[str, Any], key: bytes | None) -> LibraryFiles:
     """With the key of a library of this marker.
 
     InputError where it is encrypted and this is not its key, or it is not and there is a key.
@@ -374,10 +374,10 @@ def _keyed(library: Library, uri: str | Path, marker: dict[str, Any], key: bytes
     return replace(library, key=own)
 
 
-def _locate(uri: str) -> Library:
+def _locate(uri: str) -> LibraryFiles:
     if "://" not in uri:
         path = os.path.abspath(os.path.expanduser(uri))
-        return Library(path, pafs.LocalFileSystem(), path)
+        return LibraryFiles(path, pafs.LocalFileSystem(), path)
     try:
         fs, path = connect(uri)
     except (pa.ArrowInvalid, OSError) as error:
@@ -385,10 +385,10 @@ def _locate(uri: str) -> Library:
     path = path.rstrip("/")
     if not path:
         raise InputError(f"cannot open library {uri}: it names no bucket or folder")
-    return Library(path if isinstance(fs, pafs.LocalFileSystem) else uri.rstrip("/"), fs, path)
+    return LibraryFiles(path if isinstance(fs, pafs.LocalFileSystem) else uri.rstrip("/"), fs, path)
 
 
-def decrypted(library: Library, place: str | Path) -> Library:
+def decrypted(library: LibraryFiles, place: str | Path) -> LibraryFiles:
     """A copy of an encrypted library that is not, in an empty or new place. The caller holds library.lock().
 
     Its marker is written last: a copy that was cut off is no library. A local one is for its owner alone. Raises
@@ -424,7 +424,7 @@ def decrypted(library: Library, place: str | Path) -> Library:
     return _create(copy)
 
 
-def _create(library: Library, key: bytes | None = None) -> Library:
+def _create(library: LibraryFiles, key: bytes | None = None) -> LibraryFiles:
     name = uuid.uuid4().hex
     marker: dict[str, Any] = {"format": FORMAT, "muster": _version(), "id": name}
     if key is not None:  # something that only this key decrypts
@@ -452,7 +452,7 @@ def _make_folder(path: Path, private: bool) -> None:
         path.chmod(0o700)
 
 
-def _check_empty(library: Library) -> None:
+def _check_empty(library: LibraryFiles) -> None:
     try:
         if library.names(""):  # names that begin with a dot do not count: .DS_Store, what a killed Muster left
             raise InputError(
