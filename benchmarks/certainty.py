@@ -28,13 +28,13 @@ from muster.pipeline.evaluate import faces as evaluate
 from muster.pipeline.people import grouping
 from muster.pipeline.people.faces import Faces, load_faces
 from muster.storage import manifest
-from muster.storage.library import Library
+from muster.storage.library import LibraryFiles
 from muster.tasks.people.certainty import certainty, evidence
 
 BINS = (0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 1.0001)
 
 
-def judged(library: Library, model: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def judged(library: LibraryFiles, model: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of clustered faces of known people: evidence (M, 3), certainty (M,), and which are right (M,)."""
     faces = load_faces(library, model)
     labels, _ = grouping.label(None, faces, "graph", None, False)
@@ -51,7 +51,7 @@ def judged(library: Library, model: str) -> tuple[np.ndarray, np.ndarray, np.nda
     return evidence(*known)[rows], certainty(*known)[rows], np.array(right)
 
 
-def identities(library: Library, faces: Faces, images: Any) -> np.ndarray:
+def identities(library: LibraryFiles, faces: Faces, images: Any) -> np.ndarray:
     """(N,): a number for each person; -1 where nobody knows, such as who stands behind LFW's people."""
     place = {name: i for i, name in enumerate(images["image_id"].to_pylist())}
     photo = np.array([place[name] for name in faces.table["image_id"].to_pylist()])

@@ -109,7 +109,7 @@ def set_calendar(today: date) -> None:
 
 def die_at(change: int) -> None:
     """SIGKILL before the n-th time from now that a file is opened for writing, renamed or removed."""
-    from muster.storage.library import Library
+    from muster.storage.library import LibraryFiles
 
     left = [change]
 
@@ -123,13 +123,13 @@ def die_at(change: int) -> None:
         if writes or event in ("os.rename", "os.link", "os.remove"):
             count()
 
-    remove = Library.remove
+    remove = LibraryFiles.remove
 
-    def removing(self: Library, name: str) -> None:  # pyarrow does it, and tells no hook
+    def removing(self: LibraryFiles, name: str) -> None:  # pyarrow does it, and tells no hook
         count()
         remove(self, name)
 
-    Library.remove = removing  # type: ignore[method-assign]
+    LibraryFiles.remove = removing  # type: ignore[method-assign]
     sys.addaudithook(hook)
 
 

@@ -44,7 +44,7 @@ from muster.pipeline.people.faces import strangers_of
 from muster.storage import layout
 from muster.storage.index import vectors
 from muster.storage.index.inverted_file import THOROUGH
-from muster.storage.library import Library, open_library
+from muster.storage.library import LibraryFiles, open_library
 from muster.tasks.people.calibrate import threshold_at
 from muster.tasks.people.search import SEARCHED, Templates, nearest, stand_out
 
@@ -63,7 +63,7 @@ def views(people: People, faces: np.ndarray) -> np.ndarray:
 
 
 def build_and_update(
-    library: Library, everybody: np.ndarray, count: int, note: vectors.Note
+    library: LibraryFiles, everybody: np.ndarray, count: int, note: vectors.Note
 ) -> tuple[vectors.VectorIndex, dict[str, float]]:
     """The index over `count` of the people, and the seconds of its making, its loading, and of adding the others."""
     facts = {}

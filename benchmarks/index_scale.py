@@ -41,7 +41,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from muster.storage import layout
 from muster.storage.index import inverted_file, vectors
 from muster.storage.index.inverted_file import DEPTHS
-from muster.storage.library import Library, open_library
+from muster.storage.library import LibraryFiles, open_library
 
 WIDTH = 128
 GROUPS = 128
@@ -131,7 +131,7 @@ def compare(it: vectors.VectorIndex, flat: Any, probes: np.ndarray, views: int, 
     }
 
 
-def build_and_save(library: Library, faces: np.ndarray) -> tuple[vectors.VectorIndex, dict[str, Any]]:
+def build_and_save(library: LibraryFiles, faces: np.ndarray) -> tuple[vectors.VectorIndex, dict[str, Any]]:
     Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts again
     before = memory("VmRSS")
     build_seconds, it = timed(lambda: vectors.current(library, NAME, faces))

@@ -36,13 +36,13 @@ from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.config import RunConfig
 from muster.pipeline.work.machine import Machine
 from muster.storage import manifest, tables
-from muster.storage.library import Library, open_library
+from muster.storage.library import LibraryFiles, open_library
 from muster.storage.outcomes import ERRORS, IMAGES, IMAGES_FINGERPRINT
 
 BROKEN = 1000  # one image in so many has an error
 
 
-def make_library(folder: Path, rows: int) -> Library:
+def make_library(folder: Path, rows: int) -> LibraryFiles:
     """A library of so many images, all of them done by the default tasks."""
     source = folder / "source.parquet"
     uris = [f"s3://photos/2024/{number // 1000:05d}/IMG_{number:07d}.JPG" for number in range(rows)]
@@ -57,7 +57,7 @@ def make_library(folder: Path, rows: int) -> Library:
     return library
 
 
-def finish_shard(library: Library, choices: tuple[TaskChoice, ...], shard: str) -> None:
+def finish_shard(library: LibraryFiles, choices: tuple[TaskChoice, ...], shard: str) -> None:
     """Commit every task's rows of one shard."""
     ids = manifest.read_shard(library, shard)["image_id"].to_pylist()
     images = pa.Table.from_pylist([facts(image_id) for image_id in ids], IMAGES)
@@ -100,7 +100,7 @@ def one_row(choice: TaskChoice, ids: list[str]) -> dict[str, pa.Table]:
     return rows
 
 
-def measure(library: Library) -> dict[str, float]:
+def measure(library: LibraryFiles) -> dict[str, float]:
     """Seconds of one resume, each part on its own. Exits where there is something to do."""
     config = RunConfig(library=library.uri, machine=Machine(device="cpu"))
     times = [time.perf_counter()]

@@ -41,7 +41,7 @@ from muster.pipeline.work.choice import choose
 from muster.pipeline.work.config import RunConfig
 from muster.pipeline.work.machine import Machine
 from muster.storage import manifest, tables
-from muster.storage.library import Library, open_library
+from muster.storage.library import LibraryFiles, open_library
 from muster.tasks.metrics import people as metrics
 from muster.tasks.people.search import MIN_QUALITY
 from muster.training.data.examples import PEOPLE_HELD_OUT, held_out
@@ -52,7 +52,7 @@ DATA = Path(os.environ.get("MUSTER_TEST_DATA", Path(__file__).parents[1].parent 
 SAME: tuple[frozenset[str], ...] = ()  # names of photos that show one person
 
 
-def processed(folder: Path, model: str, data: Path) -> Library:
+def processed(folder: Path, model: str, data: Path) -> LibraryFiles:
     library = open_library(str(folder / model), create=True)
     johns = [str(each) for each in sorted((data / "photos/johns").iterdir()) if each.is_dir()]
     sources = [data / "coco128/images", data / "coco_photos/photos.parquet", data / "lfw/lfw.parquet"]
@@ -77,7 +77,7 @@ def judged(labels: np.ndarray, photos: np.ndarray, names: list[str]) -> dict[str
     return {"faces": sum(sizes), "people": len(sizes), "wrong_pairs": wrong, "largest": max(sizes, default=0)}
 
 
-def measure(library: Library, model: str, data: Path) -> dict[str, Any]:
+def measure(library: LibraryFiles, model: str, data: Path) -> dict[str, Any]:
     faces = load_faces(library, model)
     images = manifest.read_manifest(library)
     place = {name: i for i, name in enumerate(images["image_id"].to_pylist())}
@@ -103,7 +103,7 @@ def measure(library: Library, model: str, data: Path) -> dict[str, Any]:
 
 
 def of_quality(
-    library: Library, faces: Faces, images: Any, photo: np.ndarray, names: list[str], data: Path
+    library: LibraryFiles, faces: Faces, images: Any, photo: np.ndarray, names: list[str], data: Path
 ) -> dict[str, Any]:
     labels = [str(data / folder / "instances.json") for folder in ("coco128", "coco_photos")]
     boxes = read_people(Inputs(images=[], out=Path(), labels=labels))
@@ -137,7 +137,7 @@ def _is_outside(people: np.ndarray | None, middle: np.ndarray) -> bool:
     return people is not None and not ((people[:, :2] <= middle) & (middle <= people[:, 2:])).all(1).any()
 
 
-def of_lfw(library: Library, faces: Faces, images: Any, labels: np.ndarray) -> dict[str, float]:
+def of_lfw(library: LibraryFiles, faces: Faces, images: Any, labels: np.ndarray) -> dict[str, float]:
     """As `muster evaluate cluster` has it: of each photo the face nearest the middle."""
     rows, owner = evaluate._nearest_centre(library, faces, images)
     person = images["person"].take(owner)

@@ -6,9 +6,8 @@ that a notebook is as safe as a command. What a verb needs is imported when it i
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
@@ -20,7 +19,7 @@ from muster.storage import manifest
 from muster.storage.gallery import audit, gallery
 from muster.storage.gallery.answers import check_out, write_answers
 from muster.storage.gallery.roster import normal
-from muster.storage.library import TRUST, decrypted, open_library
+from muster.storage.library import decrypted, open_library, trusting
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
 
 OnProgress = Callable[["Progress"], None]
 OnDownload = Callable[[int, int | None], None]  # bytes so far, and of how many where that is known
+Texts = str | Path | Iterable[str | Path]
 TASKS = ("faces", "previews")  # what the people pages need
 
 
@@ -50,7 +50,7 @@ def open(path: str | Path, create: bool = False, trust: bool = False) -> Library
     used.
     """
     try:
-        with _trusting(trust):
+        with trusting(trust):
             return Library(open_library(path, create), trust)
     except NotYetError:
         raise NotYetError(f"no library at {path}", "scan", str(path), otherwise=" (or `create`=True)") from None
@@ -59,7 +59,7 @@ def open(path: str | Path, create: bool = False, trust: bool = False) -> Library
 class Library:
     """An open library. Made by `muster.open`."""
 
-    def __init__(self, files: stored.Library, trust: bool = False) -> None:
+    def __init__(self, files: stored.LibraryFiles, trust: bool = False) -> None:
         self._files, self._trust = files, trust
 
     def __repr__(self) -> str:
@@ -80,7 +80,7 @@ class Library:
 
     # ---- photos ------------------------------------------------------------------------------------------------------
 
-    def scan(self, *sources: str | Path, follow_links: bool = False) -> ScanResult:
+    def scan(self, *sources: Texts, follow_links: bool = False) -> ScanResult:
         """Find images, and note them in the manifest. A later scan finds what is new, changed or gone.
 
         `sources`: folders, globs, files or Parquet manifests; local or any URI. `follow_links`: also links that lead
@@ -89,7 +89,7 @@ class Library:
         if not sources:
             raise InputError("name what to scan: folders, globs, files or Parquet manifests")
         with self._in_use(), forget.locked(self._files):
-            return manifest.scan(self._files, [str(source) for source in sources], follow_links)
+            return manifest.scan(self._files, [name for given in sources for name in several(given)], follow_links)
 
     def run(
         self,
@@ -167,7 +167,7 @@ class Library:
         self,
         format: str,
         out: str | Path,
-        tasks: Iterable[str] = ("objects",),
+        tasks: str | Iterable[str] = ("objects",),
         *,
         models: Mapping[str, str] | None = None,
         min_score: float = 0.0,
@@ -180,12 +180,12 @@ class Library:
         from muster.pipeline.findings.export import export_annotations
 
         with self._in_use():
-            return export_annotations(self.uri, format, Path(out), tuple(tasks), models or {}, min_score)
+            return export_annotations(self.uri, format, Path(out), several(tasks), models or {}, min_score)
 
     def overlay(
         self,
         out: str | Path,
-        tasks: Iterable[str] = (),
+        tasks: str | Iterable[str] = (),
         *,
         models: Mapping[str, str] | None = None,
         sample: int = 24,
@@ -198,7 +198,7 @@ class Library:
         from muster.pipeline.findings.overlay import overlay
 
         with self._in_use():
-            return overlay(self.uri, Path(out), tuple(tasks), models or {}, sample, seed)
+            return overlay(self.uri, Path(out), several(tasks), models or {}, sample, seed)
 
     # ---- known people ------------------------------------------------------------------------------------------------
 
@@ -255,12 +255,11 @@ class Library:
         from muster.pipeline.gallery.identify import identify
         from muster.results import Answers
 
-        sources = [images] if isinstance(images, str | Path) else images
         file = None if out is None else Path(out).expanduser()
         config = _config(self.uri, ["faces"], machine)
         with self._in_use():
             check_out(file, self._files)
-            answers, remark = identify(list(map(str, sources)), config, threshold, on_progress or _silent, on_download)
+            answers, remark = identify(list(several(images)), config, threshold, on_progress or _silent, on_download)
         write_answers(answers, file)
         return Answers(answers, remark, file)
 
@@ -321,24 +320,11 @@ class Library:
             return [gallery.named(known, entry) for entry in audit.entries(self._files)]
 
     def _in_use(self) -> AbstractContextManager[None]:
-        return _trusting(self._trust)
-
-
-@contextmanager
-def _trusting(trust: bool) -> Iterator[None]:
-    """Verbs open the library anew, and so do workers: the environment tells them all that it is trusted."""
-    before = os.environ.get(TRUST)
-    if trust:
-        os.environ[TRUST] = "1"
-    try:
-        yield
-    finally:
-        if trust:
-            os.environ.pop(TRUST) if before is None else os.environ.update({TRUST: before})
+        return trusting(self._trust)
 
 
 def photos(
-    *sources: str | Path,
+    *sources: Texts,
     library: str | Path = "./library",
     out: str | Path | None = None,
     tasks: Iterable[AnyTask] = TASKS,
@@ -360,7 +346,7 @@ def photos(
     from muster.pipeline.people.pages import folder_for
     from muster.results import PhotosSummary
 
-    with _trusting(trust):
+    with trusting(trust):
         folder_for(str(library), out)
     check_method(method, k, same_photo)
     config = _config(str(library), tasks, machine)
@@ -382,6 +368,11 @@ def identify(
     """Who is this? As `Library.identify`, by a library or its place."""
     opened = library if isinstance(library, Library) else open(library)
     return opened.identify(images, threshold=threshold)
+
+
+def several(given: Texts) -> tuple[str, ...]:
+    """One text or path is one, and not its letters."""
+    return (str(given),) if isinstance(given, str | Path) else tuple(map(str, given))
 
 
 def _config(library: str, tasks: Iterable[AnyTask], machine: Machine | None, retry_errors: bool = False) -> RunConfig:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from muster.library import several
 from muster.pipeline import train as training
 from muster.pipeline.work.machine import Machine
 from muster.pipeline.work.training import Training
@@ -37,11 +38,11 @@ def train(
     of an earlier training, to begin with its weights. `machine`: one process, unless it says how many `workers`.
     """
     inputs = Inputs(
-        images=_texts(images),
+        images=list(several(images)),
         out=Path(out),
         label=label,
-        labels=_texts(labels),
-        scenes=_texts(scenes),
+        labels=list(several(labels)),
+        scenes=list(several(scenes)),
         limit=limit,
         steps=steps,
         rate=rate,
@@ -50,10 +51,6 @@ def train(
     )
     asked = Training(recipe=recipe, inputs=inputs, machine=machine or Machine())
     return training.train(asked, on_report or _silent, on_skipped or _silent, on_download)
-
-
-def _texts(sources: str | Path | Iterable[str | Path]) -> list[str]:
-    return [str(sources)] if isinstance(sources, str | Path) else [str(source) for source in sources]
 
 
 def _silent(what: object) -> None:

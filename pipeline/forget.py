@@ -23,7 +23,7 @@ from muster.storage.disk import TEMPORARY
 from muster.storage.gallery import audit, gallery, left_over
 from muster.storage.gallery.roster import normal
 from muster.storage.layout import FORGETTING, NEXT_GALLERY, PAGES, RECEIPTS
-from muster.storage.library import Library, dump_json
+from muster.storage.library import LibraryFiles, dump_json
 from muster.storage.uris import local_uri
 from muster.web.site import MARKER, Site
 
@@ -50,7 +50,7 @@ class Receipt:
 
 
 @contextmanager
-def locked(library: Library, seconds: float = 0.0, resuming: Collection[str] = ()) -> Iterator[None]:
+def locked(library: LibraryFiles, seconds: float = 0.0, resuming: Collection[str] = ()) -> Iterator[None]:
     """`library.lock(seconds)`, with everything settled. `resuming`: see `settle`."""
     with library.lock(seconds):
         for receipt in settle(library, resuming):
@@ -62,7 +62,7 @@ def locked(library: Library, seconds: float = 0.0, resuming: Collection[str] = (
         yield
 
 
-def _pending(library: Library) -> dict[str, Any]:
+def _pending(library: LibraryFiles) -> dict[str, Any]:
     lists = dict.fromkeys(("people", "images", "originals", "embeddings", "pseudonyms"), list)
     try:
         pending = tables.read_json(library, FORGETTING, receipt=str, reason=str, **lists)
@@ -78,7 +78,7 @@ def _pending(library: Library) -> dict[str, Any]:
         ) from None
 
 
-def settled(library: Library) -> None:
+def settled(library: LibraryFiles) -> None:
     """The door of commands that only read: the lock is taken where something is to be settled, and not otherwise."""
     if not (library.has(FORGETTING) or manifest.interrupted(library) or _half_written(library) or unfinished(library)):
         return
@@ -92,7 +92,7 @@ def settled(library: Library) -> None:
         ) from None
 
 
-def settle(library: Library, resuming: Collection[str] = ()) -> list[Receipt]:
+def settle(library: LibraryFiles, resuming: Collection[str] = ()) -> list[Receipt]:
     """Finish what was cut off: deletions and scans; and drop what is left of enrolments. The caller holds the lock.
 
     `resuming`: URIs of a roster that is about to be enrolled, of which what is done already stays.
@@ -109,7 +109,7 @@ def settle(library: Library, resuming: Collection[str] = ()) -> list[Receipt]:
     return receipts
 
 
-def unfinished(library: Library) -> dict[str, str]:
+def unfinished(library: LibraryFiles) -> dict[str, str]:
     """uri → person_id of all photos of a roster that are not that person's in the gallery: refused, or not looked at
     to the end."""
     roster = gallery.read_roster(library)
@@ -120,25 +120,25 @@ def unfinished(library: Library) -> dict[str, str]:
     return {uri: person for uri, person in roster.items() if (uri, person) not in enrolled}
 
 
-def drop(library: Library, uris: Collection[str]) -> None:
+def drop(library: LibraryFiles, uris: Collection[str]) -> None:
     """Take photos of a roster out of all tables, and then out of it, so that a kill between is noticed."""
     manifest.forget(library, _image_ids(library, uris))
     gallery.write_roster(library, lambda uri, _: uri not in uris)
 
 
-def _image_ids(library: Library, uris: Collection[str]) -> list[str]:
+def _image_ids(library: LibraryFiles, uris: Collection[str]) -> list[str]:
     rows = manifest.read_manifest(library)
     ids: list[str] = rows["image_id"].filter(pc.is_in(rows["uri"], pa.array(sorted(uris), pa.string()))).to_pylist()
     return ids
 
 
-def _half_written(library: Library) -> bool:
+def _half_written(library: LibraryFiles) -> bool:
     """Whether the gallery, or a file beside it, was being written when its writer was killed."""
     names = library.disk.names("gallery") if library.disk is not None else library.names("gallery")
     return any(TEMPORARY.fullmatch(name) or name == NEXT_GALLERY.rpartition("/")[2] for name in names)
 
 
-def _drop_enrolment(library: Library, strays: Mapping[str, str]) -> Receipt:
+def _drop_enrolment(library: LibraryFiles, strays: Mapping[str, str]) -> Receipt:
     known = gallery.read(library)
     enrolled = set(known.faces["uri"].to_pylist()) if known else set()
     if shared := strays.keys() & enrolled:  # that roster had given somebody's photo to another: who has it keeps it
@@ -152,7 +152,7 @@ def _drop_enrolment(library: Library, strays: Mapping[str, str]) -> Receipt:
 # ---- who and what ----------------------------------------------------------------------------------------------------
 
 
-def forget(library: Library, names: Sequence[str], reason: str) -> list[Receipt]:
+def forget(library: LibraryFiles, names: Sequence[str], reason: str) -> list[Receipt]:
     """Forget people by person_id, and images by path, URI or image_id. The caller holds the lock, and has settled.
 
     Who was forgotten before has a receipt: it is given once more. Raises InputError where a name is none of these,
@@ -179,12 +179,12 @@ def forget(library: Library, names: Sequence[str], reason: str) -> list[Receipt]
     return [*before, _forget(library, wanted, reason)] if wanted.people | wanted.images | wanted.uris else before
 
 
-def forget_people(library: Library, names: Sequence[str], reason: str) -> Receipt:
+def forget_people(library: LibraryFiles, names: Sequence[str], reason: str) -> Receipt:
     """Forget these people. The caller holds the lock, and has settled."""
     return _forget(library, _Wanted(set(names), set(), set()), reason)
 
 
-def expired(library: Library, today: date) -> list[str]:
+def expired(library: LibraryFiles, today: date) -> list[str]:
     """Who is enrolled, though their consent has ended."""
     known = gallery.read(library)
     if known is None:
@@ -210,7 +210,7 @@ def spellings(names: Iterable[str]) -> dict[str, set[str]]:
     return found
 
 
-def _last_receipt(library: Library, names: set[str]) -> Receipt | None:
+def _last_receipt(library: LibraryFiles, names: set[str]) -> Receipt | None:
     """The last receipt that names one of these."""
     kinds = ("people", "images", "originals")
     shape: dict[str, type] = {**dict.fromkeys(kinds, list), "at": str}
@@ -219,7 +219,7 @@ def _last_receipt(library: Library, names: set[str]) -> Receipt | None:
     return Receipt(**max(theirs, key=lambda each: each["at"])) if theirs else None
 
 
-def _forget(library: Library, wanted: _Wanted, reason: str) -> Receipt:
+def _forget(library: LibraryFiles, wanted: _Wanted, reason: str) -> Receipt:
     known = gallery.read(library)
     theirs = {uri for uri, person in gallery.read_roster(library).items() if person in wanted.people}
     rows = manifest.read_manifest(library)
@@ -240,7 +240,7 @@ def _forget(library: Library, wanted: _Wanted, reason: str) -> Receipt:
 
 
 def _begin(
-    library: Library, people: Collection[str], images: Collection[str], uris: Collection[str], reason: str
+    library: LibraryFiles, people: Collection[str], images: Collection[str], uris: Collection[str], reason: str
 ) -> Receipt:
     """Note what is to go, with all that is looked for afterwards; then do it."""
     _check_pages(library)
@@ -273,7 +273,7 @@ def _without(known: gallery.Gallery, pending: Mapping[str, Any]) -> gallery.Gall
     return replace(known, faces=known.faces.filter(pc.invert(_going(known, pending))))
 
 
-def _digests(library: Library, gone: pa.Table, images: Sequence[str]) -> dict[str, Any]:
+def _digests(library: LibraryFiles, gone: pa.Table, images: Sequence[str]) -> dict[str, Any]:
     """Digests of all embeddings and pictures that are to go: the search afterwards is for them, and keeps none."""
     faces, others, pictures = [gone["embedding"]], list[pa.ChunkedArray](), set[str]()
     wanted = pa.array(images, pa.string())
@@ -292,7 +292,9 @@ def _digests(library: Library, gone: pa.Table, images: Sequence[str]) -> dict[st
     return {"faces": len(whole), "embeddings": sorted(whole | more | half), "pictures": sorted(pictures)}
 
 
-def _personal(library: Library, table: str, fingerprint: str, shards: Sequence[str]) -> tuple[list[str], list[str]]:
+def _personal(
+    library: LibraryFiles, table: str, fingerprint: str, shards: Sequence[str]
+) -> tuple[list[str], list[str]]:
     """The columns of embeddings, and those of pictures, in these shards of a table; its task need not be installed."""
     rows = tables.read(library, table, fingerprint, None, shards)
     fields = list(rows.schema) if rows is not None else []
@@ -301,7 +303,7 @@ def _personal(library: Library, table: str, fingerprint: str, shards: Sequence[s
     return [field.name for field in vectors], [field.name for field in fields if pa.types.is_binary(field.type)]
 
 
-def _carry_out(library: Library, pending: dict[str, Any]) -> Receipt:
+def _carry_out(library: LibraryFiles, pending: dict[str, Any]) -> Receipt:
     """Every step may be repeated. The gallery first: from then on nobody is recognised who is to be forgotten."""
     people, images, originals = (set(pending[name]) for name in ("people", "images", "originals"))
     name = layout.receipt(pending["receipt"])
@@ -340,7 +342,7 @@ def _sought(pending: Mapping[str, Any]) -> left_over.Sought:
     return left_over.Sought({*pending["people"], *names}, ids, set(pending["embeddings"]), set(pictures))
 
 
-def _check_pages(library: Library) -> None:
+def _check_pages(library: LibraryFiles) -> None:
     if library.local is not None and (library.local / PAGES).is_symlink():
         raise MusterError(
             f"{library.at(PAGES)} is a link, and what it leads to may show who is to be forgotten: delete the pages"
@@ -348,7 +350,7 @@ def _check_pages(library: Library) -> None:
         )
 
 
-def _remove_pages(library: Library) -> None:
+def _remove_pages(library: LibraryFiles) -> None:
     """The people pages in the library show copies of photos: they go as a whole, and are soon written again."""
     _check_pages(library)
     if library.local is not None and (library.local / PAGES / MARKER).is_file():

@@ -8,11 +8,11 @@ from muster.errors import InputError
 from muster.pipeline.findings.sources import chosen_source
 from muster.pipeline.people.faces import faces_fingerprint
 from muster.storage import clusters, manifest, outcomes, tables
-from muster.storage.library import Library
+from muster.storage.library import LibraryFiles
 from muster.tasks import registry
 
 
-def table(library: Library, name: str, model: str | None, columns: Sequence[str] | None) -> pa.Table:
+def table(library: LibraryFiles, name: str, model: str | None, columns: Sequence[str] | None) -> pa.Table:
     """Rows of the manifest's images. `name`: "manifest", "images", "errors", "clusters", or a task.
 
     `model`: of a task, or of the faces that were clustered; see `muster.pipeline.findings.sources.sources_of`.
@@ -40,7 +40,7 @@ def _among(columns: Sequence[str], name: str, rows: pa.Table) -> list[str]:
     return list(columns)
 
 
-def _errors(library: Library, model: str | None) -> pa.Table:
+def _errors(library: LibraryFiles, model: str | None) -> pa.Table:
     """Images on which a task failed, of every task and model."""
     found = [
         tables.read(library, "errors", fingerprint, None, manifest.committed(library, fingerprint))
@@ -49,7 +49,7 @@ def _errors(library: Library, model: str | None) -> pa.Table:
     return pa.concat_tables([outcomes.ERRORS.empty_table(), *(rows for rows in found if rows is not None)])
 
 
-_READERS: Mapping[str, Callable[[Library, str | None], pa.Table]] = {
+_READERS: Mapping[str, Callable[[LibraryFiles, str | None], pa.Table]] = {
     "manifest": lambda library, model: manifest.read_manifest(library),
     "clusters": lambda library, model: clusters.require(library, faces_fingerprint(library, model)),
     "errors": _errors,

@@ -16,7 +16,7 @@ from muster.pipeline.work.config import RunConfig
 from muster.pipeline.work.dispatch import Dispatcher, Order
 from muster.pipeline.work.parts import slice_of
 from muster.storage import downloads, manifest, shared_shards, tables
-from muster.storage.library import Library, open_library
+from muster.storage.library import LibraryFiles, open_library
 from muster.storage.outcomes import IMAGES_DESCRIPTION, IMAGES_FINGERPRINT
 from muster.storage.photos import reader
 
@@ -86,7 +86,7 @@ def run(config: RunConfig, on_progress: OnProgress, on_download: downloads.Progr
 
 
 def process(
-    library: Library, config: RunConfig, on_progress: OnProgress, on_download: downloads.Progress | None = None
+    library: LibraryFiles, config: RunConfig, on_progress: OnProgress, on_download: downloads.Progress | None = None
 ) -> Summary:
     """What `run` does. The caller holds the lock, see forget.locked."""
     began = time.monotonic()
@@ -110,7 +110,7 @@ def process(
     return summarise(library, config.choices, progress, workers)
 
 
-def record(library: Library, config: RunConfig) -> None:
+def record(library: LibraryFiles, config: RunConfig) -> None:
     """Note in the library what the run's tables will be made by.
 
     Weights of the user's are tried before; but not those that the library has a description of: they were.
@@ -122,7 +122,7 @@ def record(library: Library, config: RunConfig) -> None:
         tables.describe(library, choice.description)
 
 
-def pending(library: Library, choices: Sequence[TaskChoice], again: Sequence[tuple[str, str]] = ()) -> list[Order]:
+def pending(library: LibraryFiles, choices: Sequence[TaskChoice], again: Sequence[tuple[str, str]] = ()) -> list[Order]:
     """An order for each shard of the manifest that lacks rows: of a task, or of `images`.
 
     `again`: fingerprint and shard of the rows that will be made anew.
@@ -143,7 +143,7 @@ def pending(library: Library, choices: Sequence[TaskChoice], again: Sequence[tup
     return orders
 
 
-def transient(library: Library, choices: Sequence[TaskChoice]) -> list[tuple[str, str]]:
+def transient(library: LibraryFiles, choices: Sequence[TaskChoice]) -> list[tuple[str, str]]:
     """Fingerprints and shards that hold an image whose error may have passed. The caller holds the lock.
 
     To be forgotten in this order: `images` comes last, so that, cut short, the errors still stand there the next time.
@@ -158,12 +158,12 @@ def transient(library: Library, choices: Sequence[TaskChoice]) -> list[tuple[str
     return found
 
 
-def _is_transient(library: Library, table: str, fingerprint: str, shard: str) -> bool:
+def _is_transient(library: LibraryFiles, table: str, fingerprint: str, shard: str) -> bool:
     rows = tables.read(library, table, fingerprint, ["error_kind"], [shard])
     return rows is not None and not set(TRANSIENT).isdisjoint(rows["error_kind"].to_pylist())
 
 
-def _check_access(library: Library, orders: Sequence[Order]) -> None:
+def _check_access(library: LibraryFiles, orders: Sequence[Order]) -> None:
     """Have every bucket answer before a worker starts, so that missing credentials are said at once, and once."""
     some = orders[:: -(-len(orders) // 16)]
     shards = (manifest.read_shard(library, order.shard) for order in some)
@@ -177,7 +177,7 @@ def fetch_weights(config: RunConfig, on_download: downloads.Progress | None) -> 
 
 
 def _work(
-    library: Library, config: RunConfig, orders: Sequence[Order], progress: Progress, on_progress: OnProgress
+    library: LibraryFiles, config: RunConfig, orders: Sequence[Order], progress: Progress, on_progress: OnProgress
 ) -> int:
     """Do these orders; returns how many workers did."""
     count = min(actors.available_workers(config.machine), len(orders))
@@ -208,7 +208,7 @@ def _work(
     return count
 
 
-def summarise(library: Library, choices: Sequence[TaskChoice], progress: Progress, workers: int) -> Summary:
+def summarise(library: LibraryFiles, choices: Sequence[TaskChoice], progress: Progress, workers: int) -> Summary:
     """Counts over the commits of the current manifest."""
     shards = [shard for shard, _ in manifest.shards(library)]
     seen = tables.commits(library, IMAGES_FINGERPRINT, shards)

@@ -3,12 +3,12 @@
 from typing import Any
 
 from muster.storage import manifest, tables
-from muster.storage.library import Library
+from muster.storage.library import LibraryFiles
 from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.tasks import registry
 
 
-def status(library: Library) -> dict[str, Any]:
+def status(library: LibraryFiles) -> dict[str, Any]:
     """Images, how many are done, and each task's rows under each model it was run with.
 
     `scan_interrupted`: a scan died or is at work, and some images may count twice until a command repairs the manifest.
@@ -30,7 +30,9 @@ def status(library: Library) -> dict[str, Any]:
     }
 
 
-def _table(library: Library, fingerprint: str, description: dict[str, Any], shards: dict[str, int]) -> dict[str, Any]:
+def _table(
+    library: LibraryFiles, fingerprint: str, description: dict[str, Any], shards: dict[str, int]
+) -> dict[str, Any]:
     done = [shard for shard in tables.committed(library, fingerprint) if shard in shards]
     return {
         "task": description["task"],

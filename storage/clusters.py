@@ -5,11 +5,11 @@ import pyarrow.compute as pc
 
 from muster.errors import MusterError, NotYetError
 from muster.storage import layout
-from muster.storage.library import Library
+from muster.storage.library import LibraryFiles
 from muster.storage.tables import from_parquet, to_parquet
 
 
-def read(library: Library, fingerprint: str) -> pa.Table:
+def read(library: LibraryFiles, fingerprint: str) -> pa.Table:
     """Raises FileNotFoundError where these faces were not clustered, MusterError where the file is damaged."""
     name = layout.clusters(fingerprint)
     data = library.read(name)
@@ -19,7 +19,7 @@ def read(library: Library, fingerprint: str) -> pa.Table:
         raise MusterError(f"{library.at(name)} is damaged ({error}): delete it, and `cluster` again") from None
 
 
-def require(library: Library, fingerprint: str) -> pa.Table:
+def require(library: LibraryFiles, fingerprint: str) -> pa.Table:
     """`read`; NotYetError where these faces were not clustered."""
     try:
         return read(library, fingerprint)
@@ -27,14 +27,14 @@ def require(library: Library, fingerprint: str) -> pa.Table:
         raise NotYetError(f"library {library.uri} is not clustered yet", "cluster", library.uri) from None
 
 
-def write(library: Library, fingerprint: str, rows: pa.Table, how: str) -> None:
+def write(library: LibraryFiles, fingerprint: str, rows: pa.Table, how: str) -> None:
     """`rows`: face_id, image_id, cluster_id, certainty. `how` they were found stands in the file. The caller holds the
     lock."""
     rows = rows.replace_schema_metadata({"muster.method": how, "muster.fingerprint": fingerprint})
     library.write(layout.clusters(fingerprint), to_parquet(rows))
 
 
-def forget(library: Library, images: pa.ChunkedArray) -> None:
+def forget(library: LibraryFiles, images: pa.ChunkedArray) -> None:
     """Drop the rows of all but these images (image_ids), under every fingerprint. The caller holds the lock."""
     for fingerprint in library.names(layout.CLUSTERS):
         try:

@@ -16,6 +16,7 @@ import stat
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -35,11 +36,12 @@ from muster.storage.uris import connect, local_uri
 T = TypeVar("T")
 
 FORMAT, UNBOUND, ENCRYPTED = 1, 2, 3  # of library.json; grows when an older Muster could misread what a newer one wrote
+_trusts: ContextVar[bool] = ContextVar("trusts", default=False)  # see trusting()
 TRUST = "MUSTER_TRUST"  # in the environment: libraries that others may write are used all the same
 
 
 @dataclass(frozen=True)
-class Library:
+class LibraryFiles:
     """An open library. `uri` reopens it, from another process or node; `fs` and `path` are where it lies.
 
     `key`: what its files are encrypted with; None: they are not. `place`: device and inode of its folder, and its
@@ -219,7 +221,7 @@ class Library:
     def make_private(self) -> None:
         """Make a local library readable for its owner alone: it holds names of people now.
 
-        Not where MUSTER_TRUST is set, because then other users are meant to work in it.
+        Not where others are trusted, because then other users are meant to work in it.
         """
         if self.local is not None and not _others_are_trusted():
             # not ours: then we were told to trust its owner, or it is root's
@@ -276,7 +278,7 @@ def _inode(file: int | str) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def open_library(uri: str | Path, create: bool = False, trusted: bool = False) -> Library:
+def open_library(uri: str | Path, create: bool = False, trusted: bool = False) -> LibraryFiles:
     """Open the library at a local path or any `pyarrow.fs` URI; with `create`, make it where there is none.
 
     The key is taken from the environment (`key_of`); what is made with one is encrypted. `trusted`: the caller was told
@@ -310,15 +312,25 @@ def open_library(uri: str | Path, create: bool = False, trusted: bool = False) -
     return _placed(_keyed(library, uri, marker, key), data)
 
 
-def _placed(library: Library, marker: bytes) -> Library:
+def _placed(library: LibraryFiles, marker: bytes) -> LibraryFiles:
     return library if library.local is None else replace(library, place=(_inode(library.path), marker))
 
 
+@contextlib.contextmanager
+def trusting(trust: bool) -> Iterator[None]:
+    """Within it this thread opens libraries that others may write, where `trust`. Workers are told by `trusted`."""
+    token = _trusts.set(trust or _trusts.get())
+    try:
+        yield
+    finally:
+        _trusts.reset(token)
+
+
 def _others_are_trusted() -> bool:
-    return os.environ.get(TRUST, "0") not in ("", "0")
+    return _trusts.get() or os.environ.get(TRUST, "0") not in ("", "0")
 
 
-def _check_owner(library: Library) -> None:
+def _check_owner(library: LibraryFiles) -> None:
     """InputError where others than this user and root may write a local library: they decide what it says."""
     if library.local is None or _others_are_trusted():
         return
@@ -338,7 +350,7 @@ def _check_owner(library: Library) -> None:
         )
 
 
-def _keyed(library: Library, uri: str | Path, marker: dict[str, Any], key: bytes | None) -> Library:
+def _keyed(library: LibraryFiles, uri: str | Path, marker: dict[str, Any], key: bytes | None) -> LibraryFiles:
     """With the key of a library of this marker.
 
     InputError where it is encrypted and this is not its key, or it is not and there is a key.
@@ -362,10 +374,10 @@ def _keyed(library: Library, uri: str | Path, marker: dict[str, Any], key: bytes
     return replace(library, key=own)
 
 
-def _locate(uri: str) -> Library:
+def _locate(uri: str) -> LibraryFiles:
     if "://" not in uri:
         path = os.path.abspath(os.path.expanduser(uri))
-        return Library(path, pafs.LocalFileSystem(), path)
+        return LibraryFiles(path, pafs.LocalFileSystem(), path)
     try:
         fs, path = connect(uri)
     except (pa.ArrowInvalid, OSError) as error:
@@ -373,10 +385,10 @@ def _locate(uri: str) -> Library:
     path = path.rstrip("/")
     if not path:
         raise InputError(f"cannot open library {uri}: it names no bucket or folder")
-    return Library(path if isinstance(fs, pafs.LocalFileSystem) else uri.rstrip("/"), fs, path)
+    return LibraryFiles(path if isinstance(fs, pafs.LocalFileSystem) else uri.rstrip("/"), fs, path)
 
 
-def decrypted(library: Library, place: str | Path) -> Library:
+def decrypted(library: LibraryFiles, place: str | Path) -> LibraryFiles:
     """A copy of an encrypted library that is not, in an empty or new place. The caller holds library.lock().
 
     Its marker is written last: a copy that was cut off is no library. A local one is for its owner alone. Raises
@@ -412,7 +424,7 @@ def decrypted(library: Library, place: str | Path) -> Library:
     return _create(copy)
 
 
-def _create(library: Library, key: bytes | None = None) -> Library:
+def _create(library: LibraryFiles, key: bytes | None = None) -> LibraryFiles:
     name = uuid.uuid4().hex
     marker: dict[str, Any] = {"format": FORMAT, "muster": _version(), "id": name}
     if key is not None:  # something that only this key decrypts
@@ -440,7 +452,7 @@ def _make_folder(path: Path, private: bool) -> None:
         path.chmod(0o700)
 
 
-def _check_empty(library: Library) -> None:
+def _check_empty(library: LibraryFiles) -> None:
     try:
         if library.names(""):  # names that begin with a dot do not count: .DS_Store, what a killed Muster left
             raise InputError(

@@ -26,7 +26,7 @@ from muster.arrays import I64, Bools
 from muster.errors import DecryptionError, InputError, MissingError, MusterError
 from muster.storage import clusters, index, layout, shared_shards, tables
 from muster.storage.layout import SCANNING
-from muster.storage.library import Library, dump_json
+from muster.storage.library import LibraryFiles, dump_json
 from muster.storage.photos.sources import Found, find_images, unite
 from muster.storage.uris import exists, refusal, split_inline
 
@@ -68,7 +68,7 @@ class ScanResult:
     links_out: dict[str, int]
 
 
-def scan(library: Library, sources: Sequence[str], follow_links: bool = False) -> ScanResult:
+def scan(library: LibraryFiles, sources: Sequence[str], follow_links: bool = False) -> ScanResult:
     """Bring the manifest up to date with what `sources` hold; other images stay. The caller holds library.lock().
 
     `follow_links`: also those that lead out of a source.
@@ -83,7 +83,7 @@ def scan(library: Library, sources: Sequence[str], follow_links: bool = False) -
     return take_in(library, each)
 
 
-def take_in(library: Library, each: Sequence[Found]) -> ScanResult:
+def take_in(library: LibraryFiles, each: Sequence[Found]) -> ScanResult:
     """What `scan` does with what its sources hold. The caller holds library.lock()."""
     places = list({place.source: place for place in each}.values())
     found, from_parquet, duplicates = _merge(places)
@@ -114,12 +114,12 @@ def take_in(library: Library, each: Sequence[Found]) -> ScanResult:
     )
 
 
-def interrupted(library: Library) -> bool:
+def interrupted(library: LibraryFiles) -> bool:
     """Whether a scan was killed or is running, so that an image may be in two shards. Looks at one file."""
     return library.has(SCANNING)
 
 
-def repair(library: Library) -> bool:
+def repair(library: LibraryFiles) -> bool:
     """Drop what a killed scan was going to drop; False if none was killed, which takes one look at a file.
 
     What it was going to add waits for the next scan. May be interrupted and repeated. The caller holds library.lock().
@@ -135,7 +135,7 @@ def repair(library: Library) -> bool:
     return True
 
 
-def forget(library: Library, image_ids: Sequence[str]) -> None:
+def forget(library: LibraryFiles, image_ids: Sequence[str]) -> None:
     """Drop these images, with every row of theirs in every table. The caller holds library.lock().
 
     May be interrupted and repeated. A later scan that still finds their files takes them for new.
@@ -146,7 +146,7 @@ def forget(library: Library, image_ids: Sequence[str]) -> None:
     repair(library)
 
 
-def forget_faces(library: Library) -> None:
+def forget_faces(library: LibraryFiles) -> None:
     """Take the faces of images that are no longer here out of what was made of several shards together.
 
     Clusters lose their rows. Indexes hold embeddings, and go: they are made again when they are next needed.
@@ -155,19 +155,19 @@ def forget_faces(library: Library) -> None:
     clusters.forget(library, read_manifest(library)["image_id"])
 
 
-def shards(library: Library) -> list[tuple[str, int]]:
+def shards(library: LibraryFiles) -> list[tuple[str, int]]:
     """Id and number of rows of every shard, in order of id. One listing, no file is opened."""
     matches = (re.fullmatch(r"shard-([0-9a-f]+-(\d+))\.parquet", name) for name in library.names(layout.MANIFEST))
     return [(match[1], int(match[2])) for match in matches if match]
 
 
-def committed(library: Library, fingerprint: str) -> list[str]:
+def committed(library: LibraryFiles, fingerprint: str) -> list[str]:
     """Those shards that are done under this fingerprint, in order of id."""
     done = set(tables.committed(library, fingerprint))
     return [shard for shard, _ in shards(library) if shard in done]
 
 
-def read_shard(library: Library, shard: str) -> pa.Table:
+def read_shard(library: LibraryFiles, shard: str) -> pa.Table:
     """The rows of one shard: SCHEMA and user columns. Raises MusterError where it is missing or damaged."""
     try:
         rows = tables.from_parquet(library.read(layout.manifest_shard(shard)))
@@ -179,13 +179,13 @@ def read_shard(library: Library, shard: str) -> pa.Table:
         raise MusterError(f"{file} is missing or damaged ({error}): delete it and run `scan` again") from None
 
 
-def read_manifest(library: Library) -> pa.Table:
+def read_manifest(library: LibraryFiles) -> pa.Table:
     """All images: SCHEMA and the user columns of all sources, in order of shards. Empty where nothing was scanned."""
     rows = _read_shards(library, [shard for shard, _ in shards(library)])
     return rows.filter(pa.array(_first_of_each(rows["image_id"])))
 
 
-def named(library: Library, rows: pa.Table) -> list[tuple[str, str]]:
+def named(library: LibraryFiles, rows: pa.Table) -> list[tuple[str, str]]:
     """URI and source of each row, as muster.storage.photos.reader.Reader takes them.
 
     What stands in the library's own roster was looked at when the user's was read (storage/gallery/roster.py): it is
@@ -204,7 +204,7 @@ def image_id(uri: str, size: int | None, modified: int | None) -> str:
 
 
 @contextmanager
-def _writing(library: Library) -> Iterator[None]:
+def _writing(library: LibraryFiles) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -216,23 +216,23 @@ def _shard_id(rows: pa.Table) -> str:
     return f"{hashlib.blake2b(ids.encode(), digest_size=8).hexdigest()}-{rows.num_rows}"
 
 
-def _write(library: Library, rows: pa.Table) -> None:
+def _write(library: LibraryFiles, rows: pa.Table) -> None:
     library.write(layout.manifest_shard(_shard_id(rows)), tables.to_parquet(rows))
 
 
-def _read_shards(library: Library, ids: Sequence[str]) -> pa.Table:
+def _read_shards(library: LibraryFiles, ids: Sequence[str]) -> pa.Table:
     with ThreadPoolExecutor(8) as pool:
         parts = list(pool.map(lambda shard: read_shard(library, shard), ids))
     return pa.concat_tables([SCHEMA.empty_table(), *parts], promote_options="default")
 
 
-def _stored(library: Library) -> tuple[list[tuple[str, int]], pa.Table]:
+def _stored(library: LibraryFiles) -> tuple[list[tuple[str, int]], pa.Table]:
     """All shards and their rows, in order of shards."""
     old = shards(library)
     return old, _read_shards(library, [shard for shard, _ in old])
 
 
-def _replace(library: Library, old: str, new: str, keep: Sequence[str]) -> None:
+def _replace(library: LibraryFiles, old: str, new: str, keep: Sequence[str]) -> None:
     tables.replace_shard(library, old, new, keep)
     library.remove(layout.manifest_shard(old))
 
@@ -355,7 +355,7 @@ def _cut(rows: pa.Table) -> Iterator[pa.Table]:
             yield rows.take(numbers[start : start + size])
 
 
-def _drop(library: Library, old: Sequence[tuple[str, int]], plan: _Plan) -> None:
+def _drop(library: LibraryFiles, old: Sequence[tuple[str, int]], plan: _Plan) -> None:
     """Make the stored shards what the plan says, and let go of every face that went with its image."""
     start = 0
     for shard, number in old:
@@ -365,7 +365,7 @@ def _drop(library: Library, old: Sequence[tuple[str, int]], plan: _Plan) -> None
         forget_faces(library)
 
 
-def _settle(library: Library, shard: str, plan: _Plan, start: int, stop: int) -> None:
+def _settle(library: LibraryFiles, shard: str, plan: _Plan, start: int, stop: int) -> None:
     """Make one stored shard, rows `start` to `stop`, what the plan says. What was computed for its images stays."""
     keep = plan.keep[start:stop]
     rows = plan.rows.slice(start, stop - start)

@@ -12,12 +12,12 @@ from collections.abc import Mapping
 import pyarrow as pa
 
 from muster.storage import layout, tables
-from muster.storage.library import Library, dump_json
+from muster.storage.library import LibraryFiles, dump_json
 
 Part = tuple[int, int]  # number, from 0, and how many there are
 
 
-def write_part(library: Library, fingerprint: str, shard: str, part: Part, rows: Mapping[str, pa.Table]) -> None:
+def write_part(library: LibraryFiles, fingerprint: str, shard: str, part: Part, rows: Mapping[str, pa.Table]) -> None:
     """Write one part of a shard; commits the shard where it was the last.
 
     `rows`: table name → rows of this part. May be called again for the same part, by anyone.
@@ -41,12 +41,12 @@ def write_part(library: Library, fingerprint: str, shard: str, part: Part, rows:
     _remove(library, layout.parts(fingerprint, shard))
 
 
-def remove_all(library: Library) -> None:
+def remove_all(library: LibraryFiles) -> None:
     """Remove every part. The caller holds library.lock()."""
     _remove(library, layout.PARTS)
 
 
-def _remove(library: Library, folder: str) -> None:
+def _remove(library: LibraryFiles, folder: str) -> None:
     """Another worker may be doing the same, or still write there."""
     with contextlib.suppress(OSError):
         library.remove_folder(folder)
@@ -56,6 +56,6 @@ def _folder(fingerprint: str, shard: str, part: Part) -> str:
     return f"{layout.parts(fingerprint, shard)}/{part[0]}-of-{part[1]}"
 
 
-def _read(library: Library, folder: str) -> dict[str, pa.Table]:
+def _read(library: LibraryFiles, folder: str) -> dict[str, pa.Table]:
     names = json.loads(library.read(f"{folder}/done.json"))["tables"]
     return {name: tables.from_parquet(library.read(f"{folder}/{name}.parquet")) for name in names}

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from muster.errors import DecryptionError, InputError, MusterError, NotYetError
 from muster.storage import layout
-from muster.storage.library import Library, dump_json
+from muster.storage.library import LibraryFiles, dump_json
 
 TABLE = re.compile("[a-z][a-z0-9_]*")  # a legal table name: it becomes one folder of the library
 ROW_GROUP_ROWS = 8192  # a face row is at most about 6 KB with its thumbnail: row groups stay under 64 MiB
@@ -31,14 +31,14 @@ def fingerprint(description: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def describe(library: Library, description: Mapping[str, Any]) -> str:
+def describe(library: LibraryFiles, description: Mapping[str, Any]) -> str:
     """Record what a fingerprint stands for, in `_tasks/<fingerprint>.json`; returns the fingerprint."""
     name = fingerprint(description)
     library.create(layout.description(name), dump_json(description))
     return name
 
 
-def descriptions(library: Library) -> dict[str, dict[str, Any]]:
+def descriptions(library: LibraryFiles) -> dict[str, dict[str, Any]]:
     """Everything that `describe` recorded: fingerprint → description. Raises MusterError for a damaged file."""
     names = [name.removesuffix(".json") for name in library.names(layout.TASKS)]
     found = {name: read_json(library, layout.description(name)) for name in names}
@@ -49,7 +49,7 @@ def descriptions(library: Library) -> dict[str, dict[str, Any]]:
     return found
 
 
-def read_json(library: Library, name: str, **kinds: type) -> dict[str, Any]:
+def read_json(library: LibraryFiles, name: str, **kinds: type) -> dict[str, Any]:
     """One JSON object of the library, with fields of these types; lists are of texts.
 
     Raises MusterError where it is missing or damaged.
@@ -92,7 +92,7 @@ def from_parquet(data: bytes) -> pa.Table:
     return parquet_file(data).read(use_threads=False)
 
 
-def write_shard(library: Library, fingerprint: str, shard: str, rows: Mapping[str, pa.Table]) -> bool:
+def write_shard(library: LibraryFiles, fingerprint: str, shard: str, rows: Mapping[str, pa.Table]) -> bool:
     """Write one shard's rows of one task, table by table, then commit them.
 
     `rows`: table name → rows, each beginning with `image_id`.
@@ -115,11 +115,11 @@ def write_shard(library: Library, fingerprint: str, shard: str, rows: Mapping[st
     return False
 
 
-def _is_as_written(library: Library, file: Mapping[str, Any]) -> bool:
+def _is_as_written(library: LibraryFiles, file: Mapping[str, Any]) -> bool:
     return _digest(library.read(file["name"])) == file["sha256"]
 
 
-def _write_file(library: Library, table: str, fingerprint: str, shard: str, rows: pa.Table) -> dict[str, Any]:
+def _write_file(library: LibraryFiles, table: str, fingerprint: str, shard: str, rows: pa.Table) -> dict[str, Any]:
     metadata = {
         **(rows.schema.metadata or {}),
         b"muster.table": table.encode(),
@@ -135,17 +135,17 @@ def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def is_committed(library: Library, fingerprint: str, shard: str) -> bool:
+def is_committed(library: LibraryFiles, fingerprint: str, shard: str) -> bool:
     return library.has(layout.commit(fingerprint, shard))
 
 
-def committed(library: Library, fingerprint: str) -> list[str]:
+def committed(library: LibraryFiles, fingerprint: str) -> list[str]:
     """The ids of the shards that are done under this fingerprint. One listing, no file is opened."""
     names = library.names(f"{layout.COMMITS}/{fingerprint}")
     return [name.removeprefix("shard-").removesuffix(".json") for name in names if name.startswith("shard-")]
 
 
-def commits(library: Library, fingerprint: str, shards: Iterable[str] | None = None) -> list[dict[str, Any]]:
+def commits(library: LibraryFiles, fingerprint: str, shards: Iterable[str] | None = None) -> list[dict[str, Any]]:
     """The commits of these shards (of all, by default), in order of their ids.
 
     Raises MusterError naming the file when one is missing or damaged.
@@ -155,7 +155,7 @@ def commits(library: Library, fingerprint: str, shards: Iterable[str] | None = N
         return list(pool.map(lambda shard: _read_commit(library, fingerprint, shard), ids))
 
 
-def _read_commit(library: Library, fingerprint: str, shard: str) -> dict[str, Any]:
+def _read_commit(library: LibraryFiles, fingerprint: str, shard: str) -> dict[str, Any]:
     name = layout.commit(fingerprint, shard)
     commit = read_json(library, name)
     if not _is_sound(commit, fingerprint, shard):
@@ -183,7 +183,7 @@ def _is_file(file: Mapping[str, Any], fingerprint: str, shard: str) -> bool:
 
 
 def read(
-    library: Library,
+    library: LibraryFiles,
     table: str,
     fingerprint: str,
     columns: Sequence[str] | None = None,
@@ -200,7 +200,7 @@ def read(
 
 
 def require(
-    library: Library,
+    library: LibraryFiles,
     table: str,
     fingerprint: str,
     columns: Sequence[str] | None = None,
@@ -213,7 +213,7 @@ def require(
     return rows
 
 
-def count(library: Library, table: str, fingerprint: str, shards: Iterable[str] | None = None) -> int:
+def count(library: LibraryFiles, table: str, fingerprint: str, shards: Iterable[str] | None = None) -> int:
     """The number of committed rows, from the commits alone."""
     return rows_in(commits(library, fingerprint, shards), table)
 
@@ -223,7 +223,7 @@ def rows_in(commits: Iterable[Mapping[str, Any]], table: str) -> int:
     return sum(file["rows"] for commit in commits for file in commit["files"] if file["table"] == table)
 
 
-def failures(library: Library, commits: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+def failures(library: LibraryFiles, commits: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """image_id → error kind of every image that these commits have an error of, from the commits alone.
 
     Commits of older versions do not list errors; for those the tables are read.
@@ -251,7 +251,7 @@ def _failed(rows: Mapping[str, pa.Table]) -> dict[str, str]:
     return found
 
 
-def _read_file(library: Library, file: Mapping[str, Any], columns: Sequence[str] | None = None) -> pa.Table:
+def _read_file(library: LibraryFiles, file: Mapping[str, Any], columns: Sequence[str] | None = None) -> pa.Table:
     """The rows of a file that a commit names."""
     name = file["name"]
     try:
@@ -268,7 +268,7 @@ def _read_file(library: Library, file: Mapping[str, Any], columns: Sequence[str]
         ) from None
 
 
-def replace_shard(library: Library, old: str, new: str, keep: Sequence[str]) -> None:
+def replace_shard(library: LibraryFiles, old: str, new: str, keep: Sequence[str]) -> None:
     """Give the rows of shard `old` whose image is in `keep` to shard `new`, under every fingerprint; then drop `old`.
 
     Nothing is computed again. May be interrupted and repeated: the new rows are committed before the old ones go, and
@@ -287,7 +287,7 @@ def replace_shard(library: Library, old: str, new: str, keep: Sequence[str]) -> 
             library.remove(layout.rows(table, name, old))
 
 
-def forget_shard(library: Library, fingerprint: str, shard: str) -> None:
+def forget_shard(library: LibraryFiles, fingerprint: str, shard: str) -> None:
     """Make a committed shard pending again: its commit goes, then the files that it names."""
     files = _read_commit(library, fingerprint, shard)["files"]
     library.remove(layout.commit(fingerprint, shard))
@@ -295,7 +295,7 @@ def forget_shard(library: Library, fingerprint: str, shard: str) -> None:
         library.remove(file["name"])
 
 
-def resolve(library: Library, table: str, wanted: str) -> str:
+def resolve(library: LibraryFiles, table: str, wanted: str) -> str:
     """`wanted` if this library has that table under it; else an InputError that says what there is instead."""
     if committed(library, wanted):
         return wanted

@@ -108,8 +108,9 @@ def parsed(task: type[Task], options: Options) -> dict[str, Any]:
     chosen = {name: option.default for name, option in task.options.items()}
     for name, value in options.items():
         if name not in task.options:
-            known = ", ".join(difflib.get_close_matches(name, task.options, n=3, cutoff=0)) or "none"
-            raise TaskError(f"task {task.name!r} has no option {name!r}; the nearest it has: {known}")
+            near = ", ".join(difflib.get_close_matches(name, task.options, n=3, cutoff=0))
+            known = f"the nearest it has: {near}" if near else "it has none"
+            raise TaskError(f"task {task.name!r} has no option {name!r}; {known}")
         try:
             chosen[name] = value if value is None else task.options[name].parse(value)
         except ValueError as error:

@@ -243,20 +243,20 @@ def gallery_library(tmp_path: Path, enrolled: Path) -> Path:
 @pytest.fixture
 def kills(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """kills(n): from now on the process dies before its n-th change to any library (from 0)."""
-    from muster.storage.library import Library
+    from muster.storage.library import LibraryFiles
 
     left = [-1]
 
     def dying(name: str) -> None:
-        method = getattr(Library, name)
+        method = getattr(LibraryFiles, name)
 
-        def change(self: Library, *arguments: Any) -> Any:
+        def change(self: LibraryFiles, *arguments: Any) -> Any:
             if left[0] == 0:
                 raise Killed
             left[0] -= 1
             return method(self, *arguments)
 
-        monkeypatch.setattr(Library, name, change)
+        monkeypatch.setattr(LibraryFiles, name, change)
 
     for name in ("write", "create", "remove"):
         dying(name)

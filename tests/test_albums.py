@@ -11,21 +11,21 @@ from PIL import Image
 from helpers.fixtures import Outcome
 from muster.pipeline.people.grouping import ClusterSummary, cluster_faces
 from muster.pipeline.people.pages import write_people
-from muster.storage.library import Library, open_library
+from muster.storage.library import LibraryFiles, open_library
 from muster.storage.manifest import scan
 
 # COCO's photos of people, of whom many are blurred or far away; 544 shows a stand of spectators
 STRANGERS = (110, 113, 165, 241, 294, 308, 315, 326, 328, 370, 389, 395, 415, 428, 431, 459, 536, 544, 564, 572)
 ANIMALS = (25, 34, 42, 72, 133, 143, 144, 154, 263, 307, 309, 312, 394, 400, 490, 491, 502, 575)  # and of nobody
 
-Album = Callable[[], tuple[Library, ClusterSummary]]
+Album = Callable[[], tuple[LibraryFiles, ClusterSummary]]
 
 
 @pytest.fixture
 def album(tmp_path: Path, weights: Path, work: Callable[..., object]) -> Album:
     """album(): the photos in tmp_path/photos as a library whose people pages are written, and what was found."""
 
-    def process() -> tuple[Library, ClusterSummary]:
+    def process() -> tuple[LibraryFiles, ClusterSummary]:
         library = open_library(tmp_path / "L", create=True)
         scan(library, [str(tmp_path / "photos")])
         work(tmp_path / "L", weights)
@@ -41,7 +41,7 @@ def album(tmp_path: Path, weights: Path, work: Callable[..., object]) -> Album:
     return process
 
 
-def ids(library: Library) -> list[str | None]:
+def ids(library: LibraryFiles) -> list[str | None]:
     [name] = library.names("clusters")
     return pq.read_table(library.at(f"clusters/{name}/clusters.parquet"))["cluster_id"].to_pylist()
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -243,3 +244,17 @@ def test_the_api_trusts_for_as_long_as_it_works(tmp_path: Path) -> None:
     with pytest.raises(errors.InputError, match="none: No such file"):
         muster.photos(tmp_path / "none", library=folder, trust=True)
     assert "MUSTER_TRUST" not in os.environ
+    trusted = muster.open(folder, trust=True)
+    with trusted._in_use(), ThreadPoolExecutor(1) as other:  # what one thread trusts, another does not
+        refused = other.submit(muster.open, folder)
+        with pytest.raises(errors.InputError, match="may be written by other users"):
+            refused.result()
+
+
+def test_one_name_stands_for_a_list_of_one_in_the_api(make_photos: Callable[..., Path], tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", range(2))
+    library = muster.open(tmp_path / "L", create=True)
+    assert library.scan([photos]).found == library.scan(photos).found == 2
+    for tasks in ("objects", ["objects"]):
+        with pytest.raises(errors.NotYetError, match="objects"):
+            library.export("csv", tmp_path / "out.csv", tasks)

@@ -75,7 +75,7 @@ def test_a_plugin_is_among_the_tasks(run: Run) -> None:
     [
         ("colours.min_are=1", "task 'colours' has no option 'min_are'; the nearest it has: min_area"),
         ("colours.min_area=2", "colours.min_area=2: give a number from 0 to 1"),
-        ("faces.min_area=1", "task 'faces' has no option 'min_area'; the nearest it has: none"),
+        ("faces.min_area=1", "task 'faces' has no option 'min_area'; it has none"),
         ("smiles.min_area=1", "--set smiles.min_area=1: no task 'smiles'; known: colours, faces"),
         ("min_area=1", "--set min_area=1: write TASK.NAME=VALUE, for example --set objects.min_score=0.5"),
         ("objects.min_score=1", "--set objects.min_score: task 'objects' is not among --tasks faces,previews,colours"),

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from muster.storage import tables
-from muster.storage.library import Library
+from muster.storage.library import LibraryFiles
 from muster.web import words
 
 IMAGE_COLUMNS = ["image_id", "status", "error_kind", "error", "width", "height", "taken_at", "camera", "sha256"]
@@ -46,7 +46,7 @@ class PagesSource:
     `clusters`: columns face_id, image_id, cluster_id (string, null = unclustered). `uris`: image_id → where it lies.
     """
 
-    library: Library
+    library: LibraryFiles
     shards: Sequence[str]
     fingerprints: Mapping[str, str]
     clusters: pa.Table

@@ -21,7 +21,7 @@ def worded(error: MusterError, command: Any) -> str:
     if isinstance(error, NotYetError):
         tasks = f" --tasks {','.join(error.tasks)}" if error.tasks else ""
         step = STEPS[error.step].format(library=error.library, tasks=tasks)
-        text = f"{error.args[0]}: run `{step}` first{error.otherwise}"
+        text = f"{error.args[0]}: run `{step}` first"  # what else there is, is of Python
     names = dict(_names(command))
     return re.sub(r"`([a-z_ ]+)`", lambda found: names.get(found[1], found[0]), text)
 

@@ -15,7 +15,7 @@ from muster.errors import MusterError
 from muster.pipeline.distributed import actors
 from muster.pipeline.work.machine import Machine
 from muster.storage import manifest, tables
-from muster.storage.library import Library, open_library
+from muster.storage.library import LibraryFiles, open_library
 from muster.tasks.people import mergeable_kmeans
 from muster.tasks.people.mergeable_kmeans import Sums
 
@@ -45,7 +45,7 @@ def spread(machine: Machine, library: str, function: Callable[[A], B], items: It
             yield _get(waiting.popleft())
 
 
-def kmeans(machine: Machine, library: Library, fingerprint: str, rows: I64, k: int, seed: int) -> I64:
+def kmeans(machine: Machine, library: LibraryFiles, fingerprint: str, rows: I64, k: int, seed: int) -> I64:
     """`muster.tasks.people.mergeable_kmeans.kmeans` over the faces `rows` (M,), rising, of those of the manifest's
     images under this fingerprint: labels (M,) int64.
 
@@ -95,7 +95,7 @@ class _Spread:
     Raises MusterError where they cannot start, or find no core within `PATIENCE`.
     """
 
-    def __init__(self, library: Library, fingerprint: str, shards: Sequence[str], rows: I64) -> None:
+    def __init__(self, library: LibraryFiles, fingerprint: str, shards: Sequence[str], rows: I64) -> None:
         import ray
 
         shards = sorted(shards)  # as tables.read has them

@@ -8,11 +8,11 @@ import pyarrow as pa
 
 from muster.pipeline import forget
 from muster.storage import manifest
-from muster.storage.library import Library, open_library
+from muster.storage.library import LibraryFiles, open_library
 
 
 @contextmanager
-def scanned(source: str, uri: str) -> Iterator[Library]:
+def scanned(source: str, uri: str) -> Iterator[LibraryFiles]:
     """A library of the images of `source`: the one at `uri`, or one that is thrown away afterwards where that is ""."""
     with tempfile.TemporaryDirectory(prefix="muster-") as folder:
         library = open_library(uri or f"{folder}/library", create=True)

@@ -18,7 +18,7 @@ from muster.pipeline.run import OnProgress, run
 from muster.pipeline.work.config import RunConfig
 from muster.storage import manifest, tables
 from muster.storage.files import read_regular
-from muster.storage.library import Library
+from muster.storage.library import LibraryFiles
 from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.tasks.metrics import people as metrics
 
@@ -78,7 +78,7 @@ def labelled(source: str, config: RunConfig, on_progress: OnProgress, check: Che
     return Labelled(faces, rows, images, owner)
 
 
-def _nearest_centre(library: Library, faces: Faces, images: pa.Table) -> tuple[I64, I64]:
+def _nearest_centre(library: LibraryFiles, faces: Faces, images: pa.Table) -> tuple[I64, I64]:
     shards = manifest.committed(library, faces.fingerprint)
     boxes = tables.require(library, "faces", faces.fingerprint, ["box_xyxy"], shards)
     columns = ["image_id", "width", "height"]

@@ -17,7 +17,7 @@ from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.config import RunConfig
 from muster.storage import manifest, tables
 from muster.storage.exchange.label_images import read_label_image
-from muster.storage.library import Library
+from muster.storage.library import LibraryFiles
 from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.tasks.geometry import rle
 from muster.tasks.masks import form_of
@@ -121,7 +121,7 @@ def _list(values: set[int]) -> str:
     return ", ".join(numbers[:12]) + (f" and {len(numbers) - 12} more" if len(numbers) > 12 else "")
 
 
-def compare(library: Library, choice: TaskChoice, files: Mapping[str, Path]) -> MasksSummary:
+def compare(library: LibraryFiles, choice: TaskChoice, files: Mapping[str, Path]) -> MasksSummary:
     """The committed masks of a library, as `choice` made them, against label images, by image_id."""
     model = choice.model or zoo.DEFAULTS["masks"]
     form: Semantic = _form(model)

@@ -15,7 +15,7 @@ from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.config import RunConfig
 from muster.storage import manifest, tables
 from muster.storage.exchange.coco import CocoFile, read_coco
-from muster.storage.library import Library
+from muster.storage.library import LibraryFiles
 from muster.tasks.metrics.coco import judge, xywh
 from muster.tasks.models import coco_labels
 
@@ -98,7 +98,7 @@ def _some(given: Iterable[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def _boxes(library: Library, choice: TaskChoice) -> Iterator[tuple[Any, ...]]:
+def _boxes(library: LibraryFiles, choice: TaskChoice) -> Iterator[tuple[Any, ...]]:
     """Image, label, score and box of each row."""
     says = choice.task.findings
     columns = ["image_id", *(name for name in (says.label, says.score, says.box) if name)]

@@ -14,7 +14,7 @@ from muster.pipeline import forget
 from muster.pipeline.findings.sources import Source, chosen_source, classes_of, label_of
 from muster.storage import manifest, tables
 from muster.storage.exchange.photo import AnnotatedPhoto, Finding, Name, common_folder, name_of, parts_of
-from muster.storage.library import Library
+from muster.storage.library import LibraryFiles
 from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.tasks.geometry import rle
 from muster.tasks.geometry.outlines import outlines
@@ -25,7 +25,7 @@ from muster.tasks.models import coco_labels
 class Annotations:
     """The photos that every source has looked at. `shards`: theirs; `pending`: images of the other shards."""
 
-    library: Library
+    library: LibraryFiles
     sources: Sequence[Source]
     shards: Sequence[tuple[str, int]]
     pending: int
@@ -79,7 +79,7 @@ def _findings(annotations: Annotations, shard: str) -> dict[str, list[Finding]]:
     return found
 
 
-def _check_labels(library: Library, source: Source, labels: set[str]) -> None:
+def _check_labels(library: LibraryFiles, source: Source, labels: set[str]) -> None:
     known = classes_of(source)
     if strange := [label for label in labels if coco_labels.SPELLINGS.get(label, label) not in known]:
         raise MusterError(
@@ -111,7 +111,7 @@ def _short(value: float) -> float:
     return float(str(np.float32(value)))
 
 
-def annotations_of(library: Library, tasks: Sequence[str], models: Mapping[str, str]) -> Annotations:
+def annotations_of(library: LibraryFiles, tasks: Sequence[str], models: Mapping[str, str]) -> Annotations:
     """The annotations of these tasks; `models`: as `chosen_source` takes them."""
     forget.settled(library)
     shards = manifest.shards(library)

@@ -19,7 +19,7 @@ from muster.pipeline.findings.annotations import Annotations, annotations_of
 from muster.pipeline.findings.sources import require_tasks, tasks_of
 from muster.storage.exchange.formats import check_out
 from muster.storage.exchange.photo import AnnotatedPhoto, Finding, public_uri
-from muster.storage.library import Library, open_library
+from muster.storage.library import LibraryFiles, open_library
 from muster.storage.new_files import new_folder
 from muster.storage.photos import decode
 from muster.storage.photos.reader import Reader
@@ -89,7 +89,7 @@ def _save(picture: Image.Image, path: Path) -> None:
         picture.save(file, "JPEG", quality=90)
 
 
-def tasks_there(library: Library) -> tuple[str, ...]:
+def tasks_there(library: LibraryFiles) -> tuple[str, ...]:
     """The tasks that can be drawn and that this library has rows of, as they are drawn; InputError for none."""
     there = tuple(tasks_of(library, lambda findings: findings.drawn))
     if not there:

@@ -8,7 +8,7 @@ from typing import Any
 from muster.errors import InputError, NotYetError, TaskError
 from muster.pipeline.work.choice import TaskChoice
 from muster.storage import tables
-from muster.storage.library import Library
+from muster.storage.library import LibraryFiles
 from muster.tasks import registry
 from muster.tasks.base import Findings
 from muster.tasks.models import coco_labels
@@ -29,7 +29,7 @@ class Source:
         return registry.find(self.task).findings
 
 
-def chosen_source(library: Library, task: str, wanted: str | None, shards: Mapping[str, int]) -> Source:
+def chosen_source(library: LibraryFiles, task: str, wanted: str | None, shards: Mapping[str, int]) -> Source:
     """The first of `sources_of`; InputError says what there is where there is none."""
     if fitting := sources_of(library, task, shards, wanted):
         return fitting[0]
@@ -38,7 +38,7 @@ def chosen_source(library: Library, task: str, wanted: str | None, shards: Mappi
     raise NotYetError(f"library {library.uri} has no {task} for its images yet", "run", library.uri, (task,))
 
 
-def sources_of(library: Library, task: str, shards: Mapping[str, int], model: str | None = None) -> list[Source]:
+def sources_of(library: LibraryFiles, task: str, shards: Mapping[str, int], model: str | None = None) -> list[Source]:
     """A task's rows for images of `shards` (id → images), as different models or options made them; use the first.
 
     It covers most images; of equals, it is what `muster run` makes without other options; then it is the first by
@@ -70,7 +70,7 @@ def _list(sources: Sequence[Source]) -> str:
 # ---- tasks -----------------------------------------------------------------------------------------------------------
 
 
-def require_tasks(library: Library, tasks: Sequence[str], fit: Callable[[Findings], bool]) -> None:
+def require_tasks(library: LibraryFiles, tasks: Sequence[str], fit: Callable[[Findings], bool]) -> None:
     """InputError where one is not installed here, or what it finds does not fit."""
     for task in tasks:
         if task in registry.names() and fit(registry.find(task).findings):
@@ -83,7 +83,7 @@ def require_tasks(library: Library, tasks: Sequence[str], fit: Callable[[Finding
         raise InputError(f"`tasks` {','.join(tasks)}: choose among {', '.join(tasks_that(fit))}")
 
 
-def tasks_of(library: Library, fit: Callable[[Findings], bool] | None = None) -> list[str]:
+def tasks_of(library: LibraryFiles, fit: Callable[[Findings], bool] | None = None) -> list[str]:
     """The tasks that a library has rows of, sorted. `fit`: those alone that are installed here, and find what fits."""
     described = tables.descriptions(library).items()
     there = sorted({what["task"] for name, what in described if tables.committed(library, name)} - {"images"})

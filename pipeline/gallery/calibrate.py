@@ -13,7 +13,7 @@ from muster.errors import MusterError
 from muster.pipeline.gallery.identify import current, templates_of
 from muster.storage.gallery import gallery
 from muster.storage.layout import REPORT
-from muster.storage.library import Library
+from muster.storage.library import LibraryFiles
 from muster.tasks.people.calibrate import (
     Searches,
     doubt,
@@ -32,7 +32,7 @@ FMR = 0.001
 UNSURE_FMR = 0.01  # from here on a comparison is for a human, where no share of misses is asked for
 
 
-def calibrate(library: Library, fpir: float | None, miss: float | None = None) -> dict[str, Any]:
+def calibrate(library: LibraryFiles, fpir: float | None, miss: float | None = None) -> dict[str, Any]:
     """Measure, keep and report. `fpir`: as `sensible` has it where None; `miss`: see
     muster.tasks.people.calibrate.doubt.
 

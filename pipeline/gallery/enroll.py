@@ -21,7 +21,7 @@ from muster.storage.downloads import Progress
 from muster.storage.gallery import audit, gallery, roster
 from muster.storage.gallery.gallery import Gallery
 from muster.storage.gallery.roster import Entry
-from muster.storage.library import Library, open_library
+from muster.storage.library import LibraryFiles, open_library
 from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.storage.photos.listing import look_up
 from muster.storage.photos.reader import check_access
@@ -95,7 +95,7 @@ def enroll(
     return replace(summary, refused=refused + summary.refused, forgotten=forgotten)
 
 
-def read(request: Request, library: Library | None) -> list[Entry]:
+def read(request: Request, library: LibraryFiles | None) -> list[Entry]:
     """The people of the roster. `library`: None where there is none yet. InputError where it cannot be used."""
     entries = roster.read_roster(request.roster, library)
     if not request.consent_given and all(entry.consent is None for entry in entries):
@@ -122,7 +122,7 @@ def _sort_out(entries: Sequence[Entry]) -> tuple[list[Entry], list[Refused]]:
     return [entry for entry in entries if entry.person_id not in names], refused
 
 
-def _with_model(library: Library, config: RunConfig) -> RunConfig:
+def _with_model(library: LibraryFiles, config: RunConfig) -> RunConfig:
     """The gallery's model where none was asked for. InputError where it is another one."""
     known = gallery.read(library)
     if known is None or not known.faces.num_rows:
@@ -136,7 +136,7 @@ def _with_model(library: Library, config: RunConfig) -> RunConfig:
     return replace(config, choices=(TaskChoice(name="faces", model=known.model),))
 
 
-def _withdrawn(library: Library, entries: Sequence[Entry]) -> list[str]:
+def _withdrawn(library: LibraryFiles, entries: Sequence[Entry]) -> list[str]:
     """Forget everybody who is enrolled, and does not consent, or not any more."""
     known = gallery.read(library)
     here = forget.spellings(known.people if known else ())
@@ -164,7 +164,7 @@ def _images(willing: Sequence[Entry]) -> list[dict[str, Any]]:
 # ---- faces -----------------------------------------------------------------------------------------------------------
 
 
-def _enrol(library: Library, model: str | None, willing: Sequence[Entry], accept: Collection[str]) -> Summary:
+def _enrol(library: LibraryFiles, model: str | None, willing: Sequence[Entry], accept: Collection[str]) -> Summary:
     """Put those whose photos fit into the gallery. The caller holds the lock."""
     details = {entry.person_id: (entry.name, entry.group, entry.valid_until) for entry in willing}
     before = _known(library, model, bool(willing))
@@ -199,7 +199,7 @@ def _enrol(library: Library, model: str | None, willing: Sequence[Entry], accept
     )
 
 
-def _known(library: Library, model: str | None, processed: bool) -> Gallery:
+def _known(library: LibraryFiles, model: str | None, processed: bool) -> Gallery:
     """The gallery as it is, or an empty one of this model. `processed`: whether there are faces of it by now."""
     known = gallery.read(library)
     fingerprint = faces_fingerprint(library, model) if processed else ""
@@ -214,7 +214,9 @@ def _known(library: Library, model: str | None, processed: bool) -> Gallery:
     return known
 
 
-def _photos(library: Library, known: Gallery, willing: Sequence[Entry]) -> tuple[list[dict[str, Any]], list[Refused]]:
+def _photos(
+    library: LibraryFiles, known: Gallery, willing: Sequence[Entry]
+) -> tuple[list[dict[str, Any]], list[Refused]]:
     """A row of the gallery for each photo that shows one good face."""
     if not willing:
         return [], []
@@ -238,13 +240,13 @@ def _photos(library: Library, known: Gallery, willing: Sequence[Entry]) -> tuple
     return rows, refused
 
 
-def _facts(library: Library, mine: Collection[str]) -> dict[str, dict[str, Any]]:
+def _facts(library: LibraryFiles, mine: Collection[str]) -> dict[str, dict[str, Any]]:
     shards = manifest.committed(library, IMAGES_FINGERPRINT)
     table = tables.require(library, "images", IMAGES_FINGERPRINT, ["image_id", "error", "sha256"], shards)
     return {row["image_id"]: row for row in table.to_pylist() if row["image_id"] in mine}
 
 
-def _faces(library: Library, fingerprint: str, mine: Collection[str]) -> dict[str, list[dict[str, Any]]]:
+def _faces(library: LibraryFiles, fingerprint: str, mine: Collection[str]) -> dict[str, list[dict[str, Any]]]:
     """The faces of each image, with their areas."""
     columns = ["image_id", "face_id", "box_xyxy", "quality", "embedding"]
     table = tables.require(library, "faces", fingerprint, columns, manifest.committed(library, fingerprint))

@@ -26,7 +26,7 @@ from muster.storage.gallery.gallery import Gallery
 from muster.storage.gallery.roster import UNKNOWN, UNSURE, normal
 from muster.storage.index import vectors
 from muster.storage.index.inverted_file import THOROUGH
-from muster.storage.library import Library, open_library
+from muster.storage.library import LibraryFiles, open_library
 from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.storage.photos import decode
 from muster.storage.photos.reader import Reader
@@ -183,7 +183,7 @@ def limits_of(known: Gallery, what: str, given: float | None) -> Limits:
     return Limits(point["threshold"], unsure, remark)
 
 
-def _open(config: RunConfig) -> tuple[Library, Gallery]:
+def _open(config: RunConfig) -> tuple[LibraryFiles, Gallery]:
     """The library and its gallery: what can be refused is refused before an image is looked at."""
     library = open_library(config.library)
     forget.settled(library)
@@ -194,7 +194,7 @@ def _with_model(config: RunConfig, model: str) -> RunConfig:
     return replace(config, choices=(TaskChoice(name="faces", model=model),))
 
 
-def _enrolled(library: Library, model: str | None = None) -> Gallery:
+def _enrolled(library: LibraryFiles, model: str | None = None) -> Gallery:
     """The gallery without those whose consent has ended. `model`: that the probes were made with, where they were."""
     known = current(library)
     if model not in (None, known.model):
@@ -208,7 +208,7 @@ def _enrolled(library: Library, model: str | None = None) -> Gallery:
     return known
 
 
-def current(library: Library) -> Gallery:
+def current(library: LibraryFiles) -> Gallery:
     """The gallery; InputError where there is none, or it is of faces that those of today cannot be compared with."""
     known = gallery.require(library)
     if known.fingerprint != TaskChoice(name="faces", model=known.model).fingerprint:
@@ -219,7 +219,7 @@ def current(library: Library) -> Gallery:
     return known
 
 
-def templates_of(library: Library, known: Gallery) -> Templates:
+def templates_of(library: LibraryFiles, known: Gallery) -> Templates:
     """What the people of this gallery are known by. Of very many the nearest are searched for, by an index that the
     library keeps. The caller holds the lock."""
     made = templates(known.embeddings, known.owner, len(known.people), strangers_of(known.model))

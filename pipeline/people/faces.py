@@ -11,7 +11,7 @@ from muster.errors import NotYetError
 from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.weights import load_weights
 from muster.storage import manifest, tables
-from muster.storage.library import Library
+from muster.storage.library import LibraryFiles
 from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.tasks.models import zoo
 from muster.tasks.people import graph
@@ -40,7 +40,7 @@ class Faces:
         return self.table["quality"].to_numpy()
 
 
-def load_faces(library: Library, model: str | None) -> Faces:
+def load_faces(library: LibraryFiles, model: str | None) -> Faces:
     """Every face of the manifest's images, by this model; InputError says what there is where there are none of it."""
     fingerprint = faces_fingerprint(library, model)
     table = read_faces(library, fingerprint, ["face_id", "image_id", "quality", "embedding"])
@@ -54,19 +54,19 @@ def strangers_of(model: str | None) -> graph.Strangers:
     return graph.Strangers(state["strangers"].numpy(), float(state["usual"]))
 
 
-def read_faces(library: Library, fingerprint: str, columns: Sequence[str]) -> pa.Table:
+def read_faces(library: LibraryFiles, fingerprint: str, columns: Sequence[str]) -> pa.Table:
     table = tables.read(library, "faces", fingerprint, columns, manifest.committed(library, fingerprint))
     if table is None:
         raise NotYetError(f"library {library.uri} has no faces for its images yet", "run", library.uri)
     return table
 
 
-def faces_fingerprint(library: Library, model: str | None) -> str:
+def faces_fingerprint(library: LibraryFiles, model: str | None) -> str:
     """Under which this model's faces stand; InputError says what there is where there are none of it."""
     return tables.resolve(library, "faces", TaskChoice(name="faces", model=model).fingerprint)
 
 
-def rows_of_distinct_files(library: Library, faces: pa.Table) -> tuple[I64, I64]:
+def rows_of_distinct_files(library: LibraryFiles, faces: pa.Table) -> tuple[I64, I64]:
     """Rows (M,) of the faces of distinct files, and for each face its place (N,) among these.
 
     A copy of a file shows nobody a second time: its faces go with those of the copy with the smallest image_id.

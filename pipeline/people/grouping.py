@@ -17,7 +17,7 @@ from muster.pipeline.work.machine import Machine
 from muster.storage import clusters, layout, tables
 from muster.storage.index import vectors
 from muster.storage.index.inverted_file import Spread
-from muster.storage.library import Library
+from muster.storage.library import LibraryFiles
 from muster.tasks.people import graph, kmeans, mergeable_kmeans
 from muster.tasks.people.certainty import certainty, earned
 
@@ -48,7 +48,12 @@ def check_method(method: str, k: int | None, same_photo: bool) -> None:
 
 
 def cluster_faces(
-    library: Library, model: str | None, method: str, k: int | None, same_photo: bool, machine: Machine | None = None
+    library: LibraryFiles,
+    model: str | None,
+    method: str,
+    k: int | None,
+    same_photo: bool,
+    machine: Machine | None = None,
 ) -> ClusterSummary:
     """Say which faces are one person, and write it to `clusters/<fingerprint>/clusters.parquet`.
 
@@ -82,7 +87,7 @@ def cluster_faces(
 
 
 def _by_this_machine(
-    library: Library, model: str | None, method: str, k: int | None, same_photo: bool, machine: Machine | None
+    library: LibraryFiles, model: str | None, method: str, k: int | None, same_photo: bool, machine: Machine | None
 ) -> tuple[str, pa.Table, I64, F32, str]:
     """Fingerprint, faces, a label for each, how certain it is (NaN: alone, or not known), and how it was found."""
     faces = load_faces(library, model)
@@ -95,7 +100,9 @@ def _by_this_machine(
     return faces.fingerprint, faces.table, labels[place], certain[place], how
 
 
-def _by_workers(library: Library, model: str | None, k: int, machine: Machine) -> tuple[str, pa.Table, I64, F32, str]:
+def _by_workers(
+    library: LibraryFiles, model: str | None, k: int, machine: Machine
+) -> tuple[str, pa.Table, I64, F32, str]:
     """The same, for k-means on a cluster; this machine does it where that is quicker."""
     fingerprint = faces_fingerprint(library, model)
     table = read_faces(library, fingerprint, ["face_id", "image_id"])
@@ -108,7 +115,7 @@ def _by_workers(library: Library, model: str | None, k: int, machine: Machine) -
 
 
 def label(
-    library: Library | None, faces: Faces, method: str, k: int | None, same_photo: bool, spread: Spread = map
+    library: LibraryFiles | None, faces: Faces, method: str, k: int | None, same_photo: bool, spread: Spread = map
 ) -> tuple[I64, str]:
     """A label per face, -1 where it is alone, and how it was found. With a library, its index is used and kept.
 
@@ -131,7 +138,7 @@ def label(
     return earned(labels, certainty(faces.embeddings, labels, faces.strangers)), "graph"
 
 
-def _previous(library: Library, fingerprint: str) -> Mapping[str, str]:
+def _previous(library: LibraryFiles, fingerprint: str) -> Mapping[str, str]:
     """Face → cluster of last time; where this version of a model has not clustered yet, of its version before, whose
     faces have the same names."""
     described = tables.descriptions(library)

@@ -12,7 +12,7 @@ from muster.pipeline.work.choice import TaskChoice
 from muster.storage import clusters, manifest, tables
 from muster.storage.encryption import key_of
 from muster.storage.layout import MARKER, PAGES
-from muster.storage.library import Library, open_library
+from muster.storage.library import LibraryFiles, open_library
 from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.tasks import registry
 from muster.web.album import LabelTable
@@ -37,7 +37,7 @@ def folder_for(library: str, out: str | Path | None) -> Path:
     return folder
 
 
-def write_people(library: Library, model: str | None, out: Path) -> PagesSummary:
+def write_people(library: LibraryFiles, model: str | None, out: Path) -> PagesSummary:
     """The people pages of a clustered library, in the folder `out`. The caller holds the lock, see forget.locked.
 
     The faces are those that `cluster` takes; all other rows those that `export` does: see `sources_of`.
@@ -60,7 +60,7 @@ def write_people(library: Library, model: str | None, out: Path) -> PagesSummary
     return write_pages(source, out)
 
 
-def label_tables(library: Library) -> list[LabelTable]:
+def label_tables(library: LibraryFiles) -> list[LabelTable]:
     """The tables of a library by whose labels photos may be narrowed down."""
     shards = dict(manifest.shards(library))
     tasks = tasks_of(library, lambda findings: bool(findings.label) and findings.filters)

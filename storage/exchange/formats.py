@@ -13,7 +13,7 @@ from muster.storage.exchange.csv import write_csv
 from muster.storage.exchange.labelme import write_labelme
 from muster.storage.exchange.photo import Photos
 from muster.storage.exchange.yolo import write_yolo
-from muster.storage.library import Library
+from muster.storage.library import LibraryFiles
 from muster.storage.new_files import check_new
 
 
@@ -37,7 +37,7 @@ FORMATS: Mapping[str, Format] = {
 }
 
 
-def check_out(out: Path, library: Library, folder: bool) -> None:
+def check_out(out: Path, library: LibraryFiles, folder: bool) -> None:
     """InputError where nothing new can be written there, or it lies in the library."""
     check_new(out, folder)
     library.check_outside(out)

@@ -8,7 +8,7 @@ import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
 from muster.errors import InputError, MusterError
-from muster.storage.library import Library
+from muster.storage.library import LibraryFiles
 from muster.storage.new_files import PRIVATE, cell, check_replaced, new_file
 
 SUFFIXES = (".parquet", ".csv")
@@ -16,7 +16,7 @@ CANDIDATES = 3  # columns of a CSV for so many
 COLUMNS = {"": "person_id", "_name": "name", "_score": "score"}
 
 
-def check_out(out: Path | None, library: Library) -> None:
+def check_out(out: Path | None, library: LibraryFiles) -> None:
     """Raises InputError where no answers could be written there, or it lies in the library."""
     if out is None:
         return

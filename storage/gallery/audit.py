@@ -22,7 +22,7 @@ from typing import Any
 from muster.errors import DecryptionError, MusterError
 from muster.storage import layout
 from muster.storage.layout import AUDIT_HEAD
-from muster.storage.library import Library, dump_json
+from muster.storage.library import LibraryFiles, dump_json
 
 START = "0" * 64
 ATTEMPTS = 5  # at reading its end, while another command writes lines
@@ -38,7 +38,7 @@ class Check:
     problem: str | None
 
 
-def append(library: Library, action: str, facts: dict[str, Any], gallery: dict[str, Any] | None = None) -> None:
+def append(library: LibraryFiles, action: str, facts: dict[str, Any], gallery: dict[str, Any] | None = None) -> None:
     """Add a line. The caller holds library.lock(). `gallery`: its number and digest from now on; as before, if None.
 
     Raises MusterError where the log's end is not as it was left.
@@ -60,7 +60,7 @@ def append(library: Library, action: str, facts: dict[str, Any], gallery: dict[s
         raise MusterError(f"cannot write {library.at(name)}: {error.strerror or error}") from error
 
 
-def gallery_state(library: Library) -> dict[str, Any] | None:
+def gallery_state(library: LibraryFiles) -> dict[str, Any] | None:
     """Number and digest of the gallery, as the last line has them; None before there was one.
 
     Raises MusterError where the log's end is not as it was left.
@@ -68,7 +68,7 @@ def gallery_state(library: Library) -> dict[str, Any] | None:
     return _gallery(library, _sound_end(library)[1])
 
 
-def _gallery(library: Library, last: dict[str, Any]) -> dict[str, Any] | None:
+def _gallery(library: LibraryFiles, last: dict[str, Any]) -> dict[str, Any] | None:
     """An older Muster writes lines without it."""
     if "gallery" in last:
         return _sound_gallery(last)
@@ -85,7 +85,7 @@ def _sound_gallery(entry: dict[str, Any]) -> dict[str, Any] | None:
     return state if sound else None
 
 
-def _sound_end(library: Library) -> tuple[State, dict[str, Any]]:
+def _sound_end(library: LibraryFiles) -> tuple[State, dict[str, Any]]:
     """The end of the log, and its last line."""
     for _ in range(ATTEMPTS):
         try:
@@ -100,11 +100,11 @@ def _sound_end(library: Library) -> tuple[State, dict[str, Any]]:
     return end
 
 
-def _is_missing(library: Library) -> bool:
+def _is_missing(library: LibraryFiles) -> bool:
     return not _files(library) and library.has(layout.GALLERY)
 
 
-def check(library: Library, head: str | None = None) -> Check:
+def check(library: LibraryFiles, head: str | None = None) -> Check:
     """Follow the chain from its start.
 
     The log counts as whole if a crash came after the last line was written and before the head was updated.
@@ -121,7 +121,7 @@ def check(library: Library, head: str | None = None) -> Check:
         return Check(0, START, str(error))
 
 
-def _check(library: Library, kept: str | None) -> Check:
+def _check(library: LibraryFiles, kept: str | None) -> Check:
     digest, number, seen = START, 0, {START}
     if _is_missing(library):
         return Check(0, START, f"it is missing, though people are enrolled: restore {layout.AUDIT}/ from a backup")
@@ -150,14 +150,14 @@ def _check(library: Library, kept: str | None) -> Check:
     return Check(number, digest, f"line {number} is not the one that {AUDIT_HEAD} knows: one of them was edited")
 
 
-def entries(library: Library) -> list[dict[str, Any]]:
+def entries(library: LibraryFiles) -> list[dict[str, Any]]:
     """What the log says, oldest first. Raises MusterError where it is not whole: see `check`."""
     if problem := check(library).problem:
         raise MusterError(f"audit log of library {library.uri}: {problem}; see `audit verify`")
     return [json.loads(line) for line in _lines(library)]
 
 
-def _end(library: Library) -> tuple[State, dict[str, Any]] | None:
+def _end(library: LibraryFiles) -> tuple[State, dict[str, Any]] | None:
     """State and content of the last line: the one that the head names, or the one after it (see `check`).
 
     None where head and last line do not fit together.
@@ -177,15 +177,15 @@ def _end(library: Library) -> tuple[State, dict[str, Any]] | None:
         return None
 
 
-def _files(library: Library) -> list[str]:
+def _files(library: LibraryFiles) -> list[str]:
     return [f"{layout.AUDIT}/{name}" for name in library.names(layout.AUDIT) if name.endswith(".jsonl")]
 
 
-def _lines(library: Library) -> list[bytes]:
+def _lines(library: LibraryFiles) -> list[bytes]:
     return [line for name in _files(library) for line in _complete(library, name).splitlines()]
 
 
-def _complete(library: Library, name: str) -> bytes:
+def _complete(library: LibraryFiles, name: str) -> bytes:
     """The lines of a file, without a last one that was cut short."""
     try:
         data = library.read(name)
@@ -198,7 +198,7 @@ def _digest(line: bytes) -> str:
     return hashlib.sha256(line).hexdigest()
 
 
-def _head(library: Library) -> State | None:
+def _head(library: LibraryFiles) -> State | None:
     try:
         facts = json.loads(library.read(AUDIT_HEAD))
         return int(facts["lines"]), str(facts["sha256"])

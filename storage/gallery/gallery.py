@@ -22,7 +22,7 @@ from muster.arrays import matrix
 from muster.errors import DecryptionError, InputError, MusterError, NotYetError
 from muster.storage.gallery import audit
 from muster.storage.layout import GALLERY, NEXT_GALLERY, ROSTER
-from muster.storage.library import Library
+from muster.storage.library import LibraryFiles
 from muster.storage.tables import from_parquet, to_parquet
 
 ATTEMPTS = 5  # at reading it, and the log, while another command replaces them
@@ -120,7 +120,7 @@ def empty(fingerprint: str = "", model: str = "", width: int = 0) -> Gallery:
     return Gallery(schema(width).empty_table(), fingerprint, model)
 
 
-def read(library: Library) -> Gallery | None:
+def read(library: LibraryFiles) -> Gallery | None:
     """The gallery; None where nobody was ever enrolled.
 
     Raises MusterError where it is damaged, or not the one that the audit log knows.
@@ -129,7 +129,7 @@ def read(library: Library) -> Gallery | None:
     return None if found is None else _parsed(library, found[1])
 
 
-def problem(library: Library) -> str | None:
+def problem(library: LibraryFiles) -> str | None:
     """What is wrong with the gallery; None where nothing is."""
     try:
         read(library)
@@ -138,7 +138,7 @@ def problem(library: Library) -> str | None:
     return None
 
 
-def _current(library: Library) -> tuple[str, bytes] | None:
+def _current(library: LibraryFiles) -> tuple[str, bytes] | None:
     """The file that holds the gallery of the audit log's last line, and its bytes."""
     for _ in range(ATTEMPTS):
         state = audit.gallery_state(library)
@@ -156,7 +156,7 @@ def _current(library: Library) -> tuple[str, bytes] | None:
     )
 
 
-def _bytes(library: Library, name: str) -> bytes | None:
+def _bytes(library: LibraryFiles, name: str) -> bytes | None:
     try:
         return library.read(name)
     except FileNotFoundError:
@@ -165,7 +165,7 @@ def _bytes(library: Library, name: str) -> bytes | None:
         raise _damaged(library, error) from None
 
 
-def _parsed(library: Library, data: bytes) -> Gallery:
+def _parsed(library: LibraryFiles, data: bytes) -> Gallery:
     facts = _facts(library, data)
     try:
         table = from_parquet(data)
@@ -175,21 +175,21 @@ def _parsed(library: Library, data: bytes) -> Gallery:
         raise _damaged(library, error) from None
 
 
-def _facts(library: Library, data: bytes) -> dict[str, Any]:
+def _facts(library: LibraryFiles, data: bytes) -> dict[str, Any]:
     try:
         return dict(json.loads(pq.read_schema(pa.BufferReader(data)).metadata[KEY]))
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise _damaged(library, error) from None
 
 
-def _damaged(library: Library, error: Exception) -> MusterError:
+def _damaged(library: LibraryFiles, error: Exception) -> MusterError:
     return MusterError(
         f"{library.at(GALLERY)} is damaged ({error}): restore it from a backup, or enrol everybody anew in another"
         " library"
     )
 
 
-def require(library: Library) -> Gallery:
+def require(library: LibraryFiles) -> Gallery:
     """The gallery; InputError where there is none, or nobody in it."""
     gallery = read(library)
     if gallery is None or not gallery.faces.num_rows:
@@ -205,7 +205,7 @@ def named(gallery: Gallery | None, entry: dict[str, Any]) -> dict[str, Any]:
     return {**entry, **{key: [names.get(each, f"forgotten ({each})") for each in entry.get(key, [])] for key in shown}}
 
 
-def write(library: Library, gallery: Gallery, action: str, facts: dict[str, Any]) -> None:
+def write(library: LibraryFiles, gallery: Gallery, action: str, facts: dict[str, Any]) -> None:
     """Replace the gallery, with a line of the audit log (see `audit.append`). The caller holds library.lock()."""
     library.make_private()
     before = audit.gallery_state(library) or {"version": 0}
@@ -220,7 +220,7 @@ def write(library: Library, gallery: Gallery, action: str, facts: dict[str, Any]
     library.remove(NEXT_GALLERY)
 
 
-def repair(library: Library) -> None:
+def repair(library: LibraryFiles) -> None:
     """Finish, or take back, a change of the gallery that a kill cut off. The caller holds library.lock()."""
     if library.has(NEXT_GALLERY):
         found = _current(library)
@@ -229,7 +229,7 @@ def repair(library: Library) -> None:
         library.remove(NEXT_GALLERY)
 
 
-def write_roster(library: Library, keep: Callable[[str, str], bool], rows: Sequence[dict[str, Any]] = ()) -> str:
+def write_roster(library: LibraryFiles, keep: Callable[[str, str], bool], rows: Sequence[dict[str, Any]] = ()) -> str:
     """Put rows of `ROSTER_SCHEMA` beside those there that `keep(uri, person_id)` keeps; the file's place, to scan."""
     fresh = {row["uri"] for row in rows}
     old = [r for r in _roster(library).to_pylist() if keep(r["uri"], r["person_id"]) and r["uri"] not in fresh]
@@ -237,13 +237,13 @@ def write_roster(library: Library, keep: Callable[[str, str], bool], rows: Seque
     return library.uri_of(ROSTER)
 
 
-def read_roster(library: Library) -> dict[str, str]:
+def read_roster(library: LibraryFiles) -> dict[str, str]:
     """uri → person_id of everybody's images; empty where there is none."""
     table = _roster(library)
     return dict(zip(table["uri"].to_pylist(), table["person_id"].to_pylist(), strict=True))
 
 
-def _roster(library: Library) -> pa.Table:
+def _roster(library: LibraryFiles) -> pa.Table:
     try:
         return from_parquet(library.read(ROSTER)).cast(ROSTER_SCHEMA)
     except FileNotFoundError:

@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 
 from muster.errors import DecryptionError, MusterError
 from muster.storage import layout
-from muster.storage.library import Library
+from muster.storage.library import LibraryFiles
 from muster.storage.tables import from_parquet
 
 PERSON = ("person_id", "person", "name")  # columns that name people
@@ -67,7 +67,7 @@ class Sought:
     pictures: Collection[str] = ()
 
 
-def search(library: Library, sought: Sought, skip: Iterable[str]) -> list[str]:
+def search(library: LibraryFiles, sought: Sought, skip: Iterable[str]) -> list[str]:
     """Files of the library in which something of this stands: where, and what.
 
     `skip`: beginnings of names that are not looked at. Raises MusterError for a Parquet file that cannot be read.

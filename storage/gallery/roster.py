@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from muster.errors import InputError
 from muster.storage.files import read_regular
-from muster.storage.library import Library
+from muster.storage.library import LibraryFiles
 from muster.storage.photos.listing import locate
 from muster.storage.photos.sources import PARQUET, find_images
 from muster.storage.uris import filesystem_of, local_path, local_uri, refusal
@@ -45,7 +45,7 @@ class Entry:
     stamps: tuple[Stamp, ...] = ()  # of the images, where they are known
 
 
-def read_roster(source: str, library: Library | None) -> list[Entry]:
+def read_roster(source: str, library: LibraryFiles | None) -> list[Entry]:
     """The people of a roster, in its order. `library`: None where there is none yet.
 
     Raises InputError that names the file, and the line, of what is wrong.
@@ -194,7 +194,7 @@ def _once(entries: Iterable[Entry], source: str) -> list[Entry]:
 # ---- folders and Parquet ---------------------------------------------------------------------------------------------
 
 
-def _images(source: str, library: Library | None) -> list[Entry]:
+def _images(source: str, library: LibraryFiles | None) -> list[Entry]:
     place, found = locate(source), find_images(source, library)
     if found.outside:
         raise InputError(

@@ -23,7 +23,7 @@ from muster.arrays import F32, I64
 from muster.errors import DecryptionError, InputError
 from muster.storage.index import inverted_file
 from muster.storage.index.inverted_file import DEPTHS, Lists, Spread, Sure, all_alike, best
-from muster.storage.library import Library
+from muster.storage.library import LibraryFiles
 
 EXACT_UP_TO = 100_000
 STALE_SHARE = 0.02  # of the rows in the lists
@@ -104,7 +104,9 @@ def build(vectors: F32, spread: Spread = map, note: Note | None = None) -> Vecto
     return exact(vectors) if len(vectors) <= EXACT_UP_TO else _over(_hold(vectors, spread, note), vectors, note)
 
 
-def current(library: Library, name: str, vectors: F32, spread: Spread = map, note: Note | None = None) -> VectorIndex:
+def current(
+    library: LibraryFiles, name: str, vectors: F32, spread: Spread = map, note: Note | None = None
+) -> VectorIndex:
     """The index over exactly these vectors (N, D), L2-normalised, by what is saved under `name`, which is made or made
     anew where it must be. The caller holds library.lock().
 
@@ -183,14 +185,14 @@ def _find(keys: Keys, given: Keys) -> I64:
 # ---- files -----------------------------------------------------------------------------------------------------------
 
 
-def save(library: Library, name: str, held: Held) -> None:
+def save(library: LibraryFiles, name: str, held: Held) -> None:
     sink = io.BytesIO()
     np.savez(sink, table=held.lists.dump(), keys=held.keys, notes=held.notes)
     data = sink.getbuffer()
     library.write(name, hashlib.sha256(data).digest() + data)
 
 
-def load(library: Library, name: str) -> Held | None:
+def load(library: LibraryFiles, name: str) -> Held | None:
     """What was saved under this name; None where there is nothing, or it is damaged, or of another version's kind.
 
     No parser sees it before its SHA-256 has been compared: FAISS may crash on other bytes than it wrote.
@@ -209,7 +211,7 @@ def load(library: Library, name: str) -> Held | None:
         return None
 
 
-def _remove_older(library: Library, name: str) -> None:
+def _remove_older(library: LibraryFiles, name: str) -> None:
     """What Muster kept here before 0.2: nothing reads it, and it holds embeddings."""
     folder = name.rpartition("/")[0]
     if library.has(f"{folder}/index.json"):

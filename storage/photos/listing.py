@@ -16,7 +16,7 @@ import pyarrow.fs as pafs
 
 from muster.errors import InputError, MissingError, MusterError, UnreachableError
 from muster.storage.files import open_regular
-from muster.storage.library import Library
+from muster.storage.library import LibraryFiles
 from muster.storage.retry import retried
 from muster.storage.uris import filesystem_of, local_path, local_uri, place_of
 
@@ -77,7 +77,7 @@ def _stamp(away: set[str], uri: str) -> tuple[int | None, int | None]:
 
 
 def list_files(
-    place: Place, library: Library | None, unreadable: list[str], outside: list[str], follow: bool = False
+    place: Place, library: LibraryFiles | None, unreadable: list[str], outside: list[str], follow: bool = False
 ) -> list[File]:
     """The files of a place in order of their URIs; hidden ones and those of libraries and people pages are left out.
 
@@ -159,7 +159,7 @@ def _character_class(token: str) -> str:
 
 
 def _walk(
-    root: str, depth: int | None, library: Library | None, unreadable: list[str], outside: list[str] | None
+    root: str, depth: int | None, library: LibraryFiles | None, unreadable: list[str], outside: list[str] | None
 ) -> Iterator[tuple[str, File]]:
     """Path and file for every file below a local folder, at most `depth` folders down; each folder once.
 
@@ -229,7 +229,7 @@ def _local_file(path: str, status: os.stat_result) -> File:
     return File(local_uri(path), status.st_size, status.st_mtime_ns // 1000)
 
 
-def _list_remote(place: Place, depth: int | None, library: Library | None) -> Iterator[tuple[str, File]]:
+def _list_remote(place: Place, depth: int | None, library: LibraryFiles | None) -> Iterator[tuple[str, File]]:
     try:
         selector = pafs.FileSelector(place.path, recursive=depth != 0)
         infos = retried(f"list {place.source}", lambda: place.fs.get_file_info(selector))

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from muster.errors import InputError, MissingError
 from muster.storage import parquet_pages
 from muster.storage.layout import ROSTER
-from muster.storage.library import Library
+from muster.storage.library import LibraryFiles
 from muster.storage.photos.listing import File, list_files, locate
 from muster.storage.uris import inline_uri, local_path, local_uri, open_parquet, parquet_file, split_inline
 
@@ -51,7 +51,7 @@ class Found:
     memory: int = 0  # bytes that its rows take
 
 
-def find_images(source: str, library: Library | None, follow_links: bool = False) -> Found:
+def find_images(source: str, library: LibraryFiles | None, follow_links: bool = False) -> Found:
     """The images of one source: a folder, glob, image file or Parquet file, at a local path or a pyarrow.fs URI.
 
     A single file counts whatever its suffix. Folders and globs give their image files; only where they have none, the
@@ -126,7 +126,7 @@ def _nothing_found(source: str, found: Found) -> str:
 # ---- Parquet ---------------------------------------------------------------------------------------------------------
 
 
-def _parquet_rows(file: File, library: Library | None, found: Found) -> pa.Table:
+def _parquet_rows(file: File, library: LibraryFiles | None, found: Found) -> pa.Table:
     """The images that a Parquet file names in `uri` or holds in `image`. All other columns are the user's."""
     try:
         if library and file.uri == library.uri_of(ROSTER):  # may be encrypted

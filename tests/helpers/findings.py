@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from muster.pipeline.work.choice import TaskChoice
 from muster.storage import manifest, tables
-from muster.storage.library import Library, open_library
+from muster.storage.library import LibraryFiles, open_library
 from muster.storage.outcomes import ERRORS, IMAGES, IMAGES_DESCRIPTION
 from muster.tasks.faces import Faces
 from muster.tasks.geometry import rle
@@ -20,7 +20,7 @@ from muster.tasks.scenes import Scenes
 SCHEMAS = {"objects": Objects.schema, "masks": Masks.schema, "faces": Faces.schema, "scenes": Scenes.schema}
 
 
-def scanned(folder: Path, *sources: Path) -> Library:
+def scanned(folder: Path, *sources: Path) -> LibraryFiles:
     library = open_library(folder, create=True)
     manifest.scan(library, [str(source) for source in sources])
     shards = manifest.shards(library)
@@ -33,7 +33,7 @@ def scanned(folder: Path, *sources: Path) -> Library:
 
 
 def commit(
-    library: Library,
+    library: LibraryFiles,
     description: Mapping[str, Any],
     rows: Callable[[str], list[dict[str, Any]]] = lambda image_id: [],
     fails: Callable[[str], bool] = lambda image_id: False,

@@ -22,11 +22,13 @@ from muster.pipeline.people import grouping
 from muster.pipeline.people.pages import write_people
 from muster.storage import layout, manifest, tables
 from muster.storage.gallery import audit, gallery
-from muster.storage.library import Library, open_library
+from muster.storage.index import vectors
+from muster.storage.library import LibraryFiles, open_library
 
 
 @pytest.fixture
-def library(gallery_library: Path) -> Library:
+def library(gallery_library: Path, monkeypatch: pytest.MonkeyPatch) -> LibraryFiles:
+    monkeypatch.setattr(vectors, "EXACT_UP_TO", 30)  # so that there is an index, with what it keeps of their faces
     opened = open_library(gallery_library)
     grouping.cluster_faces(opened, None, "graph", None, False)
     return opened
@@ -48,7 +50,7 @@ def everything(folder: Path) -> bytes:
     return b"\0".join(parts)
 
 
-def test_nothing_is_left_of_twelve_people(library: Library, gallery_library: Path, school: School) -> None:
+def test_nothing_is_left_of_twelve_people(library: LibraryFiles, gallery_library: Path, school: School) -> None:
     known = gallery.require(library)
     gone, kept = known.people[:12], known.people[12:]
     rows = [row for row in known.faces.to_pylist() if row["person_id"] in gone]
@@ -72,7 +74,7 @@ def test_nothing_is_left_of_twelve_people(library: Library, gallery_library: Pat
     assert audit.entries(library)[-1].items() >= {"action": "forget", "receipt": receipt.receipt}.items()
 
 
-def test_an_image(library: Library, school: School, tmp_path: Path) -> None:
+def test_an_image(library: LibraryFiles, school: School, tmp_path: Path) -> None:
     [(name, (first, second)), *_] = school.enrolled.items()
     [receipt] = forget.forget(library, [str(first)], "asked for")
     assert (receipt.people, receipt.originals, receipt.found_afterwards) == ([], [str(first)], [])
@@ -84,7 +86,7 @@ def test_an_image(library: Library, school: School, tmp_path: Path) -> None:
         forget.forget(library, ["nobody"], "asked for")
 
 
-def test_pages_go(library: Library) -> None:
+def test_pages_go(library: LibraryFiles) -> None:
     write_people(library, None, library.local / "people")
     (library.local / "people/own.txt").write_text("the user's")
     assert list((library.local / "people").rglob("*.jpg"))
@@ -92,7 +94,7 @@ def test_pages_go(library: Library) -> None:
     assert [p.name for p in (library.local / "people").rglob("*") if p.is_file()] == ["muster-pages.json", "own.txt"]
 
 
-def test_consent_that_ended(library: Library) -> None:
+def test_consent_that_ended(library: LibraryFiles) -> None:
     known = gallery.require(library)
     ends = pa.array([date(2026, 1, 31) if p == known.people[3] else None for p in known.faces["person_id"].to_pylist()])
     index = known.faces.schema.get_field_index("valid_until")
@@ -102,7 +104,7 @@ def test_consent_that_ended(library: Library) -> None:
     assert expired(library, date(2026, 2, 1)) == [known.people[3]]
 
 
-def test_a_kill_at_any_write(library: Library, tmp_path: Path, kills: Callable[[int], None]) -> None:
+def test_a_kill_at_any_write(library: LibraryFiles, tmp_path: Path, kills: Callable[[int], None]) -> None:
     """Of every second write."""
     old = gallery.require(library)
     gone = old.people[:2]
@@ -134,14 +136,14 @@ def test_a_kill_at_any_write(library: Library, tmp_path: Path, kills: Callable[[
     assert 10 < number < 199
 
 
-def test_nobody_is_left(library: Library) -> None:
+def test_nobody_is_left(library: LibraryFiles) -> None:
     [receipt] = forget.forget(library, gallery.require(library).people, "asked for")
     assert receipt.found_afterwards == []
     assert gallery.read(library).faces.num_rows == 0
     assert settle(library) == []
 
 
-def test_an_enrolled_image_that_changed_since(library: Library, school: School) -> None:
+def test_an_enrolled_image_that_changed_since(library: LibraryFiles, school: School) -> None:
     [(first, second), *_] = school.enrolled.values()
     ids = [row["image_id"] for row in manifest.read_manifest(library).to_pylist() if row["uri"] == str(first)]
     manifest.forget(library, ids)

@@ -21,7 +21,7 @@ from muster.errors import InputError, MusterError
 from muster.pipeline.run import Progress, pending, run, summarise, transient
 from muster.pipeline.work.dispatch import Order
 from muster.storage import tables
-from muster.storage.library import Library, open_library
+from muster.storage.library import LibraryFiles, open_library
 from muster.storage.manifest import read_manifest, scan, shards
 from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.tasks.models.fastestdet import FastestDet
@@ -139,13 +139,13 @@ def start(folder: Path, weights: Path) -> subprocess.Popen[str]:
     )
 
 
-def complete(library: Library) -> set[str]:
+def complete(library: LibraryFiles) -> set[str]:
     """The shards that all tasks have committed."""
     done = [set(tables.committed(library, fingerprint)) for fingerprint in tables.descriptions(library)]
     return set.intersection(*done) if done else set()
 
 
-def visible(library: Library, snapshot: Snapshot) -> dict[str, tuple[str, int]]:
+def visible(library: LibraryFiles, snapshot: Snapshot) -> dict[str, tuple[str, int]]:
     """Every commit and every file that one speaks of, with its digest and time."""
     assert library.local is not None
     names = {
@@ -283,7 +283,7 @@ def test_running_again_does_nothing_and_new_photos_alone(
     assert sorted(rows["image_id"].to_pylist()) == sorted(read_manifest(library)["image_id"].to_pylist())
 
 
-def without_a_photo(album: Path, folder: Path) -> tuple[Library, Path]:
+def without_a_photo(album: Path, folder: Path) -> tuple[LibraryFiles, Path]:
     """The library L of the photos of the album, one of which has gone away since they were scanned."""
     photos = Path(shutil.copytree(album, folder / "photos"))
     library = open_library(folder / "L", create=True)

@@ -30,7 +30,7 @@ from muster.pipeline.gallery.enroll import Request, enroll
 from muster.storage import encryption, layout, manifest, tables
 from muster.storage.gallery import audit, gallery, left_over
 from muster.storage.gallery.left_over import Sought
-from muster.storage.library import Library, open_library
+from muster.storage.library import LibraryFiles, open_library
 
 Muster = Callable[..., Outcome]
 Kills = Callable[[int], None]
@@ -356,7 +356,7 @@ def test_05_an_enrolment_that_failed(
 ) -> None:
     traces: list[bytes] = []
 
-    def process(library: Library, *_: object) -> None:
+    def process(library: LibraryFiles, *_: object) -> None:
         assert audit.entries(library)[-1]["action"] == "enroll-begun"  # before a photo is looked at
         work(library.uri, weights, ("faces",))
         traces.extend(traces_of(pupils.library, "new", pupils.photos["new"][:2]))
@@ -379,7 +379,7 @@ def test_05_the_same_roster_goes_on(
     """What is done stays; of another roster that is unfinished nothing does."""
     done = []
 
-    def process(library: Library, *_: object) -> None:
+    def process(library: LibraryFiles, *_: object) -> None:
         done.append(len(work(library.uri, weights, ("faces",))))
         if len(done) < 3:
             raise KeyboardInterrupt

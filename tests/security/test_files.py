@@ -22,7 +22,7 @@ from muster.errors import LibraryGoneError, MusterError
 from muster.storage import manifest, shared_shards, tables
 from muster.storage.index import vectors
 from muster.storage.layout import MARKER
-from muster.storage.library import Library, open_library
+from muster.storage.library import LibraryFiles, open_library
 from muster.web.site import Site
 
 Muster = Callable[..., Outcome]
@@ -358,16 +358,16 @@ def test_13_two_workers_with_other_last_digits_agree(library: Path) -> None:
     """The commit is of the files that are in place, whoever was first."""
     opened, rows = open_library(library), pa.table({"image_id": ["a"], "x": [1.0]})
 
-    class Slow(Library):
+    class Slow(LibraryFiles):
         def create(self, name: str, data: bytes) -> bool:
             if name.startswith("_commits"):
                 tables.write_shard(opened, "f", "s", {"faces": rows})  # another worker was quicker
-                Library.write(self, "faces/f/shard-s.parquet", self.mine)
-            return Library.create(self, name, data)
+                LibraryFiles.write(self, "faces/f/shard-s.parquet", self.mine)
+            return LibraryFiles.create(self, name, data)
 
         def write(self, name: str, data: bytes) -> None:
             object.__setattr__(self, "mine", data)
-            Library.write(self, name, data)
+            LibraryFiles.write(self, name, data)
 
         mine = b""
 

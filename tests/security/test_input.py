@@ -25,7 +25,7 @@ from muster.pipeline.work.worker import ShardWorker
 from muster.storage import manifest, retry, tables
 from muster.storage.gallery.roster import read_roster
 from muster.storage.layout import ROSTER
-from muster.storage.library import Library, open_library
+from muster.storage.library import LibraryFiles, open_library
 from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.storage.photos.decode import decode
 from muster.storage.photos.reader import Reader, check_access
@@ -37,11 +37,11 @@ DEAD = "s3://a:b@bucket/x.jpg?scheme=http&region=us-east-1&endpoint_override=127
 
 
 @pytest.fixture
-def library(tmp_path: Path) -> Library:
+def library(tmp_path: Path) -> LibraryFiles:
     return open_library(tmp_path / "L", create=True)
 
 
-def process(library: Library, source: Path | str) -> dict[str, dict[str, Any]]:
+def process(library: LibraryFiles, source: Path | str) -> dict[str, dict[str, Any]]:
     """The rows of `images` by uri, after a scan and the work of a worker in this process."""
     manifest.scan(library, [str(source)])
     worker = ShardWorker(library.uri, [], "cpu", None)
@@ -91,7 +91,7 @@ def asking(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_16_options_in_a_row_of_a_manifest_are_not_followed(
-    asking: str, make_photos: Callable[..., Path], library: Library, tmp_path: Path
+    asking: str, make_photos: Callable[..., Path], library: LibraryFiles, tmp_path: Path
 ) -> None:
     photo = str(make_photos(tmp_path / "photos", [0]) / "0000.jpg")
     inline = asking.replace("x.jpg", "x.parquet") + "#row=0"
@@ -112,7 +112,7 @@ def test_16_nor_in_one_that_a_later_scan_of_its_folder_misses(asking: str) -> No
     assert not manifest._gone(stored, np.array([True]), [Found("s3://bucket", folder="s3://bucket")]).any()
 
 
-def test_16_nor_by_check_access_and_enroll_and_identify(asking: str, library: Library, tmp_path: Path) -> None:
+def test_16_nor_by_check_access_and_enroll_and_identify(asking: str, library: LibraryFiles, tmp_path: Path) -> None:
     check_access([(asking, str(tmp_path / "m.parquet"))])
     with pytest.raises(ImageError, match="options of its source"):
         Reader().read(asking, str(tmp_path))
@@ -166,7 +166,7 @@ def test_16_no_row_leads_to_this_machine_or_a_metadata_service(host: str) -> Non
 
 
 def test_16_one_dead_bucket_among_good_photos_is_an_error_of_its_images(
-    make_photos: Callable[..., Path], library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_photos: Callable[..., Path], library: LibraryFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retry, "ATTEMPTS", 1)
     photos = [str(path) for path in sorted(make_photos(tmp_path / "photos", range(3)).iterdir())]
@@ -370,7 +370,7 @@ def test_26_nor_names_of_a_table(tmp_path: Path) -> None:
         assert SECRET not in str(caught.value)
 
 
-def test_26_by_a_worker(library: Library, tmp_path: Path) -> None:
+def test_26_by_a_worker(library: LibraryFiles, tmp_path: Path) -> None:
     (tmp_path / "shadow").write_text(f"{SECRET}:$6$salt:20228\n")
     pq.write_table(pa.table({"uri": [str(tmp_path / "shadow"), "/proc/self/environ"]}), tmp_path / "m.parquet")
     rows = process(library, tmp_path / "m.parquet")

@@ -12,7 +12,7 @@ import pytest
 from helpers.fixtures import Outcome, School
 from muster.storage.gallery import audit, gallery
 from muster.storage.layout import AUDIT_HEAD, GALLERY, MARKER, REPORT
-from muster.storage.library import Library, open_library
+from muster.storage.library import LibraryFiles, open_library
 
 Muster = Callable[..., Outcome]
 
@@ -26,7 +26,7 @@ def key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return file
 
 
-def copy_of(plain: Path, folder: Path) -> Library:
+def copy_of(plain: Path, folder: Path) -> LibraryFiles:
     """The same library, encrypted where there is a key."""
     library = open_library(folder, create=True)
     for path in sorted(plain.rglob("*")):

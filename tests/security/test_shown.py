@@ -28,7 +28,7 @@ from muster.pipeline.cli import console
 from muster.pipeline.work.choice import TaskChoice
 from muster.storage import demo
 from muster.storage.gallery import roster
-from muster.storage.library import Library
+from muster.storage.library import LibraryFiles
 from muster.training import record
 
 Muster = Callable[..., Outcome]
@@ -86,7 +86,7 @@ def probes(tmp_path: Path, school: School) -> Path:
 
 
 @pytest.fixture
-def found(tmp_path: Path, make_photos: Callable[..., Path]) -> Library:
+def found(tmp_path: Path, make_photos: Callable[..., Path]) -> LibraryFiles:
     """A library of photos with such names, and a camera with another; a dog and the sky are in each."""
     photos = make_photos(tmp_path / "photos", range(3))
     exif = Image.Exif()
@@ -131,7 +131,7 @@ def test_14_the_gallery_shows_no_control_characters(
 
 @pytest.mark.parametrize("options", [(), ("--json",)])
 def test_14_exports_and_overlays_show_none(
-    muster: Muster, found: Library, tmp_path: Path, options: tuple[str, ...]
+    muster: Muster, found: LibraryFiles, tmp_path: Path, options: tuple[str, ...]
 ) -> None:
     at = ("-l", found.uri, *options)
     safe(muster("status", *at))
@@ -259,7 +259,7 @@ def test_15_answers(muster: Muster, nasty: Path, probes: Path, tmp_path: Path) -
     assert LINK in pq.read_table(tmp_path / "answers.parquet")["person_id"].to_pylist()  # others get it as it is
 
 
-def test_15_exports(muster: Muster, found: Library, tmp_path: Path) -> None:
+def test_15_exports(muster: Muster, found: LibraryFiles, tmp_path: Path) -> None:
     assert muster("export", "--format", "csv", "--out", tmp_path / "out.csv", "-l", found.uri).code == 0
     with (tmp_path / "out.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -305,7 +305,7 @@ def test_21_answers_go_through_no_link(
     assert not list(tmp_path.glob(".out*"))
 
 
-def test_21_nor_do_exports_and_overlays(muster: Muster, found: Library, tmp_path: Path) -> None:
+def test_21_nor_do_exports_and_overlays(muster: Muster, found: LibraryFiles, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "to file").symlink_to(tmp_path / "nothing")
     (tmp_path / "to folder").symlink_to(tmp_path / "empty")

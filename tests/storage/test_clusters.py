@@ -5,7 +5,7 @@ import pytest
 
 from muster.errors import MusterError, NotYetError
 from muster.storage import clusters, layout
-from muster.storage.library import Library, open_library
+from muster.storage.library import LibraryFiles, open_library
 
 ROWS = pa.table(
     {
@@ -18,25 +18,25 @@ ROWS = pa.table(
 
 
 @pytest.fixture
-def library(tmp_path: Path) -> Library:
+def library(tmp_path: Path) -> LibraryFiles:
     return open_library(tmp_path / "L", create=True)
 
 
-def test_what_was_written_is_read(library: Library) -> None:
+def test_what_was_written_is_read(library: LibraryFiles) -> None:
     clusters.write(library, "1111", ROWS, "graph")
     found = clusters.read(library, "1111")
     assert found.equals(ROWS)
     assert found.schema.metadata == {b"muster.method": b"graph", b"muster.fingerprint": b"1111"}
 
 
-def test_faces_that_were_not_clustered(library: Library) -> None:
+def test_faces_that_were_not_clustered(library: LibraryFiles) -> None:
     with pytest.raises(FileNotFoundError):
         clusters.read(library, "1111")
     with pytest.raises(NotYetError, match="is not clustered yet: `cluster` first"):
         clusters.require(library, "1111")
 
 
-def test_a_damaged_file_is_named(library: Library) -> None:
+def test_a_damaged_file_is_named(library: LibraryFiles) -> None:
     library.write(layout.clusters("1111"), b"no Parquet")
     for use in (
         clusters.read,
@@ -49,7 +49,7 @@ def test_a_damaged_file_is_named(library: Library) -> None:
             use(library, "1111")
 
 
-def test_faces_are_forgotten_with_their_images(library: Library) -> None:
+def test_faces_are_forgotten_with_their_images(library: LibraryFiles) -> None:
     clusters.write(library, "1111", ROWS, "graph")
     clusters.write(library, "2222", ROWS, "kmeans")
     clusters.forget(library, pa.chunked_array([["b", "c"]]))

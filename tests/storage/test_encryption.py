@@ -20,7 +20,7 @@ from muster.storage.encryption import KEY, KEY_FILE, MAGIC, decrypt, encrypt, ke
 from muster.storage.gallery import audit, gallery
 from muster.storage.index import vectors
 from muster.storage.layout import GALLERY, MARKER, REPORT
-from muster.storage.library import Library, _create, _locate, open_library
+from muster.storage.library import LibraryFiles, _create, _locate, open_library
 
 Muster = Callable[..., Outcome]
 ANY, OTHER = bytes(range(32)), bytes(32)
@@ -41,10 +41,10 @@ def key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def locked(tmp_path: Path, enrolled: Path, key: Path) -> Library:
+def locked(tmp_path: Path, enrolled: Path, key: Path) -> LibraryFiles:
     """The school's gallery, in a library that is encrypted."""
     library = open_library(tmp_path / "library", create=True)
-    plain = Library(str(enrolled), library.fs, str(enrolled))
+    plain = LibraryFiles(str(enrolled), library.fs, str(enrolled))
     for name in plain.files():
         if name != MARKER and not name.rpartition("/")[2].startswith("."):
             library.write(name, plain.read(name))
@@ -120,7 +120,7 @@ def test_what_is_no_key(environment: dict[str, str], text: str) -> None:
 # ---- libraries -------------------------------------------------------------------------------------------------------
 
 
-def test_nothing_of_a_gallery_is_readable(locked: Library, school: School) -> None:
+def test_nothing_of_a_gallery_is_readable(locked: LibraryFiles, school: School) -> None:
     """Names, ids, file names and embeddings; but for the marker, every file begins as none that has a format."""
     known = gallery.require(locked)
     words = [*known.people, *known.faces["pseudonym"].to_pylist(), "person_id", "enroll"]
@@ -136,7 +136,7 @@ def test_nothing_of_a_gallery_is_readable(locked: Library, school: School) -> No
         locked.read(second)
 
 
-def test_another_key_and_none(locked: Library, key: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_another_key_and_none(locked: LibraryFiles, key: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert repr(locked.key) not in repr(locked)
     before = {name: locked.read(name) for name in locked.files()}
     monkeypatch.setenv(KEY_FILE, "")
@@ -156,7 +156,7 @@ def test_another_key_and_none(locked: Library, key: Path, monkeypatch: pytest.Mo
     assert {name: again.read(name) for name in again.files()} == before
 
 
-def test_what_somebody_else_put_there(muster: Muster, locked: Library, school: School, tmp_path: Path) -> None:
+def test_what_somebody_else_put_there(muster: Muster, locked: LibraryFiles, school: School, tmp_path: Path) -> None:
     """It stops nothing, and is searched as it is."""
     [ann, bo, *_] = school.enrolled
     (Path(locked.uri) / "Thumbs.db").write_text("hi")
@@ -168,7 +168,7 @@ def test_what_somebody_else_put_there(muster: Muster, locked: Library, school: S
     assert (refused.code, "Thumbs.db cannot be decrypted" in refused.error) == (1, True)
 
 
-def test_nothing_readable_is_put_there(muster: Muster, locked: Library, school: School, tmp_path: Path) -> None:
+def test_nothing_readable_is_put_there(muster: Muster, locked: LibraryFiles, school: School, tmp_path: Path) -> None:
     before, at = locked.files(), ("-l", locked.uri)
     [probe, *_] = school.probes.values()
     (tmp_path / "link").symlink_to(locked.uri)
@@ -185,7 +185,7 @@ def test_nothing_readable_is_put_there(muster: Muster, locked: Library, school: 
     assert (outcome.code, "is no folder to write into" in outcome.error) == (2, True)
 
 
-def test_damage_is_told_with_what_to_do(muster: Muster, locked: Library) -> None:
+def test_damage_is_told_with_what_to_do(muster: Muster, locked: LibraryFiles) -> None:
     for name, advice in (
         (GALLERY, "enrol everybody anew in another library"),
         (f"_commits/{gallery.require(locked).fingerprint}/", "delete it, and run again"),
@@ -210,7 +210,7 @@ def test_damage_is_told_with_what_to_do(muster: Muster, locked: Library) -> None
         open_library(locked.uri)
 
 
-def gallery_people(library: Library) -> list[str]:
+def gallery_people(library: LibraryFiles) -> list[str]:
     return gallery.require(library).people
 
 
@@ -223,13 +223,13 @@ def test_two_first_commands_with_two_keys(tmp_path: Path, monkeypatch: pytest.Mo
         _create(other, OTHER)  # it looked, and saw no library, before the first one was made
 
 
-def test_a_path_that_goes_up(locked: Library, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_path_that_goes_up(locked: LibraryFiles, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "below").mkdir()
     monkeypatch.chdir(tmp_path / "below")
     assert open_library("../library").uri == locked.uri
 
 
-def test_an_index_is_encrypted_too(locked: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_index_is_encrypted_too(locked: LibraryFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     """And one that somebody changed is made again."""
     monkeypatch.setattr(vectors, "EXACT_UP_TO", 10)
     faces = gallery.require(locked).embeddings
@@ -243,7 +243,7 @@ def test_an_index_is_encrypted_too(locked: Library, monkeypatch: pytest.MonkeyPa
     assert vectors.load(locked, "index/f/faces") is not None
 
 
-def test_the_roster_of_an_encrypted_library_is_scanned(locked: Library, school: School) -> None:
+def test_the_roster_of_an_encrypted_library_is_scanned(locked: LibraryFiles, school: School) -> None:
     rows = [{"uri": str(path), "person_id": "new", "size": 1, "modified": None} for path in school.strangers[:2]]
     place = gallery.write_roster(locked, lambda uri, person: False, rows)
     manifest.scan(locked, [place])
@@ -254,7 +254,7 @@ def test_the_roster_of_an_encrypted_library_is_scanned(locked: Library, school: 
 # ---- commands --------------------------------------------------------------------------------------------------------
 
 
-def test_a_school(muster: Muster, locked: Library, school: School, tmp_path: Path) -> None:
+def test_a_school(muster: Muster, locked: LibraryFiles, school: School, tmp_path: Path) -> None:
     at, [ann, bo, *_] = ("-l", locked.uri, "--json"), school.probes
     cpu = ("--device", "cpu")
     assert muster("calibrate", *at).facts["people"] == 32
@@ -273,7 +273,7 @@ def test_a_school(muster: Muster, locked: Library, school: School, tmp_path: Pat
     assert (twice.code, "is not empty: give an empty or new folder" in twice.error) == (2, True)
 
 
-def test_pages_do_not_lie_in_an_encrypted_library(muster: Muster, locked: Library, tmp_path: Path) -> None:
+def test_pages_do_not_lie_in_an_encrypted_library(muster: Muster, locked: LibraryFiles, tmp_path: Path) -> None:
     for out in ((), ("--out", f"{locked.uri}/pages")):
         outcome = muster("people", *out, "-l", locked.uri)
         assert (outcome.code, outcome.out) == (2, "")

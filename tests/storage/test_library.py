@@ -18,37 +18,37 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from muster.errors import InputError, MusterError
-from muster.storage.library import ENCRYPTED, FORMAT, Library, dump_json, open_library
+from muster.storage.library import ENCRYPTED, FORMAT, LibraryFiles, dump_json, open_library
 
 ROOT = Path(__file__).parents[2]
 
 
-def local(folder: Path) -> Library:
+def local(folder: Path) -> LibraryFiles:
     return open_library(folder / "library", create=True)
 
 
-def subtree(folder: Path) -> Library:
+def subtree(folder: Path) -> LibraryFiles:
     """Has folders, and is not the local disk to us: as HDFS is."""
-    return Library("sub://library", pafs.SubTreeFileSystem(str(folder), pafs.LocalFileSystem()), "library")
+    return LibraryFiles("sub://library", pafs.SubTreeFileSystem(str(folder), pafs.LocalFileSystem()), "library")
 
 
-def memory(folder: Path) -> Library:
+def memory(folder: Path) -> LibraryFiles:
     handler = pafs.FSSpecHandler(fsspec.implementations.memory.MemoryFileSystem())
-    return Library(f"memory://{folder.name}", pafs.PyFileSystem(handler), f"/{folder.name}")
+    return LibraryFiles(f"memory://{folder.name}", pafs.PyFileSystem(handler), f"/{folder.name}")
 
 
-def mock(folder: Path) -> Library:
-    return Library("mock://library", pafs._MockFileSystem(), "library")
+def mock(folder: Path) -> LibraryFiles:
+    return LibraryFiles("mock://library", pafs._MockFileSystem(), "library")
 
 
 @pytest.fixture(params=[local, subtree, memory, mock])
-def library(request: pytest.FixtureRequest, tmp_path: Path) -> Library:
-    make: Callable[[Path], Library] = request.param
+def library(request: pytest.FixtureRequest, tmp_path: Path) -> LibraryFiles:
+    make: Callable[[Path], LibraryFiles] = request.param
     return make(tmp_path)
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Library:
+def disk(tmp_path: Path) -> LibraryFiles:
     return local(tmp_path)
 
 
@@ -59,7 +59,7 @@ def files(folder: Path) -> list[str]:
 # ---- files -----------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_written_is_read(library: Library) -> None:
+def test_what_is_written_is_read(library: LibraryFiles) -> None:
     library.write("a/b/c.bin", b"one")
     library.write("a/b/c.bin", b"two")
     library.write("a/b/empty", b"")
@@ -71,19 +71,19 @@ def test_what_is_written_is_read(library: Library) -> None:
     assert not library.has("a/b/d")
 
 
-def test_a_missing_file_is_said_to_be_missing(library: Library) -> None:
+def test_a_missing_file_is_said_to_be_missing(library: LibraryFiles) -> None:
     with pytest.raises(FileNotFoundError):
         library.read("a/nothing")
     assert library.names("a") == []
 
 
-def test_create_leaves_an_existing_file(library: Library) -> None:
+def test_create_leaves_an_existing_file(library: LibraryFiles) -> None:
     assert library.create("a/x", b"first")
     assert not library.create("a/x", b"second")
     assert library.read("a/x") == b"first"
 
 
-def test_remove_twice(library: Library) -> None:
+def test_remove_twice(library: LibraryFiles) -> None:
     library.write("a/x", b"")
     library.remove("a/x")
     library.remove("a/x")
@@ -112,7 +112,7 @@ def test_every_file_system_behaves_as_a_dict(
         assert {name: library.read(f"f/{name}") for name in library.names("f")} == expected
 
 
-def test_names_leave_out_what_a_killed_writer_left(disk: Library) -> None:
+def test_names_leave_out_what_a_killed_writer_left(disk: LibraryFiles) -> None:
     disk.write("a/x", b"")
     Path(disk.at("a/.y.0123.tmp")).write_bytes(b"half")
     assert disk.names("a") == ["x"]
@@ -126,7 +126,7 @@ def test_the_same_value_is_the_same_json() -> None:
 # ---- whole or not at all ---------------------------------------------------------------------------------------------
 
 
-def test_a_reader_never_sees_half_a_file(disk: Library) -> None:
+def test_a_reader_never_sees_half_a_file(disk: LibraryFiles) -> None:
     sizes = [1, 100_000, 3_000_000]
     disk.write("a/x", b"\0" * sizes[0])
     stop = threading.Event()
@@ -148,11 +148,13 @@ def test_a_reader_never_sees_half_a_file(disk: Library) -> None:
         assert all(reader.result() for reader in readers)
 
 
-@pytest.mark.parametrize("put", [Library.write, Library.create])
-def test_a_write_that_fails_leaves_nothing(disk: Library, put: Callable[[Library, str, bytes], object]) -> None:
+@pytest.mark.parametrize("put", [LibraryFiles.write, LibraryFiles.create])
+def test_a_write_that_fails_leaves_nothing(
+    disk: LibraryFiles, put: Callable[[LibraryFiles, str, bytes], object]
+) -> None:
     before = files(Path(disk.path))
     (Path(disk.path) / "a" / "x" / "in the way").mkdir(parents=True)
-    if put is Library.write:
+    if put is LibraryFiles.write:
         with pytest.raises(OSError, match="x"):
             put(disk, "a/x", b"data")
     else:
@@ -163,7 +165,7 @@ def test_a_write_that_fails_leaves_nothing(disk: Library, put: Callable[[Library
 
 
 @pytest.mark.parametrize("limit", [0, 1000])
-def test_a_full_disk_leaves_the_old_file_and_no_other(disk: Library, limit: int) -> None:
+def test_a_full_disk_leaves_the_old_file_and_no_other(disk: LibraryFiles, limit: int) -> None:
     """A limit on the size of files stands in for the disk's end: both fail in the middle of a write."""
     disk.write("a/x", b"old")
     code = f"""if True:
@@ -185,7 +187,7 @@ def test_a_full_disk_leaves_the_old_file_and_no_other(disk: Library, limit: int)
     assert files(Path(disk.path)) == ["a/x", "library.json"]
 
 
-def test_one_of_many_creates_the_file(disk: Library) -> None:
+def test_one_of_many_creates_the_file(disk: LibraryFiles) -> None:
     for number in range(30):
         start = threading.Barrier(8)
 
@@ -199,7 +201,7 @@ def test_one_of_many_creates_the_file(disk: Library) -> None:
         assert disk.read(f"a/{number}") == bytes([created.index(True)]) * 1000
 
 
-def test_a_process_killed_while_it_writes_leaves_whole_files(disk: Library) -> None:
+def test_a_process_killed_while_it_writes_leaves_whole_files(disk: LibraryFiles) -> None:
     code = f"""if True:
         from muster.storage.library import open_library
         library = open_library({disk.path!r})
@@ -223,7 +225,7 @@ def test_a_process_killed_while_it_writes_leaves_whole_files(disk: Library) -> N
 
 
 @pytest.fixture
-def holder(disk: Library) -> Iterator[subprocess.Popen[str]]:
+def holder(disk: LibraryFiles) -> Iterator[subprocess.Popen[str]]:
     """Another process that holds the library until it is ended."""
     code = f"""if True:
         import sys
@@ -241,7 +243,9 @@ def holder(disk: Library) -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
-def test_the_lock_keeps_another_process_out_until_it_is_killed(disk: Library, holder: subprocess.Popen[str]) -> None:
+def test_the_lock_keeps_another_process_out_until_it_is_killed(
+    disk: LibraryFiles, holder: subprocess.Popen[str]
+) -> None:
     with pytest.raises(MusterError, match=f"is in use by process {holder.pid} on .*: wait for it to end"), disk.lock():
         pytest.fail("held by two")
     holder.send_signal(signal.SIGKILL)
@@ -250,7 +254,7 @@ def test_the_lock_keeps_another_process_out_until_it_is_killed(disk: Library, ho
         assert (Path(disk.path) / ".lock").read_text().startswith(f"process {os.getpid()} on ")
 
 
-def test_who_waits_for_the_lock_gets_it(disk: Library, holder: subprocess.Popen[str]) -> None:
+def test_who_waits_for_the_lock_gets_it(disk: LibraryFiles, holder: subprocess.Popen[str]) -> None:
     assert holder.stdin
     timer = threading.Timer(0.3, holder.stdin.close)
     timer.start()
@@ -259,7 +263,7 @@ def test_who_waits_for_the_lock_gets_it(disk: Library, holder: subprocess.Popen[
     timer.join()
 
 
-def test_the_lock_is_free_again_after_an_error(disk: Library) -> None:
+def test_the_lock_is_free_again_after_an_error(disk: LibraryFiles) -> None:
     with pytest.raises(ZeroDivisionError), disk.lock():
         _ = 1 / 0
     with disk.lock(), pytest.raises(MusterError, match="is in use by process"), disk.lock():
@@ -330,7 +334,7 @@ def test_a_uri_that_is_none(uri: str) -> None:
     "marker", [b"", b"{", b"\xff", b"[]", b"null", b"3", b"{}", b'{"format": "1"}', b'{"name": "a PlatformIO library"}']
 )
 @pytest.mark.parametrize("create", [False, True])
-def test_a_damaged_marker_is_refused_and_left_alone(disk: Library, marker: bytes, create: bool) -> None:
+def test_a_damaged_marker_is_refused_and_left_alone(disk: LibraryFiles, marker: bytes, create: bool) -> None:
     disk.write("library.json", marker)
     with pytest.raises(InputError, match=r"library\.json is damaged, or not of Muster"):
         open_library(disk.uri, create)
@@ -338,7 +342,7 @@ def test_a_damaged_marker_is_refused_and_left_alone(disk: Library, marker: bytes
 
 
 @pytest.mark.parametrize("create", [False, True])
-def test_a_library_of_a_newer_muster_is_refused_and_left_alone(disk: Library, create: bool) -> None:
+def test_a_library_of_a_newer_muster_is_refused_and_left_alone(disk: LibraryFiles, create: bool) -> None:
     disk.write("library.json", json.dumps({"format": ENCRYPTED + 1, "muster": "9.0"}).encode())
     with pytest.raises(InputError, match=rf"was written by Muster 9\.0 \(format {ENCRYPTED + 1}\).*: upgrade Muster"):
         open_library(disk.uri, create)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from muster.errors import InputError, MusterError
 from muster.storage import tables
-from muster.storage.library import Library, open_library
+from muster.storage.library import LibraryFiles, open_library
 from muster.storage.manifest import (
     SCHEMA,
     ScanResult,
@@ -50,7 +50,7 @@ def photos(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def library(tmp_path: Path) -> Library:
+def library(tmp_path: Path) -> LibraryFiles:
     return open_library(tmp_path / "library", create=True)
 
 
@@ -66,16 +66,16 @@ def counts(result: ScanResult) -> tuple[int, int, int, int]:
     return result.new, result.changed, result.gone, result.unchanged
 
 
-def uris(library: Library, folder: Path) -> list[str]:
+def uris(library: LibraryFiles, folder: Path) -> list[str]:
     return sorted(os.path.relpath(uri, folder) for uri in read_manifest(library)["uri"].to_pylist())
 
 
-def files(library: Library) -> dict[str, bytes]:
+def files(library: LibraryFiles) -> dict[str, bytes]:
     root = Path(library.path)
     return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
 
 
-def run(library: Library, when: int) -> None:
+def run(library: LibraryFiles, when: int) -> None:
     """Stands for a run: one row per image and task, with the time of its making, for shards that have none."""
     for task in TASKS:
         done = tables.committed(library, task)
@@ -86,7 +86,7 @@ def run(library: Library, when: int) -> None:
                 tables.write_shard(library, task, shard, {"faces": rows})
 
 
-def made(library: Library, task: str) -> dict[str, int]:
+def made(library: LibraryFiles, task: str) -> dict[str, int]:
     """image_id → time of making, of all committed rows; each image has one."""
     rows = tables.read(library, "faces", task)
     pairs = [(row["image_id"], row["made"]) for row in rows.to_pylist()] if rows else []
@@ -97,7 +97,7 @@ def made(library: Library, task: str) -> dict[str, int]:
 # ---- what is found ---------------------------------------------------------------------------------------------------
 
 
-def test_rows(photos: Path, library: Library) -> None:
+def test_rows(photos: Path, library: LibraryFiles) -> None:
     put(photos, "a.jpg", "b/c.png", time=5)
     assert counts(scan(library, [str(photos)])) == (2, 0, 0, 0)
     rows = read_manifest(library)
@@ -109,7 +109,7 @@ def test_rows(photos: Path, library: Library) -> None:
     assert (row["size"], row["source"]) == (5, str(photos))
 
 
-def test_second_scan_writes_nothing(photos: Path, library: Library) -> None:
+def test_second_scan_writes_nothing(photos: Path, library: LibraryFiles) -> None:
     put(photos, *[f"{i}.jpg" for i in range(20)])
     pq.write_table(pa.table({"image": [b"1", b"2"], "x": [None, 1.5]}), photos / "p.parquet")
     sources = [str(photos), str(photos / "p.parquet")]
@@ -119,7 +119,7 @@ def test_second_scan_writes_nothing(photos: Path, library: Library) -> None:
     assert files(library) == before
 
 
-def test_new_changed_gone(photos: Path, library: Library) -> None:
+def test_new_changed_gone(photos: Path, library: LibraryFiles) -> None:
     put(photos, *[f"{i:02}.jpg" for i in range(20)])
     scan(library, [str(photos)])
     assert [number for _, number in shards(library)].count(8) == 2
@@ -139,7 +139,7 @@ def test_new_changed_gone(photos: Path, library: Library) -> None:
     assert Counter(made(library, TASKS[0]).values()) == {1: 18, 2: 2}
 
 
-def test_sources_do_not_disturb_each_other(photos: Path, library: Library) -> None:
+def test_sources_do_not_disturb_each_other(photos: Path, library: LibraryFiles) -> None:
     put(photos, "a/1.jpg", "b/2.jpg", "b/3.jpg")
     scan(library, [str(photos / "a")])
     (photos / "b" / "3.jpg").rename(photos / "b" / "4.jpg")
@@ -152,7 +152,7 @@ def test_sources_do_not_disturb_each_other(photos: Path, library: Library) -> No
     assert uris(library, photos) == ["a/5.jpg", "b/2.jpg", "b/4.jpg"]
 
 
-def test_what_another_source_found_below_stays_while_it_exists(photos: Path, library: Library) -> None:
+def test_what_another_source_found_below_stays_while_it_exists(photos: Path, library: LibraryFiles) -> None:
     put(photos, "1.jpg", ".hidden/2.jpg", "notes.txt")
     pq.write_table(pa.table({"uri": ["3.jpg", "notes.txt"]}), photos / "list.parquet")  # 3.jpg was never there
     scan(library, [str(photos / ".hidden"), str(photos / "list.parquet")])
@@ -162,7 +162,7 @@ def test_what_another_source_found_below_stays_while_it_exists(photos: Path, lib
     assert counts(scan(library, [str(photos)])) == (0, 0, 1, 1)
 
 
-def test_one_file_is_one_row_however_often_it_is_found(photos: Path, library: Library) -> None:
+def test_one_file_is_one_row_however_often_it_is_found(photos: Path, library: LibraryFiles) -> None:
     put(photos, "a/1.jpg", "a/2.jpg", "b.jpg")
     pq.write_table(pa.table({"uri": ["b.jpg", "b.jpg"], "person": ["x", "y"]}), photos / "list.parquet")
     result = scan(library, [str(photos), str(photos / "a"), f"{photos}/", str(photos / "list.parquet")])
@@ -172,12 +172,12 @@ def test_one_file_is_one_row_however_often_it_is_found(photos: Path, library: Li
     assert rows["b.jpg"]["person"] == "x"
 
 
-def test_copies_are_separate_rows(photos: Path, library: Library) -> None:
+def test_copies_are_separate_rows(photos: Path, library: LibraryFiles) -> None:
     put(photos, "1.jpg", "2.jpg")
     assert scan(library, [str(photos)]).found == 2
 
 
-def test_folder_that_cannot_be_listed_keeps_its_rows(library: Library) -> None:
+def test_folder_that_cannot_be_listed_keeps_its_rows(library: LibraryFiles) -> None:
     with as_nobody() as root:
         own = open_library(root / "library", create=True)
         put(root, "a.jpg", "closed/b.jpg")
@@ -215,7 +215,7 @@ def as_nobody() -> Iterator[Path]:
 # ---- faces that went with their image --------------------------------------------------------------------------------
 
 
-def cluster(library: Library) -> None:
+def cluster(library: LibraryFiles) -> None:
     """Stands for a clustering: one face per image of the manifest, clusters and an index over them."""
     rows = read_manifest(library).select(["image_id"]).replace_schema_metadata({"muster.method": "graph"})
     for task in TASKS:
@@ -224,14 +224,14 @@ def cluster(library: Library) -> None:
             library.write(f"index/{task}/{name}", tables.to_parquet(rows))
 
 
-def clustered(library: Library, task: str) -> set[str]:
+def clustered(library: LibraryFiles, task: str) -> set[str]:
     rows = pq.read_table(Path(library.path, "clusters", task, "clusters.parquet"))
     assert rows.schema.metadata[b"muster.method"] == b"graph"
     return set(rows["image_id"].to_pylist())
 
 
 @pytest.mark.parametrize("how", ["gone", "changed"])
-def test_faces_leave_clusters_and_indexes(photos: Path, library: Library, how: str) -> None:
+def test_faces_leave_clusters_and_indexes(photos: Path, library: LibraryFiles, how: str) -> None:
     put(photos, *[f"{i}.jpg" for i in range(12)])
     scan(library, [str(photos)])
     cluster(library)
@@ -249,7 +249,7 @@ def test_faces_leave_clusters_and_indexes(photos: Path, library: Library, how: s
     assert not [name for name, data in files(library).items() if lost.encode() in data]
 
 
-def test_damaged_clusters_are_named(photos: Path, library: Library) -> None:
+def test_damaged_clusters_are_named(photos: Path, library: LibraryFiles) -> None:
     put(photos, "1.jpg", "2.jpg")
     scan(library, [str(photos)])
     library.write("clusters/aaaa/clusters.parquet", b"PAR1")
@@ -263,7 +263,7 @@ def test_damaged_clusters_are_named(photos: Path, library: Library) -> None:
     assert uris(library, photos) == ["2.jpg"]
 
 
-def test_a_scan_clears_what_killed_writers_left(photos: Path, library: Library) -> None:
+def test_a_scan_clears_what_killed_writers_left(photos: Path, library: LibraryFiles) -> None:
     put(photos, "1.jpg")
     left = [f"faces/aaaa/.shard-1.parquet.{'0' * 32}.tmp", f"manifest/.shard-2.parquet.{'f' * 32}.tmp"]
     mine = ["faces/aaaa/.notes.tmp", f"people/{'0' * 32}.tmp"]
@@ -276,13 +276,13 @@ def test_a_scan_clears_what_killed_writers_left(photos: Path, library: Library) 
 # ---- user columns ----------------------------------------------------------------------------------------------------
 
 
-def people(library: Library) -> dict[str, Any]:
+def people(library: LibraryFiles) -> dict[str, Any]:
     rows = read_manifest(library)
     assert rows.schema.names == [*SCHEMA.names, "person"]
     return {os.path.basename(row["uri"]): row["person"] for row in rows.to_pylist()}
 
 
-def test_user_columns_follow_their_parquet_file(photos: Path, library: Library) -> None:
+def test_user_columns_follow_their_parquet_file(photos: Path, library: LibraryFiles) -> None:
     put(photos, *[f"{i}.jpg" for i in range(12)])
     roster = photos.parent / "roster.parquet"
     scan(library, [str(photos)])
@@ -299,7 +299,7 @@ def test_user_columns_follow_their_parquet_file(photos: Path, library: Library) 
     assert len(made(library, TASKS[0])) == 11
 
 
-def test_inline_images(photos: Path, library: Library) -> None:
+def test_inline_images(photos: Path, library: LibraryFiles) -> None:
     for name, number in (("x", 30), ("y", 11)):
         images = [b"%s%d" % (name.encode(), i) for i in range(number)]
         pq.write_table(pa.table({"image": images, "person": list(map(str, range(number)))}), photos / f"{name}.parquet")
@@ -322,7 +322,7 @@ def test_inline_images(photos: Path, library: Library) -> None:
     assert len(made(library, TASKS[0])) == 30
 
 
-def test_user_column_of_two_types(photos: Path, library: Library) -> None:
+def test_user_column_of_two_types(photos: Path, library: LibraryFiles) -> None:
     pq.write_table(pa.table({"uri": ["a"], "person": ["x"]}), photos / "x.parquet")
     pq.write_table(pa.table({"uri": ["b"], "person": [1.5]}), photos / "y.parquet")
     for first in ([], [str(photos / "x.parquet")]):  # in one scan, and against the library
@@ -337,7 +337,7 @@ def test_user_column_of_two_types(photos: Path, library: Library) -> None:
 # ---- bad input -------------------------------------------------------------------------------------------------------
 
 
-def test_any_bad_source_leaves_the_library_alone(photos: Path, library: Library) -> None:
+def test_any_bad_source_leaves_the_library_alone(photos: Path, library: LibraryFiles) -> None:
     put(photos, "1.jpg")
     scan(library, [str(photos)])
     before = files(library)
@@ -354,7 +354,7 @@ def test_any_bad_source_leaves_the_library_alone(photos: Path, library: Library)
     assert files(library) == before
 
 
-def test_an_emptied_folder_is_refused_and_keeps_its_rows(photos: Path, library: Library) -> None:
+def test_an_emptied_folder_is_refused_and_keeps_its_rows(photos: Path, library: LibraryFiles) -> None:
     """It is more often a disk that is not mounted than an album that was thrown away."""
     put(photos, "1.jpg")
     scan(library, [str(photos)])
@@ -368,7 +368,7 @@ def test_an_emptied_folder_is_refused_and_keeps_its_rows(photos: Path, library: 
 
 
 @pytest.mark.parametrize("emptied", [False, True])
-def test_a_folder_above_drops_the_photos_of_a_missing_one(photos: Path, library: Library, emptied: bool) -> None:
+def test_a_folder_above_drops_the_photos_of_a_missing_one(photos: Path, library: LibraryFiles, emptied: bool) -> None:
     put(photos, "a/1.jpg", "b/2.jpg")
     scan(library, [str(photos / "a"), str(photos / "b")])
     (photos / "a" / "1.jpg").unlink()
@@ -378,7 +378,7 @@ def test_a_folder_above_drops_the_photos_of_a_missing_one(photos: Path, library:
     assert uris(library, photos) == ["b/2.jpg"]
 
 
-def test_damaged_shard_is_named(photos: Path, library: Library) -> None:
+def test_damaged_shard_is_named(photos: Path, library: LibraryFiles) -> None:
     put(photos, "1.jpg")
     scan(library, [str(photos)])
     [(shard, _)] = shards(library)
@@ -393,7 +393,7 @@ def test_damaged_shard_is_named(photos: Path, library: Library) -> None:
         read_shard(library, shard)
 
 
-def test_empty_library(library: Library) -> None:
+def test_empty_library(library: LibraryFiles) -> None:
     assert read_manifest(library).schema.equals(SCHEMA)
     assert shards(library) == []
 
@@ -412,7 +412,7 @@ def test_library_on_another_filesystem(photos: Path) -> None:
 
 
 @pytest.mark.parametrize(("images", "sizes"), [(1, [1]), (20, [8, 8, 4]), (640, [10] * 64), (16_640, [256] * 65)])
-def test_size_of_shards(photos: Path, library: Library, images: int, sizes: list[int]) -> None:
+def test_size_of_shards(photos: Path, library: LibraryFiles, images: int, sizes: list[int]) -> None:
     pq.write_table(pa.table({"uri": [f"s3://b/{i}.jpg" for i in range(images)]}), photos / "x.parquet")
     result = scan(library, [str(photos / "x.parquet")])
     found = shards(library)
@@ -460,7 +460,7 @@ class Killed(BaseException):
 
 
 @dataclass(frozen=True)
-class Mortal(Library):
+class Mortal(LibraryFiles):
     """A library whose process dies before its nth write or removal."""
 
     left: list[int] = field(default_factory=list)
@@ -526,7 +526,7 @@ def test_repair_after_a_scan_that_was_killed_at_any_step(photos: Path, tmp_path:
     assert not interrupted(library)
 
 
-def test_repair_keeps_the_labels_of_a_changed_image(photos: Path, library: Library) -> None:
+def test_repair_keeps_the_labels_of_a_changed_image(photos: Path, library: LibraryFiles) -> None:
     put(photos, "0.jpg", "1.jpg")
     pq.write_table(pa.table({"uri": ["0.jpg"], "person": ["Ann"]}), photos / "roster.parquet")
     scan(library, [str(photos), str(photos / "roster.parquet")])

@@ -30,7 +30,7 @@ from muster.storage import manifest, retry, tables, uris
 from muster.storage.encryption import MAGIC
 from muster.storage.gallery import gallery
 from muster.storage.layout import MARKER
-from muster.storage.library import Library, open_library
+from muster.storage.library import LibraryFiles, open_library
 from muster.storage.photos import decode
 from muster.storage.photos.reader import Reader, check_access
 from muster.storage.uris import exists, inline_uri
@@ -211,7 +211,7 @@ def upload(folder: Path, bucket: Callable[..., str], prefix: str) -> str:
 # ---- the whole path --------------------------------------------------------------------------------------------------
 
 
-def named(library: Library) -> dict[str, pa.Table]:
+def named(library: LibraryFiles) -> dict[str, pa.Table]:
     """All committed rows by table, known by the names of files: ids stand for where an image lies."""
     rows = manifest.read_manifest(library)
     files = [uri.partition("?")[0].rpartition("/")[2] for uri in rows["uri"].to_pylist()]

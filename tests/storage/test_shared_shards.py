@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from muster.pipeline.work import parts
 from muster.storage import shared_shards, tables
-from muster.storage.library import Library, open_library
+from muster.storage.library import LibraryFiles, open_library
 
 NAME = "0" * 16
 
@@ -30,7 +30,7 @@ def rows_of(images: range) -> dict[str, pa.Table]:
     return {**found, "errors": pa.table({"image_id": failed})} if failed else found
 
 
-def write(library: Library, shard: str, images: range, part: shared_shards.Part) -> None:
+def write(library: LibraryFiles, shard: str, images: range, part: shared_shards.Part) -> None:
     shared_shards.write_part(library, NAME, shard, part, rows_of(parts.slice_of(images, part)))
 
 

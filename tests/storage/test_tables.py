@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from muster.errors import InputError, MusterError
 from muster.storage import tables
 from muster.storage.layout import MARKER
-from muster.storage.library import Library, open_library
+from muster.storage.library import LibraryFiles, open_library
 from muster.storage.tables import (
     commits,
     committed,
@@ -68,11 +68,11 @@ def names(shard: str, number: int = 4) -> list[str]:
 
 
 @pytest.fixture
-def library(tmp_path: Path) -> Library:
+def library(tmp_path: Path) -> LibraryFiles:
     return open_library(tmp_path / "library", create=True)
 
 
-def everything(library: Library) -> dict[str, bytes]:
+def everything(library: LibraryFiles) -> dict[str, bytes]:
     folder = Path(library.path)
     """But for the marker, in which each library has a name of its own."""
     files = (path for path in folder.rglob("*") if path.is_file() and path.name != MARKER)
@@ -86,7 +86,7 @@ def ids(rows: pa.Table | None) -> list[str]:
 # ---- write, commit, read ---------------------------------------------------------------------------------------------
 
 
-def test_failures_are_known_from_commits_alone(library: Library) -> None:
+def test_failures_are_known_from_commits_alone(library: LibraryFiles) -> None:
     images = pa.table(
         {"image_id": ["a", "b", "c"], "status": ["ok", "error", "error"], "error_kind": [None, "truncated", "empty"]}
     )
@@ -103,7 +103,7 @@ def test_failures_are_known_from_commits_alone(library: Library) -> None:
     assert rows_in(commits(library, "f1"), "images") == 3
 
 
-def test_commits_of_an_older_muster_do_not_say_what_failed(library: Library) -> None:
+def test_commits_of_an_older_muster_do_not_say_what_failed(library: LibraryFiles) -> None:
     images = pa.table({"image_id": ["a", "b"], "status": ["ok", "error"], "error_kind": [None, "truncated"]})
     write_shard(library, "f1", "s", {"images": images})
     [commit] = commits(library, "f1")
@@ -111,7 +111,7 @@ def test_commits_of_an_older_muster_do_not_say_what_failed(library: Library) -> 
     assert failures(library, [commit]) == {"b": "truncated"}
 
 
-def test_a_shard_that_is_replaced_forgets_what_failed(library: Library) -> None:
+def test_a_shard_that_is_replaced_forgets_what_failed(library: LibraryFiles) -> None:
     tables.describe(library, {"task": "images"})
     name = tables.fingerprint({"task": "images"})
     images = pa.table({"image_id": ["a", "b"], "status": ["error", "error"], "error_kind": ["empty", "truncated"]})
@@ -120,7 +120,7 @@ def test_a_shard_that_is_replaced_forgets_what_failed(library: Library) -> None:
     assert failures(library, commits(library, name)) == {"a": "empty"}
 
 
-def test_rows_come_back_as_they_were(library: Library) -> None:
+def test_rows_come_back_as_they_were(library: LibraryFiles) -> None:
     assert write_shard(library, "f1", "b", {"faces": faces(["x", "y"]), "errors": errors(["z"])})
     assert write_shard(library, "f1", "a", {"faces": faces(["w"])})
     rows = require(library, "faces", "f1")
@@ -133,13 +133,13 @@ def test_rows_come_back_as_they_were(library: Library) -> None:
     assert all(commit["facts"] == {} for commit in commits(library, "f1"))  # for a Muster before 0.2
 
 
-def test_a_table_says_what_it_is(library: Library) -> None:
+def test_a_table_says_what_it_is(library: LibraryFiles) -> None:
     write_shard(library, "f1", "a", {"faces": faces(["x"]).replace_schema_metadata({"weights": "w"})})
     metadata = require(library, "faces", "f1").schema.metadata
     assert metadata == {b"weights": b"w", b"muster.table": b"faces", b"muster.fingerprint": b"f1"}
 
 
-def test_what_is_not_there(library: Library) -> None:
+def test_what_is_not_there(library: LibraryFiles) -> None:
     write_shard(library, "f1", "a", {"faces": faces(["x"])})
     assert read(library, "faces", "f2") is None
     assert read(library, "masks", "f1") is None
@@ -152,7 +152,7 @@ def test_what_is_not_there(library: Library) -> None:
         read(library, "faces", "f1", shards=["a", "b"])
 
 
-def test_no_rows_keep_their_columns(library: Library) -> None:
+def test_no_rows_keep_their_columns(library: LibraryFiles) -> None:
     write_shard(library, "f1", "a", {"faces": FACES.empty_table()})
     write_shard(library, "f1", "b", {"faces": faces(["x"])})
     write_shard(library, "f1", "c", {"faces": FACES.empty_table()})
@@ -161,7 +161,7 @@ def test_no_rows_keep_their_columns(library: Library) -> None:
     assert count(library, "faces", "f1") == 1
 
 
-def test_a_file_without_a_commit_is_not_seen(library: Library) -> None:
+def test_a_file_without_a_commit_is_not_seen(library: LibraryFiles) -> None:
     write_shard(library, "f1", "a", {"faces": faces(["x"])})
     write_shard(library, "f1", "b", {"faces": faces(["y"])})
     library.remove("_commits/f1/shard-b.json")
@@ -170,7 +170,7 @@ def test_a_file_without_a_commit_is_not_seen(library: Library) -> None:
     assert committed(library, "f1") == ["a"]
 
 
-def test_a_second_commit_changes_nothing(library: Library) -> None:
+def test_a_second_commit_changes_nothing(library: LibraryFiles) -> None:
     """Not even where the rows differ: a worker given up for dead may still come back, with other rounding."""
     assert write_shard(library, "f1", "a", {"faces": faces(["x"])})
     before = everything(library)
@@ -192,7 +192,7 @@ def test_the_same_rows_are_the_same_bytes(cuts: list[int]) -> None:
     assert [groups.row_group(i).num_rows for i in range(groups.num_row_groups)] == [8192, 8192, 20_000 - 2 * 8192]
 
 
-def test_others_read_the_tables(library: Library) -> None:
+def test_others_read_the_tables(library: LibraryFiles) -> None:
     write_shard(library, "f1", "a", {"faces": faces(["x", "y"])})
     write_shard(library, "f1", "b", {"faces": FACES.empty_table()})
     expected = np.array(faces(["x", "y"])["embedding"].to_pylist(), np.float32)
@@ -222,7 +222,7 @@ def damaged(data: bytes, how: str) -> bytes:
 
 @pytest.mark.parametrize("how", ["empty", "cut", "begun", "other", "flipped", "missing"])
 @pytest.mark.parametrize("name", ["faces/f1/shard-a.parquet", "_commits/f1/shard-a.json"])
-def test_what_is_damaged_is_named(library: Library, name: str, how: str) -> None:
+def test_what_is_damaged_is_named(library: LibraryFiles, name: str, how: str) -> None:
     write_shard(library, "f1", "a", {"faces": faces(names("a", 200))})
     if how == "missing":
         library.remove(name)
@@ -234,7 +234,7 @@ def test_what_is_damaged_is_named(library: Library, name: str, how: str) -> None
         read(library, "faces", "f1", shards=["a"])
 
 
-def test_no_flipped_byte_of_the_rows_goes_unnoticed(library: Library) -> None:
+def test_no_flipped_byte_of_the_rows_goes_unnoticed(library: LibraryFiles) -> None:
     write_shard(library, "f1", "a", {"faces": faces(names("a", 100))})
     file = "faces/f1/shard-a.parquet"
     data, expected = library.read(file), require(library, "faces", "f1")
@@ -245,7 +245,7 @@ def test_no_flipped_byte_of_the_rows_goes_unnoticed(library: Library) -> None:
             assert require(library, "faces", "f1").equals(expected)
 
 
-def test_damaged_rows_come_again_after_their_commit_is_deleted(library: Library) -> None:
+def test_damaged_rows_come_again_after_their_commit_is_deleted(library: LibraryFiles) -> None:
     write_shard(library, "f1", "a", {"faces": faces(["x"])})
     library.write("faces/f1/shard-a.parquet", b"damaged")
     library.remove("_commits/f1/shard-a.json")
@@ -256,7 +256,7 @@ def test_damaged_rows_come_again_after_their_commit_is_deleted(library: Library)
 # ---- a shard becomes another -----------------------------------------------------------------------------------------
 
 
-def two_tasks(library: Library) -> None:
+def two_tasks(library: LibraryFiles) -> None:
     for name, task in (("f1", "faces"), ("f2", "scenes")):
         for shard in "ab":
             rows = faces([image for image in names(shard) for _ in range(2)])
@@ -265,7 +265,7 @@ def two_tasks(library: Library) -> None:
 
 
 @pytest.mark.parametrize("kept", [[], ["a-1"], ["a-0", "a-3"], names("a")])
-def test_replace_keeps_the_rows_of_the_kept_images(library: Library, kept: list[str]) -> None:
+def test_replace_keeps_the_rows_of_the_kept_images(library: LibraryFiles, kept: list[str]) -> None:
     two_tasks(library)
     replace_shard(library, "a", "c", kept)
     for name, task in (("f1", "faces"), ("f2", "scenes")):
@@ -284,7 +284,7 @@ class Interrupted(BaseException):
 
 
 @dataclass(frozen=True)
-class Dying(Library):
+class Dying(LibraryFiles):
     """A library whose process is killed at the given change of a file: before it, or after it."""
 
     steps: list[int] = field(default_factory=lambda: [0])
@@ -332,13 +332,13 @@ def test_replace_interrupted_anywhere_and_repeated_ends_the_same(tmp_path: Path,
     assert step > 10
 
 
-def readable(library: Library, kept: Sequence[str]) -> None:
+def readable(library: LibraryFiles, kept: Sequence[str]) -> None:
     """No kept row is missing, whatever else is."""
     for name, task in (("f1", "faces"), ("f2", "scenes")):
         assert {*names("b"), *kept} <= set(ids(read(library, task, name)))
 
 
-def test_replace_removes_what_a_worker_left_that_died_before_its_commit(library: Library) -> None:
+def test_replace_removes_what_a_worker_left_that_died_before_its_commit(library: LibraryFiles) -> None:
     tables.describe(library, {"task": "faces", "model": "m"})
     name = tables.fingerprint({"task": "faces", "model": "m"})
     with pytest.raises(Interrupted):
@@ -349,7 +349,7 @@ def test_replace_removes_what_a_worker_left_that_died_before_its_commit(library:
     assert committed(library, name) == []
 
 
-def test_replace_does_not_lose_rows_it_cannot_read(library: Library) -> None:
+def test_replace_does_not_lose_rows_it_cannot_read(library: LibraryFiles) -> None:
     two_tasks(library)
     library.write("faces/f1/shard-a.parquet", b"damaged")
     with pytest.raises(MusterError, match=r"faces/f1/shard-a\.parquet is missing or damaged"):
@@ -360,7 +360,7 @@ def test_replace_does_not_lose_rows_it_cannot_read(library: Library) -> None:
 # ---- descriptions ----------------------------------------------------------------------------------------------------
 
 
-def test_a_fingerprint_stands_for_all_of_its_description(library: Library) -> None:
+def test_a_fingerprint_stands_for_all_of_its_description(library: LibraryFiles) -> None:
     what = {"task": "faces", "model": "one", "parameters": {"a": 1}, "weights": {"net": "00"}}
     name = tables.describe(library, what)
     assert name == tables.fingerprint(dict(reversed(what.items()))) == tables.describe(library, what)
@@ -369,7 +369,7 @@ def test_a_fingerprint_stands_for_all_of_its_description(library: Library) -> No
     assert tables.descriptions(library) == {name: what}
 
 
-def test_resolve_says_what_there_is(library: Library) -> None:
+def test_resolve_says_what_there_is(library: LibraryFiles) -> None:
     one = tables.describe(library, {"task": "faces", "model": "one", "version": 2})
     two = tables.describe(library, {"task": "faces", "model": "two"})
     masks = tables.describe(library, {"task": "masks", "model": "three"})
@@ -397,7 +397,7 @@ STEPS = st.one_of(
 @settings(deadline=None, max_examples=100)
 @given(st.lists(STEPS, max_size=8))
 def test_readers_see_what_was_committed_and_nothing_else(steps: list[tuple[str, Any, set[int]]]) -> None:
-    library = Library("mock://library", pafs._MockFileSystem(), "library")
+    library = LibraryFiles("mock://library", pafs._MockFileSystem(), "library")
     expected: dict[str, list[str]] = {}
     for step, where, numbers in steps:
         images = [f"{where[0]}-{number}" for number in sorted(numbers)]
@@ -419,7 +419,7 @@ def test_readers_see_what_was_committed_and_nothing_else(steps: list[tuple[str, 
     assert count(library, "faces", "f1") == sum(map(len, expected.values()))
 
 
-def test_a_column_that_is_not_there_is_an_error(library: Library) -> None:
+def test_a_column_that_is_not_there_is_an_error(library: LibraryFiles) -> None:
     write_shard(library, "f" * 16, "a", {"faces": faces(["x"])})
     with pytest.raises(MusterError, match="no column smile"):
         read(library, "faces", "f" * 16, ["image_id", "smile"])

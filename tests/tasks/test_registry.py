@@ -57,7 +57,7 @@ def test_options_of_a_plugin(tmp_path: Path, options: dict[str, str], text: str)
 
 
 def test_a_task_without_options_says_so() -> None:
-    with pytest.raises(TaskError, match="task 'previews' has no option 'side'; the nearest it has: none"):
+    with pytest.raises(TaskError, match="task 'previews' has no option 'side'; it has none"):
         registry.create("previews", None, {"side": 100})
 
 

@@ -11,13 +11,13 @@ from helpers.findings import STREETS, commit, dog, face, scanned, sky
 from helpers.fixtures import Outcome
 from muster.pipeline.work.choice import TaskChoice
 from muster.storage import manifest
-from muster.storage.library import Library
+from muster.storage.library import LibraryFiles
 
 Muster = Callable[..., Outcome]
 
 
 @pytest.fixture
-def found(tmp_path: Path, make_photos: Callable[..., Path]) -> Library:
+def found(tmp_path: Path, make_photos: Callable[..., Path]) -> LibraryFiles:
     library = scanned(tmp_path / "library", make_photos(tmp_path / "photos", range(12)))
     commit(library, TaskChoice(name="objects").description, lambda i: [dog(), dog(0.2)])
     commit(library, STREETS, lambda i: [sky()])
@@ -25,7 +25,7 @@ def found(tmp_path: Path, make_photos: Callable[..., Path]) -> Library:
     return library
 
 
-def test_four_formats(muster: Muster, found: Library, tmp_path: Path) -> None:
+def test_four_formats(muster: Muster, found: LibraryFiles, tmp_path: Path) -> None:
     for form in ("coco", "csv", "yolo", "labelme"):
         outcome = muster("export", "--format", form, "--out", tmp_path / form, "-l", found.uri, "--json")
         assert outcome.code == 0, outcome.err
@@ -37,7 +37,7 @@ def test_four_formats(muster: Muster, found: Library, tmp_path: Path) -> None:
     assert len(list((tmp_path / "yolo" / "labels").iterdir())) == len(list((tmp_path / "labelme").iterdir())) == 12
 
 
-def test_options_of_export(muster: Muster, found: Library, tmp_path: Path) -> None:
+def test_options_of_export(muster: Muster, found: LibraryFiles, tmp_path: Path) -> None:
     at = ("-l", found.uri)
     both = manifest.shards(found)[0][1]  # the images of the one shard whose faces are found
     some = ("--tasks", "objects,faces", "--min-score", "0.5", "--model", "objects=fastestdet")
@@ -54,7 +54,7 @@ def test_options_of_export(muster: Muster, found: Library, tmp_path: Path) -> No
     assert "sky" in (tmp_path / "yolo" / "data.yaml").read_text()
 
 
-def test_overlay(muster: Muster, found: Library, tmp_path: Path) -> None:
+def test_overlay(muster: Muster, found: LibraryFiles, tmp_path: Path) -> None:
     (tmp_path / "photos" / "0003.jpg").write_bytes(b"not a photo any more")
     options = ("--sample", "12", "--tasks", "objects,masks", "--model", "masks=streets")
     outcome = muster("overlay", "--out", tmp_path / "look", *options, "-l", found.uri)
@@ -87,7 +87,7 @@ def test_overlay(muster: Muster, found: Library, tmp_path: Path) -> None:
         (["overlay", "--out", "NEW", "--model", "x=y"], "write TASK=NAME"),
     ],
 )
-def test_bad_input(muster: Muster, found: Library, tmp_path: Path, arguments: list[str], text: str) -> None:
+def test_bad_input(muster: Muster, found: LibraryFiles, tmp_path: Path, arguments: list[str], text: str) -> None:
     at = arguments.index("--out") + 1
     arguments[at] = str(tmp_path / arguments[at])
     outcome = muster(*arguments, "-l", found.uri)

@@ -22,21 +22,21 @@ from muster.pipeline.distributed.actors import (
 from muster.pipeline.work.dispatch import Died, Done, Event, Failed, Order, Policy
 from muster.pipeline.work.machine import Machine
 from muster.storage import tables
-from muster.storage.library import Library, open_library
+from muster.storage.library import LibraryFiles, open_library
 from muster.storage.manifest import scan, shards
 
 HERE = Machine(device="cpu", workers=1)
 
 
 @pytest.fixture(scope="module")
-def scanned(tmp_path_factory: pytest.TempPathFactory, album: Path) -> Library:
+def scanned(tmp_path_factory: pytest.TempPathFactory, album: Path) -> LibraryFiles:
     library = open_library(tmp_path_factory.mktemp("ray") / "L", create=True)
     scan(library, [str(album)])
     return library
 
 
 @pytest.fixture(scope="module")
-def pool(scanned: Library, ray_cluster: None) -> Iterator[RayWorkers]:
+def pool(scanned: LibraryFiles, ray_cluster: None) -> Iterator[RayWorkers]:
     """One worker without tasks: it reads, decodes and writes `images`."""
     pool = RayWorkers(scanned.uri, (), HERE)
     pool.prepare(1)
@@ -54,12 +54,12 @@ def events(pool: RayWorkers, number: int) -> list[Event]:
     return found
 
 
-def order(library: Library, number: int = 0) -> Order:
+def order(library: LibraryFiles, number: int = 0) -> Order:
     shard, images = shards(library)[number]
     return Order(shard, (), images)
 
 
-def test_a_worker_commits_shards_and_lives_through_failures(pool: RayWorkers, scanned: Library) -> None:
+def test_a_worker_commits_shards_and_lives_through_failures(pool: RayWorkers, scanned: LibraryFiles) -> None:
     import ray
 
     worker = pool.start()
@@ -101,7 +101,7 @@ def test_a_worker_commits_shards_and_lives_through_failures(pool: RayWorkers, sc
     assert pool.wait(0) == []  # what it held is the dispatcher's to know
 
 
-def test_a_worker_that_is_asked_to_end_gives_its_shards_back(scanned: Library, ray_cluster: None) -> None:
+def test_a_worker_that_is_asked_to_end_gives_its_shards_back(scanned: LibraryFiles, ray_cluster: None) -> None:
     """As a node that is taken back asks: finished, or given back at once."""
     import ray
 
@@ -133,14 +133,14 @@ def test_what_ray_says_of_the_end_of_an_actor(text: str, outside: bool) -> None:
     assert ended_from_outside(RayActorError(error_msg=text, preempted=True))
 
 
-def test_a_worker_that_cannot_start_says_why(scanned: Library, ray_cluster: None, tmp_path: Path) -> None:
+def test_a_worker_that_cannot_start_says_why(scanned: LibraryFiles, ray_cluster: None, tmp_path: Path) -> None:
     pool = RayWorkers(str(tmp_path / "none"), (), HERE)
     with pytest.raises(MusterError, match=r"a worker could not start: .*no library at"):
         pool.prepare(1)
 
 
 def test_a_cluster_without_room_is_waited_for_aloud_and_not_for_ever(
-    scanned: Library, ray_cluster: None, monkeypatch: pytest.MonkeyPatch
+    scanned: LibraryFiles, ray_cluster: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(actors, "WAIT_SECONDS", 0.2)
     monkeypatch.setattr(actors, "Policy", partial(Policy, startup=1.0))
@@ -152,7 +152,7 @@ def test_a_cluster_without_room_is_waited_for_aloud_and_not_for_ever(
     pool.kill(0)
 
 
-def test_a_killed_worker_sends_nothing(scanned: Library, ray_cluster: None) -> None:
+def test_a_killed_worker_sends_nothing(scanned: LibraryFiles, ray_cluster: None) -> None:
     pool = RayWorkers(scanned.uri, (), HERE)
     worker = pool.start()
     pool.submit(worker, order(scanned))

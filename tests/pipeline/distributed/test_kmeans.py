@@ -20,7 +20,7 @@ from muster.pipeline.work.machine import Machine
 from muster.storage import manifest, tables
 from muster.storage.index import inverted_file, vectors
 from muster.storage.layout import MARKER
-from muster.storage.library import Library, open_library
+from muster.storage.library import LibraryFiles, open_library
 from muster.tasks.faces import Faces
 from muster.tasks.people import mergeable_kmeans
 
@@ -28,7 +28,7 @@ IMAGES, EACH, PEOPLE = 700, 4, 20
 
 
 @pytest.fixture
-def library(tmp_path: Path) -> Library:
+def library(tmp_path: Path) -> LibraryFiles:
     """Some 2,000 faces of 20 people, in several shards; some images have none."""
     pq.write_table(pa.table({"uri": [f"{tmp_path}/{i}.jpg" for i in range(IMAGES)]}), tmp_path / "photos.parquet")
     library = open_library(tmp_path / "L", create=True)
@@ -48,19 +48,19 @@ def library(tmp_path: Path) -> Library:
 
 
 @pytest.fixture
-def there(library: Library, ray_cluster: None) -> Machine:
+def there(library: LibraryFiles, ray_cluster: None) -> Machine:
     import ray
 
     return Machine(address=ray.get_runtime_context().gcs_address, shared=True)
 
 
-def clusters(library: Library) -> bytes:
+def clusters(library: LibraryFiles) -> bytes:
     [name] = library.names("clusters")
     return library.read(f"clusters/{name}/clusters.parquet")
 
 
 def test_kmeans_by_workers_gives_the_same_bytes(
-    library: Library, there: Machine, monkeypatch: pytest.MonkeyPatch
+    library: LibraryFiles, there: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mergeable_kmeans, "FEW_SIMILARITIES", 0)
     summary = cluster_faces(library, None, "kmeans", PEOPLE, False)
@@ -72,18 +72,18 @@ def test_kmeans_by_workers_gives_the_same_bytes(
     assert summary.people >= PEOPLE - 1
 
 
-def test_few_faces_are_done_here(library: Library, there: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_faces_are_done_here(library: LibraryFiles, there: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("muster.pipeline.people.grouping.scale_out.kmeans", None)
     summary = cluster_faces(library, None, "kmeans", PEOPLE, False, there)
     assert summary.how == "k as given"
 
 
-def test_an_address_where_nobody_answers_is_said_though_few_faces_need_no_worker(library: Library) -> None:
+def test_an_address_where_nobody_answers_is_said_though_few_faces_need_no_worker(library: LibraryFiles) -> None:
     with pytest.raises(MusterError, match="no Ray cluster answers"):
         cluster_faces(library, None, "kmeans", PEOPLE, False, Machine(address="127.0.0.1:1"))
 
 
-def test_a_holder_that_dies_begins_anew(library: Library, there: Machine) -> None:
+def test_a_holder_that_dies_begins_anew(library: LibraryFiles, there: Machine) -> None:
     import ray
 
     name, faces = TaskChoice(name="faces").fingerprint, library_faces(library)
@@ -103,7 +103,7 @@ def test_a_holder_that_dies_begins_anew(library: Library, there: Machine) -> Non
     assert held.step(centroids)[0].tolist() == here.step(centroids)[0].tolist()
 
 
-def test_what_a_worker_cannot_read_is_said(library: Library, there: Machine) -> None:
+def test_what_a_worker_cannot_read_is_said(library: LibraryFiles, there: Machine) -> None:
     shard = manifest.shards(library)[0][0]
     name = TaskChoice(name="faces").fingerprint
     library.write(f"faces/{name}/shard-{shard}.parquet", b"no Parquet")
@@ -113,7 +113,7 @@ def test_what_a_worker_cannot_read_is_said(library: Library, there: Machine) -> 
         list(spread(there, library.uri, inverted_file.fill, [0]))
 
 
-def test_embeddings_of_an_encrypted_library_stay_here(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_embeddings_of_an_encrypted_library_stay_here(library: LibraryFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mergeable_kmeans, "FEW_SIMILARITIES", 0)
     monkeypatch.setenv("MUSTER_KEY", base64.b64encode(bytes(32)).decode())
     locked = open_library(f"{library.uri}-locked", create=True)
@@ -124,14 +124,14 @@ def test_embeddings_of_an_encrypted_library_stay_here(library: Library, monkeypa
     assert cluster_faces(locked, None, "kmeans", PEOPLE, False, nowhere).faces == 2036
 
 
-def library_faces(library: Library) -> np.ndarray:
+def library_faces(library: LibraryFiles) -> np.ndarray:
     shards = [shard for shard, _ in manifest.shards(library)]
     table = tables.require(library, "faces", TaskChoice(name="faces").fingerprint, ["embedding"], shards)
     return matrix(table["embedding"])
 
 
 def test_an_index_filled_by_workers_finds_the_same(
-    library: Library, there: Machine, monkeypatch: pytest.MonkeyPatch
+    library: LibraryFiles, there: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All but for codes that another number of threads rounds otherwise; what they lead to is compared exactly."""
     monkeypatch.setattr(inverted_file, "SHARD", 512)
@@ -148,7 +148,7 @@ def test_an_index_filled_by_workers_finds_the_same(
 
 
 def test_the_graph_uses_an_index_that_workers_filled(
-    library: Library, there: Machine, monkeypatch: pytest.MonkeyPatch
+    library: LibraryFiles, there: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(vectors, "EXACT_UP_TO", 500)
     monkeypatch.setattr(inverted_file, "SHARD", 512)
@@ -167,7 +167,7 @@ def test_the_graph_uses_an_index_that_workers_filled(
 
 
 def test_by_the_command_line(
-    muster: Callable[..., Outcome], library: Library, there: Machine, monkeypatch: pytest.MonkeyPatch
+    muster: Callable[..., Outcome], library: LibraryFiles, there: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mergeable_kmeans, "FEW_SIMILARITIES", 0)
     options = ("--method", "kmeans", "--k", PEOPLE, "-l", library.uri, "--json")

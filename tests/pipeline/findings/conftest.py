@@ -5,7 +5,7 @@ import pytest
 
 from helpers.findings import STREETS, commit, dog, face, scanned, sky
 from muster.pipeline.work.choice import TaskChoice
-from muster.storage.library import Library
+from muster.storage.library import LibraryFiles
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def photos(tmp_path: Path, make_photos: Callable[..., Path]) -> Path:
 
 
 @pytest.fixture
-def found(tmp_path: Path, photos: Path) -> Library:
+def found(tmp_path: Path, photos: Path) -> LibraryFiles:
     """A library of these, with a dog, a sky, a face and a label in each."""
     library = scanned(tmp_path / "library", photos)
     commit(library, TaskChoice(name="objects").description, lambda i: [dog(), dog(0.2)])

@@ -18,7 +18,7 @@ from muster.pipeline.findings.annotations import annotations_of, full_size, outl
 from muster.pipeline.work.choice import TaskChoice
 from muster.storage import manifest
 from muster.storage.exchange.photo import AnnotatedPhoto, Finding
-from muster.storage.library import Library, open_library
+from muster.storage.library import LibraryFiles, open_library
 from muster.tasks.geometry import rle
 
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
@@ -50,7 +50,7 @@ def test_an_empty_library(tmp_path: Path) -> None:
         annotations_of(open_library(tmp_path / "library", create=True), ("objects",), {})
 
 
-def test_names_begin_after_the_folder_of_all(found: Library) -> None:
+def test_names_begin_after_the_folder_of_all(found: LibraryFiles) -> None:
     annotations = annotations_of(found, ("objects",), {})
     names = {photo.name for shard, _ in annotations.shards for photo in annotations.empty_photos(shard)}
     assert names == {*(f"a/{i:04d}.jpg" for i in range(10)), *(f"b/{i:04d}.jpg" for i in range(9, 19))}

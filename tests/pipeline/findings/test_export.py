@@ -20,7 +20,7 @@ from muster.pipeline.run import pending, record
 from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.worker import ShardWorker
 from muster.storage import manifest
-from muster.storage.library import Library, open_library
+from muster.storage.library import LibraryFiles, open_library
 
 
 def test_what_was_left_out(tmp_path: Path, photos: Path) -> None:
@@ -38,7 +38,7 @@ def test_what_was_left_out(tmp_path: Path, photos: Path) -> None:
     )
 
 
-def test_masks_in_a_coco_file(found: Library, tmp_path: Path) -> None:
+def test_masks_in_a_coco_file(found: LibraryFiles, tmp_path: Path) -> None:
     facts = export_annotations(found.uri, "coco", tmp_path / "out.json", ("masks", "faces"), {}, 0)
     assert (facts["images"], facts["annotations"], facts["errors"], facts["pending"]) == (20, 40, 0, 0)
     assert [(source["task"], source["model"]) for source in facts["sources"]] == [
@@ -54,7 +54,7 @@ def test_masks_in_a_coco_file(found: Library, tmp_path: Path) -> None:
         assert annotation["bbox"] == [0, 0, 400, 100]
 
 
-def test_scores(found: Library, tmp_path: Path) -> None:
+def test_scores(found: LibraryFiles, tmp_path: Path) -> None:
     for least, count in ((0, 40), (0.2, 40), (0.3, 20), (1, 0)):
         out = tmp_path / f"{least}.csv"
         assert export_annotations(found.uri, "csv", out, ("objects",), {}, least)["annotations"] == count
@@ -64,7 +64,7 @@ def test_scores(found: Library, tmp_path: Path) -> None:
             export_annotations(found.uri, "csv", tmp_path / "none.csv", ("objects",), {}, least)
 
 
-def test_an_interrupted_scan_is_put_in_order_first(found: Library, tmp_path: Path) -> None:
+def test_an_interrupted_scan_is_put_in_order_first(found: LibraryFiles, tmp_path: Path) -> None:
     gone = manifest.read_manifest(found)["image_id"][0].as_py()
     found.write(manifest.SCANNING, json.dumps({"gone": [gone], "changed": []}).encode())
     assert export_annotations(found.uri, "csv", tmp_path / "out.csv", ("objects",), {}, 0)["images"] == 19

@@ -15,7 +15,7 @@ from muster.pipeline.findings.annotations import annotations_of
 from muster.pipeline.findings.overlay import SIDES, TILE, colour_of, drawn, overlay, sample, sheet, within
 from muster.pipeline.work.choice import TaskChoice
 from muster.storage.exchange.photo import AnnotatedPhoto, Finding
-from muster.storage.library import Library
+from muster.storage.library import LibraryFiles
 from muster.tasks.geometry import rle
 
 
@@ -25,7 +25,7 @@ def photos(tmp_path: Path, make_photos: Callable[..., Path]) -> Path:
 
 
 @pytest.fixture
-def found(tmp_path: Path, photos: Path) -> Library:
+def found(tmp_path: Path, photos: Path) -> LibraryFiles:
     library = scanned(tmp_path / "library", photos)
     commit(library, TaskChoice(name="objects").description, lambda i: [dog()])
     commit(library, STREETS, lambda i: [sky()])
@@ -138,7 +138,7 @@ def test_the_sheet() -> None:
     assert sheet([Image.new("RGB", (TILE, 9))] * 5).size == (3 * TILE, 2 * TILE)
 
 
-def test_the_sample_is_random_and_always_the_same(found: Library) -> None:
+def test_the_sample_is_random_and_always_the_same(found: LibraryFiles) -> None:
     annotations = annotations_of(found, ("objects",), {})
     first, second, other = ([p.name for p in sample(annotations, 8, seed)] for seed in (0, 0, 1))
     assert first == second == sorted(first) != other
@@ -146,7 +146,7 @@ def test_the_sample_is_random_and_always_the_same(found: Library) -> None:
     assert len(sample(annotations, 100, 0)) == 20
 
 
-def test_overlay(found: Library, photos: Path, tmp_path: Path, snapshot: Callable[[Path], object]) -> None:
+def test_overlay(found: LibraryFiles, photos: Path, tmp_path: Path, snapshot: Callable[[Path], object]) -> None:
     for path in sorted(photos.iterdir())[:2]:
         path.unlink()
     before = snapshot(photos), snapshot(tmp_path / "library")

@@ -19,7 +19,7 @@ from muster.pipeline.findings.sources import (
 )
 from muster.pipeline.work.choice import TaskChoice
 from muster.storage import manifest, tables
-from muster.storage.library import Library, open_library
+from muster.storage.library import LibraryFiles, open_library
 from muster.tasks import registry
 
 
@@ -72,7 +72,7 @@ def test_images_count_and_not_shards(tmp_path: Path, make_photos: Callable[..., 
     assert [source.fingerprint for source in sources_of(library, "objects", dict(shards))] == [four, two]
 
 
-def test_tasks_by_what_they_find(found: Library) -> None:
+def test_tasks_by_what_they_find(found: LibraryFiles) -> None:
     assert tasks_that(lambda findings: findings.placed) == ["faces", "masks", "objects"]
     assert tasks_that(lambda findings: findings.drawn) == ["faces", "masks", "objects", "scenes"]
     assert tasks_that(lambda findings: bool(findings.label) and findings.filters) == ["objects", "scenes"]
@@ -83,7 +83,7 @@ def test_tasks_by_what_they_find(found: Library) -> None:
             require_tasks(found, ("objects", task), lambda findings: findings.placed)
 
 
-def test_rows_of_a_task_that_is_not_installed(found: Library) -> None:
+def test_rows_of_a_task_that_is_not_installed(found: LibraryFiles) -> None:
     tables.describe(found, strange := {**TaskChoice(name="previews").description, "task": "means", "model": None})
     shards = manifest.shards(found)
     for shard, _ in shards:
@@ -99,7 +99,7 @@ def test_rows_of_a_task_that_is_not_installed(found: Library) -> None:
         require_tasks(found, ("means",), lambda findings: findings.placed)
 
 
-def test_categories(found: Library) -> None:
+def test_categories(found: LibraryFiles) -> None:
     objects, masks, faces = annotations_of(found, ("objects", "masks", "faces"), {}).sources
     both = categories_of([objects, masks, faces])
     assert (both["person"], both["car"], both["toothbrush"], both["sky"], both["face"]) == (1, 3, 90, 91, 101)

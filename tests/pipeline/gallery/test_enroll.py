@@ -21,14 +21,14 @@ from muster.pipeline.gallery import enroll as enrolment
 from muster.pipeline.gallery.enroll import Request, Summary, enroll
 from muster.storage import layout, manifest, tables
 from muster.storage.gallery import audit, gallery
-from muster.storage.library import Library, open_library
+from muster.storage.library import LibraryFiles, open_library
 
 Enrol = Callable[..., Summary]
 
 
 @pytest.fixture
 def enrol(monkeypatch: pytest.MonkeyPatch, work: Callable[..., Any], weights: Path) -> Enrol:
-    def process(library: Library, *_: object) -> None:
+    def process(library: LibraryFiles, *_: object) -> None:
         work(library.uri, weights, ("faces",))
 
     monkeypatch.setattr(enrolment, "process", process)

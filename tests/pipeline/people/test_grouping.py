@@ -14,7 +14,7 @@ from muster.pipeline.people.grouping import cluster_faces, label
 from muster.pipeline.people.pages import label_table, label_tables, write_people
 from muster.pipeline.work.choice import TaskChoice
 from muster.storage import tables
-from muster.storage.library import Library, open_library
+from muster.storage.library import LibraryFiles, open_library
 from muster.storage.manifest import read_shard, scan
 from muster.storage.manifest import shards as all_shards
 from muster.tasks.models.filter_scores import MEASURED, UNMEASURED
@@ -36,14 +36,14 @@ def johns(tmp_path_factory: pytest.TempPathFactory, data: Path, weights: Path, w
     return folder
 
 
-def clusters(library: Library) -> dict[str, str | None]:
+def clusters(library: LibraryFiles) -> dict[str, str | None]:
     """face_id → cluster_id."""
     [name] = library.names("clusters")
     rows = pq.read_table(library.at(f"clusters/{name}/clusters.parquet"))
     return dict(zip(rows["face_id"].to_pylist(), rows["cluster_id"].to_pylist(), strict=True))
 
 
-def certainties(library: Library) -> dict[str, float | None]:
+def certainties(library: LibraryFiles) -> dict[str, float | None]:
     """face_id → certainty."""
     [name] = library.names("clusters")
     rows = pq.read_table(library.at(f"clusters/{name}/clusters.parquet"))
@@ -197,7 +197,7 @@ def test_pages_need_clusters(johns: Path, tmp_path: Path) -> None:
     assert (summary.people, summary.faces, summary.photos, summary.errors) == (2, 22, 22, 0)
 
 
-def labelled(library: Library, task: str, model: str, shards: list[str], label: str, score: float = 1.0) -> str:
+def labelled(library: LibraryFiles, task: str, model: str, shards: list[str], label: str, score: float = 1.0) -> str:
     """Give all images of these shards that label, as one version of a task would."""
     fingerprint = tables.describe(library, {"task": task, "model": model, "parameters": {}})
     for shard in shards:

@@ -33,7 +33,7 @@ from muster.pipeline.work.worker import (
     is_fatal,
 )
 from muster.storage import tables
-from muster.storage.library import Library, open_library
+from muster.storage.library import LibraryFiles, open_library
 from muster.storage.manifest import scan, shards
 from muster.storage.outcomes import ERRORS, IMAGES_FINGERPRINT
 from muster.tasks import base
@@ -177,45 +177,45 @@ def test_chunks_hold_every_image_once(number: int) -> None:
 
 
 @pytest.fixture
-def scanned(tmp_path: Path, album: Path) -> Library:
+def scanned(tmp_path: Path, album: Path) -> LibraryFiles:
     library = open_library(tmp_path / "L", create=True)
     scan(library, [str(album)])
     return library
 
 
-def worker_of(library: Library, task: Widths) -> ShardWorker:
+def worker_of(library: LibraryFiles, task: Widths) -> ShardWorker:
     """A worker whose one task is `task`."""
     worker = ShardWorker(library.uri, [], "cpu", None)
     worker.tasks[task.name], worker.fingerprints[task.name] = task, "f" * 16
     return worker
 
 
-def rows(library: Library, table: str, fingerprint: str = "f" * 16) -> list[dict[str, Any]]:
+def rows(library: LibraryFiles, table: str, fingerprint: str = "f" * 16) -> list[dict[str, Any]]:
     return tables.require(library, table, fingerprint).to_pylist()
 
 
-def image_rows(library: Library) -> dict[str, dict[str, Any]]:
+def image_rows(library: LibraryFiles) -> dict[str, dict[str, Any]]:
     return {row["image_id"]: row for row in rows(library, "images", IMAGES_FINGERPRINT)}
 
 
-def first(library: Library, *tasks: str) -> Order:
+def first(library: LibraryFiles, *tasks: str) -> Order:
     """A shard of eight photos that are well."""
     shard = next(shard for shard, number in shards(library) if number == 8)
     return Order(shard, tasks, 8)
 
 
-def others(library: Library, order: Order) -> list[Order]:
+def others(library: LibraryFiles, order: Order) -> list[Order]:
     return [Order(shard, order.tasks, number) for shard, number in shards(library) if shard != order.shard]
 
 
-def members(library: Library, order: Order) -> list[str]:
+def members(library: LibraryFiles, order: Order) -> list[str]:
     from muster.storage.manifest import read_shard
 
     return read_shard(library, order.shard)["image_id"].to_pylist()
 
 
 def test_a_shard_in_parts_gives_the_rows_of_the_shard(
-    scanned: Library, tmp_path: Path, album: Path, monkeypatch: pytest.MonkeyPatch
+    scanned: LibraryFiles, tmp_path: Path, album: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parts, "IMAGES_PER_CALL", 2)
     order = first(scanned, "widths")
@@ -233,7 +233,7 @@ def test_a_shard_in_parts_gives_the_rows_of_the_shard(
         assert rows(other, table) == rows(scanned, table)
 
 
-def test_a_task_that_raises_on_one_image_costs_one_row(scanned: Library) -> None:
+def test_a_task_that_raises_on_one_image_costs_one_row(scanned: LibraryFiles) -> None:
     order = first(scanned, "widths")
     ids = members(scanned, order)
     result = worker_of(scanned, Widths([ids[2]])).process(order)
@@ -251,7 +251,7 @@ def test_a_task_that_raises_on_one_image_costs_one_row(scanned: Library) -> None
 
 
 @pytest.mark.parametrize("kind", ["crash", "timeout"])
-def test_images_to_skip_become_rows_with_their_error(scanned: Library, kind: str) -> None:
+def test_images_to_skip_become_rows_with_their_error(scanned: LibraryFiles, kind: str) -> None:
     order = first(scanned, "widths")
     ids = members(scanned, order)
     skip = Order(order.shard, order.tasks, order.images, skip=((ids[1], kind),))
@@ -264,7 +264,7 @@ def test_images_to_skip_become_rows_with_their_error(scanned: Library, kind: str
     assert ids[1] not in [row["image_id"] for row in rows(scanned, "widths")]
 
 
-def test_an_image_that_was_well_and_is_no_more_is_an_error_of_the_new_task(scanned: Library) -> None:
+def test_an_image_that_was_well_and_is_no_more_is_an_error_of_the_new_task(scanned: LibraryFiles) -> None:
     """Its row in `images` is committed: it may not be lost between the two."""
     order = first(scanned)
     ids = members(scanned, order)
@@ -276,7 +276,7 @@ def test_an_image_that_was_well_and_is_no_more_is_an_error_of_the_new_task(scann
     assert (error["image_id"], error["task"], error["error_kind"]) == (ids[1], "widths", "crash")
 
 
-def test_a_probe_commits_nothing(scanned: Library) -> None:
+def test_a_probe_commits_nothing(scanned: LibraryFiles) -> None:
     order = first(scanned, "widths")
     ids = members(scanned, order)
     task = Widths()
@@ -286,7 +286,7 @@ def test_a_probe_commits_nothing(scanned: Library) -> None:
     assert not scanned.names("widths")
 
 
-def test_a_shard_done_twice_is_done_once(scanned: Library) -> None:
+def test_a_shard_done_twice_is_done_once(scanned: LibraryFiles) -> None:
     order = first(scanned, "widths")
     worker_of(scanned, Widths()).process(order)
     before = rows(scanned, "widths")
@@ -295,7 +295,7 @@ def test_a_shard_done_twice_is_done_once(scanned: Library) -> None:
     assert len(image_rows(scanned)) == 8
 
 
-def test_two_shards_at_once_are_each_their_own(scanned: Library) -> None:
+def test_two_shards_at_once_are_each_their_own(scanned: LibraryFiles) -> None:
     """A worker decodes one shard while another is in the model."""
     worker, ids = worker_of(scanned, Widths()), shards(scanned)
     with ThreadPoolExecutor(len(ids)) as pool:
@@ -315,7 +315,7 @@ def test_broken_files_are_rows(processed: Path, album: Path) -> None:
     assert (well["width"], well["height"], well["format"], well["orientation"]) == (400, 300, "jpeg", 1)
 
 
-def test_threads_do_not_pile_up(scanned: Library) -> None:
+def test_threads_do_not_pile_up(scanned: LibraryFiles) -> None:
     worker = worker_of(scanned, Widths())
     order = first(scanned, "widths")
     worker.process(order)
@@ -325,7 +325,7 @@ def test_threads_do_not_pile_up(scanned: Library) -> None:
     assert threading.active_count() <= before
 
 
-def test_a_library_that_cannot_be_written(scanned: Library, tmp_path: Path) -> None:
+def test_a_library_that_cannot_be_written(scanned: LibraryFiles, tmp_path: Path) -> None:
     (tmp_path / "L" / "widths").write_text("in the way")
     with pytest.raises(MusterError, match="cannot write to library") as caught:
         worker_of(scanned, Widths()).process(first(scanned, "widths"))
@@ -336,7 +336,7 @@ def test_a_library_that_cannot_be_written(scanned: Library, tmp_path: Path) -> N
         assert is_fatal(error)
 
 
-def test_a_manifest_shard_that_is_gone(scanned: Library) -> None:
+def test_a_manifest_shard_that_is_gone(scanned: LibraryFiles) -> None:
     with pytest.raises(MusterError, match=r"shard-0-8\.parquet is missing or damaged"):
         worker_of(scanned, Widths()).process(Order("0-8", (), 8))
 

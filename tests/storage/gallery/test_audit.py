@@ -8,22 +8,22 @@ from hypothesis import strategies as st
 from muster.errors import MusterError
 from muster.storage.gallery import audit
 from muster.storage.layout import AUDIT_HEAD
-from muster.storage.library import Library, open_library
+from muster.storage.library import LibraryFiles, open_library
 
 
 @pytest.fixture
-def library(tmp_path: Path) -> Library:
+def library(tmp_path: Path) -> LibraryFiles:
     return open_library(tmp_path / "library", create=True)
 
 
-def fill(library: Library, count: int) -> Path:
+def fill(library: LibraryFiles, count: int) -> Path:
     for number in range(count):
         audit.append(library, "identify", {"people": [f"p{number}"], "faces": number})
     [name] = [name for name in library.names("audit") if name.endswith(".jsonl")]
     return Path(library.at(f"audit/{name}"))
 
 
-def test_a_log_that_nobody_touched(library: Library) -> None:
+def test_a_log_that_nobody_touched(library: LibraryFiles) -> None:
     assert audit.check(library) == audit.Check(0, audit.START, None)
     fill(library, 4)
     found = audit.check(library)
@@ -35,7 +35,7 @@ def test_a_log_that_nobody_touched(library: Library) -> None:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(st.data())
-def test_any_edit_is_found(library: Library, data: st.DataObject) -> None:
+def test_any_edit_is_found(library: LibraryFiles, data: st.DataObject) -> None:
     for name in library.names("audit"):
         library.remove(f"audit/{name}")
     file = fill(library, 3)
@@ -58,7 +58,7 @@ def _flip(data: bytes, at: int) -> bytes:
     return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
 
 
-def test_an_edit_at_the_end_stops_what_would_follow(library: Library) -> None:
+def test_an_edit_at_the_end_stops_what_would_follow(library: LibraryFiles) -> None:
     file = fill(library, 3)
     file.write_bytes(b"".join(file.read_bytes().splitlines(keepends=True)[:2]))
     with pytest.raises(MusterError, match="1 line is missing at its end; nothing is done until"):
@@ -69,7 +69,7 @@ def test_an_edit_at_the_end_stops_what_would_follow(library: Library) -> None:
 
 
 @pytest.mark.parametrize("left", ["line without a head", "half a line", "new file"])
-def test_a_crash_is_no_edit(library: Library, left: str) -> None:
+def test_a_crash_is_no_edit(library: LibraryFiles, left: str) -> None:
     file = fill(library, 2)
     head = library.read(AUDIT_HEAD)
     audit.append(library, "verify", {})

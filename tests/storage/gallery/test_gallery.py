@@ -15,12 +15,12 @@ from muster.errors import InputError, MusterError
 from muster.storage.gallery import audit, gallery
 from muster.storage.gallery.gallery import empty
 from muster.storage.layout import GALLERY, NEXT_GALLERY, ROSTER
-from muster.storage.library import Library, open_library
+from muster.storage.library import LibraryFiles, open_library
 from muster.storage.tables import to_parquet
 
 
 @pytest.fixture
-def library(tmp_path: Path) -> Library:
+def library(tmp_path: Path) -> LibraryFiles:
     return open_library(tmp_path / "L", create=True)
 
 
@@ -36,7 +36,7 @@ def rows(person: str, count: int, seed: int = 0) -> list[dict[str, Any]]:
 EMPTY = empty("f" * 16, "own", width=128)
 
 
-def test_it_comes_back_as_it_was(library: Library) -> None:
+def test_it_comes_back_as_it_was(library: LibraryFiles) -> None:
     assert gallery.read(library) is None
     known = replace(EMPTY.with_faces([*rows("bo", 1), *rows("ann", 2)]), calibration={"people": 2})
     gallery.write(library, known, "enroll", {})
@@ -50,7 +50,7 @@ def test_it_comes_back_as_it_was(library: Library) -> None:
         found.name_of("cy")
 
 
-def test_people_are_replaced_and_taken_out(library: Library) -> None:
+def test_people_are_replaced_and_taken_out(library: LibraryFiles) -> None:
     known = EMPTY.with_faces([*rows("ann", 2), *rows("bo", 1)])
     again = known.with_faces(rows("ann", 1, seed=5))
     assert again.faces["face_id"].to_pylist() == ["ann-0", "bo-0"]
@@ -58,7 +58,7 @@ def test_people_are_replaced_and_taken_out(library: Library) -> None:
     assert known.people == ["ann", "bo"]
 
 
-def test_nobody_enrolled(library: Library) -> None:
+def test_nobody_enrolled(library: LibraryFiles) -> None:
     with pytest.raises(InputError, match=r"nobody is enrolled in library .* `enroll` first"):
         gallery.require(library)
     gallery.write(library, EMPTY, "enroll", {})
@@ -67,7 +67,7 @@ def test_nobody_enrolled(library: Library) -> None:
 
 
 @pytest.mark.parametrize("how", ["cut", "flipped", "emptied", "other", "without facts"])
-def test_a_damaged_file_is_named(library: Library, how: str) -> None:
+def test_a_damaged_file_is_named(library: LibraryFiles, how: str) -> None:
     gallery.write(library, EMPTY.with_faces(rows("ann", 20)), "enroll", {})
     data = bytearray(_older(library.read(GALLERY)))
     if how == "without facts":
@@ -84,7 +84,7 @@ def test_a_damaged_file_is_named(library: Library, how: str) -> None:
         gallery.read(library)
 
 
-def _forget_the_log(library: Library) -> None:
+def _forget_the_log(library: LibraryFiles) -> None:
     """As it was before lines had the gallery's digest."""
     for name in library.names("audit"):
         library.remove(f"audit/{name}")
@@ -102,14 +102,14 @@ def _older(data: bytes) -> bytes:
     return to_parquet(table.replace_schema_metadata({gallery.KEY: json.dumps(facts)}))
 
 
-def test_a_log_that_was_cut_to_before_the_gallery_is_noticed(library: Library) -> None:
+def test_a_log_that_was_cut_to_before_the_gallery_is_noticed(library: LibraryFiles) -> None:
     gallery.write(library, EMPTY.with_faces(rows("ann", 1)), "enroll", {})
     _forget_the_log(library)
     with pytest.raises(MusterError, match="is not the gallery that the audit log knows"):
         gallery.read(library)
 
 
-def test_a_gallery_of_an_older_muster_is_read(library: Library) -> None:
+def test_a_gallery_of_an_older_muster_is_read(library: LibraryFiles) -> None:
     gallery.write(library, EMPTY.with_faces(rows("ann", 1)), "enroll", {})
     library.write(GALLERY, _older(library.read(GALLERY)))
     _forget_the_log(library)
@@ -121,7 +121,7 @@ def test_a_gallery_of_an_older_muster_is_read(library: Library) -> None:
 
 @pytest.mark.parametrize("change", range(12))
 def test_a_kill_at_any_write_leaves_the_old_or_the_new(
-    library: Library, kills: Callable[[int], None], change: int
+    library: LibraryFiles, kills: Callable[[int], None], change: int
 ) -> None:
     gallery.write(library, EMPTY.with_faces(rows("ann", 1)), "enroll", {})
     kills(change)
@@ -141,7 +141,7 @@ def test_a_kill_at_any_write_leaves_the_old_or_the_new(
         assert gallery.require(library).people == ["bo"]
 
 
-def test_the_roster_s_images(library: Library) -> None:
+def test_the_roster_s_images(library: LibraryFiles) -> None:
     rows = [{"uri": "/a.jpg", "person_id": "ann", "size": 5}, {"uri": "/b.jpg", "person_id": "bo"}]
     place = gallery.write_roster(library, lambda *_: True, rows)
     assert place == f"{library.uri}/gallery/roster.parquet"

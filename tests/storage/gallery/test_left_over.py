@@ -7,11 +7,11 @@ import pytest
 from muster.errors import MusterError
 from muster.storage import tables
 from muster.storage.gallery import left_over
-from muster.storage.library import Library, open_library
+from muster.storage.library import LibraryFiles, open_library
 
 
 @pytest.fixture
-def library(tmp_path: Path) -> Library:
+def library(tmp_path: Path) -> LibraryFiles:
     return open_library(tmp_path / "L", create=True)
 
 
@@ -20,7 +20,7 @@ def embeddings(seed: int) -> pa.ChunkedArray:
     return pa.chunked_array([pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), 4)])
 
 
-def test_names_and_embeddings_are_found_wherever_they_stand(library: Library) -> None:
+def test_names_and_embeddings_are_found_wherever_they_stand(library: LibraryFiles) -> None:
     mine, others = embeddings(1), embeddings(2)
     table = pa.table({"image_id": ["i1", "i2", "i3"], "embedding": others})
     library.write("faces/f/shard-1.parquet", tables.to_parquet(table))
@@ -49,7 +49,7 @@ def test_names_and_embeddings_are_found_wherever_they_stand(library: Library) ->
     assert left_over.search(library, left_over.Sought(["7"], (), ()), ("gallery/", "index/")) == []
 
 
-def test_a_file_that_cannot_be_read_is_no_proof(library: Library) -> None:
+def test_a_file_that_cannot_be_read_is_no_proof(library: LibraryFiles) -> None:
     library.write("faces/f/shard-1.parquet", b"no Parquet")
     with pytest.raises(MusterError, match=r"faces/f/shard-1.parquet cannot be read"):
         left_over.search(library, left_over.Sought(["7"], (), ()), ())

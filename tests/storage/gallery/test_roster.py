@@ -9,11 +9,11 @@ from PIL import Image
 
 from muster.errors import InputError
 from muster.storage.gallery.roster import Entry, read_roster
-from muster.storage.library import Library, open_library
+from muster.storage.library import LibraryFiles, open_library
 
 
 @pytest.fixture
-def library(tmp_path: Path) -> Library:
+def library(tmp_path: Path) -> LibraryFiles:
     return open_library(tmp_path / "library", create=True)
 
 
@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_csv(folder: Path, library: Library) -> None:
+def test_a_csv(folder: Path, library: LibraryFiles) -> None:
     text = (
         "person_id,name,image,image2,group,consent,valid_until\n"
         "1,Ann Äh,photos/ann.jpg,photos/ann 2.jpg,7b,yes,2031-07-31\n\n2,,photos/bo.jpg,,,no,\n"
@@ -47,7 +47,7 @@ def test_a_csv(folder: Path, library: Library) -> None:
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 @pytest.mark.parametrize(("separator", "end"), [(";", "\r\n"), (",", "\n"), ("\t", "\r\n")])
-def test_as_excel_saves_it(folder: Path, library: Library, encoding: str, separator: str, end: str) -> None:
+def test_as_excel_saves_it(folder: Path, library: LibraryFiles, encoding: str, separator: str, end: str) -> None:
     lines = [["Person_ID", " Name", "image"], ["7", "Zoë", "photos\\bo.jpg"]]
     text = end.join(separator.join(line) for line in lines)
     (folder / "roster.csv").write_bytes(text.encode(encoding))
@@ -79,13 +79,13 @@ def test_as_excel_saves_it(folder: Path, library: Library, encoding: str, separa
         ("", "needs columns person_id and image"),
     ],
 )
-def test_what_is_wrong_is_named(folder: Path, library: Library, text: str, complaint: str) -> None:
+def test_what_is_wrong_is_named(folder: Path, library: LibraryFiles, text: str, complaint: str) -> None:
     (folder / "roster.csv").write_text(text)
     with pytest.raises(InputError, match=complaint):
         read_roster(str(folder / "roster.csv"), library)
 
 
-def test_files_that_are_no_roster(folder: Path, library: Library) -> None:
+def test_files_that_are_no_roster(folder: Path, library: LibraryFiles) -> None:
     (folder / "latin.csv").write_bytes("person_id,image\n1,ä.jpg".encode("latin-1"))
     with pytest.raises(InputError, match=r"latin.csv is not UTF-8"):
         read_roster(str(folder / "latin.csv"), library)
@@ -97,7 +97,7 @@ def test_files_that_are_no_roster(folder: Path, library: Library) -> None:
         read_roster(str(folder / "photos"), library)
 
 
-def test_a_folder_per_person(folder: Path, library: Library) -> None:
+def test_a_folder_per_person(folder: Path, library: LibraryFiles) -> None:
     for name in ("Ann/1.jpg", "Ann/holiday/2.jpg", "Bo/1.jpg"):
         (folder / "people" / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (8, 8)).save(folder / "people" / name)
@@ -106,14 +106,14 @@ def test_a_folder_per_person(folder: Path, library: Library) -> None:
 
 
 @pytest.mark.parametrize(("written", "there"), [("NFC", "NFD"), ("NFD", "NFC")])
-def test_an_image_whose_name_a_mac_wrote(folder: Path, library: Library, written: str, there: str) -> None:
+def test_an_image_whose_name_a_mac_wrote(folder: Path, library: LibraryFiles, written: str, there: str) -> None:
     image = folder / normalize(there, "Zoë.jpg")
     image.touch()
     (folder / "r.csv").write_text(f"person_id,image\n1,{normalize(written, 'Zoë.jpg')}\n", encoding="utf-8")
     assert read_roster(str(folder / "r.csv"), library)[0].images == (str(image),)
 
 
-def test_one_person_however_the_accent_is_written(folder: Path, library: Library) -> None:
+def test_one_person_however_the_accent_is_written(folder: Path, library: LibraryFiles) -> None:
     for number, form in enumerate(("NFC", "NFD")):
         (folder / "people" / normalize(form, "Zé")).mkdir(parents=True)
         Image.new("RGB", (8, 8)).save(folder / "people" / normalize(form, "Zé") / f"{number}.jpg")
@@ -127,7 +127,7 @@ def test_one_person_however_the_accent_is_written(folder: Path, library: Library
     assert (entry.person_id, entry.name, len(entry.images)) == ("Zé", "Zé", 2)
 
 
-def test_control_characters_of_folders_and_parquet(folder: Path, library: Library) -> None:
+def test_control_characters_of_folders_and_parquet(folder: Path, library: LibraryFiles) -> None:
     (folder / "people" / "S1\n2030 root forget S2").mkdir(parents=True)
     Image.new("RGB", (8, 8)).save(folder / "people" / "S1\n2030 root forget S2" / "1.jpg")
     with pytest.raises(InputError, match=r"people: folder 'S1\\n2030 root forget S2' has a control character"):
@@ -137,12 +137,12 @@ def test_control_characters_of_folders_and_parquet(folder: Path, library: Librar
         read_roster(str(folder / "roster.parquet"), library)
 
 
-def test_what_is_invisible_and_part_of_a_script_stays(folder: Path, library: Library) -> None:
+def test_what_is_invisible_and_part_of_a_script_stays(folder: Path, library: LibraryFiles) -> None:
     (folder / "r.csv").write_text("person_id,name,image\n1,علی\u200cرضا,photos/ann.jpg\n", encoding="utf-8")
     assert read_roster(str(folder / "r.csv"), library)[0].name == "علی\u200cرضا"
 
 
-def test_a_parquet_manifest(folder: Path, library: Library) -> None:
+def test_a_parquet_manifest(folder: Path, library: LibraryFiles) -> None:
     rows = {
         "uri": ["photos/ann.jpg", "photos/ann 2.jpg", "photos/bo.jpg"],
         "person": ["ann", "ann", "bo"],
@@ -162,19 +162,19 @@ def test_a_parquet_manifest(folder: Path, library: Library) -> None:
         read_roster(str(folder / "roster.parquet"), library)
 
 
-def test_cells_that_are_missing_are_empty(folder: Path, library: Library) -> None:
+def test_cells_that_are_missing_are_empty(folder: Path, library: LibraryFiles) -> None:
     (folder / "r.csv").write_text("person_id,image,consent\n1,photos/ann.jpg,yes\n2,photos/bo.jpg\n")
     assert [entry.consent for entry in read_roster(str(folder / "r.csv"), library)] == [True, False]
 
 
 @pytest.mark.parametrize("name", ["photos/ann.jpg", "students.xlsx"])
-def test_a_file_that_is_no_roster(folder: Path, library: Library, name: str) -> None:
+def test_a_file_that_is_no_roster(folder: Path, library: LibraryFiles, name: str) -> None:
     (folder / "students.xlsx").write_bytes(b"PK")
     with pytest.raises(InputError, match=r"a roster is a file ending in .csv, .tsv, .txt or .parquet, or a folder"):
         read_roster(str(folder / name), library)
 
 
-def test_odd_names_of_folders(folder: Path, library: Library) -> None:
+def test_odd_names_of_folders(folder: Path, library: LibraryFiles) -> None:
     (folder / "cl?ass" / "Jörg Müller").mkdir(parents=True)
     Image.new("RGB", (8, 8)).save(folder / "cl?ass/Jörg Müller/1.jpg")
     assert [entry.person_id for entry in read_roster(str(folder / "cl?ass"), library)] == ["Jörg Müller"]

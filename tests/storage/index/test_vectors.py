@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from muster.errors import InputError
 from muster.storage import layout
 from muster.storage.index import inverted_file, vectors
-from muster.storage.library import Library, open_library
+from muster.storage.library import LibraryFiles, open_library
 
 WIDTH = 32
 NAME = layout.index("aa", "faces")
 
 
 @pytest.fixture
-def library(tmp_path: Path) -> Library:
+def library(tmp_path: Path) -> LibraryFiles:
     return open_library(tmp_path / "library", create=True)
 
 
@@ -80,7 +80,7 @@ def _made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 # ---- exact indexes ---------------------------------------------------------------------------------------------------
 
 
-def test_a_small_index_compares_all_and_keeps_nothing(library: Library) -> None:
+def test_a_small_index_compares_all_and_keeps_nothing(library: LibraryFiles) -> None:
     faces = _vectors(200)
     index = vectors.current(library, NAME, faces)
     similarities, rows = index.search(faces[:20], 5)
@@ -98,7 +98,7 @@ def test_more_neighbours_than_rows() -> None:
     assert similarities.shape == (3, 4)
 
 
-def test_an_index_of_nobody(library: Library) -> None:
+def test_an_index_of_nobody(library: LibraryFiles) -> None:
     index = vectors.current(library, NAME, _vectors(0))
     assert index.search(_vectors(2), 1)[1].tolist() == [[-1], [-1]]
 
@@ -116,7 +116,7 @@ def test_embeddings_that_do_not_fit_are_refused(faces: np.ndarray) -> None:
 
 
 @pytest.mark.usefixtures("small")
-def test_a_large_index_finds_nearly_all_and_its_similarities_are_exact(library: Library) -> None:
+def test_a_large_index_finds_nearly_all_and_its_similarities_are_exact(library: LibraryFiles) -> None:
     faces = _vectors(5000)
     index = vectors.current(library, NAME, faces)
     assert index.lists is not None
@@ -159,7 +159,7 @@ def test_shards_and_their_merger_are_the_same_as_one_table(monkeypatch: pytest.M
 
 
 @pytest.mark.usefixtures("small")
-def test_the_index_of_the_same_faces_is_not_made_again(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_index_of_the_same_faces_is_not_made_again(library: LibraryFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     made, faces = _made(monkeypatch), _vectors(1500)
     first = vectors.current(library, NAME, faces)
     order = np.random.default_rng(1).permutation(1500)
@@ -171,7 +171,7 @@ def test_the_index_of_the_same_faces_is_not_made_again(library: Library, monkeyp
 
 
 @pytest.mark.usefixtures("small")
-def test_people_come_and_go_without_new_lists(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_people_come_and_go_without_new_lists(library: LibraryFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     made, faces = _made(monkeypatch), _vectors(2020)
     vectors.current(library, NAME, faces[:2000])
     written = library.read(NAME)
@@ -184,7 +184,7 @@ def test_people_come_and_go_without_new_lists(library: Library, monkeypatch: pyt
 
 @pytest.mark.usefixtures("small")
 def test_when_many_came_and_went_lists_are_made_of_those_that_are_there(
-    library: Library, monkeypatch: pytest.MonkeyPatch
+    library: LibraryFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made, faces = _made(monkeypatch), _vectors(2041)
     vectors.current(library, NAME, faces[:2000])
@@ -199,7 +199,7 @@ def test_when_many_came_and_went_lists_are_made_of_those_that_are_there(
 
 
 @pytest.mark.usefixtures("small")
-def test_of_equal_embeddings_each_is_found(library: Library) -> None:
+def test_of_equal_embeddings_each_is_found(library: LibraryFiles) -> None:
     faces = _vectors(1500)
     faces[1400:1403] = faces[7]
     index = vectors.current(library, NAME, faces)
@@ -209,7 +209,7 @@ def test_of_equal_embeddings_each_is_found(library: Library) -> None:
 
 
 @pytest.mark.usefixtures("small")
-def test_a_changed_embedding_is_another(library: Library) -> None:
+def test_a_changed_embedding_is_another(library: LibraryFiles) -> None:
     faces = _vectors(1500)
     vectors.current(library, NAME, faces)
     faces[3] = _vectors(1, seed=9)
@@ -219,7 +219,7 @@ def test_a_changed_embedding_is_another(library: Library) -> None:
 
 
 @pytest.mark.usefixtures("small")
-def test_notes_are_those_of_the_rows(library: Library) -> None:
+def test_notes_are_those_of_the_rows(library: LibraryFiles) -> None:
     asked: list[int] = []
 
     def note(faces: np.ndarray) -> np.ndarray:
@@ -288,7 +288,7 @@ def _digested(data: bytes) -> bytes:
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("harm", [_cut, _flip, _empty, _longer, _digested])
 def test_a_damaged_file_is_made_again_and_nothing_parses_it(
-    library: Library, monkeypatch: pytest.MonkeyPatch, harm: Callable[[bytes], bytes]
+    library: LibraryFiles, monkeypatch: pytest.MonkeyPatch, harm: Callable[[bytes], bytes]
 ) -> None:
     faces = _vectors(1200)
     vectors.current(library, NAME, faces)
@@ -302,7 +302,7 @@ def test_a_damaged_file_is_made_again_and_nothing_parses_it(
 
 
 @pytest.mark.usefixtures("small")
-def test_a_table_that_this_faiss_cannot_read_is_made_again(library: Library) -> None:
+def test_a_table_that_this_faiss_cannot_read_is_made_again(library: LibraryFiles) -> None:
     faces = _vectors(1200)
     vectors.current(library, NAME, faces)
     held = vectors.load(library, NAME)
@@ -317,7 +317,7 @@ def test_a_table_that_this_faiss_cannot_read_is_made_again(library: Library) -> 
     assert _finds_itself(vectors.current(library, NAME, faces))
 
 
-def test_what_an_older_muster_kept_goes(library: Library) -> None:
+def test_what_an_older_muster_kept_goes(library: LibraryFiles) -> None:
     for name in ("index.json", "base-vectors-0123456789abcdef"):
         library.write(f"index/aa/{name}", b"{}")
     library.write("index/bb/index.json", b"{}")
@@ -329,7 +329,7 @@ def test_what_an_older_muster_kept_goes(library: Library) -> None:
 @pytest.mark.usefixtures("small")
 def test_a_library_that_is_not_local(tmp_path: Path) -> None:
     tree = pafs.SubTreeFileSystem(str(tmp_path), pafs.LocalFileSystem())
-    bucket = Library("bucket://x", tree, "library")
+    bucket = LibraryFiles("bucket://x", tree, "library")
     assert bucket.disk is None
     faces = _vectors(1210)
     vectors.current(bucket, NAME, faces[:1200])

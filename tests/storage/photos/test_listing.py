@@ -10,13 +10,13 @@ import pyarrow.fs as pafs
 import pytest
 
 from muster.errors import InputError, MusterError
-from muster.storage.library import Library, open_library
+from muster.storage.library import LibraryFiles, open_library
 from muster.storage.photos.listing import list_files, locate
 from muster.storage.uris import local_path
 
 
 @pytest.fixture
-def library(tmp_path: Path) -> Library:
+def library(tmp_path: Path) -> LibraryFiles:
     return open_library(tmp_path / "photos" / "library", create=True)
 
 
@@ -33,22 +33,22 @@ def make(folder: Path, *names: str) -> None:
         (folder / name).write_bytes(name.encode())
 
 
-def listed(source: str | Path, library: Library) -> list[str]:
+def listed(source: str | Path, library: LibraryFiles) -> list[str]:
     return [file.uri for file in list_files(locate(str(source)), library, [], [])]
 
 
-def below(photos: Path, source: str, library: Library) -> list[str]:
+def below(photos: Path, source: str, library: LibraryFiles) -> list[str]:
     return [os.path.relpath(uri, photos) for uri in listed(photos / source, library)]
 
 
-def test_folder_is_searched_through(photos: Path, library: Library) -> None:
+def test_folder_is_searched_through(photos: Path, library: LibraryFiles) -> None:
     make(photos, "a.jpg", "b/c/d.jpg", ".hidden.jpg", ".git/e.jpg", "b/.thumbnails/f.jpg", "b/@eaDir/g.jpg")
     make(photos, "library/faces.jpg")
     assert below(photos, ".", library) == ["a.jpg", "b/c/d.jpg"]
     assert below(photos, ".git", library) == [".git/e.jpg"]  # asked for by name
 
 
-def test_size_and_time(photos: Path, library: Library) -> None:
+def test_size_and_time(photos: Path, library: LibraryFiles) -> None:
     make(photos, "a.jpg")
     os.utime(photos / "a.jpg", ns=(0, 1_234_567_891_234_567_999))
     [file] = list_files(locate(str(photos)), library, [], [])
@@ -56,7 +56,7 @@ def test_size_and_time(photos: Path, library: Library) -> None:
     assert list_files(locate(str(photos / "a.jpg")), library, [], []) == [file]
 
 
-def test_links(photos: Path, library: Library, tmp_path: Path) -> None:
+def test_links(photos: Path, library: LibraryFiles, tmp_path: Path) -> None:
     make(photos, "m/x.jpg")
     make(tmp_path / "elsewhere", "y.jpg")
     (photos / "a-link-to-m").symlink_to(photos / "m")  # sorts before m, yet m keeps its name
@@ -80,14 +80,14 @@ def test_links(photos: Path, library: Library, tmp_path: Path) -> None:
         assert sorted(os.path.relpath(uri, photos) for uri in outside) == left_out
 
 
-def test_a_place_may_be_a_link(photos: Path, library: Library, tmp_path: Path) -> None:
+def test_a_place_may_be_a_link(photos: Path, library: LibraryFiles, tmp_path: Path) -> None:
     make(photos, "a.jpg")
     (tmp_path / "album").symlink_to(photos)
     for source in (tmp_path / "album", tmp_path / "album" / "*.jpg", tmp_path / "album" / "a.jpg"):
         assert listed(source, library) == [f"{tmp_path}/album/a.jpg"]
 
 
-def test_pipes_are_not_opened(photos: Path, library: Library) -> None:
+def test_pipes_are_not_opened(photos: Path, library: LibraryFiles) -> None:
     os.mkfifo(photos / "pipe.jpg")
     assert listed(photos, library) == []
     with pytest.raises(InputError, match=r"pipe\.jpg"):
@@ -97,7 +97,7 @@ def test_pipes_are_not_opened(photos: Path, library: Library) -> None:
 NAMES = ["new\nline.jpg", "e\u0301.jpg", "\u00e9.jpg", "😀.jpg", "a%20b?.jpg", "x.parquet#row=3", "[1].jpg", " .jpg"]
 
 
-def test_strange_names(photos: Path, library: Library) -> None:
+def test_strange_names(photos: Path, library: LibraryFiles) -> None:
     for name in NAMES:
         (photos / name).touch()
     (photos / os.fsdecode(b"\xff\xfe.jpg")).touch()
@@ -122,12 +122,12 @@ def test_strange_names(photos: Path, library: Library) -> None:
         ("*.(jpg)", []),
     ],
 )
-def test_globs(photos: Path, library: Library, glob: str, expected: list[str]) -> None:
+def test_globs(photos: Path, library: LibraryFiles, glob: str, expected: list[str]) -> None:
     make(photos, "a.jpg", "b.jpg", "2024/c.jpg", "2024/may/d.jpg", "2024/may/e.png", ".x/f.jpg")
     assert below(photos, glob, library) == expected
 
 
-def test_ways_to_write_a_path(photos: Path, library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ways_to_write_a_path(photos: Path, library: LibraryFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     make(photos, "a b.jpg")
     monkeypatch.chdir(photos.parent)
     monkeypatch.setenv("HOME", str(photos))

@@ -12,14 +12,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from muster.errors import InputError
-from muster.storage.library import Library, open_library
+from muster.storage.library import LibraryFiles, open_library
 from muster.storage.photos.sources import LARGE_GROUP, Found, find_images
 
 BYTES = pa.array([b"1", b"2", None])
 
 
 @pytest.fixture
-def library(tmp_path: Path) -> Library:
+def library(tmp_path: Path) -> LibraryFiles:
     return open_library(tmp_path / "library", create=True)
 
 
@@ -34,18 +34,18 @@ def write(path: Path, **columns: Any) -> Path:
     return path
 
 
-def found(path: str | Path, library: Library) -> tuple[Found, list[dict[str, Any]]]:
+def found(path: str | Path, library: LibraryFiles) -> tuple[Found, list[dict[str, Any]]]:
     result = find_images(str(path), library)
     return result, result.rows.to_pylist()
 
 
-def refusal(path: str | Path, library: Library) -> str:
+def refusal(path: str | Path, library: LibraryFiles) -> str:
     with pytest.raises(InputError) as refused:
         find_images(str(path), library)
     return str(refused.value)
 
 
-def test_images_by_suffix(folder: Path, library: Library) -> None:
+def test_images_by_suffix(folder: Path, library: LibraryFiles) -> None:
     suffixes = "JPG jpeg jpe jfif mpo png webp heic HEIF hif avif tif tiff bmp gif"
     wanted = [f"a.{suffix}" for suffix in suffixes.split()]
     for name in [*wanted, "x.txt", "y.mp4", "z.MP4", "README"]:
@@ -58,13 +58,13 @@ def test_images_by_suffix(folder: Path, library: Library) -> None:
     assert result.folder == result.source == str(folder)
 
 
-def test_a_file_named_by_itself_counts(folder: Path, library: Library) -> None:
+def test_a_file_named_by_itself_counts(folder: Path, library: LibraryFiles) -> None:
     (folder / "README").write_bytes(b"abc")
     result, [row] = found(folder / "README", library)
     assert (row["uri"], row["size"], result.folder) == (str(folder / "README"), 3, None)
 
 
-def test_folder_without_images(folder: Path, library: Library) -> None:
+def test_folder_without_images(folder: Path, library: LibraryFiles) -> None:
     assert refusal(folder, library).startswith(f"no images in {folder}. Files ending in .jpg")
     assert refusal(folder, library).endswith("and any file named by itself")  # how to drop photos: the scan says it
     for name in ("a.txt", "b.txt", "c"):
@@ -73,7 +73,7 @@ def test_folder_without_images(folder: Path, library: Library) -> None:
     assert str(folder / "*.jpg") in refusal(folder / "*.jpg", library)
 
 
-def test_inline_images(folder: Path, library: Library) -> None:
+def test_inline_images(folder: Path, library: LibraryFiles) -> None:
     path = write(folder / "x.parquet", image=BYTES, person=["a", "b", None], uri=["u", "v", "w"])
     os.utime(path, (1e9, 1e9))
     for source in (path, folder, folder / "*.parquet"):
@@ -87,7 +87,7 @@ def test_inline_images(folder: Path, library: Library) -> None:
         assert "image" not in result.rows.column_names
 
 
-def test_large_row_groups(folder: Path, library: Library) -> None:
+def test_large_row_groups(folder: Path, library: LibraryFiles) -> None:
     table = pa.table({"image": pa.array([b"x"] * 5000)})
     pq.write_table(table, folder / "large.parquet")
     pq.write_table(table, folder / "small.parquet", row_group_size=LARGE_GROUP)
@@ -97,11 +97,11 @@ def test_large_row_groups(folder: Path, library: Library) -> None:
     assert find_images(str(folder / "names.parquet"), library).large_groups == {}
 
 
-def test_parquet_without_other_columns(folder: Path, library: Library) -> None:
+def test_parquet_without_other_columns(folder: Path, library: LibraryFiles) -> None:
     assert len(found(write(folder / "x.parquet", image=BYTES), library)[1]) == 3
 
 
-def test_listed_files(folder: Path, library: Library, tmp_path: Path) -> None:
+def test_listed_files(folder: Path, library: LibraryFiles, tmp_path: Path) -> None:
     (folder / "a b.jpg").write_bytes(b"abc")
     uris = [str(folder / "a b.jpg"), "a b.jpg", f"file://{folder}/a%20b.jpg", "../gone.jpg", "s3://b/c%20d.jpg", "e\0"]
     path = write(folder / "x.parquet", uri=uris, n=range(6))
@@ -114,7 +114,7 @@ def test_listed_files(folder: Path, library: Library, tmp_path: Path) -> None:
     assert [row["modified"] is None for row in rows] == [False, False, False, True, True, True]
 
 
-def test_listed_inline_images(folder: Path, library: Library) -> None:
+def test_listed_inline_images(folder: Path, library: LibraryFiles) -> None:
     """As in a manifest that was filtered and is scanned again."""
     image = write(folder / "images.parquet", image=BYTES)
     (folder / "real.parquet#row=1").touch()
@@ -123,7 +123,7 @@ def test_listed_inline_images(folder: Path, library: Library) -> None:
     assert uris == [f"{image}#row=1", f"{image}#row=2", f"file://{folder}/real.parquet%23row%3D1"]
 
 
-def test_sizes_and_times_are_believed_where_nobody_looked(folder: Path, library: Library) -> None:
+def test_sizes_and_times_are_believed_where_nobody_looked(folder: Path, library: LibraryFiles) -> None:
     (folder / "a.jpg").write_bytes(b"abc")
     times = pa.array([10**18, 2 * 10**18 + 1], pa.timestamp("ns"))
     path = write(
@@ -136,20 +136,20 @@ def test_sizes_and_times_are_believed_where_nobody_looked(folder: Path, library:
     assert set(rows[0]) == {"uri", "size", "modified"}
 
 
-def test_columns_named_like_ours_are_kept_under_another_name(folder: Path, library: Library) -> None:
+def test_columns_named_like_ours_are_kept_under_another_name(folder: Path, library: LibraryFiles) -> None:
     path = write(folder / "x.parquet", uri=["a"], size=["big"], image_id=[7], source=["s"], user_size=[1], image=["no"])
     [row] = found(path, library)[1]
     kept = {"user_size": "big", "user_image_id": 7, "user_source": "s", "user_user_size": 1, "image": "no"}
     assert kept.items() <= row.items()
 
 
-def test_rows_without_uri_are_counted(folder: Path, library: Library) -> None:
+def test_rows_without_uri_are_counted(folder: Path, library: LibraryFiles) -> None:
     result, rows = found(write(folder / "x.parquet", uri=["a.jpg", None, ""], n=[1, 2, 3]), library)
     assert [row["n"] for row in rows] == [1]
     assert result.skipped == {"rows without uri": 2}
 
 
-def test_text_of_pandas_and_polars(folder: Path, library: Library) -> None:
+def test_text_of_pandas_and_polars(folder: Path, library: LibraryFiles) -> None:
     frame = pd.DataFrame({"uri": ["/a.jpg", "/b.jpg"], "person": pd.Categorical(["x", "y"])})
     frame.to_parquet(folder / "x.parquet")
     write(folder / "y.parquet", uri=pa.array(["/c.jpg"], pa.large_string()), person=pa.array(["z"], pa.string_view()))
@@ -158,7 +158,7 @@ def test_text_of_pandas_and_polars(folder: Path, library: Library) -> None:
     assert [row["person"] for row in rows] == ["x", "y", "z", None]
 
 
-def test_other_filesystems(library: Library) -> None:
+def test_other_filesystems(library: LibraryFiles) -> None:
     fs = pafs.FileSystem.from_uri("fsspec+memory://sources/")[0]
     fs.create_dir("/sources")
     for name, columns in {"in line": {"image": [b"1"]}, "list": {"uri": ["a b.jpg", "/local.jpg"]}}.items():
@@ -172,19 +172,19 @@ def test_other_filesystems(library: Library) -> None:
     ]
 
 
-def test_parquet_without_usable_column(folder: Path, library: Library) -> None:
+def test_parquet_without_usable_column(folder: Path, library: LibraryFiles) -> None:
     path = write(folder / "x.parquet", file=["a"], image=["text"])
     assert str(path) in refusal(path, library)
     assert refusal(path, library).endswith("It has: file (string), image (string)")
     assert "uri (int64)" in refusal(write(folder / "y.parquet", uri=[1]), library)
 
 
-def test_parquet_without_rows(folder: Path, library: Library) -> None:
+def test_parquet_without_rows(folder: Path, library: LibraryFiles) -> None:
     assert "no images in" in refusal(write(folder / "x.parquet", image=pa.array([], pa.binary())), library)
     assert "no images in" in refusal(write(folder / "y.parquet", uri=pa.array([None], pa.string())), library)
 
 
-def test_columns_of_two_types(folder: Path, library: Library) -> None:
+def test_columns_of_two_types(folder: Path, library: LibraryFiles) -> None:
     write(folder / "x.parquet", uri=["a"], person=["x"])
     write(folder / "y.parquet", uri=["a"], person=[1])
     message = refusal(folder, library)
@@ -193,7 +193,7 @@ def test_columns_of_two_types(folder: Path, library: Library) -> None:
 
 
 @pytest.mark.parametrize("damage", ["empty", "text", "cut", "footer", "pages"])
-def test_damaged_parquet(folder: Path, library: Library, damage: str) -> None:
+def test_damaged_parquet(folder: Path, library: LibraryFiles, damage: str) -> None:
     path = write(folder / "x.parquet", uri=[f"/{i}.jpg" for i in range(1000)])
     data = path.read_bytes()
     path.write_bytes(
@@ -208,7 +208,7 @@ def test_damaged_parquet(folder: Path, library: Library, damage: str) -> None:
     assert refusal(path, library).startswith(f"cannot read {path} as Parquet: ")
 
 
-def test_lfw(data: Path, library: Library) -> None:
+def test_lfw(data: Path, library: LibraryFiles) -> None:
     result, rows = found(data / "lfw" / "lfw.parquet", library)
     assert len(rows) == 10_562
     assert len({row["person"] for row in rows}) == 4_859
