@@ -1,6 +1,6 @@
 """One task as its user chose it: for a run over a library, or to be called on pictures without any."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from os.path import abspath, expanduser
 from pathlib import Path
@@ -25,7 +25,7 @@ Picture = str | Path | np.ndarray[Any, np.dtype[np.uint8]]
 class ChosenTask:
     """A task with its model, options and weights. Made by `muster.task`; its networks are loaded at the first call."""
 
-    def __init__(self, choice: TaskChoice, machine: Machine, on_download: Callable[[int, int | None], None] | None):
+    def __init__(self, choice: TaskChoice, machine: Machine, on_download: downloads.OnDownload | None):
         self.choice, self._machine, self._on_download = choice, machine, on_download
         self._loaded: base.Task | None = None
 
@@ -84,7 +84,7 @@ def task(
     model: str | None = None,
     weights: str | Path | None = None,
     machine: Machine | None = None,
-    on_download: Callable[[int, int | None], None] | None = None,
+    on_download: downloads.OnDownload | None = None,
     **options: Any,
 ) -> ChosenTask:
     """A task by its name, with one of its models (`muster.models.entries`), to be run or called.

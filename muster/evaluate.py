@@ -4,22 +4,20 @@ Each function scans and runs `images` (a Parquet file or any other source) into 
 away, and compares what was found with the labels. Raises InputError where labels and images do not fit.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from muster.chosen import AnyTask, choice_of
+from muster.library import silent
 from muster.pipeline.evaluate import faces
 from muster.pipeline.evaluate import identify as searches
 from muster.pipeline.evaluate import masks as label_images
 from muster.pipeline.evaluate import objects as boxes
-from muster.pipeline.run import Progress
+from muster.pipeline.run import OnProgress
 from muster.pipeline.work.config import RunConfig
 from muster.pipeline.work.machine import Machine
-
-OnProgress = Callable[[Progress], None]
 
 
 def verify(
@@ -86,7 +84,7 @@ def objects(
     """
     file = boxes.find_labels(str(images)) if annotations is None else Path(annotations)
     config = _config(library, task, machine)
-    return boxes.evaluate(str(images), file, config, on_progress or _silent, config.choices[0].name)
+    return boxes.evaluate(str(images), file, config, on_progress or silent, config.choices[0].name)
 
 
 def masks(
@@ -100,7 +98,7 @@ def masks(
 ) -> dict[str, Any]:
     """Which pixels are what? Mean IoU over the label images in the folder `labels`, by the model that knows their
     values unless `task` names one."""
-    return label_images.evaluate(str(images), Path(labels), _config(library, task, machine), on_progress or _silent)
+    return label_images.evaluate(str(images), Path(labels), _config(library, task, machine), on_progress or silent)
 
 
 def _faces(
@@ -111,12 +109,8 @@ def _faces(
     machine: Machine | None,
     on_progress: OnProgress | None,
 ) -> faces.Labelled:
-    return faces.labelled(str(images), _config(library, task, machine), on_progress or _silent, check)
+    return faces.labelled(str(images), _config(library, task, machine), on_progress or silent, check)
 
 
 def _config(library: str | Path, task: AnyTask, machine: Machine | None) -> RunConfig:
     return RunConfig(library=str(library), choices=(choice_of(task),), machine=machine or Machine())
-
-
-def _silent(progress: Progress) -> None:
-    """Say nothing."""

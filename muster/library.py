@@ -28,16 +28,15 @@ if TYPE_CHECKING:
     from muster.pipeline.forget import Receipt
     from muster.pipeline.gallery.enroll import Summary as EnrolSummary
     from muster.pipeline.people.grouping import ClusterSummary
-    from muster.pipeline.run import Progress
+    from muster.pipeline.run import OnProgress
     from muster.pipeline.run import Summary as RunSummary
     from muster.pipeline.work.config import RunConfig
     from muster.pipeline.work.machine import Machine
     from muster.results import Answers, Pages, PhotosSummary
     from muster.storage import library as stored
+    from muster.storage.downloads import OnDownload
     from muster.storage.manifest import ScanResult
 
-OnProgress = Callable[["Progress"], None]
-OnDownload = Callable[[int, int | None], None]  # bytes so far, and of how many where that is known
 Texts = str | Path | Iterable[str | Path]
 TASKS = ("faces", "previews")  # what the people pages need
 
@@ -109,7 +108,7 @@ class Library:
 
         config = _config(self.uri, tasks, machine, retry_errors)
         with self._in_use():
-            return run(config, on_progress or _silent, on_download)
+            return run(config, on_progress or silent, on_download)
 
     def cluster(
         self,
@@ -224,7 +223,7 @@ class Library:
         config = _config(self.uri, [task("faces", model=model)], machine)
         request = Request(str(roster), consent_given, [normal(person) for person in accept])
         with self._in_use():
-            return enroll(request, config, on_progress or _silent, on_download)
+            return enroll(request, config, on_progress or silent, on_download)
 
     def calibrate(self, fpir: float | None = None, miss: float | None = None) -> dict[str, Any]:
         """Measure the thresholds of `identify` and `verify` on the gallery itself, and keep them with it.
@@ -259,7 +258,7 @@ class Library:
         config = _config(self.uri, ["faces"], machine)
         with self._in_use():
             check_out(file, self._files)
-            answers, remark = identify(list(several(images)), config, threshold, on_progress or _silent, on_download)
+            answers, remark = identify(list(several(images)), config, threshold, on_progress or silent, on_download)
         write_answers(answers, file)
         return Answers(answers, remark, file)
 
@@ -384,5 +383,5 @@ def _config(library: str, tasks: Iterable[AnyTask], machine: Machine | None, ret
     return RunConfig(library=library, choices=choices, machine=machine or Machine(), retry_errors=retry_errors)
 
 
-def _silent(progress: Progress) -> None:
+def silent(what: object) -> None:
     """Say nothing."""

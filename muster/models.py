@@ -1,13 +1,11 @@
 """The networks Muster knows, and their weights: what `muster models` does."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from muster.pipeline import onnx
 from muster.pipeline.work import weights
-
-OnDownload = Callable[[int, int | None], None]
+from muster.storage.downloads import OnDownload
 
 
 def entries(weights_dir: str | Path | None = None) -> list[dict[str, Any]]:

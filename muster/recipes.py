@@ -1,15 +1,17 @@
 """Networks of Muster's own: what `muster train` does."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from muster.library import several
+from muster.library import several, silent
 from muster.pipeline import train as training
 from muster.pipeline.work.machine import Machine
 from muster.pipeline.work.training import Training
+from muster.storage.downloads import OnDownload
+from muster.training.data.examples import OnSkipped
 from muster.training.inputs import Inputs
-from muster.training.loop import Report
+from muster.training.loop import OnReport
 
 
 def train(
@@ -26,9 +28,9 @@ def train(
     seed: int | None = None,
     start: str | Path | None = None,
     machine: Machine | None = None,
-    on_report: Callable[[Report], None] | None = None,
-    on_skipped: Callable[[str], None] | None = None,
-    on_download: Callable[[int, int | None], None] | None = None,
+    on_report: OnReport | None = None,
+    on_skipped: OnSkipped | None = None,
+    on_download: OnDownload | None = None,
 ) -> dict[str, Any]:
     """Train a network by a recipe, or go on from the checkpoint in `out`; the files, and what was measured.
 
@@ -50,8 +52,4 @@ def train(
         start=None if start is None else Path(start),
     )
     asked = Training(recipe=recipe, inputs=inputs, machine=machine or Machine())
-    return training.train(asked, on_report or _silent, on_skipped or _silent, on_download)
-
-
-def _silent(what: object) -> None:
-    """Say nothing."""
+    return training.train(asked, on_report or silent, on_skipped or silent, on_download)

@@ -18,7 +18,7 @@ INPUT = "images"
 
 
 def export(
-    name: str, out: Path | None, weights_dir: Path | None, on_download: downloads.Progress | None = None
+    name: str, out: Path | None, weights_dir: Path | None, on_download: downloads.OnDownload | None = None
 ) -> dict[str, Any]:
     """Write a network with its weights to `out` (default: NAME.onnx here): float32, any batch; facts of the file.
 

@@ -73,7 +73,7 @@ class Summary:
 OnProgress = Callable[[Progress], None]
 
 
-def run(config: RunConfig, on_progress: OnProgress, on_download: downloads.Progress | None = None) -> Summary:
+def run(config: RunConfig, on_progress: OnProgress, on_download: downloads.OnDownload | None = None) -> Summary:
     """Process every image of the manifest that the tasks have not seen. The caller holds no lock.
 
     Raises InputError, or MusterError where a shard could not be done; the others are committed all the same.
@@ -86,7 +86,7 @@ def run(config: RunConfig, on_progress: OnProgress, on_download: downloads.Progr
 
 
 def process(
-    library: LibraryFiles, config: RunConfig, on_progress: OnProgress, on_download: downloads.Progress | None = None
+    library: LibraryFiles, config: RunConfig, on_progress: OnProgress, on_download: downloads.OnDownload | None = None
 ) -> Summary:
     """What `run` does. The caller holds the lock, see forget.locked."""
     began = time.monotonic()
@@ -170,7 +170,7 @@ def _check_access(library: LibraryFiles, orders: Sequence[Order]) -> None:
     reader.check_access(image for shard in shards for image in manifest.named(library, shard))
 
 
-def fetch_weights(config: RunConfig, on_download: downloads.Progress | None) -> None:
+def fetch_weights(config: RunConfig, on_download: downloads.OnDownload | None) -> None:
     """Have every file of weights before a worker starts, so that what is missing is said at once."""
     for file in [file for choice in config.choices for file in choice.files()]:
         downloads.fetch(file, config.machine.weights_dir, on_download)

@@ -19,7 +19,7 @@ from muster.training.loop import OnReport
 
 
 def train(
-    training: Training, on_report: OnReport, on_skipped: OnSkipped, on_download: downloads.Progress | None = None
+    training: Training, on_report: OnReport, on_skipped: OnSkipped, on_download: downloads.OnDownload | None = None
 ) -> dict[str, Any]:
     """Train to the end, or go on from where the folder's checkpoint is; where the results are and what was measured.
 

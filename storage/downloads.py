@@ -26,7 +26,7 @@ PAUSES = (0.0, 1.0, 2.0, 4.0)  # seconds before each attempt; their number bound
 CHUNK = 1 << 18
 NETWORK_ERRORS = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError)
 
-Progress = Callable[[int, int | None], None]  # bytes done, bytes in all (None: the server does not say)
+OnDownload = Callable[[int, int | None], None]  # bytes done, bytes in all (None: the server does not say)
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def find(weights: WeightsFile, weights_dir: Path | None = None) -> Content | Non
     return _find_kept(weights, weights.packaged or cache_dir() / weights.file)
 
 
-def fetch(weights: WeightsFile, weights_dir: Path | None = None, progress: Progress | None = None) -> Content:
+def fetch(weights: WeightsFile, weights_dir: Path | None = None, progress: OnDownload | None = None) -> Content:
     """The verified file: found, or downloaded to the cache. Safe to call from many processes at once.
 
     Raises InputError as find() does, MusterError where it cannot be downloaded or written, or was shipped with Muster
@@ -130,7 +130,7 @@ def _not_as_shipped(packaged: Path) -> str:
     )
 
 
-def _download(weights: WeightsFile, target: Path, progress: Progress) -> Content:
+def _download(weights: WeightsFile, target: Path, progress: OnDownload) -> Content:
     # The checksum in the name keeps a part of another version of the file from being continued.
     part = target.with_name(f"{target.name}.{weights.sha256[:8]}.part")
     for pause in PAUSES:
@@ -151,7 +151,7 @@ def _download(weights: WeightsFile, target: Path, progress: Progress) -> Content
     raise MusterError(_by_hand(weights, target, cause))
 
 
-def _receive(url: str, part: Path, progress: Progress) -> None:
+def _receive(url: str, part: Path, progress: OnDownload) -> None:
     """Append to `part` what it lacks. A server that ignores Range sends all again, and `part` starts anew."""
     have = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(

@@ -30,6 +30,12 @@ def read_regular(path: str | bytes | os.PathLike[str]) -> bytes:
         return file.read()
 
 
+def inode(file: int | str) -> tuple[int, int]:
+    """Device and inode of a path or descriptor: what a file or folder is, whatever it is called."""
+    status = os.stat(file)
+    return status.st_dev, status.st_ino
+
+
 def _require_regular(status: os.stat_result, path: str | bytes | os.PathLike[str]) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, NOT_REGULAR, os.fspath(path))

@@ -29,6 +29,7 @@ from muster.distribution import version
 from muster.errors import DecryptionError, InputError, MusterError, NotYetError
 from muster.storage.disk import TEMPORARY, Folder, checked
 from muster.storage.encryption import KEY, KEY_FILE, MAGIC, decrypt, derived, encrypt, key_of
+from muster.storage.files import inode
 from muster.storage.layout import GALLERY, MARKER, REPORT
 from muster.storage.retry import retried
 from muster.storage.uris import connect, local_uri
@@ -80,8 +81,8 @@ class LibraryFiles:
     def _is_same(self, fd: int) -> bool:
         """Whether an open folder is the one that was opened. Some network mounts give a folder new inode numbers."""
         assert self.place is not None
-        inode, marker = self.place
-        if _inode(fd) == inode:
+        place, marker = self.place
+        if inode(fd) == place:
             return True
         with contextlib.suppress(OSError), open(MARKER, "rb", opener=partial(os.open, dir_fd=fd)) as file:
             return file.read() == marker
@@ -273,11 +274,6 @@ def _is_plain(name: str) -> bool:
     return name == MARKER or name.rpartition("/")[2].startswith(".")
 
 
-def _inode(file: int | str) -> tuple[int, int]:
-    status = os.stat(file)
-    return status.st_dev, status.st_ino
-
-
 def open_library(uri: str | Path, create: bool = False, trusted: bool = False) -> LibraryFiles:
     """Open the library at a local path or any `pyarrow.fs` URI; with `create`, make it where there is none.
 
@@ -313,7 +309,7 @@ def open_library(uri: str | Path, create: bool = False, trusted: bool = False) -
 
 
 def _placed(library: LibraryFiles, marker: bytes) -> LibraryFiles:
-    return library if library.local is None else replace(library, place=(_inode(library.path), marker))
+    return library if library.local is None else replace(library, place=(inode(library.path), marker))
 
 
 @contextlib.contextmanager

@@ -116,7 +116,7 @@ def write_shard(library: LibraryFiles, fingerprint: str, shard: str, rows: Mappi
 
 
 def _is_as_written(library: LibraryFiles, file: Mapping[str, Any]) -> bool:
-    return _digest(library.read(file["name"])) == file["sha256"]
+    return digest(library.read(file["name"])) == file["sha256"]
 
 
 def _write_file(library: LibraryFiles, table: str, fingerprint: str, shard: str, rows: pa.Table) -> dict[str, Any]:
@@ -128,10 +128,11 @@ def _write_file(library: LibraryFiles, table: str, fingerprint: str, shard: str,
     data = to_parquet(rows.replace_schema_metadata(metadata))
     name = layout.rows(table, fingerprint, shard)
     library.write(name, data)
-    return {"name": name, "table": table, "rows": rows.num_rows, "sha256": _digest(data)}
+    return {"name": name, "table": table, "rows": rows.num_rows, "sha256": digest(data)}
 
 
-def _digest(data: bytes) -> str:
+def digest(data: bytes) -> str:
+    """SHA-256, as 64 hex digits."""
     return hashlib.sha256(data).hexdigest()
 
 
@@ -256,7 +257,7 @@ def _read_file(library: LibraryFiles, file: Mapping[str, Any], columns: Sequence
     name = file["name"]
     try:
         data = library.read(name)
-        if _digest(data) != file["sha256"]:
+        if digest(data) != file["sha256"]:
             raise OSError("it was changed since it was written")
         parquet = parquet_file(data)  # not read_table: it takes 1.5 ms more for each file
         if absent := set(columns or ()) - set(parquet.schema_arrow.names):  # read() would leave them out

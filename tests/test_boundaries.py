@@ -38,6 +38,30 @@ def test_one_name_and_no_printing(file: Path) -> None:
         assert "print" not in calls(file)
 
 
+def shape(function: ast.FunctionDef) -> str:
+    """What a function does, whatever it, its arguments and its variables are called."""
+    nodes = list(ast.walk(function))
+    arguments = [node for node in nodes if isinstance(node, ast.arg)]
+    variables = [node for node in nodes if isinstance(node, ast.Name)]
+    own = [node.arg for node in arguments] + [node.id for node in variables if isinstance(node.ctx, ast.Store)]
+    names = {name: str(number) for number, name in enumerate(dict.fromkeys(own))}
+    for argument in arguments:
+        argument.arg, argument.annotation = names[argument.arg], None
+    for variable in variables:
+        variable.id = names.get(variable.id, variable.id)
+    body = function.body[ast.get_docstring(function) is not None :]
+    return "; ".join(map(ast.dump, [function.args, *body]))
+
+
+def test_no_function_is_written_twice() -> None:
+    places: dict[str, list[str]] = {}
+    for file in FILES:
+        for node in ast.parse(file.read_text()).body:
+            if isinstance(node, ast.FunctionDef):
+                places.setdefault(shape(node), []).append(f"{file.relative_to(HOME)}: {node.name}")
+    assert [twice for twice in places.values() if len(twice) > 1] == []
+
+
 def test_the_rules_can_fail(tmp_path: Path) -> None:
     file = tmp_path / "bad.py"
     file.write_text(
@@ -46,3 +70,6 @@ def test_the_rules_can_fail(tmp_path: Path) -> None:
     )
     assert set(imports(file)) == {"os.path", "ray.util", "storage.tables", "."}
     assert calls(file) == {"print", "open"}
+    source = "def f(a: int): return [x for x in a]\ndef g(b):\n  'b.'\n  return [y for y in b]\ndef h(b): return b"
+    one, other, third = [shape(node) for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]
+    assert one == other != third

@@ -79,6 +79,13 @@ class NoJson(Boxes):
         self.parameters: Any = {"least": {1, 2}}
 
 
+class Endless(Boxes):
+    def __init__(self, model: str | None = None, least: float = 0) -> None:
+        itself: list[Any] = []
+        itself.append(itself)
+        self.parameters: Any = {"least": itself}
+
+
 class EachItsOwn(Boxes):
     made = 0
 
@@ -216,6 +223,7 @@ class Forgets(Boxes):
         (NoClasses, "its rows have labels and places, so `classes` must say which labels there are"),
         (NoSide, "max_side is 0, and must be a whole number"),
         (NoJson, "its parameters must be what JSON can hold"),
+        (Endless, "its parameters must be what JSON can hold: Circular reference detected"),
         (EachItsOwn, "two tasks made alike must have the same parameters"),
         (NoEntry, "its models name nothing-of-the-kind, and the zoo has no such entry"),
         (Unordered, "its rows must be in the order of the images"),

@@ -27,7 +27,7 @@ from typing import Any
 from muster import distribution
 from muster.errors import InputError, MusterError
 from muster.pipeline.distributed import shipped
-from muster.pipeline.distributed.reach import environment, refuse_local, token_source
+from muster.pipeline.distributed.reach import ANSWER_SECONDS, environment, refuse_local, token_source
 from muster.storage.library import dump_json, open_library
 from muster.storage.uris import local_path
 
@@ -36,7 +36,6 @@ from muster.storage.uris import local_path
 DASHBOARD = "http://127.0.0.1:8265"
 PACKAGES = ("pipeline", "storage", "tasks", "training", "web")  # folders of their own in the repository, see pyproject
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
-ANSWER_SECONDS = 5.0  # a dashboard that has not answered by then is taken for missing
 STOP_SECONDS = 60.0
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from muster.errors import InputError, MusterError
 
-ANSWER_SECONDS = 5.0  # a head that has not answered by then is taken for missing; Ray waits for two minutes
+ANSWER_SECONDS = (
+    5.0  # a head or dashboard that has not answered by then is taken for missing; Ray waits for two minutes
+)
 
 
 def require_answer(address: str) -> None:

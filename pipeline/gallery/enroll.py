@@ -17,7 +17,7 @@ from muster.pipeline.run import OnProgress, process
 from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.config import RunConfig
 from muster.storage import manifest, tables
-from muster.storage.downloads import Progress
+from muster.storage.downloads import OnDownload
 from muster.storage.gallery import audit, gallery, roster
 from muster.storage.gallery.gallery import Gallery
 from muster.storage.gallery.roster import Entry
@@ -72,7 +72,7 @@ class Request:
 
 
 def enroll(
-    request: Request, config: RunConfig, on_progress: OnProgress, on_download: Progress | None = None
+    request: Request, config: RunConfig, on_progress: OnProgress, on_download: OnDownload | None = None
 ) -> Summary:
     """Enrol the people of a roster into the gallery of config.library; who is enrolled already is updated.
 

@@ -20,7 +20,7 @@ from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.config import RunConfig
 from muster.pipeline.work.worker import image_of
 from muster.storage import layout, manifest, tables
-from muster.storage.downloads import Progress
+from muster.storage.downloads import OnDownload
 from muster.storage.gallery import audit, gallery
 from muster.storage.gallery.gallery import Gallery
 from muster.storage.gallery.roster import UNKNOWN, UNSURE, normal
@@ -81,7 +81,7 @@ def identify(
     config: RunConfig,
     threshold: float | None,
     on_progress: OnProgress,
-    on_download: Progress | None = None,
+    on_download: OnDownload | None = None,
 ) -> tuple[pa.Table, str]:
     """ANSWERS for every face in the sources, and what there is to say about the threshold.
 
@@ -111,7 +111,7 @@ def identify(
 
 
 def verify(
-    person: str, image: str, config: RunConfig, threshold: float | None, on_download: Progress | None = None
+    person: str, image: str, config: RunConfig, threshold: float | None, on_download: OnDownload | None = None
 ) -> dict[str, Any]:
     """Is this the person? An `answer` for the largest face, and the scores of all. Written to the audit log.
 
@@ -275,7 +275,7 @@ def _area(row: dict[str, Any]) -> float:
 # ---- probes ----------------------------------------------------------------------------------------------------------
 
 
-def in_process(uris: Mapping[str, str], config: RunConfig, on_download: Progress | None) -> Probes:
+def in_process(uris: Mapping[str, str], config: RunConfig, on_download: OnDownload | None) -> Probes:
     """The faces of a few images, without a cluster. `uris`: to the source of each."""
     fetch_weights(config, on_download)
     task = config.choice("faces").load(config.machine.torch_device, config.machine.weights_dir)
@@ -291,7 +291,7 @@ def in_process(uris: Mapping[str, str], config: RunConfig, on_download: Progress
 
 
 def _through_workers(
-    places: Sequence[Found], config: RunConfig, on_progress: OnProgress, on_download: Progress | None
+    places: Sequence[Found], config: RunConfig, on_progress: OnProgress, on_download: OnDownload | None
 ) -> Probes:
     with tempfile.TemporaryDirectory(prefix="muster-") as place:
         library = open_library(f"{place}/library", create=True)

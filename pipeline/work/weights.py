@@ -45,7 +45,7 @@ def find_entry(name: str) -> Entry:
 
 
 def pull(
-    names: Sequence[str] | None, weights_dir: Path | None, on_download: downloads.Progress | None
+    names: Sequence[str] | None, weights_dir: Path | None, on_download: downloads.OnDownload | None
 ) -> dict[str, str]:
     """Fetch these entries (all that can be, by default); name → file. Those shipped with Muster are only checked."""
     zoo.everything()
@@ -78,7 +78,7 @@ def weights_file(entry: Entry) -> downloads.WeightsFile:
     return downloads.WeightsFile(entry.file, entry.url, entry.sha256, shipped)
 
 
-def load_weights(entry: Entry, weights_dir: Path | None, on_download: downloads.Progress | None = None) -> StateDict:
+def load_weights(entry: Entry, weights_dir: Path | None, on_download: downloads.OnDownload | None = None) -> StateDict:
     """The state dict of a zoo entry, as `parse` gives it."""
     return parse(downloads.fetch(weights_file(entry), weights_dir, on_download))
 

@@ -9,7 +9,6 @@ and in both an older state of the whole library is as good as any: a copy of the
 """
 
 import contextlib
-import hashlib
 import json
 import os
 import pwd
@@ -20,7 +19,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from muster.errors import DecryptionError, MusterError
-from muster.storage import layout
+from muster.storage import layout, tables
 from muster.storage.layout import AUDIT_HEAD
 from muster.storage.library import LibraryFiles, dump_json
 
@@ -55,7 +54,7 @@ def append(library: LibraryFiles, action: str, facts: dict[str, Any], gallery: d
         if lines and _head(library) != (lines, digest):  # a kill came between: another would leave two lines outside
             library.write(AUDIT_HEAD, dump_json({"lines": lines, "sha256": digest}))
         library.write(name, _complete(library, name) + line + b"\n")
-        library.write(AUDIT_HEAD, dump_json({"lines": entry["line"], "sha256": _digest(line)}))
+        library.write(AUDIT_HEAD, dump_json({"lines": entry["line"], "sha256": tables.digest(line)}))
     except OSError as error:
         raise MusterError(f"cannot write {library.at(name)}: {error.strerror or error}") from error
 
@@ -136,7 +135,7 @@ def _check(library: LibraryFiles, kept: str | None) -> Check:
             return Check(number, digest, f"line {number} is not one that Muster wrote")
         if not fits:
             return Check(number, digest, f"line {number} does not follow the one before: the log was edited there")
-        digest = _digest(line)
+        digest = tables.digest(line)
         seen.add(digest)
     end = _end(library)
     if end is not None and end[0] == (number, digest):
@@ -169,10 +168,10 @@ def _end(library: LibraryFiles) -> tuple[State, dict[str, Any]] | None:
     lines, digest = head or (0, START)
     try:
         entry = dict(json.loads(line))
-        if digest == _digest(line):
+        if digest == tables.digest(line):
             return (lines, digest), entry
         follows = (entry["line"], entry["before"]) == (lines + 1, digest)
-        return ((lines + 1, _digest(line)), entry) if follows else None
+        return ((lines + 1, tables.digest(line)), entry) if follows else None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
@@ -192,10 +191,6 @@ def _complete(library: LibraryFiles, name: str) -> bytes:
     except FileNotFoundError:
         return b""
     return data[: data.rfind(b"\n") + 1]
-
-
-def _digest(line: bytes) -> str:
-    return hashlib.sha256(line).hexdigest()
 
 
 def _head(library: LibraryFiles) -> State | None:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from muster.errors import InputError, MissingError, MusterError, UnreachableError
-from muster.storage.files import open_regular
+from muster.storage.files import inode, open_regular
 from muster.storage.library import LibraryFiles
 from muster.storage.retry import retried
 from muster.storage.uris import filesystem_of, local_path, local_uri, place_of
@@ -166,14 +166,14 @@ def _walk(
     `outside`: links that lead out are added to it, and left out; None: they are followed.
     """
     home = os.path.realpath(root)
-    seen = {_inode(library.path)} if library and library.local else set()
+    seen = {inode(library.path)} if library and library.local else set()
     todo = deque([(root, 0)])
     while todo:
         folder, level = todo.popleft()
         try:
-            if (inode := _inode(folder)) in seen:
+            if (here := inode(folder)) in seen:
                 continue
-            seen.add(inode)
+            seen.add(here)
             with os.scandir(folder) as listing:
                 entries = sorted((e for e in listing if not _hidden(e.name)), key=lambda entry: entry.name)
             if any(_is_marker(e.name, e.path) for e in entries if e.name in MUSTERS_OWN and e.is_file()):
@@ -218,11 +218,6 @@ def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
         return entry.stat()
     except OSError:
         return None
-
-
-def _inode(path: str) -> tuple[int, int]:
-    status = os.stat(path)
-    return status.st_dev, status.st_ino
 
 
 def _local_file(path: str, status: os.stat_result) -> File:

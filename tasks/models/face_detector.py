@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
+from muster.tasks.models.segmenter import conv
 from muster.tasks.models.state_dict import load
 
 STEM = (16, 24)  # channels at strides 2 and 4
@@ -21,19 +22,14 @@ NECK = 32
 OUTPUTS = 16
 
 
-def _conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
-    conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU())
-
-
 class _Bottleneck(nn.Module):
     """Half the channels, a dense 3×3 convolution, all channels again, added: nothing is cut off after the sum."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         hidden = channels // 2
-        self.reduce = _conv(channels, hidden, 1)
-        self.conv = _conv(hidden, hidden)
+        self.reduce = conv(channels, hidden, 1)
+        self.conv = conv(hidden, hidden)
         self.expand = nn.Conv2d(hidden, channels, 1, bias=False)
         self.bn = nn.BatchNorm2d(channels)
 
@@ -42,13 +38,13 @@ class _Bottleneck(nn.Module):
 
 
 def _stage(inputs: int, outputs: int, depth: int) -> nn.Sequential:
-    return nn.Sequential(_conv(inputs, outputs, stride=2), *(_Bottleneck(outputs) for _ in range(depth)))
+    return nn.Sequential(conv(inputs, outputs, stride=2), *(_Bottleneck(outputs) for _ in range(depth)))
 
 
 class FaceDetector(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.stem = nn.Sequential(_conv(3, STEM[0], stride=2), _conv(STEM[0], STEM[1], stride=2))
+        self.stem = nn.Sequential(conv(3, STEM[0], stride=2), conv(STEM[0], STEM[1], stride=2))
         inputs = (STEM[1], *WIDTHS[:2])
         self.stages = nn.ModuleList(map(_stage, inputs, WIDTHS, DEPTHS))
         self.laterals = nn.ModuleList(nn.Conv2d(width, NECK, 1) for width in WIDTHS)
