@@ -28,10 +28,10 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from muster.library import open as open
     from muster.library import photos as photos
     from muster.pipeline.forget import Receipt as Receipt
-    from muster.pipeline.gallery.enroll import Summary as EnrolSummary
+    from muster.pipeline.gallery.enroll import EnrolSummary as EnrolSummary
     from muster.pipeline.people.grouping import ClusterSummary as ClusterSummary
     from muster.pipeline.run import Progress as Progress
-    from muster.pipeline.run import Summary as RunSummary
+    from muster.pipeline.run import RunSummary as RunSummary
     from muster.pipeline.work.machine import Machine as Machine
     from muster.recipes import train as train
     from muster.results import Answers as Answers
@@ -74,7 +74,7 @@ _PLACES = {  # name → module, and what it is called there
     "Answers": ("muster.results", "Answers"),
     "ChosenTask": ("muster.chosen", "ChosenTask"),
     "ClusterSummary": ("muster.pipeline.people.grouping", "ClusterSummary"),
-    "EnrolSummary": ("muster.pipeline.gallery.enroll", "Summary"),
+    "EnrolSummary": ("muster.pipeline.gallery.enroll", "EnrolSummary"),
     "Library": ("muster.library", "Library"),
     "Machine": ("muster.pipeline.work.machine", "Machine"),
     "MusterError": ("muster.errors", "MusterError"),
@@ -82,7 +82,7 @@ _PLACES = {  # name → module, and what it is called there
     "PhotosSummary": ("muster.results", "PhotosSummary"),
     "Progress": ("muster.pipeline.run", "Progress"),
     "Receipt": ("muster.pipeline.forget", "Receipt"),
-    "RunSummary": ("muster.pipeline.run", "Summary"),
+    "RunSummary": ("muster.pipeline.run", "RunSummary"),
     "ScanResult": ("muster.storage.manifest", "ScanResult"),
     "demo": ("muster.storage.demo", "make_album"),
     "identify": ("muster.library", "identify"),

@@ -26,10 +26,9 @@ if TYPE_CHECKING:
 
     from muster.chosen import AnyTask
     from muster.pipeline.forget import Receipt
-    from muster.pipeline.gallery.enroll import Summary as EnrolSummary
+    from muster.pipeline.gallery.enroll import EnrolSummary
     from muster.pipeline.people.grouping import ClusterSummary
-    from muster.pipeline.run import OnProgress
-    from muster.pipeline.run import Summary as RunSummary
+    from muster.pipeline.run import OnProgress, RunSummary
     from muster.pipeline.work.config import RunConfig
     from muster.pipeline.work.machine import Machine
     from muster.results import Answers, Pages, PhotosSummary

@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from muster.pipeline.people.grouping import ClusterSummary
-from muster.pipeline.run import Summary
+from muster.pipeline.run import RunSummary
 from muster.storage.manifest import ScanResult
 from muster.web.people import PagesSummary
 
@@ -34,6 +34,6 @@ class PhotosSummary:
     """What each step of `photos` answered."""
 
     scan: ScanResult
-    run: Summary
+    run: RunSummary
     cluster: ClusterSummary
     pages: Pages

@@ -49,7 +49,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Summary:
+class RunSummary:
     """What the library holds after a run, and what the run did.
 
     `images` == `ok` + `errors`: of the whole manifest. `processed`: images of this run, in `seconds` at
@@ -73,7 +73,7 @@ class Summary:
 OnProgress = Callable[[Progress], None]
 
 
-def run(config: RunConfig, on_progress: OnProgress, on_download: downloads.OnDownload | None = None) -> Summary:
+def run(config: RunConfig, on_progress: OnProgress, on_download: downloads.OnDownload | None = None) -> RunSummary:
     """Process every image of the manifest that the tasks have not seen. The caller holds no lock.
 
     Raises InputError, or MusterError where a shard could not be done; the others are committed all the same.
@@ -87,7 +87,7 @@ def run(config: RunConfig, on_progress: OnProgress, on_download: downloads.OnDow
 
 def process(
     library: LibraryFiles, config: RunConfig, on_progress: OnProgress, on_download: downloads.OnDownload | None = None
-) -> Summary:
+) -> RunSummary:
     """What `run` does. The caller holds the lock, see forget.locked."""
     began = time.monotonic()
     config = replace(config, library=library.uri)
@@ -208,7 +208,7 @@ def _work(
     return count
 
 
-def summarise(library: LibraryFiles, choices: Sequence[TaskChoice], progress: Progress, workers: int) -> Summary:
+def summarise(library: LibraryFiles, choices: Sequence[TaskChoice], progress: Progress, workers: int) -> RunSummary:
     """Counts over the commits of the current manifest."""
     shards = [shard for shard, _ in manifest.shards(library)]
     seen = tables.commits(library, IMAGES_FINGERPRINT, shards)
@@ -217,7 +217,7 @@ def summarise(library: LibraryFiles, choices: Sequence[TaskChoice], progress: Pr
     for commits in (seen, *done.values()):
         kinds = tables.failures(library, commits) | kinds
     images = tables.rows_in(seen, "images")
-    return Summary(
+    return RunSummary(
         images=images,
         ok=images - len(kinds),
         errors=len(kinds),

@@ -73,10 +73,11 @@ class Findings:
     """What the rows of a task mean, as names of their columns: export, overlay, pages, status and counts follow it.
 
     `noun`: what one row is ("face"); several are called as the task is. Without a column of labels it is the label.
-    `label`: text, what is there; null where the task is not sure. `score`: in 0..1. `box`: four floats, x0, y0, x1, y1,
-    in pixels of the full-size upright image; without `box` and `mask` a row is about the whole image. `mask`: text, the
-    counts of COCO's compressed form, in a frame of the sizes in the columns `height` and `width`. `landmarks`: lists
-    of x, y, as boxes. `embedding`: a list of as many floats as the schema says. `id`: text that names a row for good.
+    `label`: text, what is there: one of the task's `classes` where there is a `box` or `mask`; else null where the task
+    is not sure. `score`: in 0..1. `box`: four floats, x0, y0, x1, y1, in pixels of the full-size upright image; without
+    `box` and `mask` a row is about the whole image. `mask`: text, the counts of COCO's compressed form, in a frame of
+    the sizes in the columns `height` and `width`. `landmarks`: lists of x, y, as boxes. `embedding`: a list of as many
+    floats as the schema says. `id`: text that names a row for good.
 
     What follows is for the pages, which let photos be narrowed down by label. `filters`: whether they do by these.
     `phrases`: label → how they say it; the others are "with a LABEL" where there is a box or mask, else as they are.

@@ -128,6 +128,11 @@ class OneId(Other):
         return [{**row, "id": "1"} for row in rows]
 
 
+class NoLabel(Other):
+    def changed(self, rows: list[dict[str, Any]], images: Sequence[Image]) -> list[dict[str, Any]]:
+        return [{**row, "label": None} for row in rows]
+
+
 class Sure(Other):
     def changed(self, rows: list[dict[str, Any]], images: Sequence[Image]) -> list[dict[str, Any]]:
         return [{**row, "score": 1.5} for row in rows]
@@ -233,6 +238,7 @@ class Forgets(Boxes):
         (Sure, "in image 'plain-noise' a score is 1.5, and must be in 0..1"),
         (Outside, r"in image 'plain-noise' a box is \[0.0, 0.0, 2000.0, 10.0\], of 300×200 pixels"),
         (AtItsOwnScale, "in image 'plain-noise' a box is"),
+        (NoLabel, "in image 'plain-noise' a label is None, which is not in its classes"),
         (NewLabel, "in image 'plain-noise' a label is 'picture', which is not in its classes"),
         (OfTheBatch, "a batch of one image must give what a batch of many gives: column 'score' differs"),
         (FewerInABatch, "a batch of one image must give what a batch of many gives: 6 rows, not 5"),

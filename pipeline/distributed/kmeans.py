@@ -1,4 +1,4 @@
-"""What the workers of a Ray cluster do for `muster cluster --address`: fill shards of an index, step through k-means.
+"""What the workers of a Ray cluster do where faces are clustered: fill shards of an index, step through k-means.
 
 k-means gives what one machine gives, bit for bit, however many workers there are and whichever of them die: Ray starts
 those anew, and they read their faces again. An index differs in codes that another number of threads rounds otherwise.

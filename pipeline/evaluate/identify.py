@@ -97,10 +97,12 @@ def _search(data: Labelled, photos: Split, face: I64) -> tuple[Floats, Bools, Fl
 
 def _matches(vectors: Any, rows: I64, gallery: Templates) -> Matches:
     """A row of -1 is a photo without a face: its score is -inf."""
-    matches = search(vectors[np.maximum(rows, 0)], gallery)
+    matches, seen = search(vectors[np.maximum(rows, 0)], gallery), rows >= 0
     return Matches(
-        np.where(rows >= 0, matches.best, -1), np.where(rows >= 0, matches.score, -np.inf), matches.margin
-    )  # fmt: skip
+        best=np.where(seen, matches.best, -1),
+        score=np.where(seen, matches.score, -np.inf),
+        margin=matches.margin,
+    )
 
 
 def _threshold(strangers: Floats, fpir: float) -> float:
@@ -114,14 +116,22 @@ def _fnir(mated: Floats, strangers: Floats, fpir: float) -> float:
 def _interval(measure: Any, photos: Split) -> tuple[float, float]:
     """Of `measure(mated rows, non-mated rows)`, people drawn with replacement."""
     random = np.random.default_rng(0)
-    groups = [np.split(np.argsort(p, kind="stable"), np.cumsum(np.unique(p, return_counts=True)[1])[:-1])
-              for p in (photos.person[photos.mated], photos.person[photos.nonmated])]  # fmt: skip
-    values = []
-    for _ in range(RESAMPLES // 4):
-        drawn = [np.concatenate([g[i] for i in random.integers(0, len(g), len(g))]) for g in groups]
-        values.append(measure(*drawn))
+    mated, nonmated = _by_person(photos.person[photos.mated]), _by_person(photos.person[photos.nonmated])
+    values = [measure(_drawn(random, mated), _drawn(random, nonmated)) for _ in range(RESAMPLES // 4)]
     low, high = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return round(float(low), 5), round(float(high), 5)
+
+
+def _by_person(person: I64) -> list[I64]:
+    """The rows of each person."""
+    order = np.argsort(person, kind="stable")
+    counts = np.unique(person, return_counts=True)[1]
+    return np.split(order, np.cumsum(counts)[:-1])
+
+
+def _drawn(random: np.random.Generator, people: Sequence[I64]) -> I64:
+    """The rows of as many people as there are, drawn with replacement."""
+    return np.concatenate([people[i] for i in random.integers(0, len(people), len(people))])
 
 
 def _worst(data: Labelled, photos: Split, strangers: Floats, nearest: I64, label: str) -> Sequence[dict[str, Any]]:
@@ -130,7 +140,11 @@ def _worst(data: Labelled, photos: Split, strangers: Floats, nearest: I64, label
     worst = np.argsort(-strangers, kind="stable")[:SHOWN]
     uris = data.images["uri"].take(pa.array(photos.nonmated[worst])).to_pylist()
     return [
-        {"image": uri, "is": names[int(photos.person[photos.nonmated[i]])], "named": names[int(nearest[i])],
-         "score": round(float(strangers[i]), 4)}
+        {
+            "image": uri,
+            "is": names[int(photos.person[photos.nonmated[i]])],
+            "named": names[int(nearest[i])],
+            "score": round(float(strangers[i]), 4),
+        }
         for uri, i in zip(uris, worst, strict=True)
-    ]  # fmt: skip
+    ]

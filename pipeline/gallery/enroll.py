@@ -36,7 +36,7 @@ BESIDE = 0.25  # a second face counts from this share of the largest one's area
 
 @dataclass(frozen=True)
 class Refused:
-    """A person, or one photo of theirs, that is not enrolled. `review`: --accept enrols it all the same."""
+    """A person, or one photo of theirs, that is not enrolled. `review`: `accept` enrols it all the same."""
 
     person_id: str
     reason: str
@@ -45,7 +45,7 @@ class Refused:
 
 
 @dataclass(frozen=True)
-class Summary:
+class EnrolSummary:
     """`people`: in the gallery now; `enrolled`, `updated`: of this roster. `photos`: faces of these that are used.
 
     `lookalikes`: pairs of people too alike to be told apart safely. `forgotten`: enrolled before, and without consent
@@ -73,7 +73,7 @@ class Request:
 
 def enroll(
     request: Request, config: RunConfig, on_progress: OnProgress, on_download: OnDownload | None = None
-) -> Summary:
+) -> EnrolSummary:
     """Enrol the people of a roster into the gallery of config.library; who is enrolled already is updated.
 
     Raises InputError for a roster that cannot be read, before anything is written.
@@ -164,7 +164,7 @@ def _images(willing: Sequence[Entry]) -> list[dict[str, Any]]:
 # ---- faces -----------------------------------------------------------------------------------------------------------
 
 
-def _enrol(library: LibraryFiles, model: str | None, willing: Sequence[Entry], accept: Collection[str]) -> Summary:
+def _enrol(library: LibraryFiles, model: str | None, willing: Sequence[Entry], accept: Collection[str]) -> EnrolSummary:
     """Put those whose photos fit into the gallery. The caller holds the lock."""
     details = {entry.person_id: (entry.name, entry.group, entry.valid_until) for entry in willing}
     before = _known(library, model, bool(willing))
@@ -189,7 +189,7 @@ def _enrol(library: LibraryFiles, model: str | None, willing: Sequence[Entry], a
         gallery.write(library, new, "enroll", facts)
     if unused := forget.unfinished(library):  # what is not used of a roster's photos does not stay
         forget.drop(library, unused)
-    return Summary(
+    return EnrolSummary(
         people=len(new.people),
         enrolled=len(names - old.keys()),
         updated=len(names & old.keys()),

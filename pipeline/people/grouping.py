@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from muster.arrays import F32, I64
 from muster.errors import InputError
-from muster.pipeline.distributed import kmeans as scale_out
+from muster.pipeline.distributed import kmeans as ray_kmeans
 from muster.pipeline.distributed.reach import require_answer
 from muster.pipeline.people.faces import Faces, faces_fingerprint, load_faces, read_faces, rows_of_distinct_files
 from muster.pipeline.work.machine import Machine
@@ -93,7 +93,7 @@ def _by_this_machine(
     faces = load_faces(library, model)
     rows, place = rows_of_distinct_files(library, faces.table)
     distinct = faces.part(rows)
-    spread: Spread = map if machine is None else partial(scale_out.spread, machine, library.uri)
+    spread: Spread = map if machine is None else partial(ray_kmeans.spread, machine, library.uri)
     labels, how = label(library, distinct, method, k, same_photo, spread)
     known = method == "graph"  # see muster.tasks.people.certainty
     certain = certainty(distinct.embeddings, labels if known else np.full_like(labels, -1), distinct.strangers)
@@ -109,7 +109,7 @@ def _by_workers(
     rows, place = rows_of_distinct_files(library, table)
     if mergeable_kmeans.few(len(rows), k):
         return _by_this_machine(library, model, "kmeans", k, False, machine)
-    labels = scale_out.kmeans(machine, library, fingerprint, rows, k, SEED)
+    labels = ray_kmeans.kmeans(machine, library, fingerprint, rows, k, SEED)
     unknown = np.full(table.num_rows, np.nan, np.float32)
     return fingerprint, table, kmeans.numbered(labels)[place], unknown, "k as given"
 

@@ -19,7 +19,7 @@ from muster.storage.new_files import check_new
 
 @dataclass(frozen=True)
 class Format:
-    """`mask`: which form of masks it takes, "rle" or "outlines". `folder`: whether `--out` is one.
+    """`mask`: which form of masks it takes, "rle" or "outlines". `folder`: whether it is written into one.
 
     `write(photos, out, categories, info)`: categories are name → COCO's id, in the order of YOLO's class numbers.
     """

@@ -55,7 +55,7 @@ def csv(path: Path, entries: dict[str, list[Path]], until: dict[str, date] | Non
     return path
 
 
-def enrol(roster: Path, library: Path) -> enrolment.Summary:
+def enrol(roster: Path, library: Path) -> enrolment.EnrolSummary:
     open_library(library, create=True)
     return enroll(Request(str(roster)), config_of(library, "faces"), lambda _: None)
 

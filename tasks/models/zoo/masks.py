@@ -32,7 +32,7 @@ STREETS = (
     "car",
     "pedestrian",
     "bicyclist",
-)  # fmt: skip
+)
 PERSON = ("background", "person")
 
 # What a label image's grey or palette values mean: value → class; None: void, not compared.

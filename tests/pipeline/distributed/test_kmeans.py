@@ -73,7 +73,7 @@ def test_kmeans_by_workers_gives_the_same_bytes(
 
 
 def test_few_faces_are_done_here(library: LibraryFiles, there: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("muster.pipeline.people.grouping.scale_out.kmeans", None)
+    monkeypatch.setattr("muster.pipeline.people.grouping.ray_kmeans.kmeans", None)
     summary = cluster_faces(library, None, "kmeans", PEOPLE, False, there)
     assert summary.how == "k as given"
 
@@ -159,7 +159,7 @@ def test_the_graph_uses_an_index_that_workers_filled(
         return spread(there, library.uri, function, items)
 
     monkeypatch.setattr(
-        "muster.pipeline.people.grouping.scale_out.spread", lambda machine, library, *arguments: counted(*arguments)
+        "muster.pipeline.people.grouping.ray_kmeans.spread", lambda machine, library, *arguments: counted(*arguments)
     )
     summary = cluster_faces(library, None, "graph", None, False, there)
     assert called

@@ -18,12 +18,12 @@ from helpers.runs import config_of
 from muster.errors import InputError
 from muster.pipeline import forget
 from muster.pipeline.gallery import enroll as enrolment
-from muster.pipeline.gallery.enroll import Request, Summary, enroll
+from muster.pipeline.gallery.enroll import EnrolSummary, Request, enroll
 from muster.storage import layout, manifest, tables
 from muster.storage.gallery import audit, gallery
 from muster.storage.library import LibraryFiles, open_library
 
-Enrol = Callable[..., Summary]
+Enrol = Callable[..., EnrolSummary]
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def enrol(monkeypatch: pytest.MonkeyPatch, work: Callable[..., Any], weights: Pa
 
     monkeypatch.setattr(enrolment, "process", process)
 
-    def do(source: Path, library: Path, consent: bool = False, accept: tuple[str, ...] = ()) -> Summary:
+    def do(source: Path, library: Path, consent: bool = False, accept: tuple[str, ...] = ()) -> EnrolSummary:
         open_library(library, create=True)
         config = config_of(library, "faces")
         return enroll(Request(str(source), consent, accept), config, lambda _: None)
