@@ -222,6 +222,7 @@ def test_a_model_of_no_task_is_named_and_the_others_are_listed(tmp_path: Path, n
     with installed(write(tmp_path, "wide", {f"muster.models:{name}": "wide:WIDE"}, SOURCE)):
         with pytest.warns(PluginWarning, match=rf"of wide 1\.0: it is registered as '{name}': write TASK\.NAME"):
             listed = zoo.everything()
+        assert zoo.names("faces") == ["own", "published"]
         assert {task: list(models) for task, models in listed.items()} == {t: list(m) for t, m in zoo.MODELS.items()}
 
 

@@ -23,7 +23,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from muster.errors import Stopped
-from muster.pipeline.work.parts import IMAGES_PER_CALL, Part, slice_of
+from muster.pipeline.work.parts import IMAGES_PER_CALL, slice_of
+from muster.storage.shared_shards import Part
 
 WorkerId = int
 ROOM_SECONDS = 10.0  # between two looks at whether nodes have come

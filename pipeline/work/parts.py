@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import TypeVar
 
+from muster.storage.shared_shards import Part
+
 T = TypeVar("T")
 IMAGES_PER_CALL = 32  # that a task sees together: what it makes of one may depend on the others in the last digits
-Part = tuple[int, int]  # number, from 0, and how many there are
 
 
 def slice_of(items: Sequence[T], part: Part | None) -> Sequence[T]:

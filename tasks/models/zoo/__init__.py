@@ -31,7 +31,8 @@ _OWN = frozenset(f"{task}.{model}" for task, models in MODELS.items() for model 
 
 def names(task: str) -> list[str]:
     """The names of a task's models, Muster's own first. Nothing is imported."""
-    return [*MODELS.get(task, ()), *(name.partition(".")[2] for name in _others() if name.startswith(f"{task}."))]
+    others = (name.removeprefix(f"{task}.") for name in _others() if name.startswith(f"{task}."))
+    return [*MODELS.get(task, ()), *filter(None, others)]
 
 
 def roles(task: str, model: str) -> Mapping[str, str]:
