@@ -258,7 +258,7 @@ def test_02_driver_and_workers_run_the_code_that_was_submitted(head: Head, photo
     job = cluster.client.submit_job(entrypoint=shipped.entrypoint(edited.getvalue(), run))
     ended = until(lambda: (info := cluster.client.get_job_info(job)).status.is_terminal() and info)
     assert ended.status.value == "SUCCEEDED", cluster.client.get_job_logs(job)
-    places = {Path(line).parents[1] for line in marker.read_text().splitlines()}
+    places = {Path(line).parents[3] for line in marker.read_text().splitlines()}
     assert len(places) == 2
     assert {(place.parent, place.name.startswith(".muster-private-")) for place in places} == {(Path("/tmp"), True)}
 
