@@ -270,6 +270,7 @@ def test_02_a_token_file_that_others_can_read_is_refused(
     token.write_text("0" * 64)
     monkeypatch.delenv("RAY_AUTH_TOKEN")
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(token))
+    monkeypatch.setattr("ray.is_initialized", lambda: False)  # a process that has a Ray already takes that
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
         for mode in (0o644, 0o640, 0o602):
