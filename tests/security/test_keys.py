@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from helpers.fixtures import Outcome, School
+from muster.storage import tables
 from muster.storage.gallery import audit, gallery
 from muster.storage.layout import AUDIT_HEAD, GALLERY, MARKER, REPORT
 from muster.storage.library import LibraryFiles, open_library
@@ -146,7 +147,7 @@ def test_09_a_log_cut_and_closed_again_is_found_by_a_head_kept_elsewhere(muster:
     [file] = (gallery_library / "audit").glob("*.jsonl")
     lines = file.read_bytes().splitlines(keepends=True)[:-3]
     file.write_bytes(b"".join(lines))
-    last = {"lines": len(lines), "sha256": audit._digest(lines[-1].rstrip(b"\n"))}
+    last = {"lines": len(lines), "sha256": tables.digest(lines[-1].rstrip(b"\n"))}
     (gallery_library / AUDIT_HEAD).write_text(json.dumps(last))
     outcome = muster(*at)
     assert (outcome.code, f"no line of it has the digest {head}" in outcome.out) == (1, True)
