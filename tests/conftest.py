@@ -2,6 +2,7 @@ import hashlib
 import os
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -265,3 +266,18 @@ def kills(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
         left[0] = count
 
     return arm
+
+
+@pytest.fixture(scope="session")
+def plugin_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that examples/plugin is installed into, from a copy of its source: a build leaves files beside it."""
+    folder = tmp_path_factory.mktemp("plugin")
+    example, source = Path(__file__).parents[1] / "examples/plugin", folder / "source"
+    source.mkdir()
+    for name in ("pyproject.toml", "README.md", "muster_colours.py"):
+        (source / name).write_bytes((example / name).read_bytes())
+    options = ["--quiet", "--no-deps", "--no-build-isolation", "--disable-pip-version-check", "--no-index"]
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", *options, "--target", folder / "site", source], check=True, cwd=folder
+    )
+    return folder / "site"

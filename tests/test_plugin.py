@@ -13,38 +13,23 @@ import pytest
 import torch
 from pycocotools.coco import COCO
 
-from benchmarks import chaos
 from helpers.fixtures import Outcome
 from helpers.packages import installed
 from muster.errors import TaskError
 from muster.pipeline.work.choice import TaskChoice
 
-EXAMPLE = Path(__file__).parents[1] / "examples" / "plugin"
 TASKS = "faces,previews,colours"
 Run = Callable[..., Outcome]
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that the package is installed into, from a copy of its source: a build leaves files beside it."""
-    folder = tmp_path_factory.mktemp("plugin")
-    source = folder / "source"
-    source.mkdir()
-    for name in ("pyproject.toml", "README.md", "muster_colours.py"):
-        (source / name).write_bytes((EXAMPLE / name).read_bytes())
-    options = ["--quiet", "--no-deps", "--no-build-isolation", "--disable-pip-version-check", "--no-index"]
-    subprocess.run(
-        [sys.executable, "-m", "pip", "install", *options, "--target", folder / "site", source], check=True, cwd=folder
-    )
-    return folder / "site"
-
-
-@pytest.fixture(scope="module")
-def library(site: Path, data: Path, make_photos: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def library(
+    plugin_site: Path, data: Path, make_photos: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """A library of twelve photos and its pages, made by a command and workers of Ray. Not to be changed."""
     folder = tmp_path_factory.mktemp("colours")
     make_photos(folder / "photos", range(12))
-    environment = {**os.environ, "MUSTER_WEIGHTS": str(data / "weights"), "PYTHONPATH": str(site)}
+    environment = {**os.environ, "MUSTER_WEIGHTS": str(data / "weights"), "PYTHONPATH": str(plugin_site)}
     environment.pop("RAY_ADDRESS", None)
     command = [sys.executable, "-m", "muster", "photos", folder / "photos", "-l", folder / "library", "--json"]
     command += ["--tasks", TASKS, "--set", "colours.min_area=0.02"]
@@ -58,9 +43,9 @@ def library(site: Path, data: Path, make_photos: Callable[..., Path], tmp_path_f
 
 
 @pytest.fixture
-def run(site: Path, muster: Run) -> Iterator[Run]:
+def run(plugin_site: Path, muster: Run) -> Iterator[Run]:
     """The command, where the package is installed."""
-    with installed(site):
+    with installed(plugin_site):
         yield muster
 
 
@@ -145,11 +130,11 @@ def test_filters_by_a_plugin(library: Path) -> None:
     assert ">with red <" in page or ">with blue <" in page or ">with green <" in page
 
 
-def test_a_plugin_keeps_the_contract(site: Path) -> None:
+def test_a_plugin_keeps_the_contract(plugin_site: Path) -> None:
     from muster.tasks import registry
     from muster.testing import check_task
 
-    with installed(site):
+    with installed(plugin_site):
         check_task(registry.find("colours"))
         check_task(registry.find("colours"), options={"min_area": "0.2"})
 
@@ -200,26 +185,10 @@ def test_forgetting_reaches_the_rows_of_a_plugin_that_is_gone(muster: Run, libra
     assert len(after) == len(before) - 1
 
 
-def test_a_worker_without_the_plugin_says_what_it_lacks(site: Path) -> None:
+def test_a_worker_without_the_plugin_says_what_it_lacks(plugin_site: Path) -> None:
     """As on a node of a cluster where it is not installed."""
-    with installed(site):
+    with installed(plugin_site):
         sent = pickle.dumps(TaskChoice(name="colours", options={"min_area": "0.2"}))
         assert pickle.loads(sent).load(torch.device("cpu"), None).parameters == {"min_area": 0.2}
     with pytest.raises(TaskError, match="no task 'colours'; known: faces, masks, objects, previews, scenes"):
         pickle.loads(sent).load(torch.device("cpu"), None)
-
-
-# ---- whatever is killed ----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are looked up in /proc")
-def test_no_row_of_a_plugin_is_lost_whatever_is_killed(site: Path, data: Path) -> None:
-    command = [sys.executable, chaos.__file__, "--short", "--seeds", "1", "--first-seed", "2", "--images", "96"]
-    command += ["--workers", "1", "--tasks", "previews,colours"]
-    environment = {**os.environ, "MUSTER_TEST_DATA": str(data), "PYTHONPATH": str(site)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert done.stdout, done.stderr
-    facts = json.loads(done.stdout.splitlines()[-1])
-    assert facts["killed"] == {"workers": 1, "nodes": 1, "drivers": 1}
-    assert (facts["lost_rows"], facts["extra_rows"], facts["differing_rows"]) == (0, 0, 0)
-    assert facts["rows"] > 2 * 96 - 10, "images, previews, and colours of most photos"
