@@ -6,7 +6,7 @@ that a notebook is as safe as a command. What a verb needs is imported when it i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from datetime import date
@@ -149,7 +149,7 @@ class Library:
         with self._in_use():
             return status(self._files)
 
-    def table(self, name: str, *, model: str | None = None, columns: Sequence[str] | None = None) -> pa.Table:
+    def table(self, name: str, *, model: str | None = None, columns: str | Iterable[str] | None = None) -> pa.Table:
         """A table as Arrow: "manifest", "images", "errors", "clusters", or what a task of this name found.
 
         `model`: whose rows, also as a fingerprint that `status` shows; where None, those that cover most images.
@@ -159,7 +159,7 @@ class Library:
 
         with self._in_use():
             forget.settled(self._files)
-            return table(self._files, name, model, columns)
+            return table(self._files, name, model, None if columns is None else several(columns))
 
     def export(
         self,
@@ -205,7 +205,7 @@ class Library:
         roster: str | Path,
         *,
         consent_given: bool = False,
-        accept: Iterable[str] = (),
+        accept: str | Iterable[str] = (),
         model: str | None = None,
         machine: Machine | None = None,
         on_progress: OnProgress | None = None,
@@ -220,7 +220,7 @@ class Library:
         from muster.pipeline.gallery.enroll import Request, enroll
 
         config = _config(self.uri, [task("faces", model=model)], machine)
-        request = Request(str(roster), consent_given, [normal(person) for person in accept])
+        request = Request(str(roster), consent_given, [normal(person) for person in several(accept)])
         with self._in_use():
             return enroll(request, config, on_progress or silent, on_download)
 

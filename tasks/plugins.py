@@ -15,9 +15,8 @@ from muster.errors import TaskError
 TASKS, MODELS = "muster.tasks", "muster.models"  # groups of entry points
 Entries = tuple[EntryPoint, ...]  # of one name; more than one where several packages claim it
 
-_refused: dict[
-    str, str
-] = {}  # distribution → why: what it has imported once would not be seen to change anything again
+# Distribution → why: what was imported once would not be seen to change anything again
+_refused: dict[str, str] = {}
 
 
 class PluginWarning(UserWarning):

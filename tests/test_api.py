@@ -255,6 +255,7 @@ def test_one_name_stands_for_a_list_of_one_in_the_api(make_photos: Callable[...,
     photos = make_photos(tmp_path / "photos", range(2))
     library = muster.open(tmp_path / "L", create=True)
     assert library.scan([photos]).found == library.scan(photos).found == 2
+    assert library.table("manifest", columns="uri").column_names == ["uri"]
     for tasks in ("objects", ["objects"]):
         with pytest.raises(errors.NotYetError, match="objects"):
             library.export("csv", tmp_path / "out.csv", tasks)
