@@ -244,6 +244,8 @@ def test_the_api_trusts_for_as_long_as_it_works(tmp_path: Path) -> None:
     with pytest.raises(errors.InputError, match="none: No such file"):
         muster.photos(tmp_path / "none", library=folder, trust=True)
     assert "MUSTER_TRUST" not in os.environ
+    with pytest.raises(errors.InputError, match="may be written by other users"):
+        muster.open(folder)
     trusted = muster.open(folder, trust=True)
     with trusted._in_use(), ThreadPoolExecutor(1) as other:  # what one thread trusts, another does not
         refused = other.submit(muster.open, folder)
