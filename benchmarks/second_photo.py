@@ -14,6 +14,7 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -57,21 +58,28 @@ def measured(data: Labelled, label: str) -> list[dict[str, Any]]:
     ]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def of_each_model(description: str | None) -> Iterator[tuple[str, Labelled, str]]:
+    """Each model that the command line names: its name, what it found in the labelled photos, and their label."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", default=str(DATA / "lfw/lfw.parquet"))
     parser.add_argument("--label", default="person")
     parser.add_argument("--models", default="own,published")
     parser.add_argument("-l", "--library", type=Path, help="folder that keeps the work")
     args = parser.parse_args()
-    results = {}
     with tempfile.TemporaryDirectory() as name:
         for model in args.models.split(","):
             library = str((args.library or Path(name)) / model)
             choices, machine = choose(["faces"], models={"faces": model}), Machine(weights_dir=WEIGHTS)
             config = RunConfig(library=library, choices=choices, machine=machine)
-            data = labelled(args.images, config, lambda _: None, lambda rows: check_label(rows, args.label))
-            results[model] = measured(kept_out(data, args.label), args.label)
+            yield (
+                model,
+                labelled(args.images, config, lambda _: None, lambda rows: check_label(rows, args.label)),
+                args.label,
+            )
+
+
+def main() -> None:
+    results = {model: measured(kept_out(data, label), label) for model, data, label in of_each_model(__doc__)}
     print(json.dumps(results))
 
 

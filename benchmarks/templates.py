@@ -19,11 +19,8 @@ lower than that of means.
 The last line is one JSON object.
 """
 
-import argparse
 import json
-import os
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,17 +28,13 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from muster.pipeline.evaluate.faces import Labelled, check_label, labelled
+from benchmarks.second_photo import of_each_model
+from muster.pipeline.evaluate.faces import Labelled
 from muster.pipeline.evaluate.identify import split
-from muster.pipeline.work.choice import choose
-from muster.pipeline.work.config import RunConfig
-from muster.pipeline.work.machine import Machine
 from muster.tasks.people.calibrate import FPIRS, MISSED, threshold_at
 from muster.tasks.people.graph import Strangers
 from muster.tasks.people.search import LOOKALIKES, templates
 
-DATA = Path(os.environ.get("MUSTER_TEST_DATA", Path(__file__).parents[1].parent / "shared" / "data"))
-WEIGHTS = Path(os.environ.get("MUSTER_WEIGHTS", DATA / "weights"))
 DRAWS = 1000
 
 
@@ -155,22 +148,11 @@ def better(mean: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndar
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", default=str(DATA / "lfw/lfw.parquet"))
-    parser.add_argument("--label", default="person")
-    parser.add_argument("--models", default="own,published")
-    parser.add_argument("-l", "--library", type=Path, help="folder that keeps the work")
-    args = parser.parse_args()
     results = {}
-    with tempfile.TemporaryDirectory() as name:
-        for model in args.models.split(","):
-            library = str((args.library or Path(name)) / model)
-            choices, machine = choose(["faces"], models={"faces": model}), Machine(weights_dir=WEIGHTS)
-            config = RunConfig(library=library, choices=choices, machine=machine)
-            data = labelled(args.images, config, lambda _: None, lambda rows: check_label(rows, args.label))
-            results[model] = measured(data, args.label)
-            for way, facts in results[model].items():
-                print(model, way, facts, file=sys.stderr)
+    for model, data, label in of_each_model(__doc__):
+        results[model] = measured(data, label)
+        for way, facts in results[model].items():
+            print(model, way, facts, file=sys.stderr)
     print(json.dumps(results))
 
 
