@@ -27,7 +27,8 @@ from muster.errors import DecryptionError, InputError, MissingError, MusterError
 from muster.storage import clusters, index, layout, shared_shards, tables
 from muster.storage.layout import SCANNING
 from muster.storage.library import LibraryFiles, dump_json
-from muster.storage.photos.sources import Found, find_images, unite
+from muster.storage.photos.parquet_rows import unite
+from muster.storage.photos.sources import Found, find_images
 from muster.storage.uris import exists, refusal, split_inline
 
 SCHEMA = pa.schema(

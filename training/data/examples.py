@@ -11,8 +11,9 @@ import pyarrow as pa
 
 from muster.errors import ImageError, InputError
 from muster.storage.photos import decode
+from muster.storage.photos.parquet_rows import unite
 from muster.storage.photos.reader import Reader
-from muster.storage.photos.sources import find_images, unite
+from muster.storage.photos.sources import find_images
 from muster.storage.uris import split_inline
 
 OnSkipped = Callable[[str], None]  # told of each image that cannot be used, with the reason
