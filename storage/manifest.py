@@ -27,7 +27,7 @@ from muster.errors import DecryptionError, InputError, MissingError, MusterError
 from muster.storage import clusters, index, layout, shared_shards, tables
 from muster.storage.layout import SCANNING
 from muster.storage.library import LibraryFiles, dump_json
-from muster.storage.photos.parquet_rows import unite
+from muster.storage.photos.promotion import unite
 from muster.storage.photos.sources import Found, find_images
 from muster.storage.uris import exists, refusal, split_inline
 
@@ -224,7 +224,7 @@ def _write(library: LibraryFiles, rows: pa.Table) -> None:
 def _read_shards(library: LibraryFiles, ids: Sequence[str]) -> pa.Table:
     with ThreadPoolExecutor(8) as pool:
         parts = list(pool.map(lambda shard: read_shard(library, shard), ids))
-    return pa.concat_tables([SCHEMA.empty_table(), *parts], promote_options="default")
+    return unite({"the manifest": SCHEMA.empty_table(), **dict(zip(ids, parts, strict=True))})
 
 
 def _stored(library: LibraryFiles) -> tuple[list[tuple[str, int]], pa.Table]:

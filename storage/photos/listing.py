@@ -18,7 +18,7 @@ from muster.errors import InputError, MissingError, MusterError, UnreachableErro
 from muster.storage.files import inode, open_regular
 from muster.storage.library import LibraryFiles
 from muster.storage.retry import retried
-from muster.storage.uris import filesystem_of, local_path, local_uri, place_of
+from muster.storage.uris import filesystem_of, local_path, local_uri, place_of, unread
 
 MUSTERS_OWN = {  # a folder that holds a file of this name and beginning was made by Muster: its pictures are copies
     "library.json": rb'\{\s*"format": \d+,\s*"muster":',
@@ -119,6 +119,8 @@ def _locate_local(source: str, path: str) -> Place:
 
 
 def _locate_remote(source: str) -> Place:
+    if (reason := unread(source)) is not None:
+        raise InputError(f"cannot read {source}: {reason}")
     url, question, query = source.rstrip("/").partition("?")
     folder, pattern = _split_glob(url, "*[")
     folder += question + query

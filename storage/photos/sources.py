@@ -1,20 +1,27 @@
 """The images that a source holds: files of folders, globs and buckets, or the rows of Parquet files."""
 
 import os
+import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
+from pyarrow.fs import FileType
 
 from muster.errors import InputError, MissingError
 from muster.storage.library import LibraryFiles
 from muster.storage.photos import parquet_rows
-from muster.storage.photos.listing import File, list_files, locate
+from muster.storage.photos.listing import File, Place, list_files, locate
 from muster.storage.photos.parquet_rows import SCHEMA, rows_of
+from muster.storage.retry import retried
 
 _SUFFIXES = ".jpg .jpeg .jpe .jfif .mpo .png .webp .heic .heif .hif .avif .tif .tiff .bmp .gif"
 IMAGE_SUFFIXES = frozenset(_SUFFIXES.split())
 PARQUET = ".parquet"
+PARQUET_SUFFIXES = (PARQUET, ".parq", ".pq")
+_UNFINISHED = re.compile(r"/_[^/=]*/")  # in Spark's folders _temporary, and others of such names, lies what is no data
+_MANAGED = re.compile(r"/_delta_log/|/metadata/[^/]*\.metadata\.json")
 
 
 @dataclass
@@ -48,9 +55,10 @@ def find_images(source: str, library: LibraryFiles | None, follow_links: bool = 
     place = locate(source)
     found = Found(place.source, folder=None if place.file else place.uri)
     kinds: dict[str, list[File]] = {"image": [], "parquet": []}
-    for file in list_files(place, library, found.unreadable, found.outside, follow_links):
+    files = list_files(place, library, found.unreadable, found.outside, follow_links)
+    for file in files:
         suffix = _suffix(file.uri)
-        if suffix == PARQUET:
+        if suffix in PARQUET_SUFFIXES and not re.search(_UNFINISHED, file.uri[len(place.uri.partition("?")[0]) :]):
             kinds["parquet"].append(file)
         elif place.file or suffix in IMAGE_SUFFIXES:
             kinds["image"].append(file)
@@ -61,13 +69,27 @@ def find_images(source: str, library: LibraryFiles | None, follow_links: bool = 
         found.skipped.update([PARQUET] * len(kinds["parquet"]))
     elif kinds["parquet"]:
         found.from_parquet = True
-        listed = parquet_rows.read(kinds["parquet"], library)
+        _refuse_managed(place, files)
+        listed = parquet_rows.read(kinds["parquet"], place.uri, library)
         found.rows, found.large_groups = listed.rows, listed.large_groups
         found.skipped.update(listed.skipped)
     if not found.rows.num_rows:
         kind = InputError if found.folder is None else MissingError
         raise kind(_nothing_found(source, found))
     return found
+
+
+def _refuse_managed(place: Place, files: Sequence[File]) -> None:
+    """InputError for a folder whose Parquet files are not all that they seem."""
+    if place.file:
+        return
+    log = f"{place.path}/_delta_log"  # which a glob may have left out
+    known = any(re.search(_MANAGED, file.uri) for file in files)
+    if known or retried(f"look at {log}", lambda: place.fs.get_file_info(log)).type == FileType.Directory:
+        raise InputError(
+            f"{place.source} is a table of Delta Lake or Iceberg: rows that were deleted are still in its files, and"
+            " only its log tells which. Write its present rows to a Parquet file of their own, and scan that"
+        )
 
 
 def _suffix(uri: str) -> str:
