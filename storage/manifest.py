@@ -53,7 +53,8 @@ class ScanResult:
     because another one of this scan has their uri. `skipped`: suffix → number of files that are no images. `shards`:
     of the whole manifest, afterwards. `unreadable`: folders that could not be listed; what is known of them stays.
     `large_groups`: Parquet file with images → rows of its largest row group, where that makes reading slow.
-    `links_out`: folder → links that lead out of it and were left out.
+    `links_out`: folder → links that lead out of it and were left out. `unread`: reason → rows of Parquet files that
+    name nothing that is read here, such as http://; they are images with an error.
     """
 
     found: int
@@ -67,6 +68,7 @@ class ScanResult:
     unreadable: list[str]
     large_groups: dict[str, int]
     links_out: dict[str, int]
+    unread: dict[str, int]
 
 
 def scan(library: LibraryFiles, sources: Sequence[str], follow_links: bool = False) -> ScanResult:
@@ -112,6 +114,7 @@ def take_in(library: LibraryFiles, each: Sequence[Found]) -> ScanResult:
         unreadable=sorted({folder for place in places for folder in place.unreadable}),
         large_groups={file: rows for place in places for file, rows in place.large_groups.items()},
         links_out={place.source: len(place.outside) for place in places if place.outside},
+        unread=dict(sum((place.unread for place in places), Counter())),
     )
 
 

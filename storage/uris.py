@@ -70,11 +70,9 @@ def unread(uri: str) -> str | None:
     if not scheme or scheme in READ or scheme.startswith("fsspec+"):
         return None
     if scheme.lower() == "file":
-        return f"{bucket_of(uri)} is another machine: name its files by the paths that they have on this one"
-    return (
-        f"{scheme}:// is not read: download the photos and name the files. Read are local paths, and"
-        f" {', '.join(f'{each}://' for each in READ)}"
-    )
+        return "file:// with the name of another machine: name its files by the paths that they have on this one"
+    known = ", ".join(f"{each}://" for each in READ)
+    return f"{scheme}:// is not read: download the photos and name the files (local paths, {known})"
 
 
 def inline_uri(parquet: str, row: int) -> str:

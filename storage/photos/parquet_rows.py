@@ -25,7 +25,6 @@ from muster.storage.photos.listing import File
 from muster.storage.photos.promotion import unite
 from muster.storage.photos.reader import batch_rows, images_of
 from muster.storage.uris import (
-    bucket_of,
     inline_uri,
     local_path,
     local_uri,
@@ -52,27 +51,23 @@ _WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 
 @dataclass
 class Listed:
-    """What Parquet files list. `rows`: SCHEMA and user columns. `skipped`, `large_groups`: as in Found."""
+    """What Parquet files list. `rows`: SCHEMA and user columns. `skipped`, `large_groups`, `unread`: as in Found."""
 
     rows: pa.Table = field(default_factory=SCHEMA.empty_table)
     skipped: Counter[str] = field(default_factory=Counter)
     large_groups: dict[str, int] = field(default_factory=dict)
+    unread: Counter[str] = field(default_factory=Counter)
     memory: int = 0  # bytes that its rows take
-    hopeless: int = 0  # rows whose files are not read here, whatever is there
-    reason: str = ""  # of the first of them
 
 
 def read(files: Sequence[File], root: str, library: LibraryFiles | None) -> Listed:
     """All rows of these Parquet files of one source, which lie below `root`, or are it.
 
-    Raises InputError where a file cannot be read, where columns do not fit together, or where not one row names a file
-    that is read here: a few such rows are images with an error, all of them are a mistake.
+    Raises InputError where a file cannot be read, or where columns do not fit together.
     """
     listed = Listed()
     folders = _folder_columns({file.uri: partitions(file.uri, root) for file in files})
     listed.rows = unite({file.uri: _parquet_rows(file, folders[file.uri], library, listed) for file in files})
-    if listed.hopeless and listed.hopeless == listed.rows.num_rows:
-        raise InputError(f"none of the {listed.hopeless} images can be read: {listed.reason}")
     return listed
 
 
@@ -410,21 +405,18 @@ def _look_at_all(names: Sequence[str], parquet: str, listed: Listed) -> list[Fil
     files = []
     for name in names:
         file = _look_at(name, parquet)
-        if file.size is None and (reason := _hopeless(name, file.uri)) is not None:
-            listed.hopeless += 1
-            listed.reason = (
-                listed.reason or f"{parquet} names {bucket_of(name) if '://' in name else name[:80]}: {reason}"
-            )
+        if file.size is None and (reason := _unread(name, file.uri)) is not None:
+            listed.unread[reason] += 1
         files.append(file)
     return files
 
 
-def _hopeless(name: str, uri: str) -> str | None:
-    """Why no file can be meant that is read here."""
+def _unread(name: str, uri: str) -> str | None:
+    """Why it cannot be the name of a file that is read here."""
     if name.startswith("data:"):
-        return "it is the image itself, as text: write its bytes to a column `image`"
+        return "data: is an image as text: write its bytes to a column `image`"
     if _WINDOWS.match(name):
-        return "it is a path of a Windows machine: give names relative to the Parquet file"
+        return "paths of a Windows machine: give names relative to the Parquet file"
     return unread(uri)
 
 

@@ -42,6 +42,7 @@ class Found:
     outside: list[str] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
     large_groups: dict[str, int] = field(default_factory=dict)
+    unread: Counter[str] = field(default_factory=Counter)  # why rows of Parquet files name nothing that is read → rows
 
 
 def find_images(source: str, library: LibraryFiles | None, follow_links: bool = False) -> Found:
@@ -71,7 +72,7 @@ def find_images(source: str, library: LibraryFiles | None, follow_links: bool = 
         found.from_parquet = True
         _refuse_managed(place, files)
         listed = parquet_rows.read(kinds["parquet"], place.uri, library)
-        found.rows, found.large_groups = listed.rows, listed.large_groups
+        found.rows, found.large_groups, found.unread = listed.rows, listed.large_groups, listed.unread
         found.skipped.update(listed.skipped)
     if not found.rows.num_rows:
         kind = InputError if found.folder is None else MissingError
