@@ -1,9 +1,13 @@
 """What counts as an image of a source."""
 
+import os
+import re
+import tarfile
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
 
