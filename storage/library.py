@@ -280,9 +280,9 @@ def open_library(
     """Open the library at a local path or any `pyarrow.fs` URI; with `create`, make it where there is none.
 
     The key is taken from the environment (`key_of`); what is made with one is encrypted. `trusted`: the caller was told
-    to, or asked before, whatever others may do there. `before`: called before one is made; none is made where it raises.
-    Raises InputError when there is no library, when something else
-    is there, when others may write it, when a newer Muster wrote it, or when the key is not its own.
+    to, or asked before, whatever others may do there. `before`: called before one is made; where it raises, none is.
+    Raises InputError when there is no library, when something else is there, when others may write it, when a newer
+    Muster wrote it, or when the key is not its own.
     """
     library, key = _locate(str(uri)), key_of(os.environ)
     if not trusted:

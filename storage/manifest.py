@@ -10,8 +10,7 @@ dropping, and the next scan the rest. Until then an image may stand in two shard
 
 import hashlib
 import re
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from muster.errors import DecryptionError, InputError, MissingError, MusterError
 from muster.storage import clusters, index, layout, shared_shards, tables
 from muster.storage.layout import SCANNING
 from muster.storage.library import LibraryFiles, dump_json
+from muster.storage.photos.left_out import total
 from muster.storage.photos.parquet_rows import unite
 from muster.storage.photos.sources import Found, find_images
 from muster.storage.uris import exists, refusal, split_inline
@@ -52,8 +52,8 @@ class ScanResult:
     `changed`: a known uri with another size or time. `gone`: dropped from the manifest. `duplicates`: rows dropped
     because another one of this scan has their uri. `left_out`: kind (recycle bins, thumbnails, …) → number of files and
     folders, as muster.storage.photos.left_out has them. `skipped`: suffix → number of files that are no images.
-    `shards`: of the whole manifest, afterwards. `unreadable`: folders that could not be listed; what is known of them stays.
-    `large_groups`: Parquet file with images → rows of its largest row group, where that makes reading slow.
+    `shards`: of the whole manifest, afterwards. `unreadable`: folders that could not be listed; what is known of them
+    stays. `large_groups`: Parquet file with images → rows of its largest row group, where that makes reading slow.
     `links_out`: folder → links that lead out of it and were left out.
     """
 
@@ -116,20 +116,13 @@ def take_in(library: LibraryFiles, each: Sequence[Found]) -> ScanResult:
         unchanged=found.num_rows - new - changed,
         gone=gone,
         duplicates=duplicates,
-        left_out=_total(place.left_out for place in places),
-        skipped=_total(place.skipped for place in places),
+        left_out=total(place.left_out for place in places),
+        skipped=total(place.skipped for place in places),
         shards=len(shards(library)),
         unreadable=sorted({folder for place in places for folder in place.unreadable}),
         large_groups={file: rows for place in places for file, rows in place.large_groups.items()},
         links_out={place.source: len(place.outside) for place in places if place.outside},
     )
-
-
-def _total(counts: Iterable[Counter[str]]) -> dict[str, int]:
-    total = Counter[str]()
-    for each in counts:  # their sum would lack what is 0
-        total.update(each)
-    return dict(total)
 
 
 def interrupted(library: LibraryFiles) -> bool:

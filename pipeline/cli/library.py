@@ -68,7 +68,10 @@ def scan(
 def _say_left_out(result: "ScanResult") -> None:
     texts = said(result.left_out, result.skipped)
     if result.duplicates:
-        one, many = "row of a uri that another row has, with its columns", "rows of uris that other rows have, with their"
+        one, many = (
+            "row of a uri that another row has, with its columns",
+            "rows of uris that other rows have, with their",
+        )
         texts.append(count(result.duplicates, one, f"{many} columns"))
     if texts:
         say(f"muster: left out: {', '.join(texts)}")

@@ -103,6 +103,7 @@ def read(uri: str) -> bytes:
 
 # ---- opening ---------------------------------------------------------------------------------------------
 
+
 def _open(data: bytes) -> ImageFile.ImageFile:
     if not data:
         raise ImageError("empty", "the file is empty")

@@ -5,28 +5,32 @@ import re
 
 SUFFIXES = ".jpg .jpeg .jpe .jfif .mpo .png .webp .heic .heif .hif .avif .tif .tiff .bmp .gif"
 IMAGE_SUFFIXES = frozenset(SUFFIXES.split())
-RAW_SUFFIXES = frozenset(
+_RAW = (
     ".3fr .ari .arw .bay .cr2 .cr3 .crw .dcr .dcs .dng .erf .fff .gpr .iiq .k25 .kdc .mdc .mef .mos .mrw .nef .nrw .orf"
-    " .pef .ptx .raf .raw .rw2 .rwl .sr2 .srf .srw .x3f".split()
+    " .pef .ptx .raf .raw .rw2 .rwl .sr2 .srf .srw .x3f"
 )
-PICTURES = RAW_SUFFIXES | frozenset(  # that are not read here
+_PICTURES = (
     ".ai .bif .cdr .dds .eps .exr .hdr .icns .ico .j2k .jp2 .jpx .jxl .jxr .lsm .ndpi .ovr .pcx .psb .psd .scn .stk"
-    " .svg .svs .tga .wdp .xcf".split()
+    " .svg .svs .tga .wdp .xcf"
 )
-# What is never looked into for a photo: other files, and some that are one, of a photo that lies beside them.
-NO_PHOTOS = PICTURES | frozenset(
+_OTHER_FILES = (
     # of programs, cameras and downloads; .thm: of a video; .part …: not all of it
     ".aae .bak .bup .cos .dop .ini .jpg_original .lnk .lrprev .on1 .orig .pp3 .thm .url .vrd .xmp"
     " .crdownload .download .part .partial .swp .tmp"
     # sound and video
-    " .3gp .aac .avi .flac .insv .lrv .m2ts .m4a .m4v .mkv .mov .mp3 .mp4 .mpeg .mpg .mts .ogg .opus .vob .wav .webm .wmv"
+    " .3gp .aac .avi .flac .insv .lrv .m2ts .m4a .m4v .mkv .mov .mp3 .mp4 .mpeg .mpg .mts .ogg .opus .vob .wav .webm"
+    " .wmv"
     # documents, tables and archives
-    " .7z .arrow .bz2 .csv .db .doc .docx .eml .epub .feather .gz .h5 .hdf5 .htm .html .idx .json .jsonl .key .log .lmdb"
-    " .mat .md .npy .npz .numbers .odt .pages .pdf .pickle .pkl .ppt .pptx .rar .rst .rtf .sqlite .tar .tex .tfrecord"
-    " .tgz .toml .tsv .txt .xls .xlsx .xml .xz .yaml .yml .zip .zst"
+    " .7z .arrow .bz2 .csv .db .doc .docx .eml .epub .feather .gz .h5 .hdf5 .htm .html .idx .json .jsonl .key .lmdb"
+    " .log .mat .md .npy .npz .numbers .odt .pages .pdf .pickle .pkl .ppt .pptx .rar .rst .rtf .sqlite .tar .tex"
+    " .tfrecord .tgz .toml .tsv .txt .xls .xlsx .xml .xz .yaml .yml .zip .zst"
     # code and models
-    " .bin .c .cc .cpp .css .dll .exe .go .h .ipynb .java .js .onnx .pt .pth .py .pyc .rb .rs .safetensors .sh .so .ts".split()
+    " .bin .c .cc .cpp .css .dll .exe .go .h .ipynb .java .js .onnx .pt .pth .py .pyc .rb .rs .safetensors .sh .so .ts"
 )
+RAW_SUFFIXES = frozenset(_RAW.split())
+PICTURES = RAW_SUFFIXES | frozenset(_PICTURES.split())  # that are not read here
+# What is never looked into for a photo: some of it is one, of a photo that lies beside it.
+NO_PHOTOS = PICTURES | frozenset(_OTHER_FILES.split())
 
 HEAD = 512  # bytes that tell all that is told here
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the latter of files above 4 GB

@@ -5,6 +5,7 @@ What is named as a source itself counts, whatever it is called.
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase, translate
@@ -22,7 +23,8 @@ NAMES = {  # what is in a folder of this name, or of this name in such a folder;
     PHOTOS: tuple(f"{package}/{folder}" for package in _PACKAGES for folder in ("originals", "masters")),
     "recycle bins": (
         *("#recycle", "@recycle", "$recycle.bin", "recycler", "recycled"),  # Synology, QNAP, Windows
-        *(".trash", ".trash-*", ".trashes", ".trashed-*", ".recycle"),  # desktops, Android, Samba
+        *(".trash", ".trash-*", ".trashes", ".trashed-*", ".recycle", ".recycle.bin"),  # desktops, Android, Samba
+        "network trash folder",  # Macs on a server
         *("files_trashbin", ".dtrash", ".stversions"),  # Nextcloud, digiKam, Syncthing
     ),
     "thumbnails": (  # previews and caches too
@@ -30,9 +32,9 @@ NAMES = {  # what is in a folder of this name, or of this name in such a folder;
         *("thumbs", "_thumbs", ".thumbs", "thumbnails", "_thumbnails", ".thumbnails", ".thumb"),  # Immich, Android, …
         *(f"{package}/*" for package in _PACKAGES),
         *(f"iphoto library*/{folder}" for folder in ("data", "data.noindex", "thumbnails", "previews")),
-        *("*.lrdata", "captureone/cache", "*.cocatalog/cache"),  # Lightroom, Capture One
+        *("*.lrdata", "captureone/cache", "*.cocatalog/cache", "*.imovielibrary"),  # Lightroom, Capture One
         *(".photoprism", "storage/cache", "storage/sidecar"),  # PhotoPrism
-        *("appdata_*/preview", "protected_media"),  # Nextcloud, LibrePhotos
+        *("appdata_*/preview", "protected_media", "_data/i"),  # Nextcloud, LibrePhotos, Piwigo
     ),
     "snapshots": (  # earlier states of everything
         *("#snapshot", "@recently-snapshot", "@sharesnap", "~snapshot", ".snapshot", ".snapshots", ".zfs"),
@@ -138,6 +140,14 @@ def _matches(globs: Sequence[str], parts: Sequence[str]) -> bool:
         else:
             reached = [False, *(reached[i] and fnmatchcase(part, glob) for i, part in enumerate(parts))]
     return reached[-1]
+
+
+def total(counts: Iterable[Counter[str]]) -> dict[str, int]:
+    """The counts of several sources together. Their sum would lack what is 0."""
+    all_of_it = Counter[str]()
+    for each in counts:
+        all_of_it.update(each)
+    return dict(all_of_it)
 
 
 def said(left_out: Mapping[str, int], skipped: Mapping[str, int]) -> list[str]:

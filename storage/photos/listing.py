@@ -123,8 +123,10 @@ def list_files(
         return listing
     depth = None if not place.pattern or "**" in place.pattern else place.pattern.count("/")
     local = isinstance(place.fs, pafs.LocalFileSystem)
-    walk = _walk(place.path, depth, library, rules, listing, follow) if local else _list_remote(
-        place, depth, library, rules, listing
+    walk = (
+        _walk(place.path, depth, library, rules, listing, follow)
+        if local
+        else _list_remote(place, depth, library, rules, listing)
     )
     matches = _glob(place.pattern).fullmatch if place.pattern else bool
     listing.files = sorted(file for path, file in walk if matches(path[len(root) + 1 :]))

@@ -35,7 +35,8 @@ class Found:
     `source`: its name in tables. `rows`: SCHEMA and user columns. `from_parquet`: whether Parquet files gave them.
     `folder`: URI of the folder that was searched, if any; `unreadable`: URIs of folders in it that could not be;
     `outside`: links that lead out of it and were not followed.
-    `left_out`: as listing.Listing has it. `skipped`: suffix → number of files that are no images. `large_groups`: as in manifest.ScanResult.
+    `left_out`: as in listing.Listing. `skipped`: suffix → number of files that are no images. `large_groups`: as in
+    manifest.ScanResult.
     """
 
     source: str

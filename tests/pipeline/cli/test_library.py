@@ -41,7 +41,17 @@ def known(library: Path, photos: Path) -> list[str]:
 
 
 def test_what_is_left_out_is_said_by_kind(muster: Muster, photos: Path, tmp_path: Path) -> None:
-    make(photos, "@eaDir/a.jpg/t.jpg", "x/@eaDir/t.jpg", "1.nef", "2.dng", "3.jxl", "a.mov", "IMG_0123456789.j", "sent/d.jpg")
+    make(
+        photos,
+        "@eaDir/a.jpg/t.jpg",
+        "x/@eaDir/t.jpg",
+        "1.nef",
+        "2.dng",
+        "3.jxl",
+        "a.mov",
+        "IMG_0123456789.j",
+        "sent/d.jpg",
+    )
     (photos / "sent" / ".nomedia").touch()
     (photos / "notes").write_text("a note")
     command = ("scan", photos, "-l", tmp_path / "L", "--exclude", "private/")
@@ -111,7 +121,9 @@ def test_everything_left_out_is_refused(muster: Muster, photos: Path, tmp_path: 
 
 
 @pytest.mark.parametrize("command", ["scan", "photos"])
-@pytest.mark.parametrize("source", ["nope", "empty", "shard.tar", "hf://datasets/a/b", "https://a/b.jpg", "", "-", "*.gif"])
+@pytest.mark.parametrize(
+    "source", ["nope", "empty", "shard.tar", "hf://datasets/a/b", "https://a/b.jpg", "", "-", "*.gif"]
+)
 def test_a_scan_that_is_refused_leaves_no_library(
     muster: Muster, photos: Path, tmp_path: Path, command: str, source: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -147,8 +147,24 @@ def test_ways_to_write_a_path(photos: Path, library: LibraryFiles, monkeypatch: 
 @pytest.mark.parametrize(
     "source",
     [
-        *("missing", "missing/*.jpg", "a.jpg/*", "foo://bucket/a", "s3://", "fsspec+memory://none/x", "-", "C:\\photos"),
-        *("hf://datasets/a/b", "http://a/b.jpg", "https://a/b.jpg", "S3://bucket/a", "fsspec+hf://a", "fsspec+none://a"),
+        *(
+            "missing",
+            "missing/*.jpg",
+            "a.jpg/*",
+            "foo://bucket/a",
+            "s3://",
+            "fsspec+memory://none/x",
+            "-",
+            "C:\\photos",
+        ),
+        *(
+            "hf://datasets/a/b",
+            "http://a/b.jpg",
+            "https://a/b.jpg",
+            "S3://bucket/a",
+            "fsspec+hf://a",
+            "fsspec+none://a",
+        ),
         *("~nobody.of.this.name/a", "mailto:a", "gdrive://a"),
     ],
 )
@@ -161,9 +177,7 @@ def test_nothing_there(photos: Path, source: str, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("source", ["", " "])
-def test_an_empty_text_is_not_the_current_folder(
-    photos: Path, source: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_empty_text_is_not_the_current_folder(photos: Path, source: str, monkeypatch: pytest.MonkeyPatch) -> None:
     make(photos, "a.jpg")
     monkeypatch.chdir(photos)
     with pytest.raises(InputError, match="empty"):
@@ -264,12 +278,12 @@ def test_what_muster_made_is_passed_over_elsewhere(tmp_path: Path) -> None:
 # ---- what is left out ------------------------------------------------------------------------------------------------
 
 LEFT_OUT = {
-    "recycle bins": "#recycle @Recycle $RECYCLE.BIN RECYCLER Recycled .Trash .Trash-1000 .Trashes u/files_trashbin/files"
-    " .stversions .dtrash",
-    "thumbnails": "@eaDir @eadir/IMG_1.jpg @__thumb .@__thumb .thumbnails thumbs/1/2 .photoprism storage/cache/thumbnails"
+    "recycle bins": "#recycle @Recycle $RECYCLE.BIN RECYCLER Recycled .Trash .Trash-1000 .Trashes u/files_trashbin"
+    " .stversions .dtrash .Recycle.Bin",
+    "thumbnails": "@eaDir @eadir/IMG_1.jpg @__thumb .@__thumb .thumbnails thumbs/1/2 .photoprism storage/cache"
     " storage/sidecar X.lrdata/0 CaptureOne/Cache/Thumbnails A.cocatalog/Cache data/appdata_1/preview protected_media"
     " P.photoslibrary/resources/derivatives P.photoslibrary/database P.PHOTOSLIBRARY/resources A.aplibrary/Previews"
-    " M.migratedphotolibrary/Thumbnails",
+    " M.migratedphotolibrary/Thumbnails _data/i V.imovielibrary/a",
     "snapshots": "#snapshot/GMT-1 @Recently-Snapshot ~snapshot .snapshot .zfs/snapshot/a u/files_versions",
     "system folders": "lost+found __MACOSX/a .AppleDouble @tmp FOUND.000",
     "hidden": ".git/objects .cache",
@@ -284,7 +298,8 @@ def test_folders_of_programs_are_left_out(photos: Path, library: LibraryFiles, k
 
 
 def test_system_folders_with_blanks(photos: Path, library: LibraryFiles) -> None:
-    make(photos, "System Volume Information/x.jpg", "a/Iphoto Library/Data/x.jpg", "a/iPhoto Library/Originals/y.jpg")
+    make(photos, "System Volume Information/x.jpg", "Network Trash Folder/x.jpg")
+    make(photos, "a/Iphoto Library/Data/x.jpg", "a/iPhoto Library/Originals/y.jpg")
     assert below(photos, ".", library) == ["a/iPhoto Library/Originals/y.jpg"]
 
 
@@ -295,7 +310,9 @@ def test_of_apples_libraries_the_originals_are_listed(photos: Path, library: Lib
     assert below(photos, "P.photoslibrary", library) == originals[1:]
 
 
-@pytest.mark.parametrize("name", ["my#recycle", "Trash", "Thumbelina", "snapshot", "cache", "sidecar", "preview", "tmp"])
+@pytest.mark.parametrize(
+    "name", ["my#recycle", "Trash", "Thumbelina", "snapshot", "cache", "sidecar", "preview", "tmp"]
+)
 def test_folders_of_people_are_not(photos: Path, library: LibraryFiles, name: str) -> None:
     make(photos, f"{name}/x.jpg")
     assert below(photos, ".", library) == [f"{name}/x.jpg"]
@@ -399,7 +416,14 @@ def test_exclude_of_nothing_is_refused(photos: Path, library: LibraryFiles, patt
 def test_what_is_left_out_elsewhere(tmp_path: Path) -> None:
     fs = pafs.FileSystem.from_uri("fsspec+memory://left/")[0]
     root, names = "fsspec+memory://left", ["@eaDir/a/b.jpg", "@eaDir/c.jpg", "u/#recycle/d.jpg", "sent/.nomedia"]
-    names += ["sent/e/f.jpg", ".g.jpg", "ignored/h.jpg", "ignored/i.png", "kept/j.jpg", "P.photoslibrary/originals/k.jpg"]
+    names += [
+        "sent/e/f.jpg",
+        ".g.jpg",
+        "ignored/h.jpg",
+        "ignored/i.png",
+        "kept/j.jpg",
+        "P.photoslibrary/originals/k.jpg",
+    ]
     names += ["P.photoslibrary/resources/l.jpg", "raw/m.jpg", "/".join(["n"] * 300) + "/n.jpg"]
     for name in names:
         fs.create_dir(os.path.dirname(f"/left/{name}"))

@@ -135,7 +135,9 @@ def test_what_is_left_out_is_found_out(folder: Path, library: LibraryFiles) -> N
 
 def test_folder_without_images(folder: Path, library: LibraryFiles) -> None:
     assert refusal(folder, library).startswith(f"no images in {folder}. Files ending in .jpg")
-    assert refusal(folder, library).endswith("and any photo or folder named by itself")  # how to drop photos: the scan says it
+    assert refusal(folder, library).endswith(
+        "and any photo or folder named by itself"
+    )  # how to drop photos: the scan says it
     for name in ("a.txt", "b.txt", "c"):
         (folder / name).touch()
     assert "left out: 2 .txt, 1 without a suffix" in refusal(folder, library)
