@@ -81,7 +81,7 @@ def line(text: str) -> Line:
 def lines(text: str) -> list[Line]:
     """Of a file with a pattern a line; # begins a comment."""
     stripped = (each.strip() for each in text.splitlines())
-    return [line(each) for each in stripped if each and not each.startswith("#")]
+    return [line(each) for each in stripped if each.strip("!/") and not each.startswith("#")]
 
 
 def excluded(patterns: Iterable[str], folder: str) -> list[Line]:

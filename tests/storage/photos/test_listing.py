@@ -349,7 +349,7 @@ IGNORED = {  # text of the file in the source → what is left of TREE
     "trip/**/f.jpg": "a.jpg a.png b.jpg private/c.jpg trip/d.jpg trip/private/e.jpg",
     "trip/**": "a.jpg a.png b.jpg private/c.jpg",
     "*\n!a.*": "a.jpg a.png",
-    "# *.jpg\n\n  \r\n[ab].jpg\r\n": "a.png private/c.jpg trip/d.jpg trip/private/e.jpg trip/x/y/f.jpg",
+    "# *.jpg\n\n/\n!\n  \r\n[ab].jpg\r\n": "a.png private/c.jpg trip/d.jpg trip/private/e.jpg trip/x/y/f.jpg",
     "*.JPG": "a.jpg a.png b.jpg private/c.jpg trip/d.jpg trip/private/e.jpg trip/x/y/f.jpg",
 }
 TREE = "a.jpg a.png b.jpg private/c.jpg trip/d.jpg trip/private/e.jpg trip/x/y/f.jpg"
