@@ -10,8 +10,7 @@ dropping, and the next scan the rest. Until then an image may stand in two shard
 
 import hashlib
 import re
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from muster.errors import DecryptionError, InputError, MissingError, MusterError
 from muster.storage import clusters, index, layout, shared_shards, tables
 from muster.storage.layout import SCANNING
 from muster.storage.library import LibraryFiles, dump_json
+from muster.storage.photos.left_out import total
 from muster.storage.photos.promotion import unite
 from muster.storage.photos.sources import Found, find_images
 from muster.storage.uris import exists, refusal, split_inline
@@ -50,9 +50,10 @@ class ScanResult:
     """What a scan found, in images: `found` = `new` + `changed` + `unchanged`.
 
     `changed`: a known uri with another size or time. `gone`: dropped from the manifest. `duplicates`: rows dropped
-    because another one of this scan has their uri. `skipped`: suffix → number of files that are no images. `shards`:
-    of the whole manifest, afterwards. `unreadable`: folders that could not be listed; what is known of them stays.
-    `large_groups`: Parquet file with images → rows of its largest row group, where that makes reading slow.
+    because another one of this scan has their uri. `left_out`: kind (recycle bins, thumbnails, …) → number of files and
+    folders, as muster.storage.photos.left_out has them. `skipped`: suffix → number of files that are no images.
+    `shards`: of the whole manifest, afterwards. `unreadable`: folders that could not be listed; what is known of them
+    stays. `large_groups`: Parquet file with images → rows of its largest row group, where that makes reading slow.
     `links_out`: folder → links that lead out of it and were left out. `unread`: reason → rows of Parquet files that
     name nothing that is read here, such as http://; they are images with an error.
     """
@@ -63,6 +64,7 @@ class ScanResult:
     unchanged: int
     gone: int
     duplicates: int
+    left_out: dict[str, int]
     skipped: dict[str, int]
     shards: int
     unreadable: list[str]
@@ -71,19 +73,26 @@ class ScanResult:
     unread: dict[str, int]
 
 
-def scan(library: LibraryFiles, sources: Sequence[str], follow_links: bool = False) -> ScanResult:
+def scan(
+    library: LibraryFiles, sources: Sequence[str], follow_links: bool = False, exclude: Collection[str] = ()
+) -> ScanResult:
     """Bring the manifest up to date with what `sources` hold; other images stay. The caller holds library.lock().
 
-    `follow_links`: also those that lead out of a source.
     Raises InputError or MusterError, before anything is written, where a source cannot be used.
     """
+    return take_in(library, find(library, sources, follow_links, exclude))
+
+
+def find(
+    library: LibraryFiles | None, sources: Sequence[str], follow_links: bool = False, exclude: Collection[str] = ()
+) -> list[Found]:
+    """What `sources` hold, as `find_images` has it. `library`: None where it is yet to be made."""
     if not sources:
         raise InputError("nothing to scan: name at least one folder, file, glob or Parquet file")
     try:
-        each = [find_images(source, library, follow_links) for source in sources]
+        return [find_images(source, library, follow_links, exclude) for source in sources]
     except MissingError as error:
-        raise MissingError(f"{error}. {HOW_TO_DROP}") from None
-    return take_in(library, each)
+        raise MissingError(f"{error}. {HOW_TO_DROP}" if library else str(error)) from None
 
 
 def take_in(library: LibraryFiles, each: Sequence[Found]) -> ScanResult:
@@ -109,12 +118,13 @@ def take_in(library: LibraryFiles, each: Sequence[Found]) -> ScanResult:
         unchanged=found.num_rows - new - changed,
         gone=gone,
         duplicates=duplicates,
-        skipped=dict(sum((place.skipped for place in places), Counter())),
+        left_out=total(place.left_out for place in places),
+        skipped=total(place.skipped for place in places),
         shards=len(shards(library)),
         unreadable=sorted({folder for place in places for folder in place.unreadable}),
         large_groups={file: rows for place in places for file, rows in place.large_groups.items()},
         links_out={place.source: len(place.outside) for place in places if place.outside},
-        unread=dict(sum((place.unread for place in places), Counter())),
+        unread=total(place.unread for place in places),
     )
 
 

@@ -15,6 +15,7 @@ from muster.pipeline.cli.options import (
     AddressOption,
     ClassesOption,
     DeviceOption,
+    ExcludeOption,
     FollowLinksOption,
     KOption,
     LibraryOption,
@@ -32,6 +33,7 @@ from muster.pipeline.cli.options import (
     WeightsOption,
     WorkersOption,
 )
+from muster.storage.photos.left_out import said
 from muster.web.words import count
 
 if TYPE_CHECKING:
@@ -49,13 +51,14 @@ def scan(
     library: LibraryOption = LIBRARY,
     trust: TrustOption = False,
     follow_links: FollowLinksOption = False,
+    exclude: ExcludeOption = [],  # noqa: B006
     as_json: JsonOption = False,
 ) -> None:
     """Find images and note them in the library's manifest; a later scan finds what is new, changed or gone.
 
     Example: muster scan ~/Pictures 's3://bucket/photos/' -l ./library
     """
-    result = muster.open(library, create=True, trust=trust).scan(*sources, follow_links=follow_links)
+    result = muster.scan(*sources, library=library, follow_links=follow_links, exclude=exclude, trust=trust)
     _say_left_out(result)
     report(
         asdict(result),
@@ -67,6 +70,15 @@ def scan(
 
 
 def _say_left_out(result: "ScanResult") -> None:
+    texts = said(result.left_out, result.skipped)
+    if result.duplicates:
+        one, many = (
+            "row of a uri that another row has, with its columns",
+            "rows of uris that other rows have, with their",
+        )
+        texts.append(count(result.duplicates, one, f"{many} columns"))
+    if texts:
+        say(f"muster: left out: {', '.join(texts)}")
     for folder in result.unreadable:
         say(f"muster: cannot list {folder}: what is in it was left out")
     for folder, links in result.links_out.items():
@@ -181,6 +193,7 @@ def photos(
     workers: WorkersOption = None,
     weights_dir: WeightsOption = None,
     follow_links: FollowLinksOption = False,
+    exclude: ExcludeOption = [],  # noqa: B006
     as_json: JsonOption = False,
 ) -> None:
     """Photos in, people pages out: scan, run, cluster and people in one. The JSON has each step's under its name.
@@ -202,6 +215,7 @@ def photos(
             same_photo=same_photo,
             machine=muster.Machine(device=device, workers=workers, weights_dir=weights_dir),
             follow_links=follow_links,
+            exclude=exclude,
             trust=trust,
             on_scan=_say_found,
             on_progress=on_progress,
