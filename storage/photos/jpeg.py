@@ -11,8 +11,9 @@ _BEHIND_PIXELS = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")  # no byte of theirs,
 _ALONE = (0x01, *range(0xD0, 0xD9))  # markers without a length: TEM, restarts, the start
 _EXTRANEOUS = re.compile(r"(\d+) extraneous bytes before marker 0xd9")  # libjpeg's words
 AHEAD = 8  # bytes: so far libjpeg reads ahead of the pixels, and does not count them as extraneous
+TRIES = 3  # decodings: what is behind the pixels, then without it, then without what was read ahead
 MARKERS = 4096  # of a file; profiles and previews take some hundred
-MOST = 1 << 27  # bytes: the largest file that is copied for this; phones' panoramas have up to 60 MB
+MOST = 1 << 26  # bytes: the largest file that is copied for this; phones' panoramas have up to 60 MB
 
 
 def with_end(data: bytes, cmyk: bool) -> bytes | None:
@@ -25,7 +26,7 @@ def with_end(data: bytes, cmyk: bool) -> bytes | None:
     end = _end_of_scans(data)
     if end is None or end > MOST or data.startswith(_END, end):
         return None
-    for _ in range(AHEAD):  # after the first decoding, a few bytes at most are left behind the pixels
+    for _ in range(TRIES):
         mended = data[:end] + _END
         warning = _warning(mended, cmyk)
         if not warning and not any(data[end - 2 * AHEAD : end - AHEAD]):

@@ -12,7 +12,9 @@ from muster.storage.photos import jpeg
 from muster.storage.photos.decode import decode
 
 END = b"\xff\xd9"
-TRAILER = b"\0\0\x01\x0a\x0e\0\0\0Image_UTC_Data1624390000000" + b"\xff\xf1\xff\x10" * 30 + b"SEFH\x6b\0\0\0SEFT"  # Samsung
+TRAILER = (
+    b"\0\0\x01\x0a\x0e\0\0\0Image_UTC_Data1624390000000" + b"\xff\xf1\xff\x10" * 30 + b"SEFH\x6b\0\0\0SEFT"
+)  # Samsung
 KINDS = {
     "baseline": {},
     "optimised": {"optimize": True},
@@ -58,7 +60,9 @@ def test_without_the_end_marker(kind: str, mode: str, behind: bytes, side: int |
 
 def test_the_first_of_several_pictures_without_the_end_marker() -> None:
     file = io.BytesIO()
-    Image.open(io.BytesIO(whole("baseline"))).save(file, "MPO", save_all=True, append_images=[Image.new("RGB", (20, 20))])
+    Image.open(io.BytesIO(whole("baseline"))).save(
+        file, "MPO", save_all=True, append_images=[Image.new("RGB", (20, 20))]
+    )
     data = file.getvalue()
     end = data.index(END)
     assert (decode(data[:end] + data[end + 2 :]).pixels == decode(data).pixels).all()
