@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from math import ceil
+from typing import Any
 
 import numpy as np
 import pillow_heif
@@ -37,6 +38,10 @@ pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_image
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # callers decode several images at once; threads per image would only compete
 
 _SRGB = ImageCms.createProfile("sRGB")
+# Microscopes, X-rays and depth cameras write 10, 12 or 14 bits into 16, and files rarely say so (of PNG's sBIT and TIFF's
+# MaxSampleValue Pillow tells nothing). Such a picture has no value from here on; one of 16 bits that has none either, and
+# so nothing brighter than a quarter of white, is seen better when it is stretched too.
+FEWER_BITS = 1 << 14
 TURNED_BY_LOADING = ("HEIF", "TIFF")  # libheif by irot and imir (EXIF does not count in HEIF), Pillow by the TIFF tag
 
 
@@ -144,16 +149,24 @@ _READERS: dict[str, Callable[[ImageFile.ImageFile, bytes, int], Pixels]] = {
 def _resizable(image: Image.Image) -> Image.Image:
     """The same picture in a mode that Pillow can resize: L, LA, RGB, RGBA or CMYK."""
     if image.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    if image.mode in ("I", "F"):  # no range is defined for these: stretched from the least value to the greatest
-        values = np.nan_to_num(np.asarray(image, np.float32), posinf=0, neginf=0)
-        low, high = float(values.min()), float(values.max())
-        return Image.fromarray(((values - low) * (255 / ((high - low) or 1))).astype(np.uint8))
+        values = np.asarray(image)
+        return Image.fromarray((values >> 8).astype(np.uint8) if values.max() >= FEWER_BITS else _stretched(values))
+    if image.mode in ("I", "F"):  # no range is defined for these
+        return Image.fromarray(_stretched(np.nan_to_num(np.asarray(image, np.float32), posinf=0, neginf=0)))
     if "transparency" in image.info or image.mode in ("PA", "La", "RGBa"):
         return image.convert("RGBA")
     if image.mode == "1":
         return image.convert("L")
     return image if image.mode in ("L", "LA", "RGB", "RGBA", "CMYK") else image.convert("RGB")
+
+
+def _stretched(values: np.ndarray[Any, Any]) -> Pixels:
+    """The least value to 0, the greatest to 255."""
+    low, high = float(values.min()), float(values.max())
+    scaled = values.astype(np.float32)
+    scaled -= low  # in place: a copy is 4 bytes a pixel
+    scaled *= 255 / ((high - low) or 1)
+    return scaled.astype(np.uint8)
 
 
 def _shrink(image: Image.Image, side: int) -> Image.Image:

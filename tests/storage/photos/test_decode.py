@@ -158,6 +158,25 @@ def test_deep_grey_fills_eight_bits(kind: type) -> None:
     assert np.abs(pixels[:, :, 0].ravel().astype(int) - np.arange(256)).max() <= 1
 
 
+@pytest.mark.parametrize("save", [{"format": "TIFF"}, {"format": "PNG"}, {"format": "TIFF", "compression": "tiff_lzw"}])
+@pytest.mark.parametrize("bits", [8, 10, 12, 14])
+def test_fewer_bits_in_sixteen_are_stretched_by_what_is_in_them(bits: int, save: dict[str, object]) -> None:
+    ramp = np.linspace(2**bits // 8, 2**bits - 1, 256).reshape(16, 16).astype(np.uint16)
+    pixels = decode(encode(Image.fromarray(ramp), **save)).pixels
+    assert np.abs(pixels[:, :, 0].ravel().astype(int) - np.arange(256)).max() <= (2 if bits == 8 else 1)
+
+
+@pytest.mark.parametrize("greatest", [2**14, 2**15, 2**16 - 1])
+def test_sixteen_bits_stay_as_they_are(greatest: int) -> None:
+    ramp = np.linspace(300, greatest, 256).reshape(16, 16).astype(np.uint16)
+    pixels = decode(encode(Image.fromarray(ramp), format="PNG")).pixels
+    assert (pixels[:, :, 0] == ramp >> 8).all()
+
+
+def test_a_flat_deep_picture_is_black() -> None:
+    assert (decode(encode(Image.fromarray(np.full((8, 8), 900, np.uint16)), format="PNG")).pixels == 0).all()
+
+
 def test_sixteen_bit_png() -> None:
     ramp = np.linspace(0, 65535, 256).reshape(16, 16).astype(np.uint16)
     pixels = decode(encode(Image.fromarray(ramp), format="PNG")).pixels
