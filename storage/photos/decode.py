@@ -16,6 +16,7 @@ from PIL import Image, ImageFile, JpegImagePlugin, TiffImagePlugin, Unidentified
 from muster.arrays import Pixels
 from muster.errors import ImageError
 from muster.storage.files import open_regular
+from muster.storage.photos import heif
 from muster.storage.photos.exif import facts, orientation, read_exif
 from muster.storage.photos.pixels import TURNED_BY_LOADING, dct_divisor, perceptual_hash, upright_pixels
 from muster.storage.photos.tiff import MAX_NUMBERS, numbers_in, photo_page
@@ -48,7 +49,7 @@ class Photo:
     """A decoded image.
 
     pixels: (H, W, 3) uint8 RGB, C-contiguous, upright. scale: decoded longest side / full longest side, in (0, 1].
-    size: (width, height) of the full upright image. format: "jpeg", "heic", … orientation: EXIF 1..8 as found; already
+    size: (width, height) of the full upright image. format: "jpeg", "heic", … orientation: EXIF 1..8, what was
     applied. taken_at: local time without zone, as cameras write it. latitude, longitude: decimal degrees, both or
     neither. sha256: of the bytes, hex. phash: see `perceptual_hash`.
     """
@@ -224,7 +225,7 @@ def _photo(image: ImageFile.ImageFile, data: bytes, max_side: int | None, name: 
         if image.format == "PNG":  # its EXIF may stand behind the pixels
             image.load()
         exif = read_exif(image)
-        turn = orientation(image, exif)
+        turn = heif.orientation(data) if image.format == "HEIF" else orientation(exif)
         pixels = upright_pixels(image, data, side, turn)
     if turn >= 5 and image.format not in TURNED_BY_LOADING:
         full = full[::-1]

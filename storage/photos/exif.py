@@ -42,8 +42,8 @@ def read_exif(image: Image.Image) -> Image.Exif:
         return Image.Exif()
 
 
-def orientation(image: Image.Image, exif: Image.Exif) -> int:
-    found = image.info.get("original_orientation") if image.format == "HEIF" else exif.get(ExifTags.Base.Orientation)
+def orientation(exif: Image.Exif) -> int:
+    found = exif.get(ExifTags.Base.Orientation)
     return found if isinstance(found, int) and 1 <= found <= 8 else 1
 
 

@@ -51,7 +51,7 @@ def upright_pixels(image: ImageFile.ImageFile, data: bytes, side: int, orientati
     `image` was opened from `data` and not loaded. Raises whatever the decoders raise.
     """
     pixels = _READERS.get(image.format or "", _generic_pixels)(image, data, side)
-    return np.ascontiguousarray(pixels if image.format in TURNED_BY_LOADING else _upright(pixels, orientation))
+    return np.ascontiguousarray(pixels if image.format in TURNED_BY_LOADING else upright(pixels, orientation))
 
 
 def perceptual_hash(pixels: Pixels) -> int:
@@ -71,7 +71,7 @@ _LUMA = np.array((0.299, 0.587, 0.114))
 _DCT = np.cos(np.pi / 32 * np.outer(np.arange(1, 9), np.arange(32) + 0.5))  # DCT-II rows 1..8
 
 
-def _upright(pixels: Pixels, orientation: int) -> Pixels:
+def upright(pixels: Pixels, orientation: int) -> Pixels:
     """What EXIF orientation 1..8 asks for, as a view."""
     if orientation >= 5:
         pixels = pixels.transpose(1, 0, 2)
