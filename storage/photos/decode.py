@@ -227,7 +227,9 @@ def _photo(image: ImageFile.ImageFile, data: bytes, max_side: int | None, name: 
         exif = read_exif(image)
         turn = heif.orientation(data) if image.format == "HEIF" else orientation(exif)
         pixels = upright_pixels(image, data, side, turn)
-    if turn >= 5 and image.format not in TURNED_BY_LOADING:
+    if image.format in TURNED_BY_LOADING:
+        full = image.size
+    elif turn >= 5:
         full = full[::-1]
     scale = max(pixels.shape[:2]) / max(full)
     found = facts(exif)
