@@ -310,16 +310,21 @@ def _first_names(library: LibraryFiles, stored: pa.Table, found: pa.Table) -> tu
 
 
 def _under_other_names(place: Found, folders: Mapping[str, str]) -> Iterator[Found]:
-    """A folder that was searched, under each name that photos in it were known by before."""
-    home = (local_path(place.folder) if place.folder else None) or ""
-    inside = [(folder[len(home) :], first) for folder, first in folders.items() if f"{folder}/".startswith(f"{home}/")]
-    for name in {first.removesuffix(rest) for rest, first in inside if home and first.endswith(rest)}:
+    """A folder that was searched, under each name that it, or one in it, had before."""
+    home = local_path(place.folder) if place.folder else None
+    for other, first in folders.items() if home is not None else ():
+        here = max(other, home, key=len)  # the two are one, or one lies in the other
+        if all(f"{here}/".startswith(f"{above.rstrip('/')}/") for above in (other, home)):
+            name = first + here[len(other) :]
+            unreadable, outside = (_renamed(uris, here, name) for uris in (place.unreadable, place.outside))
+            yield replace(place, folder=local_uri(name), unreadable=unreadable, outside=outside)
 
-        def renamed(uri: str, name: str = name) -> str:
-            return local_uri(name + (local_path(uri) or "")[len(home) :])
 
-        unreadable, outside = list(map(renamed, place.unreadable)), list(map(renamed, place.outside))
-        yield replace(place, folder=local_uri(name), unreadable=unreadable, outside=outside)
+def _renamed(uris: Iterable[str], folder: str, name: str) -> list[str]:
+    """Those that are this local folder or lie in it, where that has another name."""
+    inside = re.compile(re.escape(folder.rstrip("/")) + r"(/.*)?", re.DOTALL)
+    found = (inside.fullmatch(local_path(uri) or "") for uri in uris)
+    return [local_uri(name + (match[1] or "")) for match in found if match]
 
 
 def _plan(

@@ -5,6 +5,8 @@ that this holds for links and bind mounts alike. Hard links of a photo are copie
 """
 
 import os
+from collections.abc import Callable, Iterator
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -26,7 +28,8 @@ class _Name(NamedTuple):
 
 
 def other_names(known: pa.Table, found: pa.Table) -> tuple[dict[str, str], dict[str, str]]:
-    """uri of `found` → first name of its file, where it has another; and other name of a folder → its first name.
+    """uri of `found` → first name of its file, where it has another; and other path of a folder → its first path, which
+    holds for all that is below.
 
     `known`, `found`: uri, size and modified. First is what is known, then what is no link, then what was found first.
     Looked at are files that agree with another in size and time, and their folders, each once.
@@ -34,29 +37,50 @@ def other_names(known: pa.Table, found: pa.Table) -> tuple[dict[str, str], dict[
     parts = {uri: name for uri in _alike(known, found) if (name := _split(uri))}
     if not parts:
         return {}, {}
-    stored, homes = set(known["uri"].to_pylist()), dict[str, Inode | None]()
+    stored, home = set(known["uri"].to_pylist()), cache(_home)
     real = {uri: _real(name) for uri, name in parts.items()}
-    names: dict[tuple[Inode, str, int | None], str] = {}
-    folders: dict[Inode, str] = {}
+    names: dict[tuple[Inode | None, str, int | None], str] = {}
+    folders: dict[Inode | None, str] = {}
     for uri in sorted(parts, key=lambda uri: (uri not in stored, real[uri] != parts[uri])):
-        if home := _home(real[uri].folder, homes):
-            names.setdefault((home, *real[uri][1:]), uri)
-        if home := _home(parts[uri].folder, homes):
-            folders.setdefault(home, parts[uri].folder)
-    others = {folder: folders[home] for folder, home in homes.items() if home and folders.get(home, folder) != folder}
+        names.setdefault((home(real[uri].folder), *real[uri][1:]), uri)
+        folders.setdefault(home(parts[uri].folder), parts[uri].folder)
+    others = dict(
+        _top(name.folder, first, home)
+        for name in parts.values()
+        if (inode := home(name.folder)) and (first := folders[inode]) != name.folder
+    )
 
-    def first(uri: str) -> str:
-        name = _split(uri)
-        if name is None:
-            return uri
-        file = real.get(uri, name)
-        if (home := homes.get(file.folder)) and (known_as := names.get((home, *file[1:]))):
-            return known_as
-        return _joined(others[name.folder], name) if name.folder in others and uri not in stored else uri
+    @cache
+    def renamed(folder: str) -> str:
+        above = next((each for each in _upwards(folder) if each in others), "")
+        return others[above] + folder[len(above) :] if above else folder
+
+    def first_of(uri: str) -> str:
+        if uri in parts and home(real[uri].folder):
+            uri = names[home(real[uri].folder), *real[uri][1:]]
+        name = None if uri in stored else _split(uri)
+        return uri if name is None or name.folder == renamed(name.folder) else _joined(renamed(name.folder), name)
 
     if not others and len(names) == len(parts):
         return {}, {}
-    return {uri: name for uri in found["uri"].to_pylist() if (name := first(uri)) != uri}, others
+    return {uri: name for uri in found["uri"].to_pylist() if (name := first_of(uri)) != uri}, others
+
+
+def _top(folder: str, first: str, home: Callable[[str], Inode | None]) -> tuple[str, str]:
+    """The highest folders above these two that are one, too, with the same way down."""
+    while os.path.basename(folder) == os.path.basename(first):
+        above, theirs = os.path.dirname(folder), os.path.dirname(first)
+        if above == theirs or home(above) is None or home(above) != home(theirs):
+            break
+        folder, first = above, theirs
+    return folder, first
+
+
+def _upwards(folder: str) -> Iterator[str]:
+    """A folder and those above it."""
+    yield folder
+    while folder != (folder := os.path.dirname(folder)):
+        yield folder
 
 
 def _alike(known: pa.Table, found: pa.Table) -> list[str]:
@@ -92,10 +116,8 @@ def _real(name: _Name) -> _Name:
     return _Name(*os.path.split(os.path.realpath(path)), name.row) if os.path.islink(path) else name
 
 
-def _home(folder: str, known: dict[str, Inode | None]) -> Inode | None:
-    if folder not in known:
-        try:
-            known[folder] = inode(folder)
-        except (OSError, ValueError):
-            known[folder] = None
-    return known[folder]
+def _home(folder: str) -> Inode | None:
+    try:
+        return inode(folder)
+    except (OSError, ValueError):
+        return None
