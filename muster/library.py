@@ -338,7 +338,7 @@ def _scanned(
     names, out, found = _sources(sources), several(exclude), list[Found]()
     with trusting(trust):
         files = open_library(
-            place, create=True, before=lambda: found.extend(manifest.find(None, names, follow_links, out))
+            place, create=True, before=lambda: found.extend(manifest.found_in(None, names, follow_links, out))
         )
         if not found:  # the library was there
             opened = Library(files, trust)
