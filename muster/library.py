@@ -136,7 +136,7 @@ class Library:
 
         with self._in_use():
             folder = folder_for(self.uri, out)
-            with forget.locked(self._files):
+            with forget.locked(self._files) if self._files.holds(folder) else forget.steady(self._files):
                 summary = write_people(self._files, model, folder)
         return Pages(**asdict(summary), out=folder, index=(folder / "index.html").absolute().as_uri())
 
@@ -298,7 +298,7 @@ class Library:
 
     def decrypt(self, out: str | Path) -> Library:
         """Write a copy of this encrypted library that every program can read, into a new or empty folder or bucket."""
-        with self._in_use(), forget.locked(self._files):
+        with self._in_use(), forget.steady(self._files):
             return Library(decrypted(self._files, out), self._trust)
 
     def audit_check(self, head: str | None = None) -> dict[str, Any]:
