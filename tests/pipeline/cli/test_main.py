@@ -307,7 +307,7 @@ def test_a_library_that_cannot_be_written_is_decrypted(
     monkeypatch.setenv("MUSTER_KEY", base64.b64encode(bytes(32)).decode())
     assert muster("scan", album, "-l", tmp_path / "L").code == 0
     with mounted_read_only(tmp_path / "L", tmp_path / "mounted") as place:
-        assert muster("decrypt", "--out", tmp_path / "copy", "-l", place).code == 0
+        assert muster("decrypt", tmp_path / "copy", "-l", place).code == 0
     assert (tmp_path / "copy" / "library.json").is_file()
 
 
