@@ -75,15 +75,24 @@ def say_traceback() -> None:
     pass_on(traceback.format_exc(), as_json=True)
 
 
-def prepare() -> None:
-    """What others print of their own accord is shown as ours is: warnings, and text that the terminal cannot encode."""
+def prepare(worded: Callable[[str], str] = str) -> None:
+    """What others print of their own accord is shown as ours is: warnings, and text that the terminal cannot encode.
+
+    `worded`: a text of ours, of a warning, in the words of the command line.
+    """
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:  # closed by whoever started us: the next file would take its place, and be printed into
             os.open(os.devnull, os.O_RDWR)  # takes the lowest that is free
     sys.stderr = sys.stderr or open(os.devnull, "w")  # print() takes stdout for None
-    warnings.showwarning = lambda message, category, *_: say(f"{category.__name__}: {message}")
+
+
+    def show(message: Warning | str, category: type[Warning], *_: object) -> None:
+        ours = category.__module__.startswith("muster.")
+        say(f"muster: {worded(str(message))}" if ours else f"{category.__name__}: {message}")
+
+    warnings.showwarning = show
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

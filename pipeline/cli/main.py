@@ -23,7 +23,7 @@ from muster.pipeline.cli.evaluate import evaluate_app
 from muster.pipeline.cli.jobs import jobs_app, submit
 from muster.pipeline.cli.models import models_app
 from muster.pipeline.cli.train import train
-from muster.pipeline.cli.wording import worded
+from muster.pipeline.cli.wording import in_options, worded
 
 # torch, ray and faiss take seconds to import: the face does where a command needs them, so that --help answers at once.
 
@@ -38,8 +38,8 @@ def main() -> None:
     """Run the command; what a user can cause ends as one line and an exit code: 2 for bad input, 130 for Ctrl-C."""
     signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
-    prepare()
     root = typer.main.get_command(app)
+    prepare(lambda text: in_options(text, root))
     _keep_stdout(root)
     try:
         code = root(standalone_mode=False)  # else typer prints what a command line holds, and Ctrl-C, in its own way
