@@ -100,14 +100,16 @@ class Library:
     ) -> RunSummary:
         """Process every image that the tasks have not seen yet. Interrupted, it keeps what it has done.
 
-        `tasks`: names, or what `muster.task` gives. `machine`: where; by default a worker per GPU or core of this
+        `tasks`: names, or what `muster.task` gives; without a model they have the library's (`model_of`), and with one
+        it becomes the library's. `machine`: where; by default a worker per GPU or core of this
         machine, in a Ray of its own that ends with the run. `retry_errors`: also images whose error may have passed.
         """
         from muster.pipeline.run import run
+        from muster.pipeline.usual import with_usual_models
 
         config = _config(self.uri, tasks, machine, retry_errors)
         with self._in_use():
-            return run(config, on_progress or silent, on_download)
+            return run(with_usual_models(self._files, config), on_progress or silent, on_download)
 
     def cluster(
         self,
@@ -121,7 +123,8 @@ class Library:
         """Say which faces are one person. Ids of people stay when photos are added.
 
         `method`: "graph", which finds the number of people, or "kmeans" with `k` people (found where None).
-        `same_photo`: two faces of one photo may be one person. `model`: whose faces; the default one's where None.
+        `same_photo`: two faces of one photo may be one person. `model`: whose faces; those of
+        `model_of` where None.
         """
         from muster.pipeline.people.grouping import check_method, cluster_faces
 
@@ -130,13 +133,16 @@ class Library:
             return cluster_faces(self._files, model, method, k, same_photo, machine)
 
     def people_pages(self, out: str | Path | None = None, *, model: str | None = None) -> Pages:
-        """Write the people pages, a site that opens from disk. `out`: its folder; LIBRARY/people where None."""
+        """Write the people pages, a site that opens from disk. `out`: its folder; LIBRARY/people where None.
+
+        `model`: as `cluster` takes it.
+        """
         from muster.pipeline.people.pages import folder_for, write_people
         from muster.results import Pages
 
         with self._in_use():
             folder = folder_for(self.uri, out)
-            with forget.locked(self._files):
+            with forget.locked(self._files) if self._files.holds(folder) else forget.steady(self._files):
                 summary = write_people(self._files, model, folder)
         return Pages(**asdict(summary), out=folder, index=(folder / "index.html").absolute().as_uri())
 
@@ -149,11 +155,20 @@ class Library:
         with self._in_use():
             return status(self._files)
 
+    def model_of(self, task: str) -> str | None:
+        """The model that verbs take where none is named: the last one that `run` was given, else that of the rows which
+        cover most images; None where there are no rows, which stands for Muster's own choice."""
+        from muster.pipeline.usual import usual_model
+
+        with self._in_use():
+            return usual_model(self._files, task)
+
     def table(self, name: str, *, model: str | None = None, columns: str | Iterable[str] | None = None) -> pa.Table:
         """A table as Arrow: "manifest", "images", "errors", "clusters", or what a task of this name found.
 
-        `model`: whose rows, also as a fingerprint that `status` shows; where None, those that cover most images.
-        docs/data-model.md describes the columns. Raises NotYetError where there are no rows yet.
+        `model`: whose rows, also as a fingerprint that `status` shows; where None, those of `model_of`. Of several,
+        those that cover most images. docs/data-model.md describes the columns. Raises NotYetError where there are no
+        rows yet.
         """
         from muster.pipeline.reading import table
 
@@ -298,7 +313,7 @@ class Library:
 
     def decrypt(self, out: str | Path) -> Library:
         """Write a copy of this encrypted library that every program can read, into a new or empty folder or bucket."""
-        with self._in_use(), forget.locked(self._files):
+        with self._in_use(), forget.steady(self._files):
             return Library(decrypted(self._files, out), self._trust)
 
     def audit_check(self, head: str | None = None) -> dict[str, Any]:

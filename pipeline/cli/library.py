@@ -113,8 +113,8 @@ def run(
     from muster.pipeline.cli.parse import chosen
 
     machine = muster.Machine(device=device, workers=workers, weights_dir=weights_dir, address=address, shared=shared)
-    choices = chosen(tasks, model, weights, classes, min_score, settings)
     opened = muster.open(library, trust=trust)
+    choices = chosen(tasks, model, weights, classes, min_score, settings, opened.model_of)
     with progress() as on_progress, download_bar() as on_download:
         summary = opened.run(
             choices, machine=machine, retry_errors=retry_errors, on_progress=on_progress, on_download=on_download
@@ -245,17 +245,19 @@ def status(library: LibraryOption = LIBRARY, trust: TrustOption = False, as_json
     facts = muster.open(library, trust=trust).status()
     images, shards, errors = (count(facts[f"{name}s"], name) for name in ("image", "shard", "error"))
     lines = [f"{images} in {shards}: {facts['ok']} ok, {errors}, {facts['pending']} not processed yet"]
-    lines += map(_table_text, facts["tables"])
+    tasks = [table["task"] for table in facts["tables"]]
+    lines += [_table_text(table, tasks.count(table["task"]) > 1) for table in facts["tables"]]
     if facts["scan_interrupted"]:
         lines.append("a scan was interrupted: scan again, or any other command puts it in order")
     report(facts, as_json, *lines)
 
 
-def _table_text(table: dict[str, Any]) -> str:
+def _table_text(table: dict[str, Any], several: bool) -> str:
     rows, errors, shards = (count(table[f"{name}s"], name) for name in ("row", "error", "shard"))
     missing = "" if table["installed"] else "; this task is not installed here"
     model = table["model"] or "no model"
-    return f"{table['task']} ({model}, {table['fingerprint']}): {rows}, {errors}, {shards} done{missing}"
+    used = "; taken where no --model is given" if several and table["used"] else ""
+    return f"{table['task']} ({model}, {table['fingerprint']}): {rows}, {errors}, {shards} done{missing}{used}"
 
 
 def demo(
