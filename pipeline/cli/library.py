@@ -153,12 +153,16 @@ def cluster(
     machine = muster.Machine(address=address, shared=shared)
     opened = muster.open(library, trust=trust)
     summary = opened.cluster(method, k=number, same_photo=same_photo, model=name, machine=machine)
-    report(asdict(summary), as_json, _clustered(asdict(summary)))
+    report(asdict(summary), as_json, *_clustered(asdict(summary)))
 
 
-def _clustered(facts: dict[str, Any]) -> str:
+def _clustered(facts: dict[str, Any]) -> list[str]:
     who, faces = count(facts["people"], "person", "people"), count(facts["clustered"], "face")
-    return f"{who} in {faces}; {count(facts['unclustered'], 'face')} left over"
+    lines = [f"{who} in {faces}; {count(facts['unclustered'], 'face')} left over"]
+    if facts["held_apart"]:
+        held = count(facts["held_apart"], "face")
+        lines.append(f"the rule that faces of one photo are different people kept {held} apart; --same-photo lifts it")
+    return lines
 
 
 def people(
@@ -228,7 +232,7 @@ def photos(
         "index": done.pages.index,
         **steps,
     }
-    texts = [*_run_text(steps["run"]), _clustered(steps["cluster"])]
+    texts = [*_run_text(steps["run"]), *_clustered(steps["cluster"])]
     report(facts, as_json, *texts, _PEOPLE_TEXT.format_map(steps["pages"]))
 
 
