@@ -2,13 +2,14 @@
 
 What is to go is noted first (`FORGETTING`), and every step can be repeated. What an enrolment leaves that is cut off is
 noted as well: its roster stands in the library, and its photos not in the gallery. `settle` finishes both, and is the
-one door of every command that writes, or says who somebody is: they come in by `locked` or `settled`.
+one door of every command that writes, or says who somebody is: they come in by `locked`, `steady` or `settled`.
 """
 
+import errno
 import os
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any
@@ -60,6 +61,20 @@ def locked(library: LibraryFiles, seconds: float = 0.0, resuming: Collection[str
                     f"a deletion in library {library.uri} was cut off, and is done now, but something is left:"
                     f" {receipt.found_afterwards[0]}; see {library.at(receipt.receipt)}"
                 )
+        yield
+
+
+@contextmanager
+def steady(library: LibraryFiles) -> Iterator[None]:
+    """`locked`, for what only reads, but reads much that belongs together. Where the library cannot be written from here
+    (a snapshot, a share), it is read without a lock, unless something is to be settled in it: then MusterError."""
+    with ExitStack() as held:
+        try:
+            held.enter_context(locked(library))
+        except MusterError as error:
+            if getattr(error.__cause__, "errno", None) not in (errno.EROFS, errno.EACCES, errno.EPERM):
+                raise
+            settled(library)
         yield
 
 

@@ -168,7 +168,17 @@ def connect(uri: str) -> tuple[pafs.FileSystem, str]:
     the bucket complains of; a connection that stalls, 3 s each time, holds it for a minute and a half. Neither can be
     set in a URI. Raises OSError or pyarrow.ArrowException.
     """
-    fs, path = pafs.FileSystem.from_uri(uri)
+    scheme = uri.partition("://")[0]
+    if scheme not in ("file", *_BUCKETS, *_HOSTS, *_AZURE) and not scheme.startswith("fsspec+"):
+        known = ", ".join(f"{each}://" for each in (*_BUCKETS[:2], _AZURE[0], _HOSTS[0]))
+        raise pa.ArrowInvalid(
+            f"{scheme}:// is nothing that is opened here, as {known} and local paths are: download it, and name the"
+            " folder"
+        )
+    try:
+        fs, path = pafs.FileSystem.from_uri(uri)
+    except (ImportError, ValueError) as error:  # of fsspec: the package of a protocol is missing, or there is none
+        raise pa.ArrowInvalid(str(error)) from None
     if fs.type_name == "s3":
         options = fs.__reduce__()[1][0]  # as pickle makes a copy: the arguments, by name
         fs = pafs.S3FileSystem(**options, retry_strategy=pafs.AwsStandardS3RetryStrategy(REQUEST_ATTEMPTS))

@@ -13,6 +13,7 @@ from muster.storage import clusters, manifest, tables
 from muster.storage.encryption import key_of
 from muster.storage.layout import MARKER, PAGES
 from muster.storage.library import LibraryFiles, open_library
+from muster.storage.new_files import check_local
 from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.storage.uris import local_path
 from muster.tasks import registry
@@ -29,7 +30,7 @@ def folder_for(library: str, out: str | Path | None) -> Path:
     if out is None and local is None:
         raise InputError(f"library {library} is not on this machine: say with `out` where the pages go")
     place = Path(library if local is None else local).expanduser()
-    folder = place / PAGES if out is None else Path(out).expanduser()
+    folder = place / PAGES if out is None else check_local(out)
     key = open_library(library).key if (place / MARKER).is_file() else key_of(os.environ)
     if key is not None and folder.resolve().is_relative_to(place.resolve()):
         raise InputError(

@@ -196,7 +196,10 @@ def _once(entries: Iterable[Entry], source: str) -> list[Entry]:
 
 
 def _images(source: str, library: LibraryFiles | None) -> list[Entry]:
-    place, found = locate(source), find_images(source, library)
+    place = locate(source)
+    if place.file is not None and not source.partition("?")[0].lower().endswith(PARQUET):
+        raise InputError(f"roster {source}: a roster is {_KINDS}")
+    found = find_images(source, library)
     if found.outside:
         raise InputError(
             f"roster {source}: {found.outside[0]} is a link that leads out of it, and is not followed: put the photos"
@@ -205,8 +208,6 @@ def _images(source: str, library: LibraryFiles | None) -> list[Entry]:
     rows = found.rows.to_pylist()
     if found.from_parquet:
         return list(_from_rows(source, rows))
-    if place.file is not None:
-        raise InputError(f"roster {source}: a roster is {_KINDS}")
     people: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         people.setdefault(_folder(source, place.uri, row["uri"]), []).append(row)

@@ -1,23 +1,33 @@
 """The images that a source holds: files of folders, globs and buckets, or the rows of Parquet files."""
 
-import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
 from pyarrow.fs import FileType
 
 from muster.errors import InputError, MissingError
+from muster.storage.files import open_regular
 from muster.storage.library import LibraryFiles
 from muster.storage.photos import parquet_rows
-from muster.storage.photos.listing import File, Place, list_files, locate
+from muster.storage.photos.first_bytes import (
+    HEAD,
+    IMAGE_SUFFIXES,
+    NO_PHOTOS,
+    RAW_SUFFIXES,
+    SUFFIXES,
+    is_photo,
+    refusal,
+    suffix_of,
+)
+from muster.storage.photos.left_out import said
+from muster.storage.photos.listing import File, Place, head_of, list_files, locate
 from muster.storage.photos.parquet_rows import SCHEMA, rows_of
 from muster.storage.retry import retried
+from muster.storage.uris import local_path
 
-_SUFFIXES = ".jpg .jpeg .jpe .jfif .mpo .png .webp .heic .heif .hif .avif .tif .tiff .bmp .gif"
-IMAGE_SUFFIXES = frozenset(_SUFFIXES.split())
 PARQUET = ".parquet"
 PARQUET_SUFFIXES = (PARQUET, ".parq", ".pq")
 _UNFINISHED = re.compile(r"/_[^/=]*/")  # in Spark's folders _temporary, and others of such names, lies what is no data
@@ -31,7 +41,8 @@ class Found:
     `source`: its name in tables. `rows`: SCHEMA and user columns. `from_parquet`: whether Parquet files gave them.
     `folder`: URI of the folder that was searched, if any; `unreadable`: URIs of folders in it that could not be;
     `outside`: links that lead out of it and were not followed.
-    `skipped`: suffix → number of files that are no images. `large_groups`: as in manifest.ScanResult.
+    `left_out`: as in listing.Listing. `skipped`: suffix → number of files that are no images. `large_groups`: as in
+    manifest.ScanResult.
     """
 
     source: str
@@ -40,28 +51,37 @@ class Found:
     from_parquet: bool = False
     unreadable: list[str] = field(default_factory=list)
     outside: list[str] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
     skipped: Counter[str] = field(default_factory=Counter)
     large_groups: dict[str, int] = field(default_factory=dict)
     unread: Counter[str] = field(default_factory=Counter)  # why rows of Parquet files name nothing that is read → rows
 
 
-def find_images(source: str, library: LibraryFiles | None, follow_links: bool = False) -> Found:
+def find_images(
+    source: str, library: LibraryFiles | None, follow_links: bool = False, exclude: Iterable[str] = ()
+) -> Found:
     """The images of one source: a folder, glob, image file or Parquet file, at a local path or a pyarrow.fs URI.
 
-    A single file counts whatever its suffix. Folders and globs give their image files; only where they have none, the
+    A single photo counts whatever its suffix. Folders and globs give their image files; only where they have none, the
     rows of their Parquet files. `library`: whose own files are left out; None where there is none yet. `follow_links`:
-    also those that lead out of the folder. Raises InputError where there is nothing to find (MissingError: in a
-    folder), or as locate() and list_files() do.
+    also those that lead out of the folder. `exclude`: globs of files and folders below it that are left out. Raises
+    InputError where there is nothing to find (MissingError: in a folder), or as locate() and list_files() do.
     """
     place = locate(source)
-    found = Found(place.source, folder=None if place.file else place.uri)
+    listing = list_files(place, library, follow_links, exclude)
+    found = Found(
+        place.source,
+        folder=None if place.file else place.uri,
+        unreadable=listing.unreadable,
+        outside=listing.outside,
+        left_out=listing.left_out,
+    )
     kinds: dict[str, list[File]] = {"image": [], "parquet": []}
-    files = list_files(place, library, found.unreadable, found.outside, follow_links)
-    for file in files:
-        suffix = _suffix(file.uri)
+    for file in listing.files:
+        suffix = suffix_of(file.uri)
         if suffix in PARQUET_SUFFIXES and not re.search(_UNFINISHED, file.uri[len(place.uri.partition("?")[0]) :]):
             kinds["parquet"].append(file)
-        elif place.file or suffix in IMAGE_SUFFIXES:
+        elif suffix in IMAGE_SUFFIXES or (_is_photo(source, place, suffix) if place.file else _looks_so(file, suffix)):
             kinds["image"].append(file)
         else:
             found.skipped[suffix] += 1
@@ -70,7 +90,7 @@ def find_images(source: str, library: LibraryFiles | None, follow_links: bool = 
         found.skipped.update([PARQUET] * len(kinds["parquet"]))
     elif kinds["parquet"]:
         found.from_parquet = True
-        _refuse_managed(place, files)
+        _refuse_managed(place, listing.files)
         listed = parquet_rows.read(kinds["parquet"], place.uri, library)
         found.rows, found.large_groups, found.unread = listed.rows, listed.large_groups, listed.unread
         found.skipped.update(listed.skipped)
@@ -93,18 +113,39 @@ def _refuse_managed(place: Place, files: Sequence[File]) -> None:
         )
 
 
-def _suffix(uri: str) -> str:
-    return os.path.splitext(uri.partition("?")[0] if "://" in uri else uri)[1].lower()
+def _looks_so(file: File, suffix: str) -> bool:
+    """Whether a file of a folder, whose suffix says nothing (Google cuts names off), begins as a photo. In buckets
+    that would be a request for each: there suffixes decide."""
+    path = local_path(file.uri)
+    if path is None or suffix in NO_PHOTOS or suffix.endswith("~"):  # an editor's copy of what it changed
+        return False
+    try:
+        with open_regular(path) as opened:
+            return is_photo(opened.read(HEAD))
+    except OSError:
+        return False
+
+
+def _is_photo(source: str, place: Place, suffix: str) -> bool:
+    """The same of a file that is named by itself. InputError, with what it is, where it is none."""
+    try:
+        head = head_of(place)
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"cannot read {source}: {getattr(error, 'strerror', None) or error}") from None
+    if is_photo(head) and suffix not in RAW_SUFFIXES:
+        return True
+    raise InputError(f"{source} is {refusal(head, suffix)}")
 
 
 def _nothing_found(source: str, found: Found) -> str:
     if found.from_parquet:
         return f"no images in {source}: it has no row with a uri or an image"
-    others = ", ".join(f"{number} {suffix or 'without suffix'}" for suffix, number in found.skipped.most_common(8))
+    others = ", ".join(said(found.left_out, found.skipped))
     return (
         f"no images in {source}"
-        + (f"; skipped files: {others}" if others else "")
+        + (f"; left out: {others}" if others else "")
         + (f"; folders that cannot be read: {len(found.unreadable)}" if found.unreadable else "")
         + (f"; links that lead out of it: {len(found.outside)} (`follow_links` takes them in)" if found.outside else "")
-        + f". Files ending in {_SUFFIXES} count, and any file named by itself"
+        + (". Tars are not read yet: unpack them" if found.skipped[".tar"] else "")
+        + f". Files ending in {SUFFIXES} count, and any photo or folder named by itself"
     )

@@ -1,9 +1,13 @@
 """What counts as an image of a source."""
 
+import os
+import re
+import tarfile
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
 
@@ -52,18 +56,91 @@ def test_images_by_suffix(folder: Path, library: LibraryFiles) -> None:
     assert result.folder == result.source == str(folder)
 
 
-def test_a_file_named_by_itself_counts(folder: Path, library: LibraryFiles) -> None:
-    (folder / "README").write_bytes(b"abc")
-    result, [row] = found(folder / "README", library)
-    assert (row["uri"], row["size"], result.folder) == (str(folder / "README"), 3, None)
+JPEG = b"\xff\xd8\xff\xe0" + bytes(20)
+
+
+@pytest.mark.parametrize("name", ["README", "a.xyz", "a.txt", "a.j"])
+def test_a_photo_named_by_itself_counts(folder: Path, library: LibraryFiles, name: str) -> None:
+    (folder / name).write_bytes(JPEG)
+    result, [row] = found(folder / name, library)
+    assert (row["uri"], row["size"], result.folder) == (str(folder / name), 24, None)
+
+
+@pytest.mark.parametrize("data", [b"", b"abc", b"\x1f\x8b"])
+def test_an_image_file_that_is_broken_stays_a_row(folder: Path, library: LibraryFiles, data: bytes) -> None:
+    """It has its error where others have theirs, however it is named."""
+    (folder / "a.jpg").write_bytes(data)
+    assert len(found(folder / "a.jpg", library)[1]) == len(found(folder, library)[1]) == 1
+
+
+def test_a_file_that_is_no_photo_is_refused(folder: Path, library: LibraryFiles) -> None:
+    with tarfile.open(folder / "shard-000000.tar", "w") as archive:
+        archive.addfile(tarfile.TarInfo("000.jpg"))
+    (folder / "secret.txt").write_text("a password")
+    (folder / "a.nef").write_bytes(b"II*\0")
+    assert re.search("shard-000000.tar is a tar archive.*unpack", refusal(folder / "shard-000000.tar", library))
+    assert "secret.txt is text" in refusal(folder / "secret.txt", library)
+    assert "password" not in refusal(folder / "secret.txt", library)
+    assert "camera raw" in refusal(folder / "a.nef", library)
+    assert refusal(folder, library).startswith(f"no images in {folder}; left out: 1 .nef, 1 .tar, 1 .txt. Tars")
+
+
+def test_a_file_elsewhere_named_by_itself(library: LibraryFiles) -> None:
+    fs = pafs.FileSystem.from_uri("fsspec+memory://single/")[0]
+    fs.create_dir("/single")
+    for name, data in {"photo": JPEG, "notes": b"abc", "empty.jpg": b""}.items():
+        with fs.open_output_stream(f"/single/{name}") as out:
+            out.write(data)
+    assert len(found("fsspec+memory://single/photo", library)[1]) == 1
+    assert len(found("fsspec+memory://single/empty.jpg", library)[1]) == 1
+    assert "notes is text" in refusal("fsspec+memory://single/notes", library)
+    assert found("fsspec+memory://single", library)[0].skipped == {"": 2}  # in buckets suffixes decide
+
+
+def test_photos_whose_suffix_says_nothing(folder: Path, library: LibraryFiles) -> None:
+    """Google Takeout cuts names off, and dots stand in names without a suffix."""
+    photos = ["2019-05-01 12.30.15", "IMG_0123456789.", "IMG_0123456789.j", "a.jpg!d", "a.jpg_large", "no-suffix"]
+    others = ["IMG_1.THM", "a.jpg.crdownload", "a.jpg_original", "a.jpg~", "a.mov", "a.nef", "a.xmp"]
+    for name in [*photos, *others]:
+        (folder / name).write_bytes(JPEG)
+    (folder / "notes").write_text("BM")
+    (folder / "locked").symlink_to(folder / "gone")
+    os.mkfifo(folder / "pipe")
+    result, rows = found(folder, library)
+    assert [row["uri"] for row in rows] == [str(folder / name) for name in photos]
+    assert result.skipped == {
+        "": 2, ".thm": 1, ".crdownload": 1, ".jpg_original": 1, ".jpg~": 1, ".mov": 1, ".nef": 1, ".xmp": 1
+    }  # fmt: skip
+
+
+def test_what_lies_beside_a_photo_is_counted(folder: Path, library: LibraryFiles) -> None:
+    """Pairs of raw and JPEG, live photos, and what programs note of a photo."""
+    for name in ("IMG_1.JPG", "IMG_1.NEF", "IMG_1.MOV", "IMG_1.AAE", "IMG_1.xmp", "IMG_1.jpg.json"):
+        (folder / name).write_bytes(JPEG)
+    result, rows = found(folder, library)
+    assert [row["uri"] for row in rows] == [str(folder / "IMG_1.JPG")]
+    assert result.skipped == {".nef": 1, ".mov": 1, ".aae": 1, ".xmp": 1, ".json": 1}
+
+
+def test_what_is_left_out_is_found_out(folder: Path, library: LibraryFiles) -> None:
+    for name in ("a.jpg", "b.png", "@eaDir/c.jpg"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(JPEG)
+    result = find_images(str(folder), library, exclude=["*.png"])
+    assert result.rows.num_rows == 1
+    assert result.left_out == {"excluded": 1, "thumbnails": 1}
+    with pytest.raises(InputError, match="left out: 2 excluded, 1 folder of thumbnails"):
+        find_images(str(folder), library, exclude=["*.png", "a.*"])
 
 
 def test_folder_without_images(folder: Path, library: LibraryFiles) -> None:
     assert refusal(folder, library).startswith(f"no images in {folder}. Files ending in .jpg")
-    assert refusal(folder, library).endswith("and any file named by itself")  # how to drop photos: the scan says it
+    assert refusal(folder, library).endswith(
+        "and any photo or folder named by itself"
+    )  # how to drop photos: the scan says it
     for name in ("a.txt", "b.txt", "c"):
         (folder / name).touch()
-    assert "skipped files: 2 .txt, 1 without suffix" in refusal(folder, library)
+    assert "left out: 2 .txt, 1 without a suffix" in refusal(folder, library)
     assert str(folder / "*.jpg") in refusal(folder / "*.jpg", library)
 
 
