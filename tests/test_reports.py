@@ -22,14 +22,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tifffile
-import yaml
 from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 
-from helpers.exchange import photo
 from muster.arrays import Pixels
 from muster.storage import manifest
-from muster.storage.exchange.yolo import write_yolo
 from muster.storage.gallery import gallery
 from muster.storage.library import LibraryFiles, open_library
 from muster.storage.photos.decode import Photo, decode, read
@@ -141,10 +138,7 @@ PICTURES: dict[str, tuple[Callable[[], bytes], Image.Image]] = {
     "HEIC of two pictures, the second is the photo": (lambda: heic_of(RED, PICTURE, primary=1), PICTURE),
     "HEIC of two pictures, the first is the photo": (lambda: heic_of(PICTURE, RED), PICTURE),
     **{f"a broken profile in {f}": (partial(save, format=f, icc_profile=BROKEN), PICTURE) for f in PROFILES},
-    **{
-        f"the first of some frames of {f}": (partial(save, format=f, save_all=True, append_images=[RED.copy()]), PICTURE)
-        for f in FRAMES
-    },
+    **{f"frames of {f}": (partial(save, format=f, save_all=True, append_images=[RED.copy()]), PICTURE) for f in FRAMES},
 }  # fmt: skip
 
 
@@ -299,7 +293,7 @@ def test_names_that_pandas_keeps_in_its_index(tmp_path: Path) -> None:
     assert rows["n"].to_pylist() == [1, 2]
 
 
-# ---- people and exports ----------------------------------------------------------------------------------------------
+# ---- people ----------------------------------------------------------------------------------------------------------
 
 IDS = ["a/b", "..", "[test]", "😀", "x" * 300, "'; drop table people; --", " ", "%2F"]
 
@@ -316,10 +310,3 @@ def test_ids_of_any_form_come_back_and_can_be_taken_out(library: LibraryFiles) -
         known = known.without([who])
         assert who not in known.people
     assert known.people == []
-
-
-def test_names_of_classes_that_yaml_reads_as_something_else(tmp_path: Path) -> None:
-    names = ["true", "null", "a: b", "it's", '"q"', "a,b", "né", "1", "", "x\ny", "#c", "- d", "{e", "\u2028"]
-    write_yolo([photo("1.jpg")], tmp_path / "out", {name: i for i, name in enumerate(names)}, {})
-    read_back = yaml.safe_load((tmp_path / "out" / "data.yaml").read_text("utf-8"))["names"]
-    assert read_back == dict(enumerate(names))
