@@ -18,6 +18,7 @@ from muster.errors import ImageError
 from muster.storage.files import open_regular
 from muster.storage.photos.exif import MAX_NUMBERS, facts, numbers_in, orientation, read_exif
 from muster.storage.photos.pixels import TURNED_BY_LOADING, dct_divisor, perceptual_hash, upright_pixels
+from muster.storage.photos.png import without_damaged_remarks
 from muster.storage.retry import retried
 from muster.storage.uris import filesystem_of, local_path
 
@@ -129,7 +130,7 @@ def _open(data: bytes) -> ImageFile.ImageFile:
     if data.startswith(_TIFF) and (numbers := numbers_in(data)) > MAX_NUMBERS:
         raise ImageError("too_large", f"{numbers} numbers in its tags (limit {MAX_NUMBERS})")
     try:
-        image = Image.open(io.BytesIO(data), formats=_FORMATS)
+        image = _recognised(data)
     except OSError as error:
         if _cut_short(data):
             raise ImageError("truncated", "the file is cut short") from error
@@ -143,6 +144,15 @@ def _open(data: bytes) -> ImageFile.ImageFile:
     if isinstance(image, TiffImagePlugin.TiffImageFile) and (image.tag_v2.get(254, 0) & 1 or 50706 in image.tag_v2):
         raise ImageError("unsupported", "camera raw is not read; export it as JPEG")
     return image
+
+
+def _recognised(data: bytes) -> ImageFile.ImageFile:
+    try:
+        return Image.open(io.BytesIO(data), formats=_FORMATS)
+    except UnidentifiedImageError:
+        if not data.startswith(b"\x89PNG"):
+            raise
+        return Image.open(io.BytesIO(without_damaged_remarks(data)), formats=("PNG",))
 
 
 def _cut_short(data: bytes) -> bool:
