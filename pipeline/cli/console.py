@@ -87,7 +87,6 @@ def prepare(worded: Callable[[str], str] = str) -> None:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest that is free
     sys.stderr = sys.stderr or open(os.devnull, "w")  # print() takes stdout for None
 
-
     def show(message: Warning | str, category: type[Warning], *_: object) -> None:
         ours = category.__module__.startswith("muster.")
         say(f"muster: {worded(str(message))}" if ours else f"{category.__name__}: {message}")

@@ -20,6 +20,7 @@ from muster.storage.photos import heif
 from muster.storage.photos.exif import facts, orientation, read_exif
 from muster.storage.photos.first_bytes import ISO_BRANDS, OTHER_IMAGES, OURS, TIFF
 from muster.storage.photos.pixels import TURNED_BY_LOADING, dct_divisor, perceptual_hash, upright_pixels
+from muster.storage.photos.png import without_damaged_remarks
 from muster.storage.photos.tiff import MAX_NUMBERS, numbers_in, photo_page
 from muster.storage.retry import retried
 from muster.storage.uris import filesystem_of, local_path
@@ -112,7 +113,7 @@ def _open(data: bytes) -> ImageFile.ImageFile:
     if data.startswith(TIFF):
         _check_numbers(data, 1)
     try:
-        image = Image.open(io.BytesIO(data), formats=_FORMATS)
+        image = _recognised(data)
     except OSError as error:
         if _cut_short(data):
             raise ImageError("truncated", "the file is cut short") from error
@@ -143,6 +144,15 @@ def _check_numbers(data: bytes, pages: int) -> None:
     numbers = numbers_in(data, pages)
     if numbers > MAX_NUMBERS:
         raise ImageError("too_large", f"{numbers} numbers in its tags (limit {MAX_NUMBERS})")
+
+
+def _recognised(data: bytes) -> ImageFile.ImageFile:
+    try:
+        return Image.open(io.BytesIO(data), formats=_FORMATS)
+    except UnidentifiedImageError:
+        if not data.startswith(b"\x89PNG"):
+            raise
+        return Image.open(io.BytesIO(without_damaged_remarks(data)), formats=("PNG",))
 
 
 def _cut_short(data: bytes) -> bool:

@@ -100,7 +100,5 @@ def held_apart(likeness: Likeness, labels: I64, photos: I64, threshold: float) -
     sums = np.zeros((len(sizes), likeness.embeddings.shape[1] + 1), np.float32)
     np.add.at(sums, labels[together], np.column_stack([likeness.embeddings, likeness.crowding])[together])
     means = sums / sizes
-    both = Likeness(
-        np.concatenate([likeness.embeddings, means[:, :-1]]), np.append(likeness.crowding, means[:, -1])
-    )
+    both = Likeness(np.concatenate([likeness.embeddings, means[:, :-1]]), np.append(likeness.crowding, means[:, -1]))
     return len(np.unique(faces[both.pairs(faces, len(labels) + people) >= threshold]))
