@@ -36,7 +36,8 @@ def check_replaced(out: Path) -> None:
 
 
 def check_local(out: str | Path, name: str = "out") -> Path:
-    """The place, `~` resolved; `name`: of the parameter. InputError for a URI: a Path has lost one of its slashes, and a folder `s3:` is made."""
+    """The place, `~` resolved; `name`: of the parameter. InputError for a URI: a Path has lost one of its slashes, and
+    a folder `s3:` would be made."""
     if re.match(r"[A-Za-z][A-Za-z\d+.-]+:/", str(out)):
         raise InputError(f"`{name}` {out}: what is written is a file or folder of this machine: name one")
     return Path(out).expanduser()
