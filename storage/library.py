@@ -33,7 +33,7 @@ from muster.storage.encryption import KEY, KEY_FILE, MAGIC, decrypt, derived, en
 from muster.storage.files import inode
 from muster.storage.layout import GALLERY, MARKER, REPORT
 from muster.storage.retry import retried
-from muster.storage.uris import connect, local_uri
+from muster.storage.uris import connect, local_path, local_uri, unread
 
 T = TypeVar("T")
 
@@ -377,9 +377,11 @@ def _keyed(library: LibraryFiles, uri: str | Path, marker: dict[str, Any], key: 
 
 
 def _locate(uri: str) -> LibraryFiles:
-    if "://" not in uri:
-        path = os.path.abspath(os.path.expanduser(uri))
+    if (local := local_path(uri)) is not None:
+        path = os.path.abspath(os.path.expanduser(local))
         return LibraryFiles(path, pafs.LocalFileSystem(), path)
+    if (reason := unread(uri)) is not None:
+        raise InputError(f"cannot open library {uri}: {reason}")
     try:
         fs, path = connect(uri)
     except (pa.ArrowInvalid, OSError) as error:

@@ -27,7 +27,7 @@ from muster.storage import clusters, index, layout, shared_shards, tables
 from muster.storage.layout import SCANNING
 from muster.storage.library import LibraryFiles, dump_json
 from muster.storage.photos.left_out import total
-from muster.storage.photos.parquet_rows import unite
+from muster.storage.photos.promotion import unite
 from muster.storage.photos.sources import Found, find_images
 from muster.storage.uris import exists, refusal, split_inline
 
@@ -54,7 +54,8 @@ class ScanResult:
     folders, as muster.storage.photos.left_out has them. `skipped`: suffix → number of files that are no images.
     `shards`: of the whole manifest, afterwards. `unreadable`: folders that could not be listed; what is known of them
     stays. `large_groups`: Parquet file with images → rows of its largest row group, where that makes reading slow.
-    `links_out`: folder → links that lead out of it and were left out.
+    `links_out`: folder → links that lead out of it and were left out. `unread`: reason → rows of Parquet files that
+    name nothing that is read here, such as http://; they are images with an error.
     """
 
     found: int
@@ -69,6 +70,7 @@ class ScanResult:
     unreadable: list[str]
     large_groups: dict[str, int]
     links_out: dict[str, int]
+    unread: dict[str, int]
 
 
 def scan(
@@ -122,6 +124,7 @@ def take_in(library: LibraryFiles, each: Sequence[Found]) -> ScanResult:
         unreadable=sorted({folder for place in places for folder in place.unreadable}),
         large_groups={file: rows for place in places for file, rows in place.large_groups.items()},
         links_out={place.source: len(place.outside) for place in places if place.outside},
+        unread=total(place.unread for place in places),
     )
 
 
@@ -234,7 +237,7 @@ def _write(library: LibraryFiles, rows: pa.Table) -> None:
 def _read_shards(library: LibraryFiles, ids: Sequence[str]) -> pa.Table:
     with ThreadPoolExecutor(8) as pool:
         parts = list(pool.map(lambda shard: read_shard(library, shard), ids))
-    return pa.concat_tables([SCHEMA.empty_table(), *parts], promote_options="default")
+    return unite({"the manifest": SCHEMA.empty_table(), **dict(zip(ids, parts, strict=True))})
 
 
 def _stored(library: LibraryFiles) -> tuple[list[tuple[str, int]], pa.Table]:

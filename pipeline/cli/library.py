@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import muster
+from muster.errors import InputError
 from muster.pipeline.cli.console import JsonOption, counted, download_bar, progress, report, say
 from muster.pipeline.cli.options import (
     LIBRARY,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 # parse brings torch, which takes seconds to import: commands import it, so that --help answers at once.
 
 PagesOption = Annotated[Path | None, typer.Option(help="Folder for the pages.", show_default="LIBRARY/people")]
+REASONS = 5  # that are said of rows which cannot be read: whoever wrote them may have made up a thousand
 _PEOPLE_TEXT = "open {index}"
 
 
@@ -63,6 +65,8 @@ def scan(
         as_json,
         f"{count(result.found, 'image')}: {result.new} new, {result.changed} changed, {result.gone} gone",
     )
+    if sum(result.unread.values()) >= result.found:
+        raise InputError(f"none of them can be read: {max(result.unread, key=lambda why: result.unread[why])}")
 
 
 def _say_left_out(result: "ScanResult") -> None:
@@ -79,6 +83,8 @@ def _say_left_out(result: "ScanResult") -> None:
         say(f"muster: cannot list {folder}: what is in it was left out")
     for folder, links in result.links_out.items():
         say(f"muster: left out of {folder}: {count(links, 'link')} that lead out of it; --follow-links takes them in")
+    for reason, rows in sorted(result.unread.items(), key=lambda each: -each[1])[:REASONS]:
+        say(f"muster: {count(rows, 'image')} cannot be read: {reason}")
     for file, rows in result.large_groups.items():
         say(f"muster: {file} holds {rows} images in one row group, which is slow: write it with row_group_size=256")
 

@@ -21,7 +21,7 @@ from muster.storage.photos import left_out
 from muster.storage.photos.first_bytes import HEAD, IMAGE_SUFFIXES, suffix_of
 from muster.storage.photos.left_out import IGNORE, NOMEDIA
 from muster.storage.retry import retried
-from muster.storage.uris import filesystem_of, local_path, local_uri, place_of
+from muster.storage.uris import filesystem_of, local_path, local_uri, place_of, unread
 
 MUSTERS_OWN = {  # a folder that holds a file of this name and beginning was made by Muster: its pictures are copies
     "library.json": rb'\{\s*"format": \d+,\s*"muster":',
@@ -156,6 +156,8 @@ def _locate_local(source: str, path: str) -> Place:
 
 
 def _locate_remote(source: str) -> Place:
+    if (reason := unread(source)) is not None:
+        raise InputError(f"cannot read {source}: {reason}")
     url, question, query = source.rstrip("/").partition("?")
     if "://" not in url:
         raise InputError(f"cannot read {source}: it names no bucket and no folder")

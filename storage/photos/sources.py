@@ -1,10 +1,12 @@
 """The images that a source holds: files of folders, globs and buckets, or the rows of Parquet files."""
 
+import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
+from pyarrow.fs import FileType
 
 from muster.errors import InputError, MissingError
 from muster.storage.files import open_regular
@@ -23,9 +25,13 @@ from muster.storage.photos.first_bytes import (
 from muster.storage.photos.left_out import said
 from muster.storage.photos.listing import File, Place, head_of, list_files, locate
 from muster.storage.photos.parquet_rows import SCHEMA, rows_of
+from muster.storage.retry import retried
 from muster.storage.uris import local_path
 
 PARQUET = ".parquet"
+PARQUET_SUFFIXES = (PARQUET, ".parq", ".pq")
+_UNFINISHED = re.compile(r"/_[^/=]*/")  # in Spark's folders _temporary, and others of such names, lies what is no data
+_MANAGED = re.compile(r"/_delta_log/|/metadata/[^/]*\.metadata\.json")
 
 
 @dataclass
@@ -48,6 +54,7 @@ class Found:
     left_out: Counter[str] = field(default_factory=Counter)
     skipped: Counter[str] = field(default_factory=Counter)
     large_groups: dict[str, int] = field(default_factory=dict)
+    unread: Counter[str] = field(default_factory=Counter)  # why rows of Parquet files name nothing that is read → rows
 
 
 def find_images(
@@ -72,7 +79,7 @@ def find_images(
     kinds: dict[str, list[File]] = {"image": [], "parquet": []}
     for file in listing.files:
         suffix = suffix_of(file.uri)
-        if suffix == PARQUET:
+        if suffix in PARQUET_SUFFIXES and not re.search(_UNFINISHED, file.uri[len(place.uri.partition("?")[0]) :]):
             kinds["parquet"].append(file)
         elif suffix in IMAGE_SUFFIXES or (_is_photo(source, place, suffix) if place.file else _looks_so(file, suffix)):
             kinds["image"].append(file)
@@ -83,13 +90,27 @@ def find_images(
         found.skipped.update([PARQUET] * len(kinds["parquet"]))
     elif kinds["parquet"]:
         found.from_parquet = True
-        listed = parquet_rows.read(kinds["parquet"], library)
-        found.rows, found.large_groups = listed.rows, listed.large_groups
+        _refuse_managed(place, listing.files)
+        listed = parquet_rows.read(kinds["parquet"], place.uri, library)
+        found.rows, found.large_groups, found.unread = listed.rows, listed.large_groups, listed.unread
         found.skipped.update(listed.skipped)
     if not found.rows.num_rows:
         kind = InputError if found.folder is None else MissingError
         raise kind(_nothing_found(source, found))
     return found
+
+
+def _refuse_managed(place: Place, files: Sequence[File]) -> None:
+    """InputError for a folder whose Parquet files are not all that they seem."""
+    if place.file:
+        return
+    log = f"{place.path}/_delta_log"  # which a glob may have left out
+    known = any(re.search(_MANAGED, file.uri) for file in files)
+    if known or retried(f"look at {log}", lambda: place.fs.get_file_info(log)).type == FileType.Directory:
+        raise InputError(
+            f"{place.source} is a table of Delta Lake or Iceberg: rows that were deleted are still in its files, and"
+            " only its log tells which. Write its present rows to a Parquet file of their own, and scan that"
+        )
 
 
 def _looks_so(file: File, suffix: str) -> bool:
