@@ -189,12 +189,14 @@ def test_addresses_that_nothing_is_opened_at(muster: Muster, library: Path, tmp_
         ("status", "-l", address),
         ("scan", tmp_path, "-l", address),
         ("people", "--out", address),
+        ("demo", address),
+        ("models", "export", "mobilefacenet", "--out", address),
         ("export", "--format", "coco", "--tasks", "faces", "--out", f"{address}.json"),
         ("overlay", "--out", address),
         ("train", "daynight", "--images", address, "--out", tmp_path / "T"),
         ("train", "daynight", "--images", tmp_path, "--out", address),
     ):
-        with_library = () if "-l" in command or command[0] == "train" else ("-l", library)
+        with_library = () if "-l" in command or command[0] in ("train", "demo", "models") else ("-l", library)
         outcome = muster(*command, *with_library)
         assert (outcome.code, len(outcome.err.splitlines())) == (2, 1), outcome
         assert "hf:/" in outcome.err
