@@ -63,7 +63,7 @@ def other_names(known: pa.Table, found: pa.Table) -> tuple[dict[str, str], dict[
 
     if not others and len(names) == len(parts):
         return {}, {}
-    return {uri: name for uri in found["uri"].to_pylist() if (name := first_of(uri)) != uri}, others
+    return {uri: first for uri in found["uri"].to_pylist() if (first := first_of(uri)) != uri}, others
 
 
 def _top(folder: str, first: str, home: Callable[[str], Inode | None]) -> tuple[str, str]:

@@ -489,7 +489,7 @@ acts = st.one_of(
 )
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.lists(acts, max_size=8), min_size=1, max_size=4))
 def test_any_sequence_of_changes(rounds: list[list[tuple[str, str, str]]]) -> None:
     with tempfile.TemporaryDirectory() as place:
