@@ -14,8 +14,7 @@ images may have one name, where files had changed places.
 
 import hashlib
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -32,7 +31,9 @@ from muster.storage import clusters, index, layout, shared_shards, tables
 from muster.storage.layout import SCANNING
 from muster.storage.library import LibraryFiles, dump_json
 from muster.storage.photos.aliases import other_names
-from muster.storage.photos.sources import Found, find_images, unite
+from muster.storage.photos.left_out import total
+from muster.storage.photos.promotion import unite
+from muster.storage.photos.sources import Found, find_images
 from muster.storage.same_photos import Known, find, same_photos
 from muster.storage.uris import exists, local_path, local_uri, refusal, split_inline
 
@@ -56,10 +57,12 @@ class ScanResult:
 
     `changed`: a known uri with other content. `moved`: of the unchanged, those with another uri or time than before.
     `gone`: dropped from the manifest. `duplicates`: rows dropped because another one of this scan is their file.
-    `skipped`: suffix → number of files that are no images. `shards`:
-    of the whole manifest, afterwards. `unreadable`: folders that could not be listed; what is known of them stays.
-    `large_groups`: Parquet file with images → rows of its largest row group, where that makes reading slow.
-    `links_out`: folder → links that lead out of it and were left out.
+    `left_out`: kind (recycle bins, thumbnails, …) → number of files and folders, as muster.storage.photos.left_out has
+    them. `skipped`: suffix → number of files that are no images. `shards`: of the whole manifest, afterwards.
+    `unreadable`: folders that could not be listed; what is known of them stays. `large_groups`: Parquet file with
+    images → rows of its largest row group, where that makes reading slow. `links_out`: folder → links that lead out of
+    it and were left out. `unread`: reason → rows of Parquet files that name nothing that is read here, such as http://;
+    they are images with an error.
     """
 
     found: int
@@ -69,27 +72,41 @@ class ScanResult:
     moved: int
     gone: int
     duplicates: int
+    left_out: dict[str, int]
     skipped: dict[str, int]
     shards: int
     unreadable: list[str]
     large_groups: dict[str, int]
     links_out: dict[str, int]
+    unread: dict[str, int]
 
 
-def scan(library: LibraryFiles, sources: Sequence[str], follow_links: bool = False, verify: bool = False) -> ScanResult:
+def scan(
+    library: LibraryFiles,
+    sources: Sequence[str],
+    follow_links: bool = False,
+    exclude: Collection[str] = (),
+    verify: bool = False,
+) -> ScanResult:
     """Bring the manifest up to date with what `sources` hold; other images stay. The caller holds library.lock().
 
-    `follow_links`: also those that lead out of a source. `verify`: files are read to find those that changed, and kept
-    their size and time.
+    `follow_links`: also those that lead out of a source. `exclude`: globs of what is left out. `verify`: files are read
+    to find those that changed, and kept their size and time.
     Raises InputError or MusterError, before anything is written, where a source cannot be used.
     """
+    return take_in(library, found_in(library, sources, follow_links, exclude), verify)
+
+
+def found_in(
+    library: LibraryFiles | None, sources: Sequence[str], follow_links: bool = False, exclude: Collection[str] = ()
+) -> list[Found]:
+    """What `sources` hold, as `find_images` has it. `library`: None where it is yet to be made."""
     if not sources:
         raise InputError("nothing to scan: name at least one folder, file, glob or Parquet file")
     try:
-        each = [find_images(source, library, follow_links) for source in sources]
+        return [find_images(source, library, follow_links, exclude) for source in sources]
     except MissingError as error:
-        raise MissingError(f"{error}. {HOW_TO_DROP}") from None
-    return take_in(library, each, verify)
+        raise MissingError(f"{error}. {HOW_TO_DROP}" if library else str(error)) from None
 
 
 def take_in(library: LibraryFiles, each: Sequence[Found], verify: bool = False) -> ScanResult:
@@ -120,11 +137,13 @@ def take_in(library: LibraryFiles, each: Sequence[Found], verify: bool = False) 
         moved=plan.moved,
         gone=len(plan.dropped["gone"]),
         duplicates=duplicates + int((~first).sum()),
-        skipped=dict(sum((place.skipped for place in places), Counter())),
+        left_out=total(place.left_out for place in places),
+        skipped=total(place.skipped for place in places),
         shards=len(shards(library)),
         unreadable=sorted({folder for place in places for folder in place.unreadable}),
         large_groups={file: rows for place in places for file, rows in place.large_groups.items()},
         links_out={place.source: len(place.outside) for place in places if place.outside},
+        unread=total(place.unread for place in places),
     )
 
 
@@ -243,7 +262,7 @@ def _write_all(library: LibraryFiles, tables: Iterable[pa.Table]) -> None:
 def _read_shards(library: LibraryFiles, ids: Sequence[str]) -> pa.Table:
     with ThreadPoolExecutor(8) as pool:
         parts = list(pool.map(lambda shard: read_shard(library, shard), ids))
-    return pa.concat_tables([SCHEMA.empty_table(), *parts], promote_options="default")
+    return unite({"the manifest": SCHEMA.empty_table(), **dict(zip(ids, parts, strict=True))})
 
 
 def _stored(library: LibraryFiles) -> tuple[list[tuple[str, int]], pa.Table]:
