@@ -29,6 +29,7 @@ from muster.pipeline.cli.options import (
     SourcesArgument,
     TasksOption,
     TrustOption,
+    VerifyOption,
     WeightsFileOption,
     WeightsOption,
     WorkersOption,
@@ -52,18 +53,22 @@ def scan(
     trust: TrustOption = False,
     follow_links: FollowLinksOption = False,
     exclude: ExcludeOption = [],  # noqa: B006
+    verify: VerifyOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Find images and note them in the library's manifest; a later scan finds what is new, changed or gone.
+    """Find images and note them in the library's manifest; a later scan finds what is new, changed, moved or gone.
 
     Example: muster scan ~/Pictures 's3://bucket/photos/' -l ./library
     """
-    result = muster.scan(*sources, library=library, follow_links=follow_links, exclude=exclude, trust=trust)
+    result = muster.scan(
+        *sources, library=library, follow_links=follow_links, exclude=exclude, verify=verify, trust=trust
+    )
     _say_left_out(result)
+    moved = f"{result.moved} moved or with another time, " if result.moved else ""
     report(
         asdict(result),
         as_json,
-        f"{count(result.found, 'image')}: {result.new} new, {result.changed} changed, {result.gone} gone",
+        f"{count(result.found, 'image')}: {result.new} new, {result.changed} changed, {moved}{result.gone} gone",
     )
     if sum(result.unread.values()) >= result.found:
         raise InputError(f"none of them can be read: {max(result.unread, key=lambda why: result.unread[why])}")
@@ -73,8 +78,8 @@ def _say_left_out(result: "ScanResult") -> None:
     texts = said(result.left_out, result.skipped)
     if result.duplicates:
         one, many = (
-            "row of a uri that another row has, with its columns",
-            "rows of uris that other rows have, with their",
+            "row of a file that another row has, with its columns",
+            "rows of files that other rows have, with their",
         )
         texts.append(count(result.duplicates, one, f"{many} columns"))
     if texts:

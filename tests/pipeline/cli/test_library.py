@@ -76,7 +76,7 @@ def test_rows_that_are_left_out_are_said(muster: Muster, photos: Path, tmp_path:
     uri = str(photos / "a.jpg")
     pq.write_table(pa.table({"uri": [uri, uri, None], "label": ["a", "b", "c"]}), tmp_path / "l.parquet")
     outcome = muster("scan", tmp_path / "l.parquet", "-l", tmp_path / "L")
-    said = "muster: left out: 1 row without uri, 1 row of a uri that another row has, with its columns"
+    said = "muster: left out: 1 row without uri, 1 row of a file that another row has, with its columns"
     assert outcome.err.splitlines() == [said]
 
 
