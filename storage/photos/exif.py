@@ -4,7 +4,7 @@ import re
 import struct
 from datetime import datetime
 from math import isfinite
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from PIL import ExifTags, Image
 

@@ -24,13 +24,19 @@ def file(properties: list[tuple[bytes, int]], wide: bool, version: int, long: bo
 
     def entry(name: int, places: list[int]) -> bytes:
         values = [place | (0x8000 if wide else 0x80) for place in places]
-        return name.to_bytes(width, "big") + bytes([len(places)]) + b"".join(v.to_bytes(1 + wide, "big") for v in values)
+        return (
+            name.to_bytes(width, "big") + bytes([len(places)]) + b"".join(v.to_bytes(1 + wide, "big") for v in values)
+        )
 
     ipco = box(b"ipco", box(b"irot", b"\3") + b"".join(box(kind, bytes([value])) for kind, value in properties))
     wanted = entry(1, [1]) + entry(item, list(range(2, 2 + len(properties))))
     ipma = box(b"ipma", bytes([version, 0, 0, wide]) + (2).to_bytes(4, "big") + wanted)
     pitm = box(b"pitm", bytes([version, 0, 0, 0]) + item.to_bytes(width, "big"))
-    return box(b"ftyp", b"heicmif1") + box(b"meta", b"\0\0\0\0" + pitm + box(b"iprp", ipco + ipma), long) + box(b"mdat", b"x")
+    return (
+        box(b"ftyp", b"heicmif1")
+        + box(b"meta", b"\0\0\0\0" + pitm + box(b"iprp", ipco + ipma), long)
+        + box(b"mdat", b"x")
+    )
 
 
 @given(
