@@ -16,7 +16,7 @@ from PIL import Image, ImageFile, JpegImagePlugin, TiffImagePlugin, Unidentified
 from muster.arrays import Pixels
 from muster.errors import ImageError
 from muster.storage.files import open_regular
-from muster.storage.photos import heif
+from muster.storage.photos import heif, png
 from muster.storage.photos.exif import facts, orientation, read_exif
 from muster.storage.photos.pixels import TURNED_BY_LOADING, dct_divisor, perceptual_hash, profile_of, upright_pixels
 from muster.storage.photos.tiff import MAX_NUMBERS, numbers_in, photo_page
@@ -77,6 +77,19 @@ def decode(data: bytes, max_side: int | None = None) -> Photo:
     if max_side is not None and max_side < 1:
         raise ValueError(f"max_side must be at least 1, not {max_side}")
     sha256 = hashlib.sha256(data).hexdigest()
+    try:
+        return _decode(data, max_side, sha256)
+    except ImageError as error:
+        mended = png.without_broken_chunks(data) if error.kind in ("corrupt", "truncated") else None
+        if mended is None:
+            raise
+        try:
+            return _decode(mended, max_side, sha256)
+        except ImageError:
+            raise error from None
+
+
+def _decode(data: bytes, max_side: int | None, sha256: str) -> Photo:
     name, size = None, None
     try:
         image = _open(data)
