@@ -85,8 +85,7 @@ def prepare(worded: Callable[[str], str] = str) -> None:
             os.fstat(descriptor)
         except OSError:  # closed by whoever started us: the next file would take its place, and be printed into
             os.open(os.devnull, os.O_RDWR)  # takes the lowest that is free
-    sys.stderr = sys.stderr or open(os.devnull, "w")  # print() takes stdout for None
-
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115  print() takes stdout for None
 
     def show(message: Warning | str, category: type[Warning], *_: object) -> None:
         ours = category.__module__.startswith("muster.")
@@ -95,7 +94,7 @@ def prepare(worded: Callable[[str], str] = str) -> None:
     warnings.showwarning = show
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors="backslashreplace")  # noqa: SIM115
 
 
 def keep_stdout() -> None:
