@@ -37,7 +37,7 @@ def test_what_could_not_be_read_is_named_once_and_not_for_every_task(library: Pa
 
 @pytest.fixture
 def failed(tmp_path: Path, make_photos: Callable[..., Path]) -> Path:
-    """A library of 12 photos, on each of which `objects` failed, and on some `faces`, of a model that is not used too."""
+    """A library of 12 photos, on each of which `objects` failed, on some `faces`, also of a model not used."""
     library = scanned(tmp_path / "failed", make_photos(tmp_path / "photos", range(12)))
     commit(library, OBJECTS.description, fails=lambda i: True)
     commit(library, TaskChoice(name="faces", model="published").description, fails=lambda i: True, shards=slice(1))
@@ -75,7 +75,10 @@ def test_a_run_names_the_first_three_and_where_all_are(muster: Muster, failed: P
     assert named == [f"muster: {row['uri']}: objects, task: x" for row in first]
     assert [row["uri"] for row in first] == muster_errors(muster, failed, "--tasks", "objects")["uri"][:3]
     few = muster("run", "-l", library)
-    assert [line.partition("jpg: ")[2].partition(":")[0] for line in few.err.splitlines()] == ["truncated", "not_an_image"]
+    assert [line.partition("jpg: ")[2].partition(":")[0] for line in few.err.splitlines()] == [
+        "truncated",
+        "not_an_image",
+    ]
     assert f"`muster errors -l {failed}` shows the errors" in muster("status", "-l", failed).out
 
 
