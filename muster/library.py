@@ -179,6 +179,15 @@ class Library:
             forget.settled(self._files)
             return table(self._files, name, model, None if columns is None else several(columns))
 
+    def errors(self, tasks: str | Iterable[str] = ()) -> pa.Table:
+        """Images that could not be read (`task` null), or that a task failed on: `uri`, `shard`, `task`, `error_kind`,
+        `error`, `image_id`, by shard and URI. `tasks`: these alone; all of which the library has rows, where empty."""
+        from muster.pipeline.failures import failures
+
+        with self._in_use():
+            forget.settled(self._files)
+            return failures(self._files, several(tasks))
+
     def export(
         self,
         format: str,

@@ -244,8 +244,8 @@ class LibraryFiles:
             file = self.disk.lock_file(".lock")
         except OSError as error:
             raise MusterError(
-                f"cannot write to library {self.uri}: {error.strerror}. Have it so that you may write there, or copy it;"
-                " what only reads works (status, export, pages elsewhere)"
+                f"cannot write to library {self.uri}: {error.strerror}. Have it so that you may write there, or copy"
+                " it; what only reads works (status, export, pages elsewhere)"
             ) from error
         with file:
             deadline = time.monotonic() + seconds

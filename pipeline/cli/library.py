@@ -1,5 +1,7 @@
 """`muster scan`, `run`, `cluster`, `people`, `photos`, `status` and `demo`: from photos to people pages."""
 
+import shlex
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -124,7 +126,52 @@ def run(
         summary = opened.run(
             choices, machine=machine, retry_errors=retry_errors, on_progress=on_progress, on_download=on_download
         )
+    _say_errors(asdict(summary), library)
     report(asdict(summary), as_json, *_run_text(asdict(summary)))
+
+
+def _say_errors(facts: dict[str, Any], library: str) -> None:
+    """The first of a run, and where the others are. On stderr, where they are seen with --json too."""
+    for row in facts["first_errors"]:
+        say(f"muster: {_error_text(row)}")
+    if (left := facts["errors"] - len(facts["first_errors"])) > 0:
+        say(f"muster: {count(left, 'more error')}: `muster errors -l {shlex.quote(library)}` shows all")
+
+
+def _error_text(row: dict[str, Any]) -> str:
+    task = f"{row['task']}, " if row["task"] else ""
+    return f"{row['uri']}: {task}{row['error_kind']}: {row['error']}"
+
+
+def errors(
+    library: LibraryOption = LIBRARY,
+    trust: TrustOption = False,
+    tasks: Annotated[str, typer.Option(help="Of these tasks alone, with commas.", show_default="all")] = "",
+    by_shard: Annotated[bool, typer.Option("--by-shard", help="Shards and their number of errors instead.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Which images could not be read, or were too much for a task, and why.
+
+    Example: muster errors -l ./library
+    """
+    from muster.pipeline.cli.parse import parse_tasks
+
+    rows = muster.open(library, trust=trust).errors(parse_tasks(tasks)).to_pylist()
+    images = {row["image_id"]: row for row in reversed(rows)}
+    kinds, shards = (Counter(row[name] for row in images.values()) for name in ("error_kind", "shard"))
+    facts = {
+        "errors": len(images),
+        "kinds": dict(kinds.most_common()),
+        "shards": dict(shards.most_common()),
+        "rows": rows,
+    }
+    found = ", ".join(f"{number} {kind}" for kind, number in kinds.most_common())
+    lines = [f"{count(len(images), 'image')} with errors" + (f": {found}" if found else "")]
+    if by_shard:
+        lines += [f"{shard}: {count(number, 'error')}" for shard, number in shards.most_common()]
+    else:
+        lines += map(_error_text, rows)
+    report(facts, as_json, *lines)
 
 
 def _run_text(facts: dict[str, Any]) -> list[str]:
@@ -237,6 +284,7 @@ def photos(
         "index": done.pages.index,
         **steps,
     }
+    _say_errors(steps["run"], library)
     texts = [*_run_text(steps["run"]), *_clustered(steps["cluster"])]
     report(facts, as_json, *texts, _PEOPLE_TEXT.format_map(steps["pages"]))
 
@@ -256,6 +304,8 @@ def status(library: LibraryOption = LIBRARY, trust: TrustOption = False, as_json
     lines = [f"{images} in {shards}: {facts['ok']} ok, {errors}, {facts['pending']} not processed yet"]
     tasks = [table["task"] for table in facts["tables"]]
     lines += [_table_text(table, tasks.count(table["task"]) > 1) for table in facts["tables"]]
+    if facts["errors"] or any(table["errors"] for table in facts["tables"]):
+        lines.append(f"`muster errors -l {shlex.quote(library)}` shows the errors")
     if facts["scan_interrupted"]:
         lines.append("a scan was interrupted: scan again, or any other command puts it in order")
     report(facts, as_json, *lines)
