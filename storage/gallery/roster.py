@@ -205,7 +205,8 @@ def _images(source: str, library: LibraryFiles | None) -> list[Entry]:
             f"roster {source}: {found.outside[0]} is a link that leads out of it, and is not followed: put the photos"
             " in its place, or name them in a CSV"
         )
-    rows = found.rows.to_pylist()
+    known = [name for name in found.rows.column_names if name in ("uri", "size", "modified", "person", *COLUMNS)]
+    rows = found.rows.select(known).to_pylist()
     if found.from_parquet:
         return list(_from_rows(source, rows))
     people: dict[str, list[dict[str, Any]]] = {}
@@ -253,7 +254,7 @@ def _from_rows(source: str, rows: Sequence[dict[str, Any]]) -> Iterator[Entry]:
             person_id=person,
             name=_word(where, "name", name_of(f"{where}, name", facts.get("name")) or person),
             group=_word(where, "group", name_of(f"{where}, group", facts.get("group")) or "") or None,
-            consent=_consent(where, facts["consent"]) if "consent" in facts else None,
+            consent=_consent(where, name_of(f"{where}, consent", facts["consent"])) if "consent" in facts else None,
             valid_until=_date(where, facts.get("valid_until")),
             **_photos(mine),
         )
