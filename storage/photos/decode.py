@@ -18,6 +18,7 @@ from muster.errors import ImageError
 from muster.storage.files import open_regular
 from muster.storage.photos import heif, png
 from muster.storage.photos.exif import facts, orientation, read_exif
+from muster.storage.photos.first_bytes import ISO_BRANDS, OTHER_IMAGES, OURS, TIFF
 from muster.storage.photos.pixels import TURNED_BY_LOADING, dct_divisor, perceptual_hash, profile_of, upright_pixels
 from muster.storage.photos.tiff import MAX_NUMBERS, numbers_in, photo_page
 from muster.storage.retry import retried
@@ -119,31 +120,11 @@ def read(uri: str) -> bytes:
 
 # ---- opening ---------------------------------------------------------------------------------------------
 
-_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the latter of files above 4 GB
-_OURS = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", *_TIFF, b"BM", b"GIF8")
-_OTHERS = {
-    b"%PDF": "a PDF",
-    b"8BPS": "a Photoshop document",
-    b"\0\0\1\0": "an icon",
-    b"icns": "an icon",
-    b"\0\0\0\x0cjP  ": "JPEG 2000",
-    b"\xff\x4f\xff\x51": "JPEG 2000",
-    b"\xff\x0a": "JPEG XL",
-    b"\0\0\0\x0cJXL ": "JPEG XL",
-    b"FUJIFILMCCD-RAW": "camera raw",
-    b"IIRO": "camera raw",
-    b"IIU\0": "camera raw",
-    b"DDS ": "a texture",
-    b"<svg": "SVG",
-    b"\x1aE\xdf\xa3": "a video",
-}
-_ISO_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"avif", b"avis")
-
 
 def _open(data: bytes) -> ImageFile.ImageFile:
     if not data:
         raise ImageError("empty", "the file is empty")
-    if data.startswith(_TIFF):
+    if data.startswith(TIFF):
         _check_numbers(data, 1)
     try:
         image = Image.open(io.BytesIO(data), formats=_FORMATS)
@@ -152,10 +133,10 @@ def _open(data: bytes) -> ImageFile.ImageFile:
             raise ImageError("truncated", "the file is cut short") from error
         if not isinstance(error, UnidentifiedImageError):
             raise
-        if data[8:12] in _ISO_BRANDS:
+        if data[8:12] in ISO_BRANDS:
             pillow_heif.open_heif(data)  # raises the error that Pillow hides
             raise ImageError("unsupported", "no picture in it is HEVC or AV1") from None
-        if data.startswith(_TIFF) and photo_page(data) is None:
+        if data.startswith(TIFF) and photo_page(data) is None:
             raise _raw() from None
         raise _unidentified(data[:16]) from None
     if isinstance(image, TiffImagePlugin.TiffImageFile):
@@ -187,7 +168,7 @@ def _cut_short(data: bytes) -> bool:
     """
     if data[8:12] == b"WEBP":
         return int.from_bytes(data[4:8], "little") + 8 > len(data)
-    if data[8:12] not in _ISO_BRANDS:
+    if data[8:12] not in ISO_BRANDS:
         return False
     end = 0
     while data[end + 4 : end + 8] in (b"ftyp", b"meta", b"mdat", b"free", b"skip"):
@@ -205,10 +186,10 @@ def _unidentified(head: bytes) -> ImageError:
     if head[4:8] == b"ftyp":
         raw = head[8:12] == b"crx "
         return ImageError("unsupported", f"{'camera raw' if raw else 'a video or another ISO media file'} is not read")
-    for magic, name in _OTHERS.items():
+    for magic, name in OTHER_IMAGES.items():
         if head.startswith(magic):
             return ImageError("unsupported", f"{name} is not read")
-    if head.startswith(_OURS):
+    if head.startswith(OURS):
         return ImageError("corrupt", "an image file with a broken header")
     return ImageError("not_an_image", "not an image: it begins like no format known here")
 
