@@ -107,7 +107,7 @@ def process(
         _check_access(library, orders)
         fetch_weights(config, on_download)
     # Now, and not at the end: whoever goes on with this run need not name them again.
-    keep_models(library, {choice.name: choice.model for choice in config.choices if choice.name in config.kept})
+    keep_models(library, {c.name: c.model for c in config.choices if c.model and c.name in config.kept})
     if orders:
         on_progress(progress)
         with actors.connected(config.machine.address):

@@ -20,6 +20,7 @@ from muster.pipeline.cli.console import (
     interrupted,
     keep_stdout,
     prepare,
+    report,
     say,
     say_traceback,
 )
@@ -112,13 +113,14 @@ def _version(asked: bool) -> None:
         return
     from importlib.metadata import PackageNotFoundError, version
 
+    lines = []
     for package in (DISTRIBUTION, "torch", "ray", "pyarrow", "faiss-cpu"):
         try:
-            print(package, version(package))
+            lines.append(f"{package} {version(package)}")
         except PackageNotFoundError:
-            print(package, "is not installed")
-    print("python", platform.python_version(), "on", platform.platform())
-    print("in", Path(muster.__file__).parent)
+            lines.append(f"{package} is not installed")
+    lines.append(f"python {platform.python_version()} on {platform.platform()}")
+    report({}, False, *lines, f"in {Path(muster.__file__).parent}")
     raise typer.Exit
 
 
