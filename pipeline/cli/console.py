@@ -126,7 +126,7 @@ def keep_stdout() -> None:
     sys.stdout.flush()
     own = os.dup(descriptor)
     os.dup2(2, descriptor)
-    _results = open(own, "w", encoding=sys.stdout.encoding, errors="backslashreplace")
+    _results = open(own, "w", encoding=sys.stdout.encoding, errors="backslashreplace")  # noqa: SIM115
 
 
 @contextmanager
