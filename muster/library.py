@@ -20,6 +20,7 @@ from muster.storage.gallery import audit, gallery
 from muster.storage.gallery.answers import check_out, write_answers
 from muster.storage.gallery.roster import normal
 from muster.storage.library import decrypted, open_library, trusting
+from muster.storage.photos.sources import Found
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -78,16 +79,18 @@ class Library:
 
     # ---- photos ------------------------------------------------------------------------------------------------------
 
-    def scan(self, *sources: Texts, follow_links: bool = False) -> ScanResult:
-        """Find images, and note them in the manifest. A later scan finds what is new, changed or gone.
+    def scan(
+        self, *sources: Texts, follow_links: bool = False, exclude: Texts = (), verify: bool = False
+    ) -> ScanResult:
+        """Find images, and note them in the manifest. A later scan finds what is new, changed, moved or gone.
 
         `sources`: folders, globs, files or Parquet manifests; local or any URI. `follow_links`: also links that lead
-        out of these folders.
+        out of these folders. `exclude`: globs of what is left out of them, as lines of a .musterignore are. `verify`:
+        every local photo is read, to find those that were changed and kept their size and time.
         """
-        if not sources:
-            raise InputError("name what to scan: folders, globs, files or Parquet manifests")
+        names, out = _sources(sources), several(exclude)
         with self._in_use(), forget.locked(self._files):
-            return manifest.scan(self._files, [name for given in sources for name in several(given)], follow_links)
+            return manifest.scan(self._files, names, follow_links, out, verify)
 
     def run(
         self,
@@ -345,6 +348,38 @@ class Library:
         return trusting(self._trust)
 
 
+def scan(
+    *sources: Texts,
+    library: str | Path = "./library",
+    follow_links: bool = False,
+    exclude: Texts = (),
+    verify: bool = False,
+    trust: bool = False,
+) -> ScanResult:
+    """As `Library.scan`, in a library that is made where there is none: not for a scan that is refused."""
+    return _scanned(sources, library, follow_links, exclude, trust, verify)[1]
+
+
+def _scanned(
+    sources: Iterable[Texts],
+    place: str | Path,
+    follow_links: bool,
+    exclude: Texts,
+    trust: bool,
+    verify: bool = False,
+) -> tuple[Library, ScanResult]:
+    names, out, found = _sources(sources), several(exclude), list[Found]()
+    with trusting(trust):
+        files = open_library(
+            place, create=True, before=lambda: found.extend(manifest.found_in(None, names, follow_links, out))
+        )
+        if not found:  # the library was there
+            opened = Library(files, trust)
+            return opened, opened.scan(*names, follow_links=follow_links, exclude=out, verify=verify)
+        with forget.locked(files):
+            return Library(files, trust), manifest.take_in(files, found)
+
+
 def photos(
     *sources: Texts,
     library: str | Path = "./library",
@@ -355,6 +390,7 @@ def photos(
     same_photo: bool = False,
     machine: Machine | None = None,
     follow_links: bool = False,
+    exclude: Texts = (),
     trust: bool = False,
     on_scan: Callable[[ScanResult], None] | None = None,
     on_progress: OnProgress | None = None,
@@ -375,13 +411,13 @@ def photos(
     if missing := [name for name in TASKS if name not in {choice.name for choice in config.choices}]:
         names = ",".join(choice.name for choice in config.choices)
         raise InputError(f"`tasks` {names}: the people pages need {' and '.join(missing)} too")
-    opened, model = open(library, create=True, trust=trust), config.choice("faces").model
-    scan = opened.scan(*sources, follow_links=follow_links)
+    model = config.choice("faces").model
+    opened, found = _scanned(sources, library, follow_links, exclude, trust)
     if on_scan is not None:
-        on_scan(scan)
+        on_scan(found)
     run = opened.run(config.choices, machine=machine, on_progress=on_progress, on_download=on_download)
     cluster = opened.cluster(method, k=k, same_photo=same_photo, model=model)
-    return PhotosSummary(scan=scan, run=run, cluster=cluster, pages=opened.people_pages(out, model=model))
+    return PhotosSummary(scan=found, run=run, cluster=cluster, pages=opened.people_pages(out, model=model))
 
 
 def identify(
@@ -395,6 +431,13 @@ def identify(
 def several(given: Texts) -> tuple[str, ...]:
     """One text or path is one, and not its letters."""
     return (str(given),) if isinstance(given, str | Path) else tuple(map(str, given))
+
+
+def _sources(given: Iterable[Texts]) -> list[str]:
+    names = [name for each in given for name in several(each)]
+    if not names:
+        raise InputError("name what to scan: folders, globs, files or Parquet manifests")
+    return names
 
 
 def _config(library: str, tasks: Iterable[AnyTask], machine: Machine | None, retry_errors: bool = False) -> RunConfig:

@@ -25,6 +25,7 @@ from muster.storage.gallery import audit, gallery, left_over
 from muster.storage.gallery.roster import normal
 from muster.storage.layout import FORGETTING, NEXT_GALLERY, PAGES, RECEIPTS
 from muster.storage.library import LibraryFiles, dump_json
+from muster.storage.photos.names import name_of
 from muster.storage.uris import local_uri
 from muster.web.site import MARKER, Site
 
@@ -238,7 +239,7 @@ def _forget(library: LibraryFiles, wanted: _Wanted, reason: str) -> Receipt:
     known = gallery.read(library)
     theirs = {uri for uri, person in gallery.read_roster(library).items() if person in wanted.people}
     rows = manifest.read_manifest(library)
-    person = rows["person_id"].to_pylist() if "person_id" in rows.column_names else [None] * rows.num_rows
+    person = map(_person, rows["person_id"].to_pylist()) if "person_id" in rows.column_names else [None] * rows.num_rows
     images, uris = set(wanted.images), wanted.uris | theirs
     for row in known.faces.to_pylist() if known else ():  # also where the roster says that a photo is somebody else's
         if row["person_id"] in wanted.people:
@@ -249,6 +250,14 @@ def _forget(library: LibraryFiles, wanted: _Wanted, reason: str) -> Receipt:
             images.add(image)
             uris.add(uri)
     return _begin(library, wanted.people, images, uris, reason)
+
+
+def _person(value: Any) -> str | None:
+    """The person_id in a column of a user's Parquet file; None where nobody can have been enrolled by it."""
+    try:
+        return name_of("person_id", value)
+    except InputError:
+        return None
 
 
 # ---- what is done ----------------------------------------------------------------------------------------------------

@@ -47,8 +47,11 @@ def export(
             f"muster: not in it: {count(facts['pending'], 'image')} not processed yet; `muster run --tasks"
             f" {','.join(chosen)}` first does them"
         )
+    for photo in facts["left_out"]:
+        say(f"muster: left out {photo['uri']}: {photo['error']}")
     found, errors = _found(facts["annotations"], facts["images"], "image"), count(facts["errors"], "image")
-    report(facts, as_json, f"{facts['out']}: {found}; left out: {errors} with errors")
+    named = f", {len(facts['left_out'])} with names that cannot be written" if facts["left_out"] else ""
+    report(facts, as_json, f"{facts['out']}: {found}; left out: {errors} with errors{named}")
 
 
 def overlay(
