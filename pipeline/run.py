@@ -221,7 +221,11 @@ def _work(
 
 def _some_of(library: LibraryFiles, shard: str) -> str:
     """The first images of a shard, by name."""
-    uris = [public_uri(uri) for uri in manifest.read_shard(library, shard)["uri"].to_pylist()]
+    try:
+        rows = manifest.read_shard(library, shard)
+    except MusterError:  # that is why it failed, and it is said
+        return "its manifest cannot be read"
+    uris = [public_uri(uri) for uri in rows["uri"].to_pylist()]
     return ", ".join(uris[:3]) + (f" and {len(uris) - 3} more" if len(uris) > 3 else "")
 
 
