@@ -42,7 +42,9 @@ def same_photo(photos: I64) -> tuple[I64, I64]:
     return c, d
 
 
-def photo_numbers(likeness: Likeness, neighbours: I64, similarities: F32, photos: I64, good: Bools, picture: float) -> I64:
+def photo_numbers(
+    likeness: Likeness, neighbours: I64, similarities: F32, photos: I64, good: Bools, picture: float
+) -> I64:
     """(N,): the photo that each face counts as being in, where two faces of one photo are taken for two people.
 
     That is the one of `photos` (N,), which ascend, or a number of its own: for a face that is the same picture as one
