@@ -16,7 +16,7 @@ SourceOption = Annotated[
         "--model",
         metavar="TASK=NAME",
         help="Rows of this model, or of the fingerprint that `muster status` shows; may be repeated.",
-        show_default="those that cover most images; of equals, those of `muster run` without options",
+        show_default="those of the model that the library was last run with by name, else those that cover most images",
     ),
 ]
 

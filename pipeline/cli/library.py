@@ -1,5 +1,7 @@
 """`muster scan`, `run`, `cluster`, `people`, `copy`, `photos`, `status` and `demo`: from photos to people pages."""
 
+import shlex
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -7,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import muster
+from muster.errors import InputError
 from muster.pipeline.cli.console import JsonOption, counted, download_bar, progress, report, say
 from muster.pipeline.cli.options import (
     LIBRARY,
@@ -14,6 +17,7 @@ from muster.pipeline.cli.options import (
     AddressOption,
     ClassesOption,
     DeviceOption,
+    ExcludeOption,
     FollowLinksOption,
     KOption,
     LibraryOption,
@@ -27,10 +31,12 @@ from muster.pipeline.cli.options import (
     SourcesArgument,
     TasksOption,
     TrustOption,
+    VerifyOption,
     WeightsFileOption,
     WeightsOption,
     WorkersOption,
 )
+from muster.storage.photos.left_out import said
 from muster.web.words import count
 
 if TYPE_CHECKING:
@@ -39,6 +45,7 @@ if TYPE_CHECKING:
 # parse brings torch, which takes seconds to import: commands import it, so that --help answers at once.
 
 PagesOption = Annotated[Path | None, typer.Option(help="Folder for the pages.", show_default="LIBRARY/people")]
+REASONS = 5  # that are said of rows which cannot be read: whoever wrote them may have made up a thousand
 _PEOPLE_TEXT = "open {index}"
 
 
@@ -47,26 +54,44 @@ def scan(
     library: LibraryOption = LIBRARY,
     trust: TrustOption = False,
     follow_links: FollowLinksOption = False,
+    exclude: ExcludeOption = [],  # noqa: B006
+    verify: VerifyOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Find images and note them in the library's manifest; a later scan finds what is new, changed or gone.
+    """Find images and note them in the library's manifest; a later scan finds what is new, changed, moved or gone.
 
     Example: muster scan ~/Pictures 's3://bucket/photos/' -l ./library
     """
-    result = muster.open(library, create=True, trust=trust).scan(*sources, follow_links=follow_links)
+    result = muster.scan(
+        *sources, library=library, follow_links=follow_links, exclude=exclude, verify=verify, trust=trust
+    )
     _say_left_out(result)
+    moved = f"{result.moved} moved or with another time, " if result.moved else ""
     report(
         asdict(result),
         as_json,
-        f"{count(result.found, 'image')}: {result.new} new, {result.changed} changed, {result.gone} gone",
+        f"{count(result.found, 'image')}: {result.new} new, {result.changed} changed, {moved}{result.gone} gone",
     )
+    if sum(result.unread.values()) >= result.found:
+        raise InputError(f"none of them can be read: {max(result.unread, key=lambda why: result.unread[why])}")
 
 
 def _say_left_out(result: "ScanResult") -> None:
+    texts = said(result.left_out, result.skipped)
+    if result.duplicates:
+        one, many = (
+            "row of a file that another row has, with its columns",
+            "rows of files that other rows have, with their",
+        )
+        texts.append(count(result.duplicates, one, f"{many} columns"))
+    if texts:
+        say(f"muster: left out: {', '.join(texts)}")
     for folder in result.unreadable:
         say(f"muster: cannot list {folder}: what is in it was left out")
     for folder, links in result.links_out.items():
         say(f"muster: left out of {folder}: {count(links, 'link')} that lead out of it; --follow-links takes them in")
+    for reason, rows in sorted(result.unread.items(), key=lambda each: -each[1])[:REASONS]:
+        say(f"muster: {count(rows, 'image')} cannot be read: {reason}")
     for file, rows in result.large_groups.items():
         say(f"muster: {file} holds {rows} images in one row group, which is slow: write it with row_group_size=256")
 
@@ -95,13 +120,58 @@ def run(
     from muster.pipeline.cli.parse import chosen
 
     machine = muster.Machine(device=device, workers=workers, weights_dir=weights_dir, address=address, shared=shared)
-    choices = chosen(tasks, model, weights, classes, min_score, settings)
     opened = muster.open(library, trust=trust)
+    choices = chosen(tasks, model, weights, classes, min_score, settings, opened.model_of)
     with progress() as on_progress, download_bar() as on_download:
         summary = opened.run(
             choices, machine=machine, retry_errors=retry_errors, on_progress=on_progress, on_download=on_download
         )
+    _say_errors(asdict(summary), library)
     report(asdict(summary), as_json, *_run_text(asdict(summary)))
+
+
+def _say_errors(facts: dict[str, Any], library: str) -> None:
+    """The first of a run, and where the others are. On stderr, where they are seen with --json too."""
+    for row in facts["first_errors"]:
+        say(f"muster: {_error_text(row)}")
+    if (left := facts["errors"] - len(facts["first_errors"])) > 0:
+        say(f"muster: {count(left, 'more error')}: `muster errors -l {shlex.quote(library)}` shows all")
+
+
+def _error_text(row: dict[str, Any]) -> str:
+    task = f"{row['task']}, " if row["task"] else ""
+    return f"{row['uri']}: {task}{row['error_kind']}: {row['error']}"
+
+
+def errors(
+    library: LibraryOption = LIBRARY,
+    trust: TrustOption = False,
+    tasks: Annotated[str, typer.Option(help="Of these tasks alone, with commas.", show_default="all")] = "",
+    by_shard: Annotated[bool, typer.Option("--by-shard", help="Shards and their number of errors instead.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Which images could not be read, or were too much for a task, and why.
+
+    Example: muster errors -l ./library
+    """
+    from muster.pipeline.cli.parse import parse_tasks
+
+    rows = muster.open(library, trust=trust).errors(parse_tasks(tasks)).to_pylist()
+    images = {row["image_id"]: row for row in reversed(rows)}
+    kinds, shards = (Counter(row[name] for row in images.values()) for name in ("error_kind", "shard"))
+    facts = {
+        "errors": len(images),
+        "kinds": dict(kinds.most_common()),
+        "shards": dict(shards.most_common()),
+        "rows": rows,
+    }
+    found = ", ".join(f"{number} {kind}" for kind, number in kinds.most_common())
+    lines = [f"{count(len(images), 'image')} with errors" + (f": {found}" if found else "")]
+    if by_shard:
+        lines += [f"{shard}: {count(number, 'error')}" for shard, number in shards.most_common()]
+    else:
+        lines += map(_error_text, rows)
+    report(facts, as_json, *lines)
 
 
 def _run_text(facts: dict[str, Any]) -> list[str]:
@@ -205,6 +275,7 @@ def photos(
     workers: WorkersOption = None,
     weights_dir: WeightsOption = None,
     follow_links: FollowLinksOption = False,
+    exclude: ExcludeOption = [],  # noqa: B006
     as_json: JsonOption = False,
 ) -> None:
     """Photos in, people pages out: scan, run, cluster and people in one. The JSON has each step's under its name.
@@ -226,6 +297,7 @@ def photos(
             same_photo=same_photo,
             machine=muster.Machine(device=device, workers=workers, weights_dir=weights_dir),
             follow_links=follow_links,
+            exclude=exclude,
             trust=trust,
             on_scan=_say_found,
             on_progress=on_progress,
@@ -238,6 +310,7 @@ def photos(
         "index": done.pages.index,
         **steps,
     }
+    _say_errors(steps["run"], library)
     texts = [*_run_text(steps["run"]), *_clustered(steps["cluster"])]
     report(facts, as_json, *texts, _PEOPLE_TEXT.format_map(steps["pages"]))
 
@@ -255,17 +328,21 @@ def status(library: LibraryOption = LIBRARY, trust: TrustOption = False, as_json
     facts = muster.open(library, trust=trust).status()
     images, shards, errors = (count(facts[f"{name}s"], name) for name in ("image", "shard", "error"))
     lines = [f"{images} in {shards}: {facts['ok']} ok, {errors}, {facts['pending']} not processed yet"]
-    lines += map(_table_text, facts["tables"])
+    tasks = [table["task"] for table in facts["tables"]]
+    lines += [_table_text(table, tasks.count(table["task"]) > 1) for table in facts["tables"]]
+    if facts["errors"] or any(table["errors"] for table in facts["tables"]):
+        lines.append(f"`muster errors -l {shlex.quote(library)}` shows the errors")
     if facts["scan_interrupted"]:
         lines.append("a scan was interrupted: scan again, or any other command puts it in order")
     report(facts, as_json, *lines)
 
 
-def _table_text(table: dict[str, Any]) -> str:
+def _table_text(table: dict[str, Any], several: bool) -> str:
     rows, errors, shards = (count(table[f"{name}s"], name) for name in ("row", "error", "shard"))
     missing = "" if table["installed"] else "; this task is not installed here"
     model = table["model"] or "no model"
-    return f"{table['task']} ({model}, {table['fingerprint']}): {rows}, {errors}, {shards} done{missing}"
+    used = "; taken where no --model is given" if several and table["used"] else ""
+    return f"{table['task']} ({model}, {table['fingerprint']}): {rows}, {errors}, {shards} done{missing}{used}"
 
 
 def demo(

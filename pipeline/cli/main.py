@@ -1,21 +1,33 @@
 """The `muster` command."""
 
 import os
+import platform
 import signal
 import sys
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.exceptions import TyperException
 
+import muster
+from muster.distribution import DISTRIBUTION
 from muster.errors import MusterError
 from muster.pipeline.cli import export, gallery, library
-from muster.pipeline.cli.console import interrupted, prepare, say, say_traceback
+from muster.pipeline.cli.console import (
+    READER_GONE,
+    ReaderGoneError,
+    interrupted,
+    keep_stdout,
+    prepare,
+    say,
+    say_traceback,
+)
 from muster.pipeline.cli.evaluate import evaluate_app
 from muster.pipeline.cli.jobs import jobs_app, submit
 from muster.pipeline.cli.models import models_app
 from muster.pipeline.cli.train import train
-from muster.pipeline.cli.wording import worded
+from muster.pipeline.cli.wording import in_options, worded
 
 # torch, ray and faiss take seconds to import: the face does where a command needs them, so that --help answers at once.
 
@@ -30,9 +42,11 @@ def main() -> None:
     """Run the command; what a user can cause ends as one line and an exit code: 2 for bad input, 130 for Ctrl-C."""
     signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
-    prepare()
+    root = typer.main.get_command(app)
+    prepare(lambda text: in_options(text, root))
+    _keep_stdout(root)
     try:
-        code = app(standalone_mode=False)  # else typer prints what a command line holds, and Ctrl-C, in its own way
+        code = root(standalone_mode=False)  # else typer prints what a command line holds, and Ctrl-C, in its own way
         if code == 130:  # what typer makes of Ctrl-C
             raise KeyboardInterrupt
         sys.exit(code)
@@ -40,7 +54,9 @@ def main() -> None:
         say("muster: stopped. What was done is kept: run the same command again to go on")
         os._exit(130)  # by the door: after an interrupted wait Ray crashed 2 of 30 times as the interpreter ended
     except MusterError as error:
-        _fail(worded(error, typer.main.get_command(app)), error.exit_code)
+        _fail(worded(error, root), error.exit_code)
+    except ReaderGoneError:
+        sys.exit(READER_GONE)
     except TyperException as error:
         _misused(error)
     except OSError as error:  # of the disk or the network, where nobody nearer knew what to say
@@ -52,11 +68,27 @@ def main() -> None:
         sys.exit(1)
 
 
+def _keep_stdout(command: Any) -> None:
+    """Of this command (as click has it), or of those below it: not before one is called, because help is a result."""
+    for each in (below := getattr(command, "commands", {})).values():
+        _keep_stdout(each)
+    if not below:
+        action = command.callback
+
+        def called(**options: Any) -> Any:
+            keep_stdout()
+            return action(**options)
+
+        command.callback = called
+
+
 def _misused(error: Any) -> NoReturn:
     """What typer says of a command line; no text where it has shown the help."""
     command = error.ctx.command_path if error.ctx else "muster"
-    if text := error.format_message():
-        say(f"muster: {text.rstrip('.')}: see `{command} --help`")
+    if text := error.format_message().rstrip("."):
+        if text.startswith("Got unexpected extra argument") and "library" in error.ctx.params:
+            text += ". The library is named with -l, and photos are taken in by `muster scan`"
+        say(f"muster: {text}{' See' if text.endswith('?') else ': see'} `{command} --help`")
     sys.exit(error.exit_code)
 
 
@@ -67,17 +99,46 @@ def _fail(text: str, code: int) -> NoReturn:
 
 app = typer.Typer(
     no_args_is_help=True,
+    context_settings={"help_option_names": ["--help", "-h"]},
     pretty_exceptions_enable=False,
     add_completion=False,
     help="Who and what is in a collection of photos.",
 )
+
+
+def _version(asked: bool) -> None:
+    """What there is to know of an installation where something does not work. Nothing large is imported for it."""
+    if not asked:
+        return
+    from importlib.metadata import PackageNotFoundError, version
+
+    for package in (DISTRIBUTION, "torch", "ray", "pyarrow", "faiss-cpu"):
+        try:
+            print(package, version(package))
+        except PackageNotFoundError:
+            print(package, "is not installed")
+    print("python", platform.python_version(), "on", platform.platform())
+    print("in", Path(muster.__file__).parent)
+    raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Versions, and where Muster is installed."),
+    ] = False,
+) -> None:
+    """Who and what is in a collection of photos."""
+
+
 app.add_typer(models_app, name="models")
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(gallery.audit_app, name="audit")
 for command in (
     *(library.scan, library.run, library.cluster, library.people, library.copy, library.photos),
-    *(library.status, library.demo),
+    *(library.status, library.errors, library.demo),
     train,
     *(gallery.enroll, gallery.calibrate, gallery.verify, gallery.identify, gallery.forget, gallery.decrypt),
     *(export.export, export.overlay),

@@ -19,6 +19,7 @@ from muster.errors import InputError
 from muster.storage.files import read_regular
 from muster.storage.library import LibraryFiles
 from muster.storage.photos.listing import locate
+from muster.storage.photos.names import name_of
 from muster.storage.photos.sources import PARQUET, find_images
 from muster.storage.uris import filesystem_of, local_path, local_uri, refusal
 
@@ -147,8 +148,8 @@ def _image(where: str, source: str, name: str) -> str:
     """The URI of an image named in a CSV: relative names are relative to the CSV's folder."""
     if re.match(r"[A-Za-z]:[\\/]|\\\\", name):
         raise InputError(f"{where}: {name} is a path of a Windows machine: give names relative to the roster")
-    if name.startswith("file://"):
-        return local_uri(os.path.abspath(str(local_path(name))))
+    if re.match("file:/", name, re.IGNORECASE) and (path := local_path(name)) is not None:
+        return local_uri(os.path.abspath(path))
     if "://" in name:
         return name
     home = local_path(source)
@@ -195,7 +196,10 @@ def _once(entries: Iterable[Entry], source: str) -> list[Entry]:
 
 
 def _images(source: str, library: LibraryFiles | None) -> list[Entry]:
-    place, found = locate(source), find_images(source, library)
+    place = locate(source)
+    if place.file is not None and not source.partition("?")[0].lower().endswith(PARQUET):
+        raise InputError(f"roster {source}: a roster is {_KINDS}")
+    found = find_images(source, library)
     if found.outside:
         raise InputError(
             f"roster {source}: {found.outside[0]} is a link that leads out of it, and is not followed: put the photos"
@@ -204,8 +208,6 @@ def _images(source: str, library: LibraryFiles | None) -> list[Entry]:
     rows = found.rows.to_pylist()
     if found.from_parquet:
         return list(_from_rows(source, rows))
-    if place.file is not None:
-        raise InputError(f"roster {source}: a roster is {_KINDS}")
     people: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         people.setdefault(_folder(source, place.uri, row["uri"]), []).append(row)
@@ -239,16 +241,18 @@ def _from_rows(source: str, rows: Sequence[dict[str, Any]]) -> Iterator[Entry]:
         raise InputError(f"roster {source} has no column person or person_id; a roster is {_KINDS}")
     people: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
-        if row[column] is None or str(row[column]) == "":
+        where = f"roster {source}, {row['uri']}"
+        name = name_of(f"{where}, {column}", row[column])
+        if not name:
             raise InputError(f"roster {source}: {row['uri']} has no {column}")
-        people.setdefault(_word(f"roster {source}, {row['uri']}", column, str(row[column])), []).append(row)
+        people.setdefault(_word(where, column, name), []).append(row)
     for person, mine in people.items():
         where = f"roster {source}, {column} {person}"
         facts = _said_of_all(where, mine)
         yield Entry(
             person_id=person,
-            name=_word(where, "name", str(facts.get("name") or person)),
-            group=_word(where, "group", str(facts["group"])) if facts.get("group") is not None else None,
+            name=_word(where, "name", name_of(f"{where}, name", facts.get("name")) or person),
+            group=_word(where, "group", name_of(f"{where}, group", facts.get("group")) or "") or None,
             consent=_consent(where, facts["consent"]) if "consent" in facts else None,
             valid_until=_date(where, facts.get("valid_until")),
             **_photos(mine),

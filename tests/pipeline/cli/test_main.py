@@ -1,4 +1,6 @@
+import base64
 import fcntl
+import importlib.metadata
 import json
 import os
 import re
@@ -16,10 +18,13 @@ import pytest
 import torch
 import typer
 
+import muster as muster_api
 from helpers.fixtures import Outcome
 from muster.pipeline.cli import console, main
-from muster.storage import tables
+from muster.pipeline.people.grouping import cluster_faces
+from muster.storage import layout, tables
 from muster.storage.library import open_library
+from muster.tasks.models import zoo
 
 Muster = Callable[..., Outcome]
 Snapshot = Callable[[Path], dict[str, tuple[str, int]]]
@@ -258,6 +263,74 @@ def test_a_library_that_may_not_be_written(muster: Muster, shared: Path, process
     assert snapshot(library) == before
     for path, mode in modes.items():
         path.chmod(mode | 0o200)
+
+
+@pytest.fixture
+def read_only(tmp_path: Path, library: Path) -> Iterator[Path]:
+    """A clustered library where it cannot be written, by root neither."""
+    cluster_faces(open_library(library), None, "graph", None, False)
+    (library / ".lock").unlink(missing_ok=True)
+    with mounted_read_only(library, tmp_path / "mounted") as place:
+        yield place
+
+
+@contextmanager
+def mounted_read_only(folder: Path, place: Path) -> Iterator[Path]:
+    place.mkdir()
+    if subprocess.run(["mount", "--bind", str(folder), str(place)], capture_output=True).returncode:
+        pytest.skip("no folder can be mounted here")
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", str(place)], check=True)
+        yield place
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+def test_what_only_reads_works_where_the_library_cannot_be_written(
+    muster: Muster, read_only: Path, tmp_path: Path
+) -> None:
+    for command in (
+        ["status"],
+        ["people", "--out", tmp_path / "pages"],
+        ["export", "--format", "csv", "--tasks", "faces", "--out", tmp_path / "faces.csv"],
+        ["overlay", "--out", tmp_path / "look", "--sample", 2],
+        ["audit", "show"],
+        ["audit", "verify"],
+    ):
+        outcome = muster(*command, "-l", read_only)
+        assert outcome.code == 0, outcome.err
+    assert (tmp_path / "pages" / "index.html").is_file()
+    assert muster_api.open(read_only).table("clusters").num_rows == 8
+
+
+def test_a_library_that_cannot_be_written_is_decrypted(
+    muster: Muster, album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MUSTER_KEY", base64.b64encode(bytes(32)).decode())
+    assert muster("scan", album, "-l", tmp_path / "L").code == 0
+    with mounted_read_only(tmp_path / "L", tmp_path / "mounted") as place:
+        assert muster("decrypt", tmp_path / "copy", "-l", place).code == 0
+    assert (tmp_path / "copy" / "library.json").is_file()
+
+
+@pytest.mark.parametrize("command", [["run"], ["cluster"], ["people"], ["scan", "/etc"]], ids=" ".join)
+def test_what_writes_says_that_the_library_cannot_be_written(
+    muster: Muster, read_only: Path, command: list[str]
+) -> None:
+    parts = (f"cannot write to library {read_only}: Read-only file system", "copy it", "what only reads works")
+    refused(muster(*command, "-l", read_only), 1, *parts)
+
+
+@pytest.mark.parametrize("what", [layout.FORGETTING, layout.SCANNING])
+def test_nothing_is_shown_of_a_library_that_cannot_be_written_while_something_is_to_be_settled(
+    muster: Muster, read_only: Path, library: Path, tmp_path: Path, what: str
+) -> None:
+    """Somebody who is being forgotten is not shown once more."""
+    (library / what).parent.mkdir(exist_ok=True)
+    (library / what).write_text('{"gone": [], "changed": []}')
+    outcome = muster("people", "-l", read_only, "--out", tmp_path / "pages")
+    refused(outcome, 1, "was cut off in library", "to be finished before anything is answered", "Read-only file system")
+    assert not (tmp_path / "pages").exists()
 
 
 def test_scan_onto_a_full_disk(muster: Muster, small_disk: Path, album: Path, snapshot: Snapshot) -> None:
@@ -557,3 +630,56 @@ def test_every_command_speaks_to_people_too(muster: Muster, library: Path) -> No
     assert muster("run", "-l", library).out.startswith("26 images: 24 ok, 2 errors, 8 faces, 24 previews")
     assert "26 images in 4 shards: 24 ok, 2 errors, 0 not processed yet" in muster("status", "-l", library).out
     assert "MS-Celeb-1M" in muster("models", "list").out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["scna"], ["No such command 'scna'. Did you mean 'scan'? See `", "muster --help`"]),
+        (["models", "lst"], ["'lst'", "'list'", "muster models --help`"]),
+        (["run", "--libary", "x"], ["--libary", "--library", "muster run --help`"]),
+        (["run", "/photos"], ["(/photos). The library is named with -l", "`muster scan`", "muster run --help`"]),
+        (["status", "L"], ["(L). The library is named with -l", "muster status --help`"]),
+        (["scan"], ["Missing argument 'SOURCE'", "muster scan --help`"]),
+        (["demo"], ["Missing argument 'FOLDER'", "muster demo --help`"]),
+    ],
+    ids=lambda value: " ".join(value) if len(value) < 3 else "",
+)
+def test_a_command_line_with_a_mistake_in_it(muster: Muster, arguments: list[str], parts: list[str]) -> None:
+    refused(muster(*arguments), 2, *parts)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [([], 2, "Usage: "), (["models"], 2, "Usage: "), (["-h"], 0, "Usage: "), (["run", "-h"], 0, "--retry-errors")],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_help_is_shown_where_nothing_is_asked_for(muster: Muster, arguments: list[str], code: int, text: str) -> None:
+    outcome = muster(*arguments)
+    assert (outcome.code, outcome.err) == (code, "")
+    assert text in outcome.out
+
+
+def test_the_version_says_what_is_installed_and_where(muster: Muster) -> None:
+    first, *lines = muster("--version").out.splitlines()
+    assert first == f"muster-photos {muster_api.__version__}"
+    assert {line.split()[0] for line in lines} == {"torch", "ray", "pyarrow", "faiss-cpu", "python", "in"}
+    assert f"torch {importlib.metadata.version('torch')}" in lines
+    assert lines[-1] == f"in {Path(muster_api.__file__).parent}"
+
+
+def test_models_are_a_table_with_licence_data_and_default(muster: Muster) -> None:
+    rows = muster("models", "list", "--json").facts["models"]
+    out = muster("models", "list").out
+    head, *lines = out.partition("\n\n")[0].splitlines()
+    assert max(map(len, out.splitlines())) <= 120
+    begins = [head.index(name) for name in ("MODEL", "ROLE", "WEIGHTS", "LICENCE", "WHERE")]
+    assert len(lines) == len(rows)
+    for line, row in zip(lines, rows, strict=True):
+        cells = [line[a:b].strip() for a, b in zip(begins, [*begins[1:], None], strict=True)]
+        marked = f"{row['task']}={row['model']}" + ("*" if row["default"] else "")
+        assert cells[:4] == [marked, row["role"], row["name"], row["licence"]]
+        assert (cells[4] == "shipped") == row["packaged"]
+    text = " ".join(out.split())
+    assert all(row["training_data"] in text for row in rows)
+    assert {row["task"]: row["model"] for row in rows if row["default"]} == dict(zoo.DEFAULTS)

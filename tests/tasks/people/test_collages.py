@@ -146,7 +146,9 @@ def test_faces_held_apart_are_counted():
     labels = np.array([0, 0, 0, -1, 1, 1])
     assert held_apart(plain, labels, np.array([0, 1, 2, 2, 3, 4]), 0.465) == 1, "the fourth is like the first"
     assert held_apart(plain, labels, np.array([0, 1, 2, 5, 3, 4]), 0.465) == 0, "in no photo with them"
-    assert held_apart(plain, labels, np.array([0, 1, 2, 3, 2, 3]), 0.465) == 1, "the last two look like nobody else there"
+    assert held_apart(plain, labels, np.array([0, 1, 2, 3, 2, 3]), 0.465) == 1, (
+        "the last two look like nobody else there"
+    )
     crowded = Likeness(faces, np.full(6, 0.9, np.float32))
     assert held_apart(crowded, labels, np.array([0, 1, 2, 2, 3, 4]), 0.465) == 0, "all look like that there"
     assert held_apart(plain, np.full(6, -1), np.zeros(6, int), 0.465) == 0
