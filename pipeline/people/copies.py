@@ -56,7 +56,9 @@ def copy_photos(library: LibraryFiles, person: str, out: Path, hard_links: bool,
             except ImageError as error:
                 left_out.append({"uri": public_uri(uri), "error": str(error)})
         if len(left_out) == len(wanted):
-            raise MusterError(f"none of the {len(wanted)} photos of Person {found.number} can be read: {left_out[0]['error']}")
+            raise MusterError(
+                f"none of the {len(wanted)} photos of Person {found.number} can be read: {left_out[0]['error']}"
+            )
     return {
         "out": str(out),
         "person": found.cluster_id,

@@ -92,8 +92,8 @@ class LeftOut:
 def name_of(uri: str) -> Name:
     """`/a/1.jpg` → ("a", "1.jpg"); `s3://bucket/b%20c.jpg?region=x` → ("bucket", "b c.jpg").
 
-    An image inside a Parquet file: the name of that file, then the row. A name on this disk that is not UTF-8 stays what
-    it is, as Python spells it, so that it still leads there.
+    An image inside a Parquet file: the name of that file, then the row. A name on this disk that is not UTF-8 stays
+    what it is, as Python spells it, so that it still leads there.
     """
     if (inline := split_inline(uri)) is not None:
         return (*name_of(inline[0]), str(inline[1]))

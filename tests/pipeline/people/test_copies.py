@@ -33,10 +33,8 @@ def made(folder: Path, who: Mapping[str, str | None], *sources: Path) -> Library
     seen, reader = tables.describe(library, IMAGES_DESCRIPTION), Reader()
     for shard, _ in manifest.shards(library):
         rows = [
-            {
-                **{"image_id": row["image_id"], "status": "ok", "width": 400, "height": 300, "format": "jpeg"},
-                "sha256": hashlib.sha256(reader.read(row["uri"])).hexdigest(),
-            }
+            {"image_id": row["image_id"], "status": "ok", "width": 400, "height": 300, "format": "jpeg"}
+            | {"sha256": hashlib.sha256(reader.read(row["uri"])).hexdigest()}
             for row in manifest.read_shard(library, shard).to_pylist()
         ]
         tables.write_shard(library, seen, shard, {"images": pa.Table.from_pylist(rows, IMAGES)})
@@ -106,7 +104,9 @@ def test_a_disk_that_takes_no_links_is_said(
         raise OSError(18, "Invalid cross-device link")
 
     monkeypatch.setattr(os, "link", other_disk)
-    with pytest.raises(MusterError, match=r"none of the 6 photos of Person 1 .* cannot be linked: Invalid cross-device"):
+    with pytest.raises(
+        MusterError, match=r"none of the 6 photos of Person 1 .* cannot be linked: Invalid cross-device"
+    ):
         copy_photos(library, ANN, tmp_path / "out", True, None)
     assert not (tmp_path / "out").exists()
 
@@ -177,7 +177,10 @@ def test_who_is_meant(text: str, number: int) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        *((text, f"has no person {text}: ") for text in ("ab", "9", "Person 0", "nobody", "", "*", "../ab12", "-1", "²")),
+        *(
+            (text, f"has no person {text}: ")
+            for text in ("ab", "9", "Person 0", "nobody", "", "*", "../ab12", "-1", "²")
+        ),
         ("0001", None),
     ],
 )
