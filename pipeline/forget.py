@@ -66,8 +66,8 @@ def locked(library: LibraryFiles, seconds: float = 0.0, resuming: Collection[str
 
 @contextmanager
 def steady(library: LibraryFiles) -> Iterator[None]:
-    """`locked`, for what only reads, but reads much that belongs together. Where the library cannot be written from here
-    (a snapshot, a share), it is read without a lock, unless something is to be settled in it: then MusterError."""
+    """`locked`, for what only reads, but reads much that belongs together. Where the library cannot be written from
+    here (a snapshot, a share), it is read without a lock, unless something is to be settled in it: then MusterError."""
     with ExitStack() as held:
         try:
             held.enter_context(locked(library))

@@ -331,7 +331,9 @@ def _first_names(library: LibraryFiles, stored: pa.Table, found: pa.Table) -> tu
 def _under_other_names(place: Found, folders: Mapping[str, str]) -> Iterator[Found]:
     """A folder that was searched, under each name that it, or one in it, had before."""
     home = local_path(place.folder) if place.folder else None
-    for other, first in folders.items() if home is not None else ():
+    if home is None:
+        return
+    for other, first in folders.items():
         here = max(other, home, key=len)  # the two are one, or one lies in the other
         if all(f"{here}/".startswith(f"{above.rstrip('/')}/") for above in (other, home)):
             name = first + here[len(other) :]

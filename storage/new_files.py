@@ -35,10 +35,11 @@ def check_replaced(out: Path) -> None:
         raise InputError(f"`out` {out} is there already, and is no file (a link, a folder, …): give another name")
 
 
-def check_local(out: str | Path) -> Path:
-    """The place, `~` resolved. InputError for a URI: a Path has lost one of its slashes, and a folder `s3:` is made."""
+def check_local(out: str | Path, name: str = "out") -> Path:
+    """The place, `~` resolved; `name`: of the parameter. InputError for a URI: a Path has lost one of its slashes, and
+    a folder `s3:` would be made."""
     if re.match(r"[A-Za-z][A-Za-z\d+.-]+:/", str(out)):
-        raise InputError(f"`out` {out}: a file or folder of this machine is written: name one")
+        raise InputError(f"`{name}` {out}: what is written is a file or folder of this machine: name one")
     return Path(out).expanduser()
 
 

@@ -93,7 +93,7 @@ def same_photos(known: Known, found: pa.Table, verify: bool = False) -> tuple[I6
                     file.paired = queue[0].paired = True
 
     if free:
-        pair(lambda file: file.stamp)
+        pair(lambda file: None if verify and file.digest else file.stamp)
         sizes = {file.size for file in free if file.digest and not file.paired}
         asked = [file for file in fresh if not file.paired and file.size in sizes]
         for file, digest in zip(asked, digests([file.uri for file in asked]), strict=True):

@@ -1,13 +1,17 @@
 """The `muster` command."""
 
 import os
+import platform
 import signal
 import sys
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.exceptions import TyperException
 
+import muster
+from muster.distribution import DISTRIBUTION
 from muster.errors import MusterError
 from muster.pipeline.cli import export, gallery, library
 from muster.pipeline.cli.console import (
@@ -81,8 +85,10 @@ def _keep_stdout(command: Any) -> None:
 def _misused(error: Any) -> NoReturn:
     """What typer says of a command line; no text where it has shown the help."""
     command = error.ctx.command_path if error.ctx else "muster"
-    if text := error.format_message():
-        say(f"muster: {text.rstrip('.')}: see `{command} --help`")
+    if text := error.format_message().rstrip("."):
+        if text.startswith("Got unexpected extra argument") and "library" in error.ctx.params:
+            text += ". The library is named with -l, and photos are taken in by `muster scan`"
+        say(f"muster: {text}{' See' if text.endswith('?') else ': see'} `{command} --help`")
     sys.exit(error.exit_code)
 
 
@@ -93,16 +99,46 @@ def _fail(text: str, code: int) -> NoReturn:
 
 app = typer.Typer(
     no_args_is_help=True,
+    context_settings={"help_option_names": ["--help", "-h"]},
     pretty_exceptions_enable=False,
     add_completion=False,
     help="Who and what is in a collection of photos.",
 )
+
+
+def _version(asked: bool) -> None:
+    """What there is to know of an installation where something does not work. Nothing large is imported for it."""
+    if not asked:
+        return
+    from importlib.metadata import PackageNotFoundError, version
+
+    for package in (DISTRIBUTION, "torch", "ray", "pyarrow", "faiss-cpu"):
+        try:
+            print(package, version(package))
+        except PackageNotFoundError:
+            print(package, "is not installed")
+    print("python", platform.python_version(), "on", platform.platform())
+    print("in", Path(muster.__file__).parent)
+    raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Versions, and where Muster is installed."),
+    ] = False,
+) -> None:
+    """Who and what is in a collection of photos."""
+
+
 app.add_typer(models_app, name="models")
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(gallery.audit_app, name="audit")
 for command in (
-    *(library.scan, library.run, library.cluster, library.people, library.photos, library.status, library.demo),
+    *(library.scan, library.run, library.cluster, library.people, library.photos, library.status),
+    *(library.errors, library.demo),
     train,
     *(gallery.enroll, gallery.calibrate, gallery.verify, gallery.identify, gallery.forget, gallery.decrypt),
     *(export.export, export.overlay),

@@ -75,7 +75,10 @@ def labelled(source: str, config: RunConfig, on_progress: OnProgress, check: Che
     with scanned(source, config.library) as library:
         check(manifest.read_manifest(library))
         run(replace(config, library=library.uri), on_progress)
-        faces, images = load_faces(library, config.choice("faces").model or zoo.DEFAULTS["faces"]), manifest.read_manifest(library)
+        faces, images = (
+            load_faces(library, config.choice("faces").model or zoo.DEFAULTS["faces"]),
+            manifest.read_manifest(library),
+        )
         rows, owner = _nearest_centre(library, faces, images)
     return Labelled(faces, rows, images, owner)
 

@@ -269,7 +269,7 @@ def _outcome(function: Callable[..., R], *arguments: Any) -> R | ImageError:
 
 def image_of(image_id: str, photo: Photo) -> base.Image:
     """A decoded photo as tasks take it."""
-    names = ("pixels", "scale", "size", "taken_at", "latitude", "longitude")
+    names = ("pixels", "scale", "size", "taken_at", "latitude", "longitude", "profile")
     return base.Image(image_id=image_id, **{name: getattr(photo, name) for name in names})
 
 

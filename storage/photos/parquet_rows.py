@@ -112,9 +112,9 @@ def _folder_columns(values: Mapping[str, Mapping[str, str | None]]) -> dict[str,
     for pairs in values.values():
         for name, value in pairs.items():
             every.setdefault(name, []).extend([] if value is None else [value])
-    kinds = {name: _kind(some) for name, some in every.items()}
+    kinds, read = {name: _kind(some) for name, some in every.items()}, {pa.int64(): int, pa.string(): str}
     return {
-        file: {name: pa.scalar(value, pa.string()).cast(kinds[name]) for name, value in pairs.items()}
+        file: {name: pa.scalar(value and read[kinds[name]](value), kinds[name]) for name, value in pairs.items()}
         for file, pairs in values.items()
     }
 

@@ -3,7 +3,8 @@
 Decisions that show in the pixels:
 - Alpha is laid over white: transparent pixels often hide odd colours; white is what viewers and JPEG exports show.
 - ICC profiles are left alone, except for CMYK. On two Display P3 phone photos, applying them changes a pixel by 0.5 and
-  2.0 levels on average and costs 14 ms per megapixel; on a CMYK photo the profile moves 12 levels.
+  2.0 levels on average and costs 14 ms per megapixel; on a CMYK photo the profile moves 12 levels. The profile goes
+  along with the pixels: small pictures for people are converted (`muster.colour`, ADR 29).
 - A truncated file is an error, though most of its pixels may be there: half a photo is not the photo its owner sees.
   A JPEG that lacks nothing but its end marker is no such file.
 """
@@ -23,6 +24,7 @@ import simplejpeg
 from PIL import AvifImagePlugin, Image, ImageCms, ImageFile, _imaging
 
 from muster.arrays import Pixels
+from muster.colour import MAX_PROFILE
 from muster.storage.photos import jpeg
 
 Image.init()  # now: Pillow registers its formats lazily, which is not safe when two threads open the first two images
@@ -38,9 +40,9 @@ pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_image
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # callers decode several images at once; threads per image would only compete
 
 _SRGB = ImageCms.createProfile("sRGB")
-# Microscopes, X-rays and depth cameras write 10, 12 or 14 bits into 16, and files rarely say so (of PNG's sBIT and TIFF's
-# MaxSampleValue Pillow tells nothing). Such a picture has no value from here on; one of 16 bits that has none either, and
-# so nothing brighter than a quarter of white, is seen better when it is stretched too.
+# Microscopes, X-rays and depth cameras write 10, 12 or 14 bits into 16, and files rarely say so. Such a picture has no
+# value from here on; one of 16 bits that has none either is a photo with nothing brighter than a quarter of white, and
+# more is seen of it when it is stretched too.
 FEWER_BITS = 1 << 14
 TURNED_BY_LOADING = ("HEIF", "TIFF")  # libheif by irot and imir (EXIF does not count in HEIF), Pillow by the TIFF tag
 
@@ -52,6 +54,13 @@ def upright_pixels(image: ImageFile.ImageFile, data: bytes, side: int, orientati
     """
     pixels = _READERS.get(image.format or "", _generic_pixels)(image, data, side)
     return np.ascontiguousarray(pixels if image.format in TURNED_BY_LOADING else upright(pixels, orientation))
+
+
+def profile_of(image: ImageFile.ImageFile) -> bytes | None:
+    """The ICC profile that the pixels are still in, once they are read."""
+    profile = image.info.get("icc_profile")
+    carried = isinstance(profile, bytes) and len(profile) <= MAX_PROFILE and image.mode not in ("CMYK", "LAB")
+    return profile if carried else None
 
 
 def perceptual_hash(pixels: Pixels) -> int:

@@ -174,3 +174,13 @@ def test_embeddings_and_pictures_of_any_task_are_searched_for(tmp_path: Path, ma
     assert found["embeddings"] == sorted(hashlib.sha256(each).hexdigest() for each in wanted)
     assert found["pictures"] == [hashlib.sha256(picture).hexdigest()]
     assert found["faces"] == 0
+
+
+def test_photos_of_a_person_whose_id_is_a_number(tmp_path: Path) -> None:
+    """In a table of the user's: pandas makes floats of integers of which one is missing."""
+    opened = open_library(tmp_path / "library", create=True)
+    pq.write_table(pa.table({"uri": ["a.jpg", "b.jpg", "c.jpg"], "person_id": [7, None, 0.5]}), tmp_path / "x.parquet")
+    manifest.scan(opened, [str(tmp_path / "x.parquet")])
+    receipt = forget.forget_people(opened, ["7"], "asked for")
+    assert receipt.originals == [str(tmp_path / "a.jpg")]
+    assert sorted(manifest.read_manifest(opened)["uri"].to_pylist()) == [str(tmp_path / n) for n in ("b.jpg", "c.jpg")]

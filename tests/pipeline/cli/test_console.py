@@ -95,9 +95,7 @@ def workers(process: int) -> list[int]:
     return [pid for pid, name in names.items() if "ray::_Actor" in name and parents.get(parents[pid]) == process]
 
 
-def test_a_worker_that_is_killed_leaves_stdout_to_the_json(
-    tmp_path: Path, make_photos: Callable[..., Path]
-) -> None:
+def test_a_worker_that_is_killed_leaves_stdout_to_the_json(tmp_path: Path, make_photos: Callable[..., Path]) -> None:
     """Ray says so there, in colour, with escapes that no JSON has."""
     scan(open_library(tmp_path / "L", create=True), [str(make_photos(tmp_path / "photos", range(24)))])
     command = [*COMMAND, "run", "-l", str(tmp_path / "L"), "--tasks", "previews", "--workers", "1", "--json"]

@@ -76,7 +76,7 @@ def test_rows_that_are_left_out_are_said(muster: Muster, photos: Path, tmp_path:
     uri = str(photos / "a.jpg")
     pq.write_table(pa.table({"uri": [uri, uri, None], "label": ["a", "b", "c"]}), tmp_path / "l.parquet")
     outcome = muster("scan", tmp_path / "l.parquet", "-l", tmp_path / "L")
-    said = "muster: left out: 1 row without uri, 1 row of a uri that another row has, with its columns"
+    said = "muster: left out: 1 row without uri, 1 row of a file that another row has, with its columns"
     assert outcome.err.splitlines() == [said]
 
 
@@ -189,12 +189,14 @@ def test_addresses_that_nothing_is_opened_at(muster: Muster, library: Path, tmp_
         ("status", "-l", address),
         ("scan", tmp_path, "-l", address),
         ("people", "--out", address),
+        ("demo", address),
+        ("models", "export", "mobilefacenet", "--out", address),
         ("export", "--format", "coco", "--tasks", "faces", "--out", f"{address}.json"),
         ("overlay", "--out", address),
         ("train", "daynight", "--images", address, "--out", tmp_path / "T"),
         ("train", "daynight", "--images", tmp_path, "--out", address),
     ):
-        with_library = () if "-l" in command or command[0] == "train" else ("-l", library)
+        with_library = () if "-l" in command or command[0] in ("train", "demo", "models") else ("-l", library)
         outcome = muster(*command, *with_library)
         assert (outcome.code, len(outcome.err.splitlines())) == (2, 1), outcome
         assert "hf:/" in outcome.err

@@ -323,6 +323,8 @@ def test_what_is_named_itself_counts(photos: Path, library: LibraryFiles, name: 
     make(photos, f"{name}/x.jpg", f"{name}/y/z.jpg", f"{name}/.nomedia")
     assert below(photos, name, library) == [f"{name}/x.jpg", f"{name}/y/z.jpg"]
     assert below(photos, f"{name}/*.jpg", library) == [f"{name}/x.jpg"]
+    make(photos, f"2019/{name}/x.jpg")
+    assert below(photos, f"20??/{name}/*.jpg", library) == [f"2019/{name}/x.jpg"]
 
 
 def test_hidden_files(photos: Path, library: LibraryFiles) -> None:
