@@ -262,7 +262,7 @@ def _write_all(library: LibraryFiles, tables: Iterable[pa.Table]) -> None:
 def _read_shards(library: LibraryFiles, ids: Sequence[str]) -> pa.Table:
     with ThreadPoolExecutor(8) as pool:
         parts = list(pool.map(lambda shard: read_shard(library, shard), ids))
-    return unite({"the manifest": SCHEMA.empty_table(), **dict(zip(ids, parts, strict=True))})
+    return unite({"the manifest": SCHEMA.empty_table(), **dict(zip(ids, parts, strict=True))}, texts=True)
 
 
 def _stored(library: LibraryFiles) -> tuple[list[tuple[str, int]], pa.Table]:

@@ -13,6 +13,7 @@ import pytest
 from helpers.fixtures import Outcome
 from muster.errors import InputError
 from muster.library import scan
+from muster.pipeline.cli.library import REASONS
 from muster.storage import manifest
 from muster.storage.library import open_library
 
@@ -201,3 +202,41 @@ def test_addresses_that_nothing_is_opened_at(muster: Muster, library: Path, tmp_
         assert (outcome.code, len(outcome.err.splitlines())) == (2, 1), outcome
         assert "hf:/" in outcome.err
     assert not Path("hf:").exists()
+
+
+def test_rows_that_name_nothing_that_is_read(muster: Muster, photos: Path, tmp_path: Path) -> None:
+    """Some are images with an error; all of them are a mistake, which is said."""
+    web = [f"http://127.0.0.1:9/{i}.jpg" for i in range(3)]
+    for uris, code in {(*web, str(photos / "a.jpg")): 0, tuple(web): 2}.items():
+        pq.write_table(pa.table({"uri": uris}), tmp_path / "x.parquet")
+        outcome = muster("scan", tmp_path / "x.parquet", "-l", tmp_path / f"L{code}", "--json")
+        assert (outcome.code, outcome.facts["found"]) == (code, len(uris))
+        assert list(outcome.facts["unread"].values()) == [3]
+        assert "3 images cannot be read: http:// is not read: download the photos" in outcome.err
+        assert ("none of them can be read" in outcome.err) == (code == 2)
+    pq.write_table(pa.table({"url": web}), tmp_path / "url.parquet")
+    outcome = muster("scan", tmp_path / "url.parquet", "-l", tmp_path / "L")
+    assert (outcome.code, (tmp_path / "L").exists()) == (2, False)
+    assert "rename it to `uri`; http:// is not read: download the photos first" in outcome.err
+
+
+def test_reasons_of_rows_are_few(muster: Muster, tmp_path: Path) -> None:
+    """Whoever wrote them may have made up any number of schemes."""
+    uris = [f"x{i}://host/a.jpg" for i in range(100)]
+    pq.write_table(pa.table({"uri": [*uris, "a.jpg"]}), tmp_path / "x.parquet")
+    outcome = muster("scan", tmp_path / "x.parquet", "-l", tmp_path / "L")
+    assert (outcome.code, outcome.err.count("cannot be read")) == (0, REASONS)
+
+
+def test_every_form_of_a_file_uri(muster: Muster, photos: Path, tmp_path: Path) -> None:
+    for form in ("file:", "file://", "file://localhost", "FILE:"):
+        outcome = muster("scan", f"{form}{photos}", "-l", f"{form}{tmp_path}/L", "--json")
+        assert (outcome.code, outcome.facts["found"]) == (0, 3)
+        assert known(tmp_path / "L", photos) == ["a.jpg", "b.jpg", "private/c.jpg"]
+        assert muster("status", "-l", f"{form}{tmp_path}/L", "--json").facts["images"] == 3
+        outcome = muster("people", "-l", f"{form}{tmp_path}/L")  # its pages would lie in it: this machine has it
+        assert "say with --out" not in outcome.err
+    for command in (("scan", f"file://host{photos}"), ("status", "-l", f"file://host{tmp_path}/L")):
+        outcome = muster(*command)
+        assert outcome.code == 2
+        assert "another machine" in outcome.err
