@@ -3,7 +3,7 @@
 from functools import lru_cache
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, _imagingcms
 
 from muster.arrays import Pixels
 
@@ -25,7 +25,7 @@ def in_srgb(pixels: Pixels, profile: bytes | None) -> Pixels:
 @lru_cache(maxsize=32)
 def _transform(profile: bytes) -> ImageCms.ImageCmsTransform | None:
     try:
-        source = ImageCms.ImageCmsProfile(ImageCms.core.profile_frombytes(profile))
+        source = ImageCms.ImageCmsProfile(_imagingcms.profile_frombytes(profile))
         # Without a cache of the last pixel, which threads would share.
         found = ImageCms.buildTransform(source, _SRGB, "RGB", "RGB", flags=ImageCms.Flags.NOCACHE)
         moved = np.asarray(found.apply(Image.fromarray(_GRID))).astype(int) - _GRID

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, _imagingcms
 
 from helpers.profiles import ADOBE, WIDE
 from muster import colour
@@ -21,7 +21,7 @@ def picture(seed: int = 0) -> Pixels:
 
 def seen_with(profile: bytes, pixels: Pixels) -> Pixels:
     """The numbers that mean these sRGB colours in another space."""
-    target = ImageCms.ImageCmsProfile(ImageCms.core.profile_frombytes(profile))
+    target = ImageCms.ImageCmsProfile(_imagingcms.profile_frombytes(profile))
     transform = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), target, "RGB", "RGB")
     return np.asarray(transform.apply(Image.fromarray(pixels)))
 

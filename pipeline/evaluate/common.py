@@ -9,6 +9,7 @@ import pyarrow as pa
 from muster.pipeline import forget
 from muster.storage import manifest
 from muster.storage.library import LibraryFiles, open_library
+from muster.storage.photos.names import file_column
 
 
 @contextmanager
@@ -22,6 +23,6 @@ def scanned(source: str, uri: str) -> Iterator[LibraryFiles]:
 
 
 def file_names(images: pa.Table) -> list[str]:
-    """How each image of the manifest is called in its labels: as its column `file` says where it has one, else by its
-    URI."""
-    return [name or "" for name in images["file" if "file" in images.column_names else "uri"].to_pylist()]
+    """How each image of the manifest is called in its labels: as a column says (`file`, `file_name`, `image_path`),
+    else by its URI."""
+    return [name or "" for name in images[file_column(images)].to_pylist()]

@@ -20,7 +20,7 @@ from muster.storage.photos import heif, png
 from muster.storage.photos.exif import facts, orientation, read_exif
 from muster.storage.photos.first_bytes import ISO_BRANDS, OTHER_IMAGES, OURS, TIFF
 from muster.storage.photos.pixels import TURNED_BY_LOADING, dct_divisor, perceptual_hash, profile_of, upright_pixels
-from muster.storage.photos.tiff import MAX_NUMBERS, numbers_in, photo_page
+from muster.storage.photos.tiff import MAX_NUMBERS, is_described, is_misread, numbers_in, photo_page
 from muster.storage.retry import retried
 from muster.storage.uris import filesystem_of, local_path
 
@@ -138,6 +138,8 @@ def _open(data: bytes) -> ImageFile.ImageFile:
             raise ImageError("unsupported", "no picture in it is HEVC or AV1") from None
         if data.startswith(TIFF) and photo_page(data) is None:
             raise _raw() from None
+        if data.startswith(TIFF) and is_described(data):
+            raise _variant() from None
         raise _unidentified(data[:16]) from None
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         page = photo_page(data)
@@ -146,11 +148,17 @@ def _open(data: bytes) -> ImageFile.ImageFile:
         if page:
             _check_numbers(data, page + 1)
             image.seek(page)
+        if is_misread(image.tag_v2):
+            raise _variant()
     return image
 
 
 def _raw() -> ImageError:
     return ImageError("unsupported", "camera raw is not read; export it as JPEG")
+
+
+def _variant() -> ImageError:
+    return ImageError("unsupported", "a variant of its format that is not read")
 
 
 def _check_numbers(data: bytes, pages: int) -> None:
@@ -199,7 +207,7 @@ def _decoder_error(cause: Exception) -> ImageError:
     if isinstance(cause, MemoryError | Image.DecompressionBombError | Image.DecompressionBombWarning):
         return ImageError("too_large", "too large to decode")
     if "Unsupported codec" in text or "Unsupported feature" in text:  # libheif's words
-        return ImageError("unsupported", "a variant of its format that is not read")
+        return _variant()
     if isinstance(cause, EOFError) or re.search("truncated|end of (file|data)|premature", text, re.IGNORECASE):
         return ImageError("truncated", "the file is cut short")
     return ImageError("corrupt", f"cannot be decoded ({type(cause).__name__})")

@@ -73,6 +73,8 @@ class CameraFacts(NamedTuple):
 
 def facts(exif: Image.Exif) -> CameraFacts:
     """Each by itself: a broken directory of positions costs no time."""
+    if not len(exif):
+        return CameraFacts()
     return CameraFacts(_known(_taken_at, exif), *(_known(_position, exif) or (None, None)), _known(_camera, exif))
 
 
@@ -87,7 +89,7 @@ def _taken_at(exif: Image.Exif) -> datetime | None:
     tags = {**exif, **(_known(lambda each: each.get_ifd(ExifTags.IFD.Exif), exif) or {})}
     for when, fraction in _TIMES:
         try:
-            found = _time(_text(tags.get(when)), _text(tags.get(fraction)))
+            found = _time(_text(tags.get(when, "")), _text(tags.get(fraction, "")))
         except (ValueError, OverflowError):
             continue  # 0000:00:00 and the like: a camera whose clock was never set
         if found:
@@ -168,6 +170,8 @@ def _camera(exif: Image.Exif) -> str | None:
 
 def _text(value: object) -> str:
     """An EXIF string without padding, numbers as they are written; "" for anything else."""
+    if not value:
+        return ""
     if isinstance(value, tuple):
         return " ".join(filter(None, map(_text, value[:8])))
     if isinstance(value, int):

@@ -26,6 +26,7 @@ from PIL import AvifImagePlugin, Image, ImageCms, ImageFile, _imaging
 from muster.arrays import Pixels
 from muster.colour import MAX_PROFILE
 from muster.storage.photos import jpeg
+from muster.storage.photos.tiff import is_unsigned, white_is_zero
 
 Image.init()  # now: Pillow registers its formats lazily, which is not safe when two threads open the first two images
 # MAX_MEMORY is the limit that counts. Pillow's default refuses the 200 MP photos that phones take; this one stays
@@ -157,16 +158,24 @@ _READERS: dict[str, Callable[[ImageFile.ImageFile, bytes, int], Pixels]] = {
 
 def _resizable(image: Image.Image) -> Image.Image:
     """The same picture in a mode that Pillow can resize: L, LA, RGB, RGBA or CMYK."""
-    if image.mode.startswith("I;16"):
-        values = np.asarray(image)
-        return Image.fromarray((values >> 8).astype(np.uint8) if values.max() >= FEWER_BITS else _stretched(values))
-    if image.mode in ("I", "F"):  # no range is defined for these
-        return Image.fromarray(_stretched(np.nan_to_num(np.asarray(image, np.float32), posinf=0, neginf=0)))
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        return Image.fromarray(_grey_of_eight_bits(image))
     if "transparency" in image.info or image.mode in ("PA", "La", "RGBa"):
         return image.convert("RGBA")
     if image.mode == "1":
         return image.convert("L")
     return image if image.mode in ("L", "LA", "RGB", "RGBA", "CMYK") else image.convert("RGB")
+
+
+def _grey_of_eight_bits(image: Image.Image) -> Pixels:
+    values, tags = np.asarray(image), getattr(image, "tag_v2", None)
+    if image.mode == "I" and tags and is_unsigned(tags):  # Pillow knows whole numbers with a sign only
+        values = values.view(np.uint32)
+    if image.mode == "F":
+        values = np.nan_to_num(values, posinf=0, neginf=0)
+    full = image.mode.startswith("I;16") and values.max() >= FEWER_BITS  # of the others no range is defined
+    grey = (values >> 8).astype(np.uint8) if full else _stretched(values)
+    return 255 - grey if tags and white_is_zero(tags) else grey
 
 
 def _stretched(values: np.ndarray[Any, Any]) -> Pixels:

@@ -609,3 +609,18 @@ def test_rows_that_name_nothing_that_is_read(photos: Path, library: LibraryFiles
     assert result.found == 3
     assert [reason.partition(" ")[0] for reason in result.unread] == ["http://", "ftp://"]
     assert list(result.unread.values()) == [1, 1]
+
+
+def test_partitions_that_are_numbers_beside_others_that_are_not(photos: Path, library: LibraryFiles) -> None:
+    """Whichever is scanned first: 7 and anna are two people."""
+    for person in ("7", "anna"):
+        put(photos, f"{person}.jpg")
+        (photos / f"person={person}").mkdir()
+        pq.write_table(pa.table({"uri": [str(photos / f"{person}.jpg")]}), photos / f"person={person}" / "p.parquet")
+    for parts in (["7"], ["anna"], ["7"], ["7", "anna"]):
+        scan(library, [str(photos / f"person={person}") for person in parts])
+    assert read_manifest(library).sort_by("uri")["person"].to_pylist() == ["7", "anna"]
+    other = open_library(photos.parent / "other", create=True)
+    for part in ("**/*.parquet", "person=7"):
+        scan(other, [str(photos / part)])
+    assert read_manifest(other).sort_by("uri")["person"].to_pylist() == ["7", "anna"]

@@ -3,7 +3,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image as PillowImage
-from PIL import ImageCms
+from PIL import ImageCms, _imagingcms
 
 from helpers.profiles import WIDE
 from muster.tasks.base import Image
@@ -28,7 +28,7 @@ def test_a_small_picture_stays_as_it_is() -> None:
 @pytest.mark.parametrize("name", WIDE)
 def test_a_preview_has_the_colours_that_the_profile_means(name: str) -> None:
     srgb = ImageCms.createProfile("sRGB")
-    target = ImageCms.ImageCmsProfile(ImageCms.core.profile_frombytes(WIDE[name]))
+    target = ImageCms.ImageCmsProfile(_imagingcms.profile_frombytes(WIDE[name]))
     y, x = np.mgrid[:60, :80]
     original = np.stack([200 - y, 60 + y / 2, 40 + x / 2], -1).astype(np.uint8)
     stored = np.asarray(ImageCms.buildTransform(srgb, target, "RGB", "RGB").apply(PillowImage.fromarray(original)))

@@ -29,7 +29,7 @@ def test_yolo(tmp_path: Path) -> None:
 def test_yolo_lists_the_images_whose_labels_are_found(tmp_path: Path) -> None:
     """As Ultralytics' img2label_paths looks for them: the last `/images/` is `/labels/`, the ending `.txt`.
 
-    It reads the list as UTF-8, and splits it as Python does: a name that is not UTF-8, or of two lines, is in no list."""
+    It reads the list as UTF-8 and splits it as Python does: a name that is not UTF-8, or of two lines, is in none."""
     names = [
         "a/1.jpg",
         "a/1.png",

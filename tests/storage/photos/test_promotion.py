@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from muster.errors import InputError
-from muster.storage.photos.promotion import common, unite
+from muster.storage.photos.promotion import FOLDERS, common, unite
 
 NUMBERS = {
     pa.int8(): (-128, 127),
@@ -146,3 +146,17 @@ def test_what_cannot_be_one_names_both_files(a: pa.Array, b: pa.Array) -> None:
 def test_a_value_that_would_change_is_refused(a: pa.Array, b: pa.Array) -> None:
     with pytest.raises(InputError, match=r"column 'x' is .* in 0.parquet, and not all of it can be .* one type"):
         united(a, b)
+
+
+def test_numbers_in_names_of_folders_become_texts() -> None:
+    """Where some are: which type they have depends on which of them were scanned together."""
+    number, text = (
+        pa.table([pa.array([value])], schema=pa.schema([pa.field("x", kind, metadata=FOLDERS)]))
+        for value, kind in {7: pa.int64(), "anna": pa.string()}.items()
+    )
+    both = unite({"0.parquet": number, "1.parquet": text})
+    assert both["x"].to_pylist() == ["7", "anna"]
+    assert unite({"the library": pa.table({"x": [8]}), "the sources": both})["x"].to_pylist() == ["8", "7", "anna"]
+    assert unite({"the library": pa.table({"x": ["8"]}), "the sources": number})["x"].to_pylist() == ["8", "7"]
+    assert unite({"0.parquet": number, "1.parquet": number})["x"].to_pylist() == [7, 7]
+    assert unite({"0": pa.table({"x": [7]}), "1": pa.table({"x": ["y"]})}, texts=True)["x"].to_pylist() == ["7", "y"]
