@@ -167,7 +167,6 @@ def test_times_of_96_bits(folder: Path, library: LibraryFiles, year: int) -> Non
         (pa.list_(pa.string_view(), 2), ["x", "y"]),
         (pa.struct([("a", pa.string_view()), ("b", pa.list_(pa.string_view()))]), {"a": "x", "b": ["y"]}),
         (pa.map_(pa.string(), pa.string_view()), [("k", "v")]),
-        (pa.map_(pa.string(), pa.struct([("a", pa.string_view())])), [("k", {"a": "v"})]),
     ],
 )
 def test_views_within_lists_and_the_like(folder: Path, library: LibraryFiles, kind: pa.DataType, value: Any) -> None:
