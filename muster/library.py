@@ -149,6 +149,19 @@ class Library:
                 summary = write_people(self._files, model, folder)
         return Pages(**asdict(summary), out=folder, index=(folder / "index.html").absolute().as_uri())
 
+    def copy(
+        self, person: str, out: str | Path, *, hard_links: bool = False, model: str | None = None
+    ) -> dict[str, Any]:
+        """Copy the originals of a person's photos into a new folder; what was written.
+
+        `person`: a cluster id, its first letters, or the number on the people pages. `hard_links`: link them instead,
+        where they are files on the same disk; then who changes one changes the other.
+        """
+        from muster.pipeline.people.copies import copy_photos
+
+        with self._in_use():
+            return copy_photos(self._files, person, Path(out), hard_links, model)
+
     # ---- what is there -----------------------------------------------------------------------------------------------
 
     def status(self) -> dict[str, Any]:

@@ -156,7 +156,10 @@ def _half_written(library: LibraryFiles) -> bool:
 
 def _drop_enrolment(library: LibraryFiles, strays: Mapping[str, str]) -> Receipt:
     known = gallery.read(library)
-    enrolled = set(known.faces["uri"].to_pylist()) if known else set()
+    faces = known.faces if known else gallery.empty().faces
+    rows = manifest.read_manifest(library)  # where a folder was renamed, they have other names by now
+    theirs = rows.filter(pc.is_in(rows["image_id"], value_set=faces["image_id"].combine_chunks()))
+    enrolled = {*faces["uri"].to_pylist(), *theirs["uri"].to_pylist()}
     if shared := strays.keys() & enrolled:  # that roster had given somebody's photo to another: who has it keeps it
         drop(library, shared)
     uris = strays.keys() - shared
@@ -241,7 +244,8 @@ def _forget(library: LibraryFiles, wanted: _Wanted, reason: str) -> Receipt:
     rows = manifest.read_manifest(library)
     person = map(_person, rows["person_id"].to_pylist()) if "person_id" in rows.column_names else [None] * rows.num_rows
     images, uris = set(wanted.images), wanted.uris | theirs
-    for row in known.faces.to_pylist() if known else ():  # also where the roster says that a photo is somebody else's
+    faces = known.faces.to_pylist() if known else []
+    for row in faces:  # also where the roster says that a photo is somebody else's
         if row["person_id"] in wanted.people:
             images.add(row["image_id"])
             uris.add(row["uri"])
@@ -249,6 +253,7 @@ def _forget(library: LibraryFiles, wanted: _Wanted, reason: str) -> Receipt:
         if image in images or uri in uris or owner in wanted.people:
             images.add(image)
             uris.add(uri)
+    uris.update(row["uri"] for row in faces if row["image_id"] in images)  # what it was called when it was enrolled
     return _begin(library, wanted.people, images, uris, reason)
 
 

@@ -107,7 +107,7 @@ def process(
         _check_access(library, orders)
         fetch_weights(config, on_download)
     # Now, and not at the end: whoever goes on with this run need not name them again.
-    keep_models(library, {choice.name: choice.model for choice in config.choices if choice.name in config.kept})
+    keep_models(library, {c.name: c.model for c in config.choices if c.model and c.name in config.kept})
     if orders:
         on_progress(progress)
         with actors.connected(config.machine.address):
@@ -221,7 +221,11 @@ def _work(
 
 def _some_of(library: LibraryFiles, shard: str) -> str:
     """The first images of a shard, by name."""
-    uris = [public_uri(uri) for uri in manifest.read_shard(library, shard)["uri"].to_pylist()]
+    try:
+        rows = manifest.read_shard(library, shard)
+    except MusterError:  # that is why it failed, and it is said
+        return "its manifest cannot be read"
+    uris = [public_uri(uri) for uri in rows["uri"].to_pylist()]
     return ", ".join(uris[:3]) + (f" and {len(uris) - 3} more" if len(uris) > 3 else "")
 
 

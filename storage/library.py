@@ -266,10 +266,9 @@ class LibraryFiles:
             raise MusterError(f"library {self.uri} is in use by {holder}: wait for it to end, or stop it") from None
         except OSError as error:
             raise MusterError(f"cannot lock library {self.uri}: {error.strerror}. Its disk must offer flock") from error
-        file.seek(0)
-        file.truncate()
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        file.flush()
+        with contextlib.suppress(OSError):  # a full disk: whoever comes now is not told who has it
+            file.truncate(0)
+            os.pwrite(file.fileno(), f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
         return True
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any, TextIO
 
 from muster.errors import InputError
+from muster.storage.files import naming
 
 # OWASP "CSV Injection": what a spreadsheet takes for a formula, full-width signs too, at the start of a cell; and after
 # what another spreadsheet, in a country of decimal commas, takes for the start of one.
@@ -54,7 +55,10 @@ def new_file(out: Path, permissions: int = 0o666) -> Iterator[IO[bytes]]:
     """A file to write, in place once the block ends without an error. A file or link that is there gives way."""
     temporary = _temporary(out)
     try:
-        with open(temporary, "xb", opener=lambda path, flags: os.open(path, flags, permissions)) as file:
+        with (
+            naming(out),
+            open(temporary, "xb", opener=lambda path, flags: os.open(path, flags, permissions)) as file,
+        ):
             yield file
         os.replace(temporary, out)
     finally:
@@ -74,7 +78,8 @@ def new_folder(out: Path) -> Iterator[Path]:
     temporary = _temporary(out)
     temporary.mkdir()
     try:
-        yield temporary
+        with naming(out):
+            yield temporary
         os.rename(temporary, out)  # an empty folder gives way
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -47,8 +47,7 @@ def columns(rows: Sequence[Sequence[str]]) -> list[str]:
 
 def wrapped(texts: Iterable[str]) -> list[str]:
     """Lines of at most 100 characters, those that go on indented; words are kept whole."""
-    indents = {"initial_indent": "  ", "subsequent_indent": "    "}
-    wrapper = textwrap.TextWrapper(100, **indents, break_long_words=False, break_on_hyphens=False)
+    wrapper = textwrap.TextWrapper(100, "  ", "    ", break_long_words=False, break_on_hyphens=False)
     return [line for text in texts for line in wrapper.wrap(printable(text))]
 
 
@@ -102,7 +101,7 @@ def prepare(worded: Callable[[str], str] = str) -> None:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest that is free
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115  print() takes stdout for None
 
-    def show(message: Warning | str, category: type[Warning], *_: object) -> None:
+    def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
         ours = category.__module__.startswith("muster.")
         say(f"muster: {worded(str(message))}" if ours else f"{category.__name__}: {message}")
 
@@ -127,7 +126,7 @@ def keep_stdout() -> None:
     sys.stdout.flush()
     own = os.dup(descriptor)
     os.dup2(2, descriptor)
-    _results = open(own, "w", encoding=sys.stdout.encoding, errors="backslashreplace")
+    _results = open(own, "w", encoding=sys.stdout.encoding, errors="backslashreplace")  # noqa: SIM115
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""`muster scan`, `run`, `cluster`, `people`, `photos`, `status` and `demo`: from photos to people pages."""
+"""`muster scan`, `run`, `cluster`, `people`, `copy`, `photos`, `status` and `demo`: from photos to people pages."""
 
 import shlex
 from collections import Counter
@@ -232,6 +232,32 @@ def people(
 
     pages = muster.open(library, trust=trust).people_pages(out, model=parse_model(model, "faces"))
     report(asdict(pages), as_json, _PEOPLE_TEXT.format_map(asdict(pages)))
+
+
+def copy(
+    person: Annotated[
+        str, typer.Argument(metavar="PERSON", help="Number on the people pages, or id, or its first four letters.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="New or empty folder.")],
+    library: LibraryOption = LIBRARY,
+    trust: TrustOption = False,
+    hard_links: Annotated[
+        bool, typer.Option("--hard-links", help="Link files on the same disk instead: no more space, and one file.")
+    ] = False,
+    model: ModelOption = [],  # noqa: B006
+    as_json: JsonOption = False,
+) -> None:
+    """Copy the original photos of one person into a folder.
+
+    Example: muster copy 7 --out ./ann -l ./library
+    """
+    from muster.pipeline.cli.parse import parse_model
+
+    opened = muster.open(library, trust=trust)
+    facts = opened.copy(person, out, hard_links=hard_links, model=parse_model(model, "faces"))
+    for photo in facts["left_out"]:
+        say(f"muster: left out {photo['uri']}: {photo['error']}")
+    report(facts, as_json, f"{facts['out']}: {count(facts['photos'], 'photo')} of Person {facts['number']}")
 
 
 def photos(

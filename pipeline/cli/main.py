@@ -20,6 +20,7 @@ from muster.pipeline.cli.console import (
     interrupted,
     keep_stdout,
     prepare,
+    report,
     say,
     say_traceback,
 )
@@ -28,6 +29,7 @@ from muster.pipeline.cli.jobs import jobs_app, submit
 from muster.pipeline.cli.models import models_app
 from muster.pipeline.cli.train import train
 from muster.pipeline.cli.wording import in_options, worded
+from muster.storage.files import FULL
 
 # torch, ray and faiss take seconds to import: the face does where a command needs them, so that --help answers at once.
 
@@ -60,7 +62,8 @@ def main() -> None:
     except TyperException as error:
         _misused(error)
     except OSError as error:  # of the disk or the network, where nobody nearer knew what to say
-        _fail(f"{error.filename or ''}: {error.strerror or error}".removeprefix(": "), 1)
+        room = ": make room there, and run the same command again" if error.errno in FULL else ""
+        _fail(f"{error.filename or ''}: {error.strerror or error}{room}".removeprefix(": "), 1)
     except UnicodeEncodeError as error:  # of a path, where a library takes no bytes that are not UTF-8
         _fail(f"{error.object[:200]} is not UTF-8: give another name", 2)
     except Exception:
@@ -112,13 +115,14 @@ def _version(asked: bool) -> None:
         return
     from importlib.metadata import PackageNotFoundError, version
 
+    lines = []
     for package in (DISTRIBUTION, "torch", "ray", "pyarrow", "faiss-cpu"):
         try:
-            print(package, version(package))
+            lines.append(f"{package} {version(package)}")
         except PackageNotFoundError:
-            print(package, "is not installed")
-    print("python", platform.python_version(), "on", platform.platform())
-    print("in", Path(muster.__file__).parent)
+            lines.append(f"{package} is not installed")
+    lines.append(f"python {platform.python_version()} on {platform.platform()}")
+    report({}, False, *lines, f"in {Path(muster.__file__).parent}")
     raise typer.Exit
 
 
@@ -137,8 +141,8 @@ app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(gallery.audit_app, name="audit")
 for command in (
-    *(library.scan, library.run, library.cluster, library.people, library.photos, library.status),
-    *(library.errors, library.demo),
+    *(library.scan, library.run, library.cluster, library.people, library.copy, library.photos),
+    *(library.status, library.errors, library.demo),
     train,
     *(gallery.enroll, gallery.calibrate, gallery.verify, gallery.identify, gallery.forget, gallery.decrypt),
     *(export.export, export.overlay),

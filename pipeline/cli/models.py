@@ -20,8 +20,9 @@ def models_list(weights_dir: WeightsOption = None, as_json: JsonOption = False) 
     """
     rows = muster.models.entries(weights_dir)
     table = [("MODEL", "ROLE", "WEIGHTS", "LICENCE", "WHERE")]
-    for r in rows:
-        table.append((f"{r['task']}={r['model']}{'*' * r['default']}", r["role"], r["name"], r["licence"], _where(r)))
+    table += [
+        (f"{r['task']}={r['model']}{'*' * r['default']}", r["role"], r["name"], r["licence"], _where(r)) for r in rows
+    ]
     data: dict[str, dict[str, None]] = {}  # what it was trained on → weights
     for r in rows:
         data.setdefault(r["training_data"], {})[r["name"]] = None

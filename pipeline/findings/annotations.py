@@ -105,9 +105,7 @@ def _check_labels(library: LibraryFiles, source: Source, labels: set[str]) -> No
         )
 
 
-def _finding(
-    source: Source, row: Mapping[str, Any], people: Mapping[str, tuple[str | None, float | None]]
-) -> Finding:
+def _finding(source: Source, row: Mapping[str, Any], people: Mapping[str, tuple[str | None, float | None]]) -> Finding:
     says = source.says
     face_id = row[says.id] if says.id else None
     person, certainty = people.get(face_id or "", (None, None))

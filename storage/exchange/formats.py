@@ -21,7 +21,8 @@ from muster.storage.new_files import check_new
 class Format:
     """`mask`: which form of masks it takes, "rle" or "outlines". `folder`: whether it is written into one.
 
-    `write(photos, out, categories, info)` gives the photos that have no file there. `categories` are name → COCO's id, in the order of YOLO's class numbers.
+    `write(photos, out, categories, info)` gives the photos that have no file there. `categories` are name → COCO's id,
+    in the order of YOLO's class numbers.
     """
 
     write: Callable[[Photos, Path, Mapping[str, int], Mapping[str, Any]], list[LeftOut]]

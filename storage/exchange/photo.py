@@ -16,7 +16,7 @@ Outline = Sequence[tuple[float, float]]  # x, y of each corner, closed
 Name = tuple[str, ...]  # folders, and the name of a file
 
 # What is wrong with one name: too long, no text for this disk, or a folder of the name of a file; not a full disk.
-_NAMELESS = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.EEXIST, errno.ENOTDIR)
+NAMELESS = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.EEXIST, errno.ENOTDIR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +92,8 @@ class LeftOut:
 def name_of(uri: str) -> Name:
     """`/a/1.jpg` → ("a", "1.jpg"); `s3://bucket/b%20c.jpg?region=x` → ("bucket", "b c.jpg").
 
-    An image inside a Parquet file: the name of that file, then the row. A name on this disk that is not UTF-8 stays what
-    it is, as Python spells it, so that it still leads there.
+    An image inside a Parquet file: the name of that file, then the row. A name on this disk that is not UTF-8 stays
+    what it is, as Python spells it, so that it still leads there.
     """
     if (inline := split_inline(uri)) is not None:
         return (*name_of(inline[0]), str(inline[1]))
@@ -137,7 +137,7 @@ def file_of(folder: Path, photo: AnnotatedPhoto, suffix: str) -> IO[str] | LeftO
             except FileExistsError:
                 continue
     except OSError as error:
-        if error.errno not in _NAMELESS:
+        if error.errno not in NAMELESS:
             raise
         return LeftOut(photo, f"no file of its name can be written: {error.strerror}")
     raise AssertionError("count() does not end")

@@ -8,8 +8,11 @@ from muster.arrays import F32, I64, Bools
 
 PERSON = 0.5  # faces this alike may be one person
 AGAIN = 0.8  # a picture that is in a photo once more is at least this much like the first
-PIECES = 3  # so many faces that are copies of faces in different photos make a collage,
-PAIRED = 4  # or so many that look like another in it: two pairs of twins, or triplets and a friend, would pass for one
+PIECES, MOST = 3, 0.75  # so many faces that are copies of faces in other photos make a collage, and such a share of all
+PAIRED, HALF = (
+    4,
+    0.5,
+)  # and so many that look like another in it: two pairs of twins, or triplets and a friend, pass for one
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,9 @@ def same_photo(photos: I64) -> tuple[I64, I64]:
     return c, d
 
 
-def photo_numbers(likeness: Likeness, neighbours: I64, similarities: F32, photos: I64, good: Bools, picture: float) -> I64:
+def photo_numbers(
+    likeness: Likeness, neighbours: I64, similarities: F32, photos: I64, good: Bools, picture: float
+) -> I64:
     """(N,): the photo that each face counts as being in, where two faces of one photo are taken for two people.
 
     That is the one of `photos` (N,), which ascend, or a number of its own: for a face that is the same picture as one
@@ -50,7 +55,8 @@ def photo_numbers(likeness: Likeness, neighbours: I64, similarities: F32, photos
     `similarities`: (N, K), see `cluster_graph`. `good`: (N,), which faces are evidence. `picture`: faces this alike are
     one picture.
 
-    Twins in one photo must stay two people, so that it is not enough that two of its faces look like one.
+    Twins in one photo must stay two people, so that it is not enough that two of its faces look like one. A group of
+    which most are there by themselves too, cut out of it, passes for a collage: then lookalikes among them may be one.
     """
     photos = np.unique(photos, return_inverse=True)[1]
     c, d = same_photo(photos)
@@ -59,9 +65,9 @@ def photo_numbers(likeness: Likeness, neighbours: I64, similarities: F32, photos
     numbers, own = photos.copy(), len(photos) + np.arange(len(photos))
     repeated = np.maximum(c, d)[s >= picture]
     numbers[repeated] = own[repeated]
-    paired, count = np.unique(photos[np.union1d(c[s >= PERSON], d[s >= PERSON])], return_counts=True)
-    of_photo = [np.searchsorted(photos[good], paired, side) for side in ("left", "right")]
-    collages = set(paired[(count >= PAIRED) & (2 * count >= of_photo[1] - of_photo[0])].tolist())
+    paired = np.bincount(photos[np.union1d(c[s >= PERSON], d[s >= PERSON])], minlength=len(photos))
+    enough = np.maximum(PAIRED, HALF * np.bincount(photos[good], minlength=len(photos)))
+    collages = set(np.flatnonzero(paired >= enough).tolist())
     first = good & (numbers == photos)
     copies = _copies(likeness, neighbours, similarities, photos, first, picture)
     collages |= _put_together(likeness, copies, photos, first, collages)
@@ -82,17 +88,18 @@ def _copies(
     seen, count = np.unique(photos[np.unique(face)], return_counts=True)
     many = np.isin(photos[face], seen[count >= PIECES])
     face, other = face[many], other[many]
-    triples = np.unique(np.stack([photos[face], photos[other], face]), axis=1)
-    _, place, count = np.unique(triples[:2], axis=1, return_inverse=True, return_counts=True)
-    alone = triples[:, count[place] == 1]
-    kept = np.isin(face * len(photos) + photos[other], alone[2] * len(photos) + alone[1])
+    there = face * len(photos) + photos[other]  # a face and a photo, as one number
+    once = np.unique(there)
+    one, photo = np.divmod(once, max(1, len(photos)))
+    _, place, count = np.unique(photos[one] * len(photos) + photo, return_inverse=True, return_counts=True)
+    kept = np.isin(there, once[count[place] == 1])
     return face[kept], other[kept]
 
 
 def _put_together(
     likeness: Likeness, copies: tuple[I64, I64], photos: I64, good: Bools, collages: set[int]
 ) -> set[int]:
-    """Photos of which PIECES faces are a copy of a face in another each, which shows nobody else of them.
+    """Photos most of whose faces are a copy of a face in another photo each, which shows nobody else of them.
 
     A photo taken a moment later shows all of them again. Another collage may show others of them, in other pictures.
     `copies`: see `_copies`. `collages`: those that are known already.
@@ -104,6 +111,8 @@ def _put_together(
         left = []
         for face, copy in waiting:
             photo, there = int(photos[face]), int(photos[copy])
+            if face in pieces.get(photo, ()):
+                continue
             faces, beside = _of(photos, good, photo), _of(photos, good, there)
             if there in collages or there in found:
                 alone = likeness.most(faces[faces != face], beside) < AGAIN
@@ -113,7 +122,8 @@ def _put_together(
                 pieces.setdefault(photo, set()).add(face)
             else:
                 left.append((face, copy))
-        fresh = {photo for photo, faces in pieces.items() if len(faces) >= PIECES} - found
+        enough = {photo: max(PIECES, MOST * len(_of(photos, good, photo))) for photo in pieces}
+        fresh = {photo for photo, faces in pieces.items() if len(faces) >= enough[photo]} - found
         found |= fresh
         waiting = [(face, copy) for face, copy in left if int(photos[copy]) in fresh]
     return found
@@ -128,8 +138,8 @@ def _of(photos: I64, good: Bools, photo: int) -> I64:
 def held_apart(likeness: Likeness, labels: I64, photos: I64, threshold: float) -> int:
     """How many faces are as much like a person as those who are one, and not with them: another face of their photo is.
 
-    `labels`: (N,), 0 for the largest person, -1 for a face alone. Of two people who look alike, the faces of the smaller
-    one count.
+    `labels`: (N,), 0 for the largest person, -1 for a face alone. Of two people who look alike, the faces of the
+    smaller one count.
     """
     c, d = same_photo(photos)
     c, d = np.append(c, d), np.append(d, c)

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import os
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -9,13 +10,15 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from helpers.fixtures import Outcome
 from muster.errors import InputError
 from muster.library import scan
 from muster.pipeline.cli.library import REASONS
-from muster.storage import manifest
+from muster.storage import manifest, tables
 from muster.storage.library import open_library
+from muster.storage.outcomes import IMAGES_FINGERPRINT
 
 Muster = Callable[..., Outcome]
 JPEG = b"\xff\xd8\xff\xe0" + bytes(20)
@@ -240,3 +243,38 @@ def test_every_form_of_a_file_uri(muster: Muster, photos: Path, tmp_path: Path) 
         outcome = muster(*command)
         assert outcome.code == 2
         assert "another machine" in outcome.err
+
+
+# ---- what is the same ------------------------------------------------------------------------------------------------
+
+
+def test_what_moved_is_said_and_what_changed_in_place_is_found(
+    muster: Muster, work: Callable[..., object], tmp_path: Path
+) -> None:
+    """A tool that turns photos by their EXIF and keeps the file's time (exiftool -P, digiKam)."""
+    photo, library = tmp_path / "old" / "a.jpg", tmp_path / "L"
+    photo.parent.mkdir()
+    exif = Image.Exif()
+    exif[0x112] = 1
+    Image.new("RGB", (60, 40), "red").save(photo, exif=exif)
+    assert muster("scan", photo.parent, "-l", library).out == "1 image: 1 new, 0 changed, 0 gone\n"
+    work(library, None, ("previews",))
+    before = photo.stat()
+    exif[0x112] = 6
+    Image.new("RGB", (60, 40), "red").save(photo, exif=exif)
+    os.utime(photo, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert photo.stat().st_size == before.st_size
+    assert muster("scan", photo.parent, "-l", library, "--json").facts["unchanged"] == 1
+    assert muster("scan", photo.parent, "-l", library, "--verify").out == "1 image: 0 new, 1 changed, 0 gone\n"
+    work(library, None, ("previews",))
+    rows = tables.read(open_library(library), "images", IMAGES_FINGERPRINT)
+    assert rows is not None
+    assert rows["orientation"].to_pylist() == [6]
+    images = rows["image_id"].to_pylist()
+
+    os.utime(photo, (1, 1))
+    photo.parent.rename(tmp_path / "new")
+    out = muster("scan", tmp_path / "new", "-l", library).out
+    assert out == "1 image: 0 new, 0 changed, 1 moved or with another time, 0 gone\n"
+    assert work(library, None, ("previews",)) == []
+    assert manifest.read_manifest(open_library(library))["image_id"].to_pylist() == images

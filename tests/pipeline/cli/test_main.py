@@ -345,6 +345,28 @@ def test_scan_onto_a_full_disk(muster: Muster, small_disk: Path, album: Path, sn
     assert snapshot(album) == photos
 
 
+def test_what_cannot_be_written_onto_a_full_disk_is_named(
+    muster: Muster, small_disk: Path, library: Path, snapshot: Snapshot
+) -> None:
+    cluster_faces(open_library(library), None, "graph", None, False)
+    subprocess.run(["mount", "-o", "remount,size=8m", str(small_disk)], check=True)
+    there = Path(shutil.copytree(library, small_disk / "L"))
+    assert muster("status", "-l", there).code == 0
+    (there / ".lock").write_text("process 123456 on a machine of a name that is long enough")
+    fill(small_disk / "ballast")
+    before = snapshot(there / "clusters")
+    for command in (
+        ["cluster"],
+        ["people"],
+        ["people", "--out", small_disk / "pages"],
+        ["export", "--format", "csv", "--tasks", "faces", "--out", small_disk / "faces.csv"],
+        ["overlay", "--out", small_disk / "look"],
+    ):
+        refused(muster(*command, "-l", there), 1, str(small_disk), "No space left on device: make room")
+    assert snapshot(there / "clusters") == before
+    assert {path.name for path in small_disk.iterdir()} <= {"L", "ballast", "pages", "look"}
+
+
 @pytest.mark.usefixtures("ray_cluster")
 def test_run_onto_a_full_disk_keeps_what_was_done(
     muster: Muster, small_disk: Path, processed: Path, album: Path, snapshot: Snapshot, rows_of: Callable[..., object]

@@ -121,7 +121,9 @@ def test_what_exports_name_exists(odd: LibraryFiles, tmp_path: Path) -> None:
     assert sorted(path for path in shown if path.startswith("/")) == sorted(files - {str(below / ODD[4])})
     assert sorted(path for path in shown if not path.startswith("/")) == ["inline.parquet/0", "inline.parquet/1"]
 
-    assert [(f["images"], f["annotations"], len(f["left_out"])) for f in facts.values()] == [(8, 8, 0)] * 3 + [(7, 7, 1)]
+    assert [(f["images"], f["annotations"], len(f["left_out"])) for f in facts.values()] == [(8, 8, 0)] * 3 + [
+        (7, 7, 1)
+    ]
     assert facts["labelme"]["left_out"] == [
         {"uri": str(below / ODD[4]), "error": "no file of its name can be written: File name too long"}
     ]

@@ -29,8 +29,17 @@ def test_yolo(tmp_path: Path) -> None:
 def test_yolo_lists_the_images_whose_labels_are_found(tmp_path: Path) -> None:
     """As Ultralytics' img2label_paths looks for them: the last `/images/` is `/labels/`, the ending `.txt`.
 
-    It reads the list as UTF-8, and splits it as Python does: a name that is not UTF-8, or of two lines, is in no list."""
-    names = ["a/1.jpg", "a/1.png", "b.c/1.d.jpeg", "a/images/1.jpg", "images/1.jpg", "l.parquet/3", "ü #1%41.jpg", "\udcff.jpg"]
+    It reads the list as UTF-8 and splits it as Python does: a name that is not UTF-8, or of two lines, is in none."""
+    names = [
+        "a/1.jpg",
+        "a/1.png",
+        "b.c/1.d.jpeg",
+        "a/images/1.jpg",
+        "images/1.jpg",
+        "l.parquet/3",
+        "ü #1%41.jpg",
+        "\udcff.jpg",
+    ]
     names += ["no ending", "two\nlines.jpg", "two\u2028lines.jpg", "two\rlines.jpg", "two\x85lines.jpg"]
     things = [Finding("objects", "dog", 0.5, (i, 0, 100, 80)) for i in range(len(names))]
     photos = [photo(name, thing) for name, thing in zip(names, things, strict=True)]
