@@ -151,6 +151,30 @@ def test_other_filesystems(library: LibraryFiles) -> None:
     ]
 
 
+@pytest.mark.parametrize("year", [1, 1676, 2020, 2263, 9999])
+def test_times_of_96_bits(folder: Path, library: LibraryFiles, year: int) -> None:
+    """Spark's; 9999-12-31 is "no end" in many a table."""
+    when = datetime(year, 12, 31, 23, 59, 58, 123456)
+    table = pa.table({"uri": ["a.jpg"], "until": pa.array([when], pa.timestamp("us"))})
+    pq.write_table(table, folder / "x.parquet", use_deprecated_int96_timestamps=True)
+    assert [row["until"] for row in found(folder, library)[1]] == [when]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (pa.list_(pa.string_view()), ["x", None]),
+        (pa.large_list(pa.binary_view()), [b"x"]),
+        (pa.list_(pa.string_view(), 2), ["x", "y"]),
+        (pa.struct([("a", pa.string_view()), ("b", pa.list_(pa.string_view()))]), {"a": "x", "b": ["y"]}),
+        (pa.map_(pa.string(), pa.string_view()), [("k", "v")]),
+    ],
+)
+def test_views_within_lists_and_the_like(folder: Path, library: LibraryFiles, kind: pa.DataType, value: Any) -> None:
+    write(folder / "x.parquet", uri=["a.jpg", None, "b.jpg"], more=pa.array([value, value, None], kind))
+    assert [row["more"] for row in found(folder, library)[1]] == [value, None]
+
+
 def test_parquet_without_usable_column(folder: Path, library: LibraryFiles) -> None:
     path = write(folder / "x.parquet", file=["a"], image=["text"])
     assert str(path) in refusal(path, library)
