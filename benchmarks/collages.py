@@ -1,4 +1,4 @@
-"""Five people of LFW, ten photos of each, and twenty collages of these: who is taken for how many people?
+"""Five people of LFW, up to ten photos of each, and twenty collages of these: who is taken for how many people?
 
     python benchmarks/collages.py [--models own,published] [--draws 3] [--data DIR]
 
