@@ -271,7 +271,7 @@ def _patterns(entry: os.DirEntry[str]) -> str:
         if entry.is_symlink():
             return ""
         with open_regular(entry.path) as file:
-            return os.fsdecode(file.read(left_out.IGNORE_BYTES))
+            return left_out.text_of(file.read(left_out.IGNORE_BYTES))
     except OSError:
         return ""
 
@@ -360,7 +360,7 @@ def _remote_patterns(fs: pafs.FileSystem, path: str) -> str:
         with fs.open_input_stream(path) as stream:
             return bytes(stream.read(left_out.IGNORE_BYTES))
 
-    return os.fsdecode(retried(f"read {path}", begins))
+    return left_out.text_of(retried(f"read {path}", begins))
 
 
 def _remote_file(place: Place, info: pafs.FileInfo) -> File:
