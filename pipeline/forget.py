@@ -194,7 +194,10 @@ def forget(library: LibraryFiles, names: Sequence[str], reason: str) -> list[Rec
         elif receipt := _last_receipt(library, {normal(name), *places}):
             before.append(receipt)
         else:
-            raise InputError(f"{name} is neither a person_id of the gallery nor an image of library {library.uri}")
+            hint = gallery.others_like(normal(name), people)
+            raise InputError(
+                f"{name} is neither a person_id of the gallery nor an image of library {library.uri}{hint}"
+            )
     return [*before, _forget(library, wanted, reason)] if wanted.people | wanted.images | wanted.uris else before
 
 

@@ -27,6 +27,7 @@ from muster.errors import DecryptionError, InputError, MissingError, MusterError
 from muster.storage import clusters, index, layout, shared_shards, tables
 from muster.storage.layout import SCANNING
 from muster.storage.library import LibraryFiles, dump_json
+from muster.storage.photos.listing import covers
 from muster.storage.photos.sources import Found, find_images, unite
 from muster.storage.uris import exists, refusal, split_inline
 
@@ -79,8 +80,15 @@ def scan(library: LibraryFiles, sources: Sequence[str], follow_links: bool = Fal
     try:
         each = [find_images(source, library, follow_links) for source in sources]
     except MissingError as error:
-        raise MissingError(f"{error}. {HOW_TO_DROP}") from None
+        hint = f". {HOW_TO_DROP}" if _knows_some(library, sources) else ""
+        raise MissingError(f"{error}{hint}") from None
     return take_in(library, each)
+
+
+def _knows_some(library: LibraryFiles, sources: Sequence[str]) -> bool:
+    """Whether images of these are in the manifest."""
+    uris = read_manifest(library)["uri"].to_pylist()
+    return any(any(map(covers(source), uris)) for source in sources)
 
 
 def take_in(library: LibraryFiles, each: Sequence[Found]) -> ScanResult:
@@ -208,7 +216,9 @@ def _writing(library: LibraryFiles) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise MusterError(f"cannot write to library {library.uri}: {error}. Run the scan again afterwards.") from error
+        raise MusterError(
+            f"cannot write to library {library.uri}: {error}. Run the same command again afterwards"
+        ) from error
 
 
 def _shard_id(rows: pa.Table) -> str:

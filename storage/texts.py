@@ -2,14 +2,21 @@
 
 import codecs
 import re
+from pathlib import Path
 from unicodedata import normalize
+from urllib.parse import unquote
+
+from muster.storage.uris import local_path
 
 UTF8, UTF16, WINDOWS = "UTF-8", "UTF-16", "Windows-1252"
 _BYTE_ORDER_MARK = "\ufeff"
 
 # What no language of Western Europe has, and what texts of other code pages become when they are read as Windows-1252:
-# three accented letters in a row (Cyrillic, Greek), or a capital one within a word (a Mac's "Müller" is "MŸller").
-_OF_ANOTHER_PAGE = re.compile(r"[À-ÖØ-öø-ÿŠŒŽšœžŸ]{3}|[^\W\d_][À-ÖØ-ÞŠŒŽŸ][a-zß-öø-ÿšœž]")
+# three accented letters in a row (Cyrillic, Greek), a capital one within a word (a Mac's "Müller" is "MŸller"), or a
+# sign between letters (its "Straße" is "Stra§e").
+_OF_ANOTHER_PAGE = re.compile(
+    r"[À-ÖØ-öø-ÿŠŒŽšœžŸ]{3}|[^\W\d_][À-ÖØ-ÞŠŒŽŸ][a-zß-öø-ÿšœž]|[^\W\d_][“”„†‡‰€¢£¤¥§©®¶¿¡][^\W\d_]"
+)
 
 
 def decoded(data: bytes) -> tuple[str, str]:
@@ -53,3 +60,14 @@ def normal(text: str) -> str:
 def file_name(path: str) -> str:
     """The last part of a path that any system wrote, in NFC: by it photos are told apart in files of labels."""
     return normal(re.split(r"[\\/]", path)[-1])
+
+
+def image_name(uri: str) -> str:
+    """The `file_name` of an image."""
+    path = local_path(uri)
+    return file_name(unquote(uri.partition("?")[0]) if path is None else path)
+
+
+def files_in(folder: Path) -> dict[str, Path]:
+    """What lies in a folder by its name in NFC; of two that are one then, one."""
+    return {normal(file.name): file for file in folder.iterdir()} if folder.is_dir() else {}

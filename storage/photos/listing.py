@@ -60,9 +60,12 @@ def covers(source: str) -> Callable[[str], bool]:
     By their names alone: what a scan has found may be gone by now. Options of a bucket need not be named.
     """
     path = local_path(source)
-    url, _, options = ("", "", "") if path is not None else source.partition("?")
-    is_plain = path is not None and os.path.lexists(path)
-    folder, pattern = (path or "", "") if is_plain else _split_glob(path or url, "*?[" if path else "*[")
+    if path is None:
+        url, _, options = source.partition("?")
+        folder, pattern = _split_glob(url, "*[")
+    else:
+        path, options = os.path.abspath(os.path.expanduser(path)), ""
+        folder, pattern = (path, "") if os.path.lexists(path) else _split_glob(path, "*?[")
     home = _on_its_filesystem(folder).rstrip("/")
     matches = _glob(pattern).fullmatch if pattern else bool
 

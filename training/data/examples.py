@@ -13,6 +13,7 @@ from muster.errors import ImageError, InputError
 from muster.storage.photos import decode
 from muster.storage.photos.reader import Reader
 from muster.storage.photos.sources import find_images, unite
+from muster.storage.texts import file_name, image_name
 from muster.storage.uris import split_inline
 
 OnSkipped = Callable[[str], None]  # told of each image that cannot be used, with the reason
@@ -51,7 +52,7 @@ def find_examples(sources: Sequence[str], label: str | None, limit: int | None =
     named = [name for name in _NAMES if name in rows.column_names and pa.types.is_string(rows[name].type)]
     files = rows[named[0]].to_pylist() if named else [None] * len(uris)
     labels = rows[label].to_pylist() if label is not None else [_folder(uri) for uri in uris]
-    names = [PurePosixPath(file or unquote(uri)).name for file, uri in zip(files, uris, strict=True)]
+    names = [file_name(file) if file else image_name(uri) for file, uri in zip(files, uris, strict=True)]
     texts = [None if x is None else str(x) for x in labels]
     return [Example(*each) for each in zip(uris, names, texts, origins[: len(uris)], strict=True)]
 
