@@ -27,7 +27,7 @@ def decoded(data: bytes) -> tuple[str, str]:
     for marks, name in (((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE), UTF16), ((codecs.BOM_UTF8,), UTF8)):
         if data.startswith(marks):
             return _plain(data, name, name)
-    if b"\0" in data:  # every other byte, where the text is Latin: of UTF-16 without a mark
+    if 4 * data.count(0) > len(data):  # every other byte, where the text is Latin: UTF-16 without a mark
         little = data[1::2].count(0) > data[::2].count(0)
         return _plain(data, "utf-16-le" if little else "utf-16-be", UTF16)
     try:

@@ -185,3 +185,44 @@ def test_odd_names_of_folders(folder: Path, library: LibraryFiles) -> None:
     (folder / "cl?ass" / "Jörg Müller").mkdir(parents=True)
     Image.new("RGB", (8, 8)).save(folder / "cl?ass/Jörg Müller/1.jpg")
     assert [entry.person_id for entry in people_of(str(folder / "cl?ass"), library)] == ["Jörg Müller"]
+
+
+def test_columns_of_parquet(folder: Path, library: LibraryFiles) -> None:
+    rows = {
+        "uri": ["photos/ann.jpg", "photos/bo.jpg"],
+        "Student ID": [7.0, 12345678.0],
+        "Class": [3, None],
+        "until": ["03/04/2099", "31/12/2099"],
+        "phone": ["1", "2"],
+    }
+    pq.write_table(pa.table(rows), folder / "roster.parquet")
+    source = str(folder / "roster.parquet")
+    given = {"person_id": "Student ID", "group": "class", "valid_until": "until"}
+    found = read_roster(source, library, given)
+    assert [(each.person_id, each.group, each.valid_until) for each in found.people] == [
+        ("7", "3", date(2099, 4, 3)),
+        ("12345678", None, date(2099, 12, 31)),
+    ]
+    assert found.remarks == [f"columns of {source} that were left out: phone"]
+    with pytest.raises(InputError, match=r"`columns`: roster .* is a Parquet file: its photos are in `uri` or `image`"):
+        read_roster(source, library, given | {"image": "phone"})
+    pq.write_table(pa.table(rows | {"Student ID": [7.5, 8.0]}), folder / "roster.parquet")
+    with pytest.raises(InputError, match=r"ann.jpg: Student ID 7.5 is no whole number"):
+        read_roster(source, library, given)
+    pq.write_table(pa.table(rows | {"Student ID": [float("nan"), 8.0]}), folder / "roster.parquet")
+    with pytest.raises(InputError, match=r"ann.jpg has no Student ID"):
+        read_roster(source, library, given)
+
+
+def test_a_folder_has_no_columns(folder: Path, library: LibraryFiles) -> None:
+    (folder / "people/Ann").mkdir(parents=True)
+    (folder / "people/Ann/1.jpg").touch()
+    with pytest.raises(InputError, match="is a folder, and has none"):
+        read_roster(str(folder / "people"), library, {"person_id": "x"})
+
+
+def test_ids_that_differ_in_case_alone_are_said(folder: Path, library: LibraryFiles) -> None:
+    (folder / "r.csv").write_text("person_id,image\ns1,photos/ann.jpg\nS1,photos/bo.jpg\nS2,\n")
+    found = read_roster(str(folder / "r.csv"), library)
+    assert [each.person_id for each in found.people] == ["s1", "S1", "S2"]
+    assert found.remarks == ["person_ids that differ in case alone are several people: S1, s1"]
