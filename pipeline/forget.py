@@ -191,7 +191,7 @@ def forget(library: LibraryFiles, names: Sequence[str], reason: str) -> list[Rec
             wanted.images.add(name)
         elif found := next((spelt[place] for place in places if place in spelt), set()) or _found_by(places, sources):
             wanted.uris.update(found)
-        elif receipt := _last_receipt(library, {normal(name), *places}):
+        elif receipt := _last_receipt(library, {normal(name), *places}) or _last_receipt_below(library, places):
             before.append(receipt)
         else:
             hint = gallery.others_like(normal(name), people)
@@ -258,6 +258,11 @@ def _receipts(library: LibraryFiles) -> list[Receipt]:
 def _last_receipt(library: LibraryFiles, names: set[str]) -> Receipt | None:
     """The last receipt that names one of these."""
     theirs = [r for r in _receipts(library) if names & set(map(normal, (*r.people, *r.images, *r.originals)))]
+    return theirs[-1] if theirs else None
+
+
+def _last_receipt_below(library: LibraryFiles, places: Sequence[str]) -> Receipt | None:
+    theirs = [r for r in _receipts(library) if _found_by(places, dict.fromkeys(r.originals, ""))]
     return theirs[-1] if theirs else None
 
 
