@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from muster.library import identify as identify
     from muster.library import open as open
     from muster.library import photos as photos
+    from muster.library import scan as scan
     from muster.pipeline.forget import Receipt as Receipt
     from muster.pipeline.gallery.enroll import EnrolSummary as EnrolSummary
     from muster.pipeline.people.grouping import ClusterSummary as ClusterSummary
@@ -65,6 +66,7 @@ __all__ = [
     "models",
     "open",
     "photos",
+    "scan",
     "task",
     "testing",
     "train",
@@ -88,6 +90,7 @@ _PLACES = {  # name → module, and what it is called there
     "identify": ("muster.library", "identify"),
     "open": ("muster.library", "open"),
     "photos": ("muster.library", "photos"),
+    "scan": ("muster.library", "scan"),
     "task": ("muster.chosen", "task"),
     "train": ("muster.recipes", "train"),
 }

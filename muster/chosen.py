@@ -15,7 +15,7 @@ from muster.pipeline.work.machine import Machine
 from muster.pipeline.work.worker import checked, image_of
 from muster.storage import downloads
 from muster.storage.photos import decode
-from muster.storage.uris import local_uri
+from muster.storage.uris import local_path, local_uri
 from muster.tasks import base
 
 AT_ONCE = 32  # images that are held decoded, and that the task sees together
@@ -114,7 +114,8 @@ def _of_array(name: str, pixels: np.ndarray[Any, Any], side: int) -> base.Image:
 
 
 def _of_file(path: str | Path, side: int) -> base.Image:
-    uri = str(path) if "://" in str(path) else local_uri(abspath(expanduser(path)))
+    local = local_path(str(path))
+    uri = str(path) if local is None else local_uri(abspath(expanduser(local)))
     data = decode.read(uri)  # says which file cannot be read; its bytes have no name
     try:
         return image_of(str(path), decode.decode(data, side))

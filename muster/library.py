@@ -19,6 +19,7 @@ from muster.storage import manifest
 from muster.storage.gallery import audit, gallery
 from muster.storage.gallery.answers import check_out, write_answers
 from muster.storage.library import decrypted, open_library, trusting
+from muster.storage.photos.sources import Found
 from muster.storage.texts import normal
 
 if TYPE_CHECKING:
@@ -78,16 +79,15 @@ class Library:
 
     # ---- photos ------------------------------------------------------------------------------------------------------
 
-    def scan(self, *sources: Texts, follow_links: bool = False) -> ScanResult:
+    def scan(self, *sources: Texts, follow_links: bool = False, exclude: Texts = ()) -> ScanResult:
         """Find images, and note them in the manifest. A later scan finds what is new, changed or gone.
 
         `sources`: folders, globs, files or Parquet manifests; local or any URI. `follow_links`: also links that lead
-        out of these folders.
+        out of these folders. `exclude`: globs of what is left out of them, as lines of a .musterignore are.
         """
-        if not sources:
-            raise InputError("name what to scan: folders, globs, files or Parquet manifests")
+        names, out = _sources(sources), several(exclude)
         with self._in_use(), forget.locked(self._files):
-            return manifest.scan(self._files, [name for given in sources for name in several(given)], follow_links)
+            return manifest.scan(self._files, names, follow_links, out)
 
     def run(
         self,
@@ -100,14 +100,16 @@ class Library:
     ) -> RunSummary:
         """Process every image that the tasks have not seen yet. Interrupted, it keeps what it has done.
 
-        `tasks`: names, or what `muster.task` gives. `machine`: where; by default a worker per GPU or core of this
+        `tasks`: names, or what `muster.task` gives; without a model they have the library's (`model_of`), and with one
+        it becomes the library's. `machine`: where; by default a worker per GPU or core of this
         machine, in a Ray of its own that ends with the run. `retry_errors`: also images whose error may have passed.
         """
         from muster.pipeline.run import run
+        from muster.pipeline.usual import with_usual_models
 
         config = _config(self.uri, tasks, machine, retry_errors)
         with self._in_use():
-            return run(config, on_progress or silent, on_download)
+            return run(with_usual_models(self._files, config), on_progress or silent, on_download)
 
     def cluster(
         self,
@@ -121,7 +123,8 @@ class Library:
         """Say which faces are one person. Ids of people stay when photos are added.
 
         `method`: "graph", which finds the number of people, or "kmeans" with `k` people (found where None).
-        `same_photo`: two faces of one photo may be one person. `model`: whose faces; the default one's where None.
+        `same_photo`: two faces of one photo may be one person. `model`: whose faces; those of
+        `model_of` where None.
         """
         from muster.pipeline.people.grouping import check_method, cluster_faces
 
@@ -130,13 +133,16 @@ class Library:
             return cluster_faces(self._files, model, method, k, same_photo, machine)
 
     def people_pages(self, out: str | Path | None = None, *, model: str | None = None) -> Pages:
-        """Write the people pages, a site that opens from disk. `out`: its folder; LIBRARY/people where None."""
+        """Write the people pages, a site that opens from disk. `out`: its folder; LIBRARY/people where None.
+
+        `model`: as `cluster` takes it.
+        """
         from muster.pipeline.people.pages import folder_for, write_people
         from muster.results import Pages
 
         with self._in_use():
             folder = folder_for(self.uri, out)
-            with forget.locked(self._files):
+            with forget.locked(self._files) if self._files.holds(folder) else forget.steady(self._files):
                 summary = write_people(self._files, model, folder)
         return Pages(**asdict(summary), out=folder, index=(folder / "index.html").absolute().as_uri())
 
@@ -149,11 +155,20 @@ class Library:
         with self._in_use():
             return status(self._files)
 
+    def model_of(self, task: str) -> str | None:
+        """The model that verbs take where none is named: the last one that `run` was given, else that of the rows which
+        cover most images; None where there are no rows, which stands for Muster's own choice."""
+        from muster.pipeline.usual import usual_model
+
+        with self._in_use():
+            return usual_model(self._files, task)
+
     def table(self, name: str, *, model: str | None = None, columns: str | Iterable[str] | None = None) -> pa.Table:
         """A table as Arrow: "manifest", "images", "errors", "clusters", or what a task of this name found.
 
-        `model`: whose rows, also as a fingerprint that `status` shows; where None, those that cover most images.
-        docs/data-model.md describes the columns. Raises NotYetError where there are no rows yet.
+        `model`: whose rows, also as a fingerprint that `status` shows; where None, those of `model_of`. Of several,
+        those that cover most images. docs/data-model.md describes the columns. Raises NotYetError where there are no
+        rows yet.
         """
         from muster.pipeline.reading import table
 
@@ -302,7 +317,7 @@ class Library:
 
     def decrypt(self, out: str | Path) -> Library:
         """Write a copy of this encrypted library that every program can read, into a new or empty folder or bucket."""
-        with self._in_use(), forget.locked(self._files):
+        with self._in_use(), forget.steady(self._files):
             return Library(decrypted(self._files, out), self._trust)
 
     def audit_check(self, head: str | None = None) -> dict[str, Any]:
@@ -325,6 +340,32 @@ class Library:
         return trusting(self._trust)
 
 
+def scan(
+    *sources: Texts,
+    library: str | Path = "./library",
+    follow_links: bool = False,
+    exclude: Texts = (),
+    trust: bool = False,
+) -> ScanResult:
+    """As `Library.scan`, in a library that is made where there is none: not for a scan that is refused."""
+    return _scanned(sources, library, follow_links, exclude, trust)[1]
+
+
+def _scanned(
+    sources: Iterable[Texts], place: str | Path, follow_links: bool, exclude: Texts, trust: bool
+) -> tuple[Library, ScanResult]:
+    names, out, found = _sources(sources), several(exclude), list[Found]()
+    with trusting(trust):
+        files = open_library(
+            place, create=True, before=lambda: found.extend(manifest.found_in(None, names, follow_links, out))
+        )
+        if not found:  # the library was there
+            opened = Library(files, trust)
+            return opened, opened.scan(*names, follow_links=follow_links, exclude=out)
+        with forget.locked(files):
+            return Library(files, trust), manifest.take_in(files, found)
+
+
 def photos(
     *sources: Texts,
     library: str | Path = "./library",
@@ -335,6 +376,7 @@ def photos(
     same_photo: bool = False,
     machine: Machine | None = None,
     follow_links: bool = False,
+    exclude: Texts = (),
     trust: bool = False,
     on_scan: Callable[[ScanResult], None] | None = None,
     on_progress: OnProgress | None = None,
@@ -355,13 +397,13 @@ def photos(
     if missing := [name for name in TASKS if name not in {choice.name for choice in config.choices}]:
         names = ",".join(choice.name for choice in config.choices)
         raise InputError(f"`tasks` {names}: the people pages need {' and '.join(missing)} too")
-    opened, model = open(library, create=True, trust=trust), config.choice("faces").model
-    scan = opened.scan(*sources, follow_links=follow_links)
+    model = config.choice("faces").model
+    opened, found = _scanned(sources, library, follow_links, exclude, trust)
     if on_scan is not None:
-        on_scan(scan)
+        on_scan(found)
     run = opened.run(config.choices, machine=machine, on_progress=on_progress, on_download=on_download)
     cluster = opened.cluster(method, k=k, same_photo=same_photo, model=model)
-    return PhotosSummary(scan=scan, run=run, cluster=cluster, pages=opened.people_pages(out, model=model))
+    return PhotosSummary(scan=found, run=run, cluster=cluster, pages=opened.people_pages(out, model=model))
 
 
 def identify(
@@ -375,6 +417,13 @@ def identify(
 def several(given: Texts) -> tuple[str, ...]:
     """One text or path is one, and not its letters."""
     return (str(given),) if isinstance(given, str | Path) else tuple(map(str, given))
+
+
+def _sources(given: Iterable[Texts]) -> list[str]:
+    names = [name for each in given for name in several(each)]
+    if not names:
+        raise InputError("name what to scan: folders, globs, files or Parquet manifests")
+    return names
 
 
 def _config(library: str, tasks: Iterable[AnyTask], machine: Machine | None, retry_errors: bool = False) -> RunConfig:

@@ -9,6 +9,7 @@ from muster.pipeline import train as training
 from muster.pipeline.work.machine import Machine
 from muster.pipeline.work.training import Training
 from muster.storage.downloads import OnDownload
+from muster.storage.new_files import check_local
 from muster.training.data.examples import OnSkipped
 from muster.training.inputs import Inputs
 from muster.training.loop import OnReport
@@ -41,7 +42,7 @@ def train(
     """
     inputs = Inputs(
         images=list(several(images)),
-        out=Path(out),
+        out=check_local(out),
         label=label,
         labels=list(several(labels)),
         scenes=list(several(scenes)),

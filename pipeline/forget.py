@@ -2,13 +2,14 @@
 
 What is to go is noted first (`FORGETTING`), and every step can be repeated. What an enrolment leaves that is cut off is
 noted as well: its roster stands in the library, and its photos not in the gallery. `settle` finishes both, and is the
-one door of every command that writes, or says who somebody is: they come in by `locked` or `settled`.
+one door of every command that writes, or says who somebody is: they come in by `locked`, `steady` or `settled`.
 """
 
+import errno
 import os
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from functools import partial
@@ -27,6 +28,7 @@ from muster.storage.layout import FORGETTING, NEXT_GALLERY, PAGES, RECEIPTS
 from muster.storage.library import LibraryFiles, dump_json
 from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.storage.photos.listing import covers
+from muster.storage.photos.names import name_of
 from muster.storage.texts import normal
 from muster.storage.uris import local_path, local_uri
 from muster.web.site import MARKER, Site
@@ -75,6 +77,20 @@ def locked(library: LibraryFiles, seconds: float = 0.0, resuming: Collection[str
                     f"a deletion in library {library.uri} was cut off, and is done now, but something is left:"
                     f" {receipt.found_afterwards[0]}; see {library.at(receipt.receipt)}"
                 )
+        yield
+
+
+@contextmanager
+def steady(library: LibraryFiles) -> Iterator[None]:
+    """`locked`, for what only reads, but reads much that belongs together. Where the library cannot be written from here
+    (a snapshot, a share), it is read without a lock, unless something is to be settled in it: then MusterError."""
+    with ExitStack() as held:
+        try:
+            held.enter_context(locked(library))
+        except MusterError as error:
+            if getattr(error.__cause__, "errno", None) not in (errno.EROFS, errno.EACCES, errno.EPERM):
+                raise
+            settled(library)
         yield
 
 
@@ -281,7 +297,7 @@ def _forget(library: LibraryFiles, wanted: _Wanted, reason: str) -> Receipt:
     known = gallery.read(library) or gallery.empty()
     theirs = {uri for uri, person in gallery.read_roster(library).items() if person in wanted.people}
     rows = manifest.read_manifest(library)
-    person = rows["person_id"].to_pylist() if "person_id" in rows.column_names else [None] * rows.num_rows
+    person = map(_person, rows["person_id"].to_pylist()) if "person_id" in rows.column_names else [None] * rows.num_rows
     images, uris = set(wanted.images), wanted.uris | theirs
     faces = known.faces.select(["person_id", "image_id", "uri"]).to_pylist()
     for row in faces:  # also where the roster says that a photo is somebody else's
@@ -309,6 +325,14 @@ def _copies(library: LibraryFiles, known: gallery.Gallery, images: Collection[st
     while more := _others(library, known.faces, found, _digests(library, _rows_of(known.faces, found), found)).images:
         found |= more
     return found - set(images)
+
+
+def _person(value: Any) -> str | None:
+    """The person_id in a column of a user's Parquet file; None where nobody can have been enrolled by it."""
+    try:
+        return name_of("person_id", value)
+    except InputError:
+        return None
 
 
 # ---- what is done ----------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from muster.pipeline.work.dispatch import Dispatcher, Order
 from muster.pipeline.work.parts import slice_of
 from muster.storage import downloads, manifest, shared_shards, tables
 from muster.storage.library import LibraryFiles, open_library
+from muster.storage.models import keep_models
 from muster.storage.outcomes import IMAGES_DESCRIPTION, IMAGES_FINGERPRINT
 from muster.storage.photos import reader
 
@@ -101,6 +102,9 @@ def process(
     if orders:
         _check_access(library, orders)
         fetch_weights(config, on_download)
+    # Now, and not at the end: whoever goes on with this run need not name them again.
+    keep_models(library, {choice.name: choice.model for choice in config.choices if choice.name in config.kept})
+    if orders:
         on_progress(progress)
         with actors.connected(config.machine.address):
             actors.check_reach(config.machine, config.library, config.choices)

@@ -1,7 +1,9 @@
 """What a library holds, from its manifest and commits."""
 
+from itertools import islice
 from typing import Any
 
+from muster.pipeline.usual import rows_by_use
 from muster.storage import manifest, tables
 from muster.storage.library import LibraryFiles
 from muster.storage.outcomes import IMAGES_FINGERPRINT
@@ -9,7 +11,8 @@ from muster.tasks import registry
 
 
 def status(library: LibraryFiles) -> dict[str, Any]:
-    """Images, how many are done, and each task's rows under each model it was run with.
+    """Images, how many are done, and each task's rows under each model it was run with. `used`: whether they are those
+    that are taken where no model is named.
 
     `scan_interrupted`: a scan died or is at work, and some images may count twice until a command repairs the manifest.
     """
@@ -41,6 +44,7 @@ def _table(
         "fingerprint": fingerprint,
         "rows": tables.count(library, description["task"], fingerprint, done),
         "errors": tables.count(library, "errors", fingerprint, done),
+        "used": fingerprint in islice(rows_by_use(library, description["task"], shards), 1),
         "shards": len(done),
         "pending": sum(shards.values()) - sum(shards[shard] for shard in done),
     }

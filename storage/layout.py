@@ -8,6 +8,7 @@ SCANNING = f"{MANIFEST}/_scanning"  # there while a scan changes the library, an
 COMMITS = "_commits"
 PARTS = "_parts"
 TASKS = "_tasks"
+MODELS = "_models.json"  # task → the model that it was last run with by name
 CLUSTERS = "clusters"
 INDEX = "index"
 PAGES = "people"

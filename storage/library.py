@@ -32,7 +32,7 @@ from muster.storage.encryption import KEY, KEY_FILE, MAGIC, decrypt, derived, en
 from muster.storage.files import inode
 from muster.storage.layout import GALLERY, MARKER, REPORT
 from muster.storage.retry import retried
-from muster.storage.uris import connect, local_uri
+from muster.storage.uris import connect, local_path, local_uri, unread
 
 T = TypeVar("T")
 
@@ -242,7 +242,10 @@ class LibraryFiles:
         try:
             file = self.disk.lock_file(".lock")
         except OSError as error:
-            raise MusterError(f"cannot write to library {self.uri}: {error.strerror}") from error
+            raise MusterError(
+                f"cannot write to library {self.uri}: {error.strerror}. Have it so that you may write there, or copy it;"
+                " what only reads works (status, export, pages elsewhere)"
+            ) from error
         with file:
             deadline = time.monotonic() + seconds
             while not self._lock(file, last=time.monotonic() >= deadline):
@@ -274,12 +277,15 @@ def _is_plain(name: str) -> bool:
     return name == MARKER or name.rpartition("/")[2].startswith(".")
 
 
-def open_library(uri: str | Path, create: bool = False, trusted: bool = False) -> LibraryFiles:
+def open_library(
+    uri: str | Path, create: bool = False, trusted: bool = False, before: Callable[[], None] | None = None
+) -> LibraryFiles:
     """Open the library at a local path or any `pyarrow.fs` URI; with `create`, make it where there is none.
 
     The key is taken from the environment (`key_of`); what is made with one is encrypted. `trusted`: the caller was told
-    to, or asked before, whatever others may do there. Raises InputError when there is no library, when something else
-    is there, when others may write it, when a newer Muster wrote it, or when the key is not its own.
+    to, or asked before, whatever others may do there. `before`: called before one is made; where it raises, none is.
+    Raises InputError when there is no library, when something else is there, when others may write it, when a newer
+    Muster wrote it, or when the key is not its own.
     """
     library, key = _locate(str(uri)), key_of(os.environ)
     if not trusted:
@@ -291,6 +297,8 @@ def open_library(uri: str | Path, create: bool = False, trusted: bool = False) -
         if not create:
             raise NotYetError(f"no library at {uri}", "scan", str(uri)) from None
         _check_empty(library)
+        if before is not None:
+            before()
         return _create(library, key)
     except NotADirectoryError:
         raise InputError(f"{uri} is a file, not a library: give a folder") from None
@@ -371,9 +379,11 @@ def _keyed(library: LibraryFiles, uri: str | Path, marker: dict[str, Any], key: 
 
 
 def _locate(uri: str) -> LibraryFiles:
-    if "://" not in uri:
-        path = os.path.abspath(os.path.expanduser(uri))
+    if (local := local_path(uri)) is not None:
+        path = os.path.abspath(os.path.expanduser(local))
         return LibraryFiles(path, pafs.LocalFileSystem(), path)
+    if (reason := unread(uri)) is not None:
+        raise InputError(f"cannot open library {uri}: {reason}")
     try:
         fs, path = connect(uri)
     except (pa.ArrowInvalid, OSError) as error:

@@ -3,18 +3,21 @@
 `LIBRARY/manifest/shard-<id>.parquet`; the id stands for the image_ids within and ends with their number. A scan changes
 as few shards as it can, because a shard that stays keeps its tables without another look at them.
 
+An image_id is given when a photo is first seen, and stays for as long as that is the same (storage/same_photos.py),
+whatever its name, time and source: those are written into the shard that it is in, and no table is touched.
+
 A scan may die between any two steps: new rows are written before old ones go, and every step can be repeated. While it
 writes, `manifest/_scanning` lists what is to be dropped; where a scan left that file behind, repair() finishes the
-dropping, and the next scan the rest. Until then an image may stand in two shards; read_manifest() shows it once.
+dropping, and the next scan the rest. Until then an image may stand in two shards; read_manifest() shows it once. Two
+images may have one name, where files had changed places.
 """
 
 import hashlib
 import re
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 
@@ -27,13 +30,17 @@ from muster.errors import DecryptionError, InputError, MissingError, MusterError
 from muster.storage import clusters, index, layout, shared_shards, tables
 from muster.storage.layout import SCANNING
 from muster.storage.library import LibraryFiles, dump_json
+from muster.storage.photos.aliases import other_names
+from muster.storage.photos.left_out import total
 from muster.storage.photos.listing import covers
-from muster.storage.photos.sources import Found, find_images, unite
-from muster.storage.uris import exists, refusal, split_inline
+from muster.storage.photos.promotion import unite
+from muster.storage.photos.sources import Found, find_images
+from muster.storage.same_photos import Known, find, same_photos
+from muster.storage.uris import exists, local_path, local_uri, refusal, split_inline
 
 SCHEMA = pa.schema(
     {
-        "image_id": pa.string(),  # 32 hex digits: stands for uri, size and modified
+        "image_id": pa.string(),  # 32 hex digits, given when the photo is first seen
         "uri": pa.string(),  # see storage/uris.py
         "size": pa.int64(),  # bytes; null where not known
         "modified": pa.timestamp("us", "UTC"),  # null where not known
@@ -49,40 +56,59 @@ HOW_TO_DROP = "To drop its photos from the library, scan a folder above it that 
 class ScanResult:
     """What a scan found, in images: `found` = `new` + `changed` + `unchanged`.
 
-    `changed`: a known uri with another size or time. `gone`: dropped from the manifest. `duplicates`: rows dropped
-    because another one of this scan has their uri. `skipped`: suffix → number of files that are no images. `shards`:
-    of the whole manifest, afterwards. `unreadable`: folders that could not be listed; what is known of them stays.
-    `large_groups`: Parquet file with images → rows of its largest row group, where that makes reading slow.
-    `links_out`: folder → links that lead out of it and were left out.
+    `changed`: a known uri with other content. `moved`: of the unchanged, those with another uri or time than before.
+    `gone`: dropped from the manifest. `duplicates`: rows dropped because another one of this scan is their file.
+    `left_out`: kind (recycle bins, thumbnails, …) → number of files and folders, as muster.storage.photos.left_out has
+    them. `skipped`: suffix → number of files that are no images. `shards`: of the whole manifest, afterwards.
+    `unreadable`: folders that could not be listed; what is known of them stays. `large_groups`: Parquet file with
+    images → rows of its largest row group, where that makes reading slow. `links_out`: folder → links that lead out of
+    it and were left out. `unread`: reason → rows of Parquet files that name nothing that is read here, such as http://;
+    they are images with an error.
     """
 
     found: int
     new: int
     changed: int
     unchanged: int
+    moved: int
     gone: int
     duplicates: int
+    left_out: dict[str, int]
     skipped: dict[str, int]
     shards: int
     unreadable: list[str]
     large_groups: dict[str, int]
     links_out: dict[str, int]
+    unread: dict[str, int]
 
 
-def scan(library: LibraryFiles, sources: Sequence[str], follow_links: bool = False) -> ScanResult:
+def scan(
+    library: LibraryFiles,
+    sources: Sequence[str],
+    follow_links: bool = False,
+    exclude: Collection[str] = (),
+    verify: bool = False,
+) -> ScanResult:
     """Bring the manifest up to date with what `sources` hold; other images stay. The caller holds library.lock().
 
-    `follow_links`: also those that lead out of a source.
+    `follow_links`: also those that lead out of a source. `exclude`: globs of what is left out. `verify`: files are read
+    to find those that changed, and kept their size and time.
     Raises InputError or MusterError, before anything is written, where a source cannot be used.
     """
+    return take_in(library, found_in(library, sources, follow_links, exclude), verify)
+
+
+def found_in(
+    library: LibraryFiles | None, sources: Sequence[str], follow_links: bool = False, exclude: Collection[str] = ()
+) -> list[Found]:
+    """What `sources` hold, as `find_images` has it. `library`: None where it is yet to be made."""
     if not sources:
         raise InputError("nothing to scan: name at least one folder, file, glob or Parquet file")
     try:
-        each = [find_images(source, library, follow_links) for source in sources]
+        return [find_images(source, library, follow_links, exclude) for source in sources]
     except MissingError as error:
-        hint = f". {HOW_TO_DROP}" if _knows_some(library, sources) else ""
+        hint = f". {HOW_TO_DROP}" if library and _knows_some(library, sources) else ""
         raise MissingError(f"{error}{hint}") from None
-    return take_in(library, each)
 
 
 def _knows_some(library: LibraryFiles, sources: Sequence[str]) -> bool:
@@ -91,7 +117,7 @@ def _knows_some(library: LibraryFiles, sources: Sequence[str]) -> bool:
     return any(any(map(covers(source), uris)) for source in sources)
 
 
-def take_in(library: LibraryFiles, each: Sequence[Found]) -> ScanResult:
+def take_in(library: LibraryFiles, each: Sequence[Found], verify: bool = False) -> ScanResult:
     """What `scan` does with what its sources hold. The caller holds library.lock()."""
     places = list({place.source: place for place in each}.values())
     found, from_parquet, duplicates = _merge(places)
@@ -100,25 +126,32 @@ def take_in(library: LibraryFiles, each: Sequence[Found]) -> ScanResult:
         library.remove_temporary()
         shared_shards.remove_all(library)
         old, stored = _stored(library)
-        plan = _plan(stored, found, from_parquet, places)
+        renamed, folders = _first_names(library, stored, found)
+        first = _first_of_each(renamed["uri"])
+        found, from_parquet = renamed.filter(pa.array(first)), from_parquet[first]
+        searched = [named for place in places for named in (place, *_under_other_names(place, folders))]
+        plan = _plan(library, old, stored, found, from_parquet, searched, verify)
         library.write(SCANNING, dump_json(plan.dropped))
-        with ThreadPoolExecutor(8) as pool:
-            list(pool.map(partial(_write, library), _cut(plan.fresh)))
+        _write_all(library, _moved(old, plan))
+        _write_all(library, _cut(plan.fresh))
         _drop(library, old, plan)
         library.remove(SCANNING)
-    changed, gone, new = plan.changed, len(plan.dropped["gone"]), plan.fresh.num_rows - plan.changed
+    new = plan.fresh.num_rows - plan.changed
     return ScanResult(
         found=found.num_rows,
         new=new,
-        changed=changed,
-        unchanged=found.num_rows - new - changed,
-        gone=gone,
-        duplicates=duplicates,
-        skipped=dict(sum((place.skipped for place in places), Counter())),
+        changed=plan.changed,
+        unchanged=found.num_rows - plan.fresh.num_rows,
+        moved=plan.moved,
+        gone=len(plan.dropped["gone"]),
+        duplicates=duplicates + int((~first).sum()),
+        left_out=total(place.left_out for place in places),
+        skipped=total(place.skipped for place in places),
         shards=len(shards(library)),
         unreadable=sorted({folder for place in places for folder in place.unreadable}),
         large_groups={file: rows for place in places for file, rows in place.large_groups.items()},
         links_out={place.source: len(place.outside) for place in places if place.outside},
+        unread=total(place.unread for place in places),
     )
 
 
@@ -204,7 +237,8 @@ def named(library: LibraryFiles, rows: pa.Table) -> list[tuple[str, str]]:
 
 
 def image_id(uri: str, size: int | None, modified: int | None) -> str:
-    """The id of an image: where it is and what it was. `modified`: microseconds since 1970, UTC."""
+    """The id of an image that is seen for the first time: where it is and what it is. `modified`: microseconds since
+    1970, UTC."""
     return hashlib.blake2b(f"{uri}\0{size}\0{modified}".encode(), digest_size=16).hexdigest()
 
 
@@ -230,10 +264,15 @@ def _write(library: LibraryFiles, rows: pa.Table) -> None:
     library.write(layout.manifest_shard(_shard_id(rows)), tables.to_parquet(rows))
 
 
+def _write_all(library: LibraryFiles, tables: Iterable[pa.Table]) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(partial(_write, library), tables))
+
+
 def _read_shards(library: LibraryFiles, ids: Sequence[str]) -> pa.Table:
     with ThreadPoolExecutor(8) as pool:
         parts = list(pool.map(lambda shard: read_shard(library, shard), ids))
-    return pa.concat_tables([SCHEMA.empty_table(), *parts], promote_options="default")
+    return unite({"the manifest": SCHEMA.empty_table(), **dict(zip(ids, parts, strict=True))})
 
 
 def _stored(library: LibraryFiles) -> tuple[list[tuple[str, int]], pa.Table]:
@@ -255,6 +294,7 @@ class _Plan:
     """`stored`: the manifest before. `rows`: what its rows become, of which `keep` stay. `fresh`: rows to add.
 
     `dropped`: the image_ids of all others, those whose file is "gone" and those that "changed" into fresh ones.
+    `changed`: number of these fresh ones; `moved`: of rows with another uri, size or time than before.
     """
 
     stored: pa.Table
@@ -262,10 +302,8 @@ class _Plan:
     keep: Bools
     fresh: pa.Table
     dropped: dict[str, list[str]]
-
-    @property
-    def changed(self) -> int:
-        return len(self.dropped["changed"])
+    changed: int = 0
+    moved: int = 0
 
 
 def _merge(places: Sequence[Found]) -> tuple[pa.Table, Bools, int]:
@@ -274,42 +312,100 @@ def _merge(places: Sequence[Found]) -> tuple[pa.Table, Bools, int]:
     A row from Parquet goes before a mere file, because it knows more; then the source named first.
     """
     places = sorted(places, key=lambda place: not place.from_parquet)
-    rows = unite({place.source: _identified(place) for place in places})
+    rows = unite({place.source: _in_order(place) for place in places})
     from_parquet = np.arange(rows.num_rows) < sum(p.rows.num_rows for p in places if p.from_parquet)
     first = _first_of_each(rows["uri"])
     return rows.filter(pa.array(first)), from_parquet[first], int((~first).sum())
 
 
-def _identified(place: Found) -> pa.Table:
-    """The rows of a source with `image_id` and `source`, columns in order of SCHEMA."""
-    rows = place.rows
-    names = zip(
-        rows["uri"].to_pylist(), rows["size"].to_pylist(), rows["modified"].cast("int64").to_pylist(), strict=True
-    )
-    rows = rows.add_column(0, "image_id", pa.array([image_id(*name) for name in names], pa.string()))
+def _in_order(place: Found) -> pa.Table:
+    """The rows of a source with `source` and an `image_id` that is still to be given, columns in order of SCHEMA."""
+    rows = place.rows.add_column(0, "image_id", pa.nulls(place.rows.num_rows, pa.string()))
     return rows.add_column(4, "source", pa.array([place.source] * rows.num_rows, pa.string()))
 
 
-def _plan(stored: pa.Table, found: pa.Table, from_parquet: Bools, places: Sequence[Found]) -> _Plan:
-    both = unite({"the library": stored, "the sources": found})
-    place = _find(stored["uri"], found["uri"])  # stored row → found row of its uri
-    before = _find(found["uri"], stored["uri"])  # found row → stored row of its uri
-    same = _find(stored["image_id"], found["image_id"]) >= 0
-    gone = (place < 0) & _gone(stored, place < 0, places)
+def _first_names(library: LibraryFiles, stored: pa.Table, found: pa.Table) -> tuple[pa.Table, dict[str, str]]:
+    """What was found, under the first name of each file; and other names of folders → their first.
+
+    A roster's photos keep the names that it has for them: by these its people are found.
+    """
+    own = library.uri_of(layout.ROSTER)
+    others = (rows.select(SCHEMA.names).filter(pc.not_equal(rows["source"], own)) for rows in (stored, found))
+    names, folders = other_names(*others)
+    if names:
+        uris = pa.array([names.get(uri, uri) for uri in found["uri"].to_pylist()], pa.string())
+        found = found.set_column(found.schema.get_field_index("uri"), "uri", uris)
+    return found, folders
+
+
+def _under_other_names(place: Found, folders: Mapping[str, str]) -> Iterator[Found]:
+    """A folder that was searched, under each name that it, or one in it, had before."""
+    home = local_path(place.folder) if place.folder else None
+    for other, first in folders.items() if home is not None else ():
+        here = max(other, home, key=len)  # the two are one, or one lies in the other
+        if all(f"{here}/".startswith(f"{above.rstrip('/')}/") for above in (other, home)):
+            name = first + here[len(other) :]
+            unreadable, outside = (_renamed(uris, here, name) for uris in (place.unreadable, place.outside))
+            yield replace(place, folder=local_uri(name), unreadable=unreadable, outside=outside)
+
+
+def _renamed(uris: Iterable[str], folder: str, name: str) -> list[str]:
+    """Those that are this local folder or lie in it, where that has another name."""
+    inside = re.compile(re.escape(folder.rstrip("/")) + r"(/.*)?", re.DOTALL)
+    found = (inside.fullmatch(local_path(uri) or "") for uri in uris)
+    return [local_uri(name + (match[1] or "")) for match in found if match]
+
+
+def _plan(
+    library: LibraryFiles,
+    old: Sequence[tuple[str, int]],
+    stored: pa.Table,
+    found: pa.Table,
+    from_parquet: Bools,
+    places: Sequence[Found],
+    verify: bool,
+) -> _Plan:
+    at = find(stored["uri"], found["uri"])  # stored row → found row of its uri
+    gone, unseen = _lost(stored, at < 0, places)
+    photo, untouched = same_photos(Known(library, old, stored, gone, unseen), found, verify)
+    place = np.full(stored.num_rows, -1)  # stored row → found row that is its photo
+    place[photo[photo >= 0]] = np.flatnonzero(photo >= 0)
+    moved, told = (place >= 0) & ~untouched[place], (place >= 0) & from_parquet[place]
+    changed = (place < 0) & (at >= 0) & (photo[at] < 0)
+    gone = (place < 0) & (gone | (at >= 0)) & ~changed
 
     # A row from Parquet replaces the stored one, and its user columns too. A mere file leaves user columns alone.
-    taken = np.where((place >= 0) & from_parquet[place], stored.num_rows + place, np.arange(stored.num_rows))
-    new = _find(found["image_id"], stored["image_id"]) < 0
-    fixed = stored.num_rows + np.flatnonzero(new)
-    users = np.where((before >= 0) & ~from_parquet, before, stored.num_rows + np.arange(found.num_rows))[new]
-    changed = (place >= 0) & ~same
+    both = unite({"the library": stored, "the sources": _named(stored, found, photo)})
+    here, there = np.arange(stored.num_rows), stored.num_rows + place
+    rows = _take(both, np.where(moved | told, there, here), np.where(told, there, here))
+    new = np.flatnonzero(photo < 0)
+    before = find(found["uri"], _where(stored["uri"], changed))[new]  # retouched, it is of the same person
+    users, files = stored.num_rows + new, (before >= 0) & ~from_parquet[new]
+    users[files] = np.flatnonzero(changed)[before[files]]
     return _Plan(
         stored=both.slice(0, stored.num_rows),
-        rows=both.take(taken),
+        rows=rows,
         keep=~gone & ~changed,
-        fresh=_take(both, fixed, users),
+        fresh=_take(both, stored.num_rows + new, users),
         dropped={name: _ids(stored, mask) for name, mask in (("gone", gone), ("changed", changed))},
+        changed=int((before >= 0).sum()),
+        moved=int(moved.sum()),
     )
+
+
+def _named(stored: pa.Table, found: pa.Table, photo: I64) -> pa.Table:
+    """What was found, with the image_id of its photo. A new one gets one of its own: another photo may have been seen
+    under this very name, with this size and time."""
+    ids = stored["image_id"].take(pa.array(photo, mask=photo < 0)).to_pylist()
+    new = np.flatnonzero(photo < 0)
+    taken = set(stored["image_id"].to_pylist()) if len(new) else set()
+    some = found.take(pa.array(new))
+    columns = (some["uri"].to_pylist(), some["size"].to_pylist(), some["modified"].cast("int64").to_pylist())
+    for row, uri, size, modified in zip(new.tolist(), *columns, strict=True):
+        ids[row] = image_id(uri, size, modified)
+        while ids[row] in taken:
+            ids[row] = image_id(ids[row], size, modified)
+    return found.set_column(0, "image_id", pa.array(ids, pa.string()))
 
 
 def _dropping(stored: pa.Table, dropped: dict[str, list[str]]) -> _Plan:
@@ -332,12 +428,12 @@ def _ids(rows: pa.Table, mask: Bools) -> list[str]:
     return ids
 
 
-def _gone(stored: pa.Table, missing: Bools, places: Sequence[Found]) -> Bools:
-    """Which of the stored rows that no source holds are to be dropped.
+def _lost(stored: pa.Table, missing: Bools, places: Sequence[Found]) -> tuple[Bools, Bools]:
+    """Which of the stored rows that no source holds are to be dropped, and which were not looked for.
 
-    Those that one of these sources found earlier; and those in a folder that was searched, whoever found them, if they
-    were seen once and no file is there now. What lies in folders that could not be listed stays, and so does what was
-    found by links that are not followed any more.
+    Dropped are those that one of these sources found earlier; and those in a folder that was searched, whoever found
+    them, if they were seen once and no file is there now. What lies in folders that could not be listed stays, and so
+    does what was found by links that are not followed any more: neither one nor the other.
     """
     uris, seen = stored["uri"], pc.is_valid(stored["modified"]).to_numpy()
     ours = _mask(pc.is_in(stored["source"], value_set=pa.array({place.source for place in places}, pa.string())))
@@ -345,9 +441,10 @@ def _gone(stored: pa.Table, missing: Bools, places: Sequence[Found]) -> Bools:
         for row in np.flatnonzero(missing & ~ours & seen & _below(uris, folder)):
             uri, source = uris[int(row)].as_py(), stored["source"][int(row)].as_py()
             ours[row] = refusal(uri, source) is None and not exists(uri)
+    hidden = np.zeros(stored.num_rows, bool)
     for folder in {folder for place in places for folder in place.unreadable + place.outside}:
-        ours &= ~(_below(uris, folder) | _mask(pc.equal(uris, folder)))
-    return missing & ours
+        hidden |= _below(uris, folder) | _mask(pc.equal(uris, folder))
+    return missing & ours & ~hidden, missing & ~ours & ~hidden
 
 
 def _below(uris: pa.ChunkedArray, folder: str) -> Bools:
@@ -365,39 +462,46 @@ def _cut(rows: pa.Table) -> Iterator[pa.Table]:
             yield rows.take(numbers[start : start + size])
 
 
-def _drop(library: LibraryFiles, old: Sequence[tuple[str, int]], plan: _Plan) -> None:
-    """Make the stored shards what the plan says, and let go of every face that went with its image."""
+def _slices(old: Sequence[tuple[str, int]]) -> Iterator[tuple[str, slice]]:
+    """Of each shard its rows, among those of all."""
     start = 0
     for shard, number in old:
-        _settle(library, shard, plan, start, start + number)
+        yield shard, slice(start, start + number)
         start += number
+
+
+def _moved(old: Sequence[tuple[str, int]], plan: _Plan) -> Iterator[pa.Table]:
+    """The shards in which a row has become another. They keep their ids, and so their tables."""
+    for _, part in _slices(old):
+        rows = plan.rows[part]
+        if not rows.equals(plan.stored[part]):
+            yield rows
+
+
+def _drop(library: LibraryFiles, old: Sequence[tuple[str, int]], plan: _Plan) -> None:
+    """Take what is not kept out of the stored shards, and let go of every face that went with its image."""
+    for shard, part in _slices(old):
+        if not plan.keep[part].all():
+            _shrink(library, shard, plan.rows[part].filter(pa.array(plan.keep[part])))
     if any(plan.dropped.values()):
         forget_faces(library)
 
 
-def _settle(library: LibraryFiles, shard: str, plan: _Plan, start: int, stop: int) -> None:
-    """Make one stored shard, rows `start` to `stop`, what the plan says. What was computed for its images stays."""
-    keep = plan.keep[start:stop]
-    rows = plan.rows.slice(start, stop - start)
-    if keep.all() and rows.equals(plan.stored.slice(start, stop - start)):
-        return
-    rows = rows.filter(pa.array(keep))
-    new = _shard_id(rows)
+def _shrink(library: LibraryFiles, shard: str, rows: pa.Table) -> None:
+    """Leave these of a shard's rows. What was computed for their images stays."""
     if rows.num_rows:
         _write(library, rows)
-    if new != shard:
+    if (new := _shard_id(rows)) != shard:
         _replace(library, shard, new, rows["image_id"].to_pylist())
-
-
-def _find(values: pa.ChunkedArray, among: pa.ChunkedArray) -> I64:
-    """For each value the first row of `among` that has it, or -1."""
-    rows: I64 = pc.fill_null(pc.index_in(values, value_set=among), -1).to_numpy().astype(np.int64)
-    return rows
 
 
 def _first_of_each(values: pa.ChunkedArray) -> Bools:
     """Which rows have a value that no earlier row has."""
-    return _find(values, values) == np.arange(len(values))
+    return find(values, values) == np.arange(len(values))
+
+
+def _where(values: pa.ChunkedArray, mask: Bools) -> pa.ChunkedArray:
+    return values.filter(pa.array(mask))
 
 
 def _mask(values: pa.ChunkedArray) -> Bools:

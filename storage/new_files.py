@@ -35,7 +35,15 @@ def check_replaced(out: Path) -> None:
         raise InputError(f"`out` {out} is there already, and is no file (a link, a folder, …): give another name")
 
 
+def check_local(out: str | Path) -> Path:
+    """The place, `~` resolved. InputError for a URI: a Path has lost one of its slashes, and a folder `s3:` is made."""
+    if re.match(r"[A-Za-z][A-Za-z\d+.-]+:/", str(out)):
+        raise InputError(f"`out` {out}: a file or folder of this machine is written: name one")
+    return Path(out).expanduser()
+
+
 def _check_parent(out: Path) -> None:
+    check_local(out)
     if not out.absolute().parent.is_dir():
         raise InputError(f"`out` {out}: no folder {out.absolute().parent} to write it into")
 

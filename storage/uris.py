@@ -31,6 +31,7 @@ REQUEST_ATTEMPTS = 3  # of one request to S3, with waits from 0 to 1 s, then to 
 _BUCKETS = ("s3", "gs", "gcs")  # schemes whose URIs name a bucket: without options they lead to its provider alone
 _HOSTS = ("hdfs", "viewfs")  # schemes whose URIs name the host to connect to
 _AZURE = ("abfs", "abfss")
+READ = (*_BUCKETS, *_HOSTS, *_AZURE)  # schemes; beside them what `fsspec` knows, as fsspec+<scheme>
 _AZURES_OWN = (
     ".blob.core.windows.net",
     ".dfs.core.windows.net",
@@ -39,7 +40,8 @@ _AUTHORITY = re.compile(r"(?:[^@]*@)?([\w.-]*|\[[\da-fA-F:.]+\])(:\d+)?", re.ASC
 _METADATA = [ipaddress.ip_address(each) for each in ("fd00:ec2::254", "100.100.100.200")]  # of AWS, Alibaba
 _HOW = "name it, or a folder above it, on the command line"
 
-_INLINE = re.compile(r"(.*\.parquet(?:\?[^#]*)?)#row=(\d+)", re.IGNORECASE | re.DOTALL)
+_FILE = re.compile(r"file:(?://(?:localhost)?)?(/.*)", re.IGNORECASE | re.DOTALL)
+_INLINE = re.compile(r"(.*\.(?:parquet|parq|pq)(?:\?[^#]*)?)#row=(\d+)", re.IGNORECASE | re.DOTALL)
 
 
 def local_uri(path: str) -> str:
@@ -52,10 +54,25 @@ def local_uri(path: str) -> str:
 
 
 def local_path(uri: str) -> str | None:
-    """The local path that a plain path or file:// URI names; None for URIs of other filesystems."""
-    if uri.startswith("file://"):
-        return os.fsdecode(unquote_to_bytes(uri.removeprefix("file://")))
+    """The local path that a plain path or file: URI names; None for URIs of other filesystems and machines.
+
+    `file:/path` is what Java, and with it Spark, writes; `file://localhost/path` is RFC 8089's. A relative name that
+    begins with `file:` is one: only an absolute path makes it a URI.
+    """
+    if match := _FILE.fullmatch(uri):
+        return os.fsdecode(b"/" + unquote_to_bytes(match[1]).lstrip(b"/"))
     return None if "://" in uri else uri
+
+
+def unread(uri: str) -> str | None:
+    """Why no file is read by a URI of this kind, wherever it stands; None where one may be."""
+    scheme = _connection(uri)[0]
+    if not scheme or scheme in READ or scheme.startswith("fsspec+"):
+        return None
+    if scheme.lower() == "file":
+        return "file:// with the name of another machine: name its files by the paths that they have on this one"
+    known = ", ".join(f"{each}://" for each in READ)
+    return f"{scheme}:// is not read: download the photos and name the files (local paths, {known})"
 
 
 def inline_uri(parquet: str, row: int) -> str:
@@ -106,6 +123,8 @@ def refusal(uri: str, source: str) -> str | None:
     """
     if local_path(uri) is not None:
         return None
+    if (reason := unread(uri)) is not None:
+        return reason
     scheme, host, options = _connection(uri)
     known_scheme, known_host, known_options = _connection(source)
     if options and (scheme, options) != (known_scheme, known_options):
@@ -149,7 +168,17 @@ def connect(uri: str) -> tuple[pafs.FileSystem, str]:
     the bucket complains of; a connection that stalls, 3 s each time, holds it for a minute and a half. Neither can be
     set in a URI. Raises OSError or pyarrow.ArrowException.
     """
-    fs, path = pafs.FileSystem.from_uri(uri)
+    scheme = uri.partition("://")[0]
+    if scheme not in ("file", *_BUCKETS, *_HOSTS, *_AZURE) and not scheme.startswith("fsspec+"):
+        known = ", ".join(f"{each}://" for each in (*_BUCKETS[:2], _AZURE[0], _HOSTS[0]))
+        raise pa.ArrowInvalid(
+            f"{scheme}:// is nothing that is opened here, as {known} and local paths are: download it, and name the"
+            " folder"
+        )
+    try:
+        fs, path = pafs.FileSystem.from_uri(uri)
+    except (ImportError, ValueError) as error:  # of fsspec: the package of a protocol is missing, or there is none
+        raise pa.ArrowInvalid(str(error)) from None
     if fs.type_name == "s3":
         options = fs.__reduce__()[1][0]  # as pickle makes a copy: the arguments, by name
         fs = pafs.S3FileSystem(**options, retry_strategy=pafs.AwsStandardS3RetryStrategy(REQUEST_ATTEMPTS))

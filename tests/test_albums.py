@@ -1,16 +1,20 @@
 """Albums in which few or none are to be found: what the pages say of them, by the model that is shipped."""
 
+import io
+import random
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from helpers.fixtures import Outcome
 from muster.pipeline.people.grouping import ClusterSummary, cluster_faces
 from muster.pipeline.people.pages import write_people
+from muster.pipeline.reading import table
 from muster.storage.library import LibraryFiles, open_library
 from muster.storage.manifest import scan
 
@@ -103,6 +107,60 @@ def test_one_photo_saved_again_and_again(tmp_path: Path, album: Album) -> None:
     assert found.faces == 40
     assert found.people == 1
     assert found.clustered >= 38
+
+
+FIVE = ("Ari_Fleischer", "Bill_Graham", "Condoleezza_Rice", "Hu_Jintao", "Jennifer_Garner")  # ten photos or more each
+
+
+def collage(tiles: list[Image.Image], side: int, frame: int) -> Image.Image:
+    """Four or nine tiles in a square, with a frame around each."""
+    across = 2 if len(tiles) == 4 else 3
+    whole = Image.new("RGB", (across * (side + frame) + frame,) * 2, "white")
+    for place, tile in enumerate(tiles):
+        corner = tuple(frame + part * (side + frame) for part in (place % across, place // across))
+        whole.paste(tile.resize((side, side), Image.Resampling.LANCZOS), corner)
+    return whole
+
+
+@pytest.mark.parametrize("seed", [0])
+def test_five_people_with_twenty_collages_stay_five(data: Path, tmp_path: Path, album: Album, seed: int) -> None:
+    """Of one of them and of all; tiles are shrunk or enlarged, some mirrored, and some are there twice."""
+    rows = pq.read_table(data / "lfw/lfw.parquet", columns=["person", "image"]).to_pylist()
+    draw, who = random.Random(seed), {}
+    photos = {name: [row["image"] for row in rows if row["person"] == name][:10] for name in FIVE}
+    for name, images in photos.items():
+        for number, image in enumerate(images):
+            (tmp_path / f"photos/{name} {number}.jpg").write_bytes(image)
+            who[f"{name} {number}.jpg"] = [name]
+    for number in range(20):
+        names = [FIVE[number % 5]] if number % 4 < 2 else draw.sample(FIVE, 5)
+        names = [names[i % len(names)] for i in range(4 + 5 * (number % 2))]
+        tiles = [Image.open(io.BytesIO(draw.choice(photos[name]))) for name in names]
+        tiles = [ImageOps.mirror(tile) if draw.random() < 0.3 else tile for tile in tiles]
+        if len(set(names)) == 1:
+            tiles[1] = tiles[0]
+        whole = collage(tiles, draw.choice([100, 140, 200]), draw.choice([0, 4, 12]))
+        whole.save(tmp_path / f"photos/collage {number:02}.jpg", quality=85)
+        who[f"collage {number:02}.jpg"] = names
+    library, found = album()
+    clusters = table(library, "clusters", None).to_pylist()
+    manifest = table(library, "manifest", None)
+    print(found)
+    of = dict(zip(manifest["image_id"].to_pylist(), manifest["uri"].to_pylist()))
+    c = {}
+    for row in clusters:
+        c.setdefault(row["cluster_id"], Counter())[of[row["image_id"]].rpartition("/")[2]] += 1
+    for k, v in c.items():
+        print(k, sum(v.values()), v)
+    assert 0
+
+
+def test_a_collage_of_four_men(data: Path, tmp_path: Path, album: Album) -> None:
+    """Six photos of each in one picture, and nothing else."""
+    shutil.copy(data / "photos/groups/bald_guys.jpg", tmp_path / "photos")
+    library, found = album()
+    assert (found.people, found.held_apart) == (4, 0)
+    assert set(Counter(ids(library)).values()) == {6}
 
 
 def test_an_album_of_nobody_by_the_commands(

@@ -12,6 +12,8 @@ NAMES = {path.name for folder in FOLDERS.split("|") for path in (HOME / folder).
 PATH = re.compile(rf"(?<![\w/.:~-])((?:{FOLDERS})/[\w./*-]*\w(?:\.\w+)?/?)")
 BARE = re.compile(r"`(\w+\.py)\b")  # a file without its folder
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
+REPORT = re.compile(r"^\| (\d+) \|.*\| ([^|]*) \|$", re.MULTILINE)  # of a kind of public reports: number, and its tests
+TEST = re.compile(r"`(tests/[\w/]+\.py)::(test_\w+)`")
 PLACEHOLDER = re.compile(r"NAME|FOLDER|\.\.\.")  # of a file that is to be made
 
 
@@ -29,8 +31,33 @@ def test_what_a_page_names_is_there(page: Path) -> None:
     assert not missing
 
 
+def reports() -> list[tuple[int, str]]:
+    return [(int(number), tests) for number, tests in REPORT.findall((HOME / "docs" / "testing.md").read_text())]
+
+
+def test_every_kind_of_public_reports_has_its_tests() -> None:
+    assert [number for number, _ in reports()] == list(range(1, len(reports()) + 1))
+    assert len(reports()) >= 80
+    tests = {number: TEST.findall(tests) for number, tests in reports()}
+    assert [number for number, found in tests.items() if not found] == []
+    missing = [
+        (number, *test) for number, found in tests.items() for test in found if not is_defined(HOME / test[0], test[1])
+    ]
+    assert missing == []
+
+
+def is_defined(file: Path, test: str) -> bool:
+    return file.exists() and f"\ndef {test}(" in file.read_text()
+
+
 def test_the_rules_can_fail() -> None:
     text = "`storage/gone.py`, docs/adr, tasks/NAME.py, tests/*/test_x.py, https://a.b/storage/x, [x](there.md#a)"
     assert paths(text) == {"storage/gone.py", "docs/adr", "tests/*/test_x.py"}
     assert BARE.findall("`old.py` and `storage/new.py`") == ["old.py"]
     assert LINK.findall(text) == ["there.md"]
+    row = "| 7 | a kind | somebody | `tests/test_a.py::test_b`, `tests/c/test_d.py::test_e` |"
+    assert [(number, TEST.findall(tests)) for number, tests in REPORT.findall(row)] == [
+        ("7", [("tests/test_a.py", "test_b"), ("tests/c/test_d.py", "test_e")])
+    ]
+    assert is_defined(Path(__file__), "test_the_rules_can_fail")
+    assert not is_defined(Path(__file__), "test_the_rules")

@@ -2,21 +2,26 @@
 
 import io
 import json
+import os
 import sys
 import threading
 import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Annotated, Any
+from contextlib import contextmanager, suppress
+from typing import Annotated, Any, TextIO
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from muster.errors import MusterError
 from muster.web.words import count, printable
+
+READER_GONE = 141  # 128 + SIGPIPE, as shells say that whoever read a command's output has left
+_results: TextIO | None = None  # where results go once `keep_stdout` has been called
 
 interrupted = threading.Event()  # set by the first Ctrl-C
 
@@ -25,7 +30,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 
 def report(facts: dict[str, Any], as_json: bool, *lines: str) -> None:
     """The outcome of a command: as JSON, or as lines of text."""
-    print(_json(facts) if as_json else "\n".join(map(printable, lines)))
+    _give((_json(facts) if as_json else "\n".join(map(printable, lines))) + "\n")
 
 
 def _json(facts: dict[str, Any]) -> str:
@@ -34,13 +39,35 @@ def _json(facts: dict[str, Any]) -> str:
 
 def say(text: str) -> None:
     """Something for people to know, in one line on stderr."""
-    print(printable(text), file=sys.stderr, flush=True)
+    _tell(printable(text) + "\n")
 
 
 def pass_on(text: str, as_json: bool) -> None:
     """Text of another program as it comes, line by line; where JSON is asked for, stdout is kept for that."""
     text = printable(text.replace("\r\n", "\n").replace("\r", "\n"), keep="\n\t")
-    print(text, end="", file=sys.stderr if as_json else sys.stdout, flush=True)
+    (_tell if as_json else _give)(text)
+
+
+class ReaderGoneError(Exception):
+    """Nobody reads stdout any more, as behind `| head -1`."""
+
+
+def _give(text: str) -> None:
+    """Print a result. Whatever was done is done, but it is no success where nobody can be told."""
+    if (stdout := _results or sys.stdout) is None:
+        raise MusterError("stdout is closed: the result could not be printed")
+    try:
+        print(text, end="", file=stdout, flush=True)
+    except BrokenPipeError:
+        raise ReaderGoneError from None
+    except OSError as error:
+        raise MusterError(f"the result could not be printed: {error.strerror}") from None
+
+
+def _tell(text: str) -> None:
+    """Print to stderr. Where that is closed or full, the work goes on."""
+    with suppress(OSError):
+        print(text, end="", file=sys.stderr, flush=True)
 
 
 def say_traceback() -> None:
@@ -48,12 +75,44 @@ def say_traceback() -> None:
     pass_on(traceback.format_exc(), as_json=True)
 
 
-def prepare() -> None:
-    """What others print of their own accord is shown as ours is: warnings, and text that the terminal cannot encode."""
-    warnings.showwarning = lambda message, category, *_: say(f"{category.__name__}: {message}")
+def prepare(worded: Callable[[str], str] = str) -> None:
+    """What others print of their own accord is shown as ours is: warnings, and text that the terminal cannot encode.
+
+    `worded`: a text of ours, of a warning, in the words of the command line.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:  # closed by whoever started us: the next file would take its place, and be printed into
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest that is free
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # print() takes stdout for None
+
+    def show(message: Warning | str, category: type[Warning], *_: object) -> None:
+        ours = category.__module__.startswith("muster.")
+        say(f"muster: {worded(str(message))}" if ours else f"{category.__name__}: {message}")
+
+    warnings.showwarning = show
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def keep_stdout() -> None:
+    """From now on stdout is for what this module gives, and whatever else is printed goes to stderr: by libraries in
+    Python and in C, and by processes that are started. Ray writes there when a worker dies.
+
+    For the rest of the process: what still runs while it ends may print too. Where Python's stdout is no descriptor, as
+    in tests, nothing changes.
+    """
+    global _results
+    try:
+        descriptor = sys.stdout.fileno()
+    except (AttributeError, OSError):  # None where it was closed
+        return
+    sys.stdout.flush()
+    own = os.dup(descriptor)
+    os.dup2(2, descriptor)
+    _results = open(own, "w", encoding=sys.stdout.encoding, errors="backslashreplace")
 
 
 @contextmanager
@@ -173,6 +232,6 @@ def download_bar() -> Iterator[Any]:
     def show(done: int, total: int | None) -> None:
         if sys.stderr.isatty():
             of = f" of {total / 1e6:.1f}" if total else ""
-            print(f"\rweights: {done / 1e6:.1f}{of} MB ", end="", file=sys.stderr, flush=True)
+            _tell(f"\rweights: {done / 1e6:.1f}{of} MB ")
 
     yield show

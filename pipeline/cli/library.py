@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import muster
+from muster.errors import InputError
 from muster.pipeline.cli.console import JsonOption, counted, download_bar, progress, report, say
 from muster.pipeline.cli.options import (
     LIBRARY,
@@ -14,6 +15,7 @@ from muster.pipeline.cli.options import (
     AddressOption,
     ClassesOption,
     DeviceOption,
+    ExcludeOption,
     FollowLinksOption,
     KOption,
     LibraryOption,
@@ -31,6 +33,7 @@ from muster.pipeline.cli.options import (
     WeightsOption,
     WorkersOption,
 )
+from muster.storage.photos.left_out import said
 from muster.web.words import count
 
 if TYPE_CHECKING:
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
 # parse brings torch, which takes seconds to import: commands import it, so that --help answers at once.
 
 PagesOption = Annotated[Path | None, typer.Option(help="Folder for the pages.", show_default="LIBRARY/people")]
+REASONS = 5  # that are said of rows which cannot be read: whoever wrote them may have made up a thousand
 _PEOPLE_TEXT = "open {index}"
 
 
@@ -47,26 +51,40 @@ def scan(
     library: LibraryOption = LIBRARY,
     trust: TrustOption = False,
     follow_links: FollowLinksOption = False,
+    exclude: ExcludeOption = [],  # noqa: B006
     as_json: JsonOption = False,
 ) -> None:
     """Find images and note them in the library's manifest; a later scan finds what is new, changed or gone.
 
     Example: muster scan ~/Pictures 's3://bucket/photos/' -l ./library
     """
-    result = muster.open(library, create=True, trust=trust).scan(*sources, follow_links=follow_links)
+    result = muster.scan(*sources, library=library, follow_links=follow_links, exclude=exclude, trust=trust)
     _say_left_out(result)
     report(
         asdict(result),
         as_json,
         f"{count(result.found, 'image')}: {result.new} new, {result.changed} changed, {result.gone} gone",
     )
+    if sum(result.unread.values()) >= result.found:
+        raise InputError(f"none of them can be read: {max(result.unread, key=lambda why: result.unread[why])}")
 
 
 def _say_left_out(result: "ScanResult") -> None:
+    texts = said(result.left_out, result.skipped)
+    if result.duplicates:
+        one, many = (
+            "row of a uri that another row has, with its columns",
+            "rows of uris that other rows have, with their",
+        )
+        texts.append(count(result.duplicates, one, f"{many} columns"))
+    if texts:
+        say(f"muster: left out: {', '.join(texts)}")
     for folder in result.unreadable:
         say(f"muster: cannot list {folder}: what is in it was left out")
     for folder, links in result.links_out.items():
         say(f"muster: left out of {folder}: {count(links, 'link')} that lead out of it; --follow-links takes them in")
+    for reason, rows in sorted(result.unread.items(), key=lambda each: -each[1])[:REASONS]:
+        say(f"muster: {count(rows, 'image')} cannot be read: {reason}")
     for file, rows in result.large_groups.items():
         say(f"muster: {file} holds {rows} images in one row group, which is slow: write it with row_group_size=256")
 
@@ -95,8 +113,8 @@ def run(
     from muster.pipeline.cli.parse import chosen
 
     machine = muster.Machine(device=device, workers=workers, weights_dir=weights_dir, address=address, shared=shared)
-    choices = chosen(tasks, model, weights, classes, min_score, settings)
     opened = muster.open(library, trust=trust)
+    choices = chosen(tasks, model, weights, classes, min_score, settings, opened.model_of)
     with progress() as on_progress, download_bar() as on_download:
         summary = opened.run(
             choices, machine=machine, retry_errors=retry_errors, on_progress=on_progress, on_download=on_download
@@ -135,12 +153,16 @@ def cluster(
     machine = muster.Machine(address=address, shared=shared)
     opened = muster.open(library, trust=trust)
     summary = opened.cluster(method, k=number, same_photo=same_photo, model=name, machine=machine)
-    report(asdict(summary), as_json, _clustered(asdict(summary)))
+    report(asdict(summary), as_json, *_clustered(asdict(summary)))
 
 
-def _clustered(facts: dict[str, Any]) -> str:
+def _clustered(facts: dict[str, Any]) -> list[str]:
     who, faces = count(facts["people"], "person", "people"), count(facts["clustered"], "face")
-    return f"{who} in {faces}; {count(facts['unclustered'], 'face')} left over"
+    lines = [f"{who} in {faces}; {count(facts['unclustered'], 'face')} left over"]
+    if facts["held_apart"]:
+        held = count(facts["held_apart"], "face")
+        lines.append(f"the rule that faces of one photo are different people kept {held} apart; --same-photo lifts it")
+    return lines
 
 
 def people(
@@ -175,6 +197,7 @@ def photos(
     workers: WorkersOption = None,
     weights_dir: WeightsOption = None,
     follow_links: FollowLinksOption = False,
+    exclude: ExcludeOption = [],  # noqa: B006
     as_json: JsonOption = False,
 ) -> None:
     """Photos in, people pages out: scan, run, cluster and people in one. The JSON has each step's under its name.
@@ -196,6 +219,7 @@ def photos(
             same_photo=same_photo,
             machine=muster.Machine(device=device, workers=workers, weights_dir=weights_dir),
             follow_links=follow_links,
+            exclude=exclude,
             trust=trust,
             on_scan=_say_found,
             on_progress=on_progress,
@@ -208,7 +232,7 @@ def photos(
         "index": done.pages.index,
         **steps,
     }
-    texts = [*_run_text(steps["run"]), _clustered(steps["cluster"])]
+    texts = [*_run_text(steps["run"]), *_clustered(steps["cluster"])]
     report(facts, as_json, *texts, _PEOPLE_TEXT.format_map(steps["pages"]))
 
 
@@ -225,17 +249,19 @@ def status(library: LibraryOption = LIBRARY, trust: TrustOption = False, as_json
     facts = muster.open(library, trust=trust).status()
     images, shards, errors = (count(facts[f"{name}s"], name) for name in ("image", "shard", "error"))
     lines = [f"{images} in {shards}: {facts['ok']} ok, {errors}, {facts['pending']} not processed yet"]
-    lines += map(_table_text, facts["tables"])
+    tasks = [table["task"] for table in facts["tables"]]
+    lines += [_table_text(table, tasks.count(table["task"]) > 1) for table in facts["tables"]]
     if facts["scan_interrupted"]:
         lines.append("a scan was interrupted: scan again, or any other command puts it in order")
     report(facts, as_json, *lines)
 
 
-def _table_text(table: dict[str, Any]) -> str:
+def _table_text(table: dict[str, Any], several: bool) -> str:
     rows, errors, shards = (count(table[f"{name}s"], name) for name in ("row", "error", "shard"))
     missing = "" if table["installed"] else "; this task is not installed here"
     model = table["model"] or "no model"
-    return f"{table['task']} ({model}, {table['fingerprint']}): {rows}, {errors}, {shards} done{missing}"
+    used = "; taken where no --model is given" if several and table["used"] else ""
+    return f"{table['task']} ({model}, {table['fingerprint']}): {rows}, {errors}, {shards} done{missing}{used}"
 
 
 def demo(

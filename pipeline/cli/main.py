@@ -10,12 +10,20 @@ from typer.exceptions import TyperException
 
 from muster.errors import MusterError
 from muster.pipeline.cli import export, gallery, library
-from muster.pipeline.cli.console import interrupted, prepare, say, say_traceback
+from muster.pipeline.cli.console import (
+    READER_GONE,
+    ReaderGoneError,
+    interrupted,
+    keep_stdout,
+    prepare,
+    say,
+    say_traceback,
+)
 from muster.pipeline.cli.evaluate import evaluate_app
 from muster.pipeline.cli.jobs import jobs_app, submit
 from muster.pipeline.cli.models import models_app
 from muster.pipeline.cli.train import train
-from muster.pipeline.cli.wording import worded
+from muster.pipeline.cli.wording import in_options, worded
 
 # torch, ray and faiss take seconds to import: the face does where a command needs them, so that --help answers at once.
 
@@ -30,9 +38,11 @@ def main() -> None:
     """Run the command; what a user can cause ends as one line and an exit code: 2 for bad input, 130 for Ctrl-C."""
     signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
-    prepare()
+    root = typer.main.get_command(app)
+    prepare(lambda text: in_options(text, root))
+    _keep_stdout(root)
     try:
-        code = app(standalone_mode=False)  # else typer prints what a command line holds, and Ctrl-C, in its own way
+        code = root(standalone_mode=False)  # else typer prints what a command line holds, and Ctrl-C, in its own way
         if code == 130:  # what typer makes of Ctrl-C
             raise KeyboardInterrupt
         sys.exit(code)
@@ -40,7 +50,9 @@ def main() -> None:
         say("muster: stopped. What was done is kept: run the same command again to go on")
         os._exit(130)  # by the door: after an interrupted wait Ray crashed 2 of 30 times as the interpreter ended
     except MusterError as error:
-        _fail(worded(error, typer.main.get_command(app)), error.exit_code)
+        _fail(worded(error, root), error.exit_code)
+    except ReaderGoneError:
+        sys.exit(READER_GONE)
     except TyperException as error:
         _misused(error)
     except OSError as error:  # of the disk or the network, where nobody nearer knew what to say
@@ -50,6 +62,20 @@ def main() -> None:
     except Exception:
         say_traceback()
         sys.exit(1)
+
+
+def _keep_stdout(command: Any) -> None:
+    """Of this command (as click has it), or of those below it: not before one is called, because help is a result."""
+    for each in (below := getattr(command, "commands", {})).values():
+        _keep_stdout(each)
+    if not below:
+        action = command.callback
+
+        def called(**options: Any) -> Any:
+            keep_stdout()
+            return action(**options)
+
+        command.callback = called
 
 
 def _misused(error: Any) -> NoReturn:

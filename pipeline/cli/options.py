@@ -46,6 +46,13 @@ SourcesArgument = Annotated[
 FollowLinksOption = Annotated[
     bool, typer.Option("--follow-links", help="Follow links that lead out of the folders named.")
 ]
+ExcludeOption = Annotated[
+    list[str],
+    typer.Option(
+        metavar="GLOB",
+        help="Files or folders/ to leave out: '*.png', 'private/', '/2019/raw'. Repeatable. See .musterignore.",
+    ),
+]
 MethodOption = Annotated[
     str, typer.Option(help="graph: finds the number of people. kmeans: see --k; knows nothing of photos or quality.")
 ]

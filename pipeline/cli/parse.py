@@ -1,6 +1,6 @@
 """Text of options, as values. What is wrong with it is said here, in the words of the command line."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,20 @@ def chosen(
     classes: str = "",
     min_score: float | None = None,
     settings: Sequence[str] = (),
+    usual: Callable[[str], str | None] = lambda task: None,
 ) -> tuple[TaskChoice, ...]:
-    """What the options of a run choose: a task each, with its model, weights and options."""
+    """What the options of a run choose: a task each, with its model, weights and options.
+
+    `usual`: task → the model that it has where none is named; None: its own.
+    """
     least = None if min_score is None else _parsed("--min-score", MIN_SCORE, min_score)
     options = {"classes": _parsed("--classes", CLASSES, classes), "min_score": least}
     files = parse_weights(weights)
     own = parse_settings(settings)
-    return choose(parse_tasks(tasks), models=parse_models(model), options=options, settings=own, weights=files)
+    names, named = parse_tasks(tasks), parse_models(model)
+    others = [name for name in names if name in registry.names() and name not in named]
+    models = {name: there for name in others if (there := usual(name)) is not None} | named
+    return choose(names, models=models, options=options, settings=own, weights=files)
 
 
 def parse_tasks(text: str) -> tuple[str, ...]:

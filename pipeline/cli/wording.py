@@ -22,6 +22,11 @@ def worded(error: MusterError, command: Any) -> str:
         tasks = f" --tasks {','.join(error.tasks)}" if error.tasks else ""
         step = STEPS[error.step].format(library=error.library, tasks=tasks)
         text = f"{error.args[0]}: run `{step}` first"  # what else there is, is of Python
+    return in_options(text, command)
+
+
+def in_options(text: str, command: Any) -> str:
+    """A text with the names of parameters as options, and of steps as commands."""
     names = dict(_names(command))
     return re.sub(r"`([a-z_ ]+)`", lambda found: names.get(found[1], found[0]), text)
 

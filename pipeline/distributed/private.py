@@ -10,21 +10,25 @@ import contextlib
 import fcntl
 import io
 import os
+import re
+import secrets
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
-import tempfile
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-# Not TMPDIR, which may be long: Ray puts unix sockets below, whose names may have 107 bytes, and adds some 70.
-BASES = ("/tmp", os.environ.get("XDG_RUNTIME_DIR") or "/dev/shm", "/dev/shm")
-LONGEST = 15  # bytes of such a name
-PREFIX = ".muster-private-"  # folders with this prefix are removed if no process holds them
+PREFIX = "ray-muster-"  # folders with this prefix and five such letters are removed if no process holds them
+LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
+NAMED = ("RAY_TMPDIR", "TMPDIR")  # of the environment; used before COMMON, where they can be
+COMMON = ("/tmp", os.environ.get("XDG_RUNTIME_DIR") or "/dev/shm", "/dev/shm", "/var/tmp")
+# Ray's longest socket is FOLDER/r/session_2026-11-29_05-38-32_123456_4194304/sockets/plasma_store
+LONGEST = (107 if sys.platform == "linux" else 103) - 66  # bytes of a folder's path
 END_SECONDS = 5.0
 ROOM = 100 << 20  # bytes
 
@@ -34,27 +38,75 @@ def folder() -> str:
 
     OSError where there can be none.
     """
-    base = next(filter(_is_usable, BASES), None)
-    if base is None:
-        raise PermissionError(f"none of {', '.join(BASES)} can be written by you without others renaming what is there")
     sweep()
+    refused = []
+    for name, base in _bases():
+        try:
+            _check_owners(base, strict=name in NAMED)
+            return _made(base)
+        except OSError as error:
+            refused.append(f"{name} {base}" if name else base)
+            refused[-1] += f": {error.strerror or error}"
+    longest = LONGEST - len(f"/{PREFIX}") - 5
+    raise PermissionError(
+        f"Ray needs a folder for its files while it runs, and there is none ({'; '.join(refused)}): set TMPDIR to a"
+        f" folder of yours, of at most {longest} bytes, on a local disk with {ROOM >> 20} MiB free"
+    )
+
+
+def _bases() -> Iterator[tuple[str, str]]:
+    """Where folders may be made, the first that can be: the variable of the environment that names it, and its path."""
+    seen = set()
+    for name, base in (*((name, os.environ.get(name)) for name in NAMED), *(("", base) for base in COMMON)):
+        if base and base not in seen:
+            seen.add(base)
+            yield name, os.path.realpath(base) if name else base
+
+
+def _check_owners(base: str, strict: bool) -> None:
+    """OSError where another user could rename or replace what is made there.
+
+    `strict`: also by what lies above. Not of the common ones, which in a user namespace belong to nobody.
+    """
+    for place in (base, *map(str, Path(base).parents)) if strict else (base,):
+        status = os.stat(place)
+        if status.st_mode & 0o022 and not status.st_mode & stat.S_ISVTX:
+            raise PermissionError(f"others may rename what is in {place}")
+        if strict and status.st_uid not in (0, os.geteuid()):
+            raise PermissionError(f"{place} belongs to another user")
+
+
+def _made(base: str) -> str:
+    """A new folder in it, held by this process. OSError where it can be none of Ray's."""
+    if not base.isascii():
+        raise PermissionError("Ray takes no name that is not ASCII")
+    free = os.statvfs(base)
+    if free.f_bavail * free.f_frsize <= ROOM:
+        raise PermissionError(f"less than {ROOM >> 20} MiB are free")
     while True:
-        path = tempfile.mkdtemp(prefix=PREFIX, dir=base)  # mode 0700
-        held = os.open(path, os.O_RDONLY)  # closed when the process ends
-        fcntl.flock(held, fcntl.LOCK_EX)
-        if os.path.exists(path):  # another process may have swept it before it was held
-            return path
-        os.close(held)
+        path = f"{base}/{PREFIX}{''.join(secrets.choice(LETTERS) for _ in range(5))}"
+        if len(os.fsencode(path)) > LONGEST:
+            raise PermissionError("its name is too long for sockets below it")
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path, 0o700)
+            held = os.open(path, os.O_RDONLY)  # closed when the process ends
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX)
+                if os.path.exists(path):  # else another process has swept it before it was held
+                    _check_sockets(path)
+                    return path
+            except OSError:
+                os.rmdir(path)
+                os.close(held)
+                raise
+            os.close(held)
 
 
-def _is_usable(base: str) -> bool:
-    try:
-        status, free = os.stat(base), os.statvfs(base)
-    except OSError:
-        return False
-    renamed_by_others = status.st_mode & 0o022 and not status.st_mode & stat.S_ISVTX
-    room = free.f_bavail * free.f_frsize > ROOM
-    return not renamed_by_others and room and len(base) <= LONGEST and os.access(base, os.W_OK | os.X_OK)
+def _check_sockets(path: str) -> None:
+    """OSError where its file system has none."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.bind(f"{path}/probe")
+    os.unlink(f"{path}/probe")
 
 
 def run_from(package: bytes) -> None:
@@ -67,13 +119,21 @@ def run_from(package: bytes) -> None:
 
 def sweep() -> None:
     """Remove this user's folders whose processes are dead, and end what Ray left running in them."""
-    for path in (path for base in set(BASES) for path in Path(base).glob(f"{PREFIX}????????")):
+    ours = re.compile(f"{PREFIX}[{LETTERS}]{{5}}")
+    for name, base in _bases():
+        with contextlib.suppress(OSError):
+            _check_owners(base, strict=name in NAMED)
+            _sweep(f"{base}/{found}" for found in os.listdir(base) if ours.fullmatch(found))
+
+
+def _sweep(paths: Iterable[str]) -> None:
+    for path in paths:
         with contextlib.suppress(OSError):  # another's, or gone, or no folder; BlockingIOError: its process lives
             held = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:
                 if os.fstat(held).st_uid == os.geteuid():
                     fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    remove(str(path))
+                    remove(path)
             finally:
                 os.close(held)
 

@@ -9,6 +9,7 @@ import numpy as np
 from muster.arrays import Bools
 from muster.pipeline.evaluate.common import file_names
 from muster.pipeline.evaluate.faces import Labelled
+from muster.storage.photos.names import names_of
 from muster.tasks.people.calibrate import (
     STRANGERS,
     Searches,
@@ -52,7 +53,7 @@ class _Photos:
     photos (`count`), and which `half` of the people it is in."""
 
     def __init__(self, data: Labelled, label: str, seed: int | None) -> None:
-        column = data.images[label].to_pylist()
+        column = names_of(f"`label` {label}", data.images[label])
         files = file_names(data.images)
         rows = sorted((i for i, name in enumerate(column) if name is not None), key=lambda i: (files[i], i))
         if seed is not None:

@@ -20,8 +20,10 @@ from muster.storage import manifest, tables
 from muster.storage.files import read_regular
 from muster.storage.library import LibraryFiles
 from muster.storage.outcomes import IMAGES_FINGERPRINT
+from muster.storage.photos.names import names_of
 from muster.storage.texts import decoded, file_name
 from muster.tasks.metrics import people as metrics
+from muster.tasks.models import zoo
 
 Check = Callable[[pa.Table], object]
 
@@ -74,7 +76,10 @@ def labelled(source: str, config: RunConfig, on_progress: OnProgress, check: Che
     with scanned(source, config.library) as library:
         check(manifest.read_manifest(library))
         run(replace(config, library=library.uri), on_progress)
-        faces, images = load_faces(library, config.choice("faces").model), manifest.read_manifest(library)
+        faces, images = (
+            load_faces(library, config.choice("faces").model or zoo.DEFAULTS["faces"]),
+            manifest.read_manifest(library),
+        )
         rows, owner = _nearest_centre(library, faces, images)
     return Labelled(faces, rows, images, owner)
 
@@ -172,9 +177,9 @@ def cluster(data: Labelled, label: str, methods: Sequence[tuple[str, int | None]
     All faces found are clustered, as in a library; the labelled ones are compared. A face alone is a cluster of one.
     `unlabelled`: images without a label; their faces are clustered and not compared.
     """
-    column = data.images[label].take(pa.array(data.owner))
-    compared = data.rows[column.is_valid().to_numpy()]
-    names = [str(name) for name in column.drop_null().to_pylist()]
+    labelled = names_of(f"`label` {label}", data.images[label].take(pa.array(data.owner)))
+    compared = data.rows[[name is not None for name in labelled]]
+    names = [name for name in labelled if name is not None]
     truth = np.unique(names, return_inverse=True)[1]
     half = np.array([hashlib.sha256(name.encode()).digest()[0] & 1 for name in names], bool)
     results = {}

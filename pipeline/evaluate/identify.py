@@ -12,6 +12,7 @@ from muster.errors import InputError
 from muster.pipeline.evaluate.common import file_names
 from muster.pipeline.evaluate.doubt import doubt
 from muster.pipeline.evaluate.faces import Labelled
+from muster.storage.photos.names import names_of
 from muster.tasks.people.calibrate import CONFIDENCE, FPIRS, RESAMPLES, found, threshold_at
 from muster.tasks.people.search import Matches, Templates, search, templates
 
@@ -34,11 +35,11 @@ def split(images: pa.Table, label: str) -> Split:
 
     InputError where there are no mated or no non-mated searches.
     """
-    names = images[label].to_pylist()
+    names = names_of(f"`label` {label}", images[label])
     files = file_names(images)
     order = [i for i in sorted(range(len(names)), key=lambda i: (files[i], i)) if names[i] is not None]
     code = {name: number for number, name in enumerate(sorted({str(names[i]) for i in order}))}
-    person = np.array([-1 if name is None else code[str(name)] for name in names], np.int64)
+    person = np.array([-1 if name is None else code[name] for name in names], np.int64)
     count = np.bincount(person[order], minlength=len(code))
     half = np.maximum(count // 2, 1)
     seen: dict[int, int] = {}
@@ -136,7 +137,8 @@ def _drawn(random: np.random.Generator, people: Sequence[I64]) -> I64:
 
 def _worst(data: Labelled, photos: Split, strangers: Floats, nearest: I64, label: str) -> Sequence[dict[str, Any]]:
     """The strangers who are most surely taken for somebody: some may be wrong labels."""
-    names = {int(n): str(name) for n, name in zip(photos.person, data.images[label].to_pylist(), strict=True)}
+    labels = names_of(f"`label` {label}", data.images[label])
+    names = {int(n): str(name) for n, name in zip(photos.person, labels, strict=True)}
     worst = np.argsort(-strangers, kind="stable")[:SHOWN]
     uris = data.images["uri"].take(pa.array(photos.nonmated[worst])).to_pylist()
     return [

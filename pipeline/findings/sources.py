@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 from muster.errors import InputError, NotYetError, TaskError
-from muster.pipeline.work.choice import TaskChoice
+from muster.pipeline.usual import rows_by_use
 from muster.storage import tables
 from muster.storage.library import LibraryFiles
 from muster.tasks import registry
@@ -41,26 +41,11 @@ def chosen_source(library: LibraryFiles, task: str, wanted: str | None, shards: 
 def sources_of(library: LibraryFiles, task: str, shards: Mapping[str, int], model: str | None = None) -> list[Source]:
     """A task's rows for images of `shards` (id → images), as different models or options made them; use the first.
 
-    It covers most images; of equals, it is what `muster run` makes without other options; then it is the first by
-    fingerprint. `model`: only those of this model, or under this fingerprint.
+    See `muster.pipeline.usual.rows_by_use`, which has the order. `model`: only those of this model, or under this
+    fingerprint.
     """
-    known = [_source(name, what) for name, what in tables.descriptions(library).items() if what.get("task") == task]
-    covered = {s.fingerprint: sum(shards.get(i, 0) for i in tables.committed(library, s.fingerprint)) for s in known}
-    there = [s for s in known if covered[s.fingerprint] and model in (None, s.model, s.fingerprint)]
-    usual = _usual(task, model) if len(there) > 1 else None  # a fingerprint is no model
-    return sorted(there, key=lambda s: (-covered[s.fingerprint], s.fingerprint != usual, s.fingerprint))
-
-
-def _usual(task: str, model: str | None) -> str | None:
-    """The fingerprint of what `muster run` makes; None where task or model are not installed here."""
-    try:
-        return TaskChoice(name=task, model=model).fingerprint
-    except TaskError:
-        return None
-
-
-def _source(fingerprint: str, description: Mapping[str, Any]) -> Source:
-    return Source(description["task"], fingerprint, description["model"], description["parameters"])
+    found = rows_by_use(library, task, shards, model)
+    return [Source(task, name, what["model"], what["parameters"]) for name, what in found.items()]
 
 
 def _list(sources: Sequence[Source]) -> str:

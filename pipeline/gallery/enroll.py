@@ -15,6 +15,7 @@ from muster.errors import InputError
 from muster.pipeline import forget
 from muster.pipeline.people.faces import faces_fingerprint
 from muster.pipeline.run import OnProgress, process
+from muster.pipeline.usual import with_usual_models
 from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.config import RunConfig
 from muster.storage import manifest, tables
@@ -132,10 +133,11 @@ def _sort_out(entries: Sequence[Entry]) -> tuple[list[Entry], list[Refused]]:
 
 
 def _with_model(library: LibraryFiles, config: RunConfig) -> RunConfig:
-    """The gallery's model where none was asked for. InputError where it is another one."""
+    """The gallery's model where none was asked for, or the library's where there is no gallery. InputError where it is
+    another one than the gallery's."""
     known = gallery.read(library)
     if known is None or not known.faces.num_rows:
-        return config
+        return with_usual_models(library, config)
     asked = config.choice("faces").model
     if asked is not None and asked != known.model:
         raise InputError(

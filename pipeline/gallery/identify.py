@@ -29,6 +29,7 @@ from muster.storage.index.inverted_file import THOROUGH
 from muster.storage.library import LibraryFiles, open_library
 from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.storage.photos import decode
+from muster.storage.photos.left_out import said, total
 from muster.storage.photos.reader import Reader
 from muster.storage.photos.sources import Found, find_images
 from muster.storage.texts import normal
@@ -106,9 +107,10 @@ def identify(
         counts = {"images": len(uris), "faces": len(probes.rows)}
         used = {"threshold": limits.threshold, "unsure_from": limits.unsure_from}
         audit.append(library, "identify", {**counts, **used, **_disclosed(known, answers)})
+    left_out = said(total(place.left_out for place in places), total(place.skipped for place in places))
     if links := sum(len(place.outside) for place in places):
-        remark = "; ".join(filter(None, [remark, f"{links} links that lead out of their folder were left out"]))
-    return answers, remark
+        left_out.append(f"{links} links that lead out of their folder")
+    return answers, "; ".join(filter(None, [remark, f"left out: {', '.join(left_out)}" if left_out else ""]))
 
 
 def verify(

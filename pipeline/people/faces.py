@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from muster.arrays import F32, I64, matrix
 from muster.errors import NotYetError
+from muster.pipeline.usual import usual_model
 from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.weights import load_weights
 from muster.storage import manifest, tables
@@ -41,7 +42,9 @@ class Faces:
 
 
 def load_faces(library: LibraryFiles, model: str | None) -> Faces:
-    """Every face of the manifest's images, by this model; InputError says what there is where there are none of it."""
+    """Every face of the manifest's images, by this model (None: the library's); InputError says what there is where
+    there are none of it."""
+    model = model or usual_model(library, "faces")
     fingerprint = faces_fingerprint(library, model)
     table = read_faces(library, fingerprint, ["face_id", "image_id", "quality", "embedding"])
     return Faces(fingerprint, table.drop(["embedding"]), matrix(table["embedding"]), strangers_of(model))
@@ -62,7 +65,9 @@ def read_faces(library: LibraryFiles, fingerprint: str, columns: Sequence[str]) 
 
 
 def faces_fingerprint(library: LibraryFiles, model: str | None) -> str:
-    """Under which this model's faces stand; InputError says what there is where there are none of it."""
+    """Under which the faces of this model (None: the library's) stand; InputError says what there is where there are
+    none of it."""
+    model = model or usual_model(library, "faces")
     return tables.resolve(library, "faces", TaskChoice(name="faces", model=model).fingerprint)
 
 

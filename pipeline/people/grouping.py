@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +18,7 @@ from muster.storage import clusters, layout, tables
 from muster.storage.index import vectors
 from muster.storage.index.inverted_file import Spread
 from muster.storage.library import LibraryFiles
-from muster.tasks.people import graph, kmeans, mergeable_kmeans
+from muster.tasks.people import collages, graph, kmeans, mergeable_kmeans
 from muster.tasks.people.certainty import certainty, earned
 
 NEIGHBOURS = 50
@@ -28,7 +28,10 @@ SEED = 0
 
 @dataclass(frozen=True)
 class ClusterSummary:
-    """`people`: clusters of at least two faces. `how`: the method, and for k-means how k came about."""
+    """`people`: clusters of at least two faces. `how`: the method, and for k-means how k came about.
+
+    `held_apart`: faces that would be with a person, were not another face of their photo.
+    """
 
     faces: int
     people: int
@@ -36,6 +39,7 @@ class ClusterSummary:
     unclustered: int
     method: str
     how: str
+    held_apart: int = 0
 
 
 def check_method(method: str, k: int | None, same_photo: bool) -> None:
@@ -70,11 +74,10 @@ def cluster_faces(
         if machine is not None and k is not None
         else _by_this_machine(library, model, method, k, same_photo, machine)
     )
-    fingerprint, table, labels, certain, how = found
-    ids = graph.inherit_ids(labels, table["face_id"].to_pylist(), _previous(library, fingerprint))
-    table = table.select(["face_id", "image_id"]).append_column("cluster_id", pa.array(ids, pa.string()))
-    table = table.append_column("certainty", pa.array(certain, pa.float32(), from_pandas=True))
-    clusters.write(library, fingerprint, table, how)
+    ids = graph.inherit_ids(found.labels, found.table["face_id"].to_pylist(), _previous(library, found.fingerprint))
+    table = found.table.select(["face_id", "image_id"]).append_column("cluster_id", pa.array(ids, pa.string()))
+    table = table.append_column("certainty", pa.array(found.certain, pa.float32(), from_pandas=True))
+    clusters.write(library, found.fingerprint, table, found.how)
     clustered = sum(i is not None for i in ids)
     return ClusterSummary(
         faces=len(ids),
@@ -82,14 +85,26 @@ def cluster_faces(
         clustered=clustered,
         unclustered=len(ids) - clustered,
         method=method,
-        how=how,
+        how=found.how,
+        held_apart=found.held_apart,
     )
+
+
+class _Found(NamedTuple):
+    """`table`: the faces under `fingerprint`. `labels`, `certain`: (N,), of each its cluster, and how certain it is (NaN:
+    alone, or not known)."""
+
+    fingerprint: str
+    table: pa.Table
+    labels: I64
+    certain: F32
+    how: str
+    held_apart: int = 0
 
 
 def _by_this_machine(
     library: LibraryFiles, model: str | None, method: str, k: int | None, same_photo: bool, machine: Machine | None
-) -> tuple[str, pa.Table, I64, F32, str]:
-    """Fingerprint, faces, a label for each, how certain it is (NaN: alone, or not known), and how it was found."""
+) -> _Found:
     faces = load_faces(library, model)
     rows, place = rows_of_distinct_files(library, faces.table)
     distinct = faces.part(rows)
@@ -97,12 +112,18 @@ def _by_this_machine(
     labels, how = label(library, distinct, method, k, same_photo, spread)
     known = method == "graph"  # see muster.tasks.people.certainty
     certain = certainty(distinct.embeddings, labels if known else np.full_like(labels, -1), distinct.strangers)
-    return faces.fingerprint, faces.table, labels[place], certain[place], how
+    held = 0 if same_photo or method == "kmeans" else _held_apart(distinct, labels)
+    return _Found(faces.fingerprint, faces.table, labels[place], certain[place], how, held)
 
 
-def _by_workers(
-    library: LibraryFiles, model: str | None, k: int, machine: Machine
-) -> tuple[str, pa.Table, I64, F32, str]:
+def _held_apart(faces: Faces, labels: I64) -> int:
+    none = np.zeros(len(labels), np.float32)
+    crowding = none if faces.strangers is None else faces.strangers.crowding(faces.embeddings)
+    likeness = collages.Likeness(faces.embeddings, crowding)
+    return collages.held_apart(likeness, labels, faces.photos, graph.GraphParameters().threshold)
+
+
+def _by_workers(library: LibraryFiles, model: str | None, k: int, machine: Machine) -> _Found:
     """The same, for k-means on a cluster; this machine does it where that is quicker."""
     fingerprint = faces_fingerprint(library, model)
     table = read_faces(library, fingerprint, ["face_id", "image_id"])
@@ -111,7 +132,7 @@ def _by_workers(
         return _by_this_machine(library, model, "kmeans", k, False, machine)
     labels = ray_kmeans.kmeans(machine, library, fingerprint, rows, k, SEED)
     unknown = np.full(table.num_rows, np.nan, np.float32)
-    return fingerprint, table, kmeans.numbered(labels)[place], unknown, "k as given"
+    return _Found(fingerprint, table, kmeans.numbered(labels)[place], unknown, "k as given")
 
 
 def label(

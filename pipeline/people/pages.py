@@ -13,7 +13,9 @@ from muster.storage import clusters, manifest, tables
 from muster.storage.encryption import key_of
 from muster.storage.layout import MARKER, PAGES
 from muster.storage.library import LibraryFiles, open_library
+from muster.storage.new_files import check_local
 from muster.storage.outcomes import IMAGES_FINGERPRINT
+from muster.storage.uris import local_path
 from muster.tasks import registry
 from muster.web.album import LabelTable
 from muster.web.people import PagesSource, PagesSummary, write_pages
@@ -24,10 +26,11 @@ def folder_for(library: str, out: str | Path | None) -> Path:
 
     Raises InputError where it is in a bucket and `out` is None, or where it is encrypted and the folder lies in it.
     """
-    if out is None and "://" in library:
+    local = local_path(library)
+    if out is None and local is None:
         raise InputError(f"library {library} is not on this machine: say with `out` where the pages go")
-    place = Path(library).expanduser()
-    folder = place / PAGES if out is None else Path(out).expanduser()
+    place = Path(library if local is None else local).expanduser()
+    folder = place / PAGES if out is None else check_local(out)
     key = open_library(library).key if (place / MARKER).is_file() else key_of(os.environ)
     if key is not None and folder.resolve().is_relative_to(place.resolve()):
         raise InputError(

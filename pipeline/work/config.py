@@ -12,7 +12,8 @@ DEFAULT_TASKS = ("faces", "previews")
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """One run. `retry_errors`: of images whose error may have passed since, see muster.pipeline.run.TRANSIENT.
+    """One run. `retry_errors`: of images whose error may have passed since, see muster.pipeline.run.TRANSIENT. `kept`:
+    tasks whose model the library is to take from now on where none is named, see muster.pipeline.usual.
 
     Raises InputError where the values cannot be.
     """
@@ -21,6 +22,7 @@ class RunConfig:
     choices: tuple[TaskChoice, ...] = field(default_factory=lambda: choose(DEFAULT_TASKS))
     machine: Machine = field(default_factory=Machine)
     retry_errors: bool = False
+    kept: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         names = [choice.name for choice in self.choices]

@@ -18,7 +18,7 @@ def write_yolo(photos: Photos, out: Path, categories: Mapping[str, int], info: M
     """
     numbers = {name: i for i, name in enumerate(categories)}
     with new_folder(out) as folder:
-        lines = [f"  {i}: {json.dumps(name)}\n" for name, i in numbers.items()]
+        lines = [f"  {i}: {_quoted(name)}\n" for name, i in numbers.items()]
         # Without `path`: Ultralytics takes "." for where it was started, and nothing for the folder of this file.
         with open(folder / "data.yaml", "x", encoding="utf-8") as data:
             data.writelines(["train: images.txt\nval: images.txt\nnames:\n", *lines])
@@ -28,8 +28,13 @@ def write_yolo(photos: Photos, out: Path, categories: Mapping[str, int], info: M
                 with file_of(folder / "labels", photo.name, ".txt") as file:
                     file.writelines(_yolo_lines(photo, numbers))
                 image = f"images/{photo.name}.jpg" if split_inline(photo.uri) else f"images/{photo.name}"
-                if Path(file.name) == folder / _yolo_label(image) and "\n" not in image:
+                if Path(file.name) == folder / _yolo_label(image) and len(image.splitlines()) == 1:
                     images.write(f"./{image}\n")
+
+
+def _quoted(text: str) -> str:
+    """A text in YAML, which knows JSON's escapes, but no pairs of them for what lies beyond U+FFFF."""
+    return '"' + "".join(f"\\U{ord(c):08x}" if c > "\uffff" else json.dumps(c)[1:-1] for c in text) + '"'
 
 
 def _yolo_label(image: str) -> str:
@@ -44,7 +49,9 @@ def _yolo_lines(photo: AnnotatedPhoto, numbers: Mapping[str, int]) -> Iterator[s
         if finding.rle is not None:
             rows = [[v for x, y in outline for v in (x / width, y / height)] for outline in finding.outlines]
         else:
-            x0, y0, x1, y1 = finding.box
+            # A face may reach past the edge of its photo; a reader that finds a number above 1 drops the photo.
+            x0, x1 = (min(max(x, 0), width) for x in finding.box[::2])
+            y0, y1 = (min(max(y, 0), height) for y in finding.box[1::2])
             rows = [[(x0 + x1) / 2 / width, (y0 + y1) / 2 / height, (x1 - x0) / width, (y1 - y0) / height]]
         for row in rows:
             yield " ".join([str(numbers[finding.label]), *(f"{value:.6f}" for value in row)]) + "\n"

@@ -1,6 +1,5 @@
 """A person of a roster, and what its columns say of them, whatever file they stand in."""
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from unicodedata import category, normalize
 
 from muster.errors import InputError
 from muster.storage.gallery import dates
+from muster.storage.photos.names import name_of
 from muster.storage.texts import normal
 
 COLUMNS = ("person_id", "name", "group", "consent", "valid_until")  # and any number that begin with `image`
@@ -59,11 +59,9 @@ def entry_of(
 
 
 def word(where: str, what: str, value: Any) -> str:
-    """As text in NFC; a number that is whole without a point. InputError where it holds what nobody sees: controls,
-    line breaks, marks of direction, half letters; or what a spreadsheet writes for what it does not know."""
-    if isinstance(value, float) and not value.is_integer() and not math.isnan(value):
-        raise InputError(f"{where}: {what} {value} is no whole number: write that column as text")
-    text = ("" if is_missing(value) else str(int(value) if isinstance(value, float) else value)).strip()
+    """As text in NFC, see `name_of`. InputError where it holds what nobody sees: controls, line breaks, marks of
+    direction, half letters; or what a spreadsheet writes for what it does not know."""
+    text = (name_of(f"{where}, {what}", value) or "").strip()
     check_cell(where, what, text)
     for character in text:
         if category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp") and character not in JOINERS:
@@ -73,7 +71,7 @@ def word(where: str, what: str, value: Any) -> str:
 
 def is_missing(value: Any) -> bool:
     """Also as pandas writes it into columns of numbers."""
-    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
+    return value is None or value == "" or value != value
 
 
 def check_cell(where: str, what: str, text: str) -> None:

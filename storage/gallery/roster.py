@@ -11,7 +11,8 @@ from muster.storage.gallery import dates, roster_csv
 from muster.storage.gallery.entry import Entry, columns_of, entry_of, is_missing, key, word
 from muster.storage.library import LibraryFiles
 from muster.storage.photos.listing import locate
-from muster.storage.photos.sources import PARQUET, SCHEMA, find_images
+from muster.storage.photos.parquet_rows import SCHEMA
+from muster.storage.photos.sources import PARQUET, find_images
 from muster.storage.texts import normal
 from muster.storage.uris import local_path, refusal
 
@@ -63,7 +64,10 @@ def _alike(names: Collection[str]) -> Iterator[str]:
 
 
 def _images(source: str, library: LibraryFiles | None, given: Mapping[str, str]) -> tuple[list[Entry], list[str]]:
-    place, found = locate(source), find_images(source, library)
+    place = locate(source)
+    if place.file is not None and not source.partition("?")[0].lower().endswith(PARQUET):
+        raise InputError(f"roster {source}: a roster is {_KINDS}")
+    found = find_images(source, library)
     if found.outside:
         raise InputError(
             f"roster {source}: {found.outside[0]} is a link that leads out of it, and is not followed: put the photos"
@@ -72,8 +76,6 @@ def _images(source: str, library: LibraryFiles | None, given: Mapping[str, str])
     rows = found.rows.to_pylist()
     if found.from_parquet:
         return _from_rows(source, rows, given)
-    if place.file is not None:
-        raise InputError(f"roster {source}: a roster is {_KINDS}")
     if given:
         raise InputError(f"`columns`: roster {source} is a folder, and has none")
     people: dict[str, list[dict[str, Any]]] = {}

@@ -16,8 +16,12 @@ from PIL import Image, ImageFile, JpegImagePlugin, TiffImagePlugin, Unidentified
 from muster.arrays import Pixels
 from muster.errors import ImageError
 from muster.storage.files import open_regular
-from muster.storage.photos.exif import MAX_NUMBERS, facts, numbers_in, orientation, read_exif
+from muster.storage.photos import heif
+from muster.storage.photos.exif import facts, orientation, read_exif
+from muster.storage.photos.first_bytes import ISO_BRANDS, OTHER_IMAGES, OURS, TIFF
 from muster.storage.photos.pixels import TURNED_BY_LOADING, dct_divisor, perceptual_hash, upright_pixels
+from muster.storage.photos.png import without_damaged_remarks
+from muster.storage.photos.tiff import MAX_NUMBERS, numbers_in, photo_page
 from muster.storage.retry import retried
 from muster.storage.uris import filesystem_of, local_path
 
@@ -47,7 +51,7 @@ class Photo:
     """A decoded image.
 
     pixels: (H, W, 3) uint8 RGB, C-contiguous, upright. scale: decoded longest side / full longest side, in (0, 1].
-    size: (width, height) of the full upright image. format: "jpeg", "heic", … orientation: EXIF 1..8 as found; already
+    size: (width, height) of the full upright image. format: "jpeg", "heic", … orientation: EXIF 1..8, what was
     applied. taken_at: local time without zone, as cameras write it. latitude, longitude: decimal degrees, both or
     neither. sha256: of the bytes, hex. phash: see `perceptual_hash`.
     """
@@ -102,47 +106,53 @@ def read(uri: str) -> bytes:
 
 # ---- opening ---------------------------------------------------------------------------------------------
 
-_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the latter of files above 4 GB
-_OURS = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", *_TIFF, b"BM", b"GIF8")
-_OTHERS = {
-    b"%PDF": "a PDF",
-    b"8BPS": "a Photoshop document",
-    b"\0\0\1\0": "an icon",
-    b"icns": "an icon",
-    b"\0\0\0\x0cjP  ": "JPEG 2000",
-    b"\xff\x4f\xff\x51": "JPEG 2000",
-    b"\xff\x0a": "JPEG XL",
-    b"\0\0\0\x0cJXL ": "JPEG XL",
-    b"FUJIFILMCCD-RAW": "camera raw",
-    b"IIRO": "camera raw",
-    b"IIU\0": "camera raw",
-    b"DDS ": "a texture",
-    b"<svg": "SVG",
-    b"\x1aE\xdf\xa3": "a video",
-}
-_ISO_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"avif", b"avis")
-
 
 def _open(data: bytes) -> ImageFile.ImageFile:
     if not data:
         raise ImageError("empty", "the file is empty")
-    if data.startswith(_TIFF) and (numbers := numbers_in(data)) > MAX_NUMBERS:
-        raise ImageError("too_large", f"{numbers} numbers in its tags (limit {MAX_NUMBERS})")
+    if data.startswith(TIFF):
+        _check_numbers(data, 1)
     try:
-        image = Image.open(io.BytesIO(data), formats=_FORMATS)
+        image = _recognised(data)
     except OSError as error:
         if _cut_short(data):
             raise ImageError("truncated", "the file is cut short") from error
         if not isinstance(error, UnidentifiedImageError):
             raise
-        if data[8:12] in _ISO_BRANDS:
+        if data[8:12] in ISO_BRANDS:
             pillow_heif.open_heif(data)  # raises the error that Pillow hides
             raise ImageError("unsupported", "no picture in it is HEVC or AV1") from None
+        if data.startswith(TIFF) and photo_page(data) is None:
+            raise _raw() from None
         raise _unidentified(data[:16]) from None
-    # A camera's raw file is a TIFF whose first image is a thumbnail: tag 254 bit 0; 50706 is DNGVersion.
-    if isinstance(image, TiffImagePlugin.TiffImageFile) and (image.tag_v2.get(254, 0) & 1 or 50706 in image.tag_v2):
-        raise ImageError("unsupported", "camera raw is not read; export it as JPEG")
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        page = photo_page(data)
+        if page is None:
+            raise _raw()
+        if page:
+            _check_numbers(data, page + 1)
+            image.seek(page)
     return image
+
+
+def _raw() -> ImageError:
+    return ImageError("unsupported", "camera raw is not read; export it as JPEG")
+
+
+def _check_numbers(data: bytes, pages: int) -> None:
+    """Of a TIFF, of which that many pages are to be read."""
+    numbers = numbers_in(data, pages)
+    if numbers > MAX_NUMBERS:
+        raise ImageError("too_large", f"{numbers} numbers in its tags (limit {MAX_NUMBERS})")
+
+
+def _recognised(data: bytes) -> ImageFile.ImageFile:
+    try:
+        return Image.open(io.BytesIO(data), formats=_FORMATS)
+    except UnidentifiedImageError:
+        if not data.startswith(b"\x89PNG"):
+            raise
+        return Image.open(io.BytesIO(without_damaged_remarks(data)), formats=("PNG",))
 
 
 def _cut_short(data: bytes) -> bool:
@@ -153,7 +163,7 @@ def _cut_short(data: bytes) -> bool:
     """
     if data[8:12] == b"WEBP":
         return int.from_bytes(data[4:8], "little") + 8 > len(data)
-    if data[8:12] not in _ISO_BRANDS:
+    if data[8:12] not in ISO_BRANDS:
         return False
     end = 0
     while data[end + 4 : end + 8] in (b"ftyp", b"meta", b"mdat", b"free", b"skip"):
@@ -171,10 +181,10 @@ def _unidentified(head: bytes) -> ImageError:
     if head[4:8] == b"ftyp":
         raw = head[8:12] == b"crx "
         return ImageError("unsupported", f"{'camera raw' if raw else 'a video or another ISO media file'} is not read")
-    for magic, name in _OTHERS.items():
+    for magic, name in OTHER_IMAGES.items():
         if head.startswith(magic):
             return ImageError("unsupported", f"{name} is not read")
-    if head.startswith(_OURS):
+    if head.startswith(OURS):
         return ImageError("corrupt", "an image file with a broken header")
     return ImageError("not_an_image", "not an image: it begins like no format known here")
 
@@ -206,11 +216,17 @@ def _photo(image: ImageFile.ImageFile, data: bytes, max_side: int | None, name: 
         if image.format == "PNG":  # its EXIF may stand behind the pixels
             image.load()
         exif = read_exif(image)
-        turn = orientation(image, exif)
+        turn = heif.orientation(data) if image.format == "HEIF" else orientation(exif)
         pixels = upright_pixels(image, data, side, turn)
-    if turn >= 5 and image.format not in TURNED_BY_LOADING:
+    if image.format in TURNED_BY_LOADING:
+        full = image.size
+    elif turn >= 5:
         full = full[::-1]
     scale = max(pixels.shape[:2]) / max(full)
+    found = facts(exif)
+    if image.tell() and not any(found):  # the photo is a later page of a TIFF, and the first may know more
+        image.seek(0)
+        found = facts(read_exif(image))
     return Photo(
         pixels=pixels,
         scale=scale,
@@ -219,7 +235,7 @@ def _photo(image: ImageFile.ImageFile, data: bytes, max_side: int | None, name: 
         orientation=turn,
         sha256=sha256,
         phash=perceptual_hash(pixels),
-        **facts(exif)._asdict(),
+        **found._asdict(),
     )
 
 

@@ -6,8 +6,9 @@ from datetime import datetime
 from math import isfinite
 from typing import Any, NamedTuple
 
-import numpy as np
 from PIL import ExifTags, Image
+
+from muster.storage.photos.tiff import MAX_NUMBERS, numbers_in
 
 _TIMES = (
     (ExifTags.Base.DateTimeOriginal, ExifTags.Base.SubsecTimeOriginal),
@@ -31,37 +32,6 @@ _EXIF_ERRORS = (
 )
 
 
-MAX_NUMBERS = 1 << 18  # of all tags; Pillow makes objects of them all: 40 MB in a PNG took 1 GB
-_COMPACT = (1, 2, 7)  # types that become one object: bytes, text, undefined
-_DIRECTORIES = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
-
-
-def numbers_in(block: bytes) -> int:
-    """How many numbers Pillow would make objects of, to read a TIFF file or EXIF block: as its directories say.
-
-    0 where it is too short for MAX_NUMBERS: to look takes 0.3 ms.
-    """
-    if len(block) <= MAX_NUMBERS:
-        return 0
-    order, large = "<>"[block[:2] == b"MM"], block[2:4] in (b"+\0", b"\0+")
-    size, width = f"{order}u{8 if large else 4}", 8 if large else 4
-    entry = np.dtype([("tag", f"{order}u2"), ("type", f"{order}u2"), ("count", size), ("value", size)])
-
-    def number(at: int, width: int) -> int:
-        return int.from_bytes(block[at : at + width], "little" if order == "<" else "big")
-
-    def entries(at: int) -> np.ndarray[Any, Any]:
-        start = at + (8 if large else 2)
-        count = min(number(at, start - at), max(len(block) - start, 0) // entry.itemsize)
-        return np.frombuffer(block, entry, count, start) if count else np.empty(0, entry)
-
-    first = entries(number(8 if large else 4, width))
-    others = [entries(int(at)) for at in first["value"][np.isin(first["tag"], _DIRECTORIES)]]
-    found = np.concatenate([first, *others])
-    counts = found["count"][~np.isin(found["type"], _COMPACT)]
-    return int(counts[counts <= len(block)].sum())  # Pillow skips tags that claim more than the block holds
-
-
 def read_exif(image: Image.Image) -> Image.Exif:
     block = image.info.get("exif") or b""
     try:
@@ -72,8 +42,8 @@ def read_exif(image: Image.Image) -> Image.Exif:
         return Image.Exif()
 
 
-def orientation(image: Image.Image, exif: Image.Exif) -> int:
-    found = image.info.get("original_orientation") if image.format == "HEIF" else exif.get(ExifTags.Base.Orientation)
+def orientation(exif: Image.Exif) -> int:
+    found = exif.get(ExifTags.Base.Orientation)
     return found if isinstance(found, int) and 1 <= found <= 8 else 1
 
 

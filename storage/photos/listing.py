@@ -3,10 +3,10 @@
 import os
 import re
 import stat
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import NamedTuple
 from urllib.parse import quote, unquote
@@ -17,14 +17,16 @@ import pyarrow.fs as pafs
 from muster.errors import InputError, MissingError, MusterError, UnreachableError
 from muster.storage.files import inode, open_regular
 from muster.storage.library import LibraryFiles
+from muster.storage.photos import left_out
+from muster.storage.photos.first_bytes import HEAD, IMAGE_SUFFIXES, suffix_of
+from muster.storage.photos.left_out import IGNORE, NOMEDIA
 from muster.storage.retry import retried
-from muster.storage.uris import filesystem_of, local_path, local_uri, place_of
+from muster.storage.uris import filesystem_of, local_path, local_uri, place_of, unread
 
 MUSTERS_OWN = {  # a folder that holds a file of this name and beginning was made by Muster: its pictures are copies
     "library.json": rb'\{\s*"format": \d+,\s*"muster":',
     "muster-pages.json": rb'\{\s*"note": "Made by muster people',
 }
-SKIPPED_FOLDERS = ("@eaDir",)  # thumbnails that Synology keeps beside photos; .thumbnails is hidden, as are others
 
 
 class File(NamedTuple):
@@ -50,6 +52,8 @@ class Place:
 def locate(source: str) -> Place:
     """The place that a user names. Raises MissingError where nothing is there, InputError where it cannot be
     read, MusterError where it cannot be reached."""
+    if not source.strip():
+        raise InputError("a source is an empty text: name a folder, file, glob or Parquet file")
     path = local_path(source)
     return _locate_remote(source) if path is None else _locate_local(source, path)
 
@@ -89,6 +93,19 @@ def _on_its_filesystem(uri: str) -> str:
     return unquote(parquet.partition("?")[0]) + (f"#row={row}" if row else "")
 
 
+def head_of(place: Place) -> bytes:
+    """The first bytes of a place that is one file. Raises OSError, or UnreachableError where its bucket is."""
+
+    def begins() -> bytes:
+        with place.fs.open_input_stream(place.path) as stream:
+            return bytes(stream.read(HEAD))
+
+    if isinstance(place.fs, pafs.LocalFileSystem):
+        with open_regular(place.path) as file:
+            return file.read(HEAD)
+    return retried(f"read {place.source}", begins)
+
+
 def look_up(uris: Sequence[str]) -> dict[str, tuple[int | None, int | None]]:
     """Size and time, as a `File` has them, of files in buckets; None of local ones, and of what cannot be looked at.
 
@@ -111,25 +128,44 @@ def _stamp(away: set[str], uri: str) -> tuple[int | None, int | None]:
     return (file.size, file.modified) if file else (None, None)
 
 
-def list_files(
-    place: Place, library: LibraryFiles | None, unreadable: list[str], outside: list[str], follow: bool = False
-) -> list[File]:
-    """The files of a place in order of their URIs; hidden ones and those of libraries and people pages are left out.
+@dataclass
+class Listing:
+    """What a place holds. `files`: in order of their URIs. `unreadable`: URIs of folders below that cannot be listed.
+    `outside`: links that lead out of it, and were not followed. `left_out`: kind → number of files and folders, as
+    muster.storage.photos.left_out has them; what is in such a folder is not looked at."""
 
-    Links within the place are followed. Those that lead out of it are added to `outside`, and followed only where
-    `follow` says so: whoever may write a folder must not choose which other photos we look at. URIs of folders below
-    that cannot be listed are added to `unreadable`; MusterError where the place itself cannot. `library`: which may lie
-    there; None where there is none yet.
+    files: list[File] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
+    outside: list[str] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+
+
+def list_files(
+    place: Place, library: LibraryFiles | None, follow: bool = False, exclude: Iterable[str] = ()
+) -> Listing:
+    """What a place holds, but for libraries and people pages, and what `left_out` names.
+
+    Links within the place are followed. Those that lead out of it are followed only where `follow` says so: whoever may
+    write a folder must not choose which other photos we look at. MusterError where the place cannot be listed.
+    `library`: which may lie there; None where there is none yet. `exclude`: patterns of the user.
     """
+    listing, root = Listing(), place.path.rstrip("/")
+    rules = left_out.Rules(root.rpartition("/")[2], excluded=left_out.excluded(exclude, root))
+    if rules.excluded:
+        listing.left_out[left_out.EXCLUDED] = 0  # so that a pattern that fits nothing is seen
     if place.file:
-        return [place.file]
+        listing.files = [place.file]
+        return listing
     depth = None if not place.pattern or "**" in place.pattern else place.pattern.count("/")
     local = isinstance(place.fs, pafs.LocalFileSystem)
-    left_out = None if follow else outside
-    files = _walk(place.path, depth, library, unreadable, left_out) if local else _list_remote(place, depth, library)
+    walk = (
+        _walk(place.path, depth, library, rules, listing, follow)
+        if local
+        else _list_remote(place, depth, library, rules, listing)
+    )
     matches = _glob(place.pattern).fullmatch if place.pattern else bool
-    start = len(place.path.rstrip("/")) + 1
-    return sorted(file for path, file in files if matches(path[start:]))
+    listing.files = sorted(file for path, file in walk if matches(path[len(root) + 1 :]))
+    return listing
 
 
 # ---- places ----------------------------------------------------------------------------------------------------------
@@ -140,9 +176,10 @@ def _locate_local(source: str, path: str) -> Place:
     folder, pattern = (path, "") if os.path.lexists(path) else _split_glob(path, "*?[")
     try:
         status = os.stat(folder)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a null byte
         kind = MissingError if isinstance(error, FileNotFoundError) else InputError
-        raise kind(f"cannot read {source}: {error.strerror}") from None
+        reason = getattr(error, "strerror", None) or error
+        raise kind(f"cannot read {source}: {reason}{_advice(source)}") from None
     place = Place(
         source=local_uri(path), fs=pafs.LocalFileSystem(), uri=local_uri(folder), path=folder, pattern=pattern
     )
@@ -154,7 +191,11 @@ def _locate_local(source: str, path: str) -> Place:
 
 
 def _locate_remote(source: str) -> Place:
+    if (reason := unread(source)) is not None:
+        raise InputError(f"cannot read {source}: {reason}")
     url, question, query = source.rstrip("/").partition("?")
+    if "://" not in url:
+        raise InputError(f"cannot read {source}: it names no bucket and no folder")
     folder, pattern = _split_glob(url, "*[")
     folder += question + query
     try:
@@ -168,6 +209,13 @@ def _locate_remote(source: str) -> Place:
         raise MissingError(f"cannot read {source}: nothing is there")
     place = Place(source=source.rstrip("/"), fs=fs, uri=folder, path=path, pattern=pattern)
     return replace(place, file=_remote_file(place, info)) if info.is_file else place
+
+
+def _advice(source: str) -> str:
+    """What else there is to say of a local path that cannot be looked at."""
+    if re.match(r"[A-Za-z]:[\\/]|\\\\", source):
+        return ". It is a path of a Windows machine: write it as this machine has it"
+    return ". Nothing is read from standard input: name files" if source == "-" else ""
 
 
 def _split_glob(path: str, wildcards: str) -> tuple[str, str]:
@@ -194,13 +242,13 @@ def _character_class(token: str) -> str:
 
 
 def _walk(
-    root: str, depth: int | None, library: LibraryFiles | None, unreadable: list[str], outside: list[str] | None
+    root: str, depth: int | None, library: LibraryFiles | None, rules: left_out.Rules, listing: Listing, follow: bool
 ) -> Iterator[tuple[str, File]]:
     """Path and file for every file below a local folder, at most `depth` folders down; each folder once.
 
-    `outside`: links that lead out are added to it, and left out; None: they are followed.
+    What is not yielded is noted in `listing`.
     """
-    home = os.path.realpath(root)
+    home, start = os.path.realpath(root), len(root.rstrip("/")) + 1
     seen = {inode(library.path)} if library and library.local else set()
     todo = deque([(root, 0)])
     while todo:
@@ -209,18 +257,30 @@ def _walk(
             if (here := inode(folder)) in seen:
                 continue
             seen.add(here)
-            with os.scandir(folder) as listing:
-                entries = sorted((e for e in listing if not _hidden(e.name)), key=lambda entry: entry.name)
+            with os.scandir(folder) as found:
+                entries = sorted(found, key=lambda entry: entry.name)
             if any(_is_marker(e.name, e.path) for e in entries if e.name in MUSTERS_OWN and e.is_file()):
                 continue
         except OSError as error:
             if folder == root:
                 raise MusterError(f"cannot list {root}: {error.strerror}") from None
-            unreadable.append(local_uri(folder))
+            listing.unreadable.append(local_uri(folder))
             continue
+        names = {entry.name: entry for entry in entries}
+        if NOMEDIA in names and folder != root:
+            listing.left_out[NOMEDIA] += 1
+            continue
+        if IGNORE in names:
+            rules.lines[folder[start:]] = left_out.lines(_patterns(names[IGNORE]))
         for entry in entries:
-            if outside is not None and entry.is_symlink() and not _below(entry.path, home):
-                outside.append(local_uri(entry.path))
+            is_folder = _is_folder(entry)
+            if is_folder and level == depth:
+                continue
+            if kind := rules.kind(entry.path[start:], is_folder):
+                _count(listing, kind, entry.name, is_folder)
+                continue
+            if not follow and entry.is_symlink() and not _below(entry.path, home):
+                listing.outside.append(local_uri(entry.path))
                 continue
             status = _status(entry)
             if status is None:
@@ -228,9 +288,34 @@ def _walk(
                     yield entry.path, File(local_uri(entry.path), None, None)
             elif stat.S_ISREG(status.st_mode):  # not pipes and devices
                 yield entry.path, _local_file(entry.path, status)
-            elif stat.S_ISDIR(status.st_mode) and (depth is None or level < depth):
+            elif stat.S_ISDIR(status.st_mode):
                 # Linked folders last: what is reached by a real path and by a link keeps the real path.
                 (todo.append if entry.is_symlink() else todo.appendleft)((entry.path, level + 1))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _patterns(entry: os.DirEntry[str]) -> str:
+    """The text of a .musterignore; empty where it is none that can be read. A link is not followed."""
+    try:
+        if entry.is_symlink():
+            return ""
+        with open_regular(entry.path) as file:
+            return os.fsdecode(file.read(left_out.IGNORE_BYTES))
+    except OSError:
+        return ""
+
+
+def _count(listing: Listing, kind: str, name: str, folder: bool) -> None:
+    """Of hidden files, photos: .DS_Store lies everywhere, and ._IMG_1.jpg beside every photo from a Mac."""
+    if kind == left_out.HIDDEN and not folder and (name.startswith("._") or suffix_of(name) not in IMAGE_SUFFIXES):
+        return
+    listing.left_out[kind] += 1
 
 
 def _is_marker(name: str, path: str, fs: pafs.FileSystem | None = None) -> bool:
@@ -259,27 +344,61 @@ def _local_file(path: str, status: os.stat_result) -> File:
     return File(local_uri(path), status.st_size, status.st_mtime_ns // 1000)
 
 
-def _list_remote(place: Place, depth: int | None, library: LibraryFiles | None) -> Iterator[tuple[str, File]]:
+def _list_remote(
+    place: Place, depth: int | None, library: LibraryFiles | None, rules: left_out.Rules, listing: Listing
+) -> Iterator[tuple[str, File]]:
+    start = len(place.path.rstrip("/")) + 1
     try:
         selector = pafs.FileSelector(place.path, recursive=depth != 0)
         infos = retried(f"list {place.source}", lambda: place.fs.get_file_info(selector))
-        markers = [info for info in infos if info.is_file and info.base_name in MUSTERS_OWN]
+        files = [info for info in infos if info.is_file]
+        markers = [info for info in files if info.base_name in MUSTERS_OWN]
         own = [info.path[: -len(info.base_name)] for info in markers if _is_marker(info.base_name, info.path, place.fs)]
+        for info in files:
+            if info.base_name == IGNORE:
+                rules.lines[_parent(info.path[start:])] = left_out.lines(_remote_patterns(place.fs, info.path))
     except OSError as error:
         raise MusterError(f"cannot list {place.source}: {error.strerror or error}") from None
     if library and library.fs.type_name == place.fs.type_name:
         own.append(library.path + "/")
-    for info in infos:
-        hidden = any(map(_hidden, info.path[len(place.path) :].split("/")))
-        if info.is_file and not hidden and not info.path.startswith(tuple(own)):
+    folders = {"": False}  # whether it is left out; the topmost of such folders is counted
+    silent = {_parent(info.path[start:]) for info in files if info.base_name == NOMEDIA}
+
+    def is_left_out(folder: str) -> bool:
+        if folder in folders:
+            return folders[folder]
+        above = ""
+        for name in folder.split("/"):
+            inner = f"{above}/{name}".lstrip("/")
+            if inner not in folders:
+                kind = None if folders[above] else rules.kind(inner, True) or (NOMEDIA if inner in silent else None)
+                listing.left_out.update([kind] if kind else [])
+                folders[inner] = folders[above] or kind is not None
+            above = inner
+        return folders[folder]
+
+    for info in files:
+        if info.path.startswith(tuple(own)) or is_left_out(_parent(info.path[start:])):
+            continue
+        if kind := rules.kind(info.path[start:], False):
+            _count(listing, kind, info.base_name, False)
+        else:
             yield info.path, _remote_file(place, info)
+
+
+def _parent(path: str) -> str:
+    return path.rpartition("/")[0]
+
+
+def _remote_patterns(fs: pafs.FileSystem, path: str) -> str:
+    def begins() -> bytes:
+        with fs.open_input_stream(path) as stream:
+            return bytes(stream.read(left_out.IGNORE_BYTES))
+
+    return os.fsdecode(retried(f"read {path}", begins))
 
 
 def _remote_file(place: Place, info: pafs.FileInfo) -> File:
     folder, question, query = place.uri.partition("?")
     uri = folder + quote(info.path[len(place.path) :]) + question + query
     return File(uri, info.size, None if info.mtime_ns is None else info.mtime_ns // 1000)
-
-
-def _hidden(name: str) -> bool:
-    return name.startswith(".") or name in SKIPPED_FOLDERS

@@ -5,6 +5,7 @@ Decisions that show in the pixels:
 - ICC profiles are left alone, except for CMYK. On two Display P3 phone photos, applying them changes a pixel by 0.5 and
   2.0 levels on average and costs 14 ms per megapixel; on a CMYK photo the profile moves 12 levels.
 - A truncated file is an error, though most of its pixels may be there: half a photo is not the photo its owner sees.
+  A JPEG that lacks nothing but its end marker is no such file.
 """
 
 import ctypes
@@ -14,6 +15,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from math import ceil
+from typing import Any
 
 import numpy as np
 import pillow_heif
@@ -21,6 +23,7 @@ import simplejpeg
 from PIL import AvifImagePlugin, Image, ImageCms, ImageFile, _imaging
 
 from muster.arrays import Pixels
+from muster.storage.photos import jpeg
 
 Image.init()  # now: Pillow registers its formats lazily, which is not safe when two threads open the first two images
 # MAX_MEMORY is the limit that counts. Pillow's default refuses the 200 MP photos that phones take; this one stays
@@ -35,6 +38,10 @@ pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_image
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # callers decode several images at once; threads per image would only compete
 
 _SRGB = ImageCms.createProfile("sRGB")
+# Microscopes, X-rays and depth cameras write 10, 12 or 14 bits into 16, and files rarely say so (of PNG's sBIT and TIFF's
+# MaxSampleValue Pillow tells nothing). Such a picture has no value from here on; one of 16 bits that has none either, and
+# so nothing brighter than a quarter of white, is seen better when it is stretched too.
+FEWER_BITS = 1 << 14
 TURNED_BY_LOADING = ("HEIF", "TIFF")  # libheif by irot and imir (EXIF does not count in HEIF), Pillow by the TIFF tag
 
 
@@ -44,7 +51,7 @@ def upright_pixels(image: ImageFile.ImageFile, data: bytes, side: int, orientati
     `image` was opened from `data` and not loaded. Raises whatever the decoders raise.
     """
     pixels = _READERS.get(image.format or "", _generic_pixels)(image, data, side)
-    return np.ascontiguousarray(pixels if image.format in TURNED_BY_LOADING else _upright(pixels, orientation))
+    return np.ascontiguousarray(pixels if image.format in TURNED_BY_LOADING else upright(pixels, orientation))
 
 
 def perceptual_hash(pixels: Pixels) -> int:
@@ -64,7 +71,7 @@ _LUMA = np.array((0.299, 0.587, 0.114))
 _DCT = np.cos(np.pi / 32 * np.outer(np.arange(1, 9), np.arange(32) + 0.5))  # DCT-II rows 1..8
 
 
-def _upright(pixels: Pixels, orientation: int) -> Pixels:
+def upright(pixels: Pixels, orientation: int) -> Pixels:
     """What EXIF orientation 1..8 asks for, as a view."""
     if orientation >= 5:
         pixels = pixels.transpose(1, 0, 2)
@@ -85,16 +92,26 @@ def _jpeg_pixels(image: ImageFile.ImageFile, data: bytes, side: int) -> Pixels:
     """
     divisor = dct_divisor(image.size, side)
     width, height = (ceil(n / divisor) for n in image.size)
-    if image.mode in ("RGB", "L"):
-        try:
-            pixels: Pixels = simplejpeg.decode_jpeg(data, "RGB", min_height=height, min_width=width)
-        except ValueError:
-            pass
-        else:
-            return pixels if max(pixels.shape) <= side else np.asarray(_shrink(Image.fromarray(pixels), side))
+    pixels = _plain_jpeg_pixels(image.mode, data, width, height)
+    if pixels is None and (mended := jpeg.with_end(data, image.mode == "CMYK")):
+        image, data = Image.open(io.BytesIO(mended), formats=("JPEG",)), mended
+        pixels = _plain_jpeg_pixels(image.mode, data, width, height)
+    if pixels is not None:
+        return pixels if max(pixels.shape) <= side else np.asarray(_shrink(Image.fromarray(pixels), side))
     if divisor > 1:
         image.draft(image.mode, (width, height))
     return _generic_pixels(image, data, side)
+
+
+def _plain_jpeg_pixels(mode: str, data: bytes, width: int, height: int) -> Pixels | None:
+    """At least of this size; None for CMYK and for what libjpeg warns about."""
+    if mode not in ("RGB", "L"):
+        return None
+    try:
+        pixels: Pixels = simplejpeg.decode_jpeg(data, "RGB", min_height=height, min_width=width)
+    except ValueError:
+        return None
+    return pixels
 
 
 def dct_divisor(size: tuple[int, int], side: int) -> int:
@@ -132,16 +149,24 @@ _READERS: dict[str, Callable[[ImageFile.ImageFile, bytes, int], Pixels]] = {
 def _resizable(image: Image.Image) -> Image.Image:
     """The same picture in a mode that Pillow can resize: L, LA, RGB, RGBA or CMYK."""
     if image.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    if image.mode in ("I", "F"):  # no range is defined for these: stretched from the least value to the greatest
-        values = np.nan_to_num(np.asarray(image, np.float32), posinf=0, neginf=0)
-        low, high = float(values.min()), float(values.max())
-        return Image.fromarray(((values - low) * (255 / ((high - low) or 1))).astype(np.uint8))
+        values = np.asarray(image)
+        return Image.fromarray((values >> 8).astype(np.uint8) if values.max() >= FEWER_BITS else _stretched(values))
+    if image.mode in ("I", "F"):  # no range is defined for these
+        return Image.fromarray(_stretched(np.nan_to_num(np.asarray(image, np.float32), posinf=0, neginf=0)))
     if "transparency" in image.info or image.mode in ("PA", "La", "RGBa"):
         return image.convert("RGBA")
     if image.mode == "1":
         return image.convert("L")
     return image if image.mode in ("L", "LA", "RGB", "RGBA", "CMYK") else image.convert("RGB")
+
+
+def _stretched(values: np.ndarray[Any, Any]) -> Pixels:
+    """The least value to 0, the greatest to 255."""
+    low, high = float(values.min()), float(values.max())
+    scaled = values.astype(np.float32)
+    scaled -= low  # in place: a copy is 4 bytes a pixel
+    scaled *= 255 / ((high - low) or 1)
+    return scaled.astype(np.uint8)
 
 
 def _shrink(image: Image.Image, side: int) -> Image.Image:

@@ -3,16 +3,18 @@
 import threading
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from muster.errors import ImageError, MusterError, UnreachableError
 from muster.storage import parquet_pages
 from muster.storage.photos import decode
-from muster.storage.uris import bucket_of, exists, local_path, open_parquet, place_of, refusal, split_inline
+from muster.storage.photos.image_column import ImageColumn, image_column
+from muster.storage.uris import bucket_of, exists, local_path, open_parquet, place_of, refusal, split_inline, unread
 
 BATCH_BYTES = 8 << 20  # of images taken from a Parquet file at once, as far as BATCH_ROWS allow
 BATCH_ROWS = (5, 256)
@@ -23,7 +25,7 @@ BUCKETS = 16  # asked at once before a run
 IMAGES_TRIED = 3  # images asked for in a bucket; if none may be read, no image of it may
 
 
-_walked: dict[tuple[str, int, int], parquet_pages.Column] = {}  # (file, bytes of its footer, row group) → its images
+_walked: dict[tuple[str, int, int, int], parquet_pages.Column] = {}  # file, bytes of its footer, row group, column
 
 
 class Reader:
@@ -51,7 +53,7 @@ class Reader:
         if local_path(uri) is not None:
             return self._bytes(uri)
         if (reason := refusal(uri, source)) is not None:
-            raise ImageError("unreadable", reason)
+            raise ImageError("unreadable" if unread(uri) is None else "unsupported", reason)
         return self._from_elsewhere(uri, place_of(uri))
 
     def _from_elsewhere(self, uri: str, place: str) -> bytes:
@@ -115,15 +117,19 @@ class Reader:
                     raise pa.ArrowInvalid("a row group has fewer rows than the file says")
                 self._enter(self._group(self._next))
                 continue
-            self._held.append((self._next, batch.column(0)))
+            self._held.append((self._next, images_of(batch, self._image)))
             self._next += batch.num_rows
 
     def _open(self, parquet: str) -> None:
         self._forget()
         self._file, self._source = open_parquet(parquet)
-        if not is_binary(self._file.schema_arrow.field("image").type):
-            raise pa.ArrowInvalid("column image does not hold bytes")
-        self._column = [self._file.schema.column(i).path for i in range(len(self._file.schema))].index("image")
+        image = image_column(self._file.schema_arrow)
+        if image is None:
+            raise pa.ArrowInvalid("no column of images")
+        self._image = image
+        paths = [self._file.schema.column(number).path for number in range(len(self._file.schema))]
+        # Arrow reads all that begin so: `image.width`, too, which is a column of its own where JSON was made flat.
+        self._columns = [i for i, path in enumerate(paths) if path == image.leaf or path.startswith(f"{image.leaf}.")]
         groups = [self._file.metadata.row_group(i) for i in range(self._file.num_row_groups)]
         self._starts = [0, *accumulate(g.num_rows for g in groups)]
         self._parquet, self._next = parquet, self._starts[-1]
@@ -141,15 +147,34 @@ class Reader:
     def _enter(self, group: int) -> None:
         """Have the stream go on with this row group."""
         self._entered = group
-        known = (self._parquet, self._file.metadata.serialized_size, group)
+        rows = batch_rows(
+            [self._size(group, column) for column in self._columns], self._starts[group + 1] - self._starts[group]
+        )
+        self._stream = self._file.iter_batches(rows, row_groups=[group], columns=[self._image.leaf])
+
+    def _size(self, group: int, column: int) -> parquet_pages.Column:
+        known = (self._parquet, self._file.metadata.serialized_size, group, column)
         if known not in _walked:  # every shard of a row group comes by here, and in a bucket each page costs a request
-            _walked[known] = parquet_pages.column(self._source, self._file, group, self._column)
-        size = _walked[known]
-        if size.largest > max(PAGE_MOST, DENSEST * size.packed):
-            raise pa.ArrowInvalid("a page that is packed too densely for photos")
-        rows = BATCH_BYTES // max(size.raw // max(self._starts[group + 1] - self._starts[group], 1), 1)
-        rows = min(max(rows, BATCH_ROWS[0]), BATCH_ROWS[1], max(BATCH_MOST // max(size.shared, 1), 1))
-        self._stream = self._file.iter_batches(rows, row_groups=[group], columns=["image"])
+            _walked[known] = parquet_pages.column(self._source, self._file, group, column)
+        return _walked[known]
+
+
+def batch_rows(sizes: Sequence[parquet_pages.Column], rows: int) -> int:
+    """How many rows of a row group are read at once, by the sizes of what is read. `rows`: that it has.
+
+    Raises ArrowInvalid where a page takes too much memory.
+    """
+    if any(size.largest > max(PAGE_MOST, DENSEST * size.packed) for size in sizes):
+        raise pa.ArrowInvalid("a page that is packed too densely for photos")
+    shared = max(size.shared for size in sizes)
+    wanted = BATCH_BYTES // max(sum(size.raw for size in sizes) // max(rows, 1), 1)
+    return min(max(wanted, BATCH_ROWS[0]), BATCH_ROWS[1], max(BATCH_MOST // max(shared, 1), 1))
+
+
+def images_of(batch: pa.RecordBatch, image: ImageColumn) -> pa.Array:
+    """The bytes of images in rows of a Parquet file."""
+    column = batch.column(image.name)
+    return pc.struct_field(column, image.inner) if image.inner else column
 
 
 def check_access(images_of: Iterable[tuple[str, str]]) -> None:
@@ -194,12 +219,6 @@ def _refusal(uris: Iterable[str]) -> str | None:
     return reason
 
 
-def is_binary(kind: pa.DataType) -> bool:
-    if pa.types.is_dictionary(kind):
-        return is_binary(kind.value_type)
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
-
-
 def _image_error(uri: str, error: Exception) -> ImageError:
     if isinstance(error, FileNotFoundError):
         return ImageError("not_found", f"{uri}: no such file")
@@ -208,4 +227,4 @@ def _image_error(uri: str, error: Exception) -> ImageError:
     if isinstance(error, IndexError):
         return ImageError("unreadable", f"{uri}: {error}")
     # Not what Arrow says: it lists the columns of a file that is no collection of images.
-    return ImageError("unreadable", f"{uri}: its Parquet file cannot be read, or has no column `image` of bytes")
+    return ImageError("unreadable", f"{uri}: its Parquet file cannot be read, or has no column of images")

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from muster.arrays import F32, I64, Bools
+from muster.tasks.people.collages import Likeness, photo_numbers, same_photo
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class GraphParameters:
     crowd: float = 0.34  # how similar the ten nearest strangers of a face usually are, on average
     sparse: float = -0.04  # the least crowding
     min_quality: float = 0.25  # faces below it join a cluster, and never start or bridge one
+    copy: float = 0.9  # faces this similar are one picture, mirrored or pasted once more
     same_photo: bool = False  # whether two faces of one photo may be one person
 
 
@@ -75,7 +77,8 @@ def cluster_graph(
 
     `embeddings`: (N, D) float32, L2-normalised. `neighbours`, `similarities`: (N, K) int64 and float32, as a FAISS
     inner-product search over these embeddings returns them: most similar first, -1 for none, the face itself or not.
-    `images`: (N,) int, the photo that a face is in. `quality`: (N,) float32 in [0, 1]. `strangers`: those of the model,
+    `images`: (N,) int, the photo that a face is in: two faces of one are two people, but for what `photo_numbers` says.
+    `quality`: (N,) float32 in [0, 1]. `strangers`: those of the model,
     without whom a small library does not know where faces lie close together. Deterministic, and the same for every
     order of the rows. 100,000 made faces took 7 s (2 cores).
     """
@@ -85,7 +88,6 @@ def cluster_graph(
     place = np.full(n + 1, -1)  # the last entry keeps neighbour -1 at -1
     place[order] = np.arange(n)
     neighbours, similarities = place[neighbours[order]], similarities[order]
-    photos = np.arange(n) if p.same_photo else images[order]
     good = quality[order] >= p.min_quality
 
     # Compare smoothed embeddings, and subtract each face's crowding. Faces of low quality join only at the end.
@@ -93,6 +95,10 @@ def cluster_graph(
     crowding = _crowding(others, similarities, p)
     if strangers is not None:
         crowding = np.maximum(crowding, strangers.crowding(embeddings[order]))
+    photos = np.arange(n)
+    if not p.same_photo:
+        likeness = Likeness(embeddings[order], np.maximum(crowding, 0))  # for this, less never does
+        photos = photo_numbers(likeness, neighbours, images[order], good, p.smoothing, p.copy)
     face, column = np.nonzero(others & (photos[neighbours] != photos[:, None]))
     neighbour, similarity = neighbours[face, column], similarities[face, column]
     close = similarity - (crowding[face] + crowding[neighbour]) / 2 >= p.smoothing
@@ -180,7 +186,7 @@ def _link(clusters: _Clusters, a: I64, b: I64, photos: I64, threshold: float) ->
     a, b = np.divmod(pairs, n)
     s = clusters.linkage(a, clusters, b)
     pairs, s = pairs[s >= threshold], s[s >= threshold]
-    c, d = _same_photo(photos)
+    c, d = same_photo(photos)
     touched = np.zeros(n, bool)
     while len(pairs):
         small, large = _round(clusters, pairs, s, c, d)
@@ -235,17 +241,6 @@ def _pairs(a: I64, b: I64, n: int) -> I64:
     """The pairs a, b of two different clusters, each once whichever way round, as numbers: smaller · n + larger."""
     pairs = np.sort((np.minimum(a, b) * n + np.maximum(a, b))[a != b])
     return pairs[np.diff(pairs, prepend=-1) > 0]  # np.unique hashes: 6.8 of 17.7 s at 100,000 faces
-
-
-def _same_photo(photos: I64) -> tuple[I64, I64]:
-    """All pairs of faces that are in one photo."""
-    order = np.argsort(photos, kind="stable")
-    photos, found, step = photos[order], [np.empty((2, 0), np.int64)], 1
-    while (same := photos[step:] == photos[:-step]).any():
-        found.append(np.stack([order[:-step][same], order[step:][same]]))
-        step += 1
-    c, d = np.concatenate(found, axis=1)
-    return c, d
 
 
 def _forbidden(sizes: I64, c: I64, d: I64) -> I64:

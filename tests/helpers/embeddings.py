@@ -1,5 +1,6 @@
 """Embeddings of people that do not exist."""
 
+import faiss
 import numpy as np
 
 
@@ -17,3 +18,11 @@ def arc(*degrees):
     """Faces on a circle, so that the cosine of two is that of the angle between them."""
     radians = np.radians(degrees)
     return np.stack([np.cos(radians), np.sin(radians)], 1).astype(np.float32)
+
+
+def nearest(embeddings, k=None):
+    """Neighbours and similarities of each face, as `cluster_graph` takes them; by default everybody, and two of -1."""
+    index = faiss.IndexFlatIP(embeddings.shape[1])
+    index.add(embeddings)
+    similarities, neighbours = index.search(embeddings, k or len(embeddings) + 2)
+    return neighbours, similarities

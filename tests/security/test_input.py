@@ -58,7 +58,7 @@ def in_a_process(code: str, *arguments: object, seconds: float = 120) -> dict[st
         "import json, sys",
         "from muster.errors import *",
         "from muster.storage import uris",
-        "from muster.storage.photos import decode, reader, sources",
+        "from muster.storage.photos import decode, parquet_rows, reader, sources",
     ]
     peak = "(int(next(l for l in open('/proc/self/status') if l.startswith('VmHWM')).split()[1]) >> 10)"
     whole = "\n".join([*lines, f"before = {peak}", "facts = {}", code, f"facts['mib'] = {peak} - before"])
@@ -258,7 +258,7 @@ FIND = """
 import resource, tempfile
 from muster.storage.library import open_library
 resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
-sources.MAX_TABLE, sources.AT_ONCE = 256 << 20, 64 << 20
+parquet_rows.MAX_TABLE, parquet_rows.AT_ONCE = 256 << 20, 64 << 20
 with tempfile.TemporaryDirectory() as folder:
     try: sources.find_images(sys.argv[1], open_library(folder + "/L", create=True))
     except InputError as error: facts["error"] = str(error)

@@ -260,7 +260,7 @@ def test_02_driver_and_workers_run_the_code_that_was_submitted(head: Head, photo
     assert ended.status.value == "SUCCEEDED", cluster.client.get_job_logs(job)
     places = {Path(line).parents[3] for line in marker.read_text().splitlines()}
     assert len(places) == 2
-    assert {(place.parent, place.name.startswith(".muster-private-")) for place in places} == {(Path("/tmp"), True)}
+    assert {(place.parent, place.name.startswith("ray-muster-")) for place in places} == {(Path("/tmp"), True)}
 
 
 def test_02_a_token_file_that_others_can_read_is_refused(

@@ -511,5 +511,5 @@ def test_a_scan_passes_over_the_pages(collection: Collection, tmp_path: Path) ->
     source = collection.source(tmp_path / "library")
     write_pages(source, tmp_path / "photos" / "site")
     (tmp_path / "photos" / "a.jpg").write_bytes(b"")
-    files = list_files(locate(str(tmp_path / "photos")), source.library, [], [])
+    files = list_files(locate(str(tmp_path / "photos")), source.library).files
     assert [file.uri for file in files] == [str(tmp_path / "photos" / "a.jpg")]

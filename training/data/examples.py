@@ -11,14 +11,16 @@ import pyarrow as pa
 
 from muster.errors import ImageError, InputError
 from muster.storage.photos import decode
+from muster.storage.photos.names import names_of
+from muster.storage.photos.promotion import unite
 from muster.storage.photos.reader import Reader
-from muster.storage.photos.sources import find_images, unite
+from muster.storage.photos.sources import find_images
 from muster.storage.texts import file_name, image_name
 from muster.storage.uris import split_inline
 
 OnSkipped = Callable[[str], None]  # told of each image that cannot be used, with the reason
 PEOPLE_HELD_OUT = 0.18  # of the people: 869 of LFW's 4,859 here. No other share is asked of a person's name
-_NAMES = ("file", "file_name")  # columns that hold an image's name; the latter as COCO has it
+_NAMES = ("file", "file_name", "image_path")  # columns that hold an image's name; as COCO and Hugging Face have it
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,9 @@ def find_examples(sources: Sequence[str], label: str | None, limit: int | None =
     uris = rows["uri"].to_pylist()
     named = [name for name in _NAMES if name in rows.column_names and pa.types.is_string(rows[name].type)]
     files = rows[named[0]].to_pylist() if named else [None] * len(uris)
-    labels = rows[label].to_pylist() if label is not None else [_folder(uri) for uri in uris]
+    labels = names_of(f"`label` {label}", rows[label]) if label is not None else [_folder(uri) for uri in uris]
     names = [file_name(file) if file else image_name(uri) for file, uri in zip(files, uris, strict=True)]
-    texts = [None if x is None else str(x) for x in labels]
-    return [Example(*each) for each in zip(uris, names, texts, origins[: len(uris)], strict=True)]
+    return [Example(*each) for each in zip(uris, names, labels, origins[: len(uris)], strict=True)]
 
 
 def _folder(uri: str) -> str | None:

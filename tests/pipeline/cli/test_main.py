@@ -1,3 +1,4 @@
+import base64
 import fcntl
 import json
 import os
@@ -16,9 +17,11 @@ import pytest
 import torch
 import typer
 
+import muster as muster_api
 from helpers.fixtures import Outcome
 from muster.pipeline.cli import console, main
-from muster.storage import tables
+from muster.pipeline.people.grouping import cluster_faces
+from muster.storage import layout, tables
 from muster.storage.library import open_library
 
 Muster = Callable[..., Outcome]
@@ -258,6 +261,74 @@ def test_a_library_that_may_not_be_written(muster: Muster, shared: Path, process
     assert snapshot(library) == before
     for path, mode in modes.items():
         path.chmod(mode | 0o200)
+
+
+@pytest.fixture
+def read_only(tmp_path: Path, library: Path) -> Iterator[Path]:
+    """A clustered library where it cannot be written, by root neither."""
+    cluster_faces(open_library(library), None, "graph", None, False)
+    (library / ".lock").unlink(missing_ok=True)
+    with mounted_read_only(library, tmp_path / "mounted") as place:
+        yield place
+
+
+@contextmanager
+def mounted_read_only(folder: Path, place: Path) -> Iterator[Path]:
+    place.mkdir()
+    if subprocess.run(["mount", "--bind", str(folder), str(place)], capture_output=True).returncode:
+        pytest.skip("no folder can be mounted here")
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", str(place)], check=True)
+        yield place
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+def test_what_only_reads_works_where_the_library_cannot_be_written(
+    muster: Muster, read_only: Path, tmp_path: Path
+) -> None:
+    for command in (
+        ["status"],
+        ["people", "--out", tmp_path / "pages"],
+        ["export", "--format", "csv", "--tasks", "faces", "--out", tmp_path / "faces.csv"],
+        ["overlay", "--out", tmp_path / "look", "--sample", 2],
+        ["audit", "show"],
+        ["audit", "verify"],
+    ):
+        outcome = muster(*command, "-l", read_only)
+        assert outcome.code == 0, outcome.err
+    assert (tmp_path / "pages" / "index.html").is_file()
+    assert muster_api.open(read_only).table("clusters").num_rows == 8
+
+
+def test_a_library_that_cannot_be_written_is_decrypted(
+    muster: Muster, album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MUSTER_KEY", base64.b64encode(bytes(32)).decode())
+    assert muster("scan", album, "-l", tmp_path / "L").code == 0
+    with mounted_read_only(tmp_path / "L", tmp_path / "mounted") as place:
+        assert muster("decrypt", tmp_path / "copy", "-l", place).code == 0
+    assert (tmp_path / "copy" / "library.json").is_file()
+
+
+@pytest.mark.parametrize("command", [["run"], ["cluster"], ["people"], ["scan", "/etc"]], ids=" ".join)
+def test_what_writes_says_that_the_library_cannot_be_written(
+    muster: Muster, read_only: Path, command: list[str]
+) -> None:
+    parts = (f"cannot write to library {read_only}: Read-only file system", "copy it", "what only reads works")
+    refused(muster(*command, "-l", read_only), 1, *parts)
+
+
+@pytest.mark.parametrize("what", [layout.FORGETTING, layout.SCANNING])
+def test_nothing_is_shown_of_a_library_that_cannot_be_written_while_something_is_to_be_settled(
+    muster: Muster, read_only: Path, library: Path, tmp_path: Path, what: str
+) -> None:
+    """Somebody who is being forgotten is not shown once more."""
+    (library / what).parent.mkdir(exist_ok=True)
+    (library / what).write_text('{"gone": [], "changed": []}')
+    outcome = muster("people", "-l", read_only, "--out", tmp_path / "pages")
+    refused(outcome, 1, "was cut off in library", "to be finished before anything is answered", "Read-only file system")
+    assert not (tmp_path / "pages").exists()
 
 
 def test_scan_onto_a_full_disk(muster: Muster, small_disk: Path, album: Path, snapshot: Snapshot) -> None:

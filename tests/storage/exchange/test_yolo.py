@@ -29,7 +29,7 @@ def test_yolo(tmp_path: Path) -> None:
 def test_yolo_lists_the_images_whose_labels_are_found(tmp_path: Path) -> None:
     """As Ultralytics' img2label_paths looks for them: the last `/images/` is `/labels/`, the ending `.txt`."""
     names = ["a/1.jpg", "a/1.png", "b.c/1.d.jpeg", "a/images/1.jpg", "images/1.jpg", "l.parquet/3", "\udcff.jpg"]
-    names += ["no ending", "two\nlines.jpg"]
+    names += ["no ending", "two\nlines.jpg", "two\u2028lines.jpg", "two\rlines.jpg"]
     things = [Finding("objects", "dog", 0.5, (i, 0, 100, 80)) for i in range(len(names))]
     photos = [photo(name, thing) for name, thing in zip(names, things, strict=True)]
     photos[5] = replace(photos[5], uri="/photos/l.parquet#row=3")
@@ -39,6 +39,20 @@ def test_yolo_lists_the_images_whose_labels_are_found(tmp_path: Path) -> None:
     for image, i in zip(listed[:3], (0, 2, 5), strict=True):
         path = "/labels/".join(str(tmp_path / "out" / image).rsplit("/images/", 1)).rsplit(".", 1)[0] + ".txt"
         assert float(Path(path).read_text().split()[3]) == (100 - i) / 100
+
+
+def test_a_face_that_reaches_past_the_edge(tmp_path: Path) -> None:
+    """Ultralytics drops a photo with a number above 1, with all that is in it."""
+    write_yolo([photo("1.jpg", Finding("faces", "dog", 0.5, (-10, 60, 110, 90)))], tmp_path / "out", CATEGORIES, {})
+    assert (tmp_path / "out" / "labels" / "1.txt").read_text() == "1 0.500000 0.875000 1.000000 0.250000\n"
+
+
+def test_names_of_classes(tmp_path: Path) -> None:
+    import yaml
+
+    names = ["true", "null", "a: b", "it's", '"q"', "a,b", "né", "1", "", "x\ny", "#c", "- d", "{e", "\u2028", "😀"]
+    write_yolo([photo("1.jpg")], tmp_path / "out", {name: i for i, name in enumerate(names)}, {})
+    assert yaml.safe_load((tmp_path / "out" / "data.yaml").read_bytes())["names"] == dict(enumerate(names))
 
 
 def test_an_empty_folder_is_filled(tmp_path: Path) -> None:

@@ -207,7 +207,7 @@ def test_columns_of_parquet(folder: Path, library: LibraryFiles) -> None:
     with pytest.raises(InputError, match=r"`columns`: roster .* is a Parquet file: its photos are in `uri` or `image`"):
         read_roster(source, library, given | {"image": "phone"})
     pq.write_table(pa.table(rows | {"Student ID": [7.5, 8.0]}), folder / "roster.parquet")
-    with pytest.raises(InputError, match=r"ann.jpg: Student ID 7.5 is no whole number"):
+    with pytest.raises(InputError, match=r"ann.jpg, Student ID: 7.5 is a number that is no name"):
         read_roster(source, library, given)
     pq.write_table(pa.table(rows | {"Student ID": [float("nan"), 8.0]}), folder / "roster.parquet")
     with pytest.raises(InputError, match=r"ann.jpg has no Student ID"):

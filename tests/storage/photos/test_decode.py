@@ -12,11 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageFilter
+from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import IFDRational
 
 from muster.errors import ImageError
 from muster.storage.photos import decode as images
 from muster.storage.photos.decode import KINDS, Photo, decode, perceptual_hash, read
+from muster.storage.photos.pixels import upright
 
 # muster.storage.photos.decode ignores Pillow's warnings; pytest's "error" goes before that and would turn them into
 # exceptions.
@@ -105,8 +107,37 @@ def test_heif_is_turned_by_its_own_properties_not_by_exif() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     photo = decode(encode(picture(), exif=exif, **SAVE["heic"]))  # pillow_heif writes no irot for an Exif object
-    assert photo.orientation == 6
+    assert photo.orientation == 1, "what was applied"
     assert difference(photo, picture()) < 4
+
+
+def test_avif_is_turned_by_its_own_properties_not_by_exif() -> None:
+    exif = Image.Exif()
+    exif[0x0128] = 6  # a unit that becomes the orientation, which Pillow would write as irot
+    data = encode(picture(), exif=exif.tobytes(), **SAVE["avif"])
+    other = next(each for each in (b"\x28\x01\x03\0", b"\x01\x28\0\x03") if each in data)
+    photo = decode(data.replace(other, other.replace(b"\x28", b"\x12")))
+    assert (photo.orientation, photo.size) == (1, (96, 64))
+    assert difference(photo, picture()) < 4
+
+
+@pytest.mark.parametrize("name", SAVE)
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_orientation_in_xmp_is_applied_or_not_said(name: str, orientation: int) -> None:
+    xmp = f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><a tiff:Orientation="{orientation}"/></x:xmpmeta>'
+    if name == "png":
+        info = PngInfo()
+        info.add_itxt("XML:com.adobe.xmp", xmp)
+        data = encode(picture(), pnginfo=info, **SAVE[name])
+    elif name == "tiff":
+        data = encode(picture(), tiffinfo={700: xmp.encode()}, **SAVE[name])
+    else:
+        data = encode(picture(), xmp=xmp.encode(), **SAVE[name])
+    photo = try_decode(data)
+    assert isinstance(photo, Photo)
+    assert photo.size == photo.pixels.shape[1::-1]
+    expected = upright(np.asarray(picture()), photo.orientation)
+    assert np.abs(photo.pixels.astype(int) - expected).mean() < 4
 
 
 @pytest.mark.parametrize(("mode", "levels", "save"), [
@@ -156,6 +187,25 @@ def test_deep_grey_fills_eight_bits(kind: type) -> None:
     ramp = np.linspace(0, 65535, 256).reshape(16, 16).astype(kind)
     pixels = decode(encode(Image.fromarray(ramp), format="TIFF")).pixels
     assert np.abs(pixels[:, :, 0].ravel().astype(int) - np.arange(256)).max() <= 1
+
+
+@pytest.mark.parametrize("save", [{"format": "TIFF"}, {"format": "PNG"}, {"format": "TIFF", "compression": "tiff_lzw"}])
+@pytest.mark.parametrize("bits", [8, 10, 12, 14])
+def test_fewer_bits_in_sixteen_are_stretched_by_what_is_in_them(bits: int, save: dict[str, object]) -> None:
+    ramp = np.linspace(2**bits // 8, 2**bits - 1, 256).reshape(16, 16).astype(np.uint16)
+    pixels = decode(encode(Image.fromarray(ramp), **save)).pixels
+    assert np.abs(pixels[:, :, 0].ravel().astype(int) - np.arange(256)).max() <= (2 if bits == 8 else 1)
+
+
+@pytest.mark.parametrize("greatest", [2**14, 2**15, 2**16 - 1])
+def test_sixteen_bits_stay_as_they_are(greatest: int) -> None:
+    ramp = np.linspace(300, greatest, 256).reshape(16, 16).astype(np.uint16)
+    pixels = decode(encode(Image.fromarray(ramp), format="PNG")).pixels
+    assert (pixels[:, :, 0] == ramp >> 8).all()
+
+
+def test_a_flat_deep_picture_is_black() -> None:
+    assert (decode(encode(Image.fromarray(np.full((8, 8), 900, np.uint16)), format="PNG")).pixels == 0).all()
 
 
 def test_sixteen_bit_png() -> None:

@@ -34,7 +34,7 @@ def make(folder: Path, *names: str) -> None:
 
 
 def listed(source: str | Path, library: LibraryFiles) -> list[str]:
-    return [file.uri for file in list_files(locate(str(source)), library, [], [])]
+    return [file.uri for file in list_files(locate(str(source)), library).files]
 
 
 def below(photos: Path, source: str, library: LibraryFiles) -> list[str]:
@@ -51,9 +51,9 @@ def test_folder_is_searched_through(photos: Path, library: LibraryFiles) -> None
 def test_size_and_time(photos: Path, library: LibraryFiles) -> None:
     make(photos, "a.jpg")
     os.utime(photos / "a.jpg", ns=(0, 1_234_567_891_234_567_999))
-    [file] = list_files(locate(str(photos)), library, [], [])
+    [file] = list_files(locate(str(photos)), library).files
     assert file == (str(photos / "a.jpg"), 5, 1_234_567_891_234_567)
-    assert list_files(locate(str(photos / "a.jpg")), library, [], []) == [file]
+    assert list_files(locate(str(photos / "a.jpg")), library).files == [file]
 
 
 def test_links(photos: Path, library: LibraryFiles, tmp_path: Path) -> None:
@@ -74,10 +74,9 @@ def test_links(photos: Path, library: LibraryFiles, tmp_path: Path) -> None:
         (False, within, ["gone out.jpg", "out", "out.jpg"]),
         (True, within | without, []),
     ):
-        outside: list[str] = []
-        files = list_files(locate(str(photos)), library, [], outside, follow)
-        assert {os.path.relpath(f.uri, photos): f.size for f in files} == expected
-        assert sorted(os.path.relpath(uri, photos) for uri in outside) == left_out
+        listing = list_files(locate(str(photos)), library, follow)
+        assert {os.path.relpath(f.uri, photos): f.size for f in listing.files} == expected
+        assert sorted(os.path.relpath(uri, photos) for uri in listing.outside) == left_out
 
 
 def test_a_place_may_be_a_link(photos: Path, library: LibraryFiles, tmp_path: Path) -> None:
@@ -146,7 +145,28 @@ def test_ways_to_write_a_path(photos: Path, library: LibraryFiles, monkeypatch: 
 
 
 @pytest.mark.parametrize(
-    "source", ["missing", "missing/*.jpg", "a.jpg/*", "foo://bucket/a", "s3://", "fsspec+memory://none/x"]
+    "source",
+    [
+        *(
+            "missing",
+            "missing/*.jpg",
+            "a.jpg/*",
+            "foo://bucket/a",
+            "s3://",
+            "fsspec+memory://none/x",
+            "-",
+            "C:\\photos",
+        ),
+        *(
+            "hf://datasets/a/b",
+            "http://a/b.jpg",
+            "https://a/b.jpg",
+            "S3://bucket/a",
+            "fsspec+hf://a",
+            "fsspec+none://a",
+        ),
+        *("~nobody.of.this.name/a", "mailto:a", "gdrive://a"),
+    ],
 )
 def test_nothing_there(photos: Path, source: str, monkeypatch: pytest.MonkeyPatch) -> None:
     make(photos, "a.jpg")
@@ -154,6 +174,26 @@ def test_nothing_there(photos: Path, source: str, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(InputError) as refused:
         locate(source)
     assert source in str(refused.value)
+
+
+@pytest.mark.parametrize("source", ["", " "])
+def test_an_empty_text_is_not_the_current_folder(photos: Path, source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(photos, "a.jpg")
+    monkeypatch.chdir(photos)
+    with pytest.raises(InputError, match="empty"):
+        locate(source)
+
+
+def test_advice_for_what_cannot_be_a_source() -> None:
+    for source, advice in {
+        "hf://datasets/a/b": "hf://.*download",
+        "https://a/b.jpg": "https://.*download",
+        "C:\\photos": "Windows",
+        "-": "standard input",
+        "a\0b": "null byte",
+    }.items():
+        with pytest.raises(InputError, match=advice):
+            locate(source)
 
 
 @contextlib.contextmanager
@@ -176,11 +216,11 @@ def test_folders_that_may_not_be_listed() -> None:
         make(photos, "a.jpg", "closed/b.jpg")
         library = open_library(photos / "library", create=True)
         (photos / "closed").chmod(0)
-        unreadable: list[str] = []
-        assert [f.uri for f in list_files(locate(folder), library, unreadable, [])] == [f"{folder}/a.jpg"]
-        assert unreadable == [f"{folder}/closed"]
+        listing = list_files(locate(folder), library)
+        assert [f.uri for f in listing.files] == [f"{folder}/a.jpg"]
+        assert listing.unreadable == [f"{folder}/closed"]
         with pytest.raises(MusterError, match=r"closed: Permission denied"):
-            list_files(locate(f"{folder}/closed"), library, [], [])
+            list_files(locate(f"{folder}/closed"), library)
         (photos / "closed").chmod(0o700)
 
 
@@ -195,7 +235,7 @@ def test_other_filesystems(tmp_path: Path) -> None:
     all_of_it = [f"{root}/a.jpg", f"{root}/sub/b%20c%231%3F.jpg"]
     assert listed(root, library) == listed(root + "/", library) == listed(f"{root}/**/*.jpg", library) == all_of_it
     assert listed(f"{root}/*.jpg", library) == all_of_it[:1]
-    assert [f.size for f in list_files(locate(all_of_it[1]), library, [], [])] == [3]
+    assert [f.size for f in list_files(locate(all_of_it[1]), library).files] == [3]
     assert listed(all_of_it[1], library) == all_of_it[1:]
     assert listed(root, open_library(tmp_path / "L", create=True)) == all_of_it  # nor what another library holds
 
@@ -233,3 +273,169 @@ def test_what_muster_made_is_passed_over_elsewhere(tmp_path: Path) -> None:
             out.write(data)
     found = listed(f"{root}/**/*.jpg", open_library(tmp_path / "L", create=True))
     assert found == [f"{root}/a.jpg", f"{root}/mine/c.jpg", f"{root}/outer/b.jpg"]
+
+
+# ---- what is left out ------------------------------------------------------------------------------------------------
+
+LEFT_OUT = {
+    "recycle bins": "#recycle @Recycle $RECYCLE.BIN RECYCLER Recycled .Trash .Trash-1000 .Trashes u/files_trashbin"
+    " .stversions .dtrash .Recycle.Bin",
+    "thumbnails": "@eaDir @eadir/IMG_1.jpg @__thumb .@__thumb .thumbnails thumbs/1/2 .photoprism storage/cache"
+    " storage/sidecar X.lrdata/0 CaptureOne/Cache/Thumbnails A.cocatalog/Cache data/appdata_1/preview protected_media"
+    " P.photoslibrary/resources/derivatives P.photoslibrary/database P.PHOTOSLIBRARY/resources A.aplibrary/Previews"
+    " M.migratedphotolibrary/Thumbnails _data/i V.imovielibrary/a",
+    "snapshots": "#snapshot/GMT-1 @Recently-Snapshot ~snapshot .snapshot .zfs/snapshot/a u/files_versions",
+    "system folders": "lost+found __MACOSX/a .AppleDouble @tmp FOUND.000",
+    "hidden": ".git/objects .cache",
+}
+
+
+@pytest.mark.parametrize("kind", LEFT_OUT)
+def test_folders_of_programs_are_left_out(photos: Path, library: LibraryFiles, kind: str) -> None:
+    make(photos, "kept.jpg", *(f"{number}/{name}/x.jpg" for number, name in enumerate(LEFT_OUT[kind].split())))
+    assert below(photos, ".", library) == below(photos, "**/*.jpg", library) == ["kept.jpg"]
+    assert list_files(locate(str(photos)), library).left_out == {kind: len(LEFT_OUT[kind].split())}
+
+
+def test_system_folders_with_blanks(photos: Path, library: LibraryFiles) -> None:
+    make(photos, "System Volume Information/x.jpg", "Network Trash Folder/x.jpg")
+    make(photos, "a/Iphoto Library/Data/x.jpg", "a/iPhoto Library/Originals/y.jpg")
+    assert below(photos, ".", library) == ["a/iPhoto Library/Originals/y.jpg"]
+
+
+def test_of_apples_libraries_the_originals_are_listed(photos: Path, library: LibraryFiles) -> None:
+    originals = ["A.aplibrary/Masters/2/a.jpg", "P.photoslibrary/Masters/b.jpg", "P.photoslibrary/originals/0/c.jpg"]
+    make(photos, *originals, "P.photoslibrary/scopes/d.jpg", "P.photoslibrary/originals/thumbs/e.jpg")
+    assert below(photos, ".", library) == originals
+    assert below(photos, "P.photoslibrary", library) == originals[1:]
+
+
+@pytest.mark.parametrize(
+    "name", ["my#recycle", "Trash", "Thumbelina", "snapshot", "cache", "sidecar", "preview", "tmp"]
+)
+def test_folders_of_people_are_not(photos: Path, library: LibraryFiles, name: str) -> None:
+    make(photos, f"{name}/x.jpg")
+    assert below(photos, ".", library) == [f"{name}/x.jpg"]
+
+
+@pytest.mark.parametrize("name", ["#recycle", "Thumbs", "@eaDir", ".hidden", "P.photoslibrary/resources"])
+def test_what_is_named_itself_counts(photos: Path, library: LibraryFiles, name: str) -> None:
+    make(photos, f"{name}/x.jpg", f"{name}/y/z.jpg", f"{name}/.nomedia")
+    assert below(photos, name, library) == [f"{name}/x.jpg", f"{name}/y/z.jpg"]
+    assert below(photos, f"{name}/*.jpg", library) == [f"{name}/x.jpg"]
+
+
+def test_hidden_files(photos: Path, library: LibraryFiles) -> None:
+    """Photos are counted; not what lies everywhere, and beside every photo from a Mac."""
+    make(photos, "a.jpg", ".b.jpg", ".trashed-1700000000-c.jpg", ".DS_Store", "._a.jpg")
+    listing = list_files(locate(str(photos)), library)
+    assert [file.uri for file in listing.files] == [f"{photos}/a.jpg"]
+    assert listing.left_out == {"hidden": 1, "recycle bins": 1}
+
+
+def test_nomedia(photos: Path, library: LibraryFiles) -> None:
+    make(photos, "a.jpg", "sent/.nomedia", "sent/b.jpg", "sent/c/d.jpg", "seen/e.jpg")
+    listing = list_files(locate(str(photos)), library)
+    assert [file.uri for file in listing.files] == [f"{photos}/a.jpg", f"{photos}/seen/e.jpg"]
+    assert listing.left_out == {".nomedia": 1}
+
+
+IGNORED = {  # text of the file in the source → what is left of TREE
+    "*.png": "a.jpg b.jpg private/c.jpg trip/d.jpg trip/private/e.jpg trip/x/y/f.jpg",
+    "private": "a.jpg a.png b.jpg trip/d.jpg trip/x/y/f.jpg",
+    "/private/": "a.jpg a.png b.jpg trip/d.jpg trip/private/e.jpg trip/x/y/f.jpg",
+    "trip/private": "a.jpg a.png b.jpg private/c.jpg trip/d.jpg trip/x/y/f.jpg",
+    "b.jpg/": "a.jpg a.png b.jpg private/c.jpg trip/d.jpg trip/private/e.jpg trip/x/y/f.jpg",
+    "trip/**/f.jpg": "a.jpg a.png b.jpg private/c.jpg trip/d.jpg trip/private/e.jpg",
+    "trip/**": "a.jpg a.png b.jpg private/c.jpg",
+    "*\n!a.*": "a.jpg a.png",
+    "# *.jpg\n\n/\n!\n  \r\n[ab].jpg\r\n": "a.png private/c.jpg trip/d.jpg trip/private/e.jpg trip/x/y/f.jpg",
+    "*.JPG": "a.jpg a.png b.jpg private/c.jpg trip/d.jpg trip/private/e.jpg trip/x/y/f.jpg",
+}
+TREE = "a.jpg a.png b.jpg private/c.jpg trip/d.jpg trip/private/e.jpg trip/x/y/f.jpg"
+
+
+@pytest.mark.parametrize("text", IGNORED)
+def test_musterignore(photos: Path, library: LibraryFiles, text: str) -> None:
+    make(photos, *TREE.split())
+    (photos / ".musterignore").write_text(text)
+    assert below(photos, ".", library) == IGNORED[text].split()
+
+
+def test_musterignore_of_a_folder_below_speaks_for_it(photos: Path, library: LibraryFiles) -> None:
+    make(photos, *TREE.split())
+    (photos / ".musterignore").write_text("*.jpg")
+    (photos / "trip" / ".musterignore").write_text("!*.jpg\n/x")
+    assert below(photos, ".", library) == ["a.png", "trip/d.jpg", "trip/private/e.jpg"]
+    assert list_files(locate(str(photos)), library).left_out == {".musterignore": 4}
+
+
+def test_musterignore_that_is_no_text_file(photos: Path, library: LibraryFiles, tmp_path: Path) -> None:
+    make(photos, "a.jpg", "b/a.jpg", "c/a.jpg", "d/a.jpg")
+    (photos / "d" / os.fsdecode(b"\xff.jpg")).touch()
+    (tmp_path / "other").write_text("*")
+    (photos / "b" / ".musterignore").symlink_to(tmp_path / "other")  # a link may lead anywhere
+    os.mkfifo(photos / "c" / ".musterignore")
+    (photos / "d" / ".musterignore").write_bytes(b"\xff*")
+    assert below(photos, ".", library) == ["a.jpg", "b/a.jpg", "c/a.jpg", "d/a.jpg"]
+
+
+EXCLUDED = {
+    ("*.png",): IGNORED["*.png"],
+    ("private/", "a.*"): "b.jpg trip/d.jpg trip/x/y/f.jpg",
+    ("#a.jpg",): TREE,
+    ("./private",): IGNORED["/private/"],
+    ("{photos}/trip/private",): IGNORED["trip/private"],
+    ("{photos}/trip*/",): IGNORED["trip/**"],
+}
+
+
+@pytest.mark.parametrize("patterns", EXCLUDED)
+def test_exclude(photos: Path, library: LibraryFiles, patterns: tuple[str, ...]) -> None:
+    make(photos, *TREE.split())
+    asked = [pattern.format(photos=photos) for pattern in patterns]
+    for source in (photos, photos / "**"):
+        listing = list_files(locate(str(source)), library, exclude=asked)
+        assert [os.path.relpath(file.uri, photos) for file in listing.files] == EXCLUDED[patterns].split()
+    assert (listing.left_out["excluded"] == 0) == (EXCLUDED[patterns] == TREE)
+
+
+def test_a_pattern_that_fits_nothing_is_counted(photos: Path, library: LibraryFiles) -> None:
+    make(photos, "a.jpg")
+    assert list_files(locate(str(photos)), library, exclude=["b"]).left_out == {"excluded": 0}
+
+
+@pytest.mark.parametrize("pattern", ["", "/", "!", "!/"])
+def test_exclude_of_nothing_is_refused(photos: Path, library: LibraryFiles, pattern: str) -> None:
+    make(photos, "a.jpg")
+    for source in (photos, photos / "a.jpg"):
+        with pytest.raises(InputError, match="`exclude`"):
+            list_files(locate(str(source)), library, exclude=[pattern])
+
+
+def test_what_is_left_out_elsewhere(tmp_path: Path) -> None:
+    fs = pafs.FileSystem.from_uri("fsspec+memory://left/")[0]
+    root, names = "fsspec+memory://left", ["@eaDir/a/b.jpg", "@eaDir/c.jpg", "u/#recycle/d.jpg", "sent/.nomedia"]
+    names += [
+        "sent/e/f.jpg",
+        ".g.jpg",
+        "ignored/h.jpg",
+        "ignored/i.png",
+        "kept/j.jpg",
+        "P.photoslibrary/originals/k.jpg",
+    ]
+    names += ["P.photoslibrary/resources/l.jpg", "raw/m.jpg", "/".join(["n"] * 300) + "/n.jpg"]
+    for name in names:
+        fs.create_dir(os.path.dirname(f"/left/{name}"))
+        with fs.open_output_stream(f"/left/{name}") as out:
+            out.write(b"abc")
+    with fs.open_output_stream("/left/ignored/.musterignore") as out:
+        out.write(b"*.png")
+    library = open_library(tmp_path / "L", create=True)
+    listing = list_files(locate(root), library, exclude=["raw/"])
+    kept = ["P.photoslibrary/originals/k.jpg", "ignored/h.jpg", "kept/j.jpg", names[-1]]
+    assert [file.uri for file in listing.files] == [f"{root}/{name}" for name in kept]
+    assert listing.left_out == {
+        "excluded": 1, "thumbnails": 2, "recycle bins": 1, ".nomedia": 1, "hidden": 1, ".musterignore": 1
+    }  # fmt: skip
+    assert listed(f"{root}/u/%23recycle", library) == [f"{root}/u/%23recycle/d.jpg"]  # named itself

@@ -1,11 +1,11 @@
-"""What counts as an image of a source, and the rows of Parquet files that users bring."""
+"""What counts as an image of a source."""
 
 import os
-from datetime import UTC, datetime
+import re
+import tarfile
 from pathlib import Path
 from typing import Any
 
-import pandas as pd  # type: ignore[import-untyped]
 import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
@@ -13,9 +13,7 @@ import pytest
 
 from muster.errors import InputError
 from muster.storage.library import LibraryFiles, open_library
-from muster.storage.photos.sources import LARGE_GROUP, Found, find_images
-
-BYTES = pa.array([b"1", b"2", None])
+from muster.storage.photos.sources import Found, find_images
 
 
 @pytest.fixture
@@ -58,158 +56,89 @@ def test_images_by_suffix(folder: Path, library: LibraryFiles) -> None:
     assert result.folder == result.source == str(folder)
 
 
-def test_a_file_named_by_itself_counts(folder: Path, library: LibraryFiles) -> None:
-    (folder / "README").write_bytes(b"abc")
-    result, [row] = found(folder / "README", library)
-    assert (row["uri"], row["size"], result.folder) == (str(folder / "README"), 3, None)
+JPEG = b"\xff\xd8\xff\xe0" + bytes(20)
+
+
+@pytest.mark.parametrize("name", ["README", "a.xyz", "a.txt", "a.j"])
+def test_a_photo_named_by_itself_counts(folder: Path, library: LibraryFiles, name: str) -> None:
+    (folder / name).write_bytes(JPEG)
+    result, [row] = found(folder / name, library)
+    assert (row["uri"], row["size"], result.folder) == (str(folder / name), 24, None)
+
+
+@pytest.mark.parametrize("data", [b"", b"abc", b"\x1f\x8b"])
+def test_an_image_file_that_is_broken_stays_a_row(folder: Path, library: LibraryFiles, data: bytes) -> None:
+    """It has its error where others have theirs, however it is named."""
+    (folder / "a.jpg").write_bytes(data)
+    assert len(found(folder / "a.jpg", library)[1]) == len(found(folder, library)[1]) == 1
+
+
+def test_a_file_that_is_no_photo_is_refused(folder: Path, library: LibraryFiles) -> None:
+    with tarfile.open(folder / "shard-000000.tar", "w") as archive:
+        archive.addfile(tarfile.TarInfo("000.jpg"))
+    (folder / "secret.txt").write_text("a password")
+    (folder / "a.nef").write_bytes(b"II*\0")
+    assert re.search("shard-000000.tar is a tar archive.*unpack", refusal(folder / "shard-000000.tar", library))
+    assert "secret.txt is text" in refusal(folder / "secret.txt", library)
+    assert "password" not in refusal(folder / "secret.txt", library)
+    assert "camera raw" in refusal(folder / "a.nef", library)
+    assert refusal(folder, library).startswith(f"no images in {folder}; left out: 1 .nef, 1 .tar, 1 .txt. Tars")
+
+
+def test_a_file_elsewhere_named_by_itself(library: LibraryFiles) -> None:
+    fs = pafs.FileSystem.from_uri("fsspec+memory://single/")[0]
+    fs.create_dir("/single")
+    for name, data in {"photo": JPEG, "notes": b"abc", "empty.jpg": b""}.items():
+        with fs.open_output_stream(f"/single/{name}") as out:
+            out.write(data)
+    assert len(found("fsspec+memory://single/photo", library)[1]) == 1
+    assert len(found("fsspec+memory://single/empty.jpg", library)[1]) == 1
+    assert "notes is text" in refusal("fsspec+memory://single/notes", library)
+    assert found("fsspec+memory://single", library)[0].skipped == {"": 2}  # in buckets suffixes decide
+
+
+def test_photos_whose_suffix_says_nothing(folder: Path, library: LibraryFiles) -> None:
+    """Google Takeout cuts names off, and dots stand in names without a suffix."""
+    photos = ["2019-05-01 12.30.15", "IMG_0123456789.", "IMG_0123456789.j", "a.jpg!d", "a.jpg_large", "no-suffix"]
+    others = ["IMG_1.THM", "a.jpg.crdownload", "a.jpg_original", "a.jpg~", "a.mov", "a.nef", "a.xmp"]
+    for name in [*photos, *others]:
+        (folder / name).write_bytes(JPEG)
+    (folder / "notes").write_text("BM")
+    (folder / "locked").symlink_to(folder / "gone")
+    os.mkfifo(folder / "pipe")
+    result, rows = found(folder, library)
+    assert [row["uri"] for row in rows] == [str(folder / name) for name in photos]
+    assert result.skipped == {
+        "": 2, ".thm": 1, ".crdownload": 1, ".jpg_original": 1, ".jpg~": 1, ".mov": 1, ".nef": 1, ".xmp": 1
+    }  # fmt: skip
+
+
+def test_what_lies_beside_a_photo_is_counted(folder: Path, library: LibraryFiles) -> None:
+    """Pairs of raw and JPEG, live photos, and what programs note of a photo."""
+    for name in ("IMG_1.JPG", "IMG_1.NEF", "IMG_1.MOV", "IMG_1.AAE", "IMG_1.xmp", "IMG_1.jpg.json"):
+        (folder / name).write_bytes(JPEG)
+    result, rows = found(folder, library)
+    assert [row["uri"] for row in rows] == [str(folder / "IMG_1.JPG")]
+    assert result.skipped == {".nef": 1, ".mov": 1, ".aae": 1, ".xmp": 1, ".json": 1}
+
+
+def test_what_is_left_out_is_found_out(folder: Path, library: LibraryFiles) -> None:
+    for name in ("a.jpg", "b.png", "@eaDir/c.jpg"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(JPEG)
+    result = find_images(str(folder), library, exclude=["*.png"])
+    assert result.rows.num_rows == 1
+    assert result.left_out == {"excluded": 1, "thumbnails": 1}
+    with pytest.raises(InputError, match="left out: 2 excluded, 1 folder of thumbnails"):
+        find_images(str(folder), library, exclude=["*.png", "a.*"])
 
 
 def test_folder_without_images(folder: Path, library: LibraryFiles) -> None:
     assert refusal(folder, library).startswith(f"no images in {folder}. Files ending in .jpg")
-    assert refusal(folder, library).endswith("and any file named by itself")  # how to drop photos: the scan says it
+    assert refusal(folder, library).endswith(
+        "and any photo or folder named by itself"
+    )  # how to drop photos: the scan says it
     for name in ("a.txt", "b.txt", "c"):
         (folder / name).touch()
-    assert "skipped files: 2 .txt, 1 without suffix" in refusal(folder, library)
+    assert "left out: 2 .txt, 1 without a suffix" in refusal(folder, library)
     assert str(folder / "*.jpg") in refusal(folder / "*.jpg", library)
-
-
-def test_inline_images(folder: Path, library: LibraryFiles) -> None:
-    path = write(folder / "x.parquet", image=BYTES, person=["a", "b", None], uri=["u", "v", "w"])
-    os.utime(path, (1e9, 1e9))
-    for source in (path, folder, folder / "*.parquet"):
-        result, rows = found(source, library)
-        assert result.from_parquet
-        assert [row["uri"] for row in rows] == [f"{path}#row={i}" for i in range(3)]
-        assert rows[1]["modified"] == datetime.fromtimestamp(1e9, UTC)
-        assert rows[1]["size"] is None
-        assert [row["person"] for row in rows] == ["a", "b", None]
-        assert [row["user_uri"] for row in rows] == ["u", "v", "w"]
-        assert "image" not in result.rows.column_names
-
-
-def test_large_row_groups(folder: Path, library: LibraryFiles) -> None:
-    table = pa.table({"image": pa.array([b"x"] * 5000)})
-    pq.write_table(table, folder / "large.parquet")
-    pq.write_table(table, folder / "small.parquet", row_group_size=LARGE_GROUP)
-    result = find_images(str(folder), library)
-    assert result.large_groups == {str(folder / "large.parquet"): 5000}
-    write(folder / "names.parquet", uri=[f"{i}.jpg" for i in range(5000)])  # read once, at the scan
-    assert find_images(str(folder / "names.parquet"), library).large_groups == {}
-
-
-def test_parquet_without_other_columns(folder: Path, library: LibraryFiles) -> None:
-    assert len(found(write(folder / "x.parquet", image=BYTES), library)[1]) == 3
-
-
-def test_listed_files(folder: Path, library: LibraryFiles, tmp_path: Path) -> None:
-    (folder / "a b.jpg").write_bytes(b"abc")
-    uris = [str(folder / "a b.jpg"), "a b.jpg", f"file://{folder}/a%20b.jpg", "../gone.jpg", "s3://b/c%20d.jpg", "e\0"]
-    path = write(folder / "x.parquet", uri=uris, n=range(6))
-    rows = found(path, library)[1]
-    assert [row["uri"] for row in rows] == [
-        *[str(folder / "a b.jpg")] * 3, str(tmp_path / "gone.jpg"), "s3://b/c%20d.jpg", f"{folder}/e\0"
-    ]  # fmt: skip
-    assert [row["size"] for row in rows] == [3, 3, 3, None, None, None]
-    assert [row["n"] for row in rows] == list(range(6))
-    assert [row["modified"] is None for row in rows] == [False, False, False, True, True, True]
-
-
-def test_listed_inline_images(folder: Path, library: LibraryFiles) -> None:
-    """As in a manifest that was filtered and is scanned again."""
-    image = write(folder / "images.parquet", image=BYTES)
-    (folder / "real.parquet#row=1").touch()
-    path = write(folder / "x.parquet", uri=[f"{image}#row=1", "images.parquet#row=2", "real.parquet#row=1"])
-    uris = [row["uri"] for row in found(path, library)[1]]
-    assert uris == [f"{image}#row=1", f"{image}#row=2", f"file://{folder}/real.parquet%23row%3D1"]
-
-
-def test_sizes_and_times_are_believed_where_nobody_looked(folder: Path, library: LibraryFiles) -> None:
-    (folder / "a.jpg").write_bytes(b"abc")
-    times = pa.array([10**18, 2 * 10**18 + 1], pa.timestamp("ns"))
-    path = write(
-        folder / "x.parquet", uri=["a.jpg", "gs://b/c.jpg"], size=pa.array([7, 8], pa.uint16()), modified=times
-    )
-    rows = found(path, library)[1]
-    assert [row["size"] for row in rows] == [3, 8]
-    assert rows[1]["modified"] == datetime.fromtimestamp(2e9, UTC)
-    assert rows[0]["modified"] != datetime.fromtimestamp(1e9, UTC)
-    assert set(rows[0]) == {"uri", "size", "modified"}
-
-
-def test_columns_named_like_ours_are_kept_under_another_name(folder: Path, library: LibraryFiles) -> None:
-    path = write(folder / "x.parquet", uri=["a"], size=["big"], image_id=[7], source=["s"], user_size=[1], image=["no"])
-    [row] = found(path, library)[1]
-    kept = {"user_size": "big", "user_image_id": 7, "user_source": "s", "user_user_size": 1, "image": "no"}
-    assert kept.items() <= row.items()
-
-
-def test_rows_without_uri_are_counted(folder: Path, library: LibraryFiles) -> None:
-    result, rows = found(write(folder / "x.parquet", uri=["a.jpg", None, ""], n=[1, 2, 3]), library)
-    assert [row["n"] for row in rows] == [1]
-    assert result.skipped == {"rows without uri": 2}
-
-
-def test_text_of_pandas_and_polars(folder: Path, library: LibraryFiles) -> None:
-    frame = pd.DataFrame({"uri": ["/a.jpg", "/b.jpg"], "person": pd.Categorical(["x", "y"])})
-    frame.to_parquet(folder / "x.parquet")
-    write(folder / "y.parquet", uri=pa.array(["/c.jpg"], pa.large_string()), person=pa.array(["z"], pa.string_view()))
-    write(folder / "z.parquet", uri=["/d.jpg"], person=pa.nulls(1))
-    rows = found(folder, library)[1]
-    assert [row["person"] for row in rows] == ["x", "y", "z", None]
-
-
-def test_other_filesystems(library: LibraryFiles) -> None:
-    fs = pafs.FileSystem.from_uri("fsspec+memory://sources/")[0]
-    fs.create_dir("/sources")
-    for name, columns in {"in line": {"image": [b"1"]}, "list": {"uri": ["a b.jpg", "/local.jpg"]}}.items():
-        with fs.open_output_stream(f"/sources/{name}.parquet") as out:
-            pq.write_table(pa.table(columns), out)
-    uris = [row["uri"] for row in found("fsspec+memory://sources", library)[1]]
-    assert uris == [
-        "fsspec+memory://sources/in%20line.parquet#row=0",
-        "fsspec+memory://sources/a%20b.jpg",
-        "/local.jpg",
-    ]
-
-
-def test_parquet_without_usable_column(folder: Path, library: LibraryFiles) -> None:
-    path = write(folder / "x.parquet", file=["a"], image=["text"])
-    assert str(path) in refusal(path, library)
-    assert refusal(path, library).endswith("It has: file (string), image (string)")
-    assert "uri (int64)" in refusal(write(folder / "y.parquet", uri=[1]), library)
-
-
-def test_parquet_without_rows(folder: Path, library: LibraryFiles) -> None:
-    assert "no images in" in refusal(write(folder / "x.parquet", image=pa.array([], pa.binary())), library)
-    assert "no images in" in refusal(write(folder / "y.parquet", uri=pa.array([None], pa.string())), library)
-
-
-def test_columns_of_two_types(folder: Path, library: LibraryFiles) -> None:
-    write(folder / "x.parquet", uri=["a"], person=["x"])
-    write(folder / "y.parquet", uri=["a"], person=[1])
-    message = refusal(folder, library)
-    for part in ("'person'", "string", "int64", "x.parquet", "y.parquet"):
-        assert part in message
-
-
-@pytest.mark.parametrize("damage", ["empty", "text", "cut", "footer", "pages"])
-def test_damaged_parquet(folder: Path, library: LibraryFiles, damage: str) -> None:
-    path = write(folder / "x.parquet", uri=[f"/{i}.jpg" for i in range(1000)])
-    data = path.read_bytes()
-    path.write_bytes(
-        {
-            "empty": b"",
-            "text": b"uri,person\n" * 100,
-            "cut": data[: len(data) // 2],
-            "footer": data[:-200] + b"\xff" * 100 + data[-100:],
-            "pages": data[:4] + b"\xff" * 1000 + data[1004:],
-        }[damage]
-    )
-    assert refusal(path, library).startswith(f"cannot read {path} as Parquet: ")
-
-
-def test_lfw(data: Path, library: LibraryFiles) -> None:
-    result, rows = found(data / "lfw" / "lfw.parquet", library)
-    assert len(rows) == 10_562
-    assert len({row["person"] for row in rows}) == 4_859
-    assert result.rows.column_names == ["uri", "size", "modified", "person", "file"]

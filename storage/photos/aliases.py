@@ -1,0 +1,123 @@
+"""One file under two names: its folder is reached by a path, by a link to it and by a mount of it, or it has a link.
+
+Two names are one file where their folders are one (device and inode) and they end alike. Folders have no hard links, so
+that this holds for links and bind mounts alike. Hard links of a photo are copies of it.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from muster.storage.files import inode
+from muster.storage.uris import inline_uri, local_path, local_uri, split_inline
+
+Inode = tuple[int, int]  # device and inode
+
+
+class _Name(NamedTuple):
+    """Of a local file: `folder`, a path; `name` in it; `row` of the image that is meant, where the file is Parquet."""
+
+    folder: str
+    name: str
+    row: int | None
+
+
+def other_names(known: pa.Table, found: pa.Table) -> tuple[dict[str, str], dict[str, str]]:
+    """uri of `found` → first name of its file, where it has another; and other path of a folder → its first path, which
+    holds for all that is below.
+
+    `known`, `found`: uri, size and modified. First is what is known, then what is no link, then what was found first.
+    Looked at are files that agree with another in size and time, and their folders, each once.
+    """
+    parts = {uri: name for uri in _alike(known, found) if (name := _split(uri))}
+    if not parts:
+        return {}, {}
+    stored, home = set(known["uri"].to_pylist()), cache(_home)
+    real = {uri: _real(name) for uri, name in parts.items()}
+    names: dict[tuple[Inode | None, str, int | None], str] = {}
+    folders: dict[Inode | None, str] = {}
+    for uri in sorted(parts, key=lambda uri: (uri not in stored, real[uri] != parts[uri])):
+        names.setdefault((home(real[uri].folder), *real[uri][1:]), uri)
+        folders.setdefault(home(parts[uri].folder), parts[uri].folder)
+    others = dict(
+        _top(name.folder, first, home)
+        for name in parts.values()
+        if (inode := home(name.folder)) and (first := folders[inode]) != name.folder
+    )
+
+    @cache
+    def renamed(folder: str) -> str:
+        above = next((each for each in _upwards(folder) if each in others), "")
+        return others[above] + folder[len(above) :] if above else folder
+
+    def first_of(uri: str) -> str:
+        if uri in parts and home(real[uri].folder):
+            uri = names[home(real[uri].folder), *real[uri][1:]]
+        name = None if uri in stored else _split(uri)
+        return uri if name is None or name.folder == renamed(name.folder) else _joined(renamed(name.folder), name)
+
+    if not others and len(names) == len(parts):
+        return {}, {}
+    return {uri: name for uri in found["uri"].to_pylist() if (name := first_of(uri)) != uri}, others
+
+
+def _top(folder: str, first: str, home: Callable[[str], Inode | None]) -> tuple[str, str]:
+    """The highest folders above these two that are one, too, with the same way down."""
+    while os.path.basename(folder) == os.path.basename(first):
+        above, theirs = os.path.dirname(folder), os.path.dirname(first)
+        if above == theirs or home(above) is None or home(above) != home(theirs):
+            break
+        folder, first = above, theirs
+    return folder, first
+
+
+def _upwards(folder: str) -> Iterator[str]:
+    """A folder and those above it."""
+    yield folder
+    while folder != (folder := os.path.dirname(folder)):
+        yield folder
+
+
+def _alike(known: pa.Table, found: pa.Table) -> list[str]:
+    """The names of files that agree with another in size and time, those that are not found first."""
+    columns = ["uri", "size", "modified"]
+    missing = known.filter(pc.invert(pc.is_in(known["uri"], value_set=found["uri"].combine_chunks())))
+    rows = pa.concat_tables([missing.select(columns), found.select(columns)])
+    rows = rows.filter(pc.is_valid(rows["modified"]))
+    size, time = (pc.fill_null(rows[name].cast("int64"), -1).to_numpy() for name in columns[1:])
+    order = np.lexsort((size, time))
+    same = (np.diff(size[order]) == 0) & (np.diff(time[order]) == 0)
+    alike = np.zeros(rows.num_rows, bool)
+    alike[order[1:][same]] = alike[order[:-1][same]] = True
+    uris: list[str] = rows["uri"].filter(pa.array(alike)).to_pylist()
+    return uris
+
+
+def _split(uri: str) -> _Name | None:
+    """None where it is not local."""
+    parquet, row = split_inline(uri) or (uri, None)
+    path = local_path(parquet)
+    return None if path is None else _Name(*os.path.split(path), row)
+
+
+def _joined(folder: str, name: _Name) -> str:
+    uri = local_uri(os.path.join(folder, name.name))
+    return uri if name.row is None else inline_uri(uri, name.row)
+
+
+def _real(name: _Name) -> _Name:
+    """Where a link leads; what is no link is itself."""
+    path = os.path.join(name.folder, name.name)
+    return _Name(*os.path.split(os.path.realpath(path)), name.row) if os.path.islink(path) else name
+
+
+def _home(folder: str) -> Inode | None:
+    try:
+        return inode(folder)
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,460 @@
+"""The rows of Parquet files that users bring: which images they list or hold, and what they say of them."""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import PurePosixPath
+from unicodedata import normalize
+from urllib.parse import quote, unquote
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from muster.arrays import Bools
+from muster.errors import InputError
+from muster.storage import parquet_pages
+from muster.storage.layout import ROSTER
+from muster.storage.library import LibraryFiles
+from muster.storage.photos.image_column import PATH, ImageColumn, image_column, is_image_struct, plain
+from muster.storage.photos.listing import File
+from muster.storage.photos.promotion import unite
+from muster.storage.photos.reader import batch_rows, images_of
+from muster.storage.uris import (
+    inline_uri,
+    local_path,
+    local_uri,
+    open_parquet,
+    parquet_file,
+    split_inline,
+    unread,
+)
+
+LARGE_GROUP = 2048  # images in a row group: a shard (up to 256) reads its row group from the start, on average 4 times
+# as much as it needs; 82 times for 42,000
+MAX_TABLE = 2 << 30  # bytes that all rows of a source may take in memory
+ROW_BYTES = 200  # of a row in memory, beside its columns
+AT_ONCE = 256 << 20  # bytes decoded at once, if all rows shared the largest value there may be
+_TOO_LARGE = f"all rows of a source may take {MAX_TABLE >> 30} GiB in memory; scan it in parts"
+SCHEMA = pa.schema({"uri": pa.string(), "size": pa.int64(), "modified": pa.timestamp("us", "UTC")})
+RESERVED = ("image_id", "uri", "size", "modified", "source")  # a user column of this name is kept as user_<name>
+NO_PARTITION = "__HIVE_DEFAULT_PARTITION__"  # what stands in the name of a folder for null
+_PARTITION = re.compile(r"([^=]+)=(.*)", re.DOTALL)
+_WHOLE = re.compile(r"0|-?[1-9]\d{0,17}", re.ASCII)  # so many digits fit into 64 bits; 007 is no number, but a name
+_FILES = ("uri", "path", "file", "file_name", "filename", "file_path", "filepath", "image_path", "img_path")
+_WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
+
+
+@dataclass
+class Listed:
+    """What Parquet files list. `rows`: SCHEMA and user columns. `skipped`, `large_groups`, `unread`: as in Found."""
+
+    rows: pa.Table = field(default_factory=SCHEMA.empty_table)
+    skipped: Counter[str] = field(default_factory=Counter)
+    large_groups: dict[str, int] = field(default_factory=dict)
+    unread: Counter[str] = field(default_factory=Counter)
+    memory: int = 0  # bytes that its rows take
+
+
+def read(files: Sequence[File], root: str, library: LibraryFiles | None) -> Listed:
+    """All rows of these Parquet files of one source, which lie below `root`, or are it.
+
+    Raises InputError where a file cannot be read, or where columns do not fit together.
+    """
+    listed = Listed()
+    folders = _folder_columns({file.uri: partitions(file.uri, root) for file in files})
+    listed.rows = unite({file.uri: _parquet_rows(file, folders[file.uri], library, listed) for file in files})
+    return listed
+
+
+def rows_of(files: Iterable[File]) -> pa.Table:
+    uris, sizes, times = zip(*files, strict=True)
+    return pa.table([pa.array(c, t) for c, t in zip((uris, sizes, times), SCHEMA.types, strict=True)], schema=SCHEMA)
+
+
+# ---- columns in the names of folders ---------------------------------------------------------------------------------
+
+
+def partitions(file: str, root: str) -> dict[str, str | None]:
+    """What the folders of a file below `root` say as Hive writes it, `person=anna`: column → value.
+
+    So do those that the root itself lies in, as far as they follow each other: a partition that is named by itself has
+    the columns that it has as a part of the whole. Raises InputError for a name that is not UTF-8.
+    """
+    folders = PurePosixPath(_path(file)).parent.parts
+    above = min(len(PurePosixPath(_path(root)).parts), len(folders))
+    while above and _PARTITION.fullmatch(folders[above - 1]):
+        above -= 1
+    pairs = {}
+    for folder in folders[above:]:
+        if match := _PARTITION.fullmatch(folder):
+            name, value = (unquote(part, errors="surrogateescape") for part in match.groups())
+            try:
+                (name + value).encode()
+            except UnicodeEncodeError:
+                raise InputError(f"{file}: the name of folder {folder!r} is not UTF-8: rename it") from None
+            pairs[name] = None if value == NO_PARTITION else value
+    return pairs
+
+
+def _path(uri: str) -> str:
+    local = local_path(uri)
+    return unquote(uri.partition("?")[0]) if local is None else local
+
+
+def _folder_columns(values: Mapping[str, Mapping[str, str | None]]) -> dict[str, dict[str, pa.Scalar]]:
+    """File → column → value: whole numbers where all values of all files are, else texts."""
+    every: dict[str, list[str]] = {}
+    for pairs in values.values():
+        for name, value in pairs.items():
+            every.setdefault(name, []).extend([] if value is None else [value])
+    kinds = {name: _kind(some) for name, some in every.items()}
+    return {
+        file: {name: pa.scalar(value, pa.string()).cast(kinds[name]) for name, value in pairs.items()}
+        for file, pairs in values.items()
+    }
+
+
+def _kind(values: Sequence[str]) -> pa.DataType:
+    if not values:
+        return pa.null()
+    return pa.int64() if all(map(_WHOLE.fullmatch, values)) else pa.string()
+
+
+# ---- files -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A Parquet file. `below`: as parquet_pages reads it. `image`: its column of images; None where it lists files."""
+
+    uri: str
+    parquet: pq.ParquetFile
+    below: parquet_pages.Source
+    image: ImageColumn | None
+
+    @cached_property
+    def kinds(self) -> dict[str, pa.DataType]:
+        return {column.name: plain(column.type) for column in self.parquet.schema_arrow}
+
+    @cached_property
+    def wanted(self) -> dict[str, str]:
+        """Column, as it is kept → what is read of it. Bytes of images are no facts of a photo: their paths are."""
+        names = {}
+        for name, kind in self.kinds.items():
+            if is_image_struct(kind):
+                names[_other(f"{name}_{PATH}", self.kinds)] = f"{name}.{PATH}"
+            elif self.image is None or name != self.image.name:
+                names[name] = name
+        return names
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        return pa.schema([(name, self.kinds.get(read, pa.string())) for name, read in self.wanted.items()])
+
+    @cached_property
+    def leaves(self) -> dict[int, str]:
+        """Number of each leaf that is wanted → the column, as it is kept."""
+        owners = [column.name for column in self.parquet.schema_arrow for _ in range(_leaf_count(column.type))]
+        paths = [self.parquet.schema.column(number).path for number in range(len(self.parquet.schema))]
+        if len(owners) != len(paths):
+            raise InputError(f"cannot read {self.uri} as Parquet: its columns are not as it says")
+        kept, found = {read: name for name, read in self.wanted.items()}, {}
+        for number, (owner, path) in enumerate(zip(owners, paths, strict=True)):
+            if (name := kept.get(path if is_image_struct(self.kinds[owner]) else owner)) is not None:
+                found[number] = name
+            elif any(path == read or path.startswith(f"{read}.") for read in kept):
+                raise InputError(f"{self.uri}: column {path!r} is in it twice, by name and as a part: rename one")
+        return found
+
+    def column(self, batch: pa.RecordBatch, name: str) -> pa.Array:
+        """A column, as it is kept, under its plain type."""
+        read = self.wanted[name]
+        whole = read in self.kinds
+        values = batch.column(read) if whole else pc.struct_field(batch.column(read.removesuffix(f".{PATH}")), PATH)
+        return values.cast(self.schema.field(name).type)
+
+
+def _other(name: str, taken: Iterable[str]) -> str:
+    while name in taken:
+        name = f"user_{name}"
+    return name
+
+
+def _leaf_count(kind: pa.DataType) -> int:
+    """Of how many columns of a Parquet file a column of Arrow is made."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return _leaf_count(kind.storage_type)
+    if pa.types.is_dictionary(kind) or not pa.types.is_nested(kind):
+        return 1
+    return sum(_leaf_count(kind.field(number).type) for number in range(kind.num_fields))
+
+
+def _parquet_rows(
+    file: File, folders: Mapping[str, pa.Scalar], library: LibraryFiles | None, listed: Listed
+) -> pa.Table:
+    """The images that a Parquet file names in `uri` or holds. All other columns are the user's, and those in `folders`,
+    which go before one of the file that is called so, as DuckDB has it."""
+    try:
+        if library and file.uri == library.uri_of(ROSTER):  # may be encrypted
+            parquet, below = parquet_file(pa.BufferReader(library.read(ROSTER)))
+        else:
+            parquet, below = open_parquet(file.uri)
+        opened = _Opened(file.uri, parquet, below, _images(file.uri, parquet.schema_arrow))
+        table = _read(opened, listed)
+        rows = _inline_rows(opened, opened.image, table, file.modified, listed) if opened.image else None
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"cannot read {file.uri} as Parquet: {error}") from None
+    if rows is None:
+        named = table.filter(pc.fill_null(pc.not_equal(table["uri"], ""), False))
+        if empty := table.num_rows - named.num_rows:
+            listed.skipped["rows without uri"] += empty
+        rows, table = _listed_rows(file.uri, named, listed)
+    if not rows.num_rows:
+        return SCHEMA.empty_table()
+    columns = {name: table[name] for name in table.column_names}
+    for name, value in folders.items():
+        listed.memory += rows.num_rows * (8 + len(str(value)))
+        _count(file.uri, {name: 0}, listed.memory)
+        columns[name] = pa.repeat(value, rows.num_rows)
+    return _with_user_columns(rows, columns)
+
+
+def _inline_rows(
+    opened: _Opened, image: ImageColumn, table: pa.Table, modified: int | None, listed: Listed
+) -> pa.Table:
+    """Bytes are not read here, so that sizes are not known. A rewritten file is known by its time."""
+    groups = [opened.parquet.metadata.row_group(i).num_rows for i in range(opened.parquet.num_row_groups)]
+    if min(groups, default=0) < 0 or sum(groups) != opened.parquet.metadata.num_rows:
+        raise pa.ArrowInvalid("its row groups have not the rows that it says")
+    lacking = _lacking(opened, image)
+    if max(groups, default=0) > LARGE_GROUP and not lacking.all():
+        listed.large_groups[opened.uri] = max(groups)
+    rows = [File(inline_uri(opened.uri, row), None, modified) for row in range(len(lacking))]
+    if lacking.any():
+        kept = next(name for name, read in opened.wanted.items() if read == f"{image.name}.{PATH}")
+        paths = table[kept].to_pylist()
+        elsewhere = [row for row in np.flatnonzero(lacking).tolist() if paths[row]]
+        files = _look_at_all([paths[row] for row in elsewhere], opened.uri, listed)
+        for row, found in zip(elsewhere, files, strict=True):
+            rows[row] = found
+    return rows_of(rows) if rows else SCHEMA.empty_table()
+
+
+def _lacking(opened: _Opened, image: ImageColumn) -> Bools:
+    """Which rows have no bytes, but perhaps the path of a file. The file's statistics tell, but where only some do."""
+    parquet = opened.parquet
+    if not image.inner:
+        return np.zeros(parquet.metadata.num_rows, bool)
+    paths = [parquet.schema.column(number).path for number in range(len(parquet.schema))]
+    if sum(path == image.leaf or path.startswith(f"{image.leaf}.") for path in paths) > 1:
+        raise InputError(f"{opened.uri}: column {image.leaf!r} is in it twice, by name and as a part: rename one")
+    number, parts = paths.index(image.leaf), [np.zeros(0, bool)]
+    for group in range(parquet.num_row_groups):
+        rows, facts = parquet.metadata.row_group(group).num_rows, parquet.metadata.row_group(group).column(number)
+        nulls = facts.statistics.null_count if facts.is_stats_set and facts.statistics.has_null_count else None
+        if nulls in (0, rows):
+            parts.append(np.full(rows, nulls != 0))
+            continue
+        at_once = batch_rows([parquet_pages.column(opened.below, parquet, group, number)], rows)
+        batches = parquet.iter_batches(at_once, row_groups=[group], columns=[image.leaf])
+        parts += [images_of(batch, image).is_null().to_numpy(zero_copy_only=False) for batch in batches]
+    lacking: Bools = np.concatenate(parts)
+    if len(lacking) != parquet.metadata.num_rows:
+        raise pa.ArrowInvalid(f"column {image.leaf} has not the rows that it says")
+    return lacking
+
+
+def _read(opened: _Opened, listed: Listed) -> pa.Table:
+    """The wanted columns. InputError where all that the source holds would take more than MAX_TABLE.
+
+    Before anything is read, sizes are taken from the pages; then each batch is counted, as values may be shared.
+    """
+    uri, parquet, wanted = opened.uri, opened.parquet, opened.wanted
+    listed.memory += parquet.metadata.num_rows * ROW_BYTES
+    if listed.memory > MAX_TABLE:
+        raise InputError(f"{uri} has {parquet.metadata.num_rows} rows: {_TOO_LARGE}")
+    shared, taken, lists = 1, dict.fromkeys(wanted, 0), dict[str, str]()
+    for name, size in _sizes(opened):
+        taken[name] += size.raw
+        shared = max(shared, size.shared)
+        if size.path not in opened.kinds and size.most > MAX_TABLE - listed.memory:
+            lists[size.path] = name
+        _count(uri, taken, listed.memory)
+    for name, size_of_lists in _nested(opened, lists):
+        taken[name] += size_of_lists
+        _count(uri, taken, listed.memory)
+    taken, batches = dict.fromkeys(wanted, 0), []
+    at_once, columns = min(max(AT_ONCE // shared, 1), 1 << 16), [*wanted.values()]
+    for batch in parquet.iter_batches(at_once, columns=columns) if wanted else ():
+        kept = {name: opened.column(batch, name) for name in wanted}
+        batches.append(pa.RecordBatch.from_pydict(kept))
+        taken = {name: taken[name] + column.nbytes for name, column in kept.items()}
+        _count(uri, taken, listed.memory)
+    listed.memory += sum(taken.values())
+    table = pa.Table.from_batches(batches, opened.schema).combine_chunks()
+    if wanted and table.num_rows != parquet.metadata.num_rows:
+        raise pa.ArrowInvalid("it has not the rows that it says")
+    return table
+
+
+def _sizes(opened: _Opened) -> Iterator[tuple[str, parquet_pages.Column]]:
+    """Column, and the size of each of its leaves in every row group."""
+    for group in range(opened.parquet.num_row_groups):
+        for number, name in opened.leaves.items():
+            yield name, parquet_pages.column(opened.below, opened.parquet, group, number)
+
+
+def _nested(opened: _Opened, paths: Mapping[str, str]) -> Iterator[tuple[str, int]]:
+    """Column, and bytes of the texts in its lists, batch by batch: one row may share a text any number of times.
+
+    `paths`: of leaves → the column they are part of, as it is kept.
+    """
+    parquet = pq.ParquetFile(opened.below, read_dictionary=list(paths), pre_buffer=False) if paths else None
+    read = {opened.wanted[name]: name for name in paths.values()}
+    for batch in parquet.iter_batches(1024, columns=[*read]) if parquet else ():
+        for column in batch.schema.names:
+            name = read.get(column) or read[f"{column}.{PATH}"]
+            yield name, sum(map(_bytes_of_texts, _leaves(batch.column(column))))
+
+
+def _leaves(values: pa.Array) -> Iterator[pa.Array]:
+    """The flat arrays that lists, maps and structs are made of."""
+    kind = values.type
+    if pa.types.is_struct(kind):
+        for child in values.flatten():
+            yield from _leaves(child)
+    elif pa.types.is_map(kind):
+        yield from _leaves(values.keys)
+        yield from _leaves(values.items)
+    elif pa.types.is_nested(kind):
+        yield from _leaves(values.flatten())
+    else:
+        yield values
+
+
+def _bytes_of_texts(values: pa.Array) -> int:
+    if not pa.types.is_dictionary(values.type):
+        return int(values.nbytes)
+    return pc.sum(pc.binary_length(values.dictionary).take(values.indices)).as_py() or 0
+
+
+def _count(uri: str, taken: Mapping[str, int], before: int) -> None:
+    if before + sum(taken.values()) > MAX_TABLE:
+        name = max(taken, key=lambda name: taken[name])
+        raise InputError(f"{uri}: column {name!r} is too large: {_TOO_LARGE}, or leave the column out")
+
+
+# ---- what is in it ---------------------------------------------------------------------------------------------------
+
+
+def _images(uri: str, schema: pa.Schema) -> ImageColumn | None:
+    """The column of images; None where `uri` names their files. InputError where the file neither holds nor names
+    any."""
+    kinds = {column.name: plain(column.type) for column in schema}
+    if len(kinds) < len(schema):
+        raise InputError(f"{uri} has several columns of one name: {', '.join(schema.names)}")
+    image = image_column(schema)
+    if image or kinds.get("uri") == pa.string():
+        return image
+    columns = ", ".join(f"{column.name} ({column.type})" for column in schema)
+    raise InputError(
+        f"{uri} has no usable column: it needs `uri` (string) or `image` (binary, the bytes of image files)."
+        f"{''.join(f' {each}.' for each in _hints(kinds))} It has: {columns or 'none'}"
+    )
+
+
+def _hints(kinds: Mapping[str, pa.DataType]) -> Iterator[str]:
+    """What may be meant by these columns."""
+    if len(structs := [name for name, kind in kinds.items() if is_image_struct(kind)]) > 1:
+        yield f"Several columns hold images ({', '.join(structs)}): rename one to `image`"
+    for name, kind in kinds.items():
+        if name == "image" and kind == pa.string():
+            yield "`image` is text: if it names files, rename it to `uri`; base64 is to be decoded to bytes"
+        elif name == "image" and pa.types.is_nested(kind):
+            yield f"`image` is {kind}: write the bytes of each file as one binary value"
+        elif kind == pa.string() and name.lower() in ("url", "image_url"):
+            yield f"If `{name}` names files, rename it to `uri`; http:// is not read: download the photos first"
+        elif kind == pa.string() and name.lower() in _FILES:
+            yield f"If `{name}` names files, rename it to `uri`"
+        elif kind == pa.binary():
+            yield f"If `{name}` holds image files, rename it to `image`"
+
+
+def _listed_rows(parquet: str, table: pa.Table, listed: Listed) -> tuple[pa.Table, pa.Table]:
+    """Rows for the files named in `uri`, and the columns that are not in them.
+
+    Where files cannot be looked at, columns `size` and `modified` are believed.
+    """
+    if not table.num_rows:
+        return SCHEMA.empty_table(), table
+    rows = rows_of(_look_at_all(table["uri"].to_pylist(), parquet, listed))
+    for name, fits in (("size", pa.types.is_integer), ("modified", pa.types.is_timestamp)):
+        if name in table.schema.names and fits(table.schema.field(name).type):
+            given = table[name].cast(SCHEMA.field(name).type, safe=False)
+            rows = rows.set_column(SCHEMA.get_field_index(name), name, pc.coalesce(rows[name], given))
+            table = table.drop_columns([name])
+    return rows, table.drop_columns(["uri"])
+
+
+def _look_at_all(names: Sequence[str], parquet: str, listed: Listed) -> list[File]:
+    files = []
+    for name in names:
+        file = _look_at(name, parquet)
+        if file.size is None and (reason := _unread(name, file.uri)) is not None:
+            listed.unread[reason] += 1
+        files.append(file)
+    return files
+
+
+def _unread(name: str, uri: str) -> str | None:
+    """Why it cannot be the name of a file that is read here."""
+    if name.startswith("data:"):
+        return "data: is an image as text: write its bytes to a column `image`"
+    if _WINDOWS.match(name):
+        return "paths of a Windows machine: give names relative to the Parquet file"
+    return unread(uri)
+
+
+def _look_at(uri: str, parquet: str) -> File:
+    """The file that a Parquet file names; relative names are relative to the folder of the Parquet file.
+
+    Where no file is called so, as it is called elsewhere: without blanks around it, with Windows' separators, or with
+    letters and accents in one or in two.
+    """
+    if local_path(uri.strip()) != uri.strip():  # a URI, in which a blank is %20
+        uri = uri.strip()
+    path, folder = local_path(uri), ""
+    if path is None:
+        return File(uri, None, None)
+    if not os.path.isabs(path):
+        home = local_path(parquet)
+        if home is None:
+            base, question, query = parquet.partition("?")
+            return File(base.rpartition("/")[0] + "/" + quote(path) + question + query, None, None)
+        folder = os.path.dirname(home)
+    forms = (path, path.strip(), path.replace("\\", "/"), normalize("NFC", path), normalize("NFD", path))
+    places = [os.path.abspath(os.path.join(folder, form)) for form in dict.fromkeys(forms)]
+    for place in places:
+        try:
+            status = os.stat(place)
+        except (
+            OSError,
+            ValueError,
+        ):  # missing, or not a possible name: the image gets its error row later
+            continue
+        return File(local_uri(place), status.st_size, status.st_mtime_ns // 1000)
+    return File(places[0] if split_inline(places[0]) else local_uri(places[0]), None, None)
+
+
+def _with_user_columns(rows: pa.Table, columns: Mapping[str, pa.ChunkedArray]) -> pa.Table:
+    for name, values in columns.items():
+        kept = name
+        while kept in RESERVED or kept in rows.schema.names:
+            kept = f"user_{kept}"
+        rows = rows.append_column(kept, values)
+    return rows
