@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
-from functools import partial
+from functools import cache, partial
 from itertools import chain
 from typing import Any
 
@@ -201,11 +201,12 @@ def forget(library: LibraryFiles, names: Sequence[str], reason: str) -> list[Rec
     wanted, before = _Wanted(set(), set(), set()), []
     for name in names:
         places = _places(name)
+        same = next((spelt[place] for place in places if place in spelt), set[str]())
         if found := people.get(normal(name)):
             wanted.people.update(found)
         elif name in ids:
             wanted.images.add(name)
-        elif found := next((spelt[place] for place in places if place in spelt), set()) or _found_by(places, sources):
+        elif found := same or _found_by(places, sources) or _found_by_link(places, sources):
             wanted.uris.update(found)
         elif receipt := _last_receipt(library, {normal(name), *places}) or _last_receipt_below(library, places):
             before.append(receipt)
@@ -230,6 +231,16 @@ def _found_by(places: Sequence[str], sources: Mapping[str, str]) -> set[str]:
     """The images that a scan of such a place would find, or has found. `sources`: URI → source of all there are."""
     fits = [covers(place) for place in places]
     return {uri for uri, source in sources.items() if normal(source) in places or any(fit(normal(uri)) for fit in fits)}
+
+
+def _found_by_link(places: Sequence[str], uris: Iterable[str]) -> set[str]:
+    """Those that the library knows by a link to the folder that they are in."""
+    home, real = cache(os.path.realpath), dict[str, str]()
+    for uri in uris:
+        if (path := local_path(uri)) is not None:
+            real[uri] = os.path.join(home(os.path.dirname(path)), os.path.basename(path))
+    found = _found_by(places, dict.fromkeys(real.values(), ""))
+    return {uri for uri, path in real.items() if path in found}
 
 
 def forget_people(library: LibraryFiles, names: Sequence[str], reason: str) -> Receipt:

@@ -150,7 +150,7 @@ class _Photos:
         path = local_path(name)
         if path is None:
             return name
-        if name.startswith("file:"):
+        if path != name:  # a URI
             return local_uri(self._on_disk(os.path.abspath(path)))
         if self._folder is None:
             base, question, query = self._source.partition("?")

@@ -278,6 +278,8 @@ ZOE = normalize("NFD", "Zoë.jpg")
         ("./pics/../pics/0003.jpg", ["0003.jpg"]),
         ("~/pics/0003.jpg", ["0003.jpg"]),
         ("file://{0}/pics/a%20b/0000.jpg", ["0000.jpg"]),
+        ("file:{0}/pics/a%20b/0000.jpg", ["0000.jpg"]),
+        ("file://localhost{0}/pics/a%20b/0000.jpg", ["0000.jpg"]),
         ("link/0003.jpg", ["0003.jpg"]),
         (normalize("NFC", "pics/a b/Zoë.jpg"), [ZOE]),
         ("file://{0}/pics/a%20b/Zo%C3%AB.jpg", [ZOE]),
@@ -309,6 +311,15 @@ def test_what_is_no_address_of_an_image(pictures: Path, name: str) -> None:
     library = open_library(pictures / "library")
     with pytest.raises(InputError, match="is neither a person_id of the gallery nor an image"):
         forget.forget(library, [name], "asked for")
+
+
+@pytest.mark.parametrize("name", ["{0}/pics", "pics/a b/0000.jpg"])
+def test_what_was_scanned_by_a_link_is_known_by_its_path_too(pictures: Path, name: str) -> None:
+    library = open_library(pictures / "by-link", create=True)
+    manifest.scan(library, [str(pictures / "link")])
+    [receipt] = forget.forget(library, [name.format(pictures)], "asked for")
+    assert str(pictures / "link/a b/0000.jpg") in receipt.originals
+    assert len(receipt.originals) == (1 if name.endswith(".jpg") else 3)
 
 
 def test_images_of_buckets(tmp_path: Path) -> None:

@@ -207,7 +207,8 @@ def test_case_and_blanks_are_passed_over_where_one_file_is_meant(folder: Path) -
 def test_addresses_of_images(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(folder))
     (folder / "a b.jpg").touch()
-    rows = [f"file://{folder}/a%20b.jpg", "~/ann.jpg", "./bo.jpg", "s3://bucket/x%20y.jpg"]
+    files = [f"{start}{folder}/a%20b.jpg" for start in ("file://", "file:", "file://localhost")]
+    rows = [*files, "~/ann.jpg", "./bo.jpg", "s3://bucket/x%20y.jpg"]
     people = people_of(folder, "person_id,image\n" + "".join(f"{i},{row}\n" for i, row in enumerate(rows)))
     found = [each.images[0] for each in people]
-    assert found == [f"{folder}/a b.jpg", f"{folder}/ann.jpg", f"{folder}/bo.jpg", "s3://bucket/x%20y.jpg"]
+    assert found == [*[f"{folder}/a b.jpg"] * 3, f"{folder}/ann.jpg", f"{folder}/bo.jpg", "s3://bucket/x%20y.jpg"]
