@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from muster.errors import InputError, MusterError
-from muster.storage import layout, manifest, shared_shards, tables
+from muster.storage import layout, manifest, same_photos, shared_shards, tables
 from muster.storage.disk import TEMPORARY
 from muster.storage.gallery import audit, gallery, left_over
 from muster.storage.layout import FORGETTING, NEXT_GALLERY, PAGES, RECEIPTS
@@ -327,15 +327,31 @@ def _forget(library: LibraryFiles, wanted: _Wanted, reason: str) -> Receipt:
 
 def _copies(library: LibraryFiles, known: gallery.Gallery, images: Collection[str]) -> set[str]:
     """The other images that are the same picture as one of these: their file is, bit for bit, or a face in them."""
-    shards = manifest.committed(library, IMAGES_FINGERPRINT)
-    facts = tables.read(library, "images", IMAGES_FINGERPRINT, ["image_id", "status", "sha256"], shards)
-    rows = facts.filter(pc.equal(facts["status"], "ok")).to_pylist() if facts is not None else []
-    rows += known.faces.select(["image_id", "sha256"]).to_pylist()
-    same = {row["sha256"] for row in rows if row["image_id"] in images} - {None}
-    found = {row["image_id"] for row in rows if row["sha256"] in same} | set(images)
+    content = _content(library, images) | dict(_pairs(known.faces, "image_id", "sha256"))
+    same = {content.get(image) for image in images} - {None}
+    found = {image for image, digest in content.items() if digest in same} | set(images)
     while more := _others(library, known.faces, found, _digests(library, _rows_of(known.faces, found), found)).images:
         found |= more
     return found - set(images)
+
+
+def _content(library: LibraryFiles, images: Collection[str]) -> dict[str, str | None]:
+    """image_id → SHA-256 of its file, as a run has read it. Files of which no run knows are read now, if they are of the
+    size of one of `images`: the next run would find the face in them."""
+    shards = manifest.committed(library, IMAGES_FINGERPRINT)
+    facts = tables.read(library, "images", IMAGES_FINGERPRINT, ["image_id", "status", "sha256"], shards)
+    rows = manifest.read_manifest(library)
+    seen = set(facts["image_id"].to_pylist()) if facts is not None else set[str]()
+    sizes = {size for image, size in _pairs(rows, "image_id", "size") if image in images} - {None}
+    fresh = rows.filter(pc.is_in(rows["size"], value_set=pa.array(sorted(sizes), pa.int64())))
+    unread = {image: uri for image, uri in _pairs(fresh, "image_id", "uri") if image not in seen}
+    content: dict[str, str | None] = dict(zip(unread, same_photos.digests(list(unread.values())), strict=True))
+    whole = facts.filter(pc.equal(facts["status"], "ok")) if facts is not None else None
+    return content | (dict(_pairs(whole, "image_id", "sha256")) if whole is not None else {})
+
+
+def _pairs(rows: pa.Table, key: str, value: str) -> Iterator[tuple[str, Any]]:
+    return zip(rows[key].to_pylist(), rows[value].to_pylist(), strict=True)
 
 
 def _person(value: Any) -> str | None:

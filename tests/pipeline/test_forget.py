@@ -230,6 +230,19 @@ def test_copies_go_with_an_image_also_out_of_the_gallery(
     assert written["copies"] == receipt.copies
 
 
+def test_copies_that_no_run_has_seen_go_too(gallery_library: Path, school: School, tmp_path: Path) -> None:
+    """Else the next run would find the face in them."""
+    library, [(ann, (first, _)), *_] = open_library(gallery_library), school.enrolled.items()
+    (tmp_path / "new").mkdir()
+    copy, other = Path(shutil.copy(first, tmp_path / "new/copy.jpg")), tmp_path / "new/other.jpg"
+    other.write_bytes(first.read_bytes()[:-1] + b"\0")  # of its size
+    manifest.scan(library, [str(tmp_path / "new")])
+    [receipt] = forget.forget(library, [ann], "asked for")
+    assert (receipt.copies, receipt.found_afterwards) == ([str(copy)], [])
+    left = manifest.read_manifest(library)["uri"].to_pylist()
+    assert (str(copy) in left, str(other) in left) == (False, True)
+
+
 def test_an_album_stays_when_an_enrolment_of_its_photos_was_cut_off(
     album_of_ann: Path, gallery_library: Path, school: School, tmp_path: Path, work: Work, weights: Path
 ) -> None:
