@@ -336,7 +336,7 @@ def _copies(library: LibraryFiles, known: gallery.Gallery, images: Collection[st
 
 
 def _content(library: LibraryFiles, images: Collection[str]) -> dict[str, str | None]:
-    """image_id → SHA-256 of its file, as a run has read it. Files of which no run knows are read now, if they are of the
+    """image_id → SHA-256 of its file, as a run has read it. Files that no run has seen are read now, if they are of the
     size of one of `images`: the next run would find the face in them."""
     shards = manifest.committed(library, IMAGES_FINGERPRINT)
     facts = tables.read(library, "images", IMAGES_FINGERPRINT, ["image_id", "status", "sha256"], shards)

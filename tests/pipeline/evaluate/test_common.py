@@ -26,7 +26,7 @@ def test_short_names_are_the_last_parts_of_any_system_s() -> None:
 
 
 def test_a_folder_that_is_missing_is_nothing_of_the_user_s_library(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="No such file or directory$"), scanned(str(tmp_path / "none"), ""):
+    with pytest.raises(InputError, match=r"No such file or directory$"), scanned(str(tmp_path / "none"), ""):
         pass
 
 
