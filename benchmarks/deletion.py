@@ -328,8 +328,8 @@ class World:
     # ---- commands
 
     def enroll(self) -> list[str]:
-        """Two or three people, new or known; some with an end of consent a few days away, some with a photo fewer. Those
-        who were forgotten have consented anew (`--accept`)."""
+        """Two or three people, new or known, or forgotten and willing again (`--accept`); some with an end of consent
+        a few days away, some with a photo fewer."""
         entries = []
         for person in self.choose.sample(self.people, self.choose.randint(2, 3)):
             until = self.today + timedelta(self.choose.randint(0, 3)) if self.choose.random() < 0.4 else None

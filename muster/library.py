@@ -79,15 +79,18 @@ class Library:
 
     # ---- photos ------------------------------------------------------------------------------------------------------
 
-    def scan(self, *sources: Texts, follow_links: bool = False, exclude: Texts = ()) -> ScanResult:
-        """Find images, and note them in the manifest. A later scan finds what is new, changed or gone.
+    def scan(
+        self, *sources: Texts, follow_links: bool = False, exclude: Texts = (), verify: bool = False
+    ) -> ScanResult:
+        """Find images, and note them in the manifest. A later scan finds what is new, changed, moved or gone.
 
         `sources`: folders, globs, files or Parquet manifests; local or any URI. `follow_links`: also links that lead
-        out of these folders. `exclude`: globs of what is left out of them, as lines of a .musterignore are.
+        out of these folders. `exclude`: globs of what is left out of them, as lines of a .musterignore are. `verify`:
+        every local photo is read, to find those that were changed and kept their size and time.
         """
         names, out = _sources(sources), several(exclude)
         with self._in_use(), forget.locked(self._files):
-            return manifest.scan(self._files, names, follow_links, out)
+            return manifest.scan(self._files, names, follow_links, out, verify)
 
     def run(
         self,
@@ -146,6 +149,19 @@ class Library:
                 summary = write_people(self._files, model, folder)
         return Pages(**asdict(summary), out=folder, index=(folder / "index.html").absolute().as_uri())
 
+    def copy(
+        self, person: str, out: str | Path, *, hard_links: bool = False, model: str | None = None
+    ) -> dict[str, Any]:
+        """Copy the originals of a person's photos into a new folder; what was written.
+
+        `person`: a cluster id, its first letters, or the number on the people pages. `hard_links`: link them instead,
+        where they are files on the same disk; then who changes one changes the other.
+        """
+        from muster.pipeline.people.copies import copy_photos
+
+        with self._in_use():
+            return copy_photos(self._files, person, Path(out), hard_links, model)
+
     # ---- what is there -----------------------------------------------------------------------------------------------
 
     def status(self) -> dict[str, Any]:
@@ -175,6 +191,15 @@ class Library:
         with self._in_use():
             forget.settled(self._files)
             return table(self._files, name, model, None if columns is None else several(columns))
+
+    def errors(self, tasks: str | Iterable[str] = ()) -> pa.Table:
+        """Images that could not be read (`task` null), or that a task failed on: `uri`, `shard`, `task`, `error_kind`,
+        `error`, `image_id`, by shard and URI. `tasks`: these alone; all of which the library has rows, where empty."""
+        from muster.pipeline.failures import failures
+
+        with self._in_use():
+            forget.settled(self._files)
+            return failures(self._files, several(tasks))
 
     def export(
         self,
@@ -345,14 +370,20 @@ def scan(
     library: str | Path = "./library",
     follow_links: bool = False,
     exclude: Texts = (),
+    verify: bool = False,
     trust: bool = False,
 ) -> ScanResult:
     """As `Library.scan`, in a library that is made where there is none: not for a scan that is refused."""
-    return _scanned(sources, library, follow_links, exclude, trust)[1]
+    return _scanned(sources, library, follow_links, exclude, trust, verify)[1]
 
 
 def _scanned(
-    sources: Iterable[Texts], place: str | Path, follow_links: bool, exclude: Texts, trust: bool
+    sources: Iterable[Texts],
+    place: str | Path,
+    follow_links: bool,
+    exclude: Texts,
+    trust: bool,
+    verify: bool = False,
 ) -> tuple[Library, ScanResult]:
     names, out, found = _sources(sources), several(exclude), list[Found]()
     with trusting(trust):
@@ -361,7 +392,7 @@ def _scanned(
         )
         if not found:  # the library was there
             opened = Library(files, trust)
-            return opened, opened.scan(*names, follow_links=follow_links, exclude=out)
+            return opened, opened.scan(*names, follow_links=follow_links, exclude=out, verify=verify)
         with forget.locked(files):
             return Library(files, trust), manifest.take_in(files, found)
 

@@ -36,7 +36,7 @@ from muster.web.site import MARKER, Site
 PATIENCE = 60.0  # seconds to wait for a library that another command holds, where the work is done, or nearly nothing
 SHARDS = 64  # read at once: with their pictures, at most about 100 MB
 ASKED, ENDED = "asked for", "consent ended"  # reasons of receipts
-WITHDRAWN, UNFINISHED = "consent withdrawn or ended in a roster", "the enrolment was not finished"
+WITHDRAWN, UNFINISHED = "consent withdrawn in a roster", "the enrolment was not finished"
 EMBEDDING = 16  # numbers from which on a list of floats is taken for an embedding; boxes have 4
 
 
@@ -82,8 +82,8 @@ def locked(library: LibraryFiles, seconds: float = 0.0, resuming: Collection[str
 
 @contextmanager
 def steady(library: LibraryFiles) -> Iterator[None]:
-    """`locked`, for what only reads, but reads much that belongs together. Where the library cannot be written from here
-    (a snapshot, a share), it is read without a lock, unless something is to be settled in it: then MusterError."""
+    """`locked`, for what only reads, but reads much that belongs together. Where the library cannot be written from
+    here (a snapshot, a share), it is read without a lock, unless something is to be settled in it: then MusterError."""
     with ExitStack() as held:
         try:
             held.enter_context(locked(library))
@@ -174,7 +174,10 @@ def _half_written(library: LibraryFiles) -> bool:
 
 def _drop_enrolment(library: LibraryFiles, strays: Mapping[str, str]) -> Receipt:
     known = gallery.read(library)
-    enrolled = set(known.faces["uri"].to_pylist()) if known else set()
+    faces = known.faces if known else gallery.empty().faces
+    rows = manifest.read_manifest(library)  # where a folder was renamed, they have other names by now
+    theirs = rows.filter(pc.is_in(rows["image_id"], value_set=faces["image_id"].combine_chunks()))
+    enrolled = {*faces["uri"].to_pylist(), *theirs["uri"].to_pylist()}
     if shared := strays.keys() & enrolled:  # that roster had given somebody's photo to another: who has it keeps it
         drop(library, shared)
     uris = strays.keys() - shared
@@ -320,6 +323,7 @@ def _forget(library: LibraryFiles, wanted: _Wanted, reason: str) -> Receipt:
         if image in images or uri in uris or owner in wanted.people:
             images.add(image)
             uris.add(uri)
+    uris.update(row["uri"] for row in faces if row["image_id"] in images)  # what it was called when it was enrolled
     copies = _copies(library, known, images | {row["image_id"] for row in faces if row["uri"] in uris})
     also = {uri for image, uri in [*there, *((row["image_id"], row["uri"]) for row in faces)] if image in copies}
     return _begin(library, wanted.people, images | copies, uris | also, reason, also - uris)

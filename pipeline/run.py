@@ -11,11 +11,13 @@ from muster.errors import MusterError, NotYetError, Stopped
 from muster.pipeline import forget
 from muster.pipeline.distributed import actors
 from muster.pipeline.distributed.reach import require_answer
+from muster.pipeline.failures import first_failures
 from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.config import RunConfig
 from muster.pipeline.work.dispatch import Dispatcher, Order
 from muster.pipeline.work.parts import slice_of
 from muster.storage import downloads, manifest, shared_shards, tables
+from muster.storage.exchange.photo import public_uri
 from muster.storage.library import LibraryFiles, open_library
 from muster.storage.models import keep_models
 from muster.storage.outcomes import IMAGES_DESCRIPTION, IMAGES_FINGERPRINT
@@ -56,6 +58,7 @@ class RunSummary:
     `images` == `ok` + `errors`: of the whole manifest. `processed`: images of this run, in `seconds` at
     `images_per_second`, both counted from when the first worker was ready; `startup_seconds` is before that. `rows`:
     task → how many there are, of the tasks of the run. `transient`: errors that another attempt may not meet.
+    `first_errors`: up to three images with an error, see muster.pipeline.failures.
     """
 
     images: int
@@ -69,6 +72,7 @@ class RunSummary:
     workers: int
     transient: int = 0
     error_kinds: dict[str, int] = field(default_factory=dict)
+    first_errors: list[dict[str, Any]] = field(default_factory=list)
 
 
 OnProgress = Callable[[Progress], None]
@@ -103,7 +107,7 @@ def process(
         _check_access(library, orders)
         fetch_weights(config, on_download)
     # Now, and not at the end: whoever goes on with this run need not name them again.
-    keep_models(library, {choice.name: choice.model for choice in config.choices if choice.name in config.kept})
+    keep_models(library, {c.name: c.model for c in config.choices if c.model and c.name in config.kept})
     if orders:
         on_progress(progress)
         with actors.connected(config.machine.address):
@@ -208,8 +212,21 @@ def _work(
         raise MusterError(f"{stopped}. What was done is kept; run again to go on") from stopped
     if failed:
         shard, reason = next(iter(failed.items()))
-        raise MusterError(f"{len(failed)} of {len(orders)} shards failed; {shard}: {reason}. Run again to retry them")
+        raise MusterError(
+            f"{len(failed)} of {len(orders)} shards failed; {shard} ({_some_of(library, shard)}): {reason}. Run again"
+            " to retry them"
+        )
     return count
+
+
+def _some_of(library: LibraryFiles, shard: str) -> str:
+    """The first images of a shard, by name."""
+    try:
+        rows = manifest.read_shard(library, shard)
+    except MusterError:  # that is why it failed, and it is said
+        return "its manifest cannot be read"
+    uris = [public_uri(uri) for uri in rows["uri"].to_pylist()]
+    return ", ".join(uris[:3]) + (f" and {len(uris) - 3} more" if len(uris) > 3 else "")
 
 
 def summarise(library: LibraryFiles, choices: Sequence[TaskChoice], progress: Progress, workers: int) -> RunSummary:
@@ -221,6 +238,7 @@ def summarise(library: LibraryFiles, choices: Sequence[TaskChoice], progress: Pr
     for commits in (seen, *done.values()):
         kinds = tables.failures(library, commits) | kinds
     images = tables.rows_in(seen, "images")
+    made = {choice.name: choice.fingerprint for choice in choices}
     return RunSummary(
         images=images,
         ok=images - len(kinds),
@@ -233,4 +251,5 @@ def summarise(library: LibraryFiles, choices: Sequence[TaskChoice], progress: Pr
         workers=workers,
         transient=sum(kind in TRANSIENT for kind in kinds.values()),
         error_kinds=dict(Counter(kinds.values()).most_common()),
+        first_errors=first_failures(library, made, shards) if kinds else [],
     )

@@ -55,8 +55,8 @@ def usual_model(library: LibraryFiles, task: str) -> str | None:
     """
     model = read_models(library).get(task)
     if model is None:
-        used = next(iter(rows_by_use(library, task, dict(manifest.shards(library))).values()), None)
-        model = used and used["model"]
+        used = next(iter(rows_by_use(library, task, dict(manifest.shards(library))).values()), {})
+        model = used.get("model")
     if model is not None and _fingerprint(task, model) is None:
         raise InputError(
             f"library {library.uri} has {task} by another model ({model}), which is not installed here: install the"

@@ -19,7 +19,7 @@ import pillow_heif
 from PIL import ExifTags, Image, ImageEnhance
 
 from muster.errors import InputError
-from muster.storage.new_files import new_file
+from muster.storage.new_files import check_local, new_file
 
 pillow_heif.register_heif_opener()
 
@@ -131,6 +131,7 @@ def make_album(folder: Path) -> None:
     The bytes are the same each time, given the same versions of Pillow and its codecs. Raises InputError when
     scikit-image or matplotlib is not installed.
     """
+    folder = check_local(folder, "folder")
     names = [shot.name for shot in ALBUM] + [DUPLICATE, BROKEN]
     if all((folder / name).is_file() for name in names):
         return

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from muster.errors import LibraryGoneError, MusterError
+from muster.storage.files import naming
 
 _DOWN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC  # NONBLOCK: to open a pipe must not wait
@@ -139,7 +140,7 @@ class Folder:
     def _temporary(self, name: str, data: Any, sync: bool) -> Iterator[tuple[int, str, str]]:
         with self.opened() as root:
             mode = _mode(root) & 0o666
-        with self._at(name, make=True) as (fd, base):
+        with naming(f"{self.root}/{name}"), self._at(name, make=True) as (fd, base):
             temporary = f".{base}.{uuid.uuid4().hex}.tmp"
             try:
                 with os.fdopen(os.open(temporary, _NEW, mode, dir_fd=fd), "wb") as file:

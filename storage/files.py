@@ -3,8 +3,12 @@
 import errno
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BufferedReader
+from pathlib import Path
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
 NOT_REGULAR = "not a regular file but a folder, pipe or device"
 
 
@@ -39,3 +43,14 @@ def inode(file: int | str) -> tuple[int, int]:
 def _require_regular(status: os.stat_result, path: str | bytes | os.PathLike[str]) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, NOT_REGULAR, os.fspath(path))
+
+
+@contextmanager
+def naming(file: str | Path) -> Iterator[None]:
+    """That a disk is full, which `write` says without a name, is said of this file."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL and error.filename is None:
+            error.filename = str(file)
+        raise

@@ -8,6 +8,7 @@ marker. On a local disk no link in it is followed (storage/disk.py), and it is r
 
 import base64
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -243,8 +244,8 @@ class LibraryFiles:
             file = self.disk.lock_file(".lock")
         except OSError as error:
             raise MusterError(
-                f"cannot write to library {self.uri}: {error.strerror}. Have it so that you may write there, or copy it;"
-                " what only reads works (status, export, pages elsewhere)"
+                f"cannot write to library {self.uri}: {error.strerror}. Have it so that you may write there, or copy"
+                " it; what only reads works (status, export, pages elsewhere)"
             ) from error
         with file:
             deadline = time.monotonic() + seconds
@@ -265,10 +266,9 @@ class LibraryFiles:
             raise MusterError(f"library {self.uri} is in use by {holder}: wait for it to end, or stop it") from None
         except OSError as error:
             raise MusterError(f"cannot lock library {self.uri}: {error.strerror}. Its disk must offer flock") from error
-        file.seek(0)
-        file.truncate()
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        file.flush()
+        with contextlib.suppress(OSError):  # a full disk: whoever comes now is not told who has it
+            file.truncate(0)
+            os.pwrite(file.fileno(), f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
         return True
 
 
@@ -459,12 +459,17 @@ def _make_folder(path: Path, private: bool) -> None:
 
 
 def _check_empty(library: LibraryFiles) -> None:
+    """InputError or MusterError where none can be made, as far as that is seen without making it."""
     try:
         if library.names(""):  # names that begin with a dot do not count: .DS_Store, what a killed Muster left
             raise InputError(
                 f"{library.uri} holds other files and no library: give an empty or new folder"
                 " (Muster writes only there, never beside your photos)"
             )
+        if library.local is not None:
+            there = next(path for path in (library.local, *library.local.parents) if path.exists())
+            if not os.access(there, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         raise MusterError(f"cannot make a library at {library.uri}: {error.strerror or error}") from None
 

@@ -35,7 +35,7 @@ from muster.storage.photos.left_out import total
 from muster.storage.photos.listing import covers
 from muster.storage.photos.promotion import unite
 from muster.storage.photos.sources import Found, find_images
-from muster.storage.same_photos import Known, find, same_photos
+from muster.storage.same_photos import Known, find, of_roster, same_photos
 from muster.storage.uris import exists, local_path, local_uri, refusal, split_inline
 
 SCHEMA = pa.schema(
@@ -126,7 +126,7 @@ def take_in(library: LibraryFiles, each: Sequence[Found], verify: bool = False) 
         library.remove_temporary()
         shared_shards.remove_all(library)
         old, stored = _stored(library)
-        renamed, folders = _first_names(library, stored, found)
+        renamed, folders = _first_names(stored, found)
         first = _first_of_each(renamed["uri"])
         found, from_parquet = renamed.filter(pa.array(first)), from_parquet[first]
         searched = [named for place in places for named in (place, *_under_other_names(place, folders))]
@@ -272,7 +272,7 @@ def _write_all(library: LibraryFiles, tables: Iterable[pa.Table]) -> None:
 def _read_shards(library: LibraryFiles, ids: Sequence[str]) -> pa.Table:
     with ThreadPoolExecutor(8) as pool:
         parts = list(pool.map(lambda shard: read_shard(library, shard), ids))
-    return unite({"the manifest": SCHEMA.empty_table(), **dict(zip(ids, parts, strict=True))})
+    return unite({"the manifest": SCHEMA.empty_table(), **dict(zip(ids, parts, strict=True))}, texts=True)
 
 
 def _stored(library: LibraryFiles) -> tuple[list[tuple[str, int]], pa.Table]:
@@ -324,13 +324,12 @@ def _in_order(place: Found) -> pa.Table:
     return rows.add_column(4, "source", pa.array([place.source] * rows.num_rows, pa.string()))
 
 
-def _first_names(library: LibraryFiles, stored: pa.Table, found: pa.Table) -> tuple[pa.Table, dict[str, str]]:
+def _first_names(stored: pa.Table, found: pa.Table) -> tuple[pa.Table, dict[str, str]]:
     """What was found, under the first name of each file; and other names of folders → their first.
 
     A roster's photos keep the names that it has for them: by these its people are found.
     """
-    own = library.uri_of(layout.ROSTER)
-    others = (rows.select(SCHEMA.names).filter(pc.not_equal(rows["source"], own)) for rows in (stored, found))
+    others = (rows.select(SCHEMA.names).filter(pa.array(~of_roster(rows))) for rows in (stored, found))
     names, folders = other_names(*others)
     if names:
         uris = pa.array([names.get(uri, uri) for uri in found["uri"].to_pylist()], pa.string())
@@ -341,7 +340,9 @@ def _first_names(library: LibraryFiles, stored: pa.Table, found: pa.Table) -> tu
 def _under_other_names(place: Found, folders: Mapping[str, str]) -> Iterator[Found]:
     """A folder that was searched, under each name that it, or one in it, had before."""
     home = local_path(place.folder) if place.folder else None
-    for other, first in folders.items() if home is not None else ():
+    if home is None:
+        return
+    for other, first in folders.items():
         here = max(other, home, key=len)  # the two are one, or one lies in the other
         if all(f"{here}/".startswith(f"{above.rstrip('/')}/") for above in (other, home)):
             name = first + here[len(other) :]
@@ -366,7 +367,7 @@ def _plan(
     verify: bool,
 ) -> _Plan:
     at = find(stored["uri"], found["uri"])  # stored row → found row of its uri
-    gone, unseen = _lost(stored, at < 0, places)
+    gone, unseen = _lost(stored, at < 0, places, library.uri_of(layout.ROSTER))
     photo, untouched = same_photos(Known(library, old, stored, gone, unseen), found, verify)
     place = np.full(stored.num_rows, -1)  # stored row → found row that is its photo
     place[photo[photo >= 0]] = np.flatnonzero(photo >= 0)
@@ -428,7 +429,7 @@ def _ids(rows: pa.Table, mask: Bools) -> list[str]:
     return ids
 
 
-def _lost(stored: pa.Table, missing: Bools, places: Sequence[Found]) -> tuple[Bools, Bools]:
+def _lost(stored: pa.Table, missing: Bools, places: Sequence[Found], roster: str) -> tuple[Bools, Bools]:
     """Which of the stored rows that no source holds are to be dropped, and which were not looked for.
 
     Dropped are those that one of these sources found earlier; and those in a folder that was searched, whoever found
@@ -437,6 +438,8 @@ def _lost(stored: pa.Table, missing: Bools, places: Sequence[Found]) -> tuple[Bo
     """
     uris, seen = stored["uri"], pc.is_valid(stored["modified"]).to_numpy()
     ours = _mask(pc.is_in(stored["source"], value_set=pa.array({place.source for place in places}, pa.string())))
+    if any(place.source == roster for place in places):  # also where the library was, before it was moved
+        ours |= of_roster(stored)
     for folder in {place.folder for place in places if place.folder}:
         for row in np.flatnonzero(missing & ~ours & seen & _below(uris, folder)):
             uri, source = uris[int(row)].as_py(), stored["source"][int(row)].as_py()

@@ -20,5 +20,6 @@ def read_models(library: LibraryFiles) -> dict[str, str]:
 
 def keep_models(library: LibraryFiles, models: Mapping[str, str]) -> None:
     """Note these, beside what is noted of other tasks. The caller holds the lock."""
-    if (now := (before := read_models(library)) | models) != before:
+    before = read_models(library)
+    if (now := before | dict(models)) != before:
         library.write(MODELS, dump_json(now))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any, TextIO
 
 from muster.errors import InputError
+from muster.storage.files import naming
 
 # OWASP "CSV Injection": what a spreadsheet takes for a formula, full-width signs too, at the start of a cell; and after
 # what another spreadsheet, in a country of decimal commas, takes for the start of one.
@@ -35,10 +36,11 @@ def check_replaced(out: Path) -> None:
         raise InputError(f"`out` {out} is there already, and is no file (a link, a folder, …): give another name")
 
 
-def check_local(out: str | Path) -> Path:
-    """The place, `~` resolved. InputError for a URI: a Path has lost one of its slashes, and a folder `s3:` is made."""
+def check_local(out: str | Path, name: str = "out") -> Path:
+    """The place, `~` resolved; `name`: of the parameter. InputError for a URI: a Path has lost one of its slashes, and
+    a folder `s3:` would be made."""
     if re.match(r"[A-Za-z][A-Za-z\d+.-]+:/", str(out)):
-        raise InputError(f"`out` {out}: a file or folder of this machine is written: name one")
+        raise InputError(f"`{name}` {out}: what is written is a file or folder of this machine: name one")
     return Path(out).expanduser()
 
 
@@ -53,7 +55,10 @@ def new_file(out: Path, permissions: int = 0o666) -> Iterator[IO[bytes]]:
     """A file to write, in place once the block ends without an error. A file or link that is there gives way."""
     temporary = _temporary(out)
     try:
-        with open(temporary, "xb", opener=lambda path, flags: os.open(path, flags, permissions)) as file:
+        with (
+            naming(out),
+            open(temporary, "xb", opener=lambda path, flags: os.open(path, flags, permissions)) as file,
+        ):
             yield file
         os.replace(temporary, out)
     finally:
@@ -73,7 +78,8 @@ def new_folder(out: Path) -> Iterator[Path]:
     temporary = _temporary(out)
     temporary.mkdir()
     try:
-        yield temporary
+        with naming(out):
+            yield temporary
         os.rename(temporary, out)  # an empty folder gives way
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

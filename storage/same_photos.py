@@ -7,6 +7,7 @@ photo of its size that it may be. Only local files are read, and images in local
 
 import hashlib
 import os
+import re
 from collections import defaultdict, deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -93,7 +94,7 @@ def same_photos(known: Known, found: pa.Table, verify: bool = False) -> tuple[I6
                     file.paired = queue[0].paired = True
 
     if free:
-        pair(lambda file: file.stamp)
+        pair(lambda file: None if verify and file.digest else file.stamp)
         sizes = {file.size for file in free if file.digest and not file.paired}
         asked = [file for file in fresh if not file.paired and file.size in sizes]
         for file, digest in zip(asked, digests([file.uri for file in asked]), strict=True):
@@ -108,6 +109,12 @@ def find(values: pa.ChunkedArray, among: pa.ChunkedArray) -> I64:
     """For each value the first row of `among` that has it, or -1."""
     rows: I64 = pc.fill_null(pc.index_in(values, value_set=among), -1).to_numpy().astype(np.int64)
     return rows
+
+
+def of_roster(rows: pa.Table) -> Bools:
+    """Which rows a library's own roster has given. The library may have been elsewhere then."""
+    pattern = f"/{re.escape(layout.ROSTER)}(\\?.*)?$"
+    return np.array(pc.match_substring_regex(rows["source"], pattern).to_numpy(), bool)
 
 
 def digests(uris: Sequence[str]) -> list[str | None]:
@@ -156,7 +163,7 @@ def _sought(known: Known, found: pa.Table, photo: I64) -> list[_File]:
     if not len(rows):
         return []
     tells = _telling(found) & (find(found["uri"], known.rows["uri"]) < 0)
-    own = _of_roster(known, found)
+    own = of_roster(found)
     return [
         _File(row, uri, size, stamp if tells[row] else None, (bool(own[row]),))
         for row, uri, size, stamp in _files(found, rows)
@@ -180,7 +187,7 @@ def _free(known: Known, found: pa.Table, photo: I64, sizes: set[int | None]) -> 
     if not rows:
         return []
     content = _content(known, np.array([row for row, *_ in rows], np.int64))
-    tells, own, free = _telling(known.rows) & lost, _of_roster(known, known.rows), []
+    tells, own, free = _telling(known.rows) & lost, of_roster(known.rows), []
     for row, uri, size, stamp in rows:
         digest = content.get(row)
         if row in content and digest is None:  # it could not be read where it was: perhaps it can be now
@@ -216,11 +223,6 @@ def _stamps(rows: pa.Table) -> pa.ChunkedArray:
 def _name(uri: str) -> str:
     path = local_path(uri)
     return os.path.basename(uri.partition("?")[0] if path is None else path)
-
-
-def _of_roster(known: Known, rows: pa.Table) -> Bools:
-    own: Bools = pc.equal(rows["source"], known.library.uri_of(layout.ROSTER)).to_numpy().astype(bool)
-    return own
 
 
 def _is_there(uri: str) -> bool:

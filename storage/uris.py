@@ -40,7 +40,7 @@ _AUTHORITY = re.compile(r"(?:[^@]*@)?([\w.-]*|\[[\da-fA-F:.]+\])(:\d+)?", re.ASC
 _METADATA = [ipaddress.ip_address(each) for each in ("fd00:ec2::254", "100.100.100.200")]  # of AWS, Alibaba
 _HOW = "name it, or a folder above it, on the command line"
 
-_FILE = re.compile(r"file:(?://(?:localhost)?)?(/.*)", re.IGNORECASE | re.DOTALL)
+_FILE = re.compile(r"file:(?://(?:localhost)?(?=/)|(?!//))(/.*)", re.IGNORECASE | re.DOTALL)
 _INLINE = re.compile(r"(.*\.(?:parquet|parq|pq)(?:\?[^#]*)?)#row=(\d+)", re.IGNORECASE | re.DOTALL)
 
 

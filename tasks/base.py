@@ -25,7 +25,9 @@ class Image:
 
     `pixels`: uint8 RGB, (height, width, 3), upright: EXIF orientation is applied.
     `scale`: decoded side ÷ full side, in (0, 1]. `size`: full upright (width, height) in pixels. `taken_at`: local time
-    without zone, as the camera wrote it. `latitude`, `longitude`: decimal degrees, both or neither.
+    without zone, as the camera wrote it. `latitude`, `longitude`: decimal degrees, both or neither. `profile`: the
+    ICC profile that the pixels are in, None where there is none; networks see them as they are, and what is shown to
+    people goes through `muster.colour.in_srgb`.
     """
 
     image_id: str
@@ -35,6 +37,7 @@ class Image:
     taken_at: datetime | None = None
     latitude: float | None = None
     longitude: float | None = None
+    profile: bytes | None = None
 
 
 # ---- what a task says of itself --------------------------------------------------------------------------------------

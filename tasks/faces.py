@@ -15,6 +15,7 @@ import torch.nn.functional as F  # noqa: N812
 from PIL import Image as PillowImage
 
 from muster.arrays import F32, Pixels
+from muster.colour import in_srgb
 from muster.errors import TaskError
 from muster.tasks.base import IMAGE_ID, Findings, Image, StateDict, Task, inference_dtype, shrink
 from muster.tasks.geometry.align import align, misfit
@@ -147,7 +148,7 @@ def _rows(found: Found, quality: F32, schema: pa.Schema) -> pa.Table:
         _lists(landmarks / scale[:, None, None], schema.field("landmarks").type),
         quality,
         _lists(found.vectors.embeddings.numpy(), schema.field("embedding").type),
-        [thumbnail(image.pixels, box) for image, box in zip(owners, boxes, strict=True)],
+        [thumbnail(image.pixels, box, image.profile) for image, box in zip(owners, boxes, strict=True)],
     ]
     return pa.table(columns, schema)
 
@@ -160,8 +161,8 @@ def _lists(values: np.ndarray[Any, Any], kind: pa.DataType) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(flat, type=kind)
 
 
-def thumbnail(pixels: Pixels, box: F32, side: int = 160) -> bytes:
-    """The square around a face, 1.6 times its box, shifted to stay in the image: a JPEG of `side` pixels."""
+def thumbnail(pixels: Pixels, box: F32, profile: bytes | None = None, side: int = 160) -> bytes:
+    """The square around a face, 1.6 times its box, shifted to stay in the image: a JPEG of `side` pixels, in sRGB."""
     height, width = pixels.shape[:2]
     half = min(0.8 * max(box[2] - box[0], box[3] - box[1]), width / 2, height / 2)
     x = min(max((box[0] + box[2]) / 2, half), width - half)
@@ -170,7 +171,7 @@ def thumbnail(pixels: Pixels, box: F32, side: int = 160) -> bytes:
     part = pixels[top : math.ceil(y + half), left : math.ceil(x + half)]
     square = (max(x - half, 0) - left, max(y - half, 0) - top, min(x + half, width) - left, min(y + half, height) - top)
     small = PillowImage.fromarray(part).resize((side, side), PillowImage.Resampling.BILINEAR, square, reducing_gap=2)
-    return simplejpeg.encode_jpeg(np.asarray(small), quality=85, colorsubsampling="420")
+    return simplejpeg.encode_jpeg(in_srgb(np.asarray(small), profile), quality=85, colorsubsampling="420")
 
 
 def detect(

@@ -1,4 +1,4 @@
-"""The task `previews`: a small upright JPEG of every image, for pages and contact sheets."""
+"""The task `previews`: a small upright JPEG of every image, in sRGB, for pages and contact sheets."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import pyarrow as pa
 import simplejpeg
 
+from muster.colour import in_srgb
 from muster.tasks.base import IMAGE_ID, Findings, Image, Task, shrink
 
 SIDE = 512
@@ -28,7 +29,7 @@ class Previews(Task):
     findings = Findings(noun="preview")
 
     def __call__(self, images: Sequence[Image]) -> pa.Table:
-        small = [shrink(image, SIDE).pixels for image in images]
+        small = [in_srgb(shrink(image, SIDE).pixels, image.profile) for image in images]
         columns = [
             [image.image_id for image in images],
             [pixels.shape[1] for pixels in small],

@@ -202,6 +202,7 @@ def test_the_api_takes_paths_and_arrays(place: Path) -> None:
     faces = muster.task("faces", machine=muster.Machine(device="cpu"))
     whole = faces([Path("photos/0000.jpg"), str(place / "photos" / "0003.jpg")])
     assert whole["image_id"].to_pylist() == ["photos/0000.jpg", str(place / "photos" / "0003.jpg")]
+    assert faces(f"file:{place}/photos/0000.jpg")["box_xyxy"].to_pylist() == whole["box_xyxy"].to_pylist()[:1]
     assert faces([]).schema == faces.schema == whole.schema
     from PIL import Image
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import duckdb
@@ -27,7 +28,7 @@ from PIL.TiffImagePlugin import IFDRational
 
 from muster.arrays import Pixels
 from muster.storage import manifest
-from muster.storage.gallery import gallery
+from muster.storage.gallery import audit, gallery
 from muster.storage.library import LibraryFiles, open_library
 from muster.storage.photos.decode import Photo, decode, read
 from muster.storage.photos.sources import find_images
@@ -310,3 +311,25 @@ def test_ids_of_any_form_come_back_and_can_be_taken_out(library: LibraryFiles) -
         known = known.without([who])
         assert who not in known.people
     assert known.people == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may be somebody else")
+def test_a_user_whom_the_system_does_not_know(library: LibraryFiles) -> None:
+    """As in a container that is started with any number."""
+    os.setresuid(54321, 0, 0)
+    try:
+        audit.append(library, "verify", {"people": []})
+    finally:
+        os.setresuid(0, 0, 0)
+    assert audit.entries(library)[-1]["by"].startswith("54321@")
+
+
+def test_a_clock_that_was_set_back_breaks_no_log(library: LibraryFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As that of a small computer without a battery, which begins in 1970 wherever there is no network."""
+    for year in (2026, 1970, 2027, 1970):
+        when = datetime(year, 1, 1, tzinfo=UTC)
+        monkeypatch.setattr(audit, "datetime", SimpleNamespace(now=lambda zone, when=when: when))
+        audit.append(library, "verify", {"people": []})
+    found = audit.check(library)
+    assert (found.lines, found.problem) == (4, None)
+    assert [entry["at"][:4] for entry in audit.entries(library)] == ["2026", "1970", "2027", "1970"]

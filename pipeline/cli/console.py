@@ -4,11 +4,12 @@ import io
 import json
 import os
 import sys
+import textwrap
 import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Annotated, Any, TextIO
 
@@ -35,6 +36,19 @@ def report(facts: dict[str, Any], as_json: bool, *lines: str) -> None:
 
 def _json(facts: dict[str, Any]) -> str:
     return json.dumps(facts, default=str).replace("\x7f", "\\u007f")  # the one control that json leaves as it is
+
+
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table, its columns as wide as what is in them."""
+    shown = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in shown]
+
+
+def wrapped(texts: Iterable[str]) -> list[str]:
+    """Lines of at most 100 characters, those that go on indented; words are kept whole."""
+    wrapper = textwrap.TextWrapper(100, "  ", "    ", break_long_words=False, break_on_hyphens=False)
+    return [line for text in texts for line in wrapper.wrap(printable(text))]
 
 
 def say(text: str) -> None:
@@ -85,9 +99,9 @@ def prepare(worded: Callable[[str], str] = str) -> None:
             os.fstat(descriptor)
         except OSError:  # closed by whoever started us: the next file would take its place, and be printed into
             os.open(os.devnull, os.O_RDWR)  # takes the lowest that is free
-    sys.stderr = sys.stderr or open(os.devnull, "w")  # print() takes stdout for None
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115  print() takes stdout for None
 
-    def show(message: Warning | str, category: type[Warning], *_: object) -> None:
+    def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
         ours = category.__module__.startswith("muster.")
         say(f"muster: {worded(str(message))}" if ours else f"{category.__name__}: {message}")
 
@@ -112,7 +126,7 @@ def keep_stdout() -> None:
     sys.stdout.flush()
     own = os.dup(descriptor)
     os.dup2(2, descriptor)
-    _results = open(own, "w", encoding=sys.stdout.encoding, errors="backslashreplace")
+    _results = open(own, "w", encoding=sys.stdout.encoding, errors="backslashreplace")  # noqa: SIM115
 
 
 @contextmanager

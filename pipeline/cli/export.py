@@ -16,7 +16,7 @@ SourceOption = Annotated[
         "--model",
         metavar="TASK=NAME",
         help="Rows of this model, or of the fingerprint that `muster status` shows; may be repeated.",
-        show_default="those that cover most images; of equals, those of `muster run` without options",
+        show_default="those of the model that the library was last run with by name, else those that cover most images",
     ),
 ]
 
@@ -47,8 +47,11 @@ def export(
             f"muster: not in it: {count(facts['pending'], 'image')} not processed yet; `muster run --tasks"
             f" {','.join(chosen)}` first does them"
         )
+    for photo in facts["left_out"]:
+        say(f"muster: left out {photo['uri']}: {photo['error']}")
     found, errors = _found(facts["annotations"], facts["images"], "image"), count(facts["errors"], "image")
-    report(facts, as_json, f"{facts['out']}: {found}; left out: {errors} with errors")
+    named = f", {len(facts['left_out'])} with names that cannot be written" if facts["left_out"] else ""
+    report(facts, as_json, f"{facts['out']}: {found}; left out: {errors} with errors{named}")
 
 
 def overlay(

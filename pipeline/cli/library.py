@@ -1,5 +1,7 @@
-"""`muster scan`, `run`, `cluster`, `people`, `photos`, `status` and `demo`: from photos to people pages."""
+"""`muster scan`, `run`, `cluster`, `people`, `copy`, `photos`, `status` and `demo`: from photos to people pages."""
 
+import shlex
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -29,6 +31,7 @@ from muster.pipeline.cli.options import (
     SourcesArgument,
     TasksOption,
     TrustOption,
+    VerifyOption,
     WeightsFileOption,
     WeightsOption,
     WorkersOption,
@@ -52,18 +55,22 @@ def scan(
     trust: TrustOption = False,
     follow_links: FollowLinksOption = False,
     exclude: ExcludeOption = [],  # noqa: B006
+    verify: VerifyOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Find images and note them in the library's manifest; a later scan finds what is new, changed or gone.
+    """Find images and note them in the library's manifest; a later scan finds what is new, changed, moved or gone.
 
     Example: muster scan ~/Pictures 's3://bucket/photos/' -l ./library
     """
-    result = muster.scan(*sources, library=library, follow_links=follow_links, exclude=exclude, trust=trust)
+    result = muster.scan(
+        *sources, library=library, follow_links=follow_links, exclude=exclude, verify=verify, trust=trust
+    )
     _say_left_out(result)
+    moved = f"{result.moved} moved or with another time, " if result.moved else ""
     report(
         asdict(result),
         as_json,
-        f"{count(result.found, 'image')}: {result.new} new, {result.changed} changed, {result.gone} gone",
+        f"{count(result.found, 'image')}: {result.new} new, {result.changed} changed, {moved}{result.gone} gone",
     )
     if sum(result.unread.values()) >= result.found:
         raise InputError(f"none of them can be read: {max(result.unread, key=lambda why: result.unread[why])}")
@@ -73,8 +80,8 @@ def _say_left_out(result: "ScanResult") -> None:
     texts = said(result.left_out, result.skipped)
     if result.duplicates:
         one, many = (
-            "row of a uri that another row has, with its columns",
-            "rows of uris that other rows have, with their",
+            "row of a file that another row has, with its columns",
+            "rows of files that other rows have, with their",
         )
         texts.append(count(result.duplicates, one, f"{many} columns"))
     if texts:
@@ -119,7 +126,52 @@ def run(
         summary = opened.run(
             choices, machine=machine, retry_errors=retry_errors, on_progress=on_progress, on_download=on_download
         )
+    _say_errors(asdict(summary), library)
     report(asdict(summary), as_json, *_run_text(asdict(summary)))
+
+
+def _say_errors(facts: dict[str, Any], library: str) -> None:
+    """The first of a run, and where the others are. On stderr, where they are seen with --json too."""
+    for row in facts["first_errors"]:
+        say(f"muster: {_error_text(row)}")
+    if (left := facts["errors"] - len(facts["first_errors"])) > 0:
+        say(f"muster: {count(left, 'more error')}: `muster errors -l {shlex.quote(library)}` shows all")
+
+
+def _error_text(row: dict[str, Any]) -> str:
+    task = f"{row['task']}, " if row["task"] else ""
+    return f"{row['uri']}: {task}{row['error_kind']}: {row['error']}"
+
+
+def errors(
+    library: LibraryOption = LIBRARY,
+    trust: TrustOption = False,
+    tasks: Annotated[str, typer.Option(help="Of these tasks alone, with commas.", show_default="all")] = "",
+    by_shard: Annotated[bool, typer.Option("--by-shard", help="Shards and their number of errors instead.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Which images could not be read, or were too much for a task, and why.
+
+    Example: muster errors -l ./library
+    """
+    from muster.pipeline.cli.parse import parse_tasks
+
+    rows = muster.open(library, trust=trust).errors(parse_tasks(tasks)).to_pylist()
+    images = {row["image_id"]: row for row in reversed(rows)}
+    kinds, shards = (Counter(row[name] for row in images.values()) for name in ("error_kind", "shard"))
+    facts = {
+        "errors": len(images),
+        "kinds": dict(kinds.most_common()),
+        "shards": dict(shards.most_common()),
+        "rows": rows,
+    }
+    found = ", ".join(f"{number} {kind}" for kind, number in kinds.most_common())
+    lines = [f"{count(len(images), 'image')} with errors" + (f": {found}" if found else "")]
+    if by_shard:
+        lines += [f"{shard}: {count(number, 'error')}" for shard, number in shards.most_common()]
+    else:
+        lines += map(_error_text, rows)
+    report(facts, as_json, *lines)
 
 
 def _run_text(facts: dict[str, Any]) -> list[str]:
@@ -182,6 +234,32 @@ def people(
     report(asdict(pages), as_json, _PEOPLE_TEXT.format_map(asdict(pages)))
 
 
+def copy(
+    person: Annotated[
+        str, typer.Argument(metavar="PERSON", help="Number on the people pages, or id, or its first four letters.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="New or empty folder.")],
+    library: LibraryOption = LIBRARY,
+    trust: TrustOption = False,
+    hard_links: Annotated[
+        bool, typer.Option("--hard-links", help="Link files on the same disk instead: no more space, and one file.")
+    ] = False,
+    model: ModelOption = [],  # noqa: B006
+    as_json: JsonOption = False,
+) -> None:
+    """Copy the original photos of one person into a folder.
+
+    Example: muster copy 7 --out ./ann -l ./library
+    """
+    from muster.pipeline.cli.parse import parse_model
+
+    opened = muster.open(library, trust=trust)
+    facts = opened.copy(person, out, hard_links=hard_links, model=parse_model(model, "faces"))
+    for photo in facts["left_out"]:
+        say(f"muster: left out {photo['uri']}: {photo['error']}")
+    report(facts, as_json, f"{facts['out']}: {count(facts['photos'], 'photo')} of Person {facts['number']}")
+
+
 def photos(
     sources: SourcesArgument,
     library: LibraryOption = LIBRARY,
@@ -232,6 +310,7 @@ def photos(
         "index": done.pages.index,
         **steps,
     }
+    _say_errors(steps["run"], library)
     texts = [*_run_text(steps["run"]), *_clustered(steps["cluster"])]
     report(facts, as_json, *texts, _PEOPLE_TEXT.format_map(steps["pages"]))
 
@@ -251,6 +330,8 @@ def status(library: LibraryOption = LIBRARY, trust: TrustOption = False, as_json
     lines = [f"{images} in {shards}: {facts['ok']} ok, {errors}, {facts['pending']} not processed yet"]
     tasks = [table["task"] for table in facts["tables"]]
     lines += [_table_text(table, tasks.count(table["task"]) > 1) for table in facts["tables"]]
+    if facts["errors"] or any(table["errors"] for table in facts["tables"]):
+        lines.append(f"`muster errors -l {shlex.quote(library)}` shows the errors")
     if facts["scan_interrupted"]:
         lines.append("a scan was interrupted: scan again, or any other command puts it in order")
     report(facts, as_json, *lines)

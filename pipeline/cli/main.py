@@ -1,13 +1,17 @@
 """The `muster` command."""
 
 import os
+import platform
 import signal
 import sys
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.exceptions import TyperException
 
+import muster
+from muster.distribution import DISTRIBUTION
 from muster.errors import MusterError
 from muster.pipeline.cli import export, gallery, library
 from muster.pipeline.cli.console import (
@@ -16,6 +20,7 @@ from muster.pipeline.cli.console import (
     interrupted,
     keep_stdout,
     prepare,
+    report,
     say,
     say_traceback,
 )
@@ -24,6 +29,7 @@ from muster.pipeline.cli.jobs import jobs_app, submit
 from muster.pipeline.cli.models import models_app
 from muster.pipeline.cli.train import train
 from muster.pipeline.cli.wording import in_options, worded
+from muster.storage.files import FULL
 
 # torch, ray and faiss take seconds to import: the face does where a command needs them, so that --help answers at once.
 
@@ -56,7 +62,8 @@ def main() -> None:
     except TyperException as error:
         _misused(error)
     except OSError as error:  # of the disk or the network, where nobody nearer knew what to say
-        _fail(f"{error.filename or ''}: {error.strerror or error}".removeprefix(": "), 1)
+        room = ": make room there, and run the same command again" if error.errno in FULL else ""
+        _fail(f"{error.filename or ''}: {error.strerror or error}{room}".removeprefix(": "), 1)
     except UnicodeEncodeError as error:  # of a path, where a library takes no bytes that are not UTF-8
         _fail(f"{error.object[:200]} is not UTF-8: give another name", 2)
     except Exception:
@@ -81,8 +88,10 @@ def _keep_stdout(command: Any) -> None:
 def _misused(error: Any) -> NoReturn:
     """What typer says of a command line; no text where it has shown the help."""
     command = error.ctx.command_path if error.ctx else "muster"
-    if text := error.format_message():
-        say(f"muster: {text.rstrip('.')}: see `{command} --help`")
+    if text := error.format_message().rstrip("."):
+        if text.startswith("Got unexpected extra argument") and "library" in error.ctx.params:
+            text += ". The library is named with -l, and photos are taken in by `muster scan`"
+        say(f"muster: {text}{' See' if text.endswith('?') else ': see'} `{command} --help`")
     sys.exit(error.exit_code)
 
 
@@ -93,16 +102,47 @@ def _fail(text: str, code: int) -> NoReturn:
 
 app = typer.Typer(
     no_args_is_help=True,
+    context_settings={"help_option_names": ["--help", "-h"]},
     pretty_exceptions_enable=False,
     add_completion=False,
     help="Who and what is in a collection of photos.",
 )
+
+
+def _version(asked: bool) -> None:
+    """What there is to know of an installation where something does not work. Nothing large is imported for it."""
+    if not asked:
+        return
+    from importlib.metadata import PackageNotFoundError, version
+
+    lines = []
+    for package in (DISTRIBUTION, "torch", "ray", "pyarrow", "faiss-cpu"):
+        try:
+            lines.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            lines.append(f"{package} is not installed")
+    lines.append(f"python {platform.python_version()} on {platform.platform()}")
+    report({}, False, *lines, f"in {Path(muster.__file__).parent}")
+    raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Versions, and where Muster is installed."),
+    ] = False,
+) -> None:
+    """Who and what is in a collection of photos."""
+
+
 app.add_typer(models_app, name="models")
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(gallery.audit_app, name="audit")
 for command in (
-    *(library.scan, library.run, library.cluster, library.people, library.photos, library.status, library.demo),
+    *(library.scan, library.run, library.cluster, library.people, library.copy, library.photos),
+    *(library.status, library.errors, library.demo),
     train,
     *(gallery.enroll, gallery.calibrate, gallery.verify, gallery.identify, gallery.forget, gallery.decrypt),
     *(export.export, export.overlay),

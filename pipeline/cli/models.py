@@ -1,12 +1,12 @@
 """`muster models`: the networks Muster knows, and their weights."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 import muster
-from muster.pipeline.cli.console import JsonOption, download_bar, report
+from muster.pipeline.cli.console import JsonOption, columns, download_bar, report, wrapped
 from muster.pipeline.cli.options import WeightsOption
 
 models_app = typer.Typer(no_args_is_help=True, help="The networks Muster knows, and their weights.")
@@ -14,17 +14,33 @@ models_app = typer.Typer(no_args_is_help=True, help="The networks Muster knows, 
 
 @models_app.command("list")
 def models_list(weights_dir: WeightsOption = None, as_json: JsonOption = False) -> None:
-    """The models of each task, with licence, training data and where their weights are.
+    """The models of each task, with licence, training data and where their weights are; --json has the files.
 
     Example: muster models list
     """
     rows = muster.models.entries(weights_dir)
-    lines = [
-        f"{r['task']}={r['model']} {r['role']}: {r['name']}, {r['licence']}, trained on {r['training_data']}, "
-        f"{r['path'] or r['how'] or ('missing: install Muster again' if r['packaged'] else 'not here yet')}"
-        for r in rows
+    table = [("MODEL", "ROLE", "WEIGHTS", "LICENCE", "WHERE")]
+    table += [
+        (f"{r['task']}={r['model']}{'*' * r['default']}", r["role"], r["name"], r["licence"], _where(r)) for r in rows
     ]
+    data: dict[str, dict[str, None]] = {}  # what it was trained on → weights
+    for r in rows:
+        data.setdefault(r["training_data"], {})[r["name"]] = None
+    trained = [f"{', '.join(names)}: {what}" for what, names in data.items()]
+    own = {r["name"]: r["how"] for r in rows if r["how"]}
+    lines = [*columns(table), "", "* taken where no model is named, of a library without rows of another", ""]
+    lines += ["Trained on", *wrapped(trained)]
+    if own:
+        lines += ["", "Weights that you give with --weights", *wrapped(f"{name}: {how}" for name, how in own.items())]
     report({"models": rows}, as_json, *lines)
+
+
+def _where(row: dict[str, Any]) -> str:
+    if row["how"]:
+        return "yours"
+    if row["path"]:
+        return "shipped" if row["packaged"] else "here"
+    return "missing: install Muster again" if row["packaged"] else "to download"
 
 
 @models_app.command("pull")

@@ -53,6 +53,14 @@ ExcludeOption = Annotated[
         help="Files or folders/ to leave out: '*.png', 'private/', '/2019/raw'. Repeatable. See .musterignore.",
     ),
 ]
+VerifyOption = Annotated[
+    bool,
+    typer.Option(
+        "--verify",
+        "--rescan",
+        help="Read every photo again, and find those that were changed and kept their size and time.",
+    ),
+]
 MethodOption = Annotated[
     str, typer.Option(help="graph: finds the number of people. kmeans: see --k; knows nothing of photos or quality.")
 ]

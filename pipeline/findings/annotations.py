@@ -12,7 +12,7 @@ import pyarrow as pa
 from muster.errors import MusterError, NotYetError
 from muster.pipeline import forget
 from muster.pipeline.findings.sources import Source, chosen_source, classes_of, label_of
-from muster.storage import manifest, tables
+from muster.storage import clusters, manifest, tables
 from muster.storage.exchange.photo import AnnotatedPhoto, Finding, Name, common_folder, name_of, parts_of
 from muster.storage.library import LibraryFiles
 from muster.storage.outcomes import IMAGES_FINGERPRINT
@@ -38,6 +38,22 @@ class Annotations:
             for shard, _ in manifest.shards(self.library)
             for uri in manifest.read_shard(self.library, shard)["uri"].to_pylist()
         )
+
+    @cached_property
+    def people(self) -> dict[str, tuple[str | None, float | None]]:
+        """face_id → person and certainty, of the sources that are clustered."""
+        found: dict[str, tuple[str | None, float | None]] = {}
+        for source in self.sources:
+            if source.says.id is None:
+                continue
+            try:
+                rows = clusters.read(self.library, source.fingerprint)
+            except FileNotFoundError:
+                continue
+            names = [name for name in ("face_id", "cluster_id", "certainty") if name in rows.column_names]
+            for face_id, person, *certain in zip(*(rows[name].to_pylist() for name in names), strict=True):
+                found[face_id] = person, _short(certain[0]) if certain and certain[0] is not None else None
+        return found
 
     def photos(self, shards: Iterable[str]) -> Iterator[AnnotatedPhoto]:
         """Photos with what was found in each, task by task; masks in the frame they were decided in."""
@@ -73,7 +89,7 @@ def _findings(annotations: Annotations, shard: str) -> dict[str, list[Finding]]:
         columns = list(dict.fromkeys(["image_id", *source.says.columns]))
         rows = _read(annotations, source.task, source.fingerprint, columns, shard).to_pylist()
         for image_id, group in groupby(rows, key=lambda row: row["image_id"]):
-            found.setdefault(image_id, []).extend(_finding(source, row) for row in group)
+            found.setdefault(image_id, []).extend(_finding(source, row, annotations.people) for row in group)
         if source.says.label and source.says.placed:
             _check_labels(annotations.library, source, {row[source.says.label] for row in rows})
     return found
@@ -89,8 +105,10 @@ def _check_labels(library: LibraryFiles, source: Source, labels: set[str]) -> No
         )
 
 
-def _finding(source: Source, row: Mapping[str, Any]) -> Finding:
+def _finding(source: Source, row: Mapping[str, Any], people: Mapping[str, tuple[str | None, float | None]]) -> Finding:
     says = source.says
+    face_id = row[says.id] if says.id else None
+    person, certainty = people.get(face_id or "", (None, None))
     label = row[says.label] or "unsure" if says.label else label_of(source.task)
     score = None if says.score is None or row[says.score] is None else _short(row[says.score])
     x0, y0, x1, y1 = map(_short, row[says.box]) if says.box else (0.0, 0.0, 0.0, 0.0)
@@ -101,7 +119,9 @@ def _finding(source: Source, row: Mapping[str, Any]) -> Finding:
         box=(x0, y0, x1, y1),
         rle={"size": [row["height"], row["width"]], "counts": row[says.mask]} if says.mask else None,
         landmarks=(row[says.landmarks] or ()) if says.landmarks else (),
-        face_id=row[says.id] if says.id else None,
+        face_id=face_id,
+        person=person,
+        certainty=certainty,
         whole=not says.placed,
     )
 

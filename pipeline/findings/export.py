@@ -38,13 +38,16 @@ def export_annotations(
     found = (_above(photo, min_score) for photo in annotations.photos(shard for shard, _ in annotations.shards))
     shaped = map(full_size if chosen.mask == "rle" else outlined, found)
     facts = {"library": public_uri(library.uri), "sources": [vars(source) for source in annotations.sources]}
-    chosen.write(_counted(shaped, counts), out, categories_of(annotations.sources), {"description": "Muster", **facts})
+    written = _counted(shaped, counts)
+    left_out = chosen.write(written, out, categories_of(annotations.sources), {"description": "Muster", **facts})
     looked_at = sum(images for _, images in annotations.shards)
     return {
         "format": form,
         "out": str(out),
-        **{name: counts[name] for name in ("images", "annotations")},
+        "images": counts["images"] - len(left_out),
+        "annotations": counts["annotations"] - sum(len(each.photo.findings) for each in left_out),
         "errors": looked_at - counts["images"],
+        "left_out": [{"uri": public_uri(each.photo.uri), "error": each.error} for each in left_out],
         "pending": annotations.pending,
         **facts,
     }

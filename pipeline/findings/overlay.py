@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from muster.arrays import Pixels
+from muster.colour import in_srgb
 from muster.errors import ImageError, InputError, NotYetError
 from muster.pipeline.findings.annotations import Annotations, annotations_of
 from muster.pipeline.findings.sources import require_tasks, tasks_of
@@ -77,11 +78,11 @@ def overlay(
 
 
 def _pixels(reader: Reader, photo: AnnotatedPhoto) -> Pixels:
-    """Of the file as it was looked at; ImageError where it is gone or another one."""
+    """Of the file as it was looked at, in sRGB; ImageError where it is gone or another one."""
     decoded = decode.decode(reader.read(photo.uri, photo.source), SIDES[1])
     if photo.sha256 not in (None, decoded.sha256):
         raise ImageError("changed", f"{photo.uri} is another file than when it was looked at")
-    return decoded.pixels
+    return in_srgb(decoded.pixels, decoded.profile)
 
 
 def _save(picture: Image.Image, path: Path) -> None:

@@ -151,11 +151,16 @@ def _withdrawn(library: LibraryFiles, entries: Sequence[Entry]) -> list[str]:
     """Forget everybody who is enrolled, and does not consent, or not any more."""
     known = gallery.read(library)
     here = forget.spellings(known.people if known else ())
-    ended = [entry.person_id for entry in entries if entry.consent is False or _ended(entry)]
-    gone = sorted(name for person in ended for name in here.get(normal(person), ()))
-    if gone:
-        forget.forget_people(library, gone, forget.WITHDRAWN)
-    return gone
+    gone: list[str] = []
+    for reason, theirs in (
+        (forget.WITHDRAWN, [entry for entry in entries if entry.consent is False]),
+        (forget.ENDED, [entry for entry in entries if entry.consent is not False and _ended(entry)]),
+    ):
+        names = [name for entry in theirs for name in here.get(normal(entry.person_id), ())]
+        if names:
+            forget.forget_people(library, names, reason)
+        gone += names
+    return sorted(gone)
 
 
 def _not_returning(

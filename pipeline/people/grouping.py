@@ -91,8 +91,8 @@ def cluster_faces(
 
 
 class _Found(NamedTuple):
-    """`table`: the faces under `fingerprint`. `labels`, `certain`: (N,), of each its cluster, and how certain it is (NaN:
-    alone, or not known)."""
+    """`table`: the faces under `fingerprint`. `labels`, `certain`: (N,), of each its cluster, and how certain it is
+    (NaN: alone, or not known)."""
 
     fingerprint: str
     table: pa.Table

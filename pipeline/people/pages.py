@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,11 @@ def write_people(library: LibraryFiles, model: str | None, out: Path) -> PagesSu
 
     The faces are those that `cluster` takes; all other rows those that `export` does: see `sources_of`.
     """
+    return write_pages(replace(source_of(library, model), labels=label_tables(library)), out)
+
+
+def source_of(library: LibraryFiles, model: str | None) -> PagesSource:
+    """A clustered library, as pages are made from it, without labels to narrow photos down by."""
     shards = dict(manifest.shards(library))
     faces = faces_fingerprint(library, model)  # which `cluster` took
     found = clusters.require(library, faces)
@@ -57,10 +63,7 @@ def write_people(library: LibraryFiles, model: str | None, out: Path) -> PagesSu
     }
     uris = dict(zip(images["image_id"].to_pylist(), images["uri"].to_pylist(), strict=True))
     done = manifest.committed(library, faces)
-    source = PagesSource(
-        library=library, shards=done, fingerprints=fingerprints, clusters=found, uris=uris, labels=label_tables(library)
-    )
-    return write_pages(source, out)
+    return PagesSource(library=library, shards=done, fingerprints=fingerprints, clusters=found, uris=uris)
 
 
 def label_tables(library: LibraryFiles) -> list[LabelTable]:

@@ -359,7 +359,7 @@ class Dispatcher:
             self.starting.remove(worker)
             self.failed_starts += 1
             if self.failed_starts >= self.policy.starts * self.count:
-                raise Stopped(f"workers cannot start: {reason}")
+                raise Stopped(f"workers cannot start: {reason}{_about_memory(reason)}")
             return
         innocent = [order for order, _ in held if outside and self.lost[order.key] < self.policy.losses]
         for order in reversed(innocent):
@@ -368,7 +368,7 @@ class Dispatcher:
         suspects = [order for order, _ in held if order not in innocent]
         self.early_deaths += self.good is None and bool(suspects)
         if self.early_deaths >= self.policy.deaths * self.count:
-            raise Stopped(f"workers die one after another, before any image went well: {reason}")
+            raise Stopped(f"workers die one after another, before any image went well: {reason}{_about_memory(reason)}")
         for order in suspects:
             self._suspect(order, kind, reason)
 
@@ -387,6 +387,11 @@ class Dispatcher:
             self.alone.append(self.searches[key].next())
         else:
             self._close(order, f"it kills workers, though each of its images alone does not: {reason}")
+
+
+def _about_memory(reason: str) -> str:
+    """What to do, where it may be that: the system says of a process only that it was killed."""
+    return ". If memory is short here, give fewer `workers`" if "memory" in reason else ""
 
 
 def _without(images: Sequence[str], order: Order) -> tuple[str, ...]:

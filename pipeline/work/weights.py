@@ -31,7 +31,14 @@ def describe_all(weights_dir: Path | None) -> list[dict[str, Any]]:
                     for f in ("name", "file", "url", "packaged", "sha256", "licence", "source", "training_data", "how")
                 }
                 rows.append(
-                    {"task": task, "model": model, "role": role, **facts, "path": str(found.path) if found else None}
+                    {
+                        "task": task,
+                        "model": model,
+                        "default": model == zoo.default(task),
+                        "role": role,
+                        **facts,
+                        "path": str(found.path) if found else None,
+                    }
                 )
     return rows
 

@@ -17,6 +17,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
@@ -220,7 +221,18 @@ def checked(rows: pa.Table, task: base.Task, batch: Sequence[base.Image]) -> pa.
         raise TaskError(f"task {task.name!r} did not return a table of its schema")
     if not set(pc.unique(rows["image_id"]).to_pylist()) <= {image.image_id for image in batch}:
         raise TaskError(f"task {task.name!r} returned rows of images that it was not given")
+    says = task.findings
+    for name in filter(None, (says.score, says.box, says.landmarks, says.embedding)):
+        if not _is_finite(
+            rows[name]
+        ):  # of a network that overflowed, or weights that are none: nothing could compare it
+            raise TaskError(f"task {task.name!r} returned NaN or infinity as {name!r}")
     return rows
+
+
+def _is_finite(column: pa.ChunkedArray) -> bool:
+    values = pc.list_flatten(column, recursive=True) if pa.types.is_nested(column.type) else column
+    return bool(np.isfinite(values.drop_null().to_numpy()).all())
 
 
 def _joined(results: Iterable[tuple[pa.Table, list[dict[str, str]]]]) -> tuple[pa.Table, list[dict[str, str]]]:
@@ -257,7 +269,7 @@ def _outcome(function: Callable[..., R], *arguments: Any) -> R | ImageError:
 
 def image_of(image_id: str, photo: Photo) -> base.Image:
     """A decoded photo as tasks take it."""
-    names = ("pixels", "scale", "size", "taken_at", "latitude", "longitude")
+    names = ("pixels", "scale", "size", "taken_at", "latitude", "longitude", "profile")
     return base.Image(image_id=image_id, **{name: getattr(photo, name) for name in names})
 
 

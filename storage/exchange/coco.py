@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from muster.errors import InputError
-from muster.storage.exchange.photo import AnnotatedPhoto, Finding, Photos
+from muster.storage.exchange.photo import AnnotatedPhoto, Finding, LeftOut, Photos, public_uri
 from muster.storage.files import read_regular
 from muster.storage.new_files import new_text
 from muster.storage.texts import decoded, file_name
@@ -86,7 +86,7 @@ def _annotation(number: int, annotation: Mapping[str, Any]) -> Annotation:
 # ---- writing ---------------------------------------------------------------------------------------------------------
 
 
-def write_coco(photos: Photos, out: Path, categories: Mapping[str, int], info: Mapping[str, Any]) -> None:
+def write_coco(photos: Photos, out: Path, categories: Mapping[str, int], info: Mapping[str, Any]) -> list[LeftOut]:
     """One JSON file of images, categories and annotations, both numbered from 1.
 
     Annotations wait, on disk, until the images are written.
@@ -104,6 +104,7 @@ def write_coco(photos: Photos, out: Path, categories: Mapping[str, int], info: M
         annotations.seek(0)
         shutil.copyfileobj(annotations, file)
         file.write("\n]}\n")
+    return []
 
 
 def _write_row(file: IO[str], number: int, row: Mapping[str, Any]) -> None:
@@ -112,7 +113,7 @@ def _write_row(file: IO[str], number: int, row: Mapping[str, Any]) -> None:
 
 def _coco_image(number: int, photo: AnnotatedPhoto) -> dict[str, Any]:
     size = {"width": photo.width, "height": photo.height}
-    return {"id": number, "file_name": photo.name, **size, "muster_id": photo.image_id}
+    return {"id": number, "file_name": photo.name, **size, "muster_id": photo.image_id, "uri": public_uri(photo.uri)}
 
 
 def _coco_annotation(number: int, image: int, category: int, finding: Finding) -> dict[str, Any]:
@@ -127,4 +128,5 @@ def _coco_annotation(number: int, image: int, category: int, finding: Finding) -
         **({"segmentation": finding.rle} if finding.rle else {}),
         "score": finding.score,
         "task": finding.task,
+        **finding.who,
     }

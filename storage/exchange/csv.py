@@ -5,17 +5,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from muster.storage.exchange.photo import Photos, public_uri
+from muster.storage.exchange.photo import LeftOut, Photos, public_uri
 from muster.storage.new_files import cell, new_text
 
 COLUMNS = (
     *("image_id", "uri", "file_name", "width", "height", "task", "label", "score", "x0", "y0", "x1", "y1"),
-    *("area", "rle", "face_id"),
+    *("area", "rle", "face_id", "person", "certainty"),
 )
 
 
-def write_csv(photos: Photos, out: Path, categories: Mapping[str, int], info: Mapping[str, Any]) -> None:
-    """One row per finding. `area`, `rle`: of masks; `face_id`: of faces. Formulas are disarmed, see `cell`."""
+def write_csv(photos: Photos, out: Path, categories: Mapping[str, int], info: Mapping[str, Any]) -> list[LeftOut]:
+    """One row per finding. `area`, `rle`: of masks; the last three: of faces. Formulas are disarmed, see `cell`."""
     with new_text(out) as file:
         writer = csv.writer(file)  # lines end in CR LF (RFC 4180); then a lone CR in a name is quoted too
         writer.writerow(COLUMNS)
@@ -31,7 +31,10 @@ def write_csv(photos: Photos, out: Path, categories: Mapping[str, int], info: Ma
                     finding.area,
                     counts,
                     finding.face_id,
+                    finding.person,
+                    finding.certainty,
                 )
                 row = dict(zip(COLUMNS, (*image, *found), strict=True))
                 # COCO's letters, such as `=`, make no call and no address; changed they would be no mask.
                 writer.writerow([value if name == "rle" else cell(value) for name, value in row.items()])
+    return []

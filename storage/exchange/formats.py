@@ -11,7 +11,7 @@ from typing import Any
 from muster.storage.exchange.coco import write_coco
 from muster.storage.exchange.csv import write_csv
 from muster.storage.exchange.labelme import write_labelme
-from muster.storage.exchange.photo import Photos
+from muster.storage.exchange.photo import LeftOut, Photos
 from muster.storage.exchange.yolo import write_yolo
 from muster.storage.library import LibraryFiles
 from muster.storage.new_files import check_new
@@ -21,10 +21,11 @@ from muster.storage.new_files import check_new
 class Format:
     """`mask`: which form of masks it takes, "rle" or "outlines". `folder`: whether it is written into one.
 
-    `write(photos, out, categories, info)`: categories are name → COCO's id, in the order of YOLO's class numbers.
+    `write(photos, out, categories, info)` gives the photos that have no file there. `categories` are name → COCO's id,
+    in the order of YOLO's class numbers.
     """
 
-    write: Callable[[Photos, Path, Mapping[str, int], Mapping[str, Any]], None]
+    write: Callable[[Photos, Path, Mapping[str, int], Mapping[str, Any]], list[LeftOut]]
     mask: str
     folder: bool
 

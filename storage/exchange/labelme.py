@@ -5,17 +5,23 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from muster.storage.exchange.photo import AnnotatedPhoto, Finding, Photos, file_of
+from muster.storage.exchange.photo import AnnotatedPhoto, Finding, LeftOut, Photos, file_of
 from muster.storage.new_files import new_folder
 from muster.storage.uris import local_path, split_inline
 
 
-def write_labelme(photos: Photos, out: Path, categories: Mapping[str, int], info: Mapping[str, Any]) -> None:
+def write_labelme(photos: Photos, out: Path, categories: Mapping[str, int], info: Mapping[str, Any]) -> list[LeftOut]:
     """`<name>.json` per photo."""
+    left_out = []
     with new_folder(out) as folder:
         for photo in photos:
-            with file_of(folder, photo.name, ".json") as file:
+            file = file_of(folder, photo, ".json")
+            if isinstance(file, LeftOut):
+                left_out.append(file)
+                continue
+            with file:
                 json.dump(_labelme(photo), file)
+    return left_out
 
 
 def _labelme(photo: AnnotatedPhoto) -> dict[str, Any]:
@@ -31,7 +37,7 @@ def _labelme(photo: AnnotatedPhoto) -> dict[str, Any]:
 
 
 def _shapes(number: int, finding: Finding) -> Iterator[dict[str, Any]]:
-    """The parts of one mask have one `group_id`."""
+    """The parts of one mask have one `group_id`. The description of a face is its person."""
     x0, y0, x1, y1 = finding.box
     polygons = finding.rle is not None
     for points in finding.outlines if polygons else [[(x0, y0), (x1, y1)]]:
@@ -39,8 +45,9 @@ def _shapes(number: int, finding: Finding) -> Iterator[dict[str, Any]]:
             "label": finding.label,
             "points": points,
             "group_id": number if len(finding.outlines) > 1 else None,
-            "description": "",
+            "description": finding.person or "",
             "shape_type": "polygon" if polygons else "rectangle",
             "flags": {},
             "score": finding.score,  # labelme keeps what it does not know
+            **finding.who,
         }

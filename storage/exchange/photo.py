@@ -1,5 +1,6 @@
 """A photo and what tasks found in it, as the formats of this folder write it, and its name there."""
 
+import errno
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,11 +9,14 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import unquote
 
-from muster.storage.uris import split_inline
+from muster.storage.uris import local_path, split_inline
 
 Box = tuple[float, float, float, float]  # x0, y0, x1, y1
 Outline = Sequence[tuple[float, float]]  # x, y of each corner, closed
 Name = tuple[str, ...]  # folders, and the name of a file
+
+# What is wrong with one name: too long, no text for this disk, or a folder of the name of a file; not a full disk.
+NAMELESS = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.EEXIST, errno.ENOTDIR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +25,8 @@ class Finding:
 
     `whole`: it is said of the whole photo; `box` is then that. `rle`: of masks, COCO's compressed form, {"size":
     [height, width], "counts": str}. `outlines`: of masks, where they were asked for. `landmarks`: of faces, five
-    points. `face_id`: what a task names its rows by, as `faces` does.
+    points. `face_id`: what a task names its rows by, as `faces` does. `person`, `certainty`: of a face whose library is
+    clustered, see muster.storage.clusters.
     """
 
     task: str
@@ -32,7 +37,16 @@ class Finding:
     outlines: Sequence[Outline] = ()
     landmarks: Outline = ()
     face_id: str | None = None
+    person: str | None = None
+    certainty: float | None = None
     whole: bool = False
+
+    @property
+    def who(self) -> dict[str, Any]:
+        """Of a face, whose it is."""
+        if self.face_id is None:
+            return {}
+        return {"face_id": self.face_id, "person": self.person, "certainty": self.certainty}
 
     @property
     def area(self) -> int | None:
@@ -64,19 +78,28 @@ class AnnotatedPhoto:
 Photos = Iterable[AnnotatedPhoto]
 
 
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A photo that has no file in an export, and why."""
+
+    photo: AnnotatedPhoto
+    error: str
+
+
 # ---- names -----------------------------------------------------------------------------------------------------------
 
 
 def name_of(uri: str) -> Name:
     """`/a/1.jpg` → ("a", "1.jpg"); `s3://bucket/b%20c.jpg?region=x` → ("bucket", "b c.jpg").
 
-    An image inside a Parquet file: the name of that file, then the row.
+    An image inside a Parquet file: the name of that file, then the row. A name on this disk that is not UTF-8 stays
+    what it is, as Python spells it, so that it still leads there.
     """
     if (inline := split_inline(uri)) is not None:
         return (*name_of(inline[0]), str(inline[1]))
-    if "://" in uri:
-        uri = unquote(uri.partition("://")[2].partition("?")[0].rpartition("@")[2])
-    return parts_of(uri)
+    if (path := local_path(uri)) is not None:
+        return parts_of(path)
+    return parts_of(unquote(uri.partition("://")[2].partition("?")[0].rpartition("@")[2]))
 
 
 def parts_of(path: str) -> Name:
@@ -99,16 +122,22 @@ def public_uri(uri: str) -> str:
     return uri if uri.startswith("file://") else re.sub(r"^(\w+://)[^/@]*@", r"\1", uri)
 
 
-def file_of(folder: Path, name: str, suffix: str) -> IO[str]:
+def file_of(folder: Path, photo: AnnotatedPhoto, suffix: str) -> IO[str] | LeftOut:
     """The file of a photo, in the sub-folder that its name has: `a/1.jpg` → `a/1.txt`.
 
-    Where a photo of the same stem was first (`a/1.png`), its whole name is kept: `a/1.png.txt`, then `a/1.png-2.txt`.
+    Where a photo of the same stem was first (`a/1.png`), its whole name is kept: `a/1.png.txt`, then `a/1.png-2.txt`. A
+    name that the disk does not take costs this file alone: by another name no reader would find it.
     """
-    path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for stem in chain([path.stem, path.name], (f"{path.name}-{i}" for i in count(2))):
-        try:
-            return open(path.parent / f"{stem}{suffix}", "x", encoding="utf-8")
-        except FileExistsError:
-            continue
+    path = folder / photo.name
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for stem in chain([path.stem, path.name], (f"{path.name}-{i}" for i in count(2))):
+            try:
+                return open(path.parent / f"{stem}{suffix}", "x", encoding="utf-8")
+            except FileExistsError:
+                continue
+    except OSError as error:
+        if error.errno not in NAMELESS:
+            raise
+        return LeftOut(photo, f"no file of its name can be written: {error.strerror}")
     raise AssertionError("count() does not end")

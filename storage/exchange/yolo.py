@@ -5,31 +5,41 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from muster.storage.exchange.photo import AnnotatedPhoto, Photos, file_of
+from muster.storage.exchange.photo import AnnotatedPhoto, LeftOut, Photos, file_of
 from muster.storage.new_files import new_folder
 from muster.storage.uris import split_inline
 
 
-def write_yolo(photos: Photos, out: Path, categories: Mapping[str, int], info: Mapping[str, Any]) -> None:
+def write_yolo(photos: Photos, out: Path, categories: Mapping[str, int], info: Mapping[str, Any]) -> list[LeftOut]:
     """`labels/<name>.txt`, a line per box, or per part of a mask; empty where nothing was found. And `data.yaml`.
 
     Its images are those of `images.txt`, and not whatever the user puts into `images`: readers take an image without
     labels for one that shows nothing, and give `1.png` the labels of `1.jpg`.
     """
-    numbers = {name: i for i, name in enumerate(categories)}
+    numbers, left_out = {name: i for i, name in enumerate(categories)}, []
     with new_folder(out) as folder:
         lines = [f"  {i}: {_quoted(name)}\n" for name, i in numbers.items()]
         # Without `path`: Ultralytics takes "." for where it was started, and nothing for the folder of this file.
         with open(folder / "data.yaml", "x", encoding="utf-8") as data:
             data.writelines(["train: images.txt\nval: images.txt\nnames:\n", *lines])
         (folder / "labels").mkdir()
-        with open(folder / "images.txt", "x", encoding="utf-8", errors="backslashreplace") as images:
+        with open(folder / "images.txt", "x", encoding="utf-8") as images:
             for photo in photos:
-                with file_of(folder / "labels", photo.name, ".txt") as file:
+                file = file_of(folder / "labels", photo, ".txt")
+                if isinstance(file, LeftOut):
+                    left_out.append(file)
+                    continue
+                with file:
                     file.writelines(_yolo_lines(photo, numbers))
                 image = f"images/{photo.name}.jpg" if split_inline(photo.uri) else f"images/{photo.name}"
-                if Path(file.name) == folder / _yolo_label(image) and len(image.splitlines()) == 1:
+                if Path(file.name) == folder / _yolo_label(image) and _is_line(image):
                     images.write(f"./{image}\n")
+    return left_out
+
+
+def _is_line(text: str) -> bool:
+    """Whether readers of a list, which they split as Python does and take for UTF-8, find this in it."""
+    return text.isprintable() and text.splitlines() == [text.strip()]
 
 
 def _quoted(text: str) -> str:

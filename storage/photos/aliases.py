@@ -32,7 +32,7 @@ def other_names(known: pa.Table, found: pa.Table) -> tuple[dict[str, str], dict[
     holds for all that is below.
 
     `known`, `found`: uri, size and modified. First is what is known, then what is no link, then what was found first.
-    Looked at are files that agree with another in size and time, and their folders, each once.
+    Looked at are those that may be one (`_alike`), and their folders, each once.
     """
     parts = {uri: name for uri in _alike(known, found) if (name := _split(uri))}
     if not parts:
@@ -63,7 +63,7 @@ def other_names(known: pa.Table, found: pa.Table) -> tuple[dict[str, str], dict[
 
     if not others and len(names) == len(parts):
         return {}, {}
-    return {uri: name for uri in found["uri"].to_pylist() if (name := first_of(uri)) != uri}, others
+    return {uri: first for uri in found["uri"].to_pylist() if (first := first_of(uri)) != uri}, others
 
 
 def _top(folder: str, first: str, home: Callable[[str], Inode | None]) -> tuple[str, str]:
@@ -84,18 +84,26 @@ def _upwards(folder: str) -> Iterator[str]:
 
 
 def _alike(known: pa.Table, found: pa.Table) -> list[str]:
-    """The names of files that agree with another in size and time, those that are not found first."""
-    columns = ["uri", "size", "modified"]
-    missing = known.filter(pc.invert(pc.is_in(known["uri"], value_set=found["uri"].combine_chunks())))
-    rows = pa.concat_tables([missing.select(columns), found.select(columns)])
+    """Names of files that may be one: that agree in size and time, or that end alike, one not found, one not known."""
+    missing, fresh = _others(known, found), _others(found, known)
+    rows = pa.concat_tables([missing, found.select(missing.column_names)])
     rows = rows.filter(pc.is_valid(rows["modified"]))
-    size, time = (pc.fill_null(rows[name].cast("int64"), -1).to_numpy() for name in columns[1:])
+    size, time = (pc.fill_null(rows[name].cast("int64"), -1).to_numpy() for name in ("size", "modified"))
     order = np.lexsort((size, time))
     same = (np.diff(size[order]) == 0) & (np.diff(time[order]) == 0)
     alike = np.zeros(rows.num_rows, bool)
     alike[order[1:][same]] = alike[order[:-1][same]] = True
-    uris: list[str] = rows["uri"].filter(pa.array(alike)).to_pylist()
-    return uris
+    uris = rows["uri"].filter(pa.array(alike)).to_pylist()
+    ends, others = (pc.replace_substring_regex(each["uri"], "(?s).*/", "") for each in (missing, fresh))
+    uris += missing["uri"].filter(pc.is_in(ends, value_set=others.combine_chunks())).to_pylist()
+    uris += fresh["uri"].filter(pc.is_in(others, value_set=ends.combine_chunks())).to_pylist()
+    return list(dict.fromkeys(uris))
+
+
+def _others(rows: pa.Table, known: pa.Table) -> pa.Table:
+    """Those whose uri is not in `known`."""
+    there = pc.is_in(rows["uri"], value_set=known["uri"].combine_chunks())
+    return rows.select(["uri", "size", "modified"]).filter(pc.invert(there))
 
 
 def _split(uri: str) -> _Name | None:

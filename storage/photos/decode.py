@@ -16,12 +16,11 @@ from PIL import Image, ImageFile, JpegImagePlugin, TiffImagePlugin, Unidentified
 from muster.arrays import Pixels
 from muster.errors import ImageError
 from muster.storage.files import open_regular
-from muster.storage.photos import heif
+from muster.storage.photos import heif, png
 from muster.storage.photos.exif import facts, orientation, read_exif
 from muster.storage.photos.first_bytes import ISO_BRANDS, OTHER_IMAGES, OURS, TIFF
-from muster.storage.photos.pixels import TURNED_BY_LOADING, dct_divisor, perceptual_hash, upright_pixels
-from muster.storage.photos.png import without_damaged_remarks
-from muster.storage.photos.tiff import MAX_NUMBERS, numbers_in, photo_page
+from muster.storage.photos.pixels import TURNED_BY_LOADING, dct_divisor, perceptual_hash, profile_of, upright_pixels
+from muster.storage.photos.tiff import MAX_NUMBERS, is_described, is_misread, numbers_in, photo_page
 from muster.storage.retry import retried
 from muster.storage.uris import filesystem_of, local_path
 
@@ -53,7 +52,8 @@ class Photo:
     pixels: (H, W, 3) uint8 RGB, C-contiguous, upright. scale: decoded longest side / full longest side, in (0, 1].
     size: (width, height) of the full upright image. format: "jpeg", "heic", … orientation: EXIF 1..8, what was
     applied. taken_at: local time without zone, as cameras write it. latitude, longitude: decimal degrees, both or
-    neither. sha256: of the bytes, hex. phash: see `perceptual_hash`.
+    neither. sha256: of the bytes, hex. phash: see `perceptual_hash`. profile:
+    the file's ICC profile, which the pixels are in, if any (`muster.colour`).
     """
 
     pixels: Pixels
@@ -67,6 +67,7 @@ class Photo:
     camera: str | None
     sha256: str
     phash: int
+    profile: bytes | None = None
 
 
 def decode(data: bytes, max_side: int | None = None) -> Photo:
@@ -77,6 +78,19 @@ def decode(data: bytes, max_side: int | None = None) -> Photo:
     if max_side is not None and max_side < 1:
         raise ValueError(f"max_side must be at least 1, not {max_side}")
     sha256 = hashlib.sha256(data).hexdigest()
+    try:
+        return _decode(data, max_side, sha256)
+    except ImageError as error:
+        mended = png.without_broken_chunks(data) if error.kind in ("corrupt", "truncated") else None
+        if mended is None:
+            raise
+        try:
+            return _decode(mended, max_side, sha256)
+        except ImageError:
+            raise error from None
+
+
+def _decode(data: bytes, max_side: int | None, sha256: str) -> Photo:
     name, size = None, None
     try:
         image = _open(data)
@@ -113,7 +127,7 @@ def _open(data: bytes) -> ImageFile.ImageFile:
     if data.startswith(TIFF):
         _check_numbers(data, 1)
     try:
-        image = _recognised(data)
+        image = Image.open(io.BytesIO(data), formats=_FORMATS)
     except OSError as error:
         if _cut_short(data):
             raise ImageError("truncated", "the file is cut short") from error
@@ -124,6 +138,8 @@ def _open(data: bytes) -> ImageFile.ImageFile:
             raise ImageError("unsupported", "no picture in it is HEVC or AV1") from None
         if data.startswith(TIFF) and photo_page(data) is None:
             raise _raw() from None
+        if data.startswith(TIFF) and is_described(data):
+            raise _variant() from None
         raise _unidentified(data[:16]) from None
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         page = photo_page(data)
@@ -132,6 +148,8 @@ def _open(data: bytes) -> ImageFile.ImageFile:
         if page:
             _check_numbers(data, page + 1)
             image.seek(page)
+        if is_misread(image.tag_v2):
+            raise _variant()
     return image
 
 
@@ -139,20 +157,15 @@ def _raw() -> ImageError:
     return ImageError("unsupported", "camera raw is not read; export it as JPEG")
 
 
+def _variant() -> ImageError:
+    return ImageError("unsupported", "a variant of its format that is not read")
+
+
 def _check_numbers(data: bytes, pages: int) -> None:
     """Of a TIFF, of which that many pages are to be read."""
     numbers = numbers_in(data, pages)
     if numbers > MAX_NUMBERS:
         raise ImageError("too_large", f"{numbers} numbers in its tags (limit {MAX_NUMBERS})")
-
-
-def _recognised(data: bytes) -> ImageFile.ImageFile:
-    try:
-        return Image.open(io.BytesIO(data), formats=_FORMATS)
-    except UnidentifiedImageError:
-        if not data.startswith(b"\x89PNG"):
-            raise
-        return Image.open(io.BytesIO(without_damaged_remarks(data)), formats=("PNG",))
 
 
 def _cut_short(data: bytes) -> bool:
@@ -194,7 +207,7 @@ def _decoder_error(cause: Exception) -> ImageError:
     if isinstance(cause, MemoryError | Image.DecompressionBombError | Image.DecompressionBombWarning):
         return ImageError("too_large", "too large to decode")
     if "Unsupported codec" in text or "Unsupported feature" in text:  # libheif's words
-        return ImageError("unsupported", "a variant of its format that is not read")
+        return _variant()
     if isinstance(cause, EOFError) or re.search("truncated|end of (file|data)|premature", text, re.IGNORECASE):
         return ImageError("truncated", "the file is cut short")
     return ImageError("corrupt", f"cannot be decoded ({type(cause).__name__})")
@@ -235,6 +248,7 @@ def _photo(image: ImageFile.ImageFile, data: bytes, max_side: int | None, name: 
         orientation=turn,
         sha256=sha256,
         phash=perceptual_hash(pixels),
+        profile=profile_of(image),
         **found._asdict(),
     )
 

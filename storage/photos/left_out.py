@@ -6,7 +6,7 @@ What is named as a source itself counts, whatever it is called.
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase, translate
 from typing import NamedTuple
@@ -96,9 +96,11 @@ def excluded(patterns: Iterable[str], folder: str) -> list[Line]:
 
 @dataclass
 class Rules:
-    """What is left out of one source; paths are relative to it. `name`: its own. `lines`: folder → those it has."""
+    """What is left out of one source; paths are relative to it. `name`: its own. `named`: the names in its glob, which
+    count. `lines`: folder → those it has."""
 
     name: str
+    named: Collection[str] = ()
     lines: dict[str, Sequence[Line]] = field(default_factory=dict)
     excluded: Sequence[Line] = ()
 
@@ -106,7 +108,7 @@ class Rules:
         """Why a file or folder is left out, in the words of what is said of it; None where it is not."""
         parts = path.split("/")
         hidden = parts[-1].startswith(".")
-        if folder or hidden:
+        if (folder or hidden) and parts[-1] not in self.named:
             name = f"{([self.name, *parts])[-2]}/{parts[-1]}"
             kind = next((kind for kind, names in _KINDS.items() if names.match(name)), HIDDEN if hidden else PHOTOS)
             if kind != PHOTOS:

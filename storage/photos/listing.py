@@ -150,7 +150,7 @@ def list_files(
     `library`: which may lie there; None where there is none yet. `exclude`: patterns of the user.
     """
     listing, root = Listing(), place.path.rstrip("/")
-    rules = left_out.Rules(root.rpartition("/")[2], excluded=left_out.excluded(exclude, root))
+    rules = left_out.Rules(root.rpartition("/")[2], place.pattern.split("/"), excluded=left_out.excluded(exclude, root))
     if rules.excluded:
         listing.left_out[left_out.EXCLUDED] = 0  # so that a pattern that fits nothing is seen
     if place.file:

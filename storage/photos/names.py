@@ -3,8 +3,11 @@
 from decimal import Decimal
 from typing import Any
 
+import pyarrow as pa
+
 from muster.errors import InputError
 
+FILES = ("file", "file_name", "image_path")  # columns that hold an image's name; as COCO and Hugging Face have it
 EXACT = 1 << 53  # from here on a float no longer tells a whole number from the next
 
 
@@ -21,6 +24,12 @@ def name_of(where: str, value: Any) -> str | None:
     return str(value)
 
 
-def names_of(where: str, values: Any) -> list[str | None]:
+def file_column(rows: pa.Table) -> str:
+    """The column that says how each image is called: the first of FILES that holds texts, else `uri`."""
+    texts = [name for name in FILES if name in rows.column_names and pa.types.is_string(rows[name].type)]
+    return [*texts, "uri"][0]
+
+
+def names_of(where: str, values: pa.ChunkedArray) -> list[str | None]:
     """The names in an Arrow column."""
     return [name_of(where, value) for value in values.to_pylist()]

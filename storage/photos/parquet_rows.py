@@ -22,7 +22,7 @@ from muster.storage.layout import ROSTER
 from muster.storage.library import LibraryFiles
 from muster.storage.photos.image_column import PATH, ImageColumn, image_column, is_image_struct, plain
 from muster.storage.photos.listing import File
-from muster.storage.photos.promotion import unite
+from muster.storage.photos.promotion import FOLDERS, unite
 from muster.storage.photos.reader import batch_rows, images_of
 from muster.storage.uris import (
     inline_uri,
@@ -112,9 +112,9 @@ def _folder_columns(values: Mapping[str, Mapping[str, str | None]]) -> dict[str,
     for pairs in values.values():
         for name, value in pairs.items():
             every.setdefault(name, []).extend([] if value is None else [value])
-    kinds = {name: _kind(some) for name, some in every.items()}
+    kinds, read = {name: _kind(some) for name, some in every.items()}, {pa.int64(): int, pa.string(): str}
     return {
-        file: {name: pa.scalar(value, pa.string()).cast(kinds[name]) for name, value in pairs.items()}
+        file: {name: pa.scalar(value and read[kinds[name]](value), kinds[name]) for name, value in pairs.items()}
         for file, pairs in values.items()
     }
 
@@ -216,11 +216,11 @@ def _parquet_rows(
         rows, table = _listed_rows(file.uri, named, listed)
     if not rows.num_rows:
         return SCHEMA.empty_table()
-    columns = {name: table[name] for name in table.column_names}
+    columns = {name: (table.schema.field(name), table[name]) for name in table.column_names}
     for name, value in folders.items():
         listed.memory += rows.num_rows * (8 + len(str(value)))
         _count(file.uri, {name: 0}, listed.memory)
-        columns[name] = pa.repeat(value, rows.num_rows)
+        columns[name] = pa.field(name, value.type, metadata=FOLDERS), pa.repeat(value, rows.num_rows)
     return _with_user_columns(rows, columns)
 
 
@@ -451,10 +451,10 @@ def _look_at(uri: str, parquet: str) -> File:
     return File(places[0] if split_inline(places[0]) else local_uri(places[0]), None, None)
 
 
-def _with_user_columns(rows: pa.Table, columns: Mapping[str, pa.ChunkedArray]) -> pa.Table:
-    for name, values in columns.items():
+def _with_user_columns(rows: pa.Table, columns: Mapping[str, tuple[pa.Field, pa.ChunkedArray]]) -> pa.Table:
+    for name, (field, values) in columns.items():
         kept = name
         while kept in RESERVED or kept in rows.schema.names:
             kept = f"user_{kept}"
-        rows = rows.append_column(kept, values)
+        rows = rows.append_column(field.with_name(kept), values)
     return rows

@@ -3,7 +3,8 @@
 Decisions that show in the pixels:
 - Alpha is laid over white: transparent pixels often hide odd colours; white is what viewers and JPEG exports show.
 - ICC profiles are left alone, except for CMYK. On two Display P3 phone photos, applying them changes a pixel by 0.5 and
-  2.0 levels on average and costs 14 ms per megapixel; on a CMYK photo the profile moves 12 levels.
+  2.0 levels on average and costs 14 ms per megapixel; on a CMYK photo the profile moves 12 levels. The profile goes
+  along with the pixels: small pictures for people are converted (`muster.colour`, ADR 29).
 - A truncated file is an error, though most of its pixels may be there: half a photo is not the photo its owner sees.
   A JPEG that lacks nothing but its end marker is no such file.
 """
@@ -23,7 +24,9 @@ import simplejpeg
 from PIL import AvifImagePlugin, Image, ImageCms, ImageFile, _imaging
 
 from muster.arrays import Pixels
+from muster.colour import MAX_PROFILE
 from muster.storage.photos import jpeg
+from muster.storage.photos.tiff import is_unsigned, white_is_zero
 
 Image.init()  # now: Pillow registers its formats lazily, which is not safe when two threads open the first two images
 # MAX_MEMORY is the limit that counts. Pillow's default refuses the 200 MP photos that phones take; this one stays
@@ -38,9 +41,9 @@ pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_image
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # callers decode several images at once; threads per image would only compete
 
 _SRGB = ImageCms.createProfile("sRGB")
-# Microscopes, X-rays and depth cameras write 10, 12 or 14 bits into 16, and files rarely say so (of PNG's sBIT and TIFF's
-# MaxSampleValue Pillow tells nothing). Such a picture has no value from here on; one of 16 bits that has none either, and
-# so nothing brighter than a quarter of white, is seen better when it is stretched too.
+# Microscopes, X-rays and depth cameras write 10, 12 or 14 bits into 16, and files rarely say so. Such a picture has no
+# value from here on; one of 16 bits that has none either is a photo with nothing brighter than a quarter of white, and
+# more is seen of it when it is stretched too.
 FEWER_BITS = 1 << 14
 TURNED_BY_LOADING = ("HEIF", "TIFF")  # libheif by irot and imir (EXIF does not count in HEIF), Pillow by the TIFF tag
 
@@ -52,6 +55,13 @@ def upright_pixels(image: ImageFile.ImageFile, data: bytes, side: int, orientati
     """
     pixels = _READERS.get(image.format or "", _generic_pixels)(image, data, side)
     return np.ascontiguousarray(pixels if image.format in TURNED_BY_LOADING else upright(pixels, orientation))
+
+
+def profile_of(image: ImageFile.ImageFile) -> bytes | None:
+    """The ICC profile that the pixels are still in, once they are read."""
+    profile = image.info.get("icc_profile")
+    carried = isinstance(profile, bytes) and len(profile) <= MAX_PROFILE and image.mode not in ("CMYK", "LAB")
+    return profile if carried else None
 
 
 def perceptual_hash(pixels: Pixels) -> int:
@@ -148,16 +158,24 @@ _READERS: dict[str, Callable[[ImageFile.ImageFile, bytes, int], Pixels]] = {
 
 def _resizable(image: Image.Image) -> Image.Image:
     """The same picture in a mode that Pillow can resize: L, LA, RGB, RGBA or CMYK."""
-    if image.mode.startswith("I;16"):
-        values = np.asarray(image)
-        return Image.fromarray((values >> 8).astype(np.uint8) if values.max() >= FEWER_BITS else _stretched(values))
-    if image.mode in ("I", "F"):  # no range is defined for these
-        return Image.fromarray(_stretched(np.nan_to_num(np.asarray(image, np.float32), posinf=0, neginf=0)))
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        return Image.fromarray(_grey_of_eight_bits(image))
     if "transparency" in image.info or image.mode in ("PA", "La", "RGBa"):
         return image.convert("RGBA")
     if image.mode == "1":
         return image.convert("L")
     return image if image.mode in ("L", "LA", "RGB", "RGBA", "CMYK") else image.convert("RGB")
+
+
+def _grey_of_eight_bits(image: Image.Image) -> Pixels:
+    values, tags = np.asarray(image), getattr(image, "tag_v2", None)
+    if image.mode == "I" and tags and is_unsigned(tags):  # Pillow knows whole numbers with a sign only
+        values = values.view(np.uint32)
+    if image.mode == "F":
+        values = np.nan_to_num(values, posinf=0, neginf=0)
+    full = image.mode.startswith("I;16") and values.max() >= FEWER_BITS  # of the others no range is defined
+    grey = (values >> 8).astype(np.uint8) if full else _stretched(values)
+    return 255 - grey if tags and white_is_zero(tags) else grey
 
 
 def _stretched(values: np.ndarray[Any, Any]) -> Pixels:

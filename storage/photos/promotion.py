@@ -14,17 +14,25 @@ _UNITS = ("s", "ms", "us", "ns")
 _MOST = 76  # digits of a decimal
 
 
-def unite(tables: Mapping[str, pa.Table]) -> pa.Table:
+FOLDERS = {b"muster.folders": b""}  # metadata of a column whose values are texts, the names of folders
+
+
+def unite(tables: Mapping[str, pa.Table], texts: bool = False) -> pa.Table:
     """All rows, with the columns of all. `tables`: where they come from → rows; at least one.
 
-    Raises InputError where a column has two types that cannot be made one without a loss.
+    Whole numbers in the names of folders become texts where others are: whether all are numbers, a part of them cannot
+    tell. `texts`: so do all others. Raises InputError where a column has two types that cannot be made one without a
+    loss.
     """
     seen: dict[str, tuple[pa.DataType, str]] = {}
+    named = {column.name for table in tables.values() for column in table.schema if column.metadata == FOLDERS}
     for name, table in tables.items():
         for column in table.schema:
             known, where = seen.setdefault(column.name, (column.type, name))
             if column.type != known:
                 kind = common(known, column.type)
+                if kind is None and (texts or column.name in named):
+                    kind = _as_texts(known, column.type) or _as_texts(column.type, known)
                 if kind is None:
                     raise InputError(
                         f"column {column.name!r} is {known} in {where}, but {column.type} in {name}:"
@@ -32,7 +40,9 @@ def unite(tables: Mapping[str, pa.Table]) -> pa.Table:
                     )
                 seen[column.name] = (kind, where if kind == known else name)
     kinds = {column: kind for column, (kind, _) in seen.items()}
-    return pa.concat_tables([_cast(name, table, kinds) for name, table in tables.items()], promote_options="default")
+    rows = pa.concat_tables([_cast(name, table, kinds) for name, table in tables.items()], promote_options="default")
+    schema = pa.schema([column.with_metadata(FOLDERS if column.name in named else None) for column in rows.schema])
+    return pa.Table.from_arrays(rows.columns, schema=schema)
 
 
 def _cast(name: str, table: pa.Table, kinds: Mapping[str, pa.DataType]) -> pa.Table:
@@ -106,6 +116,10 @@ def _clocks(a: pa.DataType, b: pa.DataType) -> pa.DataType | None:
 
 def _finer(a: pa.DataType, b: pa.DataType) -> str:
     return max(a.unit, b.unit, key=_UNITS.index)
+
+
+def _as_texts(a: pa.DataType, b: pa.DataType) -> pa.DataType | None:
+    return pa.string() if pa.types.is_integer(a) and _is_text(b) else None
 
 
 def _texts(a: pa.DataType, b: pa.DataType) -> pa.DataType | None:

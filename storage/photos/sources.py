@@ -104,12 +104,15 @@ def _refuse_managed(place: Place, files: Sequence[File]) -> None:
     """InputError for a folder whose Parquet files are not all that they seem."""
     if place.file:
         return
-    log = f"{place.path}/_delta_log"  # which a glob may have left out
-    known = any(re.search(_MANAGED, file.uri) for file in files)
-    if known or retried(f"look at {log}", lambda: place.fs.get_file_info(log)).type == FileType.Directory:
+    root = place.path.rstrip("/")
+    while "=" in root.rpartition("/")[2]:  # a partition of it
+        root = root.rpartition("/")[0]
+    logs = [f"{root}/_delta_log", f"{root}/.hoodie"]  # which a glob leaves out, and as hidden the listing
+    there = retried(f"look at {root}", lambda: place.fs.get_file_info(logs))
+    if any(re.search(_MANAGED, f.uri) for f in files) or any(info.type == FileType.Directory for info in there):
         raise InputError(
-            f"{place.source} is a table of Delta Lake or Iceberg: rows that were deleted are still in its files, and"
-            " only its log tells which. Write its present rows to a Parquet file of their own, and scan that"
+            f"{place.source} is a table of Delta Lake, Iceberg or Hudi: rows that were deleted are still in its files,"
+            " and only its log tells which. Write its present rows to a Parquet file of their own, and scan that"
         )
 
 

@@ -5,12 +5,16 @@ from typing import Any, Literal
 
 import numpy as np
 from PIL import ExifTags
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 MAX_NUMBERS = 1 << 18  # of all tags; Pillow makes objects of them all: 40 MB in a PNG took 1 GB
 MAX_PAGES = 16  # that are looked at for the photo; Pillow reads all before it
 _COMPACT = (1, 2, 7)  # types that become one object: bytes, text, undefined
 _DIRECTORIES = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
 _SUBFILE_TYPE, _WIDTH, _HEIGHT, _PHOTOMETRIC, _CHILDREN, _DNG_VERSION = 254, 256, 257, 262, 330, 50706
+_BITS, _COMPRESSION, _PLANES, _NUMBERS = 258, 259, 284, 339
+_UNSIGNED, _SIGNED = 1, 2  # of the last
+_WHITE_IS_ZERO = 0  # photometric
 _WIDTHS = {3: 2, 4: 4, 13: 4, 16: 8, 18: 8}  # bytes, of the types of whole numbers
 _REDUCED, _MASK = 1, 4  # bits of the first
 _SENSOR = (32803, 34892)  # photometric: a filter before each pixel, or linear light
@@ -101,3 +105,25 @@ def photo_page(data: bytes) -> int | None:
     full = [i for i, kind in enumerate(kinds) if not kind & (_REDUCED | _MASK)]
     areas = {i: directories.value(pages[i], _WIDTH) * directories.value(pages[i], _HEIGHT) for i in full}
     return max(full, key=lambda i: areas[i], default=None)
+
+
+def is_described(data: bytes) -> bool:
+    """Whether a page says how large it is and of how many bits: such pixels may be unknown to Pillow, and no damage."""
+    directories = _Directories(data)
+    return any(all(directories.value(page, tag) for tag in (_WIDTH, _HEIGHT, _BITS)) for page in directories.pages())
+
+
+def is_misread(tags: ImageFileDirectory_v2) -> bool:
+    """Whether Pillow makes noise of a page without a word: of more than 8 bits in planes that are not compressed, and
+    of bytes with a sign."""
+    bits = tags.get(_BITS, (1,))
+    planes = tags.get(_PLANES) == 2 and tags.get(_COMPRESSION, 1) == 1 and len(bits) > 1
+    return (planes and max(bits) > 8) or (max(bits) == 8 and _SIGNED in tags.get(_NUMBERS, (_UNSIGNED,)))
+
+
+def is_unsigned(tags: ImageFileDirectory_v2) -> bool:
+    return tags.get(_NUMBERS, (_UNSIGNED,))[0] == _UNSIGNED
+
+
+def white_is_zero(tags: ImageFileDirectory_v2) -> bool:
+    return tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO

@@ -6,13 +6,18 @@ import numpy as np
 
 from muster.arrays import F32, I64, Bools
 
-PIECES = 3  # so many faces that are copies of faces in different photos make a collage,
-PAIRED = 4  # or so many that look like another in it: two pairs of twins, or triplets and a friend, would pass for one
+PERSON = 0.5  # faces this alike may be one person
+AGAIN = 0.8  # a picture that is in a photo once more is at least this much like the first
+PIECES, MOST = 3, 0.75  # so many faces that are copies of faces in other photos make a collage, and such a share of all
+PAIRED, HALF = (
+    4,
+    0.5,
+)  # and so many that look like another in it: two pairs of twins, or triplets and a friend, pass for one
 
 
 @dataclass(frozen=True, slots=True)
 class Likeness:
-    """How alike two faces are: their cosine, less half of the crowding of each. `embeddings`: (N, D); `crowding`: (N,)."""
+    """How alike faces are: their cosine, less half the crowding of each. `embeddings`: (N, D); `crowding`: (N,)."""
 
     embeddings: F32
     crowding: F32
@@ -24,9 +29,9 @@ class Likeness:
         cosine = np.concatenate([*dots, np.empty(0, np.float32)])
         return np.asarray(np.round(cosine - (self.crowding[a] + self.crowding[b]) / 2, 5), dtype=np.float32)
 
-    def table(self, a: I64, b: I64) -> F32:
-        """Of each of faces a with each of b: (len(a), len(b))."""
-        return self.pairs(np.repeat(a, len(b)), np.tile(b, len(a))).reshape(len(a), len(b))
+    def most(self, a: I64, b: I64) -> float:
+        """Of the two most alike, one among a and the other among b; -1 where there is none."""
+        return float(self.pairs(np.repeat(a, len(b)), np.tile(b, len(a))).max(initial=-1))
 
 
 def same_photo(photos: I64) -> tuple[I64, I64]:
@@ -40,57 +45,101 @@ def same_photo(photos: I64) -> tuple[I64, I64]:
     return c, d
 
 
-def photo_numbers(likeness: Likeness, neighbours: I64, photos: I64, good: Bools, alike: float, copy: float) -> I64:
+def photo_numbers(
+    likeness: Likeness, neighbours: I64, similarities: F32, photos: I64, good: Bools, picture: float
+) -> I64:
     """(N,): the photo that each face counts as being in, where two faces of one photo are taken for two people.
 
-    That is the one of `photos` (N,), ascending, or a number of its own: for a face that is the same picture as one
-    before it in its photo (a mirror, a poster, a photo pasted twice), and for every face of a collage. `neighbours`:
-    (N, K), see `cluster_graph`. `good`: (N,), which faces are evidence. From `alike` on two faces may be one person,
-    from `copy` on they are one picture.
+    That is the one of `photos` (N,), which ascend, or a number of its own: for a face that is the same picture as one
+    before it in its photo (a mirror, a poster, a photo pasted twice), and for every face of a collage. `neighbours`,
+    `similarities`: (N, K), see `cluster_graph`. `good`: (N,), which faces are evidence. `picture`: faces this alike are
+    one picture.
 
-    Twins in one photo must stay two people, so that two of its faces look like one is not enough.
+    Twins in one photo must stay two people, so that it is not enough that two of its faces look like one. A group of
+    which most are there by themselves too, cut out of it, passes for a collage: then lookalikes among them may be one.
     """
+    photos = np.unique(photos, return_inverse=True)[1]
     c, d = same_photo(photos)
     c, d = c[good[c] & good[d]], d[good[c] & good[d]]
     s = likeness.pairs(c, d)
-    paired = np.unique(np.append(c[s >= alike], d[s >= alike]))
-    numbers, own = photos.copy(), photos.max(initial=-1) + 1 + np.arange(len(photos))
-    repeated = np.maximum(c, d)[s >= copy]
+    numbers, own = photos.copy(), len(photos) + np.arange(len(photos))
+    repeated = np.maximum(c, d)[s >= picture]
     numbers[repeated] = own[repeated]
-    for photo, count in zip(*np.unique(photos[paired], return_counts=True), strict=True):
-        faces = np.arange(*np.searchsorted(photos, [photo, photo + 1]))
-        seen = faces[good[faces]]
-        many = count >= PAIRED and 2 * count >= len(seen)
-        if many or _pieces(likeness, neighbours, photos, good, seen[numbers[seen] == photo], alike, copy) >= PIECES:
-            numbers[faces] = own[faces]
+    paired = np.bincount(photos[np.union1d(c[s >= PERSON], d[s >= PERSON])], minlength=len(photos))
+    enough = np.maximum(PAIRED, HALF * np.bincount(photos[good], minlength=len(photos)))
+    collages = set(np.flatnonzero(paired >= enough).tolist())
+    first = good & (numbers == photos)
+    copies = _copies(likeness, neighbours, similarities, photos, first, picture)
+    collages |= _put_together(likeness, copies, photos, first, collages)
+    inside = np.isin(photos, list(collages))
+    numbers[inside] = own[inside]
     return numbers
 
 
-def _pieces(
-    likeness: Likeness, neighbours: I64, photos: I64, good: Bools, faces: I64, alike: float, copy: float
-) -> int:
-    """How many of these faces of one photo are copies of a face in another, which shows none of the others.
+def _copies(
+    likeness: Likeness, neighbours: I64, similarities: F32, photos: I64, good: Bools, picture: float
+) -> tuple[I64, I64]:
+    """Faces and beside them the same picture in another photo: of photos of which PIECES faces have one, and of no two
+    that have theirs in one and the same photo, as it is in a series."""
+    crowding = (likeness.crowding[:, None] + likeness.crowding[neighbours]) / 2
+    near = good[:, None] & (neighbours >= 0) & good[neighbours] & (similarities - crowding >= picture)
+    face, column = np.nonzero(near & (photos[neighbours] != photos[:, None]))
+    other = neighbours[face, column]
+    seen, count = np.unique(photos[np.unique(face)], return_counts=True)
+    many = np.isin(photos[face], seen[count >= PIECES])
+    face, other = face[many], other[many]
+    there = face * len(photos) + photos[other]  # a face and a photo, as one number
+    once = np.unique(there)
+    one, photo = np.divmod(once, max(1, len(photos)))
+    _, place, count = np.unique(photos[one] * len(photos) + photo, return_inverse=True, return_counts=True)
+    kept = np.isin(there, once[count[place] == 1])
+    return face[kept], other[kept]
 
-    Photos that were taken one after the other show all of them again.
+
+def _put_together(
+    likeness: Likeness, copies: tuple[I64, I64], photos: I64, good: Bools, collages: set[int]
+) -> set[int]:
+    """Photos most of whose faces are a copy of a face in another photo each, which shows nobody else of them.
+
+    A photo taken a moment later shows all of them again. Another collage may show others of them, in other pictures.
+    `copies`: see `_copies`. `collages`: those that are known already.
     """
-    found = 0
-    for face in faces:
-        near = neighbours[face][neighbours[face] >= 0]
-        near = near[good[near] & (photos[near] != photos[face])]
-        for other in near[likeness.pairs(np.full(len(near), face), near) >= copy]:
-            beside = np.arange(*np.searchsorted(photos, [photos[other], photos[other] + 1]))
-            beside = beside[good[beside] & (beside != other)]
-            if not (likeness.table(faces, beside) >= alike).any():
-                found += 1
-                break
+    pieces: dict[int, set[int]] = {}
+    found: set[int] = set()
+    waiting = list(zip(*(each.tolist() for each in copies), strict=True))
+    while waiting:
+        left = []
+        for face, copy in waiting:
+            photo, there = int(photos[face]), int(photos[copy])
+            if face in pieces.get(photo, ()):
+                continue
+            faces, beside = _of(photos, good, photo), _of(photos, good, there)
+            if there in collages or there in found:
+                alone = likeness.most(faces[faces != face], beside) < AGAIN
+            else:
+                alone = likeness.most(faces, beside[beside != copy]) < PERSON
+            if alone:
+                pieces.setdefault(photo, set()).add(face)
+            else:
+                left.append((face, copy))
+        enough = {photo: max(PIECES, MOST * len(_of(photos, good, photo))) for photo in pieces}
+        fresh = {photo for photo, faces in pieces.items() if len(faces) >= enough[photo]} - found
+        found |= fresh
+        waiting = [(face, copy) for face, copy in left if int(photos[copy]) in fresh]
     return found
+
+
+def _of(photos: I64, good: Bools, photo: int) -> I64:
+    """The good faces of a photo."""
+    faces = np.arange(*np.searchsorted(photos, [photo, photo + 1]))
+    return faces[good[faces]]
 
 
 def held_apart(likeness: Likeness, labels: I64, photos: I64, threshold: float) -> int:
     """How many faces are as much like a person as those who are one, and not with them: another face of their photo is.
 
-    `labels`: (N,), 0 for the largest person, -1 for a face alone. Of two people who look alike, the faces of the smaller
-    one count.
+    `labels`: (N,), 0 for the largest person, -1 for a face alone. Of two people who look alike, the faces of the
+    smaller one count.
     """
     c, d = same_photo(photos)
     c, d = np.append(c, d), np.append(d, c)

@@ -29,7 +29,7 @@ class GraphParameters:
     crowd: float = 0.34  # how similar the ten nearest strangers of a face usually are, on average
     sparse: float = -0.04  # the least crowding
     min_quality: float = 0.25  # faces below it join a cluster, and never start or bridge one
-    copy: float = 0.9  # faces this similar are one picture, mirrored or pasted once more
+    picture: float = 0.9  # two faces this similar are one picture, which may be twice in a photo
     same_photo: bool = False  # whether two faces of one photo may be one person
 
 
@@ -93,12 +93,12 @@ def cluster_graph(
     # Compare smoothed embeddings, and subtract each face's crowding. Faces of low quality join only at the end.
     others = (neighbours >= 0) & (neighbours != np.arange(n)[:, None]) & good[neighbours]
     crowding = _crowding(others, similarities, p)
-    if strangers is not None:
-        crowding = np.maximum(crowding, strangers.crowding(embeddings[order]))
+    known = crowding if strangers is None else strangers.crowding(embeddings[order])
+    crowding = np.maximum(crowding, known)
     photos = np.arange(n)
     if not p.same_photo:
-        likeness = Likeness(embeddings[order], np.maximum(crowding, 0))  # for this, less never does
-        photos = photo_numbers(likeness, neighbours, images[order], good, p.smoothing, p.copy)
+        likeness = Likeness(embeddings[order], np.maximum(known, 0))  # nowhere will less do than usual
+        photos = photo_numbers(likeness, neighbours, similarities, images[order], good, p.picture)
     face, column = np.nonzero(others & (photos[neighbours] != photos[:, None]))
     neighbour, similarity = neighbours[face, column], similarities[face, column]
     close = similarity - (crowding[face] + crowding[neighbour]) / 2 >= p.smoothing

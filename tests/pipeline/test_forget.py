@@ -179,6 +179,16 @@ def test_embeddings_and_pictures_of_any_task_are_searched_for(tmp_path: Path, ma
     assert found.faces == 0
 
 
+def test_photos_of_a_person_whose_id_is_a_number(tmp_path: Path) -> None:
+    """In a table of the user's: pandas makes floats of integers of which one is missing."""
+    opened = open_library(tmp_path / "library", create=True)
+    pq.write_table(pa.table({"uri": ["a.jpg", "b.jpg", "c.jpg"], "person_id": [7, None, 0.5]}), tmp_path / "x.parquet")
+    manifest.scan(opened, [str(tmp_path / "x.parquet")])
+    receipt = forget.forget_people(opened, ["7"], "asked for")
+    assert receipt.originals == [str(tmp_path / "a.jpg")]
+    assert sorted(manifest.read_manifest(opened)["uri"].to_pylist()) == [str(tmp_path / n) for n in ("b.jpg", "c.jpg")]
+
+
 # ---- copies ----------------------------------------------------------------------------------------------------------
 
 
@@ -269,7 +279,7 @@ def pictures(tmp_path: Path, make_photos: Callable[..., Path], monkeypatch: pyte
     `pics/0003.jpg`, one named in `rows.parquet`, and two in `inline.parquet`."""
     make_photos(tmp_path / "pics", range(3, 4))
     make_photos(tmp_path / "pics/a b", range(1))
-    shutil.copy(tmp_path / "pics/0003.jpg", tmp_path / "pics/a b" / normalize("NFD", "Zoë.jpg"))
+    make_photos(tmp_path / "pics/a b", range(6, 7)).joinpath("0006.jpg").rename(tmp_path / "pics/a b" / ZOE)
     pq.write_table(pa.table({"uri": ["/nowhere/1.jpg"]}), tmp_path / "rows.parquet")
     pq.write_table(pa.table({"image": [b"", b""]}), tmp_path / "inline.parquet")
     library = open_library(tmp_path / "library", create=True)

@@ -404,6 +404,24 @@ def test_weights_that_do_not_fit(processed: Path, library: Path, muster: Muster,
     assert os.listdir(library / "_tasks") == before
 
 
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_shard_that_fails_is_named_with_its_first_files(library: Path, album: Path) -> None:
+    opened = open_library(library)
+    [fingerprint] = [f for f, what in tables.descriptions(opened).items() if what["task"] == "previews"]
+    shard, images = next(each for each in shards(opened) if each[1] > 3)
+    tables.forget_shard(opened, fingerprint, shard)
+    opened.disk.remove_folder(f"previews/{fingerprint}")
+    (library / "previews" / fingerprint).write_text("a file, where a folder is to be")
+    first = tables.from_parquet(opened.read(f"manifest/shard-{shard}.parquet"))["uri"].to_pylist()[:3]
+    with pytest.raises(MusterError) as failed:
+        run(config_of(library, "previews", workers=1), lambda _: None)
+    begin = (
+        f"1 of 1 shards failed; {shard} ({', '.join(first)} and {images - 3} more): cannot write to library {library}:"
+    )
+    assert str(failed.value).startswith(begin)
+    assert all(uri.startswith(f"{album}/") for uri in first)
+
+
 def test_an_empty_library(tmp_path: Path) -> None:
     library = open_library(tmp_path / "L", create=True)
     with pytest.raises(InputError, match="has no images yet: `scan` first"):

@@ -265,24 +265,33 @@ with tempfile.TemporaryDirectory() as folder:
 """
 
 
-@pytest.mark.parametrize("kind", ["text", "lists", "rows"])
+@pytest.mark.parametrize("kind", ["text", "lists", "dotted", "paths", "rows"])
 def test_18_a_small_parquet_file_does_not_take_all_memory(tmp_path: Path, kind: str) -> None:
-    """Rows that share one text of 4 MB; a few rows that do so in lists; and very many short ones."""
+    """Rows that share one text of 4 MB; a few rows that do so in lists, also in a column that is called as a part of
+    another would be; paths beside the bytes of images; and very many short ones."""
     texts = shared(4000, "q" * 4_000_000)
+    lists = pa.ListArray.from_arrays([0, 1000, 2000, 3000, 4000], texts)
     columns = {
         "text": {"uri": ["a.jpg"] * 4000, "note": texts},
-        "lists": {"uri": ["a.jpg"] * 4, "note": pa.ListArray.from_arrays([0, 1000, 2000, 3000, 4000], texts)},
+        "lists": {"uri": ["a.jpg"] * 4, "note": lists},
+        "dotted": {"uri": ["a.jpg"] * 4, "note.x": lists},
+        "paths": {"image": pa.StructArray.from_arrays([pa.array([b"1"] * 4000), texts], ["bytes", "path"])},
         "rows": {"uri": shared(10_000_000, "a.jpg")},
     }
     facts = in_a_process(FIND, small(tmp_path / "x.parquet", **columns[kind]))
     assert "x.parquet" in facts["error"]
-    assert ("10000000 rows" if kind == "rows" else "column 'note'") in facts["error"]
+    named = {"rows": "10000000 rows", "dotted": "column 'note.x'", "paths": "column 'image_path'"}
+    assert named.get(kind, "column 'note'") in facts["error"]
     assert "scan it in parts" in facts["error"]
     assert facts["mib"] < 700
 
 
-def test_18_images_that_rows_share_come_a_few_at_a_time(tmp_path: Path) -> None:
-    path = small(tmp_path / "x.parquet", image=shared(600, b"q" * 16_000_000))
+@pytest.mark.parametrize("nested", [False, True])
+def test_18_images_that_rows_share_come_a_few_at_a_time(tmp_path: Path, nested: bool) -> None:
+    image = shared(600, b"q" * 16_000_000)
+    if nested:  # as Hugging Face has them
+        image = pa.StructArray.from_arrays([image, pa.array(["a.jpg"] * 600)], ["bytes", "path"])
+    path = small(tmp_path / "x.parquet", image=image)
     code = """
 reading = reader.Reader()
 facts["bytes"] = {len(reading.read(f"{sys.argv[1]}#row={row}")) for row in range(0, 600, 100)}.pop()
@@ -290,6 +299,18 @@ facts["bytes"] = {len(reading.read(f"{sys.argv[1]}#row={row}")) for row in range
     facts = in_a_process(code, path)
     assert facts["bytes"] == 16_000_000
     assert facts["mib"] < 1700  # four batches of 256 MB are held; it was 4 of 4 GB
+
+
+def test_18_a_scan_that_looks_for_missing_bytes_reads_a_few_at_a_time(tmp_path: Path) -> None:
+    """Where no statistics tell which rows have none."""
+    image = pa.StructArray.from_arrays([shared(600, b"q" * 16_000_000), pa.array(["a.jpg"] * 600)], ["bytes", "path"])
+    pq.write_table(pa.table({"image": image}), tmp_path / "x.parquet", compression="zstd", write_statistics=False)
+    code = """
+facts["rows"] = sources.find_images(sys.argv[1], None).rows.num_rows
+"""
+    facts = in_a_process(code, tmp_path / "x.parquet")
+    assert facts["rows"] == 600
+    assert facts["mib"] < 1000
 
 
 # ---- 19: pipes and devices -------------------------------------------------------------------------------------------

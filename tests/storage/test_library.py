@@ -402,3 +402,10 @@ def test_what_may_not_be_read_or_written_is_said() -> None:
     assert "Permission denied" in lines[2]
     assert lines[4] == f"MusterError {write}"
     assert lines[5] == "MusterError cannot make a library at FOLDER/other: Permission denied"
+
+
+@pytest.mark.parametrize("form", ["file:{}", "file://localhost{}", "FILE://{}"])
+def test_every_form_of_a_file_uri(tmp_path: Path, form: str) -> None:
+    made = open_library(form.format(f"{tmp_path}/a%20b"), create=True)
+    assert made.uri == f"{tmp_path}/a b"
+    assert open_library(form.format(f"{tmp_path}/a%20b/")).uri == made.uri

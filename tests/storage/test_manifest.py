@@ -581,3 +581,57 @@ def test_killed_at_any_step(photos: Path, tmp_path: Path, meanwhile: str) -> Non
         run(library, 3)
         assert made(library, TASKS[0]).keys() == set(read_manifest(library)["image_id"].to_pylist())
     assert 20 < step < 99
+
+
+def test_types_of_an_older_scan_are_promoted(photos: Path, library: LibraryFiles) -> None:
+    """pandas writes integers as floats once one is missing, and Spark other units of time than pandas."""
+    put(photos, "a.jpg", "b.jpg")
+    first = {"uri": ["a.jpg"], "id": pa.array([7], pa.int32()), "tags": pa.array([[]], pa.list_(pa.null()))}
+    pq.write_table(pa.table(first | {"at": pa.array([5], pa.timestamp("us"))}), photos / "x.parquet")
+    scan(library, [str(photos / "x.parquet")])
+    before = files(library)
+    later = {"uri": ["b.jpg"], "id": [1.5], "tags": [["x"]], "at": pa.array([7000], pa.timestamp("ns"))}
+    pq.write_table(pa.table(later), photos / "y.parquet")
+    assert counts(scan(library, [str(photos / "y.parquet")])) == (1, 0, 0, 0)
+    rows = read_manifest(library).sort_by("uri")
+    assert rows["id"].to_pylist() == [7.0, 1.5]
+    assert rows["tags"].to_pylist() == [[], ["x"]]
+    assert rows["at"].cast(pa.int64()).to_pylist() == [5000, 7000]
+    assert before.items() <= files(library).items()  # the older shard stays as it is, with what was computed for it
+    assert counts(scan(library, [str(photos / "x.parquet"), str(photos / "y.parquet")])) == (0, 0, 0, 2)
+
+
+def test_types_that_do_not_fit_an_older_scan(photos: Path, library: LibraryFiles) -> None:
+    put(photos, "a.jpg", "b.jpg")
+    pq.write_table(pa.table({"uri": ["a.jpg"], "id": [2**53 + 1]}), photos / "x.parquet")
+    scan(library, [str(photos / "x.parquet")])
+    before = files(library)
+    for values, complaint in {(0.5,): "'id' is int64 in the library", ("x",): "'id' is int64 in the library"}.items():
+        pq.write_table(pa.table({"uri": ["b.jpg"], "id": list(values)}), photos / "y.parquet")
+        with pytest.raises(InputError, match=complaint):
+            scan(library, [str(photos / "y.parquet")])
+        assert files(library) == before
+
+
+def test_rows_that_name_nothing_that_is_read(photos: Path, library: LibraryFiles) -> None:
+    put(photos, "a.jpg")
+    pq.write_table(pa.table({"uri": ["http://host/a.jpg", "a.jpg", "ftp://host/b.jpg"]}), photos / "x.parquet")
+    result = scan(library, [str(photos / "x.parquet")])
+    assert result.found == 3
+    assert [reason.partition(" ")[0] for reason in result.unread] == ["http://", "ftp://"]
+    assert list(result.unread.values()) == [1, 1]
+
+
+def test_partitions_that_are_numbers_beside_others_that_are_not(photos: Path, library: LibraryFiles) -> None:
+    """Whichever is scanned first: 7 and anna are two people."""
+    for person in ("7", "anna"):
+        put(photos, f"{person}.jpg")
+        (photos / f"person={person}").mkdir()
+        pq.write_table(pa.table({"uri": [str(photos / f"{person}.jpg")]}), photos / f"person={person}" / "p.parquet")
+    for parts in (["7"], ["anna"], ["7"], ["7", "anna"]):
+        scan(library, [str(photos / f"person={person}") for person in parts])
+    assert read_manifest(library).sort_by("uri")["person"].to_pylist() == ["7", "anna"]
+    other = open_library(photos.parent / "other", create=True)
+    for part in ("**/*.parquet", "person=7"):
+        scan(other, [str(photos / part)])
+    assert read_manifest(other).sort_by("uri")["person"].to_pylist() == ["7", "anna"]

@@ -1,13 +1,25 @@
 """Names in tables lead back to the file, whatever it is called."""
 
 import os
+import re
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from muster.storage.uris import exists, filesystem_of, inline_uri, local_path, local_uri, split_inline
+from muster.storage.uris import (
+    exists,
+    filesystem_of,
+    inline_uri,
+    local_path,
+    local_uri,
+    place_of,
+    refusal,
+    split_inline,
+    unread,
+)
 
 names = st.binary(min_size=1).filter(lambda b: not {0, ord("/")} & set(b)).map(os.fsdecode)
 
@@ -57,3 +69,55 @@ def test_exists(tmp_path: Path) -> None:
     assert exists(str(tmp_path / "x.parquet"))
     assert exists(str(tmp_path / "x.parquet#row=5"))
     assert not exists(str(tmp_path / "y.parquet#row=5"))
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "file:///a/b%20c.jpg",
+        "file:/a/b%20c.jpg",  # of Java: Spark, Hadoop
+        "file://localhost/a/b%20c.jpg",  # of RFC 8089
+        "FILE:/a/b%20c.jpg",
+        "File://LocalHost/a/b%20c.jpg",
+        "file:////a/b%20c.jpg",
+    ],
+)
+def test_every_form_of_a_local_uri(uri: str) -> None:
+    assert local_path(uri) == "/a/b c.jpg"
+    assert place_of(uri) == ""
+    assert unread(uri) is None
+
+
+@given(names)
+def test_every_name_comes_back_from_every_form(name: str) -> None:
+    quoted = quote("/photos/" + name, errors="surrogateescape")
+    for form in ("file:", "file://", "file://localhost", "FILE://"):
+        assert local_path(form + quoted) == "/photos/" + name
+
+
+@pytest.mark.parametrize("name", ["file:x.jpg", "file:", "files:/a", "a/file:/b", "file"])
+def test_names_that_begin_like_a_uri(name: str) -> None:
+    assert local_path(name) == name
+
+
+@pytest.mark.parametrize(
+    ("uri", "reason"),
+    [
+        ("http://host/a.jpg", "http:// is not read: download the photos"),
+        ("HTTPS://host/a.jpg", "HTTPS:// is not read"),
+        ("ftp://host/a.jpg", "ftp:// is not read"),
+        ("hf://datasets/a/b.jpg", "hf:// is not read"),
+        ("s3a://bucket/a.jpg", "s3a:// is not read: .* s3://"),
+        ("file://host/a.jpg", "another machine"),
+    ],
+)
+def test_what_is_not_read_is_said(uri: str, reason: str) -> None:
+    assert re.match(f".*{reason}", unread(uri) or "")
+    assert refusal(uri, "/m.parquet") == unread(uri)
+
+
+@pytest.mark.parametrize(
+    "uri", ["/a.jpg", "s3://b/a.jpg", "gs://b/a", "hdfs://h/a", "abfss://c@a/x", "fsspec+http://h/a"]
+)
+def test_what_may_be_read(uri: str) -> None:
+    assert unread(uri) is None

@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from PIL import ImageFilter
 from torchvision.ops import nms
 
 from helpers.precision import NEEDS_BF16
+from helpers.profiles import PROPHOTO
+from muster.colour import in_srgb
 from muster.pipeline.work.weights import load_weights
 from muster.tasks import faces
 from muster.tasks.base import Image
@@ -187,6 +190,21 @@ def test_a_thumbnail_for_any_box(box: list[float], width: int, height: int) -> N
     corners = np.array([min(box[0], box[2]), min(box[1], box[3]), max(box[0], box[2]), max(box[1], box[3])], np.float32)
     jpeg = PillowImage.open(io.BytesIO(thumbnail(picture, corners)))
     assert jpeg.size == (160, 160)
+
+
+def test_a_thumbnail_has_the_colours_that_the_profile_means() -> None:
+    picture = np.full((60, 80, 3), (150, 120, 100), np.uint8)
+    corners = np.array([10, 10, 40, 40], np.float32)
+    shown = np.asarray(PillowImage.open(io.BytesIO(thumbnail(picture, corners, PROPHOTO))))
+    assert np.abs(shown.astype(int) - in_srgb(picture[:1, :1], PROPHOTO)).max() <= 3
+    assert np.abs(shown.astype(int) - picture[0, 0]).max() > 10
+
+
+def test_a_profile_changes_nothing_that_is_computed(task: Faces) -> None:
+    plain, wide = (task([replace(_image("a", _astronaut()), profile=each)]) for each in (None, PROPHOTO))
+    assert len(plain) == 1
+    assert plain["thumbnail"] != wide["thumbnail"]
+    assert plain.drop_columns("thumbnail").equals(wide.drop_columns("thumbnail"))
 
 
 @torch.inference_mode()

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from urllib.parse import unquote
 
-import pyarrow as pa
-
 from muster.errors import ImageError, InputError
 from muster.storage.photos import decode
-from muster.storage.photos.names import names_of
+from muster.storage.photos.names import file_column, names_of
 from muster.storage.photos.promotion import unite
 from muster.storage.photos.reader import Reader
 from muster.storage.photos.sources import find_images
@@ -20,7 +18,6 @@ from muster.storage.uris import split_inline
 
 OnSkipped = Callable[[str], None]  # told of each image that cannot be used, with the reason
 PEOPLE_HELD_OUT = 0.18  # of the people: 869 of LFW's 4,859 here. No other share is asked of a person's name
-_NAMES = ("file", "file_name", "image_path")  # columns that hold an image's name; as COCO and Hugging Face have it
 
 
 @dataclass(frozen=True)
@@ -51,8 +48,8 @@ def find_examples(sources: Sequence[str], label: str | None, limit: int | None =
     origins = [each.source for each in found.values() for _ in range(each.rows.num_rows)]
     rows = rows.slice(0, limit)
     uris = rows["uri"].to_pylist()
-    named = [name for name in _NAMES if name in rows.column_names and pa.types.is_string(rows[name].type)]
-    files = rows[named[0]].to_pylist() if named else [None] * len(uris)
+    named = file_column(rows)
+    files = [None] * len(uris) if named == "uri" else rows[named].to_pylist()
     labels = names_of(f"`label` {label}", rows[label]) if label is not None else [_folder(uri) for uri in uris]
     names = [file_name(file) if file else image_name(uri) for file, uri in zip(files, uris, strict=True)]
     return [Example(*each) for each in zip(uris, names, labels, origins[: len(uris)], strict=True)]

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import os
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -9,12 +10,15 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from helpers.fixtures import Outcome
 from muster.errors import InputError
 from muster.library import scan
-from muster.storage import manifest
+from muster.pipeline.cli.library import REASONS
+from muster.storage import manifest, tables
 from muster.storage.library import open_library
+from muster.storage.outcomes import IMAGES_FINGERPRINT
 
 Muster = Callable[..., Outcome]
 JPEG = b"\xff\xd8\xff\xe0" + bytes(20)
@@ -76,7 +80,7 @@ def test_rows_that_are_left_out_are_said(muster: Muster, photos: Path, tmp_path:
     uri = str(photos / "a.jpg")
     pq.write_table(pa.table({"uri": [uri, uri, None], "label": ["a", "b", "c"]}), tmp_path / "l.parquet")
     outcome = muster("scan", tmp_path / "l.parquet", "-l", tmp_path / "L")
-    said = "muster: left out: 1 row without uri, 1 row of a uri that another row has, with its columns"
+    said = "muster: left out: 1 row without uri, 1 row of a file that another row has, with its columns"
     assert outcome.err.splitlines() == [said]
 
 
@@ -189,13 +193,88 @@ def test_addresses_that_nothing_is_opened_at(muster: Muster, library: Path, tmp_
         ("status", "-l", address),
         ("scan", tmp_path, "-l", address),
         ("people", "--out", address),
+        ("demo", address),
+        ("models", "export", "mobilefacenet", "--out", address),
         ("export", "--format", "coco", "--tasks", "faces", "--out", f"{address}.json"),
         ("overlay", "--out", address),
         ("train", "daynight", "--images", address, "--out", tmp_path / "T"),
         ("train", "daynight", "--images", tmp_path, "--out", address),
     ):
-        with_library = () if "-l" in command or command[0] == "train" else ("-l", library)
+        with_library = () if "-l" in command or command[0] in ("train", "demo", "models") else ("-l", library)
         outcome = muster(*command, *with_library)
         assert (outcome.code, len(outcome.err.splitlines())) == (2, 1), outcome
         assert "hf:/" in outcome.err
     assert not Path("hf:").exists()
+
+
+def test_rows_that_name_nothing_that_is_read(muster: Muster, photos: Path, tmp_path: Path) -> None:
+    """Some are images with an error; all of them are a mistake, which is said."""
+    web = [f"http://127.0.0.1:9/{i}.jpg" for i in range(3)]
+    for uris, code in {(*web, str(photos / "a.jpg")): 0, tuple(web): 2}.items():
+        pq.write_table(pa.table({"uri": uris}), tmp_path / "x.parquet")
+        outcome = muster("scan", tmp_path / "x.parquet", "-l", tmp_path / f"L{code}", "--json")
+        assert (outcome.code, outcome.facts["found"]) == (code, len(uris))
+        assert list(outcome.facts["unread"].values()) == [3]
+        assert "3 images cannot be read: http:// is not read: download the photos" in outcome.err
+        assert ("none of them can be read" in outcome.err) == (code == 2)
+    pq.write_table(pa.table({"url": web}), tmp_path / "url.parquet")
+    outcome = muster("scan", tmp_path / "url.parquet", "-l", tmp_path / "L")
+    assert (outcome.code, (tmp_path / "L").exists()) == (2, False)
+    assert "rename it to `uri`; http:// is not read: download the photos first" in outcome.err
+
+
+def test_reasons_of_rows_are_few(muster: Muster, tmp_path: Path) -> None:
+    """Whoever wrote them may have made up any number of schemes."""
+    uris = [f"x{i}://host/a.jpg" for i in range(100)]
+    pq.write_table(pa.table({"uri": [*uris, "a.jpg"]}), tmp_path / "x.parquet")
+    outcome = muster("scan", tmp_path / "x.parquet", "-l", tmp_path / "L")
+    assert (outcome.code, outcome.err.count("cannot be read")) == (0, REASONS)
+
+
+def test_every_form_of_a_file_uri(muster: Muster, photos: Path, tmp_path: Path) -> None:
+    for form in ("file:", "file://", "file://localhost", "FILE:"):
+        outcome = muster("scan", f"{form}{photos}", "-l", f"{form}{tmp_path}/L", "--json")
+        assert (outcome.code, outcome.facts["found"]) == (0, 3)
+        assert known(tmp_path / "L", photos) == ["a.jpg", "b.jpg", "private/c.jpg"]
+        assert muster("status", "-l", f"{form}{tmp_path}/L", "--json").facts["images"] == 3
+        outcome = muster("people", "-l", f"{form}{tmp_path}/L")  # its pages would lie in it: this machine has it
+        assert "say with --out" not in outcome.err
+    for command in (("scan", f"file://host{photos}"), ("status", "-l", f"file://host{tmp_path}/L")):
+        outcome = muster(*command)
+        assert outcome.code == 2
+        assert "another machine" in outcome.err
+
+
+# ---- what is the same ------------------------------------------------------------------------------------------------
+
+
+def test_what_moved_is_said_and_what_changed_in_place_is_found(
+    muster: Muster, work: Callable[..., object], tmp_path: Path
+) -> None:
+    """A tool that turns photos by their EXIF and keeps the file's time (exiftool -P, digiKam)."""
+    photo, library = tmp_path / "old" / "a.jpg", tmp_path / "L"
+    photo.parent.mkdir()
+    exif = Image.Exif()
+    exif[0x112] = 1
+    Image.new("RGB", (60, 40), "red").save(photo, exif=exif)
+    assert muster("scan", photo.parent, "-l", library).out == "1 image: 1 new, 0 changed, 0 gone\n"
+    work(library, None, ("previews",))
+    before = photo.stat()
+    exif[0x112] = 6
+    Image.new("RGB", (60, 40), "red").save(photo, exif=exif)
+    os.utime(photo, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert photo.stat().st_size == before.st_size
+    assert muster("scan", photo.parent, "-l", library, "--json").facts["unchanged"] == 1
+    assert muster("scan", photo.parent, "-l", library, "--verify").out == "1 image: 0 new, 1 changed, 0 gone\n"
+    work(library, None, ("previews",))
+    rows = tables.read(open_library(library), "images", IMAGES_FINGERPRINT)
+    assert rows is not None
+    assert rows["orientation"].to_pylist() == [6]
+    images = rows["image_id"].to_pylist()
+
+    os.utime(photo, (1, 1))
+    photo.parent.rename(tmp_path / "new")
+    out = muster("scan", tmp_path / "new", "-l", library).out
+    assert out == "1 image: 0 new, 0 changed, 1 moved or with another time, 0 gone\n"
+    assert work(library, None, ("previews",)) == []
+    assert manifest.read_manifest(open_library(library))["image_id"].to_pylist() == images

@@ -1,5 +1,6 @@
 import base64
 import fcntl
+import importlib.metadata
 import json
 import os
 import re
@@ -23,6 +24,7 @@ from muster.pipeline.cli import console, main
 from muster.pipeline.people.grouping import cluster_faces
 from muster.storage import layout, tables
 from muster.storage.library import open_library
+from muster.tasks.models import zoo
 
 Muster = Callable[..., Outcome]
 Snapshot = Callable[[Path], dict[str, tuple[str, int]]]
@@ -343,6 +345,28 @@ def test_scan_onto_a_full_disk(muster: Muster, small_disk: Path, album: Path, sn
     assert snapshot(album) == photos
 
 
+def test_what_cannot_be_written_onto_a_full_disk_is_named(
+    muster: Muster, small_disk: Path, library: Path, snapshot: Snapshot
+) -> None:
+    cluster_faces(open_library(library), None, "graph", None, False)
+    subprocess.run(["mount", "-o", "remount,size=8m", str(small_disk)], check=True)
+    there = Path(shutil.copytree(library, small_disk / "L"))
+    assert muster("status", "-l", there).code == 0
+    (there / ".lock").write_text("process 123456 on a machine of a name that is long enough")
+    fill(small_disk / "ballast")
+    before = snapshot(there / "clusters")
+    for command in (
+        ["cluster"],
+        ["people"],
+        ["people", "--out", small_disk / "pages"],
+        ["export", "--format", "csv", "--tasks", "faces", "--out", small_disk / "faces.csv"],
+        ["overlay", "--out", small_disk / "look"],
+    ):
+        refused(muster(*command, "-l", there), 1, str(small_disk), "No space left on device: make room")
+    assert snapshot(there / "clusters") == before
+    assert {path.name for path in small_disk.iterdir()} <= {"L", "ballast", "pages", "look"}
+
+
 @pytest.mark.usefixtures("ray_cluster")
 def test_run_onto_a_full_disk_keeps_what_was_done(
     muster: Muster, small_disk: Path, processed: Path, album: Path, snapshot: Snapshot, rows_of: Callable[..., object]
@@ -628,3 +652,56 @@ def test_every_command_speaks_to_people_too(muster: Muster, library: Path) -> No
     assert muster("run", "-l", library).out.startswith("26 images: 24 ok, 2 errors, 8 faces, 24 previews")
     assert "26 images in 4 shards: 24 ok, 2 errors, 0 not processed yet" in muster("status", "-l", library).out
     assert "MS-Celeb-1M" in muster("models", "list").out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["scna"], ["No such command 'scna'. Did you mean 'scan'? See `", "muster --help`"]),
+        (["models", "lst"], ["'lst'", "'list'", "muster models --help`"]),
+        (["run", "--libary", "x"], ["--libary", "--library", "muster run --help`"]),
+        (["run", "/photos"], ["(/photos). The library is named with -l", "`muster scan`", "muster run --help`"]),
+        (["status", "L"], ["(L). The library is named with -l", "muster status --help`"]),
+        (["scan"], ["Missing argument 'SOURCE'", "muster scan --help`"]),
+        (["demo"], ["Missing argument 'FOLDER'", "muster demo --help`"]),
+    ],
+    ids=lambda value: " ".join(value) if len(value) < 3 else "",
+)
+def test_a_command_line_with_a_mistake_in_it(muster: Muster, arguments: list[str], parts: list[str]) -> None:
+    refused(muster(*arguments), 2, *parts)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [([], 2, "Usage: "), (["models"], 2, "Usage: "), (["-h"], 0, "Usage: "), (["run", "-h"], 0, "--retry-errors")],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_help_is_shown_where_nothing_is_asked_for(muster: Muster, arguments: list[str], code: int, text: str) -> None:
+    outcome = muster(*arguments)
+    assert (outcome.code, outcome.err) == (code, "")
+    assert text in outcome.out
+
+
+def test_the_version_says_what_is_installed_and_where(muster: Muster) -> None:
+    first, *lines = muster("--version").out.splitlines()
+    assert first == f"muster-photos {muster_api.__version__}"
+    assert {line.split()[0] for line in lines} == {"torch", "ray", "pyarrow", "faiss-cpu", "python", "in"}
+    assert f"torch {importlib.metadata.version('torch')}" in lines
+    assert lines[-1] == f"in {Path(muster_api.__file__).parent}"
+
+
+def test_models_are_a_table_with_licence_data_and_default(muster: Muster) -> None:
+    rows = muster("models", "list", "--json").facts["models"]
+    out = muster("models", "list").out
+    head, *lines = out.partition("\n\n")[0].splitlines()
+    assert max(map(len, out.splitlines())) <= 120
+    begins = [head.index(name) for name in ("MODEL", "ROLE", "WEIGHTS", "LICENCE", "WHERE")]
+    assert len(lines) == len(rows)
+    for line, row in zip(lines, rows, strict=True):
+        cells = [line[a:b].strip() for a, b in zip(begins, [*begins[1:], None], strict=True)]
+        marked = f"{row['task']}={row['model']}" + ("*" if row["default"] else "")
+        assert cells[:4] == [marked, row["role"], row["name"], row["licence"]]
+        assert (cells[4] == "shipped") == row["packaged"]
+    text = " ".join(out.split())
+    assert all(row["training_data"] in text for row in rows)
+    assert {row["task"]: row["model"] for row in rows if row["default"]} == dict(zoo.DEFAULTS)

@@ -36,3 +36,5 @@ def test_images_are_called_as_their_labels_call_them() -> None:
         "Ann/1.jpg",
         "",
     ]
+    for column in ("file_name", "image_path"):  # as COCO and Hugging Face have it
+        assert file_names(pa.table({"uri": ["/rows.parquet#row=0"], "file": [7], column: ["a/1.jpg"]})) == ["a/1.jpg"]

@@ -1,6 +1,7 @@
 """pipeline/findings/overlay.py: what is drawn where, and which photos."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from helpers.findings import STREETS, commit, dog, face, scanned, sky
+from helpers.profiles import PROPHOTO
+from muster.colour import in_srgb
 from muster.errors import InputError
 from muster.pipeline.findings.annotations import annotations_of
-from muster.pipeline.findings.overlay import SIDES, TILE, colour_of, drawn, overlay, sample, sheet, within
+from muster.pipeline.findings.overlay import SIDES, TILE, _pixels, colour_of, drawn, overlay, sample, sheet, within
 from muster.pipeline.work.choice import TaskChoice
 from muster.storage.exchange.photo import AnnotatedPhoto, Finding
 from muster.storage.library import LibraryFiles
+from muster.storage.photos.reader import Reader
 from muster.tasks.geometry import rle
 
 
@@ -170,3 +174,12 @@ def test_nothing_to_draw(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has nothing to draw yet: `run` first"):
         overlay(library.uri, tmp_path / "out", (), {}, 20, 0)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_photo_is_drawn_upon_in_the_colours_that_its_profile_means(tmp_path: Path) -> None:
+    path = tmp_path / "wide.jpg"
+    Image.new("RGB", (40, 30), (150, 120, 100)).save(path, quality=95, icc_profile=PROPHOTO)
+    drawing = replace(photo(40, 30), uri=str(path))
+    pixels = _pixels(Reader(), drawing)
+    assert near(pixels[0, 0], tuple(in_srgb(np.full((1, 1, 3), (150, 120, 100), np.uint8), PROPHOTO)[0, 0]))
+    assert not near(pixels[0, 0], (150, 120, 100))

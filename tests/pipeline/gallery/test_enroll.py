@@ -266,6 +266,77 @@ def test_a_photo_that_is_somebody_else_s_by_now(enrol: Enrol, school: School, tm
     assert gallery.read(opened).faces.num_rows == 0
 
 
+@pytest.fixture
+def moved(enrol: Enrol, school: School, tmp_path: Path) -> tuple[Path, Path]:
+    """A library in which Ann and Bo are enrolled, and a roster of the same photos in the folder that theirs became."""
+    folder = tmp_path / "class"
+    (_, ann), (_, bo) = [*school.enrolled.items()][:2]
+    for name, photos in (("ann", ann), ("bo", bo)):
+        (folder / name).mkdir(parents=True)
+        for photo in photos:
+            shutil.copy(photo, folder / name)
+    enrol(folder, tmp_path / "L", consent=True)
+    return tmp_path / "L", folder.rename(tmp_path / "class of 2026")
+
+
+def test_a_roster_whose_folder_was_renamed(enrol: Enrol, moved: tuple[Path, Path]) -> None:
+    library, folder = open_library(moved[0]), moved[1]
+    before, tables_before = gallery.require(library).faces, tables.descriptions(library)
+    shards = {name: tables.committed(library, name) for name in tables_before}
+    done = enrol(folder, moved[0], consent=True)
+    assert (done.people, done.enrolled, done.updated, done.photos) == (2, 0, 2, 4)
+    after = gallery.require(library).faces
+    assert after.drop(["uri"]).equals(before.drop(["uri"]))  # the same faces, found once
+    assert set(after["uri"].to_pylist()) == {str(path) for path in folder.glob("*/*.jpg")}
+    assert {name: tables.committed(library, name) for name in tables.descriptions(library)} == shards
+    assert forget.unfinished(library) == {}
+    assert library.names(layout.RECEIPTS) == []
+
+
+def test_a_kill_while_a_renamed_roster_is_enrolled(
+    enrol: Enrol, moved: tuple[Path, Path], tmp_path: Path, kills: Callable[[int], None]
+) -> None:
+    """Who is enrolled stays, though the photos are not called what the gallery calls them."""
+    for number in range(60):
+        copy = Path(shutil.copytree(moved[0], tmp_path / f"copy{number}"))
+        kills(number)
+        try:
+            enrol(moved[1], copy, consent=True)
+            kills(-1)
+            break
+        except Killed:
+            kills(-1)
+        library = open_library(copy)
+        with forget.locked(library):
+            assert gallery.require(library).people == ["ann", "bo"]
+            assert forget.unfinished(library) == {}
+        assert enrol(moved[1], copy, consent=True).people == 2
+        assert set(gallery.require(library).faces["uri"].to_pylist()) == {str(p) for p in moved[1].glob("*/*.jpg")}
+    assert number >= 9
+
+
+def test_photos_enrolled_from_an_album_move_with_it(enrol: Enrol, school: School, tmp_path: Path) -> None:
+    """The gallery has them by the name that they had then. By the name of today they are forgotten there, too."""
+    (_, ann), (_, bo) = [*school.enrolled.items()][:2]
+    old = tmp_path / "albums" / "old"
+    old.mkdir(parents=True)
+    for photo in (*ann, *bo, school.strangers[0]):
+        shutil.copy(photo, old)
+    opened = open_library(tmp_path / "L", create=True)
+    manifest.scan(opened, [str(tmp_path / "albums")])
+    enrol(csv(tmp_path / "r.csv", [["ann", "Ann", "yes", "", *(old / photo.name for photo in ann)]]), tmp_path / "L")
+    images = set(manifest.read_manifest(opened)["image_id"].to_pylist())
+    new = old.rename(old.with_name("new"))
+    result = manifest.scan(opened, [str(tmp_path / "albums")])
+    assert (result.new, result.moved, result.gone) == (0, 5, 0)
+    assert set(manifest.read_manifest(opened)["image_id"].to_pylist()) == images
+    assert forget.unfinished(opened) == {}
+    [receipt] = forget.forget(opened, [str(new / photo.name) for photo in ann], "asked for")
+    assert receipt.originals == sorted(str(folder / photo.name) for folder in (old, new) for photo in ann)
+    assert (receipt.found_afterwards, gallery.read_roster(opened)) == ([], {})
+    assert gallery.read(opened).faces.num_rows == 0
+
+
 # ---- who was forgotten -----------------------------------------------------------------------------------------------
 
 
@@ -324,6 +395,9 @@ def test_consent_that_had_ended_and_was_given_anew(enrol: Enrol, school: School,
     forget.forget_people(open_library(tmp_path / "L"), ["ann"], forget.ENDED)
     assert [each.review for each in enrol(without, tmp_path / "L").refused] == [True]  # nothing says that it is new
     renewed = csv(tmp_path / "s.csv", [["ann", "Ann", "yes", "31.12.2098", *ann]])
+    assert enrol(renewed, tmp_path / "L").enrolled == 1
+    ended = csv(tmp_path / "t.csv", [["ann", "Ann", "yes", "31.12.2020", *ann]])
+    assert enrol(ended, tmp_path / "L").forgotten == ["ann"]
     assert enrol(renewed, tmp_path / "L").enrolled == 1
 
 

@@ -402,6 +402,18 @@ def test_workers_that_cannot_start_stop_the_run() -> None:
     assert all(order.probe == () for _, order in simulation.submitted)
 
 
+def test_workers_that_the_system_may_have_killed_say_what_to_do() -> None:
+    """As Ray words it, of whatever killed them."""
+    killed = "The process is killed by SIGKILL by OOM killer due to high memory usage"
+
+    def script(worker: WorkerId, order: Order) -> Event:
+        return well(worker, order) if order.probe == () else Died(worker, killed)
+
+    for begin in (lambda worker, order: Died(worker, killed), script):
+        with pytest.raises(Stopped, match=rf"{killed}\. If memory is short here, give fewer `workers`$"):
+            dispatch(Scripted(plain(1000, images=256), begin), 2, Policy())
+
+
 def test_workers_that_hang_while_starting_stop_the_run() -> None:
     simulation = Scripted(plain(5), hang)
     with pytest.raises(Stopped, match="cannot start: no answer in time"):

@@ -37,6 +37,7 @@ from muster.storage.library import LibraryFiles, open_library
 from muster.storage.manifest import scan, shards
 from muster.storage.outcomes import ERRORS, IMAGES_FINGERPRINT
 from muster.tasks import base
+from muster.tasks.faces import Faces
 from muster.tasks.models import zoo
 from muster.tasks.models.yolo import Yolo
 
@@ -50,6 +51,7 @@ class Widths:
     max_side = 64
     models: Mapping[str, str] = {}
     parameters: Mapping[str, Any] = {}
+    findings = base.Findings()
 
     def __init__(self, bad: Sequence[str] = (), most: int = 1000) -> None:
         self.bad, self.most = set(bad), most
@@ -139,6 +141,34 @@ def test_a_task_that_does_not_keep_to_what_it_says_damages_no_table(change: Call
     table, errors = apply(Loose(), [image(i) for i in range(2)], {})
     assert table.equals(Widths.schema.empty_table())
     assert [row["error"] for row in errors] == [f"TaskError: {text}"] * 2
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("score", np.nan),
+        ("box_xyxy", [0.0, 0.0, np.inf, 9.0]),
+        ("landmarks", [[0.0, 0.0]] * 4 + [[np.nan, 0.0]]),
+        ("embedding", [np.nan] * 128),
+    ],
+)
+def test_numbers_that_are_none_are_the_error_of_their_image(column: str, value: Any) -> None:
+    """As networks give that overflow, or were compiled for a device wrongly: nothing could be compared with it."""
+    good = {"score": 0.5, "box_xyxy": [0.0] * 4, "landmarks": [[0.0, 0.0]] * 5, "embedding": [1.0] + [0.0] * 127}
+
+    class Overflowing(Widths):
+        schema = pa.schema([Faces.schema.field(name) for name in ("image_id", *good)])
+        findings = Faces.findings
+
+        def __call__(self, images: Sequence[base.Image]) -> pa.Table:
+            rows = [{"image_id": each.image_id, **good} for each in images]
+            rows = [row | ({column: value} if row["image_id"] == "3" else {}) for row in rows]
+            return pa.Table.from_pylist(rows, self.schema)
+
+    table, [error] = apply(Overflowing(), [image(i) for i in range(6)], {})
+    assert table["image_id"].to_pylist() == ["0", "1", "2", "4", "5"]
+    assert (error["image_id"], error["error_kind"]) == ("3", "task")
+    assert error["error"] == f"TaskError: task 'widths' returned NaN or infinity as {column!r}"
 
 
 def test_out_of_memory_on_one_image_is_its_error() -> None:

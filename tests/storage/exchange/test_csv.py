@@ -28,8 +28,8 @@ def test_csv_by_pandas(tmp_path_factory: pytest.TempPathFactory, pairs: list[tup
 
 
 def test_csv_of_masks_and_faces_and_names_that_are_no_unicode(tmp_path: Path) -> None:
-    face = Finding("faces", "face", 0.9, (1, 2, 3, 4), face_id="f-0")
+    face = Finding("faces", "face", 0.9, (1, 2, 3, 4), face_id="f-0", person="ab12", certainty=0.5)
     write_csv([photo("\udcff.jpg", SKY, face)], tmp_path / "out.csv", {}, {})
     sky, found = pandas.read_csv(tmp_path / "out.csv").to_dict("records")
     assert (sky["file_name"], sky["area"], sky["rle"]) == ("\\udcff.jpg", 401, a_mask()["counts"])
-    assert found["face_id"] == "f-0"
+    assert (found["face_id"], found["person"], found["certainty"]) == ("f-0", "ab12", 0.5)

@@ -27,16 +27,27 @@ def test_yolo(tmp_path: Path) -> None:
 
 
 def test_yolo_lists_the_images_whose_labels_are_found(tmp_path: Path) -> None:
-    """As Ultralytics' img2label_paths looks for them: the last `/images/` is `/labels/`, the ending `.txt`."""
-    names = ["a/1.jpg", "a/1.png", "b.c/1.d.jpeg", "a/images/1.jpg", "images/1.jpg", "l.parquet/3", "\udcff.jpg"]
-    names += ["no ending", "two\nlines.jpg", "two\u2028lines.jpg", "two\rlines.jpg"]
+    """As Ultralytics' img2label_paths looks for them: the last `/images/` is `/labels/`, the ending `.txt`.
+
+    It reads the list as UTF-8 and splits it as Python does: a name that is not UTF-8, or of two lines, is in none."""
+    names = [
+        "a/1.jpg",
+        "a/1.png",
+        "b.c/1.d.jpeg",
+        "a/images/1.jpg",
+        "images/1.jpg",
+        "l.parquet/3",
+        "ü #1%41.jpg",
+        "\udcff.jpg",
+    ]
+    names += ["no ending", "two\nlines.jpg", "two\u2028lines.jpg", "two\rlines.jpg", "two\x85lines.jpg"]
     things = [Finding("objects", "dog", 0.5, (i, 0, 100, 80)) for i in range(len(names))]
     photos = [photo(name, thing) for name, thing in zip(names, things, strict=True)]
     photos[5] = replace(photos[5], uri="/photos/l.parquet#row=3")
     write_yolo(photos, tmp_path / "out", CATEGORIES, {})
     listed = (tmp_path / "out" / "images.txt").read_text().splitlines()
-    assert listed == [f"./images/{name}" for name in ("a/1.jpg", "b.c/1.d.jpeg", "l.parquet/3.jpg", "\\udcff.jpg")]
-    for image, i in zip(listed[:3], (0, 2, 5), strict=True):
+    assert listed == [f"./images/{name}" for name in ("a/1.jpg", "b.c/1.d.jpeg", "l.parquet/3.jpg", "ü #1%41.jpg")]
+    for image, i in zip(listed, (0, 2, 5, 6), strict=True):
         path = "/labels/".join(str(tmp_path / "out" / image).rsplit("/images/", 1)).rsplit(".", 1)[0] + ".txt"
         assert float(Path(path).read_text().split()[3]) == (100 - i) / 100
 

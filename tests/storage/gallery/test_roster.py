@@ -187,6 +187,48 @@ def test_odd_names_of_folders(folder: Path, library: LibraryFiles) -> None:
     assert [entry.person_id for entry in people_of(str(folder / "cl?ass"), library)] == ["Jörg Müller"]
 
 
+def test_partitions_are_people(folder: Path, library: LibraryFiles) -> None:
+    """As Spark and pandas write a table by person."""
+    names = {"ann": ["ann.jpg", "ann 2.jpg"], "bo": ["bo.jpg"]}
+    for person, photos in names.items():
+        (folder / "people" / f"person={person}").mkdir(parents=True)
+        table = pa.table({"uri": [str(folder / "photos" / photo) for photo in photos]})
+        pq.write_table(table, folder / "people" / f"person={person}" / "part-0.parquet")
+    entries = people_of(str(folder / "people"), library)
+    assert {entry.person_id: len(entry.images) for entry in entries} == {"ann": 2, "bo": 1}
+    [entry] = people_of(str(folder / "people" / "person=ann"), library)
+    assert entry.person_id == "ann"
+
+
+@pytest.mark.parametrize("column", ["person_id", "person"])
+def test_numbers_that_pandas_made_floats(folder: Path, library: LibraryFiles, column: str) -> None:
+    rows = {"uri": ["photos/ann.jpg", "photos/ann 2.jpg", "photos/bo.jpg"], column: [7.0, 7.0, 12.0]}
+    pq.write_table(pa.table(rows | {"group": [3.0, 3.0, None], "name": [1.0, 1.0, None]}), folder / "r.parquet")
+    ann, bo = people_of(str(folder / "r.parquet"), library)
+    assert (ann.person_id, ann.name, ann.group) == ("7", "1", "3")
+    assert (bo.person_id, bo.name, bo.group) == ("12", "12", None)
+    for value, complaint in {7.5: "7.5 is a number that is no name", None: f"has no {column}"}.items():
+        pq.write_table(pa.table(rows | {column: [7.0, 7.0, value]}), folder / "r.parquet")
+        with pytest.raises(InputError, match=complaint):
+            people_of(str(folder / "r.parquet"), library)
+
+
+@pytest.mark.parametrize("form", ["file:{}", "file://{}", "file://localhost{}", "FILE:{}"])
+def test_every_form_of_a_file_uri(folder: Path, library: LibraryFiles, form: str) -> None:
+    photo = form.format(f"{folder}/photos/ann%202.jpg")
+    (folder / "r.csv").write_text(f"person_id,image\n1,{photo}\n")
+    for source in (str(folder / "r.csv"), form.format(f"{folder}/r.csv")):
+        [entry] = people_of(source, library)
+        assert entry.images == (f"{folder}/photos/ann 2.jpg",)
+
+
+@pytest.mark.parametrize("uri", ["http://host/a.jpg", "file://host/a.jpg", "hf://a/b.jpg"])
+def test_photos_that_are_not_read(folder: Path, library: LibraryFiles, uri: str) -> None:
+    (folder / "r.csv").write_text(f"person_id,image\n1,{uri}\n")
+    with pytest.raises(InputError, match=r"person_id 1: .*(is not read|another machine)"):
+        people_of(str(folder / "r.csv"), library)
+
+
 def test_columns_of_parquet(folder: Path, library: LibraryFiles) -> None:
     rows = {
         "uri": ["photos/ann.jpg", "photos/bo.jpg"],

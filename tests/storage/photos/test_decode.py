@@ -15,6 +15,8 @@ from PIL import Image, ImageCms, ImageFilter
 from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import IFDRational
 
+from helpers.profiles import ADOBE
+from muster.colour import MAX_PROFILE
 from muster.errors import ImageError
 from muster.storage.photos import decode as images
 from muster.storage.photos.decode import KINDS, Photo, decode, perceptual_hash, read
@@ -217,6 +219,20 @@ def test_sixteen_bit_png() -> None:
 def test_a_broken_cmyk_profile_is_no_error() -> None:
     photo = decode(encode(picture().convert("CMYK"), format="JPEG", quality=95, icc_profile=b"no profile"))
     assert difference(photo, picture()) < 4
+
+
+@pytest.mark.parametrize("name", SAVE)
+def test_a_profile_goes_along_with_the_pixels_that_are_in_it(name: str) -> None:
+    photo = decode(encode(picture(), icc_profile=ADOBE, **SAVE[name]), 40)
+    assert photo.profile == ADOBE
+    plain = decode(encode(picture(), **SAVE[name]), 40)
+    assert plain.profile is None
+    assert (photo.pixels == plain.pixels).all(), "networks see what they saw"
+
+
+def test_no_profile_goes_along_with_pixels_that_were_converted_or_as_a_burden() -> None:
+    assert decode(encode(picture().convert("CMYK"), format="JPEG", icc_profile=ADOBE)).profile is None
+    assert decode(encode(picture(), format="JPEG", icc_profile=ADOBE + bytes(MAX_PROFILE))).profile is None
 
 
 def test_multi_picture_jpeg_is_its_first_picture() -> None:

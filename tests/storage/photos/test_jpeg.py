@@ -43,11 +43,12 @@ def kind_of(data: bytes, side: int | None = None) -> str:
     return "ok"
 
 
-@pytest.mark.parametrize("side", [None, 60, 20])
+@pytest.mark.parametrize("side", [None, 20])
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("behind", [
-    b"", b"\xff", b"\0", b"\0" * 5000, TRAILER, TRAILER[:40], b"\xff\xd8\xff\xe0 a preview", b"text" * 2000, b"\xff\xe1\xff",
+    b"", b"\xff", b"\0", b"\0" * 5000, TRAILER, TRAILER[:40],
+    b"\xff\xd8\xff\xe0 a preview", b"text" * 2000, b"\xff\xe1\xff",
 ])  # fmt: skip
 def test_without_the_end_marker(kind: str, mode: str, behind: bytes, side: int | None) -> None:
     data = whole(kind, mode)
@@ -82,15 +83,12 @@ def test_a_file_that_is_cut_has_all_of_its_pixels_or_none(
 ) -> None:
     data = whole(kind, mode)
     cut = len(data) - int(place * 40) if near else int(place * len(data))
-    try:
-        pixels = decode(data[:cut], side).pixels
-    except ImageError as error:
-        assert cut < len(data) - 2
-        assert error.kind in ("truncated", "empty", "corrupt", "not_an_image")
-        assert error.kind == "truncated" or cut < 700, "cut behind its header"
+    if cut >= len(data) - 2:
+        assert (decode(data[:cut], side).pixels == decode(data, side).pixels).all()
+    elif cut > data.index(b"\xff\xda"):
+        assert kind_of(data[:cut], side) == "truncated"
     else:
-        assert cut >= len(data) - 2
-        assert (pixels == decode(data, side).pixels).all()
+        assert kind_of(data[:cut], side) != "ok"
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -29,7 +29,7 @@ def test_a_pattern_fits_a_path_folder_by_folder(globs: list[str], names: list[st
 @given(globs=GLOBS, names=NAMES)
 def test_the_last_line_that_speaks_of_it_counts(globs: list[str], names: list[str]) -> None:
     pattern = "/" + "/".join(globs)
-    rules = Rules("photos", {"": lines(f"*\n{pattern}\n!{pattern}\n")})
+    rules = Rules("photos", lines={"": lines(f"*\n{pattern}\n!{pattern}\n")})
     assert (rules.kind("/".join(names), False) is None) == fits(globs, names)
 
 

@@ -138,6 +138,9 @@ def test_ways_to_write_a_path(photos: Path, library: LibraryFiles, monkeypatch: 
         "~",
         f"file://{photos}/a%20b.jpg",
         f"file://{photos}",
+        f"file:{photos}/*.jpg",
+        f"file://localhost{photos}",
+        f"FILE:{photos}/a%20b.jpg",
     ):
         assert listed(source, library) == wanted
     assert locate("photos/").source == str(photos)
@@ -165,7 +168,7 @@ def test_ways_to_write_a_path(photos: Path, library: LibraryFiles, monkeypatch: 
             "fsspec+hf://a",
             "fsspec+none://a",
         ),
-        *("~nobody.of.this.name/a", "mailto:a", "gdrive://a"),
+        *("~nobody.of.this.name/a", "mailto:a", "gdrive://a", "file://host/a.jpg", "file:/missing"),
     ],
 )
 def test_nothing_there(photos: Path, source: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,6 +191,7 @@ def test_advice_for_what_cannot_be_a_source() -> None:
     for source, advice in {
         "hf://datasets/a/b": "hf://.*download",
         "https://a/b.jpg": "https://.*download",
+        "file://host/a.jpg": "another machine",
         "C:\\photos": "Windows",
         "-": "standard input",
         "a\0b": "null byte",
@@ -323,6 +327,8 @@ def test_what_is_named_itself_counts(photos: Path, library: LibraryFiles, name: 
     make(photos, f"{name}/x.jpg", f"{name}/y/z.jpg", f"{name}/.nomedia")
     assert below(photos, name, library) == [f"{name}/x.jpg", f"{name}/y/z.jpg"]
     assert below(photos, f"{name}/*.jpg", library) == [f"{name}/x.jpg"]
+    make(photos, f"2019/{name}/x.jpg")
+    assert below(photos, f"20??/{name}/*.jpg", library) == [f"2019/{name}/x.jpg"]
 
 
 def test_hidden_files(photos: Path, library: LibraryFiles) -> None:

@@ -4,17 +4,22 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pandas as pd  # type: ignore[import-untyped]
 import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from muster.errors import InputError
 from muster.storage.library import LibraryFiles, open_library
-from muster.storage.photos.parquet_rows import LARGE_GROUP
+from muster.storage.photos import parquet_rows
+from muster.storage.photos.parquet_rows import LARGE_GROUP, NO_PARTITION, partitions
 from muster.storage.photos.sources import Found, find_images
+from muster.storage.uris import split_inline
 
 BYTES = pa.array([b"1", b"2", None])
 
@@ -179,6 +184,287 @@ def test_damaged_parquet(folder: Path, library: LibraryFiles, damage: str) -> No
         }[damage]
     )
     assert refusal(path, library).startswith(f"cannot read {path} as Parquet: ")
+
+
+# ---- columns in the names of folders ---------------------------------------------------------------------------------
+
+
+def partitioned(folder: Path, *names: str, **columns: Any) -> None:
+    for name in names:
+        (folder / name).mkdir(parents=True)
+        write(folder / name / "part-0.parquet", uri=[f"/{name}.jpg"], **columns)
+
+
+def test_partitions_are_columns(folder: Path, library: LibraryFiles) -> None:
+    """As pandas, pyarrow and Spark write them."""
+    people = ["anna", "Bén/Ö =%", None]
+    table = pa.table({"uri": [f"/{i}.jpg" for i in range(3)], "person": people, "year": [2020, 2021, 2022]})
+    pq.write_to_dataset(table, folder, partition_cols=["person", "year"])
+    for source in (folder, folder / "**" / "*.parquet"):
+        result, rows = found(source, library)
+        assert {row["uri"]: (row["person"], row["year"]) for row in rows} == {
+            f"/{i}.jpg": (people[i], 2020 + i) for i in range(3)
+        }
+        assert (result.rows["person"].type, result.rows["year"].type) == (pa.string(), pa.int64())
+
+
+@given(
+    values=st.lists(
+        st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), min_size=1, max_size=20),
+        min_size=1,
+        max_size=3,
+    )
+)
+def test_every_value_comes_back(values: list[str]) -> None:
+    files = [f"/d/{quote('a=b/c', safe='')}={quote(value, safe='')}/p.parquet" for value in values]
+    assert [partitions(file, "/d") for file in files] == [{"a=b/c": value} for value in values]
+
+
+@pytest.mark.parametrize(
+    ("names", "kind"),
+    [
+        (["n=1", "n=-20", "n=0", f"n={NO_PARTITION}"], pa.int64()),
+        (["n=1", "n=x"], pa.string()),
+        (["n=1", "n=007"], pa.string()),  # 7 is somebody else
+        (["n=1", "n=1.5"], pa.string()),
+        (["n=1", f"n={2**70}"], pa.string()),
+        (["n=1", "n="], pa.string()),
+        ([f"n={NO_PARTITION}"], pa.null()),
+    ],
+)
+def test_one_type_over_all_files(folder: Path, library: LibraryFiles, names: list[str], kind: pa.DataType) -> None:
+    partitioned(folder, *names)
+    result, rows = found(folder, library)
+    assert result.rows["n"].type == kind
+    texts = sorted(name.removeprefix("n=") for name in names)
+    assert sorted(NO_PARTITION if row["n"] is None else str(row["n"]) for row in rows) == texts
+
+
+def test_a_part_has_the_columns_that_it_has_in_the_whole(folder: Path, library: LibraryFiles) -> None:
+    """Else a scan of one part would take the names of its photos away."""
+    part = "run=5/photos/person=anna/year=2020"
+    partitioned(folder, part, n=[1])
+    [whole] = found(folder / "run=5" / "photos", library)[1]
+    assert (whole["person"], whole["year"]) == ("anna", 2020)
+    assert "run" not in whole  # `photos` lies between
+    for source in (part, f"{part}/part-0.parquet", f"{part}/*.parquet", "run=5/photos/person=anna"):
+        assert found(folder / source, library)[1] == [whole]
+    assert found(folder, library)[1] == [whole | {"run": 5}]
+
+
+def test_a_folder_goes_before_a_column_of_the_file(folder: Path, library: LibraryFiles) -> None:
+    partitioned(folder, "person=anna", person=["ben"])
+    partitioned(folder, "uri=x/size=3")
+    result = found(folder, library)[0]
+    rows = {row["uri"]: row for row in result.rows.to_pylist()}
+    assert rows["/person=anna.jpg"]["person"] == "anna"  # as DuckDB has it
+    assert rows["/uri=x/size=3.jpg"]["user_uri"] == "x"
+    assert rows["/uri=x/size=3.jpg"]["user_size"] == 3
+
+
+def test_partitions_in_a_bucket(library: LibraryFiles) -> None:
+    fs = pafs.FileSystem.from_uri("fsspec+memory://hive/")[0]
+    for name in ("anna", "b%20c"):
+        fs.create_dir(f"/hive/person={name}")
+        with fs.open_output_stream(f"/hive/person={name}/p.parquet") as out:
+            pq.write_table(pa.table({"image": [b"1"]}), out)
+    rows = found("fsspec+memory://hive", library)[1]
+    assert [row["person"] for row in rows] == ["anna", "b c"]
+    [row] = found("fsspec+memory://hive/person=anna/p.parquet", library)[1]
+    assert row["person"] == "anna"
+
+
+def test_a_folder_that_is_not_utf8(folder: Path, library: LibraryFiles) -> None:
+    partitioned(folder, "person=%FF")
+    assert "is not UTF-8: rename it" in refusal(folder, library)
+
+
+def test_long_names_of_folders_count(folder: Path, library: LibraryFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / f"a={'x' * 200}").mkdir()
+    write(folder / f"a={'x' * 200}" / "p.parquet", uri=["/a.jpg"] * 1000)
+    monkeypatch.setattr(parquet_rows, "MAX_TABLE", 350_000)
+    assert "column 'a' is too large" in refusal(folder, library)
+
+
+# ---- types -----------------------------------------------------------------------------------------------------------
+
+
+def test_types_that_can_be_promoted(folder: Path, library: LibraryFiles) -> None:
+    write(
+        folder / "x.parquet",
+        uri=["/a.jpg"],
+        id=pa.array([1], pa.int32()),
+        score=[1],
+        tags=pa.array([[]], pa.list_(pa.null())),
+        at=pa.array([1], pa.timestamp("us")),
+    )
+    write(
+        folder / "y.parquet",
+        uri=["/b.jpg"],
+        id=[2**40],
+        score=[0.5],
+        tags=[["x"]],
+        at=pa.array([2000], pa.timestamp("ns")),
+    )
+    result, rows = found(folder, library)
+    assert [row["id"] for row in rows] == [1, 2**40]
+    assert [row["score"] for row in rows] == [1.0, 0.5]
+    assert [row["tags"] for row in rows] == [[], ["x"]]
+    assert result.rows["at"].cast(pa.int64()).to_pylist() == [1000, 2000]
+
+
+def test_a_number_that_would_change_names_its_file(folder: Path, library: LibraryFiles) -> None:
+    write(folder / "x.parquet", uri=["/a.jpg"], id=[2**53 + 1])
+    write(folder / "y.parquet", uri=["/b.jpg"], id=[0.5])
+    assert f"column 'id' is int64 in {folder}/x.parquet" in refusal(folder, library)
+
+
+# ---- images as Hugging Face has them ---------------------------------------------------------------------------------
+
+HF = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+
+
+@pytest.mark.parametrize("statistics", [True, False])
+def test_images_of_hugging_face(folder: Path, library: LibraryFiles, statistics: bool) -> None:
+    (folder / "f.jpg").write_bytes(b"abc")
+    values = [
+        {"bytes": b"1", "path": "q.jpg"},
+        {"bytes": None, "path": "f.jpg"},
+        {"bytes": None, "path": f"{folder}/f.jpg"},
+        {"bytes": None, "path": None},
+        None,
+        {"bytes": b"", "path": "f.jpg"},
+        {"bytes": None, "path": "gone.jpg"},
+    ]
+    path = folder / "train.parquet"
+    table = pa.table({"image": pa.array(values, HF), "label": range(7)})
+    pq.write_table(table, path, row_group_size=3, write_statistics=statistics)
+    result, rows = found(path, library)
+    inline = {i: f"{path}#row={i}" for i in (0, 3, 4, 5)}  # those without bytes and path get an error row: `empty`
+    files = {1: f"{folder}/f.jpg", 2: f"{folder}/f.jpg", 6: f"{folder}/gone.jpg"}
+    assert {i: row["uri"] for i, row in enumerate(rows)} == inline | files
+    assert [row["size"] for row in rows] == [None, 3, 3, None, None, None, None]
+    assert [row["image_path"] for row in rows] == [value and value["path"] for value in values]
+    assert [row["label"] for row in rows] == list(range(7))
+    assert "image" not in result.rows.column_names
+
+
+def test_bytes_are_not_read_where_the_statistics_tell(
+    folder: Path, library: LibraryFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(folder / "x.parquet", image=pa.array([{"bytes": b"1", "path": "q.jpg"}] * 3, HF))
+    write(folder / "y.parquet", image=pa.array([{"bytes": None, "path": "q.jpg"}] * 3, HF))
+    monkeypatch.delattr(parquet_rows, "images_of")
+    uris = [row["uri"] for row in found(folder, library)[1]]
+    assert uris == [f"{folder}/x.parquet#row={i}" for i in range(3)] + [f"{folder}/q.jpg"] * 3
+
+
+def test_other_columns_of_images_keep_their_paths(folder: Path, library: LibraryFiles) -> None:
+    """Not their bytes: the library would have a copy."""
+    image = pa.array([{"bytes": b"1", "path": "a.jpg"}], HF)
+    path = write(folder / "x.parquet", image=image, mask=image, image_path=["own"])
+    [row] = found(path, library)[1]
+    kept = {"user_image_path": "a.jpg", "mask_path": "a.jpg", "image_path": "own"}
+    assert row == {"uri": f"{path}#row=0", "size": None, "modified": row["modified"]} | kept
+
+
+@pytest.mark.parametrize("name", ["img", "jpg", "photo"])
+def test_the_only_column_of_images_has_any_name(folder: Path, library: LibraryFiles, name: str) -> None:
+    path = write(folder / "x.parquet", **{name: pa.array([{"bytes": b"1", "path": "a.jpg"}], HF)}, label=[1])
+    [row] = found(path, library)[1]
+    assert (row["uri"], row[f"{name}_path"], row["label"]) == (f"{path}#row=0", "a.jpg", 1)
+
+
+def test_columns_that_are_called_as_parts_are(folder: Path, library: LibraryFiles) -> None:
+    """As JSON that was made flat has them; but none can be called as the bytes themselves are."""
+    path = write(folder / "x.parquet", **{"image.width": [3], "image": [b"1"], "image.height": [4]})
+    [row] = found(path, library)[1]
+    assert (row["image.width"], row["image.height"]) == (3, 4)
+    image = pa.array([{"bytes": b"1", "path": "x"}], HF)
+    path = write(folder / "y.parquet", **{"image.bytes": [b"9"], "image": image})
+    assert "'image.bytes' is in it twice" in refusal(path, library)
+
+
+# ---- names of files --------------------------------------------------------------------------------------------------
+
+
+def test_file_uris_of_every_kind(folder: Path, library: LibraryFiles) -> None:
+    (folder / "a b.jpg").write_bytes(b"abc")
+    forms = ["file:", "file://", "file://localhost", "FILE:", "file:///"]
+    uris = [f"{form}{folder}/a%20b.jpg" for form in forms] + [f" file:{folder}/a%20b.jpg "]
+    rows = found(write(folder / "x.parquet", uri=uris), library)[1]
+    assert [(row["uri"], row["size"]) for row in rows] == [(f"{folder}/a b.jpg", 3)] * len(uris)
+
+
+def test_a_file_whose_name_begins_so(folder: Path, library: LibraryFiles) -> None:
+    (folder / "file:a.jpg").write_bytes(b"abc")
+    [row] = found(write(folder / "x.parquet", uri=["file:a.jpg"]), library)[1]
+    assert (row["uri"], row["size"]) == (f"{folder}/file:a.jpg", 3)
+
+
+@pytest.mark.parametrize("there", [" a.jpg ", "a.jpg", "sub/b.jpg", "B\u00e9n.jpg", "Be\u0301n.jpg"])
+def test_names_as_other_systems_write_them(folder: Path, library: LibraryFiles, there: str) -> None:
+    (folder / "sub").mkdir()
+    (folder / there).write_bytes(b"abc")
+    others = {"sub/b.jpg": "sub\\b.jpg", "B\u00e9n.jpg": "Be\u0301n.jpg", "Be\u0301n.jpg": "B\u00e9n.jpg"}
+    [row] = found(write(folder / "x.parquet", uri=[others.get(there, " a.jpg ")]), library)[1]
+    assert (row["uri"], row["size"]) == (f"{folder}/{there}", 3)
+
+
+@pytest.mark.parametrize(
+    ("uri", "reason"),
+    [
+        ("http://127.0.0.1:8791/ok.jpg", "http:// is not read: download the photos"),
+        (" https://host/ok.jpg", "https:// is not read"),
+        ("hf://datasets/a/b.jpg", "hf:// is not read"),
+        ("file://host/a.jpg", "another machine"),
+        ("C:\\photos\\a.jpg", "a Windows machine: give names relative"),
+        ("\\\\server\\a.jpg", "a Windows machine"),
+        ("data:image/png;base64,aGk=", "write its bytes to a column `image`"),
+    ],
+)
+def test_rows_that_name_nothing_that_is_read_are_counted(
+    folder: Path, library: LibraryFiles, uri: str, reason: str
+) -> None:
+    (folder / "a.jpg").touch()
+    result, rows = found(write(folder / "x.parquet", uri=[uri, "a.jpg", uri]), library)
+    assert len(rows) == 3  # images with an error, not left out
+    [(said, number)] = result.unread.items()
+    assert (reason in said, number) == (True, 2)
+
+
+@pytest.mark.parametrize(
+    ("columns", "hint"),
+    [
+        ({"url": ["http://a/b.jpg"]}, "http:// is not read: download the photos first"),
+        ({"URI": ["a"]}, "If `URI` names files, rename it to `uri`"),
+        ({"file_name": ["a"]}, "If `file_name` names files, rename it to `uri`"),
+        ({"jpg": [b"a"]}, "If `jpg` holds image files, rename it to `image`"),
+        ({"image": ["aGk="]}, "base64 is to be decoded"),
+        ({"image": pa.array([[1, 2]], pa.list_(pa.uint8()))}, "write the bytes of each file as one binary value"),
+        ({"a": pa.nulls(1, HF), "b": pa.nulls(1, HF)}, "Several columns hold images (a, b): rename one to `image`"),
+    ],
+)
+def test_what_may_be_meant_is_said(folder: Path, library: LibraryFiles, columns: dict[str, Any], hint: str) -> None:
+    assert hint in refusal(write(folder / "x.parquet", **columns), library)
+
+
+def test_what_pandas_and_spark_leave_in_a_table(folder: Path, library: LibraryFiles) -> None:
+    pd.DataFrame({"uri": ["/a.jpg", "/b.jpg"]}, index=[5, 7]).to_parquet(folder / "part-0.snappy.parquet")
+    for name in ("_SUCCESS", ".part-0.snappy.parquet.crc", "_metadata"):
+        (folder / name).touch()
+    (folder / "_temporary").mkdir()
+    write(folder / "_temporary" / "part-1.parquet", uri=["/c.jpg"])
+    rows = found(folder, library)[1]
+    assert [(row["uri"], row["__index_level_0__"]) for row in rows] == [("/a.jpg", 5), ("/b.jpg", 7)]
+
+
+@pytest.mark.parametrize("suffix", [".parq", ".pq"])
+def test_other_suffixes(folder: Path, library: LibraryFiles, suffix: str) -> None:
+    path = write(folder / f"x{suffix}", image=BYTES)
+    for source in (path, folder):
+        assert [row["uri"] for row in found(source, library)[1]] == [f"{path}#row={i}" for i in range(3)]
+    assert split_inline(f"{path}#row=1") == (str(path), 1)
 
 
 def test_lfw(data: Path, library: LibraryFiles) -> None:

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from muster.errors import ImageError
+from muster.pipeline.run import TRANSIENT
 from muster.storage.photos import reader
 from muster.storage.photos.reader import Reader
 from muster.storage.uris import inline_uri, local_uri
@@ -165,3 +166,34 @@ def test_memory_is_bounded_by_pages_not_by_row_groups(tmp_path: Path) -> None:
         assert read(inline_uri(uri, row)) == image
         held.append(pa.total_allocated_bytes() - before)
     assert max(held) < 8 << 20 < os.path.getsize(uri) // 4
+
+
+@pytest.mark.parametrize("name", ["image", "img"])
+def test_images_of_hugging_face(tmp_path: Path, name: str) -> None:
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    rows = [None if i % 7 == 3 else {"bytes": value(i), "path": f"{i}.jpg"} for i in range(100)]
+    uri = str(tmp_path / "x.parquet")
+    pq.write_table(pa.table({name: pa.array(rows, kind)}), uri, row_group_size=30)
+    counting = Counting()
+    for row in range(100):
+        if row % 7 == 3:
+            with pytest.raises(ImageError, match="no bytes"):
+                counting.read(inline_uri(uri, row))
+        else:
+            assert counting.read(inline_uri(uri, row)) == value(row)
+    assert counting.seeks == 1
+
+
+def test_columns_that_are_called_as_parts_of_it(tmp_path: Path) -> None:
+    """Arrow reads them, too."""
+    table = pa.table({"image.width": [3, 4], "image": [b"a", b"b"], "image.name": ["x", "y"]})
+    pq.write_table(table, tmp_path / "x.parquet")
+    assert Reader().read(inline_uri(str(tmp_path / "x.parquet"), 1)) == b"b"
+
+
+@pytest.mark.parametrize("uri", ["http://127.0.0.1:1/a.jpg", "file://host/a.jpg", "hf://datasets/a.jpg"])
+def test_what_is_not_read_is_a_final_error(uri: str) -> None:
+    with pytest.raises(ImageError) as error:
+        Reader().read(uri, "/m.parquet")
+    assert error.value.kind == "unsupported"
+    assert error.value.kind not in TRANSIENT

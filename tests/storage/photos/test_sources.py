@@ -142,3 +142,20 @@ def test_folder_without_images(folder: Path, library: LibraryFiles) -> None:
         (folder / name).touch()
     assert "left out: 2 .txt, 1 without a suffix" in refusal(folder, library)
     assert str(folder / "*.jpg") in refusal(folder / "*.jpg", library)
+
+
+@pytest.mark.parametrize(
+    "log", ["_delta_log/00000000000000000000.json", "metadata/v1.metadata.json", ".hoodie/hoodie.properties"]
+)
+def test_a_table_whose_log_says_which_rows_were_deleted(folder: Path, library: LibraryFiles, log: str) -> None:
+    (folder / "data").mkdir()
+    (folder / "year=2020").mkdir()
+    (folder / log).parent.mkdir()
+    (folder / log).write_text("{}")
+    path = write(folder / "data" / "part-0.parquet", uri=["/a.jpg"])
+    assert "rows that were deleted are still in its files" in refusal(folder, library)
+    write(folder / "year=2020" / "part-1.parquet", uri=["/b.jpg"])
+    if "metadata" not in log:
+        for part in ("**/*.parquet", "year=2020", "year=*/*.parquet"):
+            assert "rows that were deleted are still in its files" in refusal(folder / part, library)
+    assert len(found(path, library)[1]) == 1  # who names a file means it

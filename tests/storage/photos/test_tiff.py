@@ -1,11 +1,14 @@
 """Files written tag by tag, as cameras and scanners write them: Pillow writes no page that is a copy of another."""
 
+import io
 import struct
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -149,3 +152,58 @@ def test_numbers_of_all_pages_that_are_read() -> None:
 def test_any_bytes(noise: bytes, magic: bytes) -> None:
     assert photo_page(magic + noise) in (None, *range(MAX_PAGES))
     assert np.int64(numbers_in(magic + noise * 3000, MAX_PAGES)) >= 0
+
+
+# ---- kinds of numbers ------------------------------------------------------------------------------------------------
+
+GREY = np.arange(256, dtype=np.uint8).reshape(16, 16)
+RGB = np.stack([GREY, GREY.T, GREY[::-1]], axis=-1)
+DEEP = RGB.astype(np.uint16) * 257
+PLANES = DEEP.transpose(2, 0, 1).copy()
+
+
+def of(numbers: np.ndarray[Any, Any], **options: Any) -> bytes:
+    file = io.BytesIO()
+    tifffile.imwrite(file, numbers, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("numbers", "photometric"),
+    [
+        (255 - GREY, "miniswhite"),
+        (65535 - GREY.astype(np.uint16) * 257, "miniswhite"),
+        (4095 - GREY.astype(np.uint16) * 16, "miniswhite"),
+        (1 - GREY.astype(np.float32) / 255, "miniswhite"),
+        (GREY.astype(np.uint32) * 16843009, "minisblack"),
+        (GREY.astype(np.int32) - 128, "minisblack"),
+        (GREY.astype(np.float32) - 9, "minisblack"),
+    ],
+)
+def test_grey_of_any_numbers(numbers: np.ndarray[Any, Any], photometric: str) -> None:
+    data = of(numbers, photometric=photometric)
+    assert np.abs(decode(data).pixels[:, :, 1].astype(int) - GREY).max() <= 1
+
+
+@pytest.mark.parametrize("options", [{"photometric": "rgb"}, {"photometric": "rgb", "tile": (16, 16)}])
+def test_sixteen_bits_of_colours(options: Mapping[str, Any]) -> None:
+    for data in (of(DEEP, **options), of(PLANES, planarconfig="separate", compression="zlib", **options)):
+        assert np.abs(decode(data).pixels.astype(int) - RGB).max() <= 1
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        of(PLANES, photometric="rgb", planarconfig="separate"),
+        of(GREY.astype(np.int8), photometric="minisblack"),
+        of(GREY.astype(">u2"), photometric="miniswhite", byteorder=">"),
+        of(RGB.astype(np.float32), photometric="rgb"),
+        of(GREY.astype(np.float64), photometric="minisblack"),
+        of(GREY.astype(np.float16), photometric="minisblack"),
+        of(DEEP[:, :, :2], photometric="minisblack", extrasamples=["unassalpha"], planarconfig="contig"),
+    ],
+)
+def test_what_pillow_does_not_know_is_neither_noise_nor_damage(data: bytes) -> None:
+    with pytest.raises(ImageError) as error:
+        decode(data)
+    assert error.value.kind == "unsupported"

@@ -7,7 +7,7 @@ from helpers.embeddings import arc, nearest, people
 from muster.tasks.people.collages import Likeness, held_apart, photo_numbers, same_photo
 from muster.tasks.people.graph import GraphParameters, cluster_graph
 
-ALIKE, COPY = GraphParameters().smoothing, GraphParameters().copy
+PICTURE = GraphParameters().picture
 
 
 def graph(faces, images):
@@ -17,7 +17,7 @@ def graph(faces, images):
 def numbers(faces, photos, good=None):
     likeness = Likeness(faces, np.zeros(len(faces), np.float32))
     good = np.ones(len(faces), bool) if good is None else good
-    return photo_numbers(likeness, nearest(faces)[0], photos, good, ALIKE, COPY)
+    return photo_numbers(likeness, *nearest(faces), photos, good, PICTURE)
 
 
 def free(faces, photos, good=None):
@@ -54,10 +54,9 @@ def test_what_is_only_alike_stays_apart():
 
 def test_lookalikes_in_a_crowded_place_must_be_more_alike_to_be_one_picture():
     crowd = np.full(2, 0.2, np.float32)
-    for likeness, expected in ((Likeness(arc(0, 20), crowd), [0, 0]), (Likeness(arc(0, 20), 0 * crowd), [0, 2])):
-        assert photo_numbers(
-            likeness, np.array([[1], [0]]), np.zeros(2, int), np.ones(2, bool), ALIKE, COPY
-        ).tolist() == (expected)
+    for crowding, expected in ((crowd, [0, 0]), (0 * crowd, [0, 3])):
+        given = (Likeness(arc(0, 20), crowding), *nearest(arc(0, 20)), np.zeros(2, int), np.ones(2, bool))
+        assert photo_numbers(*given, PICTURE).tolist() == expected
 
 
 def test_blurs_are_no_pictures_of_each_other():
@@ -164,7 +163,6 @@ def test_of_two_people_who_look_alike_the_smaller_ones_faces_are_counted():
 def test_no_faces():
     nothing = np.empty((0, 4), np.float32)
     likeness = Likeness(nothing, np.empty(0, np.float32))
-    assert (
-        photo_numbers(likeness, np.empty((0, 3), int), np.empty(0, int), np.empty(0, bool), ALIKE, COPY).tolist() == []
-    )
+    given = (np.empty((0, 3), int), np.empty((0, 3), np.float32), np.empty(0, int), np.empty(0, bool))
+    assert photo_numbers(likeness, *given, PICTURE).tolist() == []
     assert held_apart(likeness, np.empty(0, int), np.empty(0, int), 0.465) == 0

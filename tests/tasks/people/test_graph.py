@@ -70,7 +70,7 @@ def test_what_always_holds_of_clusters(library, strangers):
     assert (np.diff(sizes) <= 0).all()
     _, photo, faces_in = np.unique(images, return_inverse=True, return_counts=True)
     few = faces_in[photo] < PAIRED  # no photo of these is a collage, and without copies none has one picture twice
-    apart = graph(*library, GraphParameters(copy=2), strangers)
+    apart = graph(*library, GraphParameters(picture=2), strangers)
     clustered = list(zip(*(column[few & (apart >= 0)].tolist() for column in (apart, images)), strict=True))
     assert len(set(clustered)) == len(clustered), "two faces of one photo in one cluster"
     good = quality >= GraphParameters().min_quality
@@ -152,7 +152,7 @@ def test_of_two_lookalikes_in_one_photo_the_second_keeps_its_own_company():
 
     faces = np.stack([at(0, 1)] * 30 + [at(10, 1), at(11, 2), at(12, 3), at(40, 3)])
     images = np.array([*range(31), 31, 31, 32])
-    apart = GraphParameters(0.8, smoothing=2, stranger=-2, copy=2)  # and not one picture that is there twice
+    apart = GraphParameters(0.8, smoothing=2, stranger=-2, picture=2)  # and not one picture that is there twice
     labels = graph(faces, images, parameters=apart)
     assert labels.tolist() == [0] * 32 + [1, 1]
 

@@ -108,3 +108,26 @@ def test_who_is_held_out_does_not_change() -> None:
     assert not any(held_out(name, 0) for name in names)
     assert all(held_out(name, 1) for name in names)
     assert [held_out(f"person {number}", 0.2) for number in range(8)] == [n == 3 for n in range(8)]
+
+
+def test_a_number_is_one_name_whatever_the_column(people: Path, tmp_path: Path) -> None:
+    """And one person is kept out of training in each of them."""
+    photo = next(people.rglob("*.jpg")).read_bytes()
+    for name, kind in {"ints": pa.int32(), "floats": pa.float64(), "texts": pa.string()}.items():
+        labels = pa.array([7, 12, None]).cast(kind)
+        pq.write_table(pa.table({"image": [photo] * 3, "id": labels}), tmp_path / f"{name}.parquet")
+    for name in ("ints", "floats", "texts"):
+        assert [e.label for e in find_examples([str(tmp_path / f"{name}.parquet")], "id")] == ["7", "12", None]
+    pq.write_table(pa.table({"image": [photo], "id": [0.5]}), tmp_path / "x.parquet")
+    with pytest.raises(InputError, match=r"`label` id: 0\.5 is a number that is no name"):
+        find_examples([str(tmp_path / "x.parquet")], "id")
+
+
+def test_the_path_of_hugging_face_is_the_name(people: Path, tmp_path: Path) -> None:
+    image = {"bytes": next(people.rglob("*.jpg")).read_bytes(), "path": "photos/a.jpg"}
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    pq.write_table(pa.table({"image": pa.array([image], kind), "label": [3]}), tmp_path / "x.parquet")
+    [example] = find_examples([str(tmp_path / "x.parquet")], "label")
+    assert (example.name, example.label) == ("a.jpg", "3")
+    [(_, photo)] = read_photos([example], 64, pytest.fail)
+    assert photo.pixels.ndim == 3
