@@ -38,7 +38,7 @@ def album(tmp_path: Path, weights: Path, work: Callable[..., object]) -> Album:
         assert (pages.people, pages.errors) == (found.people, 0)
         assert len(list((tmp_path / "pages").glob("people/*.html"))) == found.people
         text = (tmp_path / "pages" / "index.html").read_text()
-        assert ("Person 1" in text) == (found.people > 0)
+        assert ("Person 1" in text) == (found.people > 0) == ("No people yet." not in text)
         return library, found
 
     (tmp_path / "photos").mkdir()

@@ -80,7 +80,7 @@ def check_cell(where: str, what: str, text: str) -> None:
 
 
 def _consent(where: str, value: Any) -> bool:
-    text = ("" if is_missing(value) else str(value)).strip().lower()
+    text = (name_of(f"{where}, consent", value) or "").strip().lower()
     if text not in YES | NO:
         raise InputError(f"{where}: consent {value!r}: write yes or no")
     return text in YES

@@ -6,6 +6,8 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import unquote
 
+import pyarrow as pa
+
 from muster.errors import InputError
 from muster.storage.gallery import dates, roster_csv
 from muster.storage.gallery.entry import Entry, columns_of, entry_of, is_missing, key, word
@@ -73,13 +75,12 @@ def _images(source: str, library: LibraryFiles | None, given: Mapping[str, str])
             f"roster {source}: {found.outside[0]} is a link that leads out of it, and is not followed: put the photos"
             " in its place, or name them in a CSV"
         )
-    rows = found.rows.to_pylist()
     if found.from_parquet:
-        return _from_rows(source, rows, given)
+        return _from_rows(source, found.rows, given)
     if given:
         raise InputError(f"`columns`: roster {source} is a folder, and has none")
     people: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
+    for row in found.rows.to_pylist():
         people.setdefault(_folder(source, place.uri, row["uri"]), []).append(row)
     return [Entry(person_id=person, name=person, **_photos(mine)) for person, mine in people.items()], []
 
@@ -105,8 +106,8 @@ def _photos(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {"images": tuple(stamps), "stamps": tuple(stamps.values())}
 
 
-def _from_rows(source: str, rows: Sequence[dict[str, Any]], given: Mapping[str, str]) -> tuple[list[Entry], list[str]]:
-    header = [name for name in rows[0] if name not in SCHEMA.names]
+def _from_rows(source: str, table: pa.Table, given: Mapping[str, str]) -> tuple[list[Entry], list[str]]:
+    header = [name for name in table.column_names if name not in SCHEMA.names]
     columns = columns_of(source, header, given)
     if any(key(name).startswith("image") for name in given):
         raise InputError(f"`columns`: roster {source} is a Parquet file: its photos are in `uri` or `image`")
@@ -117,6 +118,7 @@ def _from_rows(source: str, rows: Sequence[dict[str, Any]], given: Mapping[str, 
         raise InputError(f"roster {source} has no column person or person_id; a roster is {_KINDS}")
     columns.unknown.extend(header[number] for number in columns.images)
     names = {known: header[number] for known, number in columns.facts.items()}
+    rows = table.select([*SCHEMA.names, *dict.fromkeys(names.values())]).to_pylist()  # others may be no Python's
     column = names.pop("person_id")
     until = names.get("valid_until", "")
     order = dates.order_of(row[until] for row in rows if isinstance(row.get(until), str))

@@ -81,10 +81,12 @@ def _copies(
 ) -> tuple[I64, I64]:
     """Faces and beside them the same picture in another photo: of photos of which PIECES faces have one, and of no two
     that have theirs in one and the same photo, as it is in a series."""
-    crowding = (likeness.crowding[:, None] + likeness.crowding[neighbours]) / 2
-    near = good[:, None] & (neighbours >= 0) & good[neighbours] & (similarities - crowding >= picture)
-    face, column = np.nonzero(near & (photos[neighbours] != photos[:, None]))
-    other = neighbours[face, column]
+    near = (neighbours >= 0) & (similarities - likeness.crowding.min(initial=0) >= picture)  # few, of all there are
+    face, column = np.nonzero(near)
+    other, crowding = neighbours[face, column], likeness.crowding
+    kept = similarities[face, column] - (crowding[face] + crowding[other]) / 2 >= picture
+    kept &= good[face] & good[other] & (photos[face] != photos[other])
+    face, other = face[kept], other[kept]
     seen, count = np.unique(photos[np.unique(face)], return_counts=True)
     many = np.isin(photos[face], seen[count >= PIECES])
     face, other = face[many], other[many]

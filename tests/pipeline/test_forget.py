@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from helpers.findings import scanned
 from helpers.fixtures import Killed, School
@@ -358,3 +359,16 @@ def test_who_differs_in_case_alone_is_named(library: LibraryFiles) -> None:
     person = gallery.require(library).people[0]
     with pytest.raises(InputError, match=f"{person.lower()} is neither .*; {person} is: case counts"):
         forget.forget(library, [person.lower()], "asked for")
+
+
+def test_what_an_image_that_stays_has_too_is_that_one_s(tmp_path: Path, work: Work, weights: Path) -> None:
+    """Scans of blank pages have one preview: to forget one is not to forget them all, nor is the other what is left."""
+    (tmp_path / "scans").mkdir()
+    for name in ("1.png", "2.png"):
+        Image.new("RGB", (300, 200), "white").save(tmp_path / "scans" / name, dpi=(int(name[0]), 1))
+    library = open_library(tmp_path / "library", create=True)
+    manifest.scan(library, [str(tmp_path / "scans")])
+    work(library.uri, weights, ("previews",))
+    [receipt] = forget.forget(library, [str(tmp_path / "scans/1.png")], "asked for")
+    assert (receipt.copies, receipt.found_afterwards) == ([], [])
+    assert manifest.read_manifest(library)["uri"].to_pylist() == [str(tmp_path / "scans/2.png")]

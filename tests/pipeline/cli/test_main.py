@@ -317,7 +317,7 @@ def test_a_library_that_cannot_be_written_is_decrypted(
 def test_what_writes_says_that_the_library_cannot_be_written(
     muster: Muster, read_only: Path, command: list[str]
 ) -> None:
-    parts = (f"cannot write to library {read_only}: Read-only file system", "copy it", "what only reads works")
+    parts = (f"cannot write to library {read_only}: Read-only file system", "what only reads works")
     refused(muster(*command, "-l", read_only), 1, *parts)
 
 

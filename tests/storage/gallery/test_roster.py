@@ -203,8 +203,11 @@ def test_partitions_are_people(folder: Path, library: LibraryFiles) -> None:
 @pytest.mark.parametrize("column", ["person_id", "person"])
 def test_numbers_that_pandas_made_floats(folder: Path, library: LibraryFiles, column: str) -> None:
     rows = {"uri": ["photos/ann.jpg", "photos/ann 2.jpg", "photos/bo.jpg"], column: [7.0, 7.0, 12.0]}
-    pq.write_table(pa.table(rows | {"group": [3.0, 3.0, None], "name": [1.0, 1.0, None]}), folder / "r.parquet")
+    facts = {"group": [3.0, 3.0, None], "name": [1.0, 1.0, None], "consent": [1.0, 1.0, None]}
+    others = {"seen": pa.array([2**62] * 3, pa.timestamp("us"))}  # a time that Python has not
+    pq.write_table(pa.table(rows | facts | others), folder / "r.parquet")
     ann, bo = people_of(str(folder / "r.parquet"), library)
+    assert (ann.consent, bo.consent) == (True, False)
     assert (ann.person_id, ann.name, ann.group) == ("7", "1", "3")
     assert (bo.person_id, bo.name, bo.group) == ("12", "12", None)
     for value, complaint in {7.5: "7.5 is a number that is no name", None: f"has no {column}"}.items():
