@@ -183,7 +183,10 @@ def _drop_enrolment(library: LibraryFiles, strays: Mapping[str, str]) -> Receipt
     uris = strays.keys() - shared
     staying = {*(known.people if known else ()), *(p for u, p in gallery.read_roster(library).items() if u not in uris)}
     gone = set(strays.values()) - staying
-    return _begin(library, gone, set(_image_ids(library, uris)), uris, UNFINISHED)
+    images = set(_image_ids(library, uris))
+    digests = _digests(library, faces.slice(0, 0), images)
+    others = _others(library, faces, images, digests)  # an album's photo stays, of which the roster had a copy
+    return _begin(library, gone, images, uris, UNFINISHED, digests.without(others.digests))
 
 
 # ---- who and what ----------------------------------------------------------------------------------------------------
@@ -324,19 +327,24 @@ def _forget(library: LibraryFiles, wanted: _Wanted, reason: str) -> Receipt:
             images.add(image)
             uris.add(uri)
     uris.update(row["uri"] for row in faces if row["image_id"] in images)  # what it was called when it was enrolled
-    copies = _copies(library, known, images | {row["image_id"] for row in faces if row["uri"] in uris})
+    enrolled = {row["image_id"] for row in faces if row["uri"] in uris}  # perhaps before the photo was changed
+    copies, digests = _copies(library, known.faces, images | enrolled)
     also = {uri for image, uri in [*there, *((row["image_id"], row["uri"]) for row in faces)] if image in copies}
-    return _begin(library, wanted.people, images | copies, uris | also, reason, also - uris)
+    return _begin(library, wanted.people, images | copies, uris | also, reason, digests, also - uris)
 
 
-def _copies(library: LibraryFiles, known: gallery.Gallery, images: Collection[str]) -> set[str]:
-    """The other images that are the same picture as one of these: their file is, bit for bit, or a face in them."""
-    content = _content(library, images) | dict(_pairs(known.faces, "image_id", "sha256"))
+def _copies(library: LibraryFiles, known: pa.Table, images: Collection[str]) -> tuple[set[str], "_Digests"]:
+    """The other images that are the same picture as one of these: their file is, bit for bit, or a face in them. And
+    the digests of them all. `known`: the faces of the gallery."""
+    content = _content(library, images) | dict(_pairs(known, "image_id", "sha256"))
     same = {content.get(image) for image in images} - {None}
     found = {image for image, digest in content.items() if digest in same} | set(images)
-    while more := _others(library, known.faces, found, _digests(library, _rows_of(known.faces, found), found)).images:
-        found |= more
-    return found - set(images)
+    while True:
+        digests = _digests(library, _rows_of(known, found), found)
+        others = _others(library, known, found, digests)
+        if not others.images:
+            return found - set(images), digests.without(others.digests)
+        found |= others.images
 
 
 def _content(library: LibraryFiles, images: Collection[str]) -> dict[str, str | None]:
@@ -375,12 +383,12 @@ def _begin(
     images: Collection[str],
     uris: Collection[str],
     reason: str,
+    digests: "_Digests",
     copies: Collection[str] = (),
 ) -> Receipt:
-    """Note what is to go, with all that is looked for afterwards; then do it. `copies`: which of the URIs nobody named.
+    """Note what is to go, and what is looked for afterwards; then do it.
 
-    What other images have too is theirs, and not looked for: an album's photo stays when a copy of it was in a roster
-    whose enrolment was cut off.
+    `digests`: of the images. `copies`: which of the URIs nobody named.
     """
     _check_pages(library)
     audit.entries(library)  # a log that is not whole is to be said now: later it would stop every other command
@@ -397,10 +405,8 @@ def _begin(
     pending["pseudonyms"] = sorted(set(gone["pseudonym"].to_pylist()))
     theirs = {*staying["name"].to_pylist(), *staying["person_id"].to_pylist()}
     pending["names"] = sorted(set(gone["name"].drop_null().to_pylist()) - theirs)
-    digests = _digests(library, gone, images)
-    others = _others(library, staying, images, digests).digests
-    pending["faces"] = digests.faces
-    pending |= {name: sorted(getattr(digests, name) - others) for name in ("embeddings", "pictures")}
+    embeddings = digests.embeddings | _digests_of(gone["embedding"], picture=False)
+    pending |= {"faces": digests.faces, "embeddings": sorted(embeddings), "pictures": sorted(digests.pictures)}
     library.write(FORGETTING, dump_json(pending))
     return _carry_out(library, pending)
 
@@ -424,6 +430,10 @@ class _Digests:
     faces: int
     embeddings: set[str]
     pictures: set[str]
+
+    def without(self, shared: Collection[str]) -> "_Digests":
+        """Without what images that stay have too: that is theirs, and not looked for."""
+        return replace(self, embeddings=self.embeddings - set(shared), pictures=self.pictures - set(shared))
 
 
 def _digests(library: LibraryFiles, gone: pa.Table, images: Collection[str]) -> _Digests:
