@@ -193,7 +193,8 @@ def _drop_enrolment(library: LibraryFiles, strays: Mapping[str, str]) -> Receipt
 
 
 def forget(library: LibraryFiles, names: Sequence[str], reason: str) -> list[Receipt]:
-    """Forget people by person_id, and images by path, URI or image_id. The caller holds the lock, and has settled.
+    """Forget people by person_id, and images by image_id or by what `scan` takes. The caller holds the lock, and has
+    settled.
 
     Who was forgotten before has a receipt: it is given once more. Raises InputError where a name is none of these,
     before anything is changed.
@@ -205,6 +206,8 @@ def forget(library: LibraryFiles, names: Sequence[str], reason: str) -> list[Rec
     sources = dict(zip(images["uri"].to_pylist(), images["source"].to_pylist(), strict=True))
     spelt, ids = spellings(uris), set(images["image_id"].to_pylist())
     wanted, before = _Wanted(set(), set(), set()), []
+    if not all(map(str.strip, names)):  # a variable of a script that is not set, and not the folder it runs in
+        raise InputError("an empty text is neither a person_id nor an image: name whom or what to forget")
     for name in names:
         places = _places(name)
         same = next((spelt[place] for place in places if place in spelt), set[str]())

@@ -330,6 +330,14 @@ def test_every_address_that_a_scan_takes(pictures: Path, name: str, gone: list[s
     assert (pictures / "pics/0003.jpg").exists()
 
 
+@pytest.mark.parametrize("name", ["", " "])
+def test_nothing_is_not_the_folder_one_is_in(pictures: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(pictures / "pics")
+    with pytest.raises(InputError, match="an empty text is neither a person_id nor an image"):
+        forget.forget(open_library(pictures / "library"), ["0003.jpg", name], "asked for")
+    assert manifest.read_manifest(open_library(pictures / "library")).num_rows == 6
+
+
 @pytest.mark.parametrize("name", ["pic", "pics/0003", "*.jpg", "s3://bucket/pics", "rows", "file:///pics"])
 def test_what_is_no_address_of_an_image(pictures: Path, name: str) -> None:
     library = open_library(pictures / "library")
