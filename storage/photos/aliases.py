@@ -2,10 +2,13 @@
 
 Two names are one file where their folders are one (device and inode) and they end alike. Folders have no hard links, so
 that this holds for links and bind mounts alike. Hard links of a photo are copies of it.
+
+A name is known by the links that its source was named with. One that was put below the source since then leads nowhere:
+whoever may write one folder must not choose what the photos of another are called.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import NamedTuple
 
@@ -35,6 +38,8 @@ def other_names(known: pa.Table, found: pa.Table) -> tuple[dict[str, str], dict[
     Looked at are those that may be one (`_alike`), and their folders, each once.
     """
     parts = {uri: name for uri in _alike(known, found) if (name := _split(uri))}
+    for uri in _led_astray(known, found, parts) if parts else ():
+        del parts[uri]
     if not parts:
         return {}, {}
     stored, home = set(known["uri"].to_pylist()), cache(_home)
@@ -64,6 +69,32 @@ def other_names(known: pa.Table, found: pa.Table) -> tuple[dict[str, str], dict[
     if not others and len(names) == len(parts):
         return {}, {}
     return {uri: first for uri in found["uri"].to_pylist() if (first := first_of(uri)) != uri}, others
+
+
+def _led_astray(known: pa.Table, found: pa.Table, parts: Mapping[str, _Name]) -> set[str]:
+    """Names that were not found now, and that a link below their source may have led elsewhere since they were. A link
+    to a photo of the same size and time is as it was."""
+    rows = known.filter(pc.is_in(known["uri"], pa.array(list(parts), pa.string())))
+    rows = rows.filter(pc.invert(pc.is_in(rows["uri"], value_set=found["uri"].combine_chunks())))
+    rows = rows.select(["uri", "source", "size"]).append_column("modified", rows["modified"].cast("int64"))
+    astray, real = set[str](), cache(os.path.realpath)
+    for uri, source, size, modified in zip(*(column.to_pylist() for column in rows.columns), strict=True):
+        folder, name, _ = parts[uri]
+        named = os.path.commonpath([folder, local_path(source) or "/"])
+        path = os.path.join(folder, name)
+        if real(folder) != os.path.normpath(real(named) + folder[len(named.rstrip("/")) :]) or (
+            os.path.islink(path) and _stamp(path) != (size, modified)
+        ):
+            astray.add(uri)
+    return astray
+
+
+def _stamp(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return status.st_size, status.st_mtime_ns // 1000
 
 
 def _top(folder: str, first: str, home: Callable[[str], Inode | None]) -> tuple[str, str]:

@@ -7,7 +7,8 @@ import simplejpeg
 _END = b"\xff\xd9"
 _SCAN, _FRAMES = 0xDA, (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)  # baseline and progressive, by Huffman's or arithmetic codes
 _MARKER = re.compile(rb"\xff+([^\x00\xff])")
-_BEHIND_PIXELS = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")  # no byte of theirs, nor a restart among them
+# No byte of theirs, nor a restart among them; without the filling before it, of which a search would try every byte.
+_BEHIND_PIXELS = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _ALONE = (0x01, *range(0xD0, 0xD9))  # markers without a length: TEM, restarts, the start
 _EXTRANEOUS = re.compile(r"(\d+) extraneous bytes before marker 0xd9")  # libjpeg's words
 AHEAD = 8  # bytes: so far libjpeg reads ahead of the pixels, and does not count them as extraneous

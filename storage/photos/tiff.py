@@ -76,13 +76,15 @@ def numbers_in(block: bytes, pages: int = 1) -> int:
     if len(block) <= MAX_NUMBERS:
         return 0
     directories = _Directories(block)
-    found = []
+    numbers = 0
     for _, page in zip(range(pages), directories.pages(), strict=False):
-        others = page["value"][np.isin(page["tag"], _DIRECTORIES)]
-        found += [page, *(directories.entries(int(at)) for at in others)]
-    everything = np.concatenate(found) if found else np.empty(0, directories.entry)
-    counts = everything["count"][~np.isin(everything["type"], _COMPACT)]
-    return int(counts[counts <= len(block)].sum())  # Pillow skips tags that claim more than the block holds
+        others = np.unique(page["value"][np.isin(page["tag"], _DIRECTORIES)])
+        if len(others) > MAX_PAGES:  # a camera writes one of each, and each could be as large as the block
+            return MAX_NUMBERS + 1
+        for entries in (page, *(directories.entries(int(at)) for at in others)):
+            counts = entries["count"][~np.isin(entries["type"], _COMPACT)]
+            numbers += int(counts[counts <= len(block)].sum())  # Pillow skips tags that claim more than the block holds
+    return numbers
 
 
 def photo_page(data: bytes) -> int | None:

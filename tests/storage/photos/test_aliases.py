@@ -131,6 +131,18 @@ def test_a_link_that_leads_out_is_the_only_name_here(place: Path, library: Libra
     assert names(library, place) == ["best/1.jpg", *PHOTOS[1:]]
 
 
+@pytest.mark.parametrize("of_a_folder", [True, False])
+def test_a_link_that_came_later_names_no_other_photos(place: Path, library: LibraryFiles, of_a_folder: bool) -> None:
+    """Whoever may write one folder must not choose what the photos of another are called, nor where they are read."""
+    put(place / "theirs" / "sub" / "b.jpg", 7)
+    scan(library, [str(place / "theirs")])
+    led = place / "theirs" / ("sub" if of_a_folder else "sub/b.jpg")
+    shutil.rmtree(led) if of_a_folder else led.unlink()
+    led.symlink_to(place / "photos" / led.relative_to(place / "theirs"))
+    assert counts(scan(library, [str(place / "photos")])) == (3, 0, 0, 0, 0)
+    assert names(library, place) == [*PHOTOS, "theirs/sub/b.jpg"]
+
+
 def test_copies_and_hard_links_are_photos_of_their_own(place: Path, library: LibraryFiles) -> None:
     (place / "photos" / "copy").mkdir()
     os.link(place / "photos" / "a.jpg", place / "photos" / "copy" / "a.jpg")

@@ -120,6 +120,7 @@ def test_a_colour_that_is_missing_is_truncated() -> None:
 
 @pytest.mark.parametrize("data", [
     b"\xff\xd8" + b"\xff" * 1_000_000, b"\xff\xd8" + b"\xff\xd0" * 1_000_000, b"\xff\xd8" + b"\xff\xe0\0\2" * 1_000_000,
+    b"\xff\xd8\xff\xc0\0\x0b\x08\0\x08\0\x08\1\1\x11\0\xff\xda\0\x08\1\1\0\0\0\0" + b"\xff" * 1_000_000 + b"\0",
     b"\xff\xd8\xff\xda\0\2", b"\xff\xd8\xff\xc0\0\2\xff\xda\0\3\1", b"\xff\xd8\xff", b"\xff\xd8\xff\xe0\0",
 ])  # fmt: skip
 def test_no_file_keeps_it_busy(data: bytes) -> None:
