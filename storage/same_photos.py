@@ -1,8 +1,8 @@
 """Which of the files that a scan finds are photos that the library knows, under another name or with another time.
 
 A photo is what its bytes are: the table `images` has their SHA-256. What was not touched is believed to be what it was,
-by name, size and time; so is what lies elsewhere now, where these tell (`_telling`). All else is read, if there is a
-photo of its size that it may be. Only local files are read, and images in local Parquet files.
+by name, size and time; so is what lies elsewhere now, where these tell (`_telling`), and none of a sample is another.
+All else is read, if there is a photo of its size that it may be. Only local files are read, and images in local Parquet files.
 """
 
 import hashlib
@@ -28,6 +28,7 @@ from muster.storage.photos.reader import Reader
 from muster.storage.uris import local_path, split_inline
 
 BURST = 16  # photos of one moment, at most: where more have one time, a program gave it to them, and it tells nothing
+SAMPLE = 16  # of those told by name, size and time: read after all, as a program may have made others like them
 THREADS = 4  # that read
 BLOCK = 1 << 20  # bytes that each reads at once
 
@@ -78,8 +79,9 @@ def same_photos(known: Known, found: pa.Table, verify: bool = False) -> tuple[I6
     fresh = _sought(known, found, photo)
     free = _free(known, found, photo, {file.size for file in fresh})
 
-    def pair(key: Callable[[_File], Hashable | None]) -> None:
-        """Give each of `fresh`, in order, the first of `free` that has the same key."""
+    def pair(key: Callable[[_File], Hashable | None]) -> list[tuple[_File, _File]]:
+        """Give each of `fresh`, in order, the first of `free` that has the same key. What was given what."""
+        given: list[tuple[_File, _File]] = []
         offered: defaultdict[Hashable, deque[_File]] = defaultdict(deque)
         for file in free:
             if not file.paired and (its := key(file)) is not None:
@@ -93,9 +95,14 @@ def same_photos(known: Known, found: pa.Table, verify: bool = False) -> tuple[I6
                 if queue:
                     photo[file.row] = queue[0].row
                     file.paired = queue[0].paired = True
+                    given.append((file, queue[0]))
+        return given
 
     if free:
-        pair(lambda file: None if verify and file.digest else file.stamp)
+        told = [each for each in pair(lambda file: None if verify and file.digest else file.stamp) if each[1].digest]
+        if not _sample_holds(told):
+            for file, before in told:
+                photo[file.row], file.paired, before.paired = -1, False, False
         sizes = {file.size for file in free if file.digest and not file.paired}
         asked = [file for file in fresh if not file.paired and file.size in sizes]
         for file, digest in zip(asked, digests([file.uri for file in asked]), strict=True):
@@ -104,6 +111,13 @@ def same_photos(known: Known, found: pa.Table, verify: bool = False) -> tuple[I6
         pair(lambda file: file.digest and (file.digest, _name(file.uri)))
         pair(lambda file: file.digest)
     return photo, untouched
+
+
+def _sample_holds(pairs: Sequence[tuple[_File, _File]]) -> bool:
+    """Whether none of some files has other bytes than the photo that it is taken for."""
+    some = pairs[:: len(pairs) // SAMPLE + 1]
+    now = digests([file.uri for file, _ in some])
+    return all(digest in (None, photo.digest) for (_, photo), digest in zip(some, now, strict=True))
 
 
 def find(values: pa.ChunkedArray, among: pa.ChunkedArray) -> I64:
