@@ -210,14 +210,14 @@ def forget(library: LibraryFiles, names: Sequence[str], reason: str) -> list[Rec
         raise InputError("an empty text is neither a person_id nor an image: name whom or what to forget")
     for name in names:
         places = _places(name)
-        same = next((spelt[place] for place in places if place in spelt), set[str]())
+        same = next(({place} & here or here for place in places if (here := spelt.get(normal(place)))), set[str]())
         if found := people.get(normal(name)):
             wanted.people.update(found)
         elif name in ids:
             wanted.images.add(name)
         elif found := same or _found_by(places, sources) or _found_by_link(places, sources):
             wanted.uris.update(found)
-        elif receipt := _last_receipt(library, {normal(name), *places}) or _last_receipt_below(library, places):
+        elif receipt := _last_receipt(library, {*map(normal, (name, *places))}) or _last_receipt_below(library, places):
             before.append(receipt)
         else:
             hint = gallery.others_like(normal(name), people)
@@ -228,18 +228,22 @@ def forget(library: LibraryFiles, names: Sequence[str], reason: str) -> list[Rec
 
 
 def _places(name: str) -> list[str]:
-    """As which URIs, in normal form, an image, folder or glob of this name may stand in a library."""
+    """As which URIs an image, folder or glob of this name may stand in a library; where a link leads comes last."""
     path = local_path(name)
     if path is None or "\0" in path:
-        return [normal(name.rstrip("/"))]
+        return [name.rstrip("/")]
     path = os.path.abspath(os.path.expanduser(path))
-    return list(dict.fromkeys(normal(each) for each in (path, local_uri(path), local_uri(os.path.realpath(path)))))
+    return list(dict.fromkeys((path, local_uri(path), local_uri(os.path.realpath(path)))))
 
 
 def _found_by(places: Sequence[str], sources: Mapping[str, str]) -> set[str]:
-    """The images that a scan of such a place would find, or has found. `sources`: URI → source of all there are."""
-    fits = [covers(place) for place in places]
-    return {uri for uri, source in sources.items() if normal(source) in places or any(fit(normal(uri)) for fit in fits)}
+    """The images that a scan of the first such place that there is would find, or has found. `sources`: URI → source of
+    all there are."""
+    for place in map(normal, places):
+        fits = covers(place)
+        if found := {uri for uri, source in sources.items() if normal(source) == place or fits(normal(uri))}:
+            return found
+    return set()
 
 
 def _found_by_link(places: Sequence[str], uris: Iterable[str]) -> set[str]:
@@ -318,6 +322,7 @@ def _forget(library: LibraryFiles, wanted: _Wanted, reason: str) -> Receipt:
     theirs = {uri for uri, person in gallery.read_roster(library).items() if person in wanted.people}
     rows = manifest.read_manifest(library)
     person = map(_person, rows["person_id"].to_pylist()) if "person_id" in rows.column_names else [None] * rows.num_rows
+    owners = set(map(normal, wanted.people))
     images, uris = set(wanted.images), wanted.uris | theirs
     faces = known.faces.select(["person_id", "image_id", "uri"]).to_pylist()
     for row in faces:  # also where the roster says that a photo is somebody else's
@@ -326,7 +331,7 @@ def _forget(library: LibraryFiles, wanted: _Wanted, reason: str) -> Receipt:
             uris.add(row["uri"])
     there = list(zip(rows["image_id"].to_pylist(), rows["uri"].to_pylist(), strict=True))
     for (image, uri), owner in zip(there, person, strict=True):
-        if image in images or uri in uris or owner in wanted.people:
+        if image in images or uri in uris or owner in owners:
             images.add(image)
             uris.add(uri)
     uris.update(row["uri"] for row in faces if row["image_id"] in images)  # what it was called when it was enrolled
@@ -370,9 +375,11 @@ def _pairs(rows: pa.Table, key: str, value: str) -> Iterator[tuple[str, Any]]:
 
 
 def _person(value: Any) -> str | None:
-    """The person_id in a column of a user's Parquet file; None where nobody can have been enrolled by it."""
+    """The person_id in a column of a user's Parquet file, in normal form; None where nobody can have been enrolled by
+    it."""
     try:
-        return name_of("person_id", value)
+        name = name_of("person_id", value)
+        return name and normal(name).strip()
     except InputError:
         return None
 

@@ -2,7 +2,8 @@
 
 A photo is what its bytes are: the table `images` has their SHA-256. What was not touched is believed to be what it was,
 by name, size and time; so is what lies elsewhere now, where these tell (`_telling`), and none of a sample is another.
-All else is read, if there is a photo of its size that it may be. Only local files are read, and images in local Parquet files.
+All else is read, if there is a photo of its size that it may be. Only local files are read, and images in local Parquet
+files.
 """
 
 import hashlib

@@ -190,6 +190,16 @@ def test_photos_of_a_person_whose_id_is_a_number(tmp_path: Path) -> None:
     assert sorted(manifest.read_manifest(opened)["uri"].to_pylist()) == [str(tmp_path / n) for n in ("b.jpg", "c.jpg")]
 
 
+def test_photos_of_a_person_whose_id_is_written_otherwise(tmp_path: Path) -> None:
+    """A roster's person_ids are in NFC and without blanks around them; a column of the user's is as it is."""
+    opened = open_library(tmp_path / "library", create=True)
+    people = [normalize("NFD", "Zoë"), " Zoë", "Zoé"]
+    pq.write_table(pa.table({"uri": ["a.jpg", "b.jpg", "c.jpg"], "person_id": people}), tmp_path / "x.parquet")
+    manifest.scan(opened, [str(tmp_path / "x.parquet")])
+    receipt = forget.forget_people(opened, ["Zoë"], "asked for")
+    assert receipt.originals == [str(tmp_path / n) for n in ("a.jpg", "b.jpg")]
+
+
 # ---- copies ----------------------------------------------------------------------------------------------------------
 
 
@@ -352,6 +362,22 @@ def test_what_was_scanned_by_a_link_is_known_by_its_path_too(pictures: Path, nam
     [receipt] = forget.forget(library, [name.format(pictures)], "asked for")
     assert str(pictures / "link/a b/0000.jpg") in receipt.originals
     assert len(receipt.originals) == (1 if name.endswith(".jpg") else 3)
+
+
+def test_a_name_that_is_there_is_meant_before_one_like_it(pictures: Path) -> None:
+    """A disk may have both, and a link that was put in place of a folder since leads to what is not meant."""
+    nfc = pictures / "pics/a b" / normalize("NFC", ZOE)
+    nfc.write_bytes(b"another")
+    library = open_library(pictures / "library")
+    manifest.scan(library, [str(pictures / "pics")])
+    [receipt] = forget.forget(library, [str(nfc)], "asked for")
+    assert receipt.originals == [str(nfc)]
+    (pictures / "pics/a b").rename(pictures / "away")
+    (pictures / "pics/a b").symlink_to(pictures / "rows")
+    sources = {str(pictures / name): "" for name in ("pics/a b/0000.jpg", "rows/1.jpg")}
+    assert forget._found_by(forget._places(str(pictures / "pics/a b")), sources) == {
+        str(pictures / "pics/a b/0000.jpg")
+    }
 
 
 def test_images_of_buckets(tmp_path: Path) -> None:
