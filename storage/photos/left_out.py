@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase, translate
+from itertools import accumulate
+from operator import or_
 from typing import NamedTuple
 from unicodedata import normalize
 
@@ -117,21 +119,21 @@ class Rules:
 
     def kind(self, path: str, folder: bool) -> str | None:
         """Why a file or folder is left out, in the words of what is said of it; None where it is not."""
-        parts = path.split("/")
+        parts, names = path.split("/"), normalize("NFC", path).split("/")  # as Macs do not write them
         hidden = parts[-1].startswith(".")
         if (folder or hidden) and parts[-1] not in self.named:
             name = f"{([self.name, *parts])[-2]}/{parts[-1]}"
-            kind = next((kind for kind, names in _KINDS.items() if names.match(name)), HIDDEN if hidden else PHOTOS)
+            kind = next((kind for kind, known in _KINDS.items() if known.match(name)), HIDDEN if hidden else PHOTOS)
             if kind != PHOTOS:
                 return kind
-        if self.excluded and _leaves_out(self.excluded, parts, folder):
+        if self.excluded and _leaves_out(self.excluded, names, folder):
             return EXCLUDED
-        return IGNORE if self.lines and self._ignored(parts, folder) else None
+        return IGNORE if self.lines and self._ignored(parts, names, folder) else None
 
-    def _ignored(self, parts: list[str], folder: bool) -> bool:
+    def _ignored(self, parts: list[str], names: list[str], folder: bool) -> bool:
         """By the last line that speaks of it, of the innermost folder that does."""
         for depth in range(len(parts) - 1, -1, -1):
-            said = _leaves_out(self.lines.get("/".join(parts[:depth]), ()), parts[depth:], folder)
+            said = _leaves_out(self.lines.get("/".join(parts[:depth]), ()), names[depth:], folder)
             if said is not None:
                 return said
         return False
@@ -145,15 +147,17 @@ def _leaves_out(lines: Sequence[Line], parts: Sequence[str], folder: bool) -> bo
 
 
 def _matches(globs: Sequence[str], parts: Sequence[str]) -> bool:
-    """In globs × parts steps, whatever they are: folders of others may hold such files. Macs write names in NFD."""
+    """In globs × parts steps, whatever they are: folders of others may hold such files."""
+    if len(globs) == 2 and globs[0] == "**" != globs[1]:  # the usual line, a name
+        return fnmatchcase(parts[-1], globs[1])
     reached = [True, *[False] * len(parts)]  # how many parts the globs so far can stand for
     for glob in globs:
         if glob == "**":
-            reached = [any(reached[: end + 1]) for end in range(len(reached))]
+            reached = [*accumulate(reached, or_)]
         else:
             reached = [
                 False,
-                *(reached[i] and fnmatchcase(normalize("NFC", part), glob) for i, part in enumerate(parts)),
+                *(reached[i] and fnmatchcase(part, glob) for i, part in enumerate(parts)),
             ]
     return reached[-1]
 

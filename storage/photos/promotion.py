@@ -111,7 +111,10 @@ def _times(a: pa.DataType, b: pa.DataType) -> pa.DataType | None:
 def _clocks(a: pa.DataType, b: pa.DataType) -> pa.DataType | None:
     if pa.types.is_duration(a) and pa.types.is_duration(b):
         return pa.duration(_finer(a, b))
-    return pa.time64(_finer(a, b)) if pa.types.is_time(a) and pa.types.is_time(b) else None
+    if not (pa.types.is_time(a) and pa.types.is_time(b)):
+        return None
+    unit = _finer(a, b)
+    return pa.time32(unit) if unit == "ms" else pa.time64(unit)
 
 
 def _finer(a: pa.DataType, b: pa.DataType) -> str:

@@ -25,7 +25,7 @@ TYPES = [
     *NUMBERS,
     *(pa.null(), pa.bool_(), pa.float32(), pa.float64(), pa.decimal128(5, 2), pa.decimal128(38, 10)),
     *(pa.timestamp("s"), pa.timestamp("ns"), pa.timestamp("us", "UTC"), pa.timestamp("ns", "Europe/Berlin")),
-    *(pa.date32(), pa.date64(), pa.time32("s"), pa.time64("ns"), pa.duration("s"), pa.duration("us")),
+    *(pa.date32(), pa.date64(), pa.time32("s"), pa.time32("ms"), pa.time64("ns"), pa.duration("s"), pa.duration("us")),
     *(pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int8(), pa.string())),
     *(pa.binary(), pa.large_binary(), pa.binary(3), pa.binary_view()),
     *(pa.list_(pa.null()), pa.list_(pa.int32()), pa.large_list(pa.float32()), pa.list_(pa.int64(), 3)),
