@@ -77,24 +77,24 @@ def _led_astray(known: pa.Table, found: pa.Table, parts: Mapping[str, _Name]) ->
     rows = known.filter(pc.is_in(known["uri"], pa.array(list(parts), pa.string())))
     rows = rows.filter(pc.invert(pc.is_in(rows["uri"], value_set=found["uri"].combine_chunks())))
     rows = rows.select(["uri", "source", "size"]).append_column("modified", rows["modified"].cast("int64"))
-    astray, real = set[str](), cache(os.path.realpath)
-    for uri, source, size, modified in zip(*(column.to_pylist() for column in rows.columns), strict=True):
+    real = cache(os.path.realpath)
+
+    def is_as_it_was(uri: str, source: str, stamp: tuple[int | None, int | None]) -> bool:
         folder, name, _ = parts[uri]
-        named = os.path.commonpath([folder, local_path(source) or "/"])
-        path = os.path.join(folder, name)
-        if real(folder) != os.path.normpath(real(named) + folder[len(named.rstrip("/")) :]) or (
-            os.path.islink(path) and _stamp(path) != (size, modified)
-        ):
-            astray.add(uri)
+        path, named = os.path.join(folder, name), os.path.commonpath([folder, local_path(source) or "/"])
+        if real(folder) != os.path.join(real(named), os.path.relpath(folder, named)).removesuffix("/."):
+            return False
+        status = os.stat(path) if os.path.islink(path) else None
+        return status is None or (status.st_size, status.st_mtime_ns // 1000) == stamp
+
+    astray = set()
+    for uri, source, *stamp in zip(*(column.to_pylist() for column in rows.columns), strict=True):
+        try:
+            known_now = is_as_it_was(uri, source, (stamp[0], stamp[1]))
+        except (OSError, ValueError):  # a link to nothing; no possible name
+            known_now = False
+        astray |= set() if known_now else {uri}
     return astray
-
-
-def _stamp(path: str) -> tuple[int, int] | None:
-    try:
-        status = os.stat(path)
-    except (OSError, ValueError):
-        return None
-    return status.st_size, status.st_mtime_ns // 1000
 
 
 def _top(folder: str, first: str, home: Callable[[str], Inode | None]) -> tuple[str, str]:

@@ -143,6 +143,12 @@ def test_a_link_that_came_later_names_no_other_photos(place: Path, library: Libr
     assert names(library, place) == [*PHOTOS, "theirs/sub/b.jpg"]
 
 
+def test_a_row_that_names_no_possible_file_stops_no_scan(place: Path, library: LibraryFiles) -> None:
+    pq.write_table(pa.table({"uri": ["file:///x%00y/a.jpg", "/a.jpg"]}), place / "rows.parquet")
+    scan(library, [str(place / "rows.parquet")])
+    assert counts(scan(library, [str(place / "photos")])) == (3, 0, 0, 0, 0)
+
+
 def test_copies_and_hard_links_are_photos_of_their_own(place: Path, library: LibraryFiles) -> None:
     (place / "photos" / "copy").mkdir()
     os.link(place / "photos" / "a.jpg", place / "photos" / "copy" / "a.jpg")
