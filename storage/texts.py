@@ -12,10 +12,12 @@ UTF8, UTF16, WINDOWS = "UTF-8", "UTF-16", "Windows-1252"
 _BYTE_ORDER_MARK = "\ufeff"
 
 # What no language of Western Europe has, and what texts of other code pages become when they are read as Windows-1252:
-# three accented letters in a row (Cyrillic, Greek), a capital one within a word (a Mac's "Müller" is "MŸller"), or a
-# sign between letters (its "Straße" is "Stra§e").
+# three accented letters in a row (Cyrillic, Greek), a capital one within a word (a Mac's "Müller" is "MŸller"), a sign
+# between letters (its "Straße" is "Stra§e"), behind one (of DOS "René" is "Ren‚", of Poland "Paweł" is "Pawe³"), or
+# before one ("Łukasz" is "£ukasz", a Mac's "Özil" is "…zil").
 _OF_ANOTHER_PAGE = re.compile(
     r"[À-ÖØ-öø-ÿŠŒŽšœžŸ]{3}|[^\W\d_][À-ÖØ-ÞŠŒŽŸ][a-zß-öø-ÿšœž]|[^\W\d_][“”„†‡‰€¢£¤¥§©®¶¿¡][^\W\d_]"
+    r"|[a-z][À-ÖØ-ÞŠŒŽŸ]\b|[a-z][‚³¹](?!\d)|[£¥…†‡¤][^\W\d_]"
 )
 
 
@@ -47,8 +49,8 @@ def _plain(data: bytes, codec: str, name: str) -> tuple[str, str]:
 
 
 def unusual(text: str) -> str:
-    """The first word with a letter that is not ASCII, to be looked at; "" where there is none."""
-    found = re.search(r"\w*[^\W\d_a-zA-Z]\w*", text)
+    """The first word with what is not ASCII, to be looked at; "" where there is none."""
+    found = re.search(r"\w*[^\x00-\x7f]\w*", text)
     return found[0] if found else ""
 
 

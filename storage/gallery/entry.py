@@ -12,12 +12,13 @@ from muster.storage.gallery import dates
 from muster.storage.photos.names import name_of
 from muster.storage.texts import normal
 
-COLUMNS = ("person_id", "name", "group", "consent", "valid_until")  # and any number that begin with `image`
+COLUMNS = ("person_id", "name", "group", "consent", "valid_until")  # and any number of _IMAGE
 KNOWN = f"{', '.join(COLUMNS)} and image, image2, …"
 YES, NO = {"yes", "y", "true", "1", "x", "ja", "oui", "si", "sí"}, {"", "no", "n", "false", "0", "nein", "non"}
 JOINERS = "\u200c\u200d"  # invisible, and part of how Persian, Hindi and Sinhala are written
 Stamp = tuple[int | None, Any]  # size and time of a file, as its folder or Parquet file has them
 _FAULTS = re.compile(r"#(N/A|NV|NAME\?|(REF|VALUE|DIV/0|NULL|NUM|BEZUG|WERT|ZAHL)!)|#{3,}")  # Excel's, also in German
+_IMAGE = re.compile(r"images?(file|filename|name|path|uri|url)?\d*")  # not `image consent`, which is to be looked at
 _ROUNDED = re.compile(r"\d([.,]\d+)?E\+\d+", re.IGNORECASE)
 
 
@@ -124,7 +125,11 @@ _KEYS = {key(name): name for name in COLUMNS}
 
 
 def is_known(name: str) -> bool:
-    return key(name) in _KEYS or key(name).startswith("image")
+    return key(name) in _KEYS or is_image(name)
+
+
+def is_image(name: str) -> bool:
+    return _IMAGE.fullmatch(key(name)) is not None
 
 
 def columns_of(source: str, header: Sequence[str], given: Mapping[str, str]) -> Columns:
@@ -144,7 +149,7 @@ def columns_of(source: str, header: Sequence[str], given: Mapping[str, str]) -> 
             raise InputError(f"roster {source} has column {known!r} twice")
         elif known in COLUMNS:
             facts[known] = number
-        elif known.startswith("image"):
+        elif is_image(name):
             images.append(number)
         else:
             columns.unknown.append(name)

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from muster.errors import InputError
 from muster.storage.gallery import dates, roster_csv
-from muster.storage.gallery.entry import Entry, columns_of, entry_of, is_missing, key, word
+from muster.storage.gallery.entry import Entry, columns_of, entry_of, is_image, is_missing, word
 from muster.storage.library import LibraryFiles
 from muster.storage.photos.listing import locate
 from muster.storage.photos.parquet_rows import SCHEMA
@@ -109,7 +109,7 @@ def _photos(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def _from_rows(source: str, table: pa.Table, given: Mapping[str, str]) -> tuple[list[Entry], list[str]]:
     header = [name for name in table.column_names if name not in SCHEMA.names]
     columns = columns_of(source, header, given)
-    if any(key(name).startswith("image") for name in given):
+    if any(map(is_image, given)):
         raise InputError(f"`columns`: roster {source} is a Parquet file: its photos are in `uri` or `image`")
     if "person_id" not in columns.facts and "person" in columns.unknown:
         columns.unknown.remove("person")

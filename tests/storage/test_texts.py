@@ -28,7 +28,9 @@ def test_utf_16_without_a_mark(codec: str) -> None:
     assert decoded(text.encode(codec)) == (text, UTF16)
 
 
-@pytest.mark.parametrize("text", ["Zoë", "Müller", "ŠKODA, MÜLLER", "Señor Núñez à l’école", "„Jörg“ – 5 €", "Straße"])
+@pytest.mark.parametrize(
+    "text", ["Zoë", "Müller", "ŠKODA, MÜLLER, JOSÉ", "Señor Núñez à l’école", "„Jörg“ – 5 €", "Straße"]
+)
 def test_windows_1252_is_read(text: str) -> None:
     assert decoded(text.encode("cp1252")) == (text, WINDOWS)
 
@@ -41,6 +43,11 @@ def test_windows_1252_is_read(text: str) -> None:
         ("Straße", "mac_roman"),
         ("Иванов", "cp1251"),
         ("Παπάς", "cp1253"),
+        ("1,René,a.jpg", "cp850"),
+        ("Özil", "mac_roman"),
+        ("André", "mac_roman"),
+        ("Łukasz", "iso8859_2"),
+        ("Paweł Kowalski", "cp1250"),
         ("山田", "shift_jis"),
     ],
 )
@@ -60,6 +67,7 @@ def test_what_is_no_text(data: bytes) -> None:
 
 def test_a_word_to_look_at() -> None:
     assert unusual("person_id\n1,Anna Müller\n") == "Müller"
+    assert unusual("1;Anna;5 €") == "€"
     assert unusual("Anna") == ""
 
 
