@@ -294,6 +294,8 @@ def test_what_only_reads_works_where_the_library_cannot_be_written(
         ["people", "--out", tmp_path / "pages"],
         ["export", "--format", "csv", "--tasks", "faces", "--out", tmp_path / "faces.csv"],
         ["overlay", "--out", tmp_path / "look", "--sample", 2],
+        ["copy", "1", "--out", tmp_path / "copies"],
+        ["errors"],
         ["audit", "show"],
         ["audit", "verify"],
     ):
