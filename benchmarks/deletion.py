@@ -328,13 +328,15 @@ class World:
     # ---- commands
 
     def enroll(self) -> list[str]:
-        """Two or three people, new or known; some with an end of consent a few days away, some with a photo fewer."""
+        """Two or three people, new or known, or forgotten and willing again (`--accept`); some with an end of consent
+        a few days away, some with a photo fewer."""
         entries = []
         for person in self.choose.sample(self.people, self.choose.randint(2, 3)):
             until = self.today + timedelta(self.choose.randint(0, 3)) if self.choose.random() < 0.4 else None
             photos = person.photos if self.choose.random() < 0.6 else self.choose.sample(person.photos, 1)
             entries.append((person.person_id, person.name, photos, until))
-        return ["enroll", str(write_roster(self.folder / f"roster-{self.number}.csv", entries))]
+        anew = [word for who, *_ in entries for word in ("--accept", who)]
+        return ["enroll", str(write_roster(self.folder / f"roster-{self.number}.csv", entries)), *anew]
 
     def forget(self) -> list[str]:
         known = sorted(enrolled(self.library)) or [self.people[0].person_id]

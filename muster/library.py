@@ -18,9 +18,9 @@ from muster.pipeline import forget
 from muster.storage import manifest
 from muster.storage.gallery import audit, gallery
 from muster.storage.gallery.answers import check_out, write_answers
-from muster.storage.gallery.roster import normal
 from muster.storage.library import decrypted, open_library, trusting
 from muster.storage.photos.sources import Found
+from muster.storage.texts import normal
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -246,6 +246,7 @@ class Library:
         *,
         consent_given: bool = False,
         accept: str | Iterable[str] = (),
+        columns: Mapping[str, str] | None = None,
         model: str | None = None,
         machine: Machine | None = None,
         on_progress: OnProgress | None = None,
@@ -254,13 +255,15 @@ class Library:
         """Enrol the people of a roster, or update them: a CSV, a folder with a folder per person, or a Parquet file.
 
         `consent_given`: you hold the consent of everybody in a roster that does not say; without consent nobody's
-        photos are looked at. `accept`: person_ids to enrol in spite of what is to be reviewed.
+        photos are looked at. `accept`: person_ids to enrol in spite of what is to be reviewed, such as that they were
+        forgotten before. `columns`: what the roster calls them, such as {"person_id": "Student ID"}; others are left
+        out then.
         """
         from muster.chosen import task
         from muster.pipeline.gallery.enroll import Request, enroll
 
         config = _config(self.uri, [task("faces", model=model)], machine)
-        request = Request(str(roster), consent_given, [normal(person) for person in several(accept)])
+        request = Request(str(roster), consent_given, [normal(person) for person in several(accept)], columns or {})
         with self._in_use():
             return enroll(request, config, on_progress or silent, on_download)
 
@@ -321,19 +324,20 @@ class Library:
             return verify(person, str(image), config, threshold, on_download)
 
     def forget(self, *names: str, expired: bool = False) -> list[Receipt]:
-        """Take people (by person_id) and images (by path, URI or image_id) out of every table, index, page and gallery.
+        """Take people (by person_id) and images out of every table, index, page and gallery.
 
-        `expired`: everybody whose consent has ended, instead of names. A receipt each, also for deletions that were cut
-        off before; `found_afterwards` is what a search of all files still found: nothing.
+        `names`: images by image_id, or as `scan` takes them; of a folder, glob or Parquet file all that is known. Exact
+        copies go too. `expired`: everybody whose consent has ended, instead of names. A receipt each, also for
+        deletions that were cut off before; `found_afterwards` is what a search of all files still found: nothing.
         """
         if bool(names) == expired:
             raise InputError("name whom or what to forget, or say `expired`")
         with self._in_use(), self._files.lock():
             receipts = forget.settle(self._files)  # what was cut off before is done now, and has a receipt
             if names:
-                receipts += forget.forget(self._files, names, "asked for")
+                receipts += forget.forget(self._files, names, forget.ASKED)
             elif ended := forget.expired(self._files, date.today()):
-                receipts.append(forget.forget_people(self._files, ended, "consent ended"))
+                receipts.append(forget.forget_people(self._files, ended, forget.ENDED))
         return receipts
 
     def decrypt(self, out: str | Path) -> Library:

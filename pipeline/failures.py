@@ -1,6 +1,6 @@
 """Which images could not be read, or were too much for a task; and why."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -13,6 +13,7 @@ from muster.storage.exchange.photo import public_uri
 from muster.storage.library import LibraryFiles
 from muster.storage.outcomes import IMAGES_FINGERPRINT
 
+Commits = Mapping[str, Sequence[Mapping[str, Any]]]  # by task, those of `images` first
 FAILURES = pa.schema(
     [(name, pa.string()) for name in ("uri", "shard", "task", "error_kind", "error", "image_id")]
 )  # `task`: null where the image could not be read, for any of them
@@ -31,31 +32,32 @@ def failures(library: LibraryFiles, tasks: Collection[str] = ()) -> pa.Table:
         has = f"it has {', '.join(sorted(known))}" if known else "`run` it first"
         raise InputError(f"library {library.uri} has no rows of {strange[0]}: {has}")
     used = {task: next(iter(rows_by_use(library, task, shards)), None) for task in sorted(tasks or known)}
-    made = {task: fingerprint for task, fingerprint in used.items() if fingerprint is not None}
-    failing = failing_shards(library, made, shards)
-    return pa.concat_tables([FAILURES.empty_table(), *(_of_shard(library, *each) for each in failing.items())])
+    made = {"images": IMAGES_FINGERPRINT} | {task: name for task, name in used.items() if name is not None}
+    commits = {
+        task: tables.commits(library, name, [shard for shard in tables.committed(library, name) if shard in shards])
+        for task, name in made.items()
+    }
+    found = _failing(library, commits).items()
+    return pa.concat_tables([FAILURES.empty_table(), *(_of_shard(library, *each) for each in found)])
 
 
-def first_failures(library: LibraryFiles, made: Mapping[str, str], shards: Iterable[str]) -> list[dict[str, Any]]:
-    """Up to three of these rows. `made`: task → fingerprint."""
+def first_failures(library: LibraryFiles, commits: Commits) -> list[dict[str, Any]]:
+    """Up to three of these rows."""
     found: list[dict[str, Any]] = []
-    for shard, those in failing_shards(library, made, shards).items():
+    for shard, made in _failing(library, commits).items():
         if len(found) >= 3:
             break
-        found += _of_shard(library, shard, those).to_pylist()
+        found += _of_shard(library, shard, made).to_pylist()
     return found[:3]
 
 
-def failing_shards(
-    library: LibraryFiles, made: Mapping[str, str], shards: Iterable[str]
-) -> dict[str, list[tuple[str, str]]]:
-    """Shard → (task, fingerprint) of which it has errors, in order of shards. From the commits alone."""
+def _failing(library: LibraryFiles, commits: Commits) -> dict[str, list[tuple[str, str]]]:
+    """Shard → (task, fingerprint) of which it has errors, in order of shards."""
     found: dict[str, list[tuple[str, str]]] = {}
-    for task, fingerprint in {"images": IMAGES_FINGERPRINT, **made}.items():
-        there = set(tables.committed(library, fingerprint))
-        for commit in tables.commits(library, fingerprint, [shard for shard in shards if shard in there]):
+    for task, each in commits.items():
+        for commit in each:
             if tables.failures(library, [commit]):
-                found.setdefault(commit["shard"], []).append((task, fingerprint))
+                found.setdefault(commit["shard"], []).append((task, commit["fingerprint"]))
     return dict(sorted(found.items()))
 
 

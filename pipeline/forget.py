@@ -10,8 +10,10 @@ import os
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
+from functools import cache, partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -19,24 +21,29 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from muster.errors import InputError, MusterError
-from muster.storage import layout, manifest, shared_shards, tables
+from muster.storage import layout, manifest, same_photos, shared_shards, tables
 from muster.storage.disk import TEMPORARY
 from muster.storage.gallery import audit, gallery, left_over
-from muster.storage.gallery.roster import normal
 from muster.storage.layout import FORGETTING, NEXT_GALLERY, PAGES, RECEIPTS
 from muster.storage.library import LibraryFiles, dump_json
+from muster.storage.outcomes import IMAGES_FINGERPRINT
+from muster.storage.photos.listing import covers
 from muster.storage.photos.names import name_of
-from muster.storage.uris import local_uri
+from muster.storage.texts import normal
+from muster.storage.uris import local_path, local_uri
 from muster.web.site import MARKER, Site
 
 PATIENCE = 60.0  # seconds to wait for a library that another command holds, where the work is done, or nearly nothing
 SHARDS = 64  # read at once: with their pictures, at most about 100 MB
+ASKED, ENDED = "asked for", "consent ended"  # reasons of receipts
+WITHDRAWN, UNFINISHED = "consent withdrawn in a roster", "the enrolment was not finished"
 EMBEDDING = 16  # numbers from which on a list of floats is taken for an embedding; boxes have 4
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """What was forgotten, and what a search of every file of the library found of it afterwards: nothing."""
+    """What was forgotten, and what a search of every file of the library found of it afterwards: nothing. `copies`:
+    which of the originals nobody named, and went because the same picture did."""
 
     receipt: str
     at: str
@@ -46,6 +53,15 @@ class Receipt:
     originals: list[str]
     faces: int
     found_afterwards: list[str]
+    copies: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """The last receipt of each person, by person_id in its normal form, and of each image, by URI."""
+
+    people: Mapping[str, Receipt]
+    images: Mapping[str, Receipt]
 
 
 # ---- the door --------------------------------------------------------------------------------------------------------
@@ -82,7 +98,9 @@ def _pending(library: LibraryFiles) -> dict[str, Any]:
     lists = dict.fromkeys(("people", "images", "originals", "embeddings", "pseudonyms"), list)
     try:
         pending = tables.read_json(library, FORGETTING, receipt=str, reason=str, **lists)
-        newer: dict[str, Any] = {name: [] for name in ("names", "pictures")} | {"faces": len(pending["embeddings"])}
+        newer: dict[str, Any] = {name: [] for name in ("names", "pictures", "copies")} | {
+            "faces": len(pending["embeddings"])
+        }
         pending = newer | pending  # of an older Muster
         if all(type(pending[name]) is type(value) for name, value in newer.items()):
             return pending
@@ -165,14 +183,18 @@ def _drop_enrolment(library: LibraryFiles, strays: Mapping[str, str]) -> Receipt
     uris = strays.keys() - shared
     staying = {*(known.people if known else ()), *(p for u, p in gallery.read_roster(library).items() if u not in uris)}
     gone = set(strays.values()) - staying
-    return _begin(library, gone, set(_image_ids(library, uris)), uris, "the enrolment was not finished")
+    images = set(_image_ids(library, uris))
+    digests = _digests(library, faces.slice(0, 0), images)
+    others = _others(library, faces, images, digests)  # an album's photo stays, of which the roster had a copy
+    return _begin(library, gone, images, uris, UNFINISHED, digests.without(others.digests))
 
 
 # ---- who and what ----------------------------------------------------------------------------------------------------
 
 
 def forget(library: LibraryFiles, names: Sequence[str], reason: str) -> list[Receipt]:
-    """Forget people by person_id, and images by path, URI or image_id. The caller holds the lock, and has settled.
+    """Forget people by person_id, and images by image_id or by what `scan` takes. The caller holds the lock, and has
+    settled.
 
     Who was forgotten before has a receipt: it is given once more. Raises InputError where a name is none of these,
     before anything is changed.
@@ -180,22 +202,54 @@ def forget(library: LibraryFiles, names: Sequence[str], reason: str) -> list[Rec
     known, roster = gallery.read(library), gallery.read_roster(library)
     images = manifest.read_manifest(library)
     people = spellings([*(known.people if known else ()), *roster.values()])
-    uris = spellings([*images["uri"].to_pylist(), *roster, *(known.faces["uri"].to_pylist() if known else ())])
-    ids = set(images["image_id"].to_pylist())
+    uris = [*images["uri"].to_pylist(), *roster, *(known.faces["uri"].to_pylist() if known else ())]
+    sources = dict(zip(images["uri"].to_pylist(), images["source"].to_pylist(), strict=True))
+    spelt, ids = spellings(uris), set(images["image_id"].to_pylist())
     wanted, before = _Wanted(set(), set(), set()), []
+    if not all(map(str.strip, names)):  # a variable of a script that is not set, and not the folder it runs in
+        raise InputError("an empty text is neither a person_id nor an image: name whom or what to forget")
     for name in names:
-        place = local_uri(os.path.abspath(os.path.expanduser(name)))
+        places = _places(name)
+        same = next((spelt[place] for place in places if place in spelt), set[str]())
         if found := people.get(normal(name)):
             wanted.people.update(found)
         elif name in ids:
             wanted.images.add(name)
-        elif found := uris.get(normal(name)) or uris.get(normal(place)):
+        elif found := same or _found_by(places, sources) or _found_by_link(places, sources):
             wanted.uris.update(found)
-        elif receipt := _last_receipt(library, {normal(name), normal(place)}):
+        elif receipt := _last_receipt(library, {normal(name), *places}) or _last_receipt_below(library, places):
             before.append(receipt)
         else:
-            raise InputError(f"{name} is neither a person_id of the gallery nor an image of library {library.uri}")
+            hint = gallery.others_like(normal(name), people)
+            raise InputError(
+                f"{name} is neither a person_id of the gallery nor an image of library {library.uri}{hint}"
+            )
     return [*before, _forget(library, wanted, reason)] if wanted.people | wanted.images | wanted.uris else before
+
+
+def _places(name: str) -> list[str]:
+    """As which URIs, in normal form, an image, folder or glob of this name may stand in a library."""
+    path = local_path(name)
+    if path is None or "\0" in path:
+        return [normal(name.rstrip("/"))]
+    path = os.path.abspath(os.path.expanduser(path))
+    return list(dict.fromkeys(normal(each) for each in (path, local_uri(path), local_uri(os.path.realpath(path)))))
+
+
+def _found_by(places: Sequence[str], sources: Mapping[str, str]) -> set[str]:
+    """The images that a scan of such a place would find, or has found. `sources`: URI → source of all there are."""
+    fits = [covers(place) for place in places]
+    return {uri for uri, source in sources.items() if normal(source) in places or any(fit(normal(uri)) for fit in fits)}
+
+
+def _found_by_link(places: Sequence[str], uris: Iterable[str]) -> set[str]:
+    """Those that the library knows by a link to the folder that they are in."""
+    home, real = cache(os.path.realpath), dict[str, str]()
+    for uri in uris:
+        if (path := local_path(uri)) is not None:
+            real[uri] = os.path.join(home(os.path.dirname(path)), os.path.basename(path))
+    found = _found_by(places, dict.fromkeys(real.values(), ""))
+    return {uri for uri, path in real.items() if path in found}
 
 
 def forget_people(library: LibraryFiles, names: Sequence[str], reason: str) -> Receipt:
@@ -229,32 +283,90 @@ def spellings(names: Iterable[str]) -> dict[str, set[str]]:
     return found
 
 
+def _receipts(library: LibraryFiles) -> list[Receipt]:
+    """Oldest first."""
+    lists = dict.fromkeys(("people", "images", "originals", "found_afterwards"), list)
+    kinds = {"receipt": str, "at": str, "reason": str, "faces": int}
+    found = [tables.read_json(library, f"{RECEIPTS}/{name}", **kinds, **lists) for name in library.names(RECEIPTS)]
+    return [Receipt(**each) for each in sorted(found, key=lambda each: each["at"])]
+
+
 def _last_receipt(library: LibraryFiles, names: set[str]) -> Receipt | None:
     """The last receipt that names one of these."""
-    kinds = ("people", "images", "originals")
-    shape: dict[str, type] = {**dict.fromkeys(kinds, list), "at": str}
-    found = [tables.read_json(library, f"{RECEIPTS}/{name}", **shape) for name in library.names(RECEIPTS)]
-    theirs = [each for each in found if names & {normal(n) for kind in kinds for n in each[kind]}]
-    return Receipt(**max(theirs, key=lambda each: each["at"])) if theirs else None
+    theirs = [r for r in _receipts(library) if names & set(map(normal, (*r.people, *r.images, *r.originals)))]
+    return theirs[-1] if theirs else None
+
+
+def _last_receipt_below(library: LibraryFiles, places: Sequence[str]) -> Receipt | None:
+    theirs = [r for r in _receipts(library) if _found_by(places, dict.fromkeys(r.originals, ""))]
+    return theirs[-1] if theirs else None
+
+
+def forgotten(library: LibraryFiles) -> Forgotten:
+    """Who and what was forgotten on purpose: not what an enrolment left that was cut off, nor images with people whose
+    consent had ended."""
+    people, images = dict[str, Receipt](), dict[str, Receipt]()
+    for receipt in _receipts(library):
+        if receipt.reason != UNFINISHED:
+            people.update((normal(person), receipt) for person in receipt.people)
+            images.update((uri, receipt) for uri in receipt.originals)
+    return Forgotten(people, {uri: receipt for uri, receipt in images.items() if receipt.reason != ENDED})
 
 
 def _forget(library: LibraryFiles, wanted: _Wanted, reason: str) -> Receipt:
-    known = gallery.read(library)
+    known = gallery.read(library) or gallery.empty()
     theirs = {uri for uri, person in gallery.read_roster(library).items() if person in wanted.people}
     rows = manifest.read_manifest(library)
     person = map(_person, rows["person_id"].to_pylist()) if "person_id" in rows.column_names else [None] * rows.num_rows
     images, uris = set(wanted.images), wanted.uris | theirs
-    faces = known.faces.to_pylist() if known else []
+    faces = known.faces.select(["person_id", "image_id", "uri"]).to_pylist()
     for row in faces:  # also where the roster says that a photo is somebody else's
         if row["person_id"] in wanted.people:
             images.add(row["image_id"])
             uris.add(row["uri"])
-    for image, uri, owner in zip(rows["image_id"].to_pylist(), rows["uri"].to_pylist(), person, strict=True):
+    there = list(zip(rows["image_id"].to_pylist(), rows["uri"].to_pylist(), strict=True))
+    for (image, uri), owner in zip(there, person, strict=True):
         if image in images or uri in uris or owner in wanted.people:
             images.add(image)
             uris.add(uri)
     uris.update(row["uri"] for row in faces if row["image_id"] in images)  # what it was called when it was enrolled
-    return _begin(library, wanted.people, images, uris, reason)
+    enrolled = {row["image_id"] for row in faces if row["uri"] in uris}  # perhaps before the photo was changed
+    copies, digests = _copies(library, known.faces, images | enrolled)
+    also = {uri for image, uri in [*there, *((row["image_id"], row["uri"]) for row in faces)] if image in copies}
+    return _begin(library, wanted.people, images | copies, uris | also, reason, digests, also - uris)
+
+
+def _copies(library: LibraryFiles, known: pa.Table, images: Collection[str]) -> tuple[set[str], "_Digests"]:
+    """The other images that are the same picture as one of these: their file is, bit for bit, or a face in them. And
+    the digests of them all. `known`: the faces of the gallery."""
+    content = _content(library, images) | dict(_pairs(known, "image_id", "sha256"))
+    same = {content.get(image) for image in images} - {None}
+    found = {image for image, digest in content.items() if digest in same} | set(images)
+    while True:
+        digests = _digests(library, _rows_of(known, found), found)
+        others = _others(library, known, found, digests)
+        if not others.images:
+            return found - set(images), digests.without(others.digests)
+        found |= others.images
+
+
+def _content(library: LibraryFiles, images: Collection[str]) -> dict[str, str | None]:
+    """image_id → SHA-256 of its file, as a run has read it. Files that no run has seen are read now, if they are of the
+    size of one of `images`: the next run would find the face in them."""
+    shards = manifest.committed(library, IMAGES_FINGERPRINT)
+    facts = tables.read(library, "images", IMAGES_FINGERPRINT, ["image_id", "status", "sha256"], shards)
+    rows = manifest.read_manifest(library)
+    seen = set(facts["image_id"].to_pylist()) if facts is not None else set[str]()
+    sizes = {size for image, size in _pairs(rows, "image_id", "size") if image in images} - {None}
+    fresh = rows.filter(pc.is_in(rows["size"], value_set=pa.array(sorted(sizes), pa.int64())))
+    unread = {image: uri for image, uri in _pairs(fresh, "image_id", "uri") if image not in seen}
+    content: dict[str, str | None] = dict(zip(unread, same_photos.digests(list(unread.values())), strict=True))
+    whole = facts.filter(pc.equal(facts["status"], "ok")) if facts is not None else None
+    return content | (dict(_pairs(whole, "image_id", "sha256")) if whole is not None else {})
+
+
+def _pairs(rows: pa.Table, key: str, value: str) -> Iterator[tuple[str, Any]]:
+    return zip(rows[key].to_pylist(), rows[value].to_pylist(), strict=True)
 
 
 def _person(value: Any) -> str | None:
@@ -269,9 +381,18 @@ def _person(value: Any) -> str | None:
 
 
 def _begin(
-    library: LibraryFiles, people: Collection[str], images: Collection[str], uris: Collection[str], reason: str
+    library: LibraryFiles,
+    people: Collection[str],
+    images: Collection[str],
+    uris: Collection[str],
+    reason: str,
+    digests: "_Digests",
+    copies: Collection[str] = (),
 ) -> Receipt:
-    """Note what is to go, with all that is looked for afterwards; then do it."""
+    """Note what is to go, and what is looked for afterwards; then do it.
+
+    `digests`: of the images. `copies`: which of the URIs nobody named.
+    """
     _check_pages(library)
     audit.entries(library)  # a log that is not whole is to be said now: later it would stop every other command
     pending: dict[str, Any] = {
@@ -280,13 +401,15 @@ def _begin(
         "people": sorted(people),
         "images": sorted(images),
         "originals": sorted(uris),
+        "copies": sorted(copies),
     }
     known = gallery.read(library) or gallery.empty()
     gone, staying = known.faces.filter(_going(known, pending)), _without(known, pending).faces
     pending["pseudonyms"] = sorted(set(gone["pseudonym"].to_pylist()))
     theirs = {*staying["name"].to_pylist(), *staying["person_id"].to_pylist()}
     pending["names"] = sorted(set(gone["name"].drop_null().to_pylist()) - theirs)
-    pending |= _digests(library, gone, pending["images"])
+    embeddings = digests.embeddings | _digests_of(gone["embedding"], picture=False)
+    pending |= {"faces": digests.faces, "embeddings": sorted(embeddings), "pictures": sorted(digests.pictures)}
     library.write(FORGETTING, dump_json(pending))
     return _carry_out(library, pending)
 
@@ -302,23 +425,82 @@ def _without(known: gallery.Gallery, pending: Mapping[str, Any]) -> gallery.Gall
     return replace(known, faces=known.faces.filter(pc.invert(_going(known, pending))))
 
 
-def _digests(library: LibraryFiles, gone: pa.Table, images: Sequence[str]) -> dict[str, Any]:
-    """Digests of all embeddings and pictures that are to go: the search afterwards is for them, and keeps none."""
+@dataclass(frozen=True)
+class _Digests:
+    """Of all embeddings and pictures that are to go: the search afterwards is for them, and keeps none. `faces`: how
+    many of them are of faces."""
+
+    faces: int
+    embeddings: set[str]
+    pictures: set[str]
+
+    def without(self, shared: Collection[str]) -> "_Digests":
+        """Without what images that stay have too: that is theirs, and not looked for."""
+        return replace(self, embeddings=self.embeddings - set(shared), pictures=self.pictures - set(shared))
+
+
+def _digests(library: LibraryFiles, gone: pa.Table, images: Collection[str]) -> _Digests:
+    """Of these images, and of these faces of the gallery."""
     faces, others, pictures = [gone["embedding"]], list[pa.ChunkedArray](), set[str]()
-    wanted = pa.array(images, pa.string())
+    for task, rows, vectors, jpegs in _personal_rows(library):
+        rows = _rows_of(rows, images)
+        pictures |= set[str]().union(*(left_over.picture_digests(rows[column]) for column in jpegs))
+        (faces if task == "faces" else others).extend(rows[column] for column in vectors)
+    whole = set[str]().union(*map(left_over.digests, faces))
+    more = set[str]().union(*map(left_over.digests, others))
+    half = set[str]().union(*(left_over.digests(each, np.float16) for each in (*faces, *others)))
+    return _Digests(len(whole), whole | more | half, pictures)
+
+
+@dataclass(frozen=True)
+class _Others:
+    """What other images share with some. `images`: those in which one of their faces is. `digests`: those of them that
+    others have too, of whatever they are."""
+
+    images: set[str]
+    digests: set[str]
+
+
+def _others(library: LibraryFiles, staying: pa.Table, images: Collection[str], digests: _Digests) -> _Others:
+    """`staying`: the faces of the gallery that may be others'."""
+    found = _Others(set(), set())
+    kept = ("faces", staying, ["embedding"], list[str]())
+    for task, rows, vectors, jpegs in chain([kept], _personal_rows(library)):
+        rows = _rows_of(rows, images, others=True)
+        for column, sought in [*((c, digests.embeddings) for c in vectors), *((c, digests.pictures) for c in jpegs)]:
+            of = partial(_digests_of, picture=column in jpegs)
+            if shared := of(rows[column]) & sought:
+                found.digests.update(shared)
+                if task == "faces":
+                    ids = rows["image_id"].to_pylist()
+                    found.images.update(ids[i] for i in range(len(ids)) if of(rows[column].slice(i, 1)) & shared)
+    return found
+
+
+def _rows_of(rows: pa.Table, images: Collection[str], others: bool = False) -> pa.Table:
+    mine = pc.is_in(rows["image_id"], value_set=pa.array(sorted(images), pa.string()))
+    return rows.filter(pc.invert(mine) if others else mine)
+
+
+def _digests_of(column: pa.ChunkedArray, picture: bool) -> set[str]:
+    if picture:
+        return left_over.picture_digests(column)
+    return left_over.digests(column) | left_over.digests(column, np.float16)
+
+
+def _personal_rows(library: LibraryFiles) -> Iterator[tuple[str, pa.Table, list[str], list[str]]]:
+    """Task, rows, and the columns of embeddings and of pictures, of every table that has some, shards by shards."""
     for name, what in tables.descriptions(library).items():
         shards = manifest.committed(library, name)
         vectors, jpegs = _personal(library, what["task"], name, shards[:1])
         for start in range(0, len(shards) if vectors or jpegs else 0, SHARDS):
             columns = ["image_id", *vectors, *jpegs]
-            rows = tables.require(library, what["task"], name, columns, shards[start : start + SHARDS])
-            rows = rows.filter(pc.is_in(rows["image_id"], value_set=wanted))
-            pictures |= set[str]().union(*(left_over.picture_digests(rows[column]) for column in jpegs))
-            (faces if what["task"] == "faces" else others).extend(rows[column] for column in vectors)
-    whole = set[str]().union(*map(left_over.digests, faces))
-    more = set[str]().union(*map(left_over.digests, others))
-    half = set[str]().union(*(left_over.digests(each, np.float16) for each in (*faces, *others)))
-    return {"faces": len(whole), "embeddings": sorted(whole | more | half), "pictures": sorted(pictures)}
+            yield (
+                what["task"],
+                tables.require(library, what["task"], name, columns, shards[start : start + SHARDS]),
+                vectors,
+                jpegs,
+            )
 
 
 def _personal(
@@ -359,6 +541,7 @@ def _carry_out(library: LibraryFiles, pending: dict[str, Any]) -> Receipt:
         originals=pending["originals"],
         faces=pending.get("faces", len(pending["embeddings"])),  # a note of an older Muster has fewer facts
         found_afterwards=left_over.search(library, _sought(pending), skip=(f"{RECEIPTS}/", FORGETTING)),
+        copies=pending["copies"],
     )
     library.write(name, dump_json(receipt.__dict__))
     library.remove(FORGETTING)

@@ -238,7 +238,6 @@ def summarise(library: LibraryFiles, choices: Sequence[TaskChoice], progress: Pr
     for commits in (seen, *done.values()):
         kinds = tables.failures(library, commits) | kinds
     images = tables.rows_in(seen, "images")
-    made = {choice.name: choice.fingerprint for choice in choices}
     return RunSummary(
         images=images,
         ok=images - len(kinds),
@@ -251,5 +250,5 @@ def summarise(library: LibraryFiles, choices: Sequence[TaskChoice], progress: Pr
         workers=workers,
         transient=sum(kind in TRANSIENT for kind in kinds.values()),
         error_kinds=dict(Counter(kinds.values()).most_common()),
-        first_errors=first_failures(library, made, shards) if kinds else [],
+        first_errors=first_failures(library, {"images": seen, **done}) if kinds else [],
     )

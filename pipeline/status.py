@@ -19,6 +19,9 @@ def status(library: LibraryFiles) -> dict[str, Any]:
     shards = dict(manifest.shards(library))
     done = [shard for shard in tables.committed(library, IMAGES_FINGERPRINT) if shard in shards]
     commits = tables.commits(library, IMAGES_FINGERPRINT, done)
+    described = tables.descriptions(library)
+    tasks = {what["task"] for what in described.values()}
+    used = {name for task in tasks for name in islice(rows_by_use(library, task, shards), 1)}
     errors, processed = len(tables.failures(library, commits)), tables.rows_in(commits, "images")
     return {
         "library": library.uri,
@@ -29,7 +32,9 @@ def status(library: LibraryFiles) -> dict[str, Any]:
         "errors": errors,
         "pending": sum(shards.values()) - processed,
         "scan_interrupted": manifest.interrupted(library),
-        "tables": [_table(library, name, what, shards) for name, what in sorted(tables.descriptions(library).items())],
+        "tables": [
+            _table(library, name, what, shards) | {"used": name in used} for name, what in sorted(described.items())
+        ],
     }
 
 
@@ -44,7 +49,6 @@ def _table(
         "fingerprint": fingerprint,
         "rows": tables.count(library, description["task"], fingerprint, done),
         "errors": tables.count(library, "errors", fingerprint, done),
-        "used": fingerprint in islice(rows_by_use(library, description["task"], shards), 1),
         "shards": len(done),
         "pending": sum(shards.values()) - sum(shards[shard] for shard in done),
     }

@@ -243,10 +243,8 @@ class LibraryFiles:
         try:
             file = self.disk.lock_file(".lock")
         except OSError as error:
-            raise MusterError(
-                f"cannot write to library {self.uri}: {error.strerror}. Have it so that you may write there, or copy"
-                " it; what only reads works (status, export, pages elsewhere)"
-            ) from error
+            reads = "; what only reads works: status, export, pages elsewhere" if error.errno == errno.EROFS else ""
+            raise MusterError(f"cannot write to library {self.uri}: {error.strerror}{reads}") from error
         with file:
             deadline = time.monotonic() + seconds
             while not self._lock(file, last=time.monotonic() >= deadline):

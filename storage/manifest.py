@@ -32,6 +32,7 @@ from muster.storage.layout import SCANNING
 from muster.storage.library import LibraryFiles, dump_json
 from muster.storage.photos.aliases import other_names
 from muster.storage.photos.left_out import total
+from muster.storage.photos.listing import covers
 from muster.storage.photos.promotion import unite
 from muster.storage.photos.sources import Found, find_images
 from muster.storage.same_photos import Known, find, of_roster, same_photos
@@ -106,7 +107,14 @@ def found_in(
     try:
         return [find_images(source, library, follow_links, exclude) for source in sources]
     except MissingError as error:
-        raise MissingError(f"{error}. {HOW_TO_DROP}" if library else str(error)) from None
+        hint = f". {HOW_TO_DROP}" if library and _knows_some(library, sources) else ""
+        raise MissingError(f"{error}{hint}") from None
+
+
+def _knows_some(library: LibraryFiles, sources: Sequence[str]) -> bool:
+    """Whether images of these are in the manifest."""
+    uris = read_manifest(library)["uri"].to_pylist()
+    return any(any(map(covers(source), uris)) for source in sources)
 
 
 def take_in(library: LibraryFiles, each: Sequence[Found], verify: bool = False) -> ScanResult:
@@ -242,7 +250,9 @@ def _writing(library: LibraryFiles) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise MusterError(f"cannot write to library {library.uri}: {error}. Run the scan again afterwards.") from error
+        raise MusterError(
+            f"cannot write to library {library.uri}: {error}. Run the same command again afterwards"
+        ) from error
 
 
 def _shard_id(rows: pa.Table) -> str:

@@ -218,4 +218,5 @@ def parquet_file(source: Source) -> tuple[pq.ParquetFile, Source]:
     footer = int.from_bytes(source.read(4), "little")
     if footer > MAX_FOOTER:
         raise pa.ArrowInvalid(f"its footer takes {footer >> 20} MiB (limit {MAX_FOOTER >> 20})")
-    return pq.ParquetFile(source, buffer_size=BUFFER, pre_buffer=False), source
+    # Times of 96 bits, as Spark writes them, are in microseconds: as nanoseconds the year 9999 would be 1816.
+    return pq.ParquetFile(source, buffer_size=BUFFER, pre_buffer=False, coerce_int96_timestamp_unit="us"), source

@@ -180,6 +180,14 @@ def test_times_that_cannot_be_stay_as_the_camera_wrote_them(year: int) -> None:
     assert None not in sun_range(taken, 51.0, SceneParameters())
 
 
+def test_a_date_that_phones_write_into_every_photo_is_not_believed_where_there_is_another() -> None:
+    """2002:12:08 12:00:00 as the time of digitization, whenever it was."""
+    exif = Image.Exif()
+    exif[0x0132] = "2020:03:16 12:50:49"
+    exif.get_ifd(0x8769).update({0x9003: "2020:03:16 12:50:48", 0x9004: "2002:12:08 12:00:00"})
+    assert decode(save(exif=exif)).taken_at == datetime(2020, 3, 16, 12, 50, 48)
+
+
 @pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "America/St_Johns", "Nowhere/Atall"])
 def test_the_zone_of_the_computer_moves_no_time(zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", zone)

@@ -36,6 +36,10 @@ def enroll(
     accept: Annotated[
         list[str], typer.Option(metavar="PERSON", help="Enrol this person in spite of what is to be reviewed.")
     ] = [],  # noqa: B006
+    columns: Annotated[
+        list[str],
+        typer.Option("--column", metavar="NAME=COLUMN", help="The roster calls NAME so, as in person_id='Student ID'."),
+    ] = [],  # noqa: B006
     model: ModelOption = [],  # noqa: B006
     device: DeviceOption = "auto",
     workers: WorkersOption = None,
@@ -44,30 +48,34 @@ def enroll(
 ) -> None:
     """Enrol people, or update them. Without consent nobody's photos are looked at. Refused photos are listed.
 
-    A CSV has columns person_id, name, image, image2, …, and any of group, consent, valid_until.
+    A CSV has columns person_id, name, image, image2, …, and any of group, consent, valid_until; --column says what
+    they are called otherwise, and then others are left out.
 
     Example: muster enroll students.csv -l ./school
     """
-    from muster.pipeline.cli.parse import parse_model
+    from muster.pipeline.cli.parse import parse_columns, parse_model
     from muster.pipeline.gallery.enroll import Request, read
 
     machine = muster.Machine(device=device, workers=workers, weights_dir=weights_dir)
-    name = parse_model(model, "faces")
+    name, mapped = parse_model(model, "faces"), parse_columns(columns)
     try:
         opened = muster.open(library, trust=trust)
     except NotYetError:  # it is made for a roster that can be used
-        read(Request(roster, consent_given, accept), None)
+        read(Request(roster, consent_given, accept, mapped), None)
         opened = muster.open(library, create=True, trust=trust)
     with progress() as on_progress, download_bar() as on_download:
         summary = opened.enroll(
             roster,
             consent_given=consent_given,
             accept=accept,
+            columns=mapped,
             model=name,
             machine=machine,
             on_progress=on_progress,
             on_download=on_download,
         )
+    for remark in summary.remarks:
+        _say_remark(remark)
     report(asdict(summary), as_json, *_enrolled(asdict(summary)))
 
 
@@ -207,7 +215,8 @@ def _limits(facts: dict[str, Any]) -> str:
 
 def forget(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="PERSON|IMAGE", help="person_id, or an image's path, URI or image_id.")
+        list[str] | None,
+        typer.Argument(metavar="PERSON|IMAGE", help="person_id, image_id, or images as `muster scan` takes them."),
     ] = None,
     library: LibraryOption = LIBRARY,
     trust: TrustOption = False,
@@ -216,7 +225,8 @@ def forget(
 ) -> None:
     """Remove people or images from every table, index, page and the gallery, and prove it by searching all files.
 
-    Originals are never touched: a later scan that still finds them takes them for new.
+    Of a folder, glob or Parquet file, all images that the library knows; exact copies go too, and are named. Originals
+    are never touched: a later scan that still finds them takes them for new.
 
     Example: muster forget S0042 -l ./school
     """
@@ -235,7 +245,7 @@ def forget(
 def _united(receipts: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """The last receipt with what all of them name, and each of them whole."""
     each = list(receipts.values())
-    lists = ("people", "images", "originals", "found_afterwards")
+    lists = ("people", "images", "originals", "copies", "found_afterwards")
     sums = {name: list(dict.fromkeys(item for one in each for item in one[name])) for name in lists}
     return {**each[-1], **sums, "faces": sum(one["faces"] for one in each), "receipts": each}
 
@@ -244,6 +254,7 @@ def _forgotten(receipt: dict[str, Any], library: "muster.Library") -> list[str]:
     people, images = count(len(receipt["people"]), "person", "people"), count(len(receipt["images"]), "image")
     return [
         f"forgotten at {receipt['at']} ({receipt['reason']}): {people}, {images}, {count(receipt['faces'], 'face')}",
+        *(f"with it, because it is the same picture: {uri}" for uri in receipt["copies"]),
         f"receipt: {library.at(receipt['receipt'])}",
     ]
 

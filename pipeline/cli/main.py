@@ -127,7 +127,7 @@ def _version(asked: bool) -> None:
 
 
 @app.callback()
-def root(
+def _of_all(
     version: Annotated[
         bool,
         typer.Option("--version", callback=_version, is_eager=True, help="Versions, and where Muster is installed."),

@@ -87,6 +87,17 @@ def parse_settings(options: Sequence[str]) -> dict[str, dict[str, str]]:
     return settings
 
 
+def parse_columns(options: Sequence[str]) -> dict[str, str]:
+    """`["person_id=Student ID"]` → {"person_id": "Student ID"}; the roster says whether it has such a column."""
+    columns = {}
+    for option in options:
+        name, separator, column = option.partition("=")
+        if not (separator and name and column.strip()):
+            raise InputError(f"--column {option}: write NAME=COLUMN, for example --column 'person_id=Student ID'")
+        columns[name] = column
+    return columns
+
+
 def parse_k(text: str) -> int | None:
     """`auto` → None, a positive number → itself."""
     if text == "auto":

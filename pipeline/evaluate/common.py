@@ -10,6 +10,7 @@ from muster.pipeline import forget
 from muster.storage import manifest
 from muster.storage.library import LibraryFiles, open_library
 from muster.storage.photos.names import file_column
+from muster.storage.texts import file_name, image_name
 
 
 @contextmanager
@@ -26,3 +27,8 @@ def file_names(images: pa.Table) -> list[str]:
     """How each image of the manifest is called in its labels: as a column says (`file`, `file_name`, `image_path`),
     else by its URI."""
     return [name or "" for name in images[file_column(images)].to_pylist()]
+
+
+def short_names(images: pa.Table) -> list[str]:
+    """These without folders, as files of labels are compared with them."""
+    return list(map(image_name if file_column(images) == "uri" else file_name, file_names(images)))

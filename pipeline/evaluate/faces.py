@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from muster.arrays import I64, matrix
 from muster.errors import InputError
-from muster.pipeline.evaluate.common import file_names, scanned
+from muster.pipeline.evaluate.common import scanned, short_names
 from muster.pipeline.people import grouping
 from muster.pipeline.people.faces import Faces, load_faces
 from muster.pipeline.run import OnProgress, run
@@ -21,6 +21,7 @@ from muster.storage.files import read_regular
 from muster.storage.library import LibraryFiles
 from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.storage.photos.names import names_of
+from muster.storage.texts import decoded, file_name
 from muster.tasks.metrics import people as metrics
 from muster.tasks.models import zoo
 
@@ -138,16 +139,16 @@ def verify(data: Labelled, pairs: str) -> VerifySummary:
 
 def _image_names(images: pa.Table) -> dict[str, int]:
     """File name without folder → row."""
-    return {PurePosixPath(name).name: i for i, name in enumerate(file_names(images)) if name}
+    return {name: i for i, name in enumerate(short_names(images)) if name}
 
 
 def _read_pairs(path: Path, names: dict[str, int]) -> tuple[I64, I64, Any, I64]:
     """Rows of the first and second images, whether they are one person, and the fold of each pair."""
     try:
-        numbered = enumerate(read_regular(path).decode().splitlines(), 1)
-        (_, head), *lines = [(number, line.split()) for number, line in numbered if line.strip()]
+        numbered = enumerate(decoded(read_regular(path))[0].splitlines(), 1)
+        (_, head), *lines = [(number, _columns(line)) for number, line in numbered if line.strip()]
         sets, size = int(head[0]), int(head[1])
-    except (OSError, UnicodeDecodeError, ValueError, IndexError) as error:
+    except (OSError, ValueError, IndexError) as error:
         raise InputError(f"`pairs` {path}: not a pairs file, whose first line is `folds pairs`: {error}") from None
     if len(lines) != sets * size * 2 or not lines:
         raise InputError(f"`pairs` {path}: its first line speaks of {sets} × 2 × {size} pairs, but {len(lines)} follow")
@@ -155,13 +156,19 @@ def _read_pairs(path: Path, names: dict[str, int]) -> tuple[I64, I64, Any, I64]:
     for number, line in lines:
         try:
             person, i, other, j = (line[0], line[1], line[0], line[2]) if len(line) == 3 else line
-            rows.append((names[f"{person}_{int(i):04d}.jpg"], names[f"{other}_{int(j):04d}.jpg"], len(line) == 3))
+            files = [file_name(f"{name}_{int(k):04d}.jpg") for name, k in ((person, i), (other, j))]
+            rows.append((names[files[0]], names[files[1]], len(line) == 3))
         except ValueError:
             raise InputError(f"`pairs` {path}, line {number}: expected `name i j` or `name i other j`") from None
         except KeyError as error:
             raise InputError(f"`pairs` {path}, line {number}: image {error} is not among `images`") from None
     a, b, same = (np.array(column) for column in zip(*rows, strict=True))
     return a, b, same, np.arange(len(same)) // (2 * size)
+
+
+def _columns(line: str) -> list[str]:
+    """Names may have blanks in them where tabs stand between them."""
+    return [cell.strip() for cell in line.split("\t") if cell.strip()] if "\t" in line else line.split()
 
 
 def cluster(data: Labelled, label: str, methods: Sequence[tuple[str, int | None]]) -> dict[str, dict[str, Any]]:

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from muster.arrays import I64
 from muster.errors import InputError
-from muster.pipeline.evaluate.common import file_names, scanned
+from muster.pipeline.evaluate.common import scanned, short_names
 from muster.pipeline.run import OnProgress, run
 from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.config import RunConfig
@@ -19,6 +19,7 @@ from muster.storage import manifest, tables
 from muster.storage.exchange.label_images import read_label_image
 from muster.storage.library import LibraryFiles
 from muster.storage.outcomes import IMAGES_FINGERPRINT
+from muster.storage.texts import files_in
 from muster.tasks.geometry import rle
 from muster.tasks.masks import form_of
 from muster.tasks.metrics.pixels import VOID, SegmentScores, confusion, segment_scores
@@ -74,11 +75,12 @@ def evaluate(images: str, labels: Path, config: RunConfig, on_progress: OnProgre
 
 def label_files(images: pa.Table, folder: Path) -> dict[str, Path]:
     """image_id → its label image; InputError where one is missing, or two images have one name."""
-    stems = [PurePosixPath(name).stem for name in file_names(images)]
+    stems, there = [PurePosixPath(name).stem for name in short_names(images)], files_in(folder)
     for stem, count in Counter(stems).items():
         if count > 1:
             raise InputError(f"`images`: {count} are named {stem}, but {folder / stem}.png can label one only")
-    files = {i: folder / f"{stem}.png" for i, stem in zip(images["image_id"].to_pylist(), stems, strict=True)}
+    named = [there.get(f"{stem}.png", folder / f"{stem}.png") for stem in stems]
+    files = dict(zip(images["image_id"].to_pylist(), named, strict=True))
     missing = [file for file in files.values() if not file.is_file()]
     if missing:
         raise InputError(f"`labels` {folder}: {len(missing)} of {len(files)} images have none; first {missing[0]}")

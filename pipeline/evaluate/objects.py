@@ -3,13 +3,13 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from muster.errors import InputError
-from muster.pipeline.evaluate.common import file_names, scanned
+from muster.pipeline.evaluate.common import scanned, short_names
 from muster.pipeline.run import OnProgress, run
 from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.config import RunConfig
@@ -66,7 +66,7 @@ def _whole(choice: TaskChoice) -> TaskChoice:
 
 def _photos(images: pa.Table, labels: CocoFile) -> dict[str, int]:
     """image_id → id in the file, of the photos that it names; InputError where any of these is not there once."""
-    names = [PurePosixPath(name).name for name in file_names(images)]
+    names = short_names(images)
     counts = Counter(name for name in names if name in labels.images)
     missing = [name for name in labels.images if name not in counts]
     if missing:

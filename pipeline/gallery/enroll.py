@@ -1,9 +1,10 @@
 """Roster in, gallery out: everybody with consent whose photos show one good face, and a report on all others."""
 
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -20,12 +21,14 @@ from muster.pipeline.work.config import RunConfig
 from muster.storage import manifest, tables
 from muster.storage.downloads import OnDownload
 from muster.storage.gallery import audit, gallery, roster
+from muster.storage.gallery.entry import Entry
 from muster.storage.gallery.gallery import Gallery
-from muster.storage.gallery.roster import Entry
+from muster.storage.gallery.roster import Roster
 from muster.storage.library import LibraryFiles, open_library
 from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.storage.photos.listing import look_up
 from muster.storage.photos.reader import check_access
+from muster.storage.texts import normal
 from muster.tasks.models import zoo
 from muster.tasks.people.graph import GraphParameters
 from muster.tasks.people.search import MIN_QUALITY, means
@@ -50,7 +53,7 @@ class EnrolSummary:
     """`people`: in the gallery now; `enrolled`, `updated`: of this roster. `photos`: faces of these that are used.
 
     `lookalikes`: pairs of people too alike to be told apart safely. `forgotten`: enrolled before, and without consent
-    now.
+    now. `remarks`: how the roster was read, where that may not be what was meant.
     """
 
     people: int
@@ -60,16 +63,18 @@ class EnrolSummary:
     refused: list[Refused]
     lookalikes: list[dict[str, Any]]
     forgotten: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Request:
     """`consent_given`: the user holds the consent of all in a roster that does not say. `accept`: people to be enrolled
-    in spite of what is to be reviewed."""
+    in spite of what is to be reviewed. `columns`: name that we know → name in the roster."""
 
     roster: str
     consent_given: bool = False
     accept: Collection[str] = ()
+    columns: Mapping[str, str] = field(default_factory=dict)
 
 
 def enroll(
@@ -80,33 +85,37 @@ def enroll(
     Raises InputError for a roster that cannot be read, before anything is written.
     """
     library = open_library(config.library)
-    entries = read(request, library)
+    entries, remarks = (found := read(request, library)).people, found.remarks
+    accept = set(map(normal, request.accept))
     willing, refused = _sort_out(entries)
-    names, images = {entry.person_id for entry in willing}, _images(willing)
+    images = _images(willing)
     with forget.locked(library, resuming={image["uri"] for image in images}):
         config = _with_model(library, config)
         forgotten = _withdrawn(library, entries)
+        willing, returning = _not_returning(library, willing, accept)
+        names, uris = {entry.person_id for entry in willing}, {uri for entry in willing for uri in entry.images}
+        images = [image for image in images if image["uri"] in uris]
         if images:
             library.make_private()  # before there are names in it
             audit.append(library, "enroll-begun", {"people": [], "asked": len(willing), "photos": len(images)})
             place = gallery.write_roster(library, lambda _, person: person not in names, images)
             manifest.scan(library, [place])
             process(library, config, on_progress, on_download)
-        summary = _enrol(library, config.choice("faces").model, willing, request.accept)
-    return replace(summary, refused=refused + summary.refused, forgotten=forgotten)
+        summary = _enrol(library, config.choice("faces").model, willing, accept)
+    return replace(summary, refused=refused + returning + summary.refused, forgotten=forgotten, remarks=remarks)
 
 
-def read(request: Request, library: LibraryFiles | None) -> list[Entry]:
+def read(request: Request, library: LibraryFiles | None) -> Roster:
     """The people of the roster. `library`: None where there is none yet. InputError where it cannot be used."""
-    entries = roster.read_roster(request.roster, library)
-    if not request.consent_given and all(entry.consent is None for entry in entries):
+    found = roster.read_roster(request.roster, library, request.columns)
+    if not request.consent_given and all(entry.consent is None for entry in found.people):
         raise InputError(
             f"roster {request.roster} does not say who consented: add a column consent (yes or no), or say"
             " `consent_given` where you hold the consent of everybody in it"
         )
-    if unknown := sorted(set(map(roster.normal, request.accept)) - {entry.person_id for entry in entries}):
+    if unknown := sorted(set(map(normal, request.accept)) - {entry.person_id for entry in found.people}):
         raise InputError(f"`accept` {unknown[0]}: nobody in roster {request.roster} has that person_id")
-    return entries
+    return found
 
 
 def _sort_out(entries: Sequence[Entry]) -> tuple[list[Entry], list[Refused]]:
@@ -142,11 +151,47 @@ def _withdrawn(library: LibraryFiles, entries: Sequence[Entry]) -> list[str]:
     """Forget everybody who is enrolled, and does not consent, or not any more."""
     known = gallery.read(library)
     here = forget.spellings(known.people if known else ())
-    ended = [entry.person_id for entry in entries if entry.consent is False or _ended(entry)]
-    gone = sorted(name for person in ended for name in here.get(roster.normal(person), ()))
-    if gone:
-        forget.forget_people(library, gone, "consent withdrawn or ended in a roster")
-    return gone
+    gone: list[str] = []
+    for reason, theirs in (
+        (forget.WITHDRAWN, [entry for entry in entries if entry.consent is False]),
+        (forget.ENDED, [entry for entry in entries if entry.consent is not False and _ended(entry)]),
+    ):
+        names = [name for entry in theirs for name in here.get(normal(entry.person_id), ())]
+        if names:
+            forget.forget_people(library, names, reason)
+        gone += names
+    return sorted(gone)
+
+
+def _not_returning(
+    library: LibraryFiles, willing: Sequence[Entry], accept: Collection[str]
+) -> tuple[list[Entry], list[Refused]]:
+    """Who was not forgotten before, with the photos that were not, and a refusal of each other: a roster from before
+    the deletion must not undo it. Consent that had ended, and has an end to come now, was given anew."""
+    before, known = forget.forgotten(library), gallery.read(library)
+    here = forget.spellings(known.people if known else ())
+    used = set(known.faces["uri"].to_pylist()) if known else set()
+    staying, refused = [], []
+    for entry in willing:
+        receipt = before.people.get(entry.person_id) if entry.person_id not in here else None
+        if entry.person_id in accept:
+            staying.append(entry)
+        elif receipt and (receipt.reason != forget.ENDED or entry.valid_until is None):
+            refused.append(_returning(entry, receipt))
+        else:
+            photos = dict(zip_longest(entry.images, entry.stamps))
+            old = {uri: before.images[uri] for uri in photos if uri in before.images and uri not in used}
+            refused += [_returning(entry, receipt, uri) for uri, receipt in old.items()]
+            kept = [uri for uri in photos if uri not in old]
+            if kept:
+                staying.append(replace(entry, images=tuple(kept), stamps=tuple(photos[u] for u in kept if photos[u])))
+    return staying, refused
+
+
+def _returning(entry: Entry, receipt: forget.Receipt, image: str | None = None) -> Refused:
+    when = f"{receipt.at.partition('T')[0]} ({receipt.reason})"
+    text = f"was forgotten on {when}: is enrolled only with consent that was given since"
+    return Refused(entry.person_id, text, image, review=True)
 
 
 def _ended(entry: Entry) -> bool:

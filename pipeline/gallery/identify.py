@@ -23,7 +23,7 @@ from muster.storage import layout, manifest, tables
 from muster.storage.downloads import OnDownload
 from muster.storage.gallery import audit, gallery
 from muster.storage.gallery.gallery import Gallery
-from muster.storage.gallery.roster import UNKNOWN, UNSURE, normal
+from muster.storage.gallery.roster import UNKNOWN, UNSURE
 from muster.storage.index import vectors
 from muster.storage.index.inverted_file import THOROUGH
 from muster.storage.library import LibraryFiles, open_library
@@ -32,6 +32,7 @@ from muster.storage.photos import decode
 from muster.storage.photos.left_out import said, total
 from muster.storage.photos.reader import Reader
 from muster.storage.photos.sources import Found, find_images
+from muster.storage.texts import normal
 from muster.tasks.people.calibrate import corrected
 from muster.tasks.people.search import LEAST_TEMPLATES, MIN_QUALITY, SCORE, Templates, nearest, score_of, templates
 

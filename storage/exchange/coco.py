@@ -8,20 +8,21 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO, Any
 
 from muster.errors import InputError
 from muster.storage.exchange.photo import AnnotatedPhoto, Finding, LeftOut, Photos, public_uri
 from muster.storage.files import read_regular
 from muster.storage.new_files import new_text
+from muster.storage.texts import decoded, file_name
 
 Annotation = dict[str, Any]  # image_id, category_id, bbox [x, y, width, height], area, iscrowd, segmentation or None
 
 
 @dataclass(frozen=True)
 class CocoFile:
-    """`images`: file name without folder → id; `categories`: name → id. Every annotation is of one of each."""
+    """`images`: file name without folder, in NFC → id; `categories`: name → id. Every annotation is of one of each."""
 
     path: Path
     images: Mapping[str, int]
@@ -42,8 +43,8 @@ def read_coco(path: Path, spellings: Mapping[str, str]) -> CocoFile:
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
-        content = json.loads(read_regular(path))
-        images = [(PurePosixPath(image["file_name"]).name, int(image["id"])) for image in content["images"]]
+        content = json.loads(decoded(read_regular(path))[0])
+        images = [(file_name(image["file_name"]), int(image["id"])) for image in content["images"]]
         categories = {spellings.get(c["name"], c["name"]): int(c["id"]) for c in content["categories"]}
         boxes = [_annotation(number, annotation) for number, annotation in enumerate(content["annotations"], 1)]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:

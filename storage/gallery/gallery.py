@@ -8,7 +8,7 @@ refused, such as an older gallery with somebody who was forgotten since.
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
@@ -92,7 +92,7 @@ class Gallery:
     def _of(self, person: str, column: str) -> str:
         row = pc.index(self.faces["person_id"], person).as_py()
         if row < 0:
-            raise InputError(f"nobody with person_id {person} is enrolled")
+            raise InputError(f"nobody with person_id {person} is enrolled{others_like(person, self.people)}")
         return self.faces[column][row].as_py()
 
     def without(self, people: Collection[str]) -> "Gallery":
@@ -113,6 +113,12 @@ class Gallery:
         kept = self.without({row["person_id"] for row in rows}).faces
         faces = pa.concat_tables([kept, pa.Table.from_pylist(rows, self.faces.schema)])
         return replace(self, faces=faces.sort_by([("person_id", "ascending"), ("face_id", "ascending")]))
+
+
+def others_like(person: str, people: Iterable[str]) -> str:
+    """What to say after a person_id that there is not: who differs from it in case alone."""
+    alike = sorted(each for each in people if each.casefold() == person.casefold())
+    return f"; {' and '.join(alike)} is: case counts" if alike else ""
 
 
 def empty(fingerprint: str = "", model: str = "", width: int = 0) -> Gallery:

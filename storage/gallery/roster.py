@@ -1,201 +1,71 @@
 """Who is to be enrolled: a CSV, a folder per person, or a Parquet manifest with a `person` column."""
 
-import csv
-import io
-import os
-import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
-from pathlib import PurePosixPath, PureWindowsPath
+from pathlib import PurePosixPath
 from typing import Any
-from unicodedata import category, normalize
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 import pyarrow as pa
 
 from muster.errors import InputError
-from muster.storage.files import read_regular
+from muster.storage.gallery import dates, roster_csv
+from muster.storage.gallery.entry import Entry, columns_of, entry_of, is_missing, key, word
 from muster.storage.library import LibraryFiles
 from muster.storage.photos.listing import locate
-from muster.storage.photos.names import name_of
+from muster.storage.photos.parquet_rows import SCHEMA
 from muster.storage.photos.sources import PARQUET, find_images
-from muster.storage.uris import filesystem_of, local_path, local_uri, refusal
+from muster.storage.texts import normal
+from muster.storage.uris import local_path, refusal
 
-COLUMNS = ("person_id", "name", "group", "consent", "valid_until")  # and any number that begin with `image`
-YES, NO = {"yes", "y", "true", "1", "x", "ja", "oui", "si", "sí"}, {"", "no", "n", "false", "0", "nein", "non"}
 TEXT = (".csv", ".tsv", ".txt")
 UNKNOWN, UNSURE = "UNKNOWN", "UNSURE"  # what stands in answers for a person_id
-JOINERS = "\u200c\u200d"  # invisible, and part of how Persian, Hindi and Sinhala are written
-Stamp = tuple[int | None, Any]  # size and time of a file, as its folder or Parquet file has them
 _KINDS = f"a file ending in {', '.join(TEXT)} or {PARQUET}, or a folder with a folder for each person"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """One person of a roster; `person_id`, `name` and `group` in NFC, without control characters. `images`: URIs, in
-    order. `consent`: None where the roster does not speak of it."""
+@dataclass(frozen=True)
+class Roster:
+    """`people`: in its order. `remarks`: how it was read, where that may not be what was meant."""
 
-    person_id: str
-    name: str
-    images: tuple[str, ...]
-    group: str | None = None
-    consent: bool | None = None
-    valid_until: date | None = None
-    stamps: tuple[Stamp, ...] = ()  # of the images, where they are known
+    people: list[Entry]
+    remarks: list[str]
 
 
-def read_roster(source: str, library: LibraryFiles | None) -> list[Entry]:
-    """The people of a roster, in its order. `library`: None where there is none yet.
+def read_roster(source: str, library: LibraryFiles | None, columns: Mapping[str, str] | None = None) -> Roster:
+    """The people of a roster. `library`: None where there is none yet. `columns`: name that we know → its name there.
 
     Raises InputError that names the file, and the line, of what is wrong.
     """
-    entries = _csv(source) if source.partition("?")[0].lower().endswith(TEXT) else _images(source, library)
-    if not entries:
+    is_text = source.partition("?")[0].lower().endswith(TEXT)
+    people, remarks = roster_csv.read(source, columns or {}) if is_text else _images(source, library, columns or {})
+    if not people:
         raise InputError(f"roster {source} names nobody")
-    if taken := {entry.person_id for entry in entries} & {UNKNOWN, UNSURE}:
+    names = {each.person_id for each in people}
+    if taken := names & {UNKNOWN, UNSURE}:
         raise InputError(f"roster {source}: person_id {min(taken)} is what Muster says of nobody: give another")
     owners: dict[str, str] = {}
-    for entry in entries:
-        for uri in entry.images:
+    for person in people:
+        for uri in person.images:
             if (reason := refusal(uri, source)) is not None:
-                raise InputError(f"roster {source}, person_id {entry.person_id}: {reason}")
-            if owners.setdefault(uri, entry.person_id) != entry.person_id:
-                raise InputError(f"roster {source}: {uri} is listed for {owners[uri]} and for {entry.person_id}")
-    return entries
+                raise InputError(f"roster {source}, person_id {person.person_id}: {reason}")
+            if owners.setdefault(uri, person.person_id) != person.person_id:
+                raise InputError(f"roster {source}: {uri} is listed for {owners[uri]} and for {person.person_id}")
+    return Roster(people, remarks + list(_alike(names)))
 
 
-def normal(text: str) -> str:
-    """In NFC: a letter and its accent are one character, as most keyboards write them, and Macs' file names do not."""
-    return normalize("NFC", text)
-
-
-def _word(where: str, what: str, text: str) -> str:
-    """Normal; InputError where it holds what nobody sees: controls, line breaks, marks of direction, half letters."""
-    for character in text:
-        if category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp") and character not in JOINERS:
-            raise InputError(f"{where}: {what} {text!r} has a control character, {character!r}: take it out")
-    return normal(text)
-
-
-# ---- CSV -------------------------------------------------------------------------------------------------------------
-
-
-def _csv(source: str) -> list[Entry]:
-    text = _text(source)
-    head = text.partition("\n")[0]
-    separator = max(",;\t", key=head.count)
-    lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-    try:
-        names = [name.strip().lower() for name in next(lines, [])]
-        _check_columns(source, names)
-        rows = [(lines.line_num, row) for row in lines if any(cell.strip() for cell in row)]
-    except csv.Error as error:
-        raise InputError(f"roster {source}, line {lines.line_num}: not CSV: {error}") from None
-    return _once([_entry(f"roster {source}, line {number}", source, names, row) for number, row in rows], source)
-
-
-def _text(source: str) -> str:
-    """Also as Excel saves it: UTF-8 with a byte order mark, or UTF-16."""
-    path = local_path(source)
-    try:
-        if path is not None:
-            data = read_regular(os.path.expanduser(path))
-        else:
-            fs, name = filesystem_of(source)
-            with fs.open_input_stream(name) as stream:
-                data = bytes(stream.read())
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"cannot read roster {source}: {getattr(error, 'strerror', None) or error}") from None
-    try:
-        return data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"roster {source} is not UTF-8 (byte {error.start}): save it as CSV UTF-8") from None
-
-
-def _check_columns(source: str, names: Sequence[str]) -> None:
-    known = f"{', '.join(COLUMNS)} and image, image2, … are known"
-    if unknown := [name for name in names if name not in COLUMNS and not name.startswith("image")]:
-        raise InputError(f"roster {source}: unknown column {unknown[0]!r}: {known}")
-    if twice := [name for name, count in Counter(names).items() if count > 1 and name in COLUMNS]:
-        raise InputError(f"roster {source} has column {twice[0]!r} twice")
-    if "person_id" not in names or not any(name.startswith("image") for name in names):
-        raise InputError(f"roster {source} needs columns person_id and image; its first line has {', '.join(names)}")
-
-
-def _entry(where: str, source: str, names: Sequence[str], row: Sequence[str]) -> Entry:
-    if len(row) > len(names) and any(cell.strip() for cell in row[len(names) :]):
-        raise InputError(f"{where}: {len(row)} cells under {len(names)} columns: put texts with separators in quotes")
-    row = [*row, *[""] * (len(names) - len(row))]  # Excel leaves out empty cells at the end
-    cells = list(zip(names, (cell.strip() for cell in row), strict=False))
-    facts = {name: cell for name, cell in cells if name in COLUMNS}
-    if not facts.get("person_id"):
-        raise InputError(f"{where}: no person_id")
-    images = tuple(dict.fromkeys(_image(where, source, cell) for name, cell in cells if name not in COLUMNS and cell))
-    person = _word(where, "person_id", facts["person_id"])
-    return Entry(
-        person_id=person,
-        name=_word(where, "name", facts.get("name") or person),
-        images=images,
-        group=_word(where, "group", facts.get("group") or "") or None,
-        consent=_consent(where, facts["consent"]) if "consent" in facts else None,
-        valid_until=_date(where, facts.get("valid_until")),
-    )
-
-
-def _image(where: str, source: str, name: str) -> str:
-    """The URI of an image named in a CSV: relative names are relative to the CSV's folder."""
-    if re.match(r"[A-Za-z]:[\\/]|\\\\", name):
-        raise InputError(f"{where}: {name} is a path of a Windows machine: give names relative to the roster")
-    if re.match("file:/", name, re.IGNORECASE) and (path := local_path(name)) is not None:
-        return local_uri(os.path.abspath(path))
-    if "://" in name:
-        return name
-    home = local_path(source)
-    if home is None:
-        base, question, query = source.partition("?")
-        return f"{base.rpartition('/')[0]}/{quote(name.replace(chr(92), '/'))}{question}{query}"
-    folder = os.path.dirname(os.path.abspath(os.path.expanduser(home)))
-    name = os.path.expanduser(name)
-    if "\\" in name and not os.path.exists(os.path.join(folder, name)):
-        name = PureWindowsPath(name).as_posix()
-    paths = [os.path.join(folder, form) for form in (name, normalize("NFC", name), normalize("NFD", name))]
-    return local_uri(os.path.abspath(next(filter(os.path.exists, paths), paths[0])))
-
-
-def _consent(where: str, value: Any) -> bool:
-    word = str("" if value is None else value).strip().lower()
-    if word not in YES | NO:
-        raise InputError(f"{where}: consent {value!r}: write yes or no")
-    return word in YES
-
-
-def _date(where: str, value: Any) -> date | None:
-    if isinstance(value, datetime):
-        return value.date()
-    if value is None or value == "" or isinstance(value, date):
-        return value or None
-    try:
-        return date.fromisoformat(str(value))
-    except ValueError:
-        raise InputError(f"{where}: valid_until {value!r}: write a date as 2027-07-31") from None
-
-
-def _once(entries: Iterable[Entry], source: str) -> list[Entry]:
-    entries = list(entries)
-    if twice := [name for name, count in Counter(entry.person_id for entry in entries).items() if count > 1]:
-        raise InputError(
-            f"roster {source} has person_id {twice[0]} more than once: give a person one line, with more photos in"
-            " columns image2, image3, …"
-        )
-    return entries
+def _alike(names: Collection[str]) -> Iterator[str]:
+    written: dict[str, list[str]] = {}
+    for name in sorted(names):
+        written.setdefault(name.casefold(), []).append(name)
+    for some in written.values():
+        if len(some) > 1:
+            yield f"person_ids that differ in case alone are several people: {', '.join(some)}"
 
 
 # ---- folders and Parquet ---------------------------------------------------------------------------------------------
 
 
-def _images(source: str, library: LibraryFiles | None) -> list[Entry]:
+def _images(source: str, library: LibraryFiles | None, given: Mapping[str, str]) -> tuple[list[Entry], list[str]]:
     place = locate(source)
     if place.file is not None and not source.partition("?")[0].lower().endswith(PARQUET):
         raise InputError(f"roster {source}: a roster is {_KINDS}")
@@ -205,13 +75,14 @@ def _images(source: str, library: LibraryFiles | None) -> list[Entry]:
             f"roster {source}: {found.outside[0]} is a link that leads out of it, and is not followed: put the photos"
             " in its place, or name them in a CSV"
         )
-    rows = found.rows.to_pylist()
     if found.from_parquet:
-        return list(_from_rows(source, rows))
+        return _from_rows(source, found.rows, given)
+    if given:
+        raise InputError(f"`columns`: roster {source} is a folder, and has none")
     people: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
+    for row in found.rows.to_pylist():
         people.setdefault(_folder(source, place.uri, row["uri"]), []).append(row)
-    return [Entry(person_id=person, name=person, **_photos(mine)) for person, mine in people.items()]
+    return [Entry(person_id=person, name=person, **_photos(mine)) for person, mine in people.items()], []
 
 
 def _folder(source: str, root: str, uri: str) -> str:
@@ -226,7 +97,7 @@ def _folder(source: str, root: str, uri: str) -> str:
         parts[0].encode()
     except UnicodeEncodeError:
         raise InputError(f"roster {source}: the name of folder {parts[0]!r} is not UTF-8: rename it") from None
-    return _word(f"roster {source}", "folder", parts[0])
+    return word(f"roster {source}", "folder", parts[0])
 
 
 def _photos(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -235,37 +106,46 @@ def _photos(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {"images": tuple(stamps), "stamps": tuple(stamps.values())}
 
 
-def _from_rows(source: str, rows: Sequence[dict[str, Any]]) -> Iterator[Entry]:
-    column = next((name for name in ("person_id", "person") if rows and name in rows[0]), None)
-    if column is None:
+def _from_rows(source: str, table: pa.Table, given: Mapping[str, str]) -> tuple[list[Entry], list[str]]:
+    header = [name for name in table.column_names if name not in SCHEMA.names]
+    columns = columns_of(source, header, given)
+    if any(key(name).startswith("image") for name in given):
+        raise InputError(f"`columns`: roster {source} is a Parquet file: its photos are in `uri` or `image`")
+    if "person_id" not in columns.facts and "person" in columns.unknown:
+        columns.unknown.remove("person")
+        columns.facts["person_id"] = header.index("person")
+    if "person_id" not in columns.facts:
         raise InputError(f"roster {source} has no column person or person_id; a roster is {_KINDS}")
+    columns.unknown.extend(header[number] for number in columns.images)
+    names = {known: header[number] for known, number in columns.facts.items()}
+    rows = table.select([*SCHEMA.names, *dict.fromkeys(names.values())]).to_pylist()  # others may be no Python's
+    column = names.pop("person_id")
+    until = names.get("valid_until", "")
+    order = dates.order_of(row[until] for row in rows if isinstance(row.get(until), str))
     people: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
-        where = f"roster {source}, {row['uri']}"
-        name = name_of(f"{where}, {column}", row[column])
-        if not name:
+        person = word(f"roster {source}, {row['uri']}", column, row[column])
+        if not person:
             raise InputError(f"roster {source}: {row['uri']} has no {column}")
-        people.setdefault(_word(where, column, name), []).append(row)
+        people.setdefault(person, []).append(row)
+    entries = []
     for person, mine in people.items():
         where = f"roster {source}, {column} {person}"
-        facts = _said_of_all(where, mine)
-        yield Entry(
-            person_id=person,
-            name=_word(where, "name", name_of(f"{where}, name", facts.get("name")) or person),
-            group=_word(where, "group", name_of(f"{where}, group", facts.get("group")) or "") or None,
-            consent=_consent(where, facts["consent"]) if "consent" in facts else None,
-            valid_until=_date(where, facts.get("valid_until")),
-            **_photos(mine),
-        )
+        facts = _said_of_all(where, mine, names)
+        entries.append(entry_of(where, {"person_id": person, **facts}, order, **_photos(mine)))
+    return entries, columns.remarks(source)
 
 
-def _said_of_all(where: str, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """What a person's rows say of them, one like the other."""
+def _said_of_all(where: str, rows: Sequence[dict[str, Any]], names: Mapping[str, str]) -> dict[str, Any]:
+    """What a person's rows say of them, one like the other. `names`: of its columns."""
     facts: dict[str, Any] = {}
-    for name in COLUMNS[1:]:
-        if name in rows[0]:
-            values = [normal(row[name]) if isinstance(row[name], str) else row[name] for row in rows]
-            facts[name] = values[0]
-            if any(value != facts[name] for value in values):
-                raise InputError(f"{where}: rows differ in {name}")
+    for known, name in names.items():
+        values = [_comparable(row[name]) for row in rows]
+        facts[known] = values[0]
+        if any(value != values[0] for value in values):
+            raise InputError(f"{where}: rows differ in {name}")
     return facts
+
+
+def _comparable(value: Any) -> Any:
+    return None if is_missing(value) else normal(value).strip() if isinstance(value, str) else value

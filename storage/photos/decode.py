@@ -30,7 +30,7 @@ KINDS = (
     "unreadable",  # reading failed for another reason: a folder, a network error, a bad URI
     "empty",  # zero bytes
     "not_an_image",  # bytes of no format known here
-    "unsupported",  # a known format that is not read here: PDF, camera raw, video, …
+    "unsupported",  # a known format that is not read here: PDF, camera raw, video, …; or an address: http, …
     "truncated",  # the file ends before its pixels do
     "corrupt",  # the decoder gave up
     "too_large",  # decoding would take more than MAX_MEMORY, or the file is longer than MAX_FILE

@@ -3,6 +3,7 @@
 What is named as a source itself counts, whatever it is called.
 """
 
+import codecs
 import os
 import re
 from collections import Counter
@@ -10,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase, translate
 from typing import NamedTuple
+from unicodedata import normalize
 
 from muster.errors import InputError
 from muster.storage.photos.first_bytes import PICTURES
@@ -75,7 +77,16 @@ def line(text: str) -> Line:
     text = text[1:] if text.startswith("./") else text
     folders, path = text.endswith("/"), text.strip("/")
     anywhere = () if "/" in text.rstrip("/") else ("**",)
-    return Line((*anywhere, *filter(None, path.split("/"))), folders, taken_in)
+    return Line((*anywhere, *filter(None, normalize("NFC", path).split("/"))), folders, taken_in)
+
+
+def text_of(content: bytes) -> str:
+    """Of a file of patterns, whatever wrote it: PowerShell's > writes UTF-16, and its >> adds that to any file,
+    with null bytes, which no name can have.
+    """
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16", "replace")
+    return os.fsdecode(content.removeprefix(codecs.BOM_UTF8).replace(b"\0", b""))
 
 
 def lines(text: str) -> list[Line]:
@@ -134,13 +145,16 @@ def _leaves_out(lines: Sequence[Line], parts: Sequence[str], folder: bool) -> bo
 
 
 def _matches(globs: Sequence[str], parts: Sequence[str]) -> bool:
-    """In globs × parts steps, whatever they are: folders of others may hold such files."""
+    """In globs × parts steps, whatever they are: folders of others may hold such files. Macs write names in NFD."""
     reached = [True, *[False] * len(parts)]  # how many parts the globs so far can stand for
     for glob in globs:
         if glob == "**":
             reached = [any(reached[: end + 1]) for end in range(len(reached))]
         else:
-            reached = [False, *(reached[i] and fnmatchcase(part, glob) for i, part in enumerate(parts))]
+            reached = [
+                False,
+                *(reached[i] and fnmatchcase(normalize("NFC", part), glob) for i, part in enumerate(parts)),
+            ]
     return reached[-1]
 
 

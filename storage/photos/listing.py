@@ -4,12 +4,12 @@ import os
 import re
 import stat
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -56,6 +56,41 @@ def locate(source: str) -> Place:
         raise InputError("a source is an empty text: name a folder, file, glob or Parquet file")
     path = local_path(source)
     return _locate_remote(source) if path is None else _locate_local(source, path)
+
+
+def covers(source: str) -> Callable[[str], bool]:
+    """Whether a URI is the file, or lies in the folder, bucket prefix or Parquet file, or fits the glob, of this name.
+
+    By their names alone: what a scan has found may be gone by now. Options of a bucket need not be named.
+    """
+    path = local_path(source)
+    if path is None:
+        url, _, options = source.partition("?")
+        folder, pattern = _split_glob(url, "*[")
+    else:
+        path, options = os.path.abspath(os.path.expanduser(path)), ""
+        folder, pattern = (path, "") if os.path.lexists(path) else _split_glob(path, "*?[")
+    home = _on_its_filesystem(folder).rstrip("/")
+    matches = _glob(pattern).fullmatch if pattern else bool
+
+    def covered(uri: str) -> bool:
+        if options and uri.partition("?")[2].partition("#")[0] != options:
+            return False
+        name = _on_its_filesystem(uri)
+        if name.startswith(f"{home}/"):
+            return bool(matches(name[len(home) + 1 :]))
+        return not pattern and (name == home or name.startswith(f"{home}#row="))
+
+    return covered
+
+
+def _on_its_filesystem(uri: str) -> str:
+    """Its path, or its URI without options and percent signs; and the row of a Parquet file."""
+    path = local_path(uri)
+    if path is not None:
+        return path
+    parquet, _, row = uri.partition("#row=")
+    return unquote(parquet.partition("?")[0]) + (f"#row={row}" if row else "")
 
 
 def head_of(place: Place) -> bytes:
@@ -271,7 +306,7 @@ def _patterns(entry: os.DirEntry[str]) -> str:
         if entry.is_symlink():
             return ""
         with open_regular(entry.path) as file:
-            return os.fsdecode(file.read(left_out.IGNORE_BYTES))
+            return left_out.text_of(file.read(left_out.IGNORE_BYTES))
     except OSError:
         return ""
 
@@ -360,7 +395,7 @@ def _remote_patterns(fs: pafs.FileSystem, path: str) -> str:
         with fs.open_input_stream(path) as stream:
             return bytes(stream.read(left_out.IGNORE_BYTES))
 
-    return os.fsdecode(retried(f"read {path}", begins))
+    return left_out.text_of(retried(f"read {path}", begins))
 
 
 def _remote_file(place: Place, info: pafs.FileInfo) -> File:

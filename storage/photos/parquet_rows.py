@@ -46,6 +46,8 @@ NO_PARTITION = "__HIVE_DEFAULT_PARTITION__"  # what stands in the name of a fold
 _PARTITION = re.compile(r"([^=]+)=(.*)", re.DOTALL)
 _WHOLE = re.compile(r"0|-?[1-9]\d{0,17}", re.ASCII)  # so many digits fit into 64 bits; 007 is no number, but a name
 _FILES = ("uri", "path", "file", "file_name", "filename", "file_path", "filepath", "image_path", "img_path")
+YEAR_9999 = 253_370_764_800.0  # in seconds from 1970: the last that Python knows
+_TICKS = {"s": 1, "ms": 1000, "us": 1_000_000, "ns": 1_000_000_000}
 _WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 
 
@@ -176,7 +178,18 @@ class _Opened:
         read = self.wanted[name]
         whole = read in self.kinds
         values = batch.column(read) if whole else pc.struct_field(batch.column(read.removesuffix(f".{PATH}")), PATH)
-        return values.cast(self.schema.field(name).type)
+        values = values.cast(self.schema.field(name).type)
+        if read != "uri" or self.image:  # names of files may be any bytes
+            _check_texts(self.uri, name, values)
+        return values
+
+
+def _check_texts(uri: str, name: str, values: pa.Array) -> None:
+    """InputError where a text is none, as Hive and Impala may write it: whoever reads it later would stumble."""
+    try:
+        values.validate(full=True)
+    except pa.ArrowInvalid:
+        raise InputError(f"{uri}: column {name!r} has texts that are not UTF-8: write them as such") from None
 
 
 def _other(name: str, taken: Iterable[str]) -> str:
@@ -373,13 +386,16 @@ def _hints(kinds: Mapping[str, pa.DataType]) -> Iterator[str]:
     if len(structs := [name for name, kind in kinds.items() if is_image_struct(kind)]) > 1:
         yield f"Several columns hold images ({', '.join(structs)}): rename one to `image`"
     for name, kind in kinds.items():
-        if name == "image" and kind == pa.string():
+        plain_name = name.strip(" \ufeff").lower()
+        if plain_name == "uri" and kind != pa.string():
+            yield f"`{name}` is {kind}: write it as text (string)"
+        elif name == "image" and kind == pa.string():
             yield "`image` is text: if it names files, rename it to `uri`; base64 is to be decoded to bytes"
         elif name == "image" and pa.types.is_nested(kind):
             yield f"`image` is {kind}: write the bytes of each file as one binary value"
-        elif kind == pa.string() and name.lower() in ("url", "image_url"):
+        elif kind == pa.string() and plain_name in ("url", "image_url"):
             yield f"If `{name}` names files, rename it to `uri`; http:// is not read: download the photos first"
-        elif kind == pa.string() and name.lower() in _FILES:
+        elif kind == pa.string() and plain_name in _FILES:
             yield f"If `{name}` names files, rename it to `uri`"
         elif kind == pa.binary():
             yield f"If `{name}` holds image files, rename it to `image`"
@@ -392,13 +408,24 @@ def _listed_rows(parquet: str, table: pa.Table, listed: Listed) -> tuple[pa.Tabl
     """
     if not table.num_rows:
         return SCHEMA.empty_table(), table
-    rows = rows_of(_look_at_all(table["uri"].to_pylist(), parquet, listed))
+    names = [os.fsdecode(name) for name in table["uri"].cast(pa.binary()).to_pylist()]
+    rows = rows_of(_look_at_all(names, parquet, listed))
     for name, fits in (("size", pa.types.is_integer), ("modified", pa.types.is_timestamp)):
         if name in table.schema.names and fits(table.schema.field(name).type):
-            given = table[name].cast(SCHEMA.field(name).type, safe=False)
+            given = _possible(table[name]).cast(SCHEMA.field(name).type, safe=False)
             rows = rows.set_column(SCHEMA.get_field_index(name), name, pc.coalesce(rows[name], given))
             table = table.drop_columns([name])
     return rows, table.drop_columns(["uri"])
+
+
+def _possible(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Sizes or times of files; null where no file has such a one: in our types it would be another."""
+    if pa.types.is_integer(values.type):
+        numbers, least, most = values.cast(pa.float64(), safe=False), 0.0, 2.0**60
+    else:
+        numbers, most = values.cast(pa.int64()).cast(pa.float64(), safe=False), YEAR_9999 * _TICKS[values.type.unit]
+        least = -most / 8
+    return pc.if_else(pc.and_(pc.greater_equal(numbers, least), pc.less(numbers, most)), values, None)
 
 
 def _look_at_all(names: Sequence[str], parquet: str, listed: Listed) -> list[File]:
@@ -430,12 +457,12 @@ def _look_at(uri: str, parquet: str) -> File:
         uri = uri.strip()
     path, folder = local_path(uri), ""
     if path is None:
-        return File(uri, None, None)
+        return File(os.fsencode(uri).decode(errors="replace"), None, None)
     if not os.path.isabs(path):
         home = local_path(parquet)
         if home is None:
             base, question, query = parquet.partition("?")
-            return File(base.rpartition("/")[0] + "/" + quote(path) + question + query, None, None)
+            return File(base.rpartition("/")[0] + "/" + quote(os.fsencode(path)) + question + query, None, None)
         folder = os.path.dirname(home)
     forms = (path, path.strip(), path.replace("\\", "/"), normalize("NFC", path), normalize("NFD", path))
     places = [os.path.abspath(os.path.join(folder, form)) for form in dict.fromkeys(forms)]
@@ -448,13 +475,14 @@ def _look_at(uri: str, parquet: str) -> File:
         ):  # missing, or not a possible name: the image gets its error row later
             continue
         return File(local_uri(place), status.st_size, status.st_mtime_ns // 1000)
-    return File(places[0] if split_inline(places[0]) else local_uri(places[0]), None, None)
+    inline = split_inline(places[0])
+    return File(inline_uri(local_uri(inline[0]), inline[1]) if inline else local_uri(places[0]), None, None)
 
 
 def _with_user_columns(rows: pa.Table, columns: Mapping[str, tuple[pa.Field, pa.ChunkedArray]]) -> pa.Table:
-    for name, (field, values) in columns.items():
+    for name, (kind, values) in columns.items():
         kept = name
         while kept in RESERVED or kept in rows.schema.names:
             kept = f"user_{kept}"
-        rows = rows.append_column(field.with_name(kept), values)
+        rows = rows.append_column(kind.with_name(kept), values)
     return rows

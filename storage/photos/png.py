@@ -5,6 +5,7 @@ from itertools import pairwise
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MOST = 1 << 26  # bytes: the largest file that is copied for this
+CHUNKS = 1 << 16  # at most: a file of that length has 8,192 of 8 kB
 _END = b"\0\0\0\0IEND\xaeB`\x82"
 
 
@@ -20,6 +21,8 @@ def without_broken_chunks(data: bytes) -> bytes | None:
     kept = [SIGNATURE]
     while (at := starts[-1]) + 8 <= len(data) and data[at + 4 : at + 8] != b"IEND":
         starts.append(at + 12 + int.from_bytes(data[at : at + 4], "big"))
+        if len(starts) > CHUNKS:
+            return None
     for start, end in pairwise(starts):
         chunk = memoryview(data)[start:end]
         if end > len(data):

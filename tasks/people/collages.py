@@ -8,11 +8,9 @@ from muster.arrays import F32, I64, Bools
 
 PERSON = 0.5  # faces this alike may be one person
 AGAIN = 0.8  # a picture that is in a photo once more is at least this much like the first
-PIECES, MOST = 3, 0.75  # so many faces that are copies of faces in other photos make a collage, and such a share of all
-PAIRED, HALF = (
-    4,
-    0.5,
-)  # and so many that look like another in it: two pairs of twins, or triplets and a friend, pass for one
+# A collage is a photo of which so many faces, and such a share of all,
+PIECES, MOST = 3, 0.75  # are copies of faces in other photos,
+PAIRED, HALF = 4, 0.5  # or look like another face in it: as two pairs of twins do, or four children at one birth
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +79,12 @@ def _copies(
 ) -> tuple[I64, I64]:
     """Faces and beside them the same picture in another photo: of photos of which PIECES faces have one, and of no two
     that have theirs in one and the same photo, as it is in a series."""
-    crowding = (likeness.crowding[:, None] + likeness.crowding[neighbours]) / 2
-    near = good[:, None] & (neighbours >= 0) & good[neighbours] & (similarities - crowding >= picture)
-    face, column = np.nonzero(near & (photos[neighbours] != photos[:, None]))
-    other = neighbours[face, column]
+    near = (neighbours >= 0) & (similarities - likeness.crowding.min(initial=0) >= picture)  # few, of all there are
+    face, column = np.nonzero(near)
+    other, crowding = neighbours[face, column], likeness.crowding
+    kept = similarities[face, column] - (crowding[face] + crowding[other]) / 2 >= picture
+    kept &= good[face] & good[other] & (photos[face] != photos[other])
+    face, other = face[kept], other[kept]
     seen, count = np.unique(photos[np.unique(face)], return_counts=True)
     many = np.isin(photos[face], seen[count >= PIECES])
     face, other = face[many], other[many]

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from helpers.findings import scanned
 from helpers.fixtures import Killed, School
@@ -24,6 +26,8 @@ from muster.storage import layout, manifest, tables
 from muster.storage.gallery import audit, gallery
 from muster.storage.index import vectors
 from muster.storage.library import LibraryFiles, open_library
+
+Work = Callable[..., Any]
 
 
 @pytest.fixture
@@ -171,9 +175,9 @@ def test_embeddings_and_pictures_of_any_task_are_searched_for(tmp_path: Path, ma
     nobody = pa.table({"embedding": pa.array([], pa.list_(pa.float32(), 128))})
     found = forget._digests(library, nobody, [first])
     wanted = [np.array(voice, kind).tobytes() for kind in (np.float32, np.float16)]
-    assert found["embeddings"] == sorted(hashlib.sha256(each).hexdigest() for each in wanted)
-    assert found["pictures"] == [hashlib.sha256(picture).hexdigest()]
-    assert found["faces"] == 0
+    assert found.embeddings == {hashlib.sha256(each).hexdigest() for each in wanted}
+    assert found.pictures == {hashlib.sha256(picture).hexdigest()}
+    assert found.faces == 0
 
 
 def test_photos_of_a_person_whose_id_is_a_number(tmp_path: Path) -> None:
@@ -184,3 +188,195 @@ def test_photos_of_a_person_whose_id_is_a_number(tmp_path: Path) -> None:
     receipt = forget.forget_people(opened, ["7"], "asked for")
     assert receipt.originals == [str(tmp_path / "a.jpg")]
     assert sorted(manifest.read_manifest(opened)["uri"].to_pylist()) == [str(tmp_path / n) for n in ("b.jpg", "c.jpg")]
+
+
+# ---- copies ----------------------------------------------------------------------------------------------------------
+
+
+def retagged(photo: Path, out: Path) -> Path:
+    """The same picture, bit for bit, in another file: with a comment, as programs write keywords."""
+    data = photo.read_bytes()
+    comment = b"a keyword"
+    out.write_bytes(data[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + data[2:])
+    return out
+
+
+@pytest.fixture
+def album_of_ann(gallery_library: Path, school: School, tmp_path: Path, work: Work, weights: Path) -> Path:
+    """In the gallery's library: two copies of the first person's photo, another photo of them, a stranger's."""
+    [(first, _), *_], [probe, *_] = school.enrolled.values(), school.probes.values()
+    (tmp_path / "album").mkdir()
+    shutil.copy(first, tmp_path / "album/IMG_1 (1).jpg")
+    retagged(first, tmp_path / "album/keyword.jpg")
+    shutil.copy(probe, tmp_path / "album/other.jpg")
+    shutil.copy(school.strangers[0], tmp_path / "album/stranger.jpg")
+    manifest.scan(open_library(gallery_library), [str(tmp_path / "album")])
+    work(gallery_library, weights)  # with previews: pictures of the whole photo
+    return tmp_path / "album"
+
+
+def test_copies_go_with_a_person(album_of_ann: Path, gallery_library: Path, school: School) -> None:
+    library, [ann, *_] = open_library(gallery_library), school.enrolled
+    [receipt] = forget.forget(library, [ann], "asked for")
+    copies = [str(album_of_ann / name) for name in ("IMG_1 (1).jpg", "keyword.jpg")]
+    assert (receipt.copies, receipt.found_afterwards) == (copies, [])
+    assert receipt.originals == sorted([*map(str, school.enrolled[ann]), *copies])
+    left = set(manifest.read_manifest(library)["uri"].to_pylist())
+    assert left == {str(photo) for name, photos in school.enrolled.items() if name != ann for photo in photos} | {
+        str(album_of_ann / name) for name in ("other.jpg", "stranger.jpg")
+    }
+    assert len(gallery.require(library).people) == 31
+
+
+def test_copies_go_with_an_image_also_out_of_the_gallery(
+    album_of_ann: Path, gallery_library: Path, school: School
+) -> None:
+    library, [(first, second), *_] = open_library(gallery_library), school.enrolled.values()
+    [receipt] = forget.forget(library, [str(album_of_ann / "keyword.jpg")], "asked for")
+    assert receipt.copies == sorted([str(first), str(album_of_ann / "IMG_1 (1).jpg")])
+    assert receipt.found_afterwards == []
+    uris = gallery.require(library).faces["uri"].to_pylist()
+    assert (str(first) in uris, str(second) in uris) == (False, True)
+    written = json.loads((gallery_library / receipt.receipt).read_text())
+    assert written["copies"] == receipt.copies
+
+
+def test_copies_that_no_run_has_seen_go_too(gallery_library: Path, school: School, tmp_path: Path) -> None:
+    """Else the next run would find the face in them."""
+    library, [(ann, (first, _)), *_] = open_library(gallery_library), school.enrolled.items()
+    (tmp_path / "new").mkdir()
+    copy, other = Path(shutil.copy(first, tmp_path / "new/copy.jpg")), tmp_path / "new/other.jpg"
+    other.write_bytes(first.read_bytes()[:-1] + b"\0")  # of its size
+    manifest.scan(library, [str(tmp_path / "new")])
+    [receipt] = forget.forget(library, [ann], "asked for")
+    assert (receipt.copies, receipt.found_afterwards) == ([str(copy)], [])
+    left = manifest.read_manifest(library)["uri"].to_pylist()
+    assert (str(copy) in left, str(other) in left) == (False, True)
+
+
+def test_an_album_stays_when_an_enrolment_of_its_photos_was_cut_off(
+    album_of_ann: Path, gallery_library: Path, school: School, tmp_path: Path, work: Work, weights: Path
+) -> None:
+    """Its photos are not the roster's, and are not what is left of it."""
+    library = open_library(gallery_library)
+    stray = Path(shutil.copy(album_of_ann / "stranger.jpg", tmp_path / "stray.jpg"))
+    place = gallery.write_roster(library, lambda *_: True, [{"uri": str(stray), "person_id": "new"}])
+    manifest.scan(library, [place])
+    work(gallery_library, weights)  # and then it dies
+    before = manifest.read_manifest(library).num_rows
+    with forget.locked(library):  # as another command does, which would say that something is left
+        pass
+    uris = set(manifest.read_manifest(library)["uri"].to_pylist())
+    assert (str(stray) in uris, str(album_of_ann / "stranger.jpg") in uris, len(uris)) == (False, True, before - 1)
+    assert [each.people for each in forget._receipts(library)] == [["new"]]
+
+
+# ---- addresses -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pictures(tmp_path: Path, make_photos: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Known to `tmp_path/library`: `pics/a b/Zoë.jpg` (decomposed, as Macs write it), `pics/a b/0000.jpg`,
+    `pics/0003.jpg`, one named in `rows.parquet`, and two in `inline.parquet`."""
+    make_photos(tmp_path / "pics", range(3, 4))
+    make_photos(tmp_path / "pics/a b", range(1))
+    make_photos(tmp_path / "pics/a b", range(6, 7)).joinpath("0006.jpg").rename(tmp_path / "pics/a b" / ZOE)
+    pq.write_table(pa.table({"uri": ["/nowhere/1.jpg"]}), tmp_path / "rows.parquet")
+    pq.write_table(pa.table({"image": [b"", b""]}), tmp_path / "inline.parquet")
+    library = open_library(tmp_path / "library", create=True)
+    manifest.scan(library, [str(tmp_path / name) for name in ("pics", "rows.parquet", "inline.parquet")])
+    (tmp_path / "link").symlink_to(tmp_path / "pics")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
+
+
+ZOE = normalize("NFD", "Zoë.jpg")
+
+
+@pytest.mark.parametrize(
+    ("name", "gone"),
+    [
+        ("{0}/pics/0003.jpg", ["0003.jpg"]),
+        ("pics/0003.jpg", ["0003.jpg"]),
+        ("./pics/../pics/0003.jpg", ["0003.jpg"]),
+        ("~/pics/0003.jpg", ["0003.jpg"]),
+        ("file://{0}/pics/a%20b/0000.jpg", ["0000.jpg"]),
+        ("file:{0}/pics/a%20b/0000.jpg", ["0000.jpg"]),
+        ("file://localhost{0}/pics/a%20b/0000.jpg", ["0000.jpg"]),
+        ("link/0003.jpg", ["0003.jpg"]),
+        (normalize("NFC", "pics/a b/Zoë.jpg"), [ZOE]),
+        ("file://{0}/pics/a%20b/Zo%C3%AB.jpg", [ZOE]),
+        ("pics", ["0000.jpg", "0003.jpg", ZOE]),
+        ("pics/a b/", ["0000.jpg", ZOE]),
+        ("file://{0}/pics/a%20b/", ["0000.jpg", ZOE]),
+        ("pics/*.jpg", ["0003.jpg"]),
+        ("pics/**/*.jpg", ["0000.jpg", "0003.jpg", ZOE]),
+        ("pics/a b/0*", ["0000.jpg"]),
+        ("rows.parquet", ["1.jpg"]),
+        ("inline.parquet", ["inline.parquet#row=0", "inline.parquet#row=1"]),
+        ("inline.parquet#row=1", ["inline.parquet#row=1"]),
+        ("{0}/inline.parquet#row=0", ["inline.parquet#row=0"]),
+    ],
+)
+def test_every_address_that_a_scan_takes(pictures: Path, name: str, gone: list[str]) -> None:
+    library = open_library(pictures / "library")
+    before = set(manifest.read_manifest(library)["uri"].to_pylist())
+    [receipt] = forget.forget(library, [name.format(pictures)], "asked for")
+    assert sorted(uri.rpartition("/")[2] for uri in receipt.originals) == sorted(gone)
+    assert set(manifest.read_manifest(library)["uri"].to_pylist()) == before - set(receipt.originals)
+    if name != "rows.parquet":  # which named it is not in a receipt
+        assert forget.forget(library, [name.format(pictures)], "asked for") == [receipt]
+    assert (pictures / "pics/0003.jpg").exists()
+
+
+@pytest.mark.parametrize("name", ["", " "])
+def test_nothing_is_not_the_folder_one_is_in(pictures: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(pictures / "pics")
+    with pytest.raises(InputError, match="an empty text is neither a person_id nor an image"):
+        forget.forget(open_library(pictures / "library"), ["0003.jpg", name], "asked for")
+    assert manifest.read_manifest(open_library(pictures / "library")).num_rows == 6
+
+
+@pytest.mark.parametrize("name", ["pic", "pics/0003", "*.jpg", "s3://bucket/pics", "rows", "file:///pics"])
+def test_what_is_no_address_of_an_image(pictures: Path, name: str) -> None:
+    library = open_library(pictures / "library")
+    with pytest.raises(InputError, match="is neither a person_id of the gallery nor an image"):
+        forget.forget(library, [name], "asked for")
+
+
+@pytest.mark.parametrize("name", ["{0}/pics", "pics/a b/0000.jpg"])
+def test_what_was_scanned_by_a_link_is_known_by_its_path_too(pictures: Path, name: str) -> None:
+    library = open_library(pictures / "by-link", create=True)
+    manifest.scan(library, [str(pictures / "link")])
+    [receipt] = forget.forget(library, [name.format(pictures)], "asked for")
+    assert str(pictures / "link/a b/0000.jpg") in receipt.originals
+    assert len(receipt.originals) == (1 if name.endswith(".jpg") else 3)
+
+
+def test_images_of_buckets(tmp_path: Path) -> None:
+    """By their URI with or without options, and with blanks as they are or encoded."""
+    there = "s3://bucket/a/x%20y.jpg?region=eu-west-1"
+    for name in ("s3://bucket/a/x%20y.jpg", "s3://bucket/a/x y.jpg", there, "s3://bucket/a/", "s3://bucket/*/x*.jpg"):
+        assert forget._found_by(forget._places(name), {there: "s", "/other.jpg": "s"}) == {there}
+    for name in ("s3://bucket/a?region=us-east-1", "s3://other/a", "s3://bucket/a/x", "gs://bucket/a"):
+        assert forget._found_by(forget._places(name), {there: "s"}) == set()
+
+
+def test_who_differs_in_case_alone_is_named(library: LibraryFiles) -> None:
+    person = gallery.require(library).people[0]
+    with pytest.raises(InputError, match=f"{person.lower()} is neither .*; {person} is: case counts"):
+        forget.forget(library, [person.lower()], "asked for")
+
+
+def test_what_an_image_that_stays_has_too_is_that_one_s(tmp_path: Path, work: Work, weights: Path) -> None:
+    """Scans of blank pages have one preview: to forget one is not to forget them all, nor is the other what is left."""
+    (tmp_path / "scans").mkdir()
+    for name in ("1.png", "2.png"):
+        Image.new("RGB", (300, 200), "white").save(tmp_path / "scans" / name, dpi=(int(name[0]), 1))
+    library = open_library(tmp_path / "library", create=True)
+    manifest.scan(library, [str(tmp_path / "scans")])
+    work(library.uri, weights, ("previews",))
+    [receipt] = forget.forget(library, [str(tmp_path / "scans/1.png")], "asked for")
+    assert (receipt.copies, receipt.found_afterwards) == ([], [])
+    assert manifest.read_manifest(library)["uri"].to_pylist() == [str(tmp_path / "scans/2.png")]

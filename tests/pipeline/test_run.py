@@ -410,7 +410,7 @@ def test_a_shard_that_fails_is_named_with_its_first_files(library: Path, album: 
     [fingerprint] = [f for f, what in tables.descriptions(opened).items() if what["task"] == "previews"]
     shard, images = next(each for each in shards(opened) if each[1] > 3)
     tables.forget_shard(opened, fingerprint, shard)
-    opened.disk.remove_folder(f"previews/{fingerprint}")
+    shutil.rmtree(library / "previews" / fingerprint)
     (library / "previews" / fingerprint).write_text("a file, where a folder is to be")
     first = tables.from_parquet(opened.read(f"manifest/shard-{shard}.parquet"))["uri"].to_pylist()[:3]
     with pytest.raises(MusterError) as failed:

@@ -367,6 +367,17 @@ def test_an_emptied_folder_is_refused_and_keeps_its_rows(photos: Path, library: 
     assert read_manifest(library).num_rows == 1
 
 
+@pytest.mark.parametrize("name", ["none", "none/*.jpg", "none.parquet", "none.jpg"])
+def test_of_what_no_photo_is_known_nothing_is_to_be_dropped(photos: Path, library: LibraryFiles, name: str) -> None:
+    for known in (False, True):
+        with pytest.raises(InputError) as caught:
+            scan(library, [str(photos.parent / name)])
+        assert "drop its photos" not in str(caught.value)
+        if not known:
+            put(photos, "1.jpg")
+            scan(library, [str(photos)])
+
+
 @pytest.mark.parametrize("emptied", [False, True])
 def test_a_folder_above_drops_the_photos_of_a_missing_one(photos: Path, library: LibraryFiles, emptied: bool) -> None:
     put(photos, "a/1.jpg", "b/2.jpg")

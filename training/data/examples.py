@@ -13,6 +13,7 @@ from muster.storage.photos.names import file_column, names_of
 from muster.storage.photos.promotion import unite
 from muster.storage.photos.reader import Reader
 from muster.storage.photos.sources import find_images
+from muster.storage.texts import file_name, image_name
 from muster.storage.uris import split_inline
 
 OnSkipped = Callable[[str], None]  # told of each image that cannot be used, with the reason
@@ -50,7 +51,7 @@ def find_examples(sources: Sequence[str], label: str | None, limit: int | None =
     named = file_column(rows)
     files = [None] * len(uris) if named == "uri" else rows[named].to_pylist()
     labels = names_of(f"`label` {label}", rows[label]) if label is not None else [_folder(uri) for uri in uris]
-    names = [PurePosixPath(file or unquote(uri)).name for file, uri in zip(files, uris, strict=True)]
+    names = [file_name(file) if file else image_name(uri) for file, uri in zip(files, uris, strict=True)]
     return [Example(*each) for each in zip(uris, names, labels, origins[: len(uris)], strict=True)]
 
 

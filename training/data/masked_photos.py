@@ -15,6 +15,7 @@ from muster.arrays import U8
 from muster.errors import InputError
 from muster.storage.exchange.coco import read_coco
 from muster.storage.exchange.label_images import read_label_image
+from muster.storage.texts import files_in
 from muster.tasks.geometry.rle import decode
 from muster.training.augment import lit, uniform
 from muster.training.data.examples import find_examples, read_photos
@@ -101,15 +102,15 @@ def _fitted(source: str, reader: Reader, side: int, inputs: Inputs) -> Iterator[
 
 def folder_reader(folder: str, values: Mapping[int, int | None]) -> Reader:
     """Of label images of the same names in a folder."""
-    table = np.full(256, VOID, np.uint8)
+    table, there = np.full(256, VOID, np.uint8), files_in(Path(folder))
     for value, number in values.items():
         table[value] = VOID if number is None else number
 
     def read(name: str, size: tuple[int, int]) -> U8:
-        file = Path(folder, f"{Path(name).stem}.png")
-        if not file.exists():
-            raise InputError(f"`labels` {folder} has no {file.name}, the labels of {name}: add it, or drop the photo")
-        return table[read_label_image(file)]
+        label = f"{Path(name).stem}.png"
+        if label not in there:
+            raise InputError(f"`labels` {folder} has no {label}, the labels of {name}: add it, or drop the photo")
+        return table[read_label_image(there[label])]
 
     return read
 

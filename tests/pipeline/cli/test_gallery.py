@@ -17,6 +17,39 @@ Muster = Callable[..., Outcome]
 CPU = ("--device", "cpu")
 
 
+def test_a_school_s_export(muster: Muster, gallery_library: Path, tmp_path: Path) -> None:
+    """By mapping alone; what is left out, and who may not come back, is said with what to do."""
+    file = tmp_path / "export.csv"
+    file.write_bytes("sep=;\r\nStudent ID;Name;Photo;Consent;Phone\r\n7;Zoë;;ja;1\r\n".encode("cp1252"))
+    at = ("-l", gallery_library)
+    refused = muster("enroll", file, *at)
+    assert (refused.code, "`--column`" in refused.err or "--column says" in refused.err) == (2, True)
+    told = muster("enroll", file, "--column", "person_id=Student ID", "--column", "image=Photo", *at)
+    assert told.code == 0
+    assert f"muster: columns of {file} that were left out: Phone" in told.err
+    assert f"muster: {file} was read as Windows-1252, with 'Zoë'" in told.err
+    assert "not enrolled: 7: no photo is named" in told.out
+    assert muster("enroll", file, "--column", "person_id", *at).error == (
+        "muster: --column person_id: write NAME=COLUMN, for example --column 'person_id=Student ID'"
+    )
+
+
+def test_who_was_forgotten_is_listed_with_what_to_do(
+    muster: Muster, gallery_library: Path, school: School, tmp_path: Path
+) -> None:
+    [(ann, photos), *_] = school.enrolled.items()
+    (tmp_path / "r.csv").write_text(f'person_id,image,consent\n{ann},"{photos[0]}",yes\n')
+    at = ("-l", gallery_library)
+    copy = Path(shutil.copy(photos[0], tmp_path / "copy.jpg"))
+    muster("scan", copy, *at)
+    gone = muster("forget", ann, *at)
+    assert (gone.code, f"with it, because it is the same picture: {copy}\n" in gone.out) == (0, True)
+    again = muster("enroll", tmp_path / "r.csv", *at)
+    assert again.code == 0
+    assert f"not enrolled: {ann}: was forgotten on " in again.out
+    assert f"(look, then --accept {ann})" in again.out
+
+
 def test_a_school(muster: Muster, ray_cluster: None, gallery_library: Path, school: School, tmp_path: Path) -> None:
     at = ("-l", gallery_library, "--json")
     [ann, *_] = school.probes

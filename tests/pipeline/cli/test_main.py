@@ -294,6 +294,8 @@ def test_what_only_reads_works_where_the_library_cannot_be_written(
         ["people", "--out", tmp_path / "pages"],
         ["export", "--format", "csv", "--tasks", "faces", "--out", tmp_path / "faces.csv"],
         ["overlay", "--out", tmp_path / "look", "--sample", 2],
+        ["copy", "1", "--out", tmp_path / "copies"],
+        ["errors"],
         ["audit", "show"],
         ["audit", "verify"],
     ):
@@ -317,7 +319,7 @@ def test_a_library_that_cannot_be_written_is_decrypted(
 def test_what_writes_says_that_the_library_cannot_be_written(
     muster: Muster, read_only: Path, command: list[str]
 ) -> None:
-    parts = (f"cannot write to library {read_only}: Read-only file system", "copy it", "what only reads works")
+    parts = (f"cannot write to library {read_only}: Read-only file system", "what only reads works")
     refused(muster(*command, "-l", read_only), 1, *parts)
 
 

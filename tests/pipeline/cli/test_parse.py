@@ -24,7 +24,7 @@ def test_parse_models() -> None:
     assert parse_models([]) == {}
     assert parse_models(["faces=published"]) == {"faces": "published"}
     for option in ("faces", "faces=", "smiles=published"):
-        with pytest.raises(InputError, match=f"`model` {option}"):
+        with pytest.raises(InputError, match=f"--model {option}"):
             parse_models([option])
     with pytest.raises(TaskError, match="'none'; known: own, published"):
         parse_models(["faces=none"])
@@ -33,7 +33,7 @@ def test_parse_models() -> None:
 def test_parse_model() -> None:
     assert parse_model([], "faces") is None
     assert parse_model(["faces=published"], "faces") == "published"
-    with pytest.raises(InputError, match="`model` masks=streets: this command is about faces: write faces=NAME"):
+    with pytest.raises(InputError, match="--model masks=streets: this command is about faces: write faces=NAME"):
         parse_model(["faces=published", "masks=streets"], "faces")
 
 
@@ -46,7 +46,7 @@ def test_parse_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "masks": Path("/x=y.pth"),
     }
     for option in ("objects", "objects=", "smiles=x.pth"):
-        with pytest.raises(InputError, match=f"`weights` {option}"):
+        with pytest.raises(InputError, match=f"--weights {option}"):
             parse_weights([option])
 
 
@@ -58,9 +58,9 @@ def test_parse_settings() -> None:
         "masks": {"classes": "person=0.5,dog"},
     }
     for option in ("objects", "objects.=1", "objects=1", "min_score=0.5", "objects.min_score"):
-        with pytest.raises(InputError, match=rf"`set` {option}: write TASK.NAME=VALUE"):
+        with pytest.raises(InputError, match=rf"--set {option}: write TASK.NAME=VALUE"):
             parse_settings([option])
-    with pytest.raises(InputError, match=r"`set` smiles\.x=1: no task 'smiles'; known: faces"):
+    with pytest.raises(InputError, match=r"--set smiles\.x=1: no task 'smiles'; known: faces"):
         parse_settings(["smiles.x=1"])
 
 
@@ -79,18 +79,18 @@ def test_an_option_goes_one_way_whichever_way_it_is_given() -> None:
 
 def test_a_value_is_refused_in_one_way_whichever_way_it_is_given() -> None:
     for score in ("2", "-0.1", "nan", "much"):
-        with pytest.raises(InputError, match=rf"^`classes` dog={score}: give a number from 0 to 1$"):
+        with pytest.raises(InputError, match=rf"^--classes dog={score}: give a number from 0 to 1$"):
             chosen("objects", classes=f"dog={score}")
         with pytest.raises(TaskError, match=rf"^objects.classes=dog={score}: give a number from 0 to 1$"):
             chosen("objects", settings=[f"objects.classes=dog={score}"])
-    with pytest.raises(InputError, match=r"^`min_score` 2.0: give a number from 0 to 1$"):
+    with pytest.raises(InputError, match=r"^--min-score 2.0: give a number from 0 to 1$"):
         chosen("objects", min_score=2.0)
 
 
 def test_parse_sources() -> None:
     assert parse_sources(["masks=sinet"], ("masks",)) == {"masks": "sinet"}
     for text in ("sinet", "masks=", "objects=fcos"):
-        with pytest.raises(InputError, match=rf"`model` {text}: write TASK=NAME, with a TASK of `tasks` masks"):
+        with pytest.raises(InputError, match=rf"--model {text}: write TASK=NAME, with a TASK of --tasks masks"):
             parse_sources([text], ("masks",))
 
 
@@ -98,5 +98,5 @@ def test_parse_k() -> None:
     assert parse_k("auto") is None
     assert parse_k("12") == 12
     for text in ("0", "-1", "1.5", "", "many", "²"):
-        with pytest.raises(InputError, match="`k`"):
+        with pytest.raises(InputError, match="--k"):
             parse_k(text)

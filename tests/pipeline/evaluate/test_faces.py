@@ -112,6 +112,18 @@ def test_a_pairs_file_that_is_wrong(
         assert part in str(caught.value)
 
 
+@pytest.mark.parametrize("codec", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_pairs_file_as_other_programs_write_it(tmp_path: Path, codec: str, end: str) -> None:
+    """Named there as a Mac or Windows names files; names with blanks, where tabs stand between the columns."""
+    files = ["Zoë\\Zoë_0001.jpg", "Zoe\u0308/Zoe\u0308_0002.jpg", "Ann Lee_0001.jpg", "Bo_0001.jpg"]
+    images = pa.table({"uri": ["/x.parquet#row=0"] * 4, "file": files})
+    lines = ["1\t1", "", "Zoë\t1\t2", "Ann Lee\t1\tBo\t1", "", ""]
+    (tmp_path / "pairs.txt").write_bytes(end.join(lines).encode(codec))
+    a, b, same, _ = faces._read_pairs(tmp_path / "pairs.txt", faces._image_names(images))
+    assert (a.tolist(), b.tolist(), same.tolist()) == ([0, 2], [1, 3], [True, False])
+
+
 def test_no_pairs_file_or_column(scanned: Labelled, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         check_pairs(scanned.images, str(tmp_path / "none.txt"))

@@ -2,14 +2,16 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
 
 from helpers.runs import config_of
 from muster.errors import InputError
-from muster.pipeline.evaluate.masks import evaluate, painted, pick_model, truth_of
+from muster.pipeline.evaluate.masks import evaluate, label_files, painted, pick_model, truth_of
 from muster.pipeline.work.config import RunConfig
 from muster.tasks.geometry import rle
 from muster.tasks.metrics.pixels import VOID, confusion, segment_scores
@@ -128,3 +130,11 @@ def test_painted_masks_are_scaled_and_the_rest_is_background() -> None:
     found = painted([row], 4, 6, PERSON)
     assert found.tolist() == [[1, 1, 1, 0, 0, 0]] * 2 + [[0] * 6] * 2
     assert confusion(found, painted([], 4, 6, PERSON), 2).tolist() == [[18, 0], [6, 0]]
+
+
+@pytest.mark.parametrize(("photo", "label"), [("NFC", "NFD"), ("NFD", "NFC"), ("NFD", "NFD")])
+def test_labels_whose_names_are_written_otherwise(tmp_path: Path, photo: str, label: str) -> None:
+    file = tmp_path / normalize(label, "Zoë.png")
+    file.touch()
+    images = pa.table({"image_id": ["1"], "uri": ["/a/" + normalize(photo, "Zoë.jpg")]})
+    assert label_files(images, tmp_path) == {"1": file}

@@ -335,3 +335,111 @@ def test_photos_enrolled_from_an_album_move_with_it(enrol: Enrol, school: School
     assert receipt.originals == sorted(str(folder / photo.name) for folder in (old, new) for photo in ann)
     assert (receipt.found_afterwards, gallery.read_roster(opened)) == ([], {})
     assert gallery.read(opened).faces.num_rows == 0
+
+
+# ---- who was forgotten -----------------------------------------------------------------------------------------------
+
+
+def test_who_was_forgotten_does_not_come_back_by_the_same_roster(enrol: Enrol, school: School, tmp_path: Path) -> None:
+    (_, ann), (_, bo) = [*school.enrolled.items()][:2]
+    rows = [["ann", "Ann", "yes", "", *ann], ["bo", "Bo", "yes", "", *bo]]
+    source, library = csv(tmp_path / "r.csv", rows), tmp_path / "L"
+    assert enrol(source, library).people == 2
+    opened = open_library(library)
+    [receipt] = forget.forget(opened, ["ann"], forget.ASKED)
+
+    again = enrol(source, library)
+    [refused] = again.refused
+    day = receipt.at.partition("T")[0]
+    assert (refused.person_id, refused.review) == ("ann", True)
+    assert refused.reason == f"was forgotten on {day} (asked for): is enrolled only with consent that was given since"
+    assert (gallery.require(opened).people, again.people) == (["bo"], 1)
+    assert set(manifest.read_manifest(opened)["uri"].to_pylist()) == set(map(str, bo))  # nor were photos looked at
+
+    assert enrol(source, library, accept=("ann",)).enrolled == 1
+    assert enrol(source, library).refused == []  # who is enrolled is not asked about again
+
+
+@pytest.mark.parametrize("kind", ["folder", "parquet"])
+def test_nor_by_rosters_of_other_kinds(enrol: Enrol, school: School, tmp_path: Path, kind: str) -> None:
+    [(_, ann), *_] = school.enrolled.items()
+    source = tmp_path / "people"
+    if kind == "folder":
+        (source / "ann").mkdir(parents=True)
+        shutil.copy(ann[0], source / "ann/1.jpg")
+    else:
+        source = tmp_path / "people.parquet"
+        pq.write_table(pa.table({"uri": [str(ann[0])], "person": ["ann"]}), source)
+    enrol(source, tmp_path / "L", consent=True)
+    forget.forget(open_library(tmp_path / "L"), ["ann"], forget.ASKED)
+    again = enrol(source, tmp_path / "L", consent=True)
+    assert (again.people, [each.review for each in again.refused]) == (0, [True])
+
+
+def test_who_withdrew_consent_does_not_come_back_by_a_roster_from_before(
+    enrol: Enrol, school: School, tmp_path: Path
+) -> None:
+    [(_, ann), *_] = school.enrolled.items()
+    before = csv(tmp_path / "r.csv", [["ann", "Ann", "yes", "2099-01-01", *ann]])
+    enrol(before, tmp_path / "L")
+    withdrawn = csv(tmp_path / "no.csv", [["ann", "Ann", "no", "", *ann]])
+    assert enrol(withdrawn, tmp_path / "L").forgotten == ["ann"]
+    again = enrol(before, tmp_path / "L")
+    assert (again.people, [(each.person_id, each.review) for each in again.refused]) == (0, [("ann", True)])
+
+
+def test_consent_that_had_ended_and_was_given_anew(enrol: Enrol, school: School, tmp_path: Path) -> None:
+    [(_, ann), *_] = school.enrolled.items()
+    without = csv(tmp_path / "r.csv", [["ann", "Ann", "yes", "", *ann]])
+    enrol(without, tmp_path / "L")
+    forget.forget_people(open_library(tmp_path / "L"), ["ann"], forget.ENDED)
+    assert [each.review for each in enrol(without, tmp_path / "L").refused] == [True]  # nothing says that it is new
+    renewed = csv(tmp_path / "s.csv", [["ann", "Ann", "yes", "31.12.2098", *ann]])
+    assert enrol(renewed, tmp_path / "L").enrolled == 1
+    ended = csv(tmp_path / "t.csv", [["ann", "Ann", "yes", "31.12.2020", *ann]])
+    assert enrol(ended, tmp_path / "L").forgotten == ["ann"]
+    assert enrol(renewed, tmp_path / "L").enrolled == 1
+
+
+def test_a_photo_that_was_forgotten_does_not_come_back_either(enrol: Enrol, school: School, tmp_path: Path) -> None:
+    [(_, ann), *_] = school.enrolled.items()
+    source = csv(tmp_path / "r.csv", [["ann", "Ann", "yes", "", *ann]])
+    enrol(source, tmp_path / "L")
+    opened = open_library(tmp_path / "L")
+    forget.forget(opened, [str(ann[0])], forget.ASKED)
+    again = enrol(source, tmp_path / "L")
+    assert [(each.person_id, each.image, each.review) for each in again.refused] == [("ann", str(ann[0]), True)]
+    assert gallery.require(opened).faces["uri"].to_pylist() == [str(ann[1])]
+
+    forget.forget(opened, [str(ann[1])], forget.ASKED)  # and with it, all there was of them
+    renamed = csv(tmp_path / "s.csv", [["another", "Ann", "yes", "", *ann]])
+    assert {each.image for each in enrol(renamed, tmp_path / "L").refused} == set(map(str, ann))
+    assert enrol(renamed, tmp_path / "L", accept=("another",)).people == 1
+
+
+def test_an_enrolment_that_was_cut_off_is_no_deletion(enrol: Enrol, school: School, tmp_path: Path) -> None:
+    [(_, ann), *_] = school.enrolled.items()
+    source, opened = (
+        csv(tmp_path / "r.csv", [["ann", "Ann", "yes", "", *ann]]),
+        open_library(tmp_path / "L", create=True),
+    )
+    gallery.write_roster(opened, lambda *_: True, [{"uri": str(ann[0]), "person_id": "ann"}])  # as a kill leaves it
+    with forget.locked(opened):
+        pass
+    assert len(opened.names(layout.RECEIPTS)) == 1
+    assert (enrol(source, tmp_path / "L").enrolled, opened.names(layout.RECEIPTS)) == (1, opened.names(layout.RECEIPTS))
+
+
+def test_remarks_on_a_roster_and_its_columns(enrol: Enrol, school: School, tmp_path: Path) -> None:
+    [(_, ann), *_] = school.enrolled.items()
+    source = tmp_path / "export.csv"
+    text = f"Student ID;Name;Photo;Consent;Phone\r\n7;Zoë;{ann[0]};ja;1\r\n"
+    source.write_bytes(text.encode("cp1252"))
+    open_library(tmp_path / "L", create=True)
+    request = Request(str(source), columns={"person_id": "Student ID", "image": "Photo"})
+    summary = enroll(request, config_of(tmp_path / "L", "faces"), lambda _: None)
+    assert summary.enrolled == 1
+    assert [remark.partition(" was ")[2] or remark.partition(" that ")[2] for remark in summary.remarks] == [
+        "read as Windows-1252, with 'Zoë': if that looks wrong, save it as CSV UTF-8",
+        "were left out: Phone",
+    ]

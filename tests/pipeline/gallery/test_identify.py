@@ -149,6 +149,8 @@ def test_is_it_this_person(gallery_library: Path, school: School) -> None:
         verify(ann, str(school.probes[ann].parent), config(library), None)
     with pytest.raises(InputError, match="nobody with person_id zoe is enrolled"):
         verify("zoe", str(school.probes[bo]), config(library), None)
+    with pytest.raises(InputError, match=f"nobody with person_id {ann.lower()} is enrolled; {ann} is: case counts"):
+        verify(ann.lower(), str(school.probes[ann]), config(library), None)
 
 
 def test_a_probe_without_a_face(gallery_library: Path, tmp_path: Path, school: School) -> None:
@@ -156,6 +158,33 @@ def test_a_probe_without_a_face(gallery_library: Path, tmp_path: Path, school: S
     [ann, *_] = school.probes
     with pytest.raises(InputError, match=r"black.jpg: no face"):
         verify(ann, str(tmp_path / "black.jpg"), config(calibrated(gallery_library)), None)
+
+
+def test_odd_images_among_others(gallery_library: Path, school: School, tmp_path: Path) -> None:
+    """Each is one row; what is missing is said in words of this command, and what holds no photo too."""
+    import pillow_heif
+
+    library, [ann, bo, *_] = calibrated(gallery_library), school.probes
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "cut.jpg").write_bytes(school.probes[bo].read_bytes()[:2000])
+    Image.new("RGB", (200, 200)).save(tmp_path / "black.png")
+    pillow_heif.from_pillow(Image.open(school.probes[ann])).save(tmp_path / "ann.heic", quality=90)
+    answers, _ = identify([str(tmp_path)], config(library), None, lambda _: None)
+    found = {Path(row["image"]).name: row["person_id"] or row["reason"] for row in answers.to_pylist()}
+    assert found.pop("cut.jpg").startswith("the file is cut short")
+    assert found == {"empty.jpg": "the file is empty", "black.png": "no face", "ann.heic": ann}
+
+    (tmp_path / "nothing").mkdir()
+    for name, text in (("none.jpg", "No such file or directory$"), ("nothing", "no images in "), ("no*", "no images")):
+        for ask in (
+            lambda p: identify([p], config(library), None, lambda _: None),
+            lambda p: verify(ann, p, config(library), None),
+        ):
+            with pytest.raises(InputError, match=text) as caught:
+                ask(str(tmp_path / "nothing" / name if "*" in name else tmp_path / name))
+            assert "drop" not in str(caught.value)
+    with pytest.raises(InputError, match=r"empty.jpg: the file is empty"):
+        verify(ann, str(tmp_path / "empty.jpg"), config(library), None)
 
 
 def test_whose_consent_has_ended_is_unknown(gallery_library: Path, school: School) -> None:

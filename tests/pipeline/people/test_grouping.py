@@ -2,12 +2,16 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from helpers.embeddings import people
+from helpers.findings import commit, face, scanned
+from helpers.fixtures import Outcome
 from muster.errors import InputError, MusterError, TaskError
 from muster.pipeline.people.faces import faces_fingerprint, load_faces, strangers_of
 from muster.pipeline.people.grouping import cluster_faces, label
@@ -15,7 +19,7 @@ from muster.pipeline.people.pages import label_table, label_tables, write_people
 from muster.pipeline.work.choice import TaskChoice
 from muster.storage import tables
 from muster.storage.library import LibraryFiles, open_library
-from muster.storage.manifest import read_shard, scan
+from muster.storage.manifest import read_manifest, read_shard, scan
 from muster.storage.manifest import shards as all_shards
 from muster.tasks.models.filter_scores import MEASURED, UNMEASURED
 from muster.tasks.people import certainty
@@ -270,3 +274,44 @@ def test_what_clustering_refuses(johns: Path) -> None:
         label(None, faces, "graph", 3, same_photo=False)
     with pytest.raises(InputError, match="`same_photo` needs `method` graph"):
         label(None, faces, "kmeans", 3, same_photo=True)
+
+
+@pytest.fixture
+def mirrored(tmp_path: Path, make_photos: Callable[..., Path]) -> LibraryFiles:
+    """Six photos of one person, and in the first a mirror that shows them from aside."""
+    library = scanned(tmp_path / "L", make_photos(tmp_path / "photos", range(6)))
+    first, *_ = read_manifest(library)["image_id"].to_pylist()
+    faces = iter(people([7], 0.5, 128)[0])  # cosines of .8
+
+    def rows(image_id: str) -> list[dict[str, Any]]:
+        return [
+            {**face(image_id), "face_id": f"{image_id}-{n}", "quality": 1.0, "embedding": next(faces)}
+            for n in range(1 + (image_id == first))
+        ]
+
+    commit(library, TaskChoice(name="faces").description, rows)
+    return library
+
+
+def test_it_is_said_when_the_rule_held_faces_apart(mirrored: LibraryFiles, muster: Callable[..., Outcome]) -> None:
+    found = cluster_faces(mirrored, None, "graph", None, same_photo=False)
+    assert (found.people, found.clustered, found.held_apart) == (1, 6, 1)
+    outcome = muster("cluster", "-l", mirrored.uri)
+    assert outcome.out.splitlines() == [
+        "1 person in 6 faces; 1 face left over",
+        "the rule that faces of one photo are different people kept 1 face apart; --same-photo lifts it",
+    ]
+    lifted = muster("cluster", "-l", mirrored.uri, "--same-photo")
+    assert lifted.out.splitlines() == ["1 person in 7 faces; 0 faces left over"]
+    assert cluster_faces(mirrored, None, "kmeans", 2, same_photo=False).held_apart == 0
+
+
+def test_a_library_in_which_there_is_no_face(tmp_path: Path, make_photos: Callable[..., Path]) -> None:
+    library = scanned(tmp_path / "L", make_photos(tmp_path / "photos", range(2)))
+    commit(library, TaskChoice(name="faces").description)
+    found = cluster_faces(library, None, "graph", None, same_photo=False)
+    assert (found.faces, found.people, found.held_apart) == (0, 0, 0)
+    assert write_people(library, None, tmp_path / "pages").people == 0
+    page = (tmp_path / "pages/index.html").read_text()
+    assert "No people yet." in page
+    assert "2 photos without a face" in page

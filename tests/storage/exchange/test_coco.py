@@ -53,6 +53,23 @@ def test_a_file_that_is_none(tmp_path: Path, change: Callable[[Coco], Any], text
         read_coco(write(tmp_path / "bad.json", change(content)), {})
 
 
+@pytest.mark.parametrize("codec", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize("name", ["a/Zoë é.jpg", "a\\b\\Zoë é.jpg", "C:\\a\\Zoë é.jpg", "Zoe\u0308 e\u0301.jpg"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_as_other_programs_write_it(tmp_path: Path, codec: str, name: str, end: str) -> None:
+    """With a byte order mark, backslashes, accents in either form, other encodings and line ends, and blank lines."""
+    content = {"images": [{"id": 1, "file_name": name}], "categories": [], "annotations": []}
+    text = json.dumps(content, indent=1, ensure_ascii=codec == "cp1252" and "\u0308" in name)
+    (tmp_path / "c.json").write_bytes((text.replace("\n", end) + 3 * end).encode(codec))
+    assert read_coco(tmp_path / "c.json", {}).images == {"Zoë é.jpg": 1}
+
+
+def test_what_is_no_json_is_named_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "c.json").write_bytes(b'\xef\xbb\xbf{\r\n "images": [,]\r\n}')
+    with pytest.raises(InputError, match=r"c.json: not COCO JSON of boxes: .*line 2 column 13"):
+        read_coco(tmp_path / "c.json", {})
+
+
 def test_no_file_and_no_json(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none.json: no such file"):
         read_coco(tmp_path / "none.json", {})

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from muster.errors import InputError
-from muster.storage.gallery.roster import Entry, read_roster
+from muster.storage.gallery.entry import Entry
+from muster.storage.gallery.roster import read_roster
 from muster.storage.library import LibraryFiles, open_library
 
 
@@ -25,6 +26,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def people_of(source: str, library: LibraryFiles) -> list[Entry]:
+    return read_roster(source, library).people
+
+
 def test_a_csv(folder: Path, library: LibraryFiles) -> None:
     text = (
         "person_id,name,image,image2,group,consent,valid_until\n"
@@ -32,7 +37,7 @@ def test_a_csv(folder: Path, library: LibraryFiles) -> None:
     )
     (folder / "roster.csv").write_text(text, encoding="utf-8")
     photos = folder / "photos"
-    assert read_roster(str(folder / "roster.csv"), library) == [
+    assert people_of(str(folder / "roster.csv"), library) == [
         Entry(
             person_id="1",
             name="Ann Äh",
@@ -51,7 +56,7 @@ def test_as_excel_saves_it(folder: Path, library: LibraryFiles, encoding: str, s
     lines = [["Person_ID", " Name", "image"], ["7", "Zoë", "photos\\bo.jpg"]]
     text = end.join(separator.join(line) for line in lines)
     (folder / "roster.csv").write_bytes(text.encode(encoding))
-    [entry] = read_roster(str(folder / "roster.csv"), library)
+    [entry] = people_of(str(folder / "roster.csv"), library)
     assert (entry.person_id, entry.name, entry.images) == ("7", "Zoë", (f"{folder}/photos/bo.jpg",))
     assert entry.consent is None
 
@@ -67,7 +72,7 @@ def test_as_excel_saves_it(folder: Path, library: LibraryFiles, encoding: str, s
         ("person_id,image\n1,a.jpg,b.jpg\n", "line 2: 3 cells under 2 columns"),
         ("person_id,image\n1,C:\\photos\\a.jpg\n", r"line 2: C:\\photos\\a.jpg is a path of a Windows machine"),
         ("person_id,image,consent\n1,a.jpg,perhaps\n", "line 2: consent 'perhaps': write yes or no"),
-        ("person_id,image,valid_until\n1,a.jpg,31.7.2027\n", "line 2: valid_until '31.7.2027': write a date as"),
+        ("person_id,image,valid_until\n1,a.jpg,31.7.27\n", "line 2: valid_until '31.7.27': its year has two digits"),
         ("person_id,image\n1,a.jpg\n2,a.jpg\n", "a.jpg is listed for 1 and for 2"),
         ("person_id,image\n", "names nobody"),
         ("person_id,image\nZé,a.jpg\nZe\u0301,b.jpg\n", "has person_id Zé more than once"),
@@ -82,26 +87,28 @@ def test_as_excel_saves_it(folder: Path, library: LibraryFiles, encoding: str, s
 def test_what_is_wrong_is_named(folder: Path, library: LibraryFiles, text: str, complaint: str) -> None:
     (folder / "roster.csv").write_text(text)
     with pytest.raises(InputError, match=complaint):
-        read_roster(str(folder / "roster.csv"), library)
+        people_of(str(folder / "roster.csv"), library)
 
 
 def test_files_that_are_no_roster(folder: Path, library: LibraryFiles) -> None:
-    (folder / "latin.csv").write_bytes("person_id,image\n1,ä.jpg".encode("latin-1"))
-    with pytest.raises(InputError, match=r"latin.csv is not UTF-8"):
-        read_roster(str(folder / "latin.csv"), library)
+    (folder / "mac.csv").write_bytes("person_id,name,image\n1,Müller,a.jpg".encode("mac_roman"))
+    with pytest.raises(
+        InputError, match=r"mac.csv cannot be read as text: it is not UTF-8 \(byte 24\): save it as CSV"
+    ):
+        people_of(str(folder / "mac.csv"), library)
     with pytest.raises(InputError, match=r"cannot read roster .*none.csv: No such file"):
-        read_roster(str(folder / "none.csv"), library)
+        people_of(str(folder / "none.csv"), library)
     with pytest.raises(InputError, match=r"cannot read none: No such file or directory$"):  # nothing of a scan
-        read_roster("none", library)
+        people_of("none", library)
     with pytest.raises(InputError, match="jpg is in no person's folder"):
-        read_roster(str(folder / "photos"), library)
+        people_of(str(folder / "photos"), library)
 
 
 def test_a_folder_per_person(folder: Path, library: LibraryFiles) -> None:
     for name in ("Ann/1.jpg", "Ann/holiday/2.jpg", "Bo/1.jpg"):
         (folder / "people" / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (8, 8)).save(folder / "people" / name)
-    found = {entry.person_id: len(entry.images) for entry in read_roster(str(folder / "people"), library)}
+    found = {entry.person_id: len(entry.images) for entry in people_of(str(folder / "people"), library)}
     assert found == {"Ann": 2, "Bo": 1}
 
 
@@ -110,20 +117,20 @@ def test_an_image_whose_name_a_mac_wrote(folder: Path, library: LibraryFiles, wr
     image = folder / normalize(there, "Zoë.jpg")
     image.touch()
     (folder / "r.csv").write_text(f"person_id,image\n1,{normalize(written, 'Zoë.jpg')}\n", encoding="utf-8")
-    assert read_roster(str(folder / "r.csv"), library)[0].images == (str(image),)
+    assert people_of(str(folder / "r.csv"), library)[0].images == (str(image),)
 
 
 def test_one_person_however_the_accent_is_written(folder: Path, library: LibraryFiles) -> None:
     for number, form in enumerate(("NFC", "NFD")):
         (folder / "people" / normalize(form, "Zé")).mkdir(parents=True)
         Image.new("RGB", (8, 8)).save(folder / "people" / normalize(form, "Zé") / f"{number}.jpg")
-    [entry] = read_roster(str(folder / "people"), library)
+    [entry] = people_of(str(folder / "people"), library)
     assert (entry.person_id, entry.name, len(entry.images)) == ("Zé", "Zé", 2)
 
     people = [normalize(form, "Zé") for form in ("NFC", "NFD")]
     rows = {"uri": ["photos/ann.jpg", "photos/bo.jpg"], "person": people, "name": people[::-1]}
     pq.write_table(pa.table(rows), folder / "roster.parquet")
-    [entry] = read_roster(str(folder / "roster.parquet"), library)
+    [entry] = people_of(str(folder / "roster.parquet"), library)
     assert (entry.person_id, entry.name, len(entry.images)) == ("Zé", "Zé", 2)
 
 
@@ -131,15 +138,15 @@ def test_control_characters_of_folders_and_parquet(folder: Path, library: Librar
     (folder / "people" / "S1\n2030 root forget S2").mkdir(parents=True)
     Image.new("RGB", (8, 8)).save(folder / "people" / "S1\n2030 root forget S2" / "1.jpg")
     with pytest.raises(InputError, match=r"people: folder 'S1\\n2030 root forget S2' has a control character"):
-        read_roster(str(folder / "people"), library)
+        people_of(str(folder / "people"), library)
     pq.write_table(pa.table({"uri": ["photos/ann.jpg"], "person": ["a\x9bb"]}), folder / "roster.parquet")
     with pytest.raises(InputError, match=r"ann.jpg: person 'a\\x9bb' has a control character"):
-        read_roster(str(folder / "roster.parquet"), library)
+        people_of(str(folder / "roster.parquet"), library)
 
 
 def test_what_is_invisible_and_part_of_a_script_stays(folder: Path, library: LibraryFiles) -> None:
     (folder / "r.csv").write_text("person_id,name,image\n1,علی\u200cرضا,photos/ann.jpg\n", encoding="utf-8")
-    assert read_roster(str(folder / "r.csv"), library)[0].name == "علی\u200cرضا"
+    assert people_of(str(folder / "r.csv"), library)[0].name == "علی\u200cرضا"
 
 
 def test_a_parquet_manifest(folder: Path, library: LibraryFiles) -> None:
@@ -150,34 +157,34 @@ def test_a_parquet_manifest(folder: Path, library: LibraryFiles) -> None:
         "valid_until": [date(2030, 1, 1), date(2030, 1, 1), None],
     }
     pq.write_table(pa.table(rows), folder / "roster.parquet")
-    ann, bo = read_roster(str(folder / "roster.parquet"), library)
+    ann, bo = people_of(str(folder / "roster.parquet"), library)
     assert (ann.person_id, len(ann.images), ann.consent, ann.valid_until) == ("ann", 2, True, date(2030, 1, 1))
     assert (bo.person_id, bo.consent) == ("bo", False)
 
     pq.write_table(pa.table(rows | {"name": ["A", "B", "C"]}), folder / "roster.parquet")
     with pytest.raises(InputError, match="person ann: rows differ in name"):
-        read_roster(str(folder / "roster.parquet"), library)
+        people_of(str(folder / "roster.parquet"), library)
     pq.write_table(pa.table({"uri": rows["uri"]}), folder / "roster.parquet")
     with pytest.raises(InputError, match="no column person or person_id"):
-        read_roster(str(folder / "roster.parquet"), library)
+        people_of(str(folder / "roster.parquet"), library)
 
 
 def test_cells_that_are_missing_are_empty(folder: Path, library: LibraryFiles) -> None:
     (folder / "r.csv").write_text("person_id,image,consent\n1,photos/ann.jpg,yes\n2,photos/bo.jpg\n")
-    assert [entry.consent for entry in read_roster(str(folder / "r.csv"), library)] == [True, False]
+    assert [entry.consent for entry in people_of(str(folder / "r.csv"), library)] == [True, False]
 
 
 @pytest.mark.parametrize("name", ["photos/ann.jpg", "students.xlsx"])
 def test_a_file_that_is_no_roster(folder: Path, library: LibraryFiles, name: str) -> None:
     (folder / "students.xlsx").write_bytes(b"PK")
     with pytest.raises(InputError, match=r"a roster is a file ending in .csv, .tsv, .txt or .parquet, or a folder"):
-        read_roster(str(folder / name), library)
+        people_of(str(folder / name), library)
 
 
 def test_odd_names_of_folders(folder: Path, library: LibraryFiles) -> None:
     (folder / "cl?ass" / "Jörg Müller").mkdir(parents=True)
     Image.new("RGB", (8, 8)).save(folder / "cl?ass/Jörg Müller/1.jpg")
-    assert [entry.person_id for entry in read_roster(str(folder / "cl?ass"), library)] == ["Jörg Müller"]
+    assert [entry.person_id for entry in people_of(str(folder / "cl?ass"), library)] == ["Jörg Müller"]
 
 
 def test_partitions_are_people(folder: Path, library: LibraryFiles) -> None:
@@ -187,23 +194,26 @@ def test_partitions_are_people(folder: Path, library: LibraryFiles) -> None:
         (folder / "people" / f"person={person}").mkdir(parents=True)
         table = pa.table({"uri": [str(folder / "photos" / photo) for photo in photos]})
         pq.write_table(table, folder / "people" / f"person={person}" / "part-0.parquet")
-    entries = read_roster(str(folder / "people"), library)
+    entries = people_of(str(folder / "people"), library)
     assert {entry.person_id: len(entry.images) for entry in entries} == {"ann": 2, "bo": 1}
-    [entry] = read_roster(str(folder / "people" / "person=ann"), library)
+    [entry] = people_of(str(folder / "people" / "person=ann"), library)
     assert entry.person_id == "ann"
 
 
 @pytest.mark.parametrize("column", ["person_id", "person"])
 def test_numbers_that_pandas_made_floats(folder: Path, library: LibraryFiles, column: str) -> None:
     rows = {"uri": ["photos/ann.jpg", "photos/ann 2.jpg", "photos/bo.jpg"], column: [7.0, 7.0, 12.0]}
-    pq.write_table(pa.table(rows | {"group": [3.0, 3.0, None], "name": [1.0, 1.0, None]}), folder / "r.parquet")
-    ann, bo = read_roster(str(folder / "r.parquet"), library)
+    facts = {"group": [3.0, 3.0, None], "name": [1.0, 1.0, None], "consent": [1.0, 1.0, None]}
+    others = {"seen": pa.array([2**62] * 3, pa.timestamp("us"))}  # a time that Python has not
+    pq.write_table(pa.table(rows | facts | others), folder / "r.parquet")
+    ann, bo = people_of(str(folder / "r.parquet"), library)
+    assert (ann.consent, bo.consent) == (True, False)
     assert (ann.person_id, ann.name, ann.group) == ("7", "1", "3")
     assert (bo.person_id, bo.name, bo.group) == ("12", "12", None)
     for value, complaint in {7.5: "7.5 is a number that is no name", None: f"has no {column}"}.items():
         pq.write_table(pa.table(rows | {column: [7.0, 7.0, value]}), folder / "r.parquet")
         with pytest.raises(InputError, match=complaint):
-            read_roster(str(folder / "r.parquet"), library)
+            people_of(str(folder / "r.parquet"), library)
 
 
 @pytest.mark.parametrize("form", ["file:{}", "file://{}", "file://localhost{}", "FILE:{}"])
@@ -211,7 +221,7 @@ def test_every_form_of_a_file_uri(folder: Path, library: LibraryFiles, form: str
     photo = form.format(f"{folder}/photos/ann%202.jpg")
     (folder / "r.csv").write_text(f"person_id,image\n1,{photo}\n")
     for source in (str(folder / "r.csv"), form.format(f"{folder}/r.csv")):
-        [entry] = read_roster(source, library)
+        [entry] = people_of(source, library)
         assert entry.images == (f"{folder}/photos/ann 2.jpg",)
 
 
@@ -219,4 +229,45 @@ def test_every_form_of_a_file_uri(folder: Path, library: LibraryFiles, form: str
 def test_photos_that_are_not_read(folder: Path, library: LibraryFiles, uri: str) -> None:
     (folder / "r.csv").write_text(f"person_id,image\n1,{uri}\n")
     with pytest.raises(InputError, match=r"person_id 1: .*(is not read|another machine)"):
-        read_roster(str(folder / "r.csv"), library)
+        people_of(str(folder / "r.csv"), library)
+
+
+def test_columns_of_parquet(folder: Path, library: LibraryFiles) -> None:
+    rows = {
+        "uri": ["photos/ann.jpg", "photos/bo.jpg"],
+        "Student ID": [7.0, 12345678.0],
+        "Class": [3, None],
+        "until": ["03/04/2099", "31/12/2099"],
+        "phone": ["1", "2"],
+    }
+    pq.write_table(pa.table(rows), folder / "roster.parquet")
+    source = str(folder / "roster.parquet")
+    given = {"person_id": "Student ID", "group": "class", "valid_until": "until"}
+    found = read_roster(source, library, given)
+    assert [(each.person_id, each.group, each.valid_until) for each in found.people] == [
+        ("7", "3", date(2099, 4, 3)),
+        ("12345678", None, date(2099, 12, 31)),
+    ]
+    assert found.remarks == [f"columns of {source} that were left out: phone"]
+    with pytest.raises(InputError, match=r"`columns`: roster .* is a Parquet file: its photos are in `uri` or `image`"):
+        read_roster(source, library, given | {"image": "phone"})
+    pq.write_table(pa.table(rows | {"Student ID": [7.5, 8.0]}), folder / "roster.parquet")
+    with pytest.raises(InputError, match=r"ann.jpg, Student ID: 7.5 is a number that is no name"):
+        read_roster(source, library, given)
+    pq.write_table(pa.table(rows | {"Student ID": [float("nan"), 8.0]}), folder / "roster.parquet")
+    with pytest.raises(InputError, match=r"ann.jpg has no Student ID"):
+        read_roster(source, library, given)
+
+
+def test_a_folder_has_no_columns(folder: Path, library: LibraryFiles) -> None:
+    (folder / "people/Ann").mkdir(parents=True)
+    (folder / "people/Ann/1.jpg").touch()
+    with pytest.raises(InputError, match="is a folder, and has none"):
+        read_roster(str(folder / "people"), library, {"person_id": "x"})
+
+
+def test_ids_that_differ_in_case_alone_are_said(folder: Path, library: LibraryFiles) -> None:
+    (folder / "r.csv").write_text("person_id,image\ns1,photos/ann.jpg\nS1,photos/bo.jpg\nS2,\n")
+    found = read_roster(str(folder / "r.csv"), library)
+    assert [each.person_id for each in found.people] == ["s1", "S1", "S2"]
+    assert found.remarks == ["person_ids that differ in case alone are several people: S1, s1"]

@@ -1,10 +1,13 @@
 """Listings of folders, globs and buckets, with everything that a file system can hold."""
 
+import codecs
 import contextlib
 import os
 import tempfile
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pyarrow.fs as pafs
 import pytest
@@ -374,6 +377,27 @@ def test_musterignore_of_a_folder_below_speaks_for_it(photos: Path, library: Lib
     (photos / "trip" / ".musterignore").write_text("!*.jpg\n/x")
     assert below(photos, ".", library) == ["a.png", "trip/d.jpg", "trip/private/e.jpg"]
     assert list_files(locate(str(photos)), library).left_out == {".musterignore": 4}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "private/\nZoë/\n".encode("utf-8-sig"),
+        "private/\r\nZoë/\r\n".encode("utf-16"),
+        codecs.BOM_UTF16_BE + "private/\r\nZoë/\r\n".encode("utf-16-be"),
+        b"private/\r\n" + "Zo?/\r\n".encode("utf-16-le"),
+        unicodedata.normalize("NFD", "private/\nZoë/").encode(),
+    ],
+    ids=["UTF-8 with a mark", "UTF-16", "big-endian", "UTF-16 added", "NFD"],
+)
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_musterignore_as_windows_and_macs_write_it(
+    photos: Path, library: LibraryFiles, content: bytes, form: Literal["NFC", "NFD"]
+) -> None:
+    """`echo private/ > .musterignore` in PowerShell is UTF-16. Who wrote it believes that these photos are left out."""
+    make(photos, "a.jpg", "private/b.jpg", f"{unicodedata.normalize(form, 'Zoë')}/c.jpg")
+    (photos / ".musterignore").write_bytes(content)
+    assert below(photos, ".", library) == ["a.jpg"]
 
 
 def test_musterignore_that_is_no_text_file(photos: Path, library: LibraryFiles, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The rows of Parquet files that users bring."""
 
 import os
+import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from muster.errors import InputError
@@ -19,7 +20,7 @@ from muster.storage.library import LibraryFiles, open_library
 from muster.storage.photos import parquet_rows
 from muster.storage.photos.parquet_rows import LARGE_GROUP, NO_PARTITION, partitions
 from muster.storage.photos.sources import Found, find_images
-from muster.storage.uris import split_inline
+from muster.storage.uris import local_path, split_inline
 
 BYTES = pa.array([b"1", b"2", None])
 
@@ -148,6 +149,30 @@ def test_other_filesystems(library: LibraryFiles) -> None:
         "fsspec+memory://sources/a%20b.jpg",
         "/local.jpg",
     ]
+
+
+@pytest.mark.parametrize("year", [1, 1676, 2020, 2263, 9999])
+def test_times_of_96_bits(folder: Path, library: LibraryFiles, year: int) -> None:
+    """Spark's; 9999-12-31 is "no end" in many a table."""
+    when = datetime(year, 12, 31, 23, 59, 58, 123456)
+    table = pa.table({"uri": ["a.jpg"], "until": pa.array([when], pa.timestamp("us"))})
+    pq.write_table(table, folder / "x.parquet", use_deprecated_int96_timestamps=True)
+    assert [row["until"] for row in found(folder, library)[1]] == [when]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (pa.list_(pa.string_view()), ["x", None]),
+        (pa.large_list(pa.binary_view()), [b"x"]),
+        (pa.list_(pa.string_view(), 2), ["x", "y"]),
+        (pa.struct([("a", pa.string_view()), ("b", pa.list_(pa.string_view()))]), {"a": "x", "b": ["y"]}),
+        (pa.map_(pa.string(), pa.string_view()), [("k", "v")]),
+    ],
+)
+def test_views_within_lists_and_the_like(folder: Path, library: LibraryFiles, kind: pa.DataType, value: Any) -> None:
+    write(folder / "x.parquet", uri=["a.jpg", None, "b.jpg"], more=pa.array([value, value, None], kind))
+    assert [row["more"] for row in found(folder, library)[1]] == [value, None]
 
 
 def test_parquet_without_usable_column(folder: Path, library: LibraryFiles) -> None:
@@ -433,10 +458,63 @@ def test_rows_that_name_nothing_that_is_read_are_counted(
     assert (reason in said, number) == (True, 2)
 
 
+def texts(*values: bytes) -> pa.Array:
+    """As other writers have them, who do not look at what they write."""
+    return pa.Array.from_buffers(pa.string(), len(values), pa.array(values, pa.binary()).buffers())
+
+
+@given(
+    name=st.binary(min_size=1, max_size=30)
+    | st.from_regex(rb"[a-z]+:/{0,3}[^\n]{0,9}(\.parquet#row=\d)?", fullmatch=True)
+)
+@example(b"a\xff.parquet#row=1")
+@example(b"s3://b/\xff")
+@example(b"file:/%ff")
+def test_no_name_stops_a_scan(name: bytes) -> None:
+    """Each is an image, if only one with an error."""
+    fs = pafs.FileSystem.from_uri("fsspec+memory://names/")[0]
+    fs.create_dir("/names")
+    with tempfile.TemporaryDirectory() as folder:
+        pq.write_table(pa.table({"uri": texts(name)}), f"{folder}/x.parquet")
+        with fs.open_output_stream("/names/x.parquet") as out:
+            out.write(Path(folder, "x.parquet").read_bytes())
+        for source in (f"{folder}/x.parquet", "fsspec+memory://names/x.parquet"):
+            [row] = find_images(source, None).rows.to_pylist()
+            path = local_path(row["uri"])
+            assert path is None or os.path.isabs(path)
+
+
+def test_names_of_files_that_are_not_utf8(folder: Path, library: LibraryFiles) -> None:
+    name = b"M\xfcller.jpg"
+    (folder / os.fsdecode(name)).write_bytes(b"abc")
+    [row] = found(write(folder / "x.parquet", uri=texts(name)), library)[1]
+    assert (row["uri"], row["size"]) == (f"file://{folder}/M%FCller.jpg", 3)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_other_texts_that_are_not_utf8(folder: Path, library: LibraryFiles, nested: bool) -> None:
+    column = pa.ListArray.from_arrays([0, 1], texts(b"M\xfcller")) if nested else texts(b"M\xfcller")
+    path = write(folder / "x.parquet", uri=["a.jpg"], person=column)
+    assert refusal(path, library) == f"{path}: column 'person' has texts that are not UTF-8: write them as such"
+
+
+def test_sizes_and_times_that_no_file_has(folder: Path, library: LibraryFiles) -> None:
+    uris = [f"s3://b/{i}.jpg" for i in range(4)]
+    times = pa.array([2**62, -(2**62), 10**12, -(10**12)], pa.timestamp("ms"))
+    path = write(folder / "x.parquet", uri=uris, size=pa.array([2**63, 0, 7, 2**62], pa.uint64()), modified=times)
+    rows = found(path, library)[1]
+    assert [row["size"] for row in rows] == [None, 0, 7, None]
+    assert [row["modified"] and row["modified"].timestamp() for row in rows] == [None, None, 1e9, -1e9]
+    path = write(folder / "y.parquet", uri=["s3://b/0.jpg"], size=[-1])  # of who does not know it
+    assert found(path, library)[1][0]["size"] is None
+
+
 @pytest.mark.parametrize(
     ("columns", "hint"),
     [
         ({"url": ["http://a/b.jpg"]}, "http:// is not read: download the photos first"),
+        ({"uri": [b"a"]}, "`uri` is binary: write it as text"),
+        ({"\ufeffuri": ["a"]}, "If `\ufeffuri` names files, rename it to `uri`"),
         ({"URI": ["a"]}, "If `URI` names files, rename it to `uri`"),
         ({"file_name": ["a"]}, "If `file_name` names files, rename it to `uri`"),
         ({"jpg": [b"a"]}, "If `jpg` holds image files, rename it to `image`"),

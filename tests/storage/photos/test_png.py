@@ -12,7 +12,7 @@ from PIL.PngImagePlugin import PngInfo
 from helpers.profiles import ADOBE
 from muster.errors import ImageError
 from muster.storage.photos.decode import decode
-from muster.storage.photos.png import without_broken_chunks
+from muster.storage.photos.png import CHUNKS, SIGNATURE, without_broken_chunks
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
 
@@ -78,6 +78,7 @@ def test_nothing_to_leave_out() -> None:
     assert without_broken_chunks(WHOLE) is None
     assert without_broken_chunks(WHOLE + b"trailer") is None
     assert without_broken_chunks(b"") is None
+    assert without_broken_chunks(SIGNATURE + b"\0\0\0\0tEXt\0\0\0\0" * CHUNKS) is None
     assert without_broken_chunks(b"\xff\xd8\xff") is None
 
 

@@ -84,6 +84,14 @@ def test_photos_with_a_coco_file(folder: Path) -> None:
     assert photos.labels[3, :40].equal(photos.labels[1, :40])
 
 
+def test_label_images_whose_names_are_written_otherwise(folder: Path) -> None:
+    (folder / "images/a.png").rename(folder / "images/Zoe\u0308.png")
+    (folder / "labels/a.png").rename(folder / "labels/Zoë.png")
+    assert set(read_masked(inputs(folder, "labels"), 40, VALUES, None).names) == {"Zoë.png", "b.png"}
+    coco(folder, lambda content: content["images"][0].update(file_name="C:\\photos\\Zoë.png"))
+    assert set(read_masked(inputs(folder, "coco.json"), 40, VALUES, "person").names) == {"Zoë.png", "b.png"}
+
+
 @pytest.mark.parametrize(
     ("break_it", "text"),
     [
