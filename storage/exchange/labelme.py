@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from muster.storage.exchange.photo import AnnotatedPhoto, Finding, LeftOut, Photos, file_of
@@ -29,11 +29,18 @@ def _labelme(photo: AnnotatedPhoto) -> dict[str, Any]:
         "version": "5.5.0",
         "flags": {},
         "shapes": [shape for number, finding in enumerate(photo.findings, 1) for shape in _shapes(number, finding)],
-        "imagePath": photo.name if split_inline(photo.uri) else local_path(photo.uri) or photo.name,
+        "imagePath": _image_path(photo),
         "imageData": None,
         "imageHeight": photo.height,
         "imageWidth": photo.width,
     }
+
+
+def _image_path(photo: AnnotatedPhoto) -> str:
+    """As labelme looks for it, from the folder of the JSON: where it lies, or, if that is no file here, beside it."""
+    path = None if split_inline(photo.uri) else local_path(photo.uri)
+    name = PurePosixPath(photo.name)
+    return path or (name.name if name.suffix else f"{name.name}.jpg")
 
 
 def _shapes(number: int, finding: Finding) -> Iterator[dict[str, Any]]:

@@ -122,6 +122,8 @@ def _looks_so(file: File, suffix: str) -> bool:
     path = local_path(file.uri)
     if path is None or suffix in NO_PHOTOS or suffix.endswith("~"):  # an editor's copy of what it changed
         return False
+    if not file.size:  # of the system's own files, which claim to be empty, some would be waited for without an end
+        return False
     try:
         with open_regular(path) as opened:
             return is_photo(opened.read(HEAD))

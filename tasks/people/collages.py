@@ -8,11 +8,9 @@ from muster.arrays import F32, I64, Bools
 
 PERSON = 0.5  # faces this alike may be one person
 AGAIN = 0.8  # a picture that is in a photo once more is at least this much like the first
-PIECES, MOST = 3, 0.75  # so many faces that are copies of faces in other photos make a collage, and such a share of all
-PAIRED, HALF = (
-    4,
-    0.5,
-)  # and so many that look like another in it: two pairs of twins, or triplets and a friend, pass for one
+# A collage is a photo of which so many faces, and such a share of all,
+PIECES, MOST = 3, 0.75  # are copies of faces in other photos,
+PAIRED, HALF = 4, 0.5  # or look like another face in it: as two pairs of twins do, or four children at one birth
 
 
 @dataclass(frozen=True, slots=True)

@@ -320,7 +320,7 @@ OPEN = """
 from pathlib import Path
 from muster.storage import downloads, encryption, files
 from muster.storage.exchange import coco, label_images
-from muster.storage.gallery import roster
+from muster.storage.gallery import roster_csv
 from muster.storage.photos import listing
 from muster.storage.library import open_library
 pipe, folder = sys.argv[1], Path(sys.argv[2])
@@ -333,7 +333,7 @@ for name, attempt in {
     "device": lambda: reader.Reader().read("/dev/zero"),
     "source": lambda: sources.find_images(pipe, library),
     "Parquet": lambda: uris.open_parquet(pipe),
-    "roster": lambda: roster._text(pipe),
+    "roster": lambda: roster_csv._text(pipe),
     "COCO": lambda: coco.read_coco(Path(pipe), {}),
     "labels": lambda: label_images.read_label_image(Path(pipe)),
     "key": lambda: encryption.key_of({"MUSTER_KEY_FILE": pipe}),

@@ -2,6 +2,7 @@
 
 import base64
 import http.client
+import io
 import json
 import logging
 import threading
@@ -20,13 +21,18 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
 from moto.server import ThreadedMotoServer
+from PIL import Image
 
+from helpers.findings import commit, face, scanned
 from helpers.fixtures import Outcome, School
 from muster.errors import ImageError, MusterError, UnreachableError
+from muster.pipeline.findings.export import export_annotations
 from muster.pipeline.gallery import enroll
+from muster.pipeline.people.copies import copy_photos
+from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.dispatch import Order
 from muster.pipeline.work.worker import ShardWorker
-from muster.storage import manifest, retry, tables, uris
+from muster.storage import clusters, manifest, retry, tables, uris
 from muster.storage.encryption import MAGIC
 from muster.storage.gallery import gallery
 from muster.storage.layout import MARKER
@@ -298,6 +304,34 @@ def test_a_gallery_in_a_bucket_encrypted(
     for name in library.files():
         with library.fs.open_input_stream(library.at(name)) as stream:
             assert name == MARKER or stream.read().startswith(MAGIC)
+
+
+def test_the_photos_of_a_person_are_fetched_and_exports_name_them(bucket: Callable[..., str], tmp_path: Path) -> None:
+    for name, length in (("ann 1.jpg", 40), ("b/ann 1.jpg", 41)):
+        file = io.BytesIO()
+        Image.new("RGB", (length, 30)).save(file, "JPEG")
+        put(bucket(f"photos/{quote(name)}"), file.getvalue())
+    library = scanned(tmp_path / "library", bucket("photos/"))
+    images = manifest.read_manifest(library)
+    commit(library, TaskChoice(name="faces").description, lambda i: [{**face(i), "quality": 0.9}])
+    rows = [{"face_id": f"{i}-0", "image_id": i, "cluster_id": "abcd"} for i in images["image_id"].to_pylist()]
+    clusters.write(library, TaskChoice(name="faces").fingerprint, pa.Table.from_pylist(rows), "graph")
+
+    facts = copy_photos(library, "abcd", tmp_path / "out", True, None)
+    assert (facts["photos"], facts["linked"]) == (2, 0)
+    written = {path.name: decode.decode(path.read_bytes()).size[0] for path in (tmp_path / "out").iterdir()}
+    assert written.keys() == {"ann 1.jpg", "ann 1-2.jpg"}
+    assert set(written.values()) == {40, 41}
+    seen = {int(path.stat().st_mtime) for path in (tmp_path / "out").iterdir()}
+    assert seen == {int(each.timestamp()) for each in images["modified"].to_pylist()}
+
+    export_annotations(library.uri, "coco", tmp_path / "coco.json", ("faces",), {}, 0)
+    described = json.loads((tmp_path / "coco.json").read_text())["images"]
+    assert {image["file_name"] for image in described} == {"ann 1.jpg", "b/ann 1.jpg"}
+    assert not any("test:test" in image["uri"] for image in described)
+    export_annotations(library.uri, "labelme", tmp_path / "labelme", ("faces",), {}, 0)
+    shown = {path: json.loads(path.read_text())["imagePath"] for path in (tmp_path / "labelme").rglob("*.json")}
+    assert shown == dict.fromkeys((tmp_path / "labelme/ann 1.json", tmp_path / "labelme/b/ann 1.json"), "ann 1.jpg")
 
 
 def test_large_files_go_up_in_parts(way: Way, bucket: Callable[..., str]) -> None:

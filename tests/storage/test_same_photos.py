@@ -215,6 +215,31 @@ def test_copies_are_told_apart_by_name_and_order(photos: Path, library: LibraryF
     }
 
 
+def test_of_equal_copies_that_of_the_name_goes_first(photos: Path, library: LibraryFiles) -> None:
+    put(photos / "a" / "z.jpg", "the same")
+    put(photos / "b" / "m.jpg", "the same")
+    scan(library, [str(photos)])
+    run(library)
+    before = ids(library, photos)
+    (photos / "a" / "z.jpg").rename(photos / "z.jpg")
+    (photos / "b" / "m.jpg").rename(photos / "m.jpg")
+    for path in photos.glob("*.jpg"):
+        os.utime(path, (7, 7))
+    scan(library, [str(photos)])
+    assert ids(library, photos) == {"z.jpg": before["a/z.jpg"], "m.jpg": before["b/m.jpg"]}
+
+
+def test_a_photo_that_another_was_put_over_is_gone(photos: Path, library: LibraryFiles) -> None:
+    put(photos / "a.jpg", "one")
+    put(photos / "b.jpg", "two")
+    scan(library, [str(photos)])
+    run(library)
+    one = ids(library, photos)["a.jpg"]
+    (photos / "a.jpg").rename(photos / "b.jpg")
+    assert counts(scan(library, [str(photos)])) == (0, 0, 1, 1, 1)
+    assert ids(library, photos) == {"b.jpg": one}
+
+
 def test_moved_away_and_another_put_in_its_place(photos: Path, library: LibraryFiles) -> None:
     """Its name, size and time were another photo's, and so would its id be."""
     put(photos / "a.jpg", "one", 1)
@@ -431,6 +456,16 @@ def test_verify_finds_what_changed_in_place(photos: Path, library: LibraryFiles)
     assert ids(library, photos)["0/03.jpg"] in made(library)
 
 
+def test_verify_reads_what_moved_too(photos: Path, library: LibraryFiles) -> None:
+    put(photos / "old" / "a.jpg", "one", 1)
+    put(photos / "old" / "b.jpg", "b", 2)
+    scan(library, [str(photos)])
+    run(library)
+    in_place(photos / "old" / "a.jpg", "two")
+    (photos / "old").rename(photos / "new")
+    assert counts(scan(library, [str(photos)], verify=True)) == (1, 0, 1, 1, 1)
+
+
 def test_verify_leaves_what_it_cannot_read(photos: Path, library: LibraryFiles) -> None:
     put(photos / "a.jpg", "a", 1)
     put(photos / "never processed.jpg", "b", 2)
@@ -461,6 +496,7 @@ def test_killed_at_any_step(photos: Path, tmp_path: Path, kills: Callable[[int],
         (stay / f"{a}.jpg").rename(stay / f"{b}.jpg") if a != "00" else (stay / "00.jpg").rename(stay / "t0.jpg")
     (stay / "t0.jpg").rename(stay / "29.jpg")
     (stay / "10.jpg").rename(stay / "20.jpg")
+    put(stay / "10.jpg", "in its place", 3e9 + 1)
     put(stay / "11.jpg", "edited", 3e9)
     (stay / "12.jpg").unlink()
     put(stay / "99.jpg", "new", 3e9)
@@ -481,8 +517,10 @@ def test_killed_at_any_step(photos: Path, tmp_path: Path, kills: Callable[[int],
         assert set(expected.values()) <= set(rows)  # never out of sight
         if step % 2:
             repair(library)
-            rows = read_manifest(library)["image_id"].to_pylist()
+            rows, names = (read_manifest(library)[name].to_pylist() for name in ("image_id", "uri"))
             assert len(rows) == len(set(rows)) == sum(number for _, number in shards(library))
+            twice = {name for name, count in Counter(names).items() if count > 1}
+            assert twice <= {str(stay / "00.jpg"), str(stay / "29.jpg")}  # they change places
             assert set(expected.values()) <= set(rows)
         scan(library, [str(photos)])
         _as_expected(library, photos, expected)
@@ -493,7 +531,7 @@ def test_killed_at_any_step(photos: Path, tmp_path: Path, kills: Callable[[int],
 def _as_expected(library: LibraryFiles, photos: Path, expected: dict[str, str]) -> None:
     after = ids(library, photos)
     assert {name: after.get(name) for name in expected} == expected
-    assert after.keys() - expected.keys() == {"stay/11.jpg", "stay/99.jpg"}
+    assert after.keys() - expected.keys() == {"stay/10.jpg", "stay/11.jpg", "stay/99.jpg"}
     run(library, 2)
     times = made(library)
     assert times.keys() == set(after.values())

@@ -119,7 +119,7 @@ def test_what_exports_name_exists(odd: LibraryFiles, tmp_path: Path) -> None:
 
     shown = [json.loads(path.read_text())["imagePath"] for path in (tmp_path / "labelme").rglob("*.json")]
     assert sorted(path for path in shown if path.startswith("/")) == sorted(files - {str(below / ODD[4])})
-    assert sorted(path for path in shown if not path.startswith("/")) == ["inline.parquet/0", "inline.parquet/1"]
+    assert sorted(path for path in shown if not path.startswith("/")) == ["0.jpg", "1.jpg"]
 
     assert [(f["images"], f["annotations"], len(f["left_out"])) for f in facts.values()] == [(8, 8, 0)] * 3 + [
         (7, 7, 1)

@@ -22,7 +22,7 @@ def test_labelme(tmp_path: Path) -> None:
     assert (dog["shape_type"], dog["points"], dog["group_id"]) == ("rectangle", [[10, 20], [30, 40]], None)
     assert (square["shape_type"], square["points"]) == ("polygon", [list(point) for point in SQUARE])
     assert square["group_id"] == part["group_id"] == 2
-    assert json.loads((tmp_path / "out" / "l.parquet" / "3.json").read_text())["imagePath"] == "l.parquet/3"
+    assert json.loads((tmp_path / "out" / "l.parquet" / "3.json").read_text())["imagePath"] == "3.jpg", "beside it"
 
 
 def test_a_name_that_is_too_long_costs_its_own_file(tmp_path: Path) -> None:

@@ -71,6 +71,15 @@ def test_the_first_name_stays(place: Path, library: LibraryFiles) -> None:
     assert names(library, place) == sorted([*PHOTOS, "photos/sub/new/d.jpg"])
 
 
+def test_a_new_folder_beside_those_that_are_known(place: Path, library: LibraryFiles) -> None:
+    """It is called as they are, though no file in it or above it was seen before."""
+    (place / "photos" / "a.jpg").unlink()
+    scan(library, [str(place / "photos")])
+    put(place / "photos" / "other" / "d.jpg", 9)
+    assert counts(scan(library, [str(place / "link")])) == (1, 0, 0, 2, 0)
+    assert names(library, place) == ["photos/other/d.jpg", *PHOTOS[1:]]
+
+
 def test_what_goes_from_a_folder_goes_by_either_name(place: Path, library: LibraryFiles) -> None:
     scan(library, [str(place / "photos")])
     (place / "photos" / "sub" / "b.jpg").unlink()

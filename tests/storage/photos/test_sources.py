@@ -2,6 +2,7 @@
 
 import os
 import re
+import subprocess
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -159,3 +160,16 @@ def test_a_table_whose_log_says_which_rows_were_deleted(folder: Path, library: L
         for part in ("**/*.parquet", "year=2020", "year=*/*.parquet"):
             assert "rows that were deleted are still in its files" in refusal(folder / part, library)
     assert len(found(path, library)[1]) == 1  # who names a file means it
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="Linux alone has such files")
+def test_what_claims_to_be_empty_is_not_read(folder: Path, library: LibraryFiles) -> None:
+    """/proc/kmsg claims it too, and whoever reads it waits for the next message of the kernel."""
+    with subprocess.Popen(["sleep", "60"], env={"GIF89a": "begins as a photo"}) as process:
+        (folder / "link").symlink_to(f"/proc/{process.pid}/environ")
+        (folder / "a.jpg").touch()
+        try:
+            found_there = find_images(str(folder), library, follow_links=True)
+        finally:
+            process.kill()
+    assert found_there.rows["uri"].to_pylist() == [str(folder / "a.jpg")]

@@ -118,6 +118,44 @@ def test_a_series_of_photos_is_no_collage():
     assert (labels == labels[0]).all()
 
 
+def test_three_pieces_in_a_group_of_six_are_three_who_were_cut_out() -> None:
+    faces, photos, _ = album([5, 5], [0, 1, 7])
+    others, _ = people([1, 1, 1], 0.6, 128, 9)
+    assert free(np.concatenate([faces, others]), np.append(photos, [10] * 3)) == []
+    assert free(np.concatenate([faces, others[:1]]), np.append(photos, 10)) == [10, 11, 12, 13], "three of four"
+
+
+def beside(extra: np.ndarray, noise: float) -> tuple[np.ndarray, np.ndarray]:
+    """A photo of three, and three photos that show one of them in the same picture and the others so much like them."""
+    three, _ = people([1, 1, 1], 0.6, 128, 5)
+    faces, photos = [three], [np.zeros(3, int)]
+    for number in range(3):
+        others = copies(np.delete(three, number, 0), noise, number)
+        faces += [copies(three[number : number + 1]), others, extra]
+        photos.append(np.full(3 + len(extra), number + 1))
+    return np.concatenate(faces), np.concatenate(photos)
+
+
+NOBODY = np.empty((0, 128), np.float32)
+FOUR = people([4], 0.6, 128, 7)[0]  # four pictures of one person, which make a collage of any photo of seven
+
+
+def test_photos_of_one_moment_are_no_pieces_of_each_other() -> None:
+    """In each of three photos one looks the same again, the others have moved."""
+    assert free(*beside(NOBODY, 0.6)) == []
+
+
+def test_a_photo_that_was_pasted_into_collages_is_none() -> None:
+    faces, photos = beside(FOUR, 0.6)  # small, so that not each of its faces is taken for the same picture
+    assert not set(free(faces, photos)) & {0, 1, 2}
+
+
+def test_collages_of_the_same_people_are_pieces_of_each_other() -> None:
+    faces, photos = beside(FOUR, 1.1)  # the others are there in other pictures
+    assert {0, 1, 2} <= set(free(faces, photos))
+    assert not free(*beside(NOBODY, 1.1)), "who are in photos that are no collages were there together"
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_five_people_with_twenty_collages_stay_five(seed):
     """Collages of four and nine tiles, of one person and of all, with tiles that are there twice, and mirrors."""
