@@ -27,7 +27,7 @@ from muster.errors import MusterError
 from muster.pipeline.cli import console
 from muster.pipeline.work.choice import TaskChoice
 from muster.storage import demo
-from muster.storage.gallery import roster
+from muster.storage.gallery import entry, roster
 from muster.storage.library import LibraryFiles
 from muster.training import record
 
@@ -63,7 +63,8 @@ def enrolment(muster: Muster, ray_cluster: None, tmp_path: Path, school: School)
     with (tmp_path / "roster.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows(rows)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(roster, "_word", lambda where, what, text: text, raising=False)
+        for module in (entry, roster):
+            patch.setattr(module, "word", lambda where, what, text: text or "")
         enrolled = muster("enroll", tmp_path / "roster.csv", "--workers", 1, *CPU, "-l", tmp_path / "library")
     assert enrolled.code == 0, enrolled.err
     assert "3 enrolled" in enrolled.out

@@ -1,5 +1,6 @@
 import hashlib
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -140,7 +141,8 @@ def test_what_only_the_user_can_have(muster: Callable[..., Outcome], weights: Pa
         assert (outcome.code, f"Muster has no weights of {name}: " in outcome.error) == (2, True)
         assert "--weights " in outcome.error
     lines = muster("models", "list").out.splitlines()
-    assert any(line.startswith("objects=own") and "--weights objects=DIR/objects.safetensors" in line for line in lines)
+    assert any(re.match(r"objects=own .* yours$", line) for line in lines)
+    assert any("--weights objects=DIR/objects.safetensors" in line for line in lines)
 
 
 @pytest.mark.usefixtures("own")
