@@ -105,10 +105,34 @@ def found_in(
     if not sources:
         raise InputError("nothing to scan: name at least one folder, file, glob or Parquet file")
     try:
-        return [find_images(source, library, follow_links, exclude) for source in sources]
+        found = [find_images(source, library, follow_links, exclude) for source in sources]
     except MissingError as error:
         hint = f". {HOW_TO_DROP}" if library and _knows_some(library, sources) else ""
         raise MissingError(f"{error}{hint}") from None
+    for place in found:
+        if library and place.from_parquet and place.source != library.uri_of(layout.ROSTER):
+            _check_files(library, place)
+    return found
+
+
+def _check_files(library: LibraryFiles, place: Found) -> None:
+    """A Parquet file may be here while the disk is not mounted whose files it names.
+
+    Raises MissingError where none of them is there, and some were when they were scanned before.
+    """
+    if not place.rows["modified"].null_count:
+        return
+    uris = [uri for uri in place.rows["uri"].to_pylist() if local_path(uri) is not None and split_inline(uri) is None]
+    named = pc.is_in(place.rows["uri"], value_set=pa.array(uris, pa.string()))
+    if not uris or pc.any(pc.and_(named, pc.is_valid(place.rows["modified"]))).as_py():
+        return
+    stored = read_manifest(library)
+    seen = pc.and_(pc.is_in(stored["uri"], value_set=pa.array(uris, pa.string())), pc.is_valid(stored["modified"]))
+    if pc.any(seen).as_py():
+        raise MissingError(
+            f"no file that {place.source} names is there any more, such as {uris[0]}: is a disk not mounted? To drop"
+            f" its photos from the library, `forget` {place.source}"
+        )
 
 
 def _knows_some(library: LibraryFiles, sources: Sequence[str]) -> bool:

@@ -84,7 +84,8 @@ def _enrolled(facts: dict[str, Any]) -> list[str]:
     lines = [f"{facts['enrolled']} enrolled, {facts['updated']} updated, with {photos}; {everybody} in the gallery"]
     lines += [f"forgotten, because consent is withdrawn: {person}" for person in facts["forgotten"]]
     lines += [
-        f"not enrolled: {each['person_id']}{', ' + each['image'] if each['image'] else ''}: {each['reason']}"
+        f"not enrolled: {each['person_id']}{', ' + each['image'] if each['image'] else ''}: "
+        + each["reason"].removeprefix(f"{each['image']}: ")
         + (f" (look, then --accept {each['person_id']})" if each["review"] else "")
         for each in facts["refused"]
     ]
@@ -92,6 +93,14 @@ def _enrolled(facts: dict[str, Any]) -> list[str]:
         f"look-alikes: {pair['person_id']} and {pair['other']}, similarity {pair['similarity']}"
         for pair in facts["lookalikes"]
     ]
+
+
+def _opened(library: str, trust: bool) -> muster.Library:
+    """Of a command that asks the gallery: where there is no library, nobody is enrolled."""
+    try:
+        return muster.open(library, trust=trust)
+    except NotYetError as error:
+        raise NotYetError(error.args[0], "enroll", error.library) from None
 
 
 def calibrate(
@@ -121,7 +130,7 @@ def calibrate(
     """
     from muster.pipeline.gallery.calibrate import sentences
 
-    opened = muster.open(library, trust=trust)
+    opened = _opened(library, trust)
     facts = opened.calibrate(fpir, miss)
     encrypted = ", encrypted: `muster decrypt` writes a copy to look at" if opened.encrypted else ""
     report(facts, as_json, *sentences(facts), f"report: {facts['report']}{encrypted}")
@@ -142,7 +151,7 @@ def verify(
     Example: muster verify --person S0042 card.jpg -l ./school
     """
     machine = muster.Machine(device=device, weights_dir=weights_dir)
-    opened = muster.open(library, trust=trust)
+    opened = _opened(library, trust)
     with download_bar() as on_download:
         facts = opened.verify(image, person, threshold=threshold, machine=machine, on_download=on_download)
     _say_remark(facts["remark"])
@@ -170,7 +179,7 @@ def identify(
     from muster.storage.gallery.roster import UNKNOWN, UNSURE
 
     machine = muster.Machine(device=device, workers=workers, weights_dir=weights_dir)
-    opened = muster.open(library, trust=trust)
+    opened = _opened(library, trust)
     with progress() as on_progress, download_bar() as on_download:
         answers = opened.identify(
             sources, threshold=threshold, out=out, machine=machine, on_progress=on_progress, on_download=on_download
@@ -255,6 +264,11 @@ def _forgotten(receipt: dict[str, Any], library: "muster.Library") -> list[str]:
     return [
         f"forgotten at {receipt['at']} ({receipt['reason']}): {people}, {images}, {count(receipt['faces'], 'face')}",
         *(f"with it, because it is the same picture: {uri}" for uri in receipt["copies"]),
+        *(
+            ["originals are left where they are: delete them, or a later scan finds them again"]
+            if receipt["images"]
+            else []
+        ),
         f"receipt: {library.at(receipt['receipt'])}",
     ]
 
@@ -289,7 +303,7 @@ def audit_verify(
 
     Example: muster audit verify -l ./school
     """
-    facts = muster.open(library, trust=trust).audit_check(head)
+    facts = _opened(library, trust).audit_check(head)
     text = facts["problem"] or f"{count(facts['lines'], 'line')}, all as they were written; head {facts['head']}"
     report(facts, as_json, text)
     if facts["problem"]:
@@ -302,7 +316,7 @@ def audit_show(library: LibraryOption = LIBRARY, trust: TrustOption = False, as_
 
     Example: muster audit show -l ./school
     """
-    entries = muster.open(library, trust=trust).audit_log()
+    entries = _opened(library, trust).audit_log()
     report({"entries": entries}, as_json, *(map(_entry, entries) if entries else ["nothing was done yet"]))
 
 

@@ -140,7 +140,8 @@ def _say_errors(facts: dict[str, Any], library: str) -> None:
 
 def _error_text(row: dict[str, Any]) -> str:
     task = f"{row['task']}, " if row["task"] else ""
-    return f"{row['uri']}: {task}{row['error_kind']}: {row['error']}"
+    reason = row["error"].removeprefix(f"{row['uri']}: ")
+    return f"{row['uri']}: {task}{row['error_kind']}: {reason}"
 
 
 def errors(

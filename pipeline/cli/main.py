@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import signal
 import sys
 from pathlib import Path
@@ -47,6 +48,7 @@ def main() -> None:
     root = typer.main.get_command(app)
     prepare(lambda text: in_options(text, root))
     _keep_stdout(root)
+    _unfold(root)
     try:
         code = root(standalone_mode=False)  # else typer prints what a command line holds, and Ctrl-C, in its own way
         if code == 130:  # what typer makes of Ctrl-C
@@ -83,6 +85,13 @@ def _keep_stdout(command: Any) -> None:
             return action(**options)
 
         command.callback = called
+
+
+def _unfold(command: Any) -> None:
+    """Paragraphs of a help on one line each, which a terminal folds: typer keeps the line ends of all but the first."""
+    command.help = re.sub(r"(?<!\n)\n(?!\n)", " ", command.help or "")
+    for each in getattr(command, "commands", {}).values():
+        _unfold(each)
 
 
 def _misused(error: Any) -> NoReturn:

@@ -98,7 +98,7 @@ def enroll(
         if images:
             library.make_private()  # before there are names in it
             audit.append(library, "enroll-begun", {"people": [], "asked": len(willing), "photos": len(images)})
-            place = gallery.write_roster(library, lambda _, person: person not in names, images)
+            place = gallery.write_roster(library, lambda _, person: person not in names, images, _stamps(library))
             manifest.scan(library, [place])
             process(library, config, on_progress, on_download)
         summary = _enrol(library, config.choice("faces").model, willing, accept)
@@ -206,6 +206,12 @@ def _images(willing: Sequence[Entry]) -> list[dict[str, Any]]:
     stamps |= look_up(others)
     rows = [{"uri": uri, "person_id": entry.person_id} for entry in willing for uri in entry.images]
     return [row | dict(zip(("size", "modified"), stamps[row["uri"]], strict=True)) for row in rows]
+
+
+def _stamps(library: LibraryFiles) -> dict[str, dict[str, Any]]:
+    """Size and time of each image, as it was last seen: whoever is enrolled stays so where their photos do not."""
+    rows = manifest.read_manifest(library).select(["uri", "size", "modified"]).to_pylist()
+    return {row.pop("uri"): row for row in rows if row["modified"] is not None}
 
 
 # ---- faces -----------------------------------------------------------------------------------------------------------

@@ -164,7 +164,6 @@ def _number(source: str, header: Sequence[str], name: str, there: str) -> int:
     ]
     if len(found) != 1:
         what = f"{len(found)} columns" if found else "no column"
-        raise InputError(
-            f"`columns` {name}={there}: roster {source} has {what} of that name; it has {', '.join(header)}"
-        )
+        names = ", ".join(filter(None, header))
+        raise InputError(f"`columns` {name}={there}: roster {source} has {what} of that name; it has {names}")
     return found[0]

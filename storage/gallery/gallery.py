@@ -235,10 +235,19 @@ def repair(library: LibraryFiles) -> None:
         library.remove(NEXT_GALLERY)
 
 
-def write_roster(library: LibraryFiles, keep: Callable[[str, str], bool], rows: Sequence[dict[str, Any]] = ()) -> str:
-    """Put rows of `ROSTER_SCHEMA` beside those there that `keep(uri, person_id)` keeps; the file's place, to scan."""
+def write_roster(
+    library: LibraryFiles,
+    keep: Callable[[str, str], bool],
+    rows: Sequence[dict[str, Any]] = (),
+    stamps: Mapping[str, dict[str, Any]] = {},
+) -> str:
+    """Put rows of `ROSTER_SCHEMA` beside those there that `keep(uri, person_id)` keeps; the file's place, to scan.
+
+    `stamps`: uri → size and time that a kept file had, which a scan believes where it is not there any more.
+    """
     fresh = {row["uri"] for row in rows}
     old = [r for r in _roster(library).to_pylist() if keep(r["uri"], r["person_id"]) and r["uri"] not in fresh]
+    old = [row | stamps.get(row["uri"], {}) for row in old]
     library.write(ROSTER, to_parquet(pa.Table.from_pylist([*old, *rows], ROSTER_SCHEMA)))
     return library.uri_of(ROSTER)
 

@@ -68,7 +68,9 @@ def _alike(names: Collection[str]) -> Iterator[str]:
 def _images(source: str, library: LibraryFiles | None, given: Mapping[str, str]) -> tuple[list[Entry], list[str]]:
     place = locate(source)
     if place.file is not None and not source.partition("?")[0].lower().endswith(PARQUET):
-        raise InputError(f"roster {source}: a roster is {_KINDS}")
+        excel = source.lower().endswith((".xlsx", ".xls", ".ods", ".numbers"))
+        save = ". Save the sheet as CSV UTF-8 in the program that made it" if excel else ""
+        raise InputError(f"roster {source}: a roster is {_KINDS}{save}")
     found = find_images(source, library)
     if found.outside:
         raise InputError(

@@ -32,9 +32,11 @@ def read(source: str, given: Mapping[str, str]) -> tuple[list[Entry], list[str]]
     header, rows = _rows(source, text, given)
     columns = columns_of(source, header, given)
     if "person_id" not in columns.facts or not columns.images:
+        if not any(header):
+            raise InputError(f"roster {source} is empty: it needs columns person_id and image")
         raise InputError(
-            f"roster {source} needs columns person_id and image; its first line has {', '.join(header)}. `columns` says"
-            " what they are called there"
+            f"roster {source} needs columns person_id and image; its first line has {', '.join(filter(None, header))}."
+            " `columns` says what they are called there"
         )
     if columns.unknown and not given:  # it may be misspelt, and say that somebody's consent has ended
         raise InputError(

@@ -367,6 +367,23 @@ def test_an_emptied_folder_is_refused_and_keeps_its_rows(photos: Path, library: 
     assert read_manifest(library).num_rows == 1
 
 
+def test_a_parquet_file_none_of_whose_files_is_there_is_refused_and_nothing_is_dropped(
+    library: LibraryFiles, photos: Path, tmp_path: Path
+) -> None:
+    put(photos, "a.jpg", "b.jpg")
+    source = tmp_path / "named.parquet"
+    pq.write_table(pa.table({"uri": ["photos/a.jpg", "photos/b.jpg", "photos/never.jpg"]}), source)
+    scan(library, [str(source)])
+    before = read_manifest(library)
+    photos.rename(tmp_path / "not mounted")
+    with pytest.raises(InputError, match="is a disk not mounted"):
+        scan(library, [str(source)])
+    assert read_manifest(library).equals(before)
+    (tmp_path / "not mounted").rename(photos)
+    (photos / "a.jpg").unlink()  # one alone is gone
+    assert counts(scan(library, [str(source)])) == (0, 1, 0, 2)
+
+
 @pytest.mark.parametrize("name", ["none", "none/*.jpg", "none.parquet", "none.jpg"])
 def test_of_what_no_photo_is_known_nothing_is_to_be_dropped(photos: Path, library: LibraryFiles, name: str) -> None:
     for known in (False, True):

@@ -34,6 +34,17 @@ def test_a_school_s_export(muster: Muster, gallery_library: Path, tmp_path: Path
     )
 
 
+@pytest.mark.parametrize("command", [("calibrate",), ("identify", "a.jpg"), ("audit", "show")])
+def test_where_there_is_no_library_people_are_enrolled_first(
+    muster: Muster, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    told = muster(*command, "-l", tmp_path / "none")
+    assert (told.code, told.error) == (
+        2,
+        f"muster: no library at {tmp_path}/none: run `muster enroll ROSTER -l {tmp_path}/none` first",
+    )
+
+
 def test_who_was_forgotten_is_listed_with_what_to_do(
     muster: Muster, gallery_library: Path, school: School, tmp_path: Path
 ) -> None:
@@ -44,6 +55,7 @@ def test_who_was_forgotten_is_listed_with_what_to_do(
     muster("scan", copy, *at)
     gone = muster("forget", ann, *at)
     assert (gone.code, f"with it, because it is the same picture: {copy}\n" in gone.out) == (0, True)
+    assert "delete them, or a later scan finds them again" in gone.out
     again = muster("enroll", tmp_path / "r.csv", *at)
     assert again.code == 0
     assert f"not enrolled: {ann}: was forgotten on " in again.out

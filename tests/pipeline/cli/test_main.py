@@ -566,6 +566,11 @@ def test_help_has_an_example(muster: Muster, command: str) -> None:
     assert "--json" in outcome.out
 
 
+def test_a_help_is_folded_by_the_terminal_alone(muster: Muster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    assert "--column says what they are called otherwise, and then others are left out." in muster("enroll", "-h").out
+
+
 @pytest.mark.parametrize("command", commands())
 def test_every_command_is_documented(command: str) -> None:
     home = Path(__file__).parents[3]

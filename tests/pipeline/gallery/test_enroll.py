@@ -443,3 +443,25 @@ def test_remarks_on_a_roster_and_its_columns(enrol: Enrol, school: School, tmp_p
         "read as Windows-1252, with 'Zoë': if that looks wrong, save it as CSV UTF-8",
         "were left out: Phone",
     ]
+
+
+def test_faces_of_who_is_enrolled_stay_where_their_photos_do_not(enrol: Enrol, school: School, tmp_path: Path) -> None:
+    """The photos of last year's roster may be on another disk when this year's is enrolled."""
+    (_, ann), (_, bo) = [*school.enrolled.items()][:2]
+    old = tmp_path / "old"
+    old.mkdir()
+    for photo in ann:
+        shutil.copy(photo, old)
+    library = tmp_path / "L"
+    enrol(csv(tmp_path / "old.csv", [["ann", "Ann", "yes", "", *(old / photo.name for photo in ann)]]), library)
+    opened = open_library(library)
+    rows = manifest.read_manifest(opened).select(["image_id", "uri", "size", "modified"]).to_pylist()
+    old.rename(tmp_path / "elsewhere")
+    new = csv(tmp_path / "new.csv", [["bo", "Bo", "yes", "", *bo]])
+    for _ in range(2):  # the stamps of a photo that is not there are kept for the next time too
+        assert enrol(new, library).people == 2
+        after = manifest.read_manifest(opened).select(["image_id", "uri", "size", "modified"]).to_pylist()
+        assert [row for row in rows if row not in after] == []
+        fingerprint = gallery.require(opened).fingerprint
+        faces = tables.require(opened, "faces", fingerprint, ["image_id"], manifest.committed(opened, fingerprint))
+        assert {row["image_id"] for row in rows} <= set(faces["image_id"].to_pylist())

@@ -82,7 +82,8 @@ def test_as_excel_saves_it(folder: Path, library: LibraryFiles, encoding: str, s
         ("person_id,group,image\n1,7\u202eb,a.jpg\n", r"line 2: group '7\\u202eb' has a control character"),
         ("person_id,image\nUNKNOWN,a.jpg\n", "person_id UNKNOWN is what Muster says of nobody"),
         ("person_id,image\nUNSURE,a.jpg\n", "person_id UNSURE is what Muster says of nobody"),
-        ("", "needs columns person_id and image"),
+        ("", "is empty: it needs columns person_id and image"),
+        ("Nr,Foto,\n1,a.jpg,\n", r"its first line has Nr, Foto\. `columns` says"),
     ],
 )
 def test_what_is_wrong_is_named(folder: Path, library: LibraryFiles, text: str, complaint: str) -> None:
@@ -178,8 +179,11 @@ def test_cells_that_are_missing_are_empty(folder: Path, library: LibraryFiles) -
 @pytest.mark.parametrize("name", ["photos/ann.jpg", "students.xlsx"])
 def test_a_file_that_is_no_roster(folder: Path, library: LibraryFiles, name: str) -> None:
     (folder / "students.xlsx").write_bytes(b"PK")
-    with pytest.raises(InputError, match=r"a roster is a file ending in .csv, .tsv, .txt or .parquet, or a folder"):
+    with pytest.raises(
+        InputError, match=r"a roster is a file ending in .csv, .tsv, .txt or .parquet, or a folder"
+    ) as told:
         people_of(str(folder / name), library)
+    assert ("Save the sheet as CSV UTF-8" in str(told.value)) == name.endswith(".xlsx")
 
 
 def test_odd_names_of_folders(folder: Path, library: LibraryFiles) -> None:
