@@ -58,12 +58,12 @@ class ScanResult:
 
     `changed`: a known uri with other content. `moved`: of the unchanged, those with another uri or time than before.
     `gone`: dropped from the manifest. `duplicates`: rows dropped because another one of this scan is their file.
-    `left_out`: kind (recycle bins, thumbnails, …) → number of files and folders, as muster.storage.photos.left_out has
-    them. `skipped`: suffix → number of files that are no images. `shards`: of the whole manifest, afterwards.
-    `unreadable`: folders that could not be listed; what is known of them stays. `large_groups`: Parquet file with
-    images → rows of its largest row group, where that makes reading slow. `links_out`: folder → links that lead out of
-    it and were left out. `unread`: reason → rows of Parquet files that name nothing that is read here, such as http://;
-    they are images with an error.
+    `missing`: of what was found, names of local files that are not there. `left_out`: kind (recycle bins, thumbnails,
+    …) → number of files and folders, as muster.storage.photos.left_out has them. `skipped`: suffix → number of files
+    that are no images. `shards`: of the whole manifest, afterwards. `unreadable`: folders that could not be listed;
+    what is known of them stays. `large_groups`: Parquet file with images → rows of its largest row group, where that
+    makes reading slow. `links_out`: folder → links that lead out of it and were left out. `unread`: reason → rows of
+    Parquet files that name nothing that is read here, such as http://; they are images with an error.
     """
 
     found: int
@@ -73,6 +73,7 @@ class ScanResult:
     moved: int
     gone: int
     duplicates: int
+    missing: int
     left_out: dict[str, int]
     skipped: dict[str, int]
     shards: int
@@ -113,6 +114,11 @@ def found_in(
         if library and place.from_parquet and place.source != library.uri_of(layout.ROSTER):
             _check_files(library, place)
     return found
+
+
+def _missing(found: pa.Table) -> int:
+    rows = found["uri"].filter(pc.is_null(found["modified"])).to_pylist()
+    return sum(local_path(uri) is not None and split_inline(uri) is None for uri in rows)
 
 
 def _check_files(library: LibraryFiles, place: Found) -> None:
@@ -169,6 +175,7 @@ def take_in(library: LibraryFiles, each: Sequence[Found], verify: bool = False) 
         moved=plan.moved,
         gone=len(plan.dropped["gone"]),
         duplicates=duplicates + int((~first).sum()),
+        missing=_missing(found),
         left_out=total(place.left_out for place in places),
         skipped=total(place.skipped for place in places),
         shards=len(shards(library)),

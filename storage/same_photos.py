@@ -26,7 +26,7 @@ from muster.storage.files import open_regular
 from muster.storage.library import LibraryFiles
 from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.storage.photos.reader import Reader
-from muster.storage.uris import local_path, split_inline
+from muster.storage.uris import local_path, path_of, split_inline
 
 BURST = 16  # photos of one moment, at most: where more have one time, a program gave it to them, and it tells nothing
 SAMPLE = 16  # of those told by name, size and time: read after all, as a program may have made others like them
@@ -242,8 +242,7 @@ def _stamps(rows: pa.Table) -> pa.ChunkedArray:
 
 
 def _name(uri: str) -> str:
-    path = local_path(uri)
-    return os.path.basename(uri.partition("?")[0] if path is None else path)
+    return os.path.basename(path_of(uri))
 
 
 def _is_there(uri: str) -> bool:

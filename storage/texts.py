@@ -4,9 +4,8 @@ import codecs
 import re
 from pathlib import Path
 from unicodedata import normalize
-from urllib.parse import unquote
 
-from muster.storage.uris import local_path
+from muster.storage.uris import path_of
 
 UTF8, UTF16, WINDOWS = "UTF-8", "UTF-16", "Windows-1252"
 _BYTE_ORDER_MARK = "\ufeff"
@@ -66,8 +65,7 @@ def file_name(path: str) -> str:
 
 def image_name(uri: str) -> str:
     """The `file_name` of an image."""
-    path = local_path(uri)
-    return file_name(unquote(uri.partition("?")[0]) if path is None else path)
+    return file_name(path_of(uri))
 
 
 def files_in(folder: Path) -> dict[str, Path]:

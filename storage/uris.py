@@ -75,6 +75,12 @@ def unread(uri: str) -> str | None:
     return f"{scheme}:// is not read: download the photos and name the files (local paths, {known})"
 
 
+def path_of(uri: str) -> str:
+    """Its local path, or the URI without options and percent signs: names in it are as on its file system."""
+    path = local_path(uri)
+    return unquote(uri.partition("?")[0]) if path is None else path
+
+
 def inline_uri(parquet: str, row: int) -> str:
     return f"{parquet}#row={row}"
 

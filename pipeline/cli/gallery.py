@@ -95,7 +95,7 @@ def _enrolled(facts: dict[str, Any]) -> list[str]:
     ]
 
 
-def _opened(library: str, trust: bool) -> muster.Library:
+def _opened(library: str, trust: bool) -> "muster.Library":  # evaluated, it would import all of it
     """Of a command that asks the gallery: where there is no library, nobody is enrolled."""
     try:
         return muster.open(library, trust=trust)

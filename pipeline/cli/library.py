@@ -92,6 +92,8 @@ def _say_left_out(result: "ScanResult") -> None:
         say(f"muster: left out of {folder}: {count(links, 'link')} that lead out of it; --follow-links takes them in")
     for reason, rows in sorted(result.unread.items(), key=lambda each: -each[1])[:REASONS]:
         say(f"muster: {count(rows, 'image')} cannot be read: {reason}")
+    if result.missing:
+        say(f"muster: {count(result.missing, 'image')} not found: no file is there, or a link leads nowhere")
     for file, rows in result.large_groups.items():
         say(f"muster: {file} holds {rows} images in one row group, which is slow: write it with row_group_size=256")
 

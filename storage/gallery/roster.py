@@ -4,7 +4,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
-from urllib.parse import unquote
 
 import pyarrow as pa
 
@@ -16,7 +15,7 @@ from muster.storage.photos.listing import locate
 from muster.storage.photos.parquet_rows import SCHEMA
 from muster.storage.photos.sources import PARQUET, find_images
 from muster.storage.texts import normal
-from muster.storage.uris import local_path, refusal
+from muster.storage.uris import path_of, refusal
 
 TEXT = (".csv", ".tsv", ".txt")
 UNKNOWN, UNSURE = "UNKNOWN", "UNSURE"  # what stands in answers for a person_id
@@ -89,9 +88,7 @@ def _images(source: str, library: LibraryFiles | None, given: Mapping[str, str])
 
 def _folder(source: str, root: str, uri: str) -> str:
     """The name of the folder below `root` that an image lies in."""
-    home, path = local_path(root), local_path(uri)
-    if home is None or path is None:
-        home, path = (unquote(each.partition("?")[0]) for each in (root, uri))
+    home, path = path_of(root), path_of(uri)
     parts = PurePosixPath(path.removeprefix(home.rstrip("/") + "/")).parts
     if len(parts) < 2 or not path.startswith(home.rstrip("/") + "/"):
         raise InputError(f"roster {source}: {uri} is in no person's folder: make a folder for each person")

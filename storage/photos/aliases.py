@@ -46,7 +46,10 @@ def other_names(known: pa.Table, found: pa.Table) -> tuple[dict[str, str], dict[
     real = {uri: _real(name) for uri, name in parts.items()}
     names: dict[tuple[Inode | None, str, int | None], str] = {}
     folders: dict[Inode | None, str] = {}
-    for uri in sorted(parts, key=lambda uri: (uri not in stored, real[uri] != parts[uri])):
+    by_link = cache(lambda folder: os.path.realpath(folder) != folder)
+    for uri in sorted(
+        parts, key=lambda uri: (uri not in stored, real[uri] != parts[uri] or by_link(parts[uri].folder))
+    ):
         names.setdefault((home(real[uri].folder), *real[uri][1:]), uri)
         folders.setdefault(home(parts[uri].folder), parts[uri].folder)
     others = dict(

@@ -13,6 +13,7 @@ _ALONE = (0x01, *range(0xD0, 0xD9))  # markers without a length: TEM, restarts, 
 _EXTRANEOUS = re.compile(r"(\d+) extraneous bytes before marker 0xd9")  # libjpeg's words
 AHEAD = 8  # bytes: so far libjpeg reads ahead of the pixels, and does not count them as extraneous
 TRIES = 3  # decodings: what is behind the pixels, then without it, then without what was read ahead
+COMPONENTS = 4  # of a scan (ITU T.81, table B.3)
 MARKERS = 4096  # of a file; profiles and previews take some hundred
 MOST = 1 << 26  # bytes: the largest file that is copied for this; phones' panoramas have up to 60 MB
 
@@ -71,7 +72,7 @@ def _end_of_scans(data: bytes) -> int | None:
             components = content[6::3][: content[5]]
             missing = {(component, k) for component in components for k in range(64)}
         elif code == _SCAN:
-            if missing is None or not content or len(content) != 4 + 2 * content[0]:
+            if missing is None or not content or len(content) != 4 + 2 * content[0] or content[0] > COMPONENTS:
                 return None
             first, last, low = content[-3], content[-2], content[-1] & 15
             if low == 0:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import NamedTuple
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -21,7 +21,7 @@ from muster.storage.photos import left_out
 from muster.storage.photos.first_bytes import HEAD, IMAGE_SUFFIXES, suffix_of
 from muster.storage.photos.left_out import IGNORE, NOMEDIA
 from muster.storage.retry import retried
-from muster.storage.uris import filesystem_of, local_path, local_uri, place_of, unread
+from muster.storage.uris import filesystem_of, local_path, local_uri, path_of, place_of, unread
 
 MUSTERS_OWN = {  # a folder that holds a file of this name and beginning was made by Muster: its pictures are copies
     "library.json": rb'\{\s*"format": \d+,\s*"muster":',
@@ -85,12 +85,9 @@ def covers(source: str) -> Callable[[str], bool]:
 
 
 def _on_its_filesystem(uri: str) -> str:
-    """Its path, or its URI without options and percent signs; and the row of a Parquet file."""
-    path = local_path(uri)
-    if path is not None:
-        return path
-    parquet, _, row = uri.partition("#row=")
-    return unquote(parquet.partition("?")[0]) + (f"#row={row}" if row else "")
+    """As `path_of`, with the row of a Parquet file."""
+    parquet, _, row = ("", "", "") if local_path(uri) is not None else uri.partition("#row=")
+    return path_of(parquet) + f"#row={row}" if row else path_of(uri)
 
 
 def head_of(place: Place) -> bytes:

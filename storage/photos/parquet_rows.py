@@ -30,6 +30,7 @@ from muster.storage.uris import (
     local_uri,
     open_parquet,
     parquet_file,
+    path_of,
     split_inline,
     unread,
 )
@@ -87,8 +88,8 @@ def partitions(file: str, root: str) -> dict[str, str | None]:
     So do those that the root itself lies in, as far as they follow each other: a partition that is named by itself has
     the columns that it has as a part of the whole. Raises InputError for a name that is not UTF-8.
     """
-    folders = PurePosixPath(_path(file)).parent.parts
-    above = min(len(PurePosixPath(_path(root)).parts), len(folders))
+    folders = PurePosixPath(path_of(file)).parent.parts
+    above = min(len(PurePosixPath(path_of(root)).parts), len(folders))
     while above and _PARTITION.fullmatch(folders[above - 1]):
         above -= 1
     pairs = {}
@@ -101,11 +102,6 @@ def partitions(file: str, root: str) -> dict[str, str | None]:
                 raise InputError(f"{file}: the name of folder {folder!r} is not UTF-8: rename it") from None
             pairs[name] = None if value == NO_PARTITION else value
     return pairs
-
-
-def _path(uri: str) -> str:
-    local = local_path(uri)
-    return unquote(uri.partition("?")[0]) if local is None else local
 
 
 def _folder_columns(values: Mapping[str, Mapping[str, str | None]]) -> dict[str, dict[str, pa.Scalar]]:
@@ -469,10 +465,7 @@ def _look_at(uri: str, parquet: str) -> File:
     for place in places:
         try:
             status = os.stat(place)
-        except (
-            OSError,
-            ValueError,
-        ):  # missing, or not a possible name: the image gets its error row later
+        except (OSError, ValueError):  # missing, or not a possible name: the image gets its error row later
             continue
         return File(local_uri(place), status.st_size, status.st_mtime_ns // 1000)
     inline = split_inline(places[0])

@@ -188,3 +188,10 @@ def test_nothing_is_looked_at_where_no_file_is_like_another(place: Path, monkeyp
     rows = rows.cast(SCHEMA)
     monkeypatch.setattr("muster.storage.photos.aliases.inode", None)
     assert other_names(rows, rows.slice(1)) == ({}, {})
+
+
+def test_the_real_path_goes_first_also_where_a_parquet_file_names_the_link(place: Path, library: LibraryFiles) -> None:
+    """Whoever wrote the file does not choose what the photos of a folder are called: links can be led elsewhere."""
+    pq.write_table(pa.table({"uri": [str(place / "link" / "a.jpg")]}), place / "hostile.parquet")
+    assert scan(library, [str(place / "hostile.parquet"), str(place / "photos")]).found == 3
+    assert names(library, place) == PHOTOS
