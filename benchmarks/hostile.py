@@ -16,6 +16,7 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -150,12 +151,15 @@ def hostile(folder: Path, mutants: int, seed: int, tasks: str) -> dict[str, Any]
     """All files through workers; the figures."""
     from muster.storage.library import open_library
     from muster.storage.manifest import scan
+    from muster.storage.photos.first_bytes import IMAGE_SUFFIXES
 
     (folder / "mutants").mkdir()
     write_mutants(folder / "mutants", mutants, seed)
-    broken = [str(path) for path in sorted((DATA / "broken").iterdir())]
+    (folder / "broken").mkdir()
+    for path in sorted((DATA / "broken").iterdir()):  # a scan leaves out what is called or begins as no image
+        shutil.copy(path, folder / "broken" / (path.name if path.suffix in IMAGE_SUFFIXES else f"{path.name}.jpg"))
     library = open_library(folder / "library", create=True)
-    scan(library, [*broken, str(folder / "mutants")])
+    scan(library, [str(folder / "broken"), str(folder / "mutants")])
     known = files(library)
     names = {sha256: name for sha256, (_, name) in known.items()}
     began, watch, skip, lost = time.monotonic(), Watch(), dict[str, str](), dict[str, int]()

@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -189,13 +190,9 @@ def _work(
 ) -> int:
     """Do these orders; returns how many workers did."""
     count = min(actors.available_workers(config.machine), len(orders))
-    pool = actors.RayWorkers(config.library, config.choices, config.machine)
 
     def on_wait(text: str) -> None:
         on_progress(replace(progress, waiting=text))
-
-    pool.prepare(count, on_wait)
-    progress.ready = time.monotonic()
 
     def on_done(order: Order, result: Mapping[str, Any]) -> None:
         progress.add(result)
@@ -205,9 +202,12 @@ def _work(
         images: list[str] = manifest.read_shard(library, order.shard)["image_id"].to_pylist()
         return slice_of(images, order.part)
 
+    room = partial(actors.available_workers, config.machine)
     try:
-        room = partial(actors.available_workers, config.machine)
-        failed = Dispatcher(orders, pool, count, members, room=room).run(on_done)
+        with closing(actors.RayWorkers(config.library, config.choices, config.machine)) as pool:
+            pool.prepare(count, on_wait)
+            progress.ready = time.monotonic()
+            failed = Dispatcher(orders, pool, count, members, room=room).run(on_done)
     except Stopped as stopped:
         raise MusterError(f"{stopped}. What was done is kept; run again to go on") from stopped
     if failed:

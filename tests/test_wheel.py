@@ -71,7 +71,7 @@ def test_one_name_and_every_file(wheel: Path) -> None:
 def test_it_works_outside_of_the_repository(wheel: Path, environment: Callable[..., str], tmp_path: Path) -> None:
     install(environment, wheel)
     assert Path(environment("python", "-c", WHERE)).is_relative_to(tmp_path / "venv")
-    assert f"{tmp_path}/venv/lib" in environment("muster", "models", "list")  # the weights that come with Muster
+    assert f"{tmp_path}/venv/lib" in environment("muster", "models", "list", "--json")  # the weights that come with it
     found = environment(
         "python", "-c", f"import pkgutil; print({{m.name for m in pkgutil.iter_modules()}} & {set(STRANGERS)})"
     )

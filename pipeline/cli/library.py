@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import muster
-from muster.errors import InputError
+from muster.errors import InputError, NotYetError
 from muster.pipeline.cli.console import JsonOption, counted, download_bar, progress, report, say
 from muster.pipeline.cli.options import (
     LIBRARY,
@@ -122,7 +122,11 @@ def run(
     from muster.pipeline.cli.parse import chosen
 
     machine = muster.Machine(device=device, workers=workers, weights_dir=weights_dir, address=address, shared=shared)
-    opened = muster.open(library, trust=trust)
+    try:
+        opened = muster.open(library, trust=trust)
+    except NotYetError:
+        chosen(tasks, model, weights, classes, min_score, settings)  # a mistake in what was typed is said first
+        raise
     choices = chosen(tasks, model, weights, classes, min_score, settings, opened.model_of)
     with progress() as on_progress, download_bar() as on_download:
         summary = opened.run(

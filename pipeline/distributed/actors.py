@@ -200,6 +200,11 @@ class RayWorkers:
             cause = str(error).strip().splitlines()[-1]
             raise MusterError(f"a worker could not start: {cause}") from error
 
+    def close(self) -> None:
+        """Let go of all workers, which ends them: whoever keeps an error of ours, as notebooks do, keeps us as well."""
+        for held in (self.actors, self.calls, self.pings):
+            held.clear()
+
     def start(self) -> WorkerId:
         return self.spare.pop() if self.spare else self._create()
 
