@@ -34,7 +34,8 @@ def enroll(
         bool, typer.Option("--consent-given", help="I hold the consent of everybody in a roster that does not say.")
     ] = False,
     accept: Annotated[
-        list[str], typer.Option(metavar="PERSON", help="Enrol this person in spite of what is to be reviewed.")
+        list[str],
+        typer.Option(metavar="PERSON", help="Enrol this person in spite of what is to be reviewed, or was forgotten."),
     ] = [],  # noqa: B006
     columns: Annotated[
         list[str],

@@ -5,7 +5,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -24,23 +24,7 @@ from muster.storage.photos.reader import Reader
 FACES = "aaaa"  # a fingerprint
 
 
-@pytest.fixture(scope="module", autouse=True)
-def no_fsync() -> Iterator[None]:
-    """No test here cuts the power, and waiting for the disk takes most of their time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda _: None)
-        yield
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    (tmp_path / "photos").mkdir()
-    return tmp_path / "photos"
-
-
-@pytest.fixture
-def library(tmp_path: Path) -> LibraryFiles:
-    return open_library(tmp_path / "library", create=True)
+pytestmark = pytest.mark.usefixtures("no_fsync")
 
 
 @pytest.fixture

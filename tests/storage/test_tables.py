@@ -67,11 +67,6 @@ def names(shard: str, number: int = 4) -> list[str]:
     return [f"{shard}-{i}" for i in range(number)]
 
 
-@pytest.fixture
-def library(tmp_path: Path) -> LibraryFiles:
-    return open_library(tmp_path / "library", create=True)
-
-
 def everything(library: LibraryFiles) -> dict[str, bytes]:
     folder = Path(library.path)
     """But for the marker, in which each library has a name of its own."""

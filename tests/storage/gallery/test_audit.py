@@ -8,12 +8,7 @@ from hypothesis import strategies as st
 from muster.errors import MusterError
 from muster.storage.gallery import audit
 from muster.storage.layout import AUDIT_HEAD
-from muster.storage.library import LibraryFiles, open_library
-
-
-@pytest.fixture
-def library(tmp_path: Path) -> LibraryFiles:
-    return open_library(tmp_path / "library", create=True)
+from muster.storage.library import LibraryFiles
 
 
 def fill(library: LibraryFiles, count: int) -> Path:

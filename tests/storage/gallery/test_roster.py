@@ -10,12 +10,7 @@ from PIL import Image
 from muster.errors import InputError
 from muster.storage.gallery.entry import Entry
 from muster.storage.gallery.roster import read_roster
-from muster.storage.library import LibraryFiles, open_library
-
-
-@pytest.fixture
-def library(tmp_path: Path) -> LibraryFiles:
-    return open_library(tmp_path / "library", create=True)
+from muster.storage.library import LibraryFiles
 
 
 @pytest.fixture

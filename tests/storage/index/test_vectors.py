@@ -18,11 +18,6 @@ WIDTH = 32
 NAME = layout.index("aa", "faces")
 
 
-@pytest.fixture
-def library(tmp_path: Path) -> LibraryFiles:
-    return open_library(tmp_path / "library", create=True)
-
-
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
     """Threads of FAISS wait for each other at full speed: on a busy machine that takes seconds."""

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from muster.storage.library import LibraryFiles, open_library
+from muster.storage.library import LibraryFiles
 from muster.storage.manifest import ScanResult, read_manifest, scan
 from muster.storage.photos.aliases import other_names
 from muster.storage.photos.sources import SCHEMA
@@ -23,11 +23,6 @@ def place(tmp_path: Path) -> Path:
         put(tmp_path / "photos" / name, 1000 + number)
     (tmp_path / "link").symlink_to("photos")
     return tmp_path
-
-
-@pytest.fixture
-def library(tmp_path: Path) -> LibraryFiles:
-    return open_library(tmp_path / "library", create=True)
 
 
 def put(path: Path, time: int) -> None:

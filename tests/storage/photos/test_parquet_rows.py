@@ -15,41 +15,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from muster.errors import InputError
-from muster.storage.library import LibraryFiles, open_library
+from helpers.sources import found, refusal, write
+from muster.storage.library import LibraryFiles
 from muster.storage.photos import parquet_rows
 from muster.storage.photos.parquet_rows import LARGE_GROUP, NO_PARTITION, partitions
-from muster.storage.photos.sources import Found, find_images
+from muster.storage.photos.sources import find_images
 from muster.storage.uris import local_path, split_inline
 
 BYTES = pa.array([b"1", b"2", None])
-
-
-@pytest.fixture
-def library(tmp_path: Path) -> LibraryFiles:
-    return open_library(tmp_path / "library", create=True)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "in").mkdir()
-    return tmp_path / "in"
-
-
-def write(path: Path, **columns: Any) -> Path:
-    pq.write_table(pa.table(columns), path)
-    return path
-
-
-def found(path: str | Path, library: LibraryFiles) -> tuple[Found, list[dict[str, Any]]]:
-    result = find_images(str(path), library)
-    return result, result.rows.to_pylist()
-
-
-def refusal(path: str | Path, library: LibraryFiles) -> str:
-    with pytest.raises(InputError) as refused:
-        find_images(str(path), library)
-    return str(refused.value)
 
 
 def test_inline_images(folder: Path, library: LibraryFiles) -> None:

@@ -5,43 +5,14 @@ import re
 import subprocess
 import tarfile
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
 import pyarrow.fs as pafs
-import pyarrow.parquet as pq
 import pytest
 
+from helpers.sources import found, refusal, write
 from muster.errors import InputError
-from muster.storage.library import LibraryFiles, open_library
-from muster.storage.photos.sources import Found, find_images
-
-
-@pytest.fixture
-def library(tmp_path: Path) -> LibraryFiles:
-    return open_library(tmp_path / "library", create=True)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "in").mkdir()
-    return tmp_path / "in"
-
-
-def write(path: Path, **columns: Any) -> Path:
-    pq.write_table(pa.table(columns), path)
-    return path
-
-
-def found(path: str | Path, library: LibraryFiles) -> tuple[Found, list[dict[str, Any]]]:
-    result = find_images(str(path), library)
-    return result, result.rows.to_pylist()
-
-
-def refusal(path: str | Path, library: LibraryFiles) -> str:
-    with pytest.raises(InputError) as refused:
-        find_images(str(path), library)
-    return str(refused.value)
+from muster.storage.library import LibraryFiles
+from muster.storage.photos.sources import find_images
 
 
 def test_images_by_suffix(folder: Path, library: LibraryFiles) -> None:
