@@ -10,6 +10,8 @@ PARTS = "_parts"
 TASKS = "_tasks"
 MODELS = "_models.json"  # task → the model that it was last run with by name
 CLUSTERS = "clusters"
+TAGS = "tags/tags.parquet"
+TAGS_READ = "tags/read.parquet"  # which photos and sidecars the rows of the former were made of
 INDEX = "index"
 PAGES = "people"
 
