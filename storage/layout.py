@@ -13,6 +13,7 @@ CLUSTERS = "clusters"
 TAGS = "tags/tags.parquet"
 TAGS_READ = "tags/read.parquet"  # which photos and sidecars the rows of the former were made of
 INDEX = "index"
+FACTS = "facts"
 PAGES = "people"
 
 GALLERY = "gallery/gallery.parquet"
@@ -49,6 +50,10 @@ def description(fingerprint: str) -> str:
 
 def clusters(fingerprint: str) -> str:
     return f"{CLUSTERS}/{fingerprint}/clusters.parquet"
+
+
+def fact(edit: str) -> str:
+    return f"{FACTS}/{edit}.json"
 
 
 def index(fingerprint: str, what: str) -> str:
