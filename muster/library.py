@@ -180,7 +180,7 @@ class Library:
             return usual_model(self._files, task)
 
     def table(self, name: str, *, model: str | None = None, columns: str | Iterable[str] | None = None) -> pa.Table:
-        """A table as Arrow: "manifest", "images", "errors", "clusters", or what a task of this name found.
+        """A table as Arrow: "manifest", "images", "errors", "clusters", "tags", or what a task of this name found.
 
         `model`: whose rows, also as a fingerprint that `status` shows; where None, those of `model_of`. Of several,
         those that cover most images. docs/data-model.md describes the columns. Raises NotYetError where there are no
