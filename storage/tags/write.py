@@ -9,6 +9,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import NamedTuple
 
 from muster.storage.tags.document import Region, RegionList, lists_of, rdf_of, value_of
 from muster.storage.tags.elements import Attribute, Element, SidecarError, from_utf8, parse, to_utf8
@@ -27,10 +28,13 @@ Edit = tuple[int, int, bytes]  # start, end, what stands there then
 
 @dataclass(frozen=True, slots=True)
 class NamedFace:
-    """`box_xyxy`: in pixels of the full-size upright image."""
+    """`box_xyxy`: in pixels of the full-size upright image. Which names that others gave the face give way to `name`:
+    all where it is `certain`, else those in `former`, which the person had before."""
 
     name: str
     box_xyxy: Box
+    certain: bool = False
+    former: Collection[str] = ()
 
 
 @dataclass(slots=True)
@@ -46,21 +50,16 @@ class Merged:
     otherwise: list[tuple[str, str]] = field(default_factory=list)
 
 
-def merged(
-    existing: bytes | None, faces: Sequence[NamedFace], frame: Frame, writer: str, overruled: Collection[str] = ()
-) -> Merged:
+def merged(existing: bytes | None, faces: Sequence[NamedFace], frame: Frame, writer: str) -> Merged:
     """The document with these faces, and with no others of ours, which are those of this `writer`.
 
     Regions of others stay. One that calls the same face by another name keeps that, and ours is left out (`otherwise`),
-    unless the name is in `overruled`: then it gives way, and comes back when ours is taken back. SidecarError where the
-    document cannot be understood, or not be changed without harm.
+    unless it gives way: then it comes back when ours is taken back. SidecarError where the document cannot be
+    understood, or not be changed without harm.
     """
     utf8, codec = to_utf8(NEW if existing is None else existing)
     base, before = _without_ours(utf8, writer)
-    result, edits = Merged(), list[Edit]()
-    if faces:
-        gives_way = {normal(name).strip() for name in (*overruled, *before)}
-        result, edits = _Target(base, frame, writer).with_faces(faces, gives_way)
+    result, edits = _Target(base, frame, writer, before).with_faces(faces) if faces else (Merged(), [])
     now = _edited(base, edits)
     if now != base and _without_ours(now, writer)[0] != base:
         raise SidecarError("it cannot be changed so that the change could be taken back")
@@ -141,33 +140,44 @@ def _restored(data: bytes, region: Region) -> list[Edit]:
 # ---- putting ours in -------------------------------------------------------------------------------------------------
 
 
+class _Placed(NamedTuple):
+    name: str
+    area: Area
+    face: NamedFace
+
+
 class _Target:
     """A document without ours, and what to put into it."""
 
-    def __init__(self, data: bytes, frame: Frame, writer: str) -> None:
-        self._data, self._writer = data, writer
+    def __init__(self, data: bytes, frame: Frame, writer: str, before: Collection[str]) -> None:
+        """`before`: names that had given way to ours."""
+        self._data, self._writer, self._before = data, writer, set(map(_plain, before))
         self._rdf = rdf_of(parse(data))
         self._lists = list(lists_of(self._rdf))
         self._frame = frame.of(self._lists[0].applied_to) if self._lists else frame
 
-    def with_faces(self, faces: Sequence[NamedFace], overruled: Collection[str]) -> tuple[Merged, list[Edit]]:
-        named = [(allowed(face.name), stored_area(face.box_xyxy, self._frame)) for face in faces if face.name.strip()]
-        known = sorted((name, area) for name, area in named if area is not None)
-        result, edits, new = Merged(outside=len(named) - len(known)), list[Edit](), list[tuple[str, Area]]()
+    def with_faces(self, faces: Sequence[NamedFace]) -> tuple[Merged, list[Edit]]:
+        placed = [(stored_area(face.box_xyxy, self._frame), face) for face in faces if face.name.strip()]
+        known = [_Placed(allowed(face.name), area, face) for area, face in placed if area is not None]
+        known.sort(key=lambda each: each[:2])
+        result, edits, new = Merged(outside=len(placed) - len(known)), list[Edit](), list[tuple[str, Area]]()
         theirs = dict(_same_faces(known, [region for each in self._lists for region in each.regions]))
-        for number, (name, area) in enumerate(known):
+        for number, (name, area, face) in enumerate(known):
             region = theirs.get(number)
             if region is None:
                 new.append((name, area))
-            elif _is_same(region.said, name):
+            elif _plain(region.said) == _plain(name):
                 result.there += 1
-            elif normal(region.said).strip() in overruled and (renaming := self._renaming(region, name)):
+            elif self._gives_way(region, face) and (renaming := self._renaming(region, name)):
                 edits += renaming
                 result.renamed += 1
             else:
                 result.otherwise.append((region.said, name))
         result.written = len(new)
         return result, [*edits, *(self._insertion(new) if new else [])]
+
+    def _gives_way(self, region: Region, face: NamedFace) -> bool:
+        return face.certain or _plain(region.said) in {*self._before, *map(_plain, face.former)}
 
     def _renaming(self, region: Region, name: str) -> list[Edit]:
         """Nothing where there would be no telling how to come back."""
@@ -207,17 +217,17 @@ class _Target:
         return next((self._data[each.value_start : each.end].decode() for each in said), '""')
 
 
-def _is_same(one: str, other: str) -> bool:
-    return normal(one).strip() == normal(other).strip()
+def _plain(name: str) -> str:
+    return normal(name).strip()
 
 
-def _same_faces(known: Sequence[tuple[str, Area]], regions: Sequence[Region]) -> Iterator[tuple[int, Region]]:
+def _same_faces(known: Sequence[_Placed], regions: Sequence[Region]) -> Iterator[tuple[int, Region]]:
     """Which region of others is which of our faces, one of each: those of one name first, then the most alike."""
     pairs = [
-        (not _is_same(region.said, name), -shared, number, index)
+        (_plain(region.said) != _plain(name), -shared, number, index)
         for index, region in enumerate(regions)
         if region.area and region.said.strip()
-        for number, (name, area) in enumerate(known)
+        for number, (name, area, _) in enumerate(known)
         if (shared := overlap(area, region.area)) >= SAME_FACE
     ]
     faces, taken = set[int](), set[int]()

@@ -1,7 +1,9 @@
 """Every document is read back by a reader that shares no code with the writer: tests/helpers/xmp.py."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from defusedxml import ElementTree
@@ -21,8 +23,8 @@ FACES = [ANNA, BOB]
 HER = (60, 40, 180, 160)
 
 
-def merged(there: bytes | None, faces: list[NamedFace], frame: Frame, *overruled: str, writer: str = "a") -> Merged:
-    return write.merged(there, faces, frame, writer, overruled)
+def merged(there: bytes | None, faces: list[NamedFace], frame: Frame, writer: str = "a") -> Merged:
+    return write.merged(there, faces, frame, writer)
 
 
 def frame_of(orientation: int) -> Frame:
@@ -130,14 +132,15 @@ def test_regions_are_given_to_the_faces_that_they_fit_best() -> None:
 
 
 @pytest.mark.parametrize("attributes", [False, True])
-def test_a_name_of_others_stays_unless_it_was_overruled(attributes: bool) -> None:
+@pytest.mark.parametrize("way", [{"certain": True}, {"former": ["Ann"]}])
+def test_a_name_of_others_stays_unless_it_gives_way(attributes: bool, way: dict[str, Any]) -> None:
     there = document(mwg([("An&#110;", HER)], STORED, attributes), UNKNOWN)
-    kept = merged(there, [ANNA], FRAME)
+    kept = merged(there, [replace(ANNA, former=["Hanna"])], FRAME)
     assert (kept.data, kept.otherwise, kept.written) == (there, [("Ann", "Anna")], 0)
 
-    renamed = merged(there, FACES, FRAME, "Ann")
+    renamed = merged(there, [replace(ANNA, **way), BOB], FRAME)
     assert (renamed.renamed, names_in(data_of(renamed))) == (1, ["Anna", "Bob"])
-    assert merged(renamed.data, FACES, FRAME).data == renamed.data  # also when what is read is now the new name
+    assert merged(renamed.data, FACES, FRAME).data == renamed.data  # nobody knows of its former name any more
     assert merged(renamed.data, [], FRAME).data == there
 
 
@@ -284,13 +287,13 @@ def documents(draw: st.DrawFn) -> bytes:
     return f"{declared}{text}".encode(codec, "xmlcharrefreplace")
 
 
-@given(documents(), NAMES, st.sampled_from([(), ("Ann", "Carl")]))
-def test_any_document_keeps_what_others_wrote(there: bytes, name: str, overruled: tuple[str, ...]) -> None:
-    faces = [NamedFace(name, HER), NamedFace("Zoé", (300, 100, 420, 240))]
+@given(documents(), NAMES, st.booleans())
+def test_any_document_keeps_what_others_wrote(there: bytes, name: str, certain: bool) -> None:
+    faces = [NamedFace(name, HER, certain), NamedFace("Zoé", (300, 100, 420, 240))]
     theirs = raw_regions(there)
-    result = merged(there, faces, FRAME, *overruled)
+    result = merged(there, faces, FRAME)
     after = data_of(result)
-    assert merged(after, faces, FRAME, *overruled).data == after
+    assert merged(after, faces, FRAME).data == after
     assert merged(after, [], FRAME).data == there
     assert len(raw_regions(after)) == len(theirs) + result.written
     assert result.written + result.there + result.renamed + len(result.otherwise) == 2
