@@ -1,5 +1,3 @@
-import hashlib
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,19 +5,40 @@ from hypothesis import strategies as st
 from scipy.cluster.hierarchy import fcluster, linkage
 
 from helpers.embeddings import arc, nearest, people
+from helpers.said import sayings, violations
 from muster.tasks.metrics.people import bcubed_f1, pairwise_f1
 from muster.tasks.people.collages import PAIRED
-from muster.tasks.people.graph import GraphParameters, Strangers, cluster_graph, inherit_ids, lookalikes
+from muster.tasks.people.graph import GraphParameters, Strangers, cluster_graph, lookalikes
+from muster.tasks.people.said import Said, nothing
+from muster.tasks.people.settle import settle
 
 # average linkage and nothing else: no neighbour is close enough to smooth with, none is a stranger
 PLAIN = GraphParameters(threshold=0.5, smoothing=2, stranger=-2, min_quality=0)
 
 
-def graph(embeddings, images=None, quality=None, parameters=None, strangers=None):
+def graph(embeddings, images=None, quality=None, parameters=None, strangers=None, said=None):
     n = len(embeddings)
     images = np.arange(n) if images is None else images
     quality = np.ones(n, np.float32) if quality is None else quality
-    return cluster_graph(embeddings, *nearest(embeddings), images, quality, parameters, strangers)
+    return cluster_graph(embeddings, *nearest(embeddings), images, quality, parameters, strangers, said)
+
+
+def said_of(n, person=None, excluded=(), shown=None):
+    """Of n faces: dicts from rows to people, and pairs of them."""
+    rows = [np.full(n, -1), np.full(n, -1)]
+    for each, given_ in zip(rows, (person, shown), strict=True):
+        for row, who in (given_ or {}).items():
+            each[row] = who
+    return Said(rows[0], np.array(excluded, np.int64).reshape(-1, 2), rows[1])
+
+
+def named(embeddings, said, **given_):
+    """The person of each face, -1 nobody, and -2 - its cluster where that is nobody."""
+    labels = graph(embeddings, said=said, **given_)
+    again, people = settle(labels, said, embeddings.__getitem__)
+    assert again.tolist() == labels.tolist(), "nothing is left to settle"
+    who = np.append(people, -1)[labels]
+    return np.where((who < 0) & (labels >= 0), -2 - labels, who).tolist()
 
 
 def groups(labels):
@@ -229,57 +248,31 @@ def test_too_few_faces_are_alone(n):
     assert labels.dtype == np.int64
 
 
-LABELLED = st.lists(st.tuples(st.integers(-1, 5), st.sampled_from(["", "old1", "old2", "old3", "old4"])), max_size=20)
-
-
-def named(rows):
-    labels = np.array([label for label, _ in rows], int)
-    faces = [f"face{i:02}" for i in range(len(rows))]
-    return labels, faces, {face: old for face, (_, old) in zip(faces, rows, strict=True) if old}
-
-
-@given(LABELLED, st.randoms(use_true_random=False))
-def test_ids_name_clusters_one_to_one_in_any_order(rows, random):
-    labels, faces, previous = named(rows)
-    ids = inherit_ids(labels, faces, previous)
-    assert all((name is None) == (label == -1) for name, label in zip(ids, labels, strict=True))
-    both = {(label, name) for label, name in zip(labels.tolist(), ids, strict=True) if label >= 0}
-    assert len(both) == len({label for label, _ in both}) == len({name for _, name in both})
-    order = random.sample(range(len(rows)), len(rows))
-    renumbered = np.where(labels >= 0, 7 - labels, -1)
-    again = inherit_ids(renumbered[order], [faces[i] for i in order], previous)
-    assert again == [ids[i] for i in order]
-
-
-@given(LABELLED)
-def test_an_old_id_goes_to_the_larger_overlap(rows):
-    """No cluster and old id that did not get each other overlap more than what both have got."""
-    labels, faces, previous = named(rows)
-    ids = dict(zip(labels.tolist(), inherit_ids(labels, faces, previous), strict=True))
-    overlap = {}
-    for label, face in zip(labels.tolist(), faces, strict=True):
-        if label >= 0 and face in previous:
-            overlap[label, previous[face]] = overlap.get((label, previous[face]), 0) + 1
-    holder = {name: label for label, name in ids.items() if name}
-    for (label, old), shared in overlap.items():
-        assert shared <= max(overlap.get((label, ids[label]), 0), overlap.get((holder.get(old), old), 0))
-
-
-@given(LABELLED)
-def test_ids_stay_when_nothing_changes(rows):
-    labels, faces, previous = named(rows)
-    ids = inherit_ids(labels, faces, previous)
-    kept = {face: name for face, name in zip(faces, ids, strict=True) if name}
-    assert inherit_ids(labels, faces, kept) == ids
-    more = np.append(labels, [0, 9, 9])
-    assert inherit_ids(more, [*faces, "new1", "new2", "new3"], kept)[: len(ids)] == ids
-
-
-def test_a_new_id_is_not_one_that_was_taken():
-    fresh = inherit_ids(np.array([0, 0]), ["a", "b"], {})[0]
-    assert fresh == hashlib.sha256(b"a").hexdigest()[:12]
-    assert inherit_ids(np.array([0, 0]), ["a", "b"], {"gone": fresh})[0] not in (fresh, None)
-
-
 def test_without_strangers_nothing_is_crowded() -> None:
     assert lookalikes(np.eye(4, dtype=np.float32), np.empty((0, 4), np.float32)).tolist() == [0] * 4
+
+
+@st.composite
+def spoken(draw):
+    library = draw(libraries())
+    return library, draw(sayings(len(library[0])))
+
+
+@given(spoken(), crowds(), st.randoms(use_true_random=False))
+def test_clusters_are_never_against_what_was_said_in_any_order(case, strangers, random):
+    library, said = case
+    labels = graph(*library, strangers=strangers, said=said)
+    found, people = settle(labels, said, library[0].__getitem__)
+    assert violations(found, people, said) == []
+    assert groups(found) == groups(labels), "only people have one face"
+    assert set(said.known.tolist()) - {-1} == set(people.tolist()) - {-1}
+    order = np.array(random.sample(range(len(labels)), len(labels)))
+    shuffled = np.empty_like(labels)
+    shuffled[order] = graph(*(column[order] for column in library), strangers=strangers, said=said.part(order))
+    assert shuffled.tolist() == labels.tolist()
+
+
+@given(libraries(), crowds())
+def test_nothing_said_changes_no_bit(library, strangers):
+    without = graph(*library, strangers=strangers)
+    assert graph(*library, strangers=strangers, said=nothing(len(library[0]))).tolist() == without.tolist()

@@ -1,0 +1,35 @@
+"""What users might say, and whether labels keep to it."""
+
+import numpy as np
+from hypothesis import strategies as st
+
+from muster.tasks.people.said import Said
+
+
+@st.composite
+def sayings(draw, n, people=4):
+    """Of n faces, anything that may be said: named, shown, excluded, also against each other."""
+    numbers = st.lists(st.sampled_from([-1, -1, *range(people)]), min_size=n, max_size=n)
+    pair = st.tuples(st.integers(0, max(0, n - 1)), st.integers(0, people - 1))
+    pairs = draw(st.lists(pair, max_size=10)) if n else []
+    return Said(
+        np.array(draw(numbers), np.int64),
+        np.array(pairs, np.int64).reshape(-1, 2),
+        np.array(draw(numbers), np.int64),
+    )
+
+
+def violations(labels, people, said):
+    """What of `labels` (N,), of which each is the person beside it in `people`, is against what was said."""
+    found = []
+    who = np.append(people, -1)[labels]  # -1 for a face alone
+    for face, person in enumerate(said.person.tolist()):
+        if person >= 0 and who[face] != person:
+            found.append(f"face {face} is {person}, not {who[face]}")
+    for face, person in said.excluded.tolist():
+        if said.person[face] != person and who[face] == person:
+            found.append(f"face {face} is not {person}")
+    named = people[people >= 0].tolist()
+    if len(set(named)) < len(named):
+        found.append(f"a person is in two clusters: {named}")
+    return found
