@@ -11,6 +11,7 @@ TASKS = "_tasks"
 MODELS = "_models.json"  # task → the model that it was last run with by name
 CLUSTERS = "clusters"
 INDEX = "index"
+FACTS = "facts"
 PAGES = "people"
 
 GALLERY = "gallery/gallery.parquet"
@@ -47,6 +48,10 @@ def description(fingerprint: str) -> str:
 
 def clusters(fingerprint: str) -> str:
     return f"{CLUSTERS}/{fingerprint}/clusters.parquet"
+
+
+def fact(edit: str) -> str:
+    return f"{FACTS}/{edit}.json"
 
 
 def index(fingerprint: str, what: str) -> str:

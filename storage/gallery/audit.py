@@ -10,9 +10,6 @@ and in both an older state of the whole library is as good as any: a copy of the
 
 import contextlib
 import json
-import os
-import pwd
-import socket
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +19,7 @@ from muster.errors import DecryptionError, MusterError
 from muster.storage import layout, tables
 from muster.storage.layout import AUDIT_HEAD
 from muster.storage.library import LibraryFiles, dump_json
+from muster.storage.users import user_at_host
 
 START = "0" * 64
 ATTEMPTS = 5  # at reading its end, while another command writes lines
@@ -45,7 +43,7 @@ def append(library: LibraryFiles, action: str, facts: dict[str, Any], gallery: d
     (lines, digest), last = _sound_end(library)
     now = datetime.now(UTC)
     name = max([layout.audit_log(f"{now:%Y-%m}"), *_files(library)])  # never an earlier file
-    who = f"{_user()}@{socket.gethostname()}"
+    who = user_at_host()
     entry = {"line": lines + 1, "at": now.isoformat(timespec="seconds"), "by": who, "action": action, **facts}
     if gallery := gallery or _gallery(library, last):
         entry["gallery"] = gallery
@@ -199,11 +197,3 @@ def _head(library: LibraryFiles) -> State | None:
         return int(facts["lines"]), str(facts["sha256"])
     except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
         return None
-
-
-def _user() -> str:
-    """The user's name as the system has it; variables such as USER can be set to anything."""
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:  # a container without a user of this number
-        return str(os.getuid())

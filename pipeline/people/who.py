@@ -1,0 +1,59 @@
+"""Who is who in a library now: its tables, ledger and gallery, read for `muster.storage.people.view`."""
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from muster.pipeline.people.faces import faces_fingerprint, read_faces
+from muster.storage import clusters, manifest, tables
+from muster.storage.gallery import gallery
+from muster.storage.library import LibraryFiles
+from muster.storage.outcomes import IMAGES as OUTCOMES
+from muster.storage.outcomes import IMAGES_FINGERPRINT
+from muster.storage.people.ledger import Ledger
+from muster.storage.people.view import Claim, People, view
+
+IMAGE_COLUMNS = ["image_id", "sha256", "phash", "width", "height"]
+
+
+def people_now(library: LibraryFiles, model: str | None, ledger: Ledger | None = None) -> People:
+    """`model`: whose faces; None: the library's. `ledger`: read already. InputError where there are no faces.
+
+    Where nothing is clustered yet, people are those of whom somebody has spoken.
+    """
+    fingerprint = faces_fingerprint(library, model)
+    faces = read_faces(library, fingerprint, ["face_id", "image_id", "box_xyxy"])
+    try:
+        found = clusters.read(library, fingerprint)
+    except FileNotFoundError:
+        found = None
+    known = (ledger or Ledger(library)).known
+    return view(found, faces, readable_images(library), known, claims_of(library, faces))
+
+
+def readable_images(library: LibraryFiles) -> pa.Table:
+    """IMAGE_COLUMNS and uri of the photos that could be read, as `muster.storage.people.placed.Photos` takes them."""
+    rows = manifest.read_manifest(library).select(["image_id", "uri"])
+    shards = manifest.committed(library, IMAGES_FINGERPRINT)
+    images = tables.read(library, "images", IMAGES_FINGERPRINT, [*IMAGE_COLUMNS, "status"], shards)
+    if images is None:
+        images = OUTCOMES.empty_table().select([*IMAGE_COLUMNS, "status"])
+    ok = images.filter(pc.equal(images["status"], "ok")).drop(["status"])
+    place = pc.index_in(ok["image_id"], value_set=rows["image_id"])
+    return ok.append_column("uri", rows["uri"].take(place)).filter(pc.is_valid(place))
+
+
+def claims_of(library: LibraryFiles, faces: pa.Table) -> Sequence[Claim]:
+    """What the gallery says of the faces of this library: it knows them by photo and box."""
+    known = gallery.read(library)
+    if known is None:
+        return []
+    rows = known.faces.select(["face_id", "image_id", "name", "person_id"])
+    place = pc.index_in(rows["face_id"], value_set=faces["face_id"])
+    boxes = faces["box_xyxy"].take(place).to_pylist()
+    return [
+        Claim(row["image_id"], tuple(box), row["name"] or row["person_id"], "gallery", row["person_id"])
+        for row, box in zip(rows.to_pylist(), boxes, strict=True)
+        if box is not None
+    ]
