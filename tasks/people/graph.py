@@ -111,8 +111,10 @@ def cluster_graph(
     close = similarity - (crowding[face] + crowding[neighbour]) / 2 >= p.smoothing
     faces = _Clusters(_smooth(embeddings[order], face[close], neighbour[close], similarity[close]), crowding)
     clusters = deepcopy(faces)
-    _join(clusters, bounds, np.where(good, said.person, -1))
-    _link(clusters, bounds, (face[good[face]], neighbour[good[face]]), said.strange(*same_photo(photos)), p.threshold)
+    near, together = (face[good[face]], neighbour[good[face]]), said.strange(*same_photo(photos))
+    if said.people:
+        near = _link_named(clusters, bounds, near, said.person, p.threshold)
+    _link(clusters, bounds, near, together, p.threshold)
     labels, people, named = clusters.labels(), np.full(n, -1), np.zeros(n, bool)
     if said.people:
         labels, people = settle(labels, said, embeddings[order].__getitem__)
@@ -195,14 +197,21 @@ class _Clusters:
         return np.where(self.sizes[self.parents] > 1, self.parents, -1)
 
 
-def _join(clusters: _Clusters, bounds: Bounds, person: I64) -> None:
-    """Faces of one person, (N,), are one cluster to begin with; -1 is nobody."""
-    order = np.argsort(person, kind="stable")
-    order = order[person[order] >= 0]
-    first = np.diff(person[order], prepend=-1) > 0
-    a, into = order[~first], order[first][np.cumsum(first) - 1][~first]
-    clusters.merge(a, into)
-    bounds.merge(a, into)
+def _link_named(
+    clusters: _Clusters, bounds: Bounds, near: tuple[I64, I64], person: I64, threshold: float
+) -> tuple[I64, I64]:
+    """Link the faces that are said to be one person, (N,). Returns the pairs of `near` that are left to link.
+
+    A face unlike all others of its person brings nobody: who is like it is, as often as not, whom it was taken from.
+    """
+    a, b = near
+    own = (person[a] >= 0) & (person[a] == person[b])
+    none = np.empty(0, np.int64)
+    _link(clusters, bounds, (a[own], b[own]), (none, none), threshold)
+    alone = (clusters.labels() < 0) & (person >= 0)
+    odd = alone & np.isin(person, person[~alone & (person >= 0)])
+    kept = ~odd[a] & ~odd[b]
+    return a[kept], b[kept]
 
 
 def _link(

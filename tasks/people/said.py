@@ -1,8 +1,8 @@
 """What a user said about faces, as arrays, and which clusters may become one.
 
-A *person* is somebody of whom something was said. That a face is said to be a person binds. That a cluster was shown as
-a person, when the user named it, binds less: its faces never go to another person, and may leave with a cluster that
-is somebody else's for the most part.
+A *person* is somebody of whom something was said. That a face is said to be a person binds. That a group of faces was
+shown as one cluster when the user said who that is binds less: these faces never go to another person, and may leave
+with a cluster that is somebody else's for the most part.
 """
 
 from dataclasses import dataclass
@@ -14,30 +14,41 @@ from muster.arrays import I64, Bools
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Said:
-    """`person`: (N,) int64, the number of the person that each face is said to be, -1 where nothing was said.
-    `excluded`: (M, 2) int64, a face (its row) and the number of a person that it is not. `shown`: (N,) int64, the
-    person as whom the face was shown when that person was made, -1 nobody. Numbers count from 0.
+    """Of N faces. People and groups go by numbers from 0, -1 is nobody and none.
 
+    `person`: (N,) int64, who each face is said to be. `excluded`: (M, 2) int64, a face (its row) and a person that it
+    is not. `shown`: (N,) int64, the group that each face is of. `groups`: (G,) int64, the person of each group.
     Where these contradict each other, `person` stands before `excluded`, and both before `shown`.
     """
 
     person: I64
     excluded: I64
     shown: I64
+    groups: I64
 
     @property
     def people(self) -> int:
         """How many numbers of people there are."""
-        return 1 + max(int(each.max(initial=-1)) for each in (self.person, self.shown, self.excluded[:, 1]))
+        return 1 + max(int(each.max(initial=-1)) for each in (self.person, self.groups, self.excluded[:, 1]))
 
     @property
     def known(self) -> I64:
         """(N,): the person of each face, by what was said or shown, -1 nobody."""
-        shown = np.where(self.excludes(np.arange(len(self.shown)), self.shown), -1, self.shown)
+        shown = np.append(self.groups, -1)[self.shown]
+        shown = np.where(self.excludes(np.arange(len(shown)), shown), -1, shown)
         return np.where(self.person >= 0, self.person, shown)
 
+    @property
+    def votes(self) -> I64:
+        """(N,): by which group a face says whose its cluster is, -1 by none. A face that is said to be a person who has
+        no group is of one that all such faces of the person make, with a number after the others."""
+        known, own = self.known, np.append(self.groups, -1)[self.shown]
+        grouped = (known >= 0) & (own == known)
+        lone = (self.person >= 0) & ~np.isin(self.person, known[grouped])
+        return np.where(grouped, self.shown, np.where(lone, len(self.groups) + self.person, -1))
+
     def excludes(self, faces: I64, people: I64) -> Bools:
-        """Whether each of `faces` (rows) is not the person beside it in `people`; -1 is nobody, from whom none is."""
+        """Whether each of `faces` (rows) is not the person beside it in `people`, where -1 is nobody."""
         if not len(self.excluded):
             return np.zeros(len(faces), bool)
         rows, numbers = self.excluded.T
@@ -61,12 +72,12 @@ class Said:
         place = np.full(len(self.person), -1)
         place[rows] = np.arange(len(rows))
         excluded = np.stack([place[self.excluded[:, 0]], self.excluded[:, 1]], 1)
-        return Said(self.person[rows], excluded[excluded[:, 0] >= 0], self.shown[rows])
+        return Said(self.person[rows], excluded[excluded[:, 0] >= 0], self.shown[rows], self.groups)
 
 
 def nothing(n: int) -> Said:
     """Of n faces."""
-    return Said(np.full(n, -1), np.empty((0, 2), np.int64), np.full(n, -1))
+    return Said(np.full(n, -1), np.empty((0, 2), np.int64), np.full(n, -1), np.empty(0, np.int64))
 
 
 class Bounds:

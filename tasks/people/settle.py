@@ -18,13 +18,13 @@ def settle(labels: I64, said: Said, take: Take) -> tuple[I64, I64]:
     `labels`: -1 is a face alone. Numbered again by size, as `by_size` does; only a person may have a single face.
     `take` is asked for the faces of clusters that are several people's.
 
-    A cluster is a person's if half of its faces are, or if none holds more of that person's faces; of equal ones the
-    smallest, then that of the first row. All that were said to be the person go there. What else is in the cluster is
-    that person's too, or of several that one's whose faces there are most like it on average; it leaves where it is
+    A cluster is a person's if half of its faces are, or if none holds more of a group that is the person; of equal ones
+    the smallest, then that of the first row. All that were said to be the person go there. What else is in the cluster
+    is that person's too, or of several that one's whose faces there are most like it on average; it leaves where it is
     none of them.
     """
     clusters, known = _alone_apart(labels), said.known
-    owned, owners = _owners(clusters, known)
+    owned, owners = _owners(clusters, said)
     count = np.bincount(owned, minlength=len(clusters))
     person = np.where((known >= 0) & (count[clusters] > 0), known, said.person)
     only = np.full(len(clusters), -1)
@@ -44,19 +44,26 @@ def _alone_apart(labels: I64) -> I64:
     return np.unique(apart, return_inverse=True)[1].reshape(-1)
 
 
-def _owners(clusters: I64, known: I64) -> tuple[I64, I64]:
-    """Clusters, and beside each a person whose it is."""
-    sizes, people = np.bincount(clusters), int(known.max(initial=-1)) + 1
-    cells, first, faces = np.unique(
-        np.where(known >= 0, clusters * people + known, -1), return_index=True, return_counts=True
-    )
-    cells, first, faces = cells[cells >= 0], first[cells >= 0], faces[cells >= 0]
-    cluster, person = np.divmod(cells, max(1, people))
-    order = np.lexsort((first, sizes[cluster], -faces, person))
-    most = order[np.diff(person[order], prepend=-1) > 0]
-    owns = 2 * faces >= sizes[cluster]
-    owns[most] = True
-    return cluster[owns], person[owns]
+def _owners(clusters: I64, said: Said) -> tuple[I64, I64]:
+    """Clusters, and beside each a person whose it is; each pair once."""
+    sizes = np.bincount(clusters)
+    cluster, person, faces, _ = _cells(clusters, said.known)
+    half = 2 * faces >= sizes[cluster]
+    home, vote, faces, first = _cells(clusters, said.votes)
+    order = np.lexsort((first, sizes[home], -faces, vote))
+    most = order[np.diff(vote[order], prepend=-1) > 0]
+    groups = np.append(said.groups, np.arange(said.people))
+    pairs = np.stack([np.append(cluster[half], home[most]), np.append(person[half], groups[vote[most]])])
+    cluster, person = np.unique(pairs, axis=1)
+    return cluster, person
+
+
+def _cells(clusters: I64, values: I64) -> tuple[I64, I64, I64, I64]:
+    """Each cluster with each of the values (N,) that are in it, but for -1; how many faces; the first of them."""
+    rows, count = np.flatnonzero(values >= 0), max(1, int(values.max(initial=-1)) + 1)
+    cells, first, faces = np.unique(clusters[rows] * count + values[rows], return_index=True, return_counts=True)
+    cluster, value = np.divmod(cells, count)
+    return cluster, value, faces, rows[first]
 
 
 def _groups(clusters: I64, chosen: np.ndarray) -> list[I64]:

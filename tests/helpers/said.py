@@ -9,14 +9,26 @@ from muster.tasks.people.said import Said
 @st.composite
 def sayings(draw, n, people=4):
     """Of n faces, anything that may be said: named, shown, excluded, also against each other."""
-    numbers = st.lists(st.sampled_from([-1, -1, *range(people)]), min_size=n, max_size=n)
+    groups = draw(st.lists(st.integers(0, people - 1), min_size=1, max_size=6))
+
+    def numbers(count):
+        return np.array(draw(st.lists(st.sampled_from([-1, -1, *range(count)]), min_size=n, max_size=n)), np.int64)
+
     pair = st.tuples(st.integers(0, max(0, n - 1)), st.integers(0, people - 1))
     pairs = draw(st.lists(pair, max_size=10)) if n else []
-    return Said(
-        np.array(draw(numbers), np.int64),
-        np.array(pairs, np.int64).reshape(-1, 2),
-        np.array(draw(numbers), np.int64),
-    )
+    excluded = np.array(pairs, np.int64).reshape(-1, 2)
+    return Said(numbers(people), excluded, numbers(len(groups)), np.array(groups))
+
+
+def said_of(n, person=(), excluded=(), shown=(), groups=None):
+    """Of n faces: who the rows of `person` are, a dict; pairs of rows and people; the groups of rows, by default each
+    that of the person of its number."""
+    rows = np.full((2, n), -1)
+    for each, values in zip(rows, (person, shown), strict=True):
+        for row, number in dict(values).items():
+            each[row] = number
+    groups = np.arange(rows[1].max(initial=-1) + 1) if groups is None else np.array(groups)
+    return Said(rows[0], np.array(excluded, np.int64).reshape(-1, 2), rows[1], groups)
 
 
 def violations(labels, people, said):

@@ -2,8 +2,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.said import sayings
-from muster.tasks.people.said import Bounds, Said, nothing
+from helpers.said import said_of, sayings
+from muster.tasks.people.said import Bounds, nothing
 
 SAID = st.integers(1, 12).flatmap(lambda n: sayings(n))
 
@@ -12,7 +12,7 @@ SAID = st.integers(1, 12).flatmap(lambda n: sayings(n))
 def test_what_is_said_stands_before_what_is_excluded_and_both_before_what_was_shown(said):
     excluded = set(map(tuple, said.excluded.tolist()))
     for face, known in enumerate(said.known.tolist()):
-        person, shown = int(said.person[face]), int(said.shown[face])
+        person, shown = int(said.person[face]), int(np.append(said.groups, -1)[said.shown[face]])
         assert known == (person if person >= 0 else -1 if (face, shown) in excluded else shown)
         for each in range(4):
             one = np.array([face]), np.array([each])
@@ -56,12 +56,17 @@ def test_clusters_that_bounds_let_grow_hold_one_person_and_nobody_excluded(said,
 
 
 def test_pairs_that_are_known_to_be_one_person_are_not_strange():
-    said = Said(np.array([0, 0, 1, -1, -1]), np.empty((0, 2), np.int64), np.array([-1, -1, -1, 0, -1]))
+    said = said_of(5, {0: 0, 1: 0, 2: 1}, shown={3: 0})
     a, b = said.strange(np.array([0, 0, 0, 0, 4]), np.array([1, 2, 3, 4, 4]))
     assert (a.tolist(), b.tolist()) == ([0, 0, 4], [2, 4, 4])
 
 
+def test_groups_say_whose_a_cluster_is_and_single_faces_only_where_there_is_no_group():
+    said = said_of(6, {0: 0, 1: 1, 2: 0, 5: 1}, [(4, 0)], shown={2: 0, 3: 1, 4: 1, 5: 0}, groups=[0, 0])
+    assert said.votes.tolist() == [-1, 3, 0, 1, -1, 3]
+
+
 def test_nothing_said_is_nobody():
     said = nothing(3)
-    assert (said.people, said.known.tolist()) == (0, [-1, -1, -1])
+    assert (said.people, said.known.tolist(), said.votes.tolist()) == (0, [-1] * 3, [-1] * 3)
     assert not Bounds(said).apart(np.array([0, 1]), np.array([1, 2])).any()
