@@ -1,22 +1,21 @@
-"""Regions of the Metadata Working Group: where they stand in a document, and where in the photo.
+"""Regions of the Metadata Working Group: their names in XML, where they are in a photo, and how ours are known.
 
 Guidelines for Handling Image Metadata 2.0 (2010), 5.9: a region's `Area` has its centre, width and height as parts of
 the image. "Region metadata is applied to the stored image", so before EXIF's orientation turns it.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
-
-from muster.storage.tags.elements import Attribute, Element, SidecarError
 
 RDF, MWG = "http://www.w3.org/1999/02/22-rdf-syntax-ns#", "http://www.metadataworkinggroup.com/schemas/regions/"
 AREA, SIZE = "http://ns.adobe.com/xmp/sType/Area#", "http://ns.adobe.com/xap/1.0/sType/Dimensions#"
 OWN = "urn:muster:regions#"  # of the marks by which ours are known
 
+SHAPE = 0.02  # by which shapes (width ÷ height) may differ and be one
+
 Area = tuple[float, float, float, float]  # x, y of the centre, width, height; parts of the stored image
 Box = tuple[float, float, float, float]  # x0, y0, x1, y1
-Field = Attribute | Element
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +30,15 @@ class Frame:
     def stored(self) -> tuple[int, int]:
         """Width and height before the orientation turns it."""
         return (self.height, self.width) if self.orientation >= 5 else (self.width, self.height)
+
+    def of(self, applied_to: Sequence[float]) -> "Frame":
+        """The frame of regions that were drawn in a picture of this size: upright already, where only that fits. So
+        write some, and readers (ours in `regions`) tell it by the size."""
+        if self.orientation < 5 or not applied_to or min(applied_to) <= 0:
+            return self
+        shape, upright = applied_to[0] / applied_to[1], self.width / self.height
+        stands = abs(shape / upright - 1) <= SHAPE < abs(shape * upright - 1)
+        return Frame(self.width, self.height) if stands else self
 
 
 def stored_area(box_xyxy: Box, frame: Frame) -> Area | None:
@@ -78,92 +86,7 @@ def overlap(one: Area, other: Area) -> float:
     return both / union if union > 0 else 0.0
 
 
-# ---- in a document ---------------------------------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class Region:
-    """A region of a document, and where its fields stand. `was`, `wrote`: our marks, see `is_ours`."""
-
-    element: Element
-    name: Field | None
-    area: Area | None
-    was: Field | None
-    wrote: Field | None
-
-    @property
-    def said(self) -> str:
-        return value_of(self.name)
-
-    @property
-    def is_ours(self) -> bool:
-        """Whether it is as we wrote it, or as we named it (`was`: what it was called before)."""
-        kinds = {type(each) for each in (self.name, self.wrote, self.was or self.wrote)}
-        return self.area is not None and value_of(self.wrote) == digest(self.said, self.area) and len(kinds) == 1
-
-
-@dataclass(slots=True)
-class RegionList:
-    """`description`: the rdf:Description that it is a property of. `bag`: what the regions stand in."""
-
-    description: Element
-    bag: Element
-    regions: list[Region]
-
-
-def rdf_of(root: Element) -> Element:
-    """The element that all of XMP stands in."""
-    name = f"{RDF} RDF"
-    found = root if root.name == name else next(root.below(name), None)
-    if found is None:
-        raise SidecarError("it is no XMP: there is no rdf:RDF in it")
-    return found
-
-
-def lists_of(rdf: Element) -> Iterator[RegionList]:
-    """All lists of regions. SidecarError where one has a form that has no place for more."""
-    for description in rdf.below(f"{RDF} Description"):
-        if any(each.name == f"{MWG} Regions" for each in description.attributes):
-            raise SidecarError("its regions stand elsewhere (rdf:resource)")
-        for regions in description.below(f"{MWG} Regions"):
-            above = _field(regions, f"{MWG} RegionList")
-            bags = above.children if isinstance(above, Element) else []
-            if len(bags) != 1 or bags[0].name not in {f"{RDF} {kind}" for kind in ("Bag", "Seq", "Alt")}:
-                raise SidecarError("its list of regions has a form that has no place for more")
-            yield RegionList(description, bags[0], [_region(each) for each in bags[0].below(f"{RDF} li")])
-
-
-def _region(element: Element) -> Region:
-    name, was, wrote = (_field(element, each) for each in (f"{MWG} Name", f"{OWN} Was", f"{OWN} Wrote"))
-    return Region(element, name, _area(_field(element, f"{MWG} Area")), was, wrote)
-
-
-def _field(struct: Element, name: str) -> Field | None:
-    """A field of a structure: an attribute or element in it, or in the rdf:Description in it."""
-    for holder in (struct, *struct.below(f"{RDF} Description")):
-        attribute = next((each for each in holder.attributes if each.name == name), None)
-        if (found := attribute or next(holder.below(name), None)) is not None:
-            return found
-    return None
-
-
-def value_of(found: Field | None) -> str:
-    """Its text; "" also where it holds more than text."""
-    if isinstance(found, Element):
-        return "" if found.children else found.text
-    return found.value if found else ""
-
-
-def _area(found: Field | None) -> Area | None:
-    if not isinstance(found, Element):
-        return None
-    try:
-        x, y, width, height = (float(value_of(_field(found, f"{AREA} {key}"))) for key in "xywh")
-    except ValueError:
-        return None
-    return (x, y, width, height)
-
-
-def digest(name: str, area: Area) -> str:
-    """By which a region is known as ours, as long as nobody changes its name or place."""
-    return hashlib.sha256("\n".join([*(f"{value:.6f}" for value in area), name]).encode()).hexdigest()[:16]
+def mark(name: str, area: Area, writer: str) -> str:
+    """By which a region is known as written by `writer`, as long as nobody changes its name or place."""
+    said = "\n".join([writer, *(f"{value:.6f}" for value in area), name])
+    return hashlib.sha256(said.encode()).hexdigest()[:16]

@@ -9,42 +9,16 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from xml.sax.saxutils import escape, quoteattr
+from typing import NamedTuple
 
+from muster.storage.tags.document import Region, RegionList, lists_of, rdf_of, value_of
 from muster.storage.tags.elements import Attribute, Element, SidecarError, from_utf8, parse, to_utf8
-from muster.storage.tags.mwg import (
-    AREA,
-    MWG,
-    OWN,
-    RDF,
-    SIZE,
-    Area,
-    Box,
-    Frame,
-    Region,
-    RegionList,
-    digest,
-    lists_of,
-    overlap,
-    rdf_of,
-    stored_area,
-    value_of,
-)
+from muster.storage.tags.mwg import OWN, RDF, Area, Box, Frame, mark, overlap, stored_area
+from muster.storage.tags.pieces import DECLARATION, NEW, allowed, property_lines, quoted, region_lines, text
 from muster.storage.texts import normal
 
 SAME_FACE = 0.3  # of two boxes, intersection over union: some programs draw them from the eyes, some around all hair
-_PREFIXES = {"rdf": RDF, "mwg-rs": MWG, "stArea": AREA, "stDim": SIZE, "muster": OWN}
-_OF_A_REGION = ("rdf", "mwg-rs", "stArea", "muster")
-_DECLARATION = f' xmlns:muster="{OWN}"'.encode()
-_NEW = f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
-<x:xmpmeta xmlns:x="adobe:ns:meta/" x:xmptk="Muster">
-<rdf:RDF xmlns:rdf="{RDF}">
-</rdf:RDF>
-</x:xmpmeta>
-<?xpacket end="w"?>
-""".encode()
-_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0, 2.2
-_BLANKS = {"\t": "&#9;", "\n": "&#10;", "\r": "&#13;"}  # that a parser would make other blanks of
+_DECLARED = DECLARATION.encode()
 _INDENT = re.compile(rb"(?:\r\n|\n|\r)[ \t]*\Z")
 _LONGEST_INDENT = 1000  # bytes
 _EMPTY_BEFORE = b" >"  # how the end tag ends that we gave to an element which had none
@@ -54,10 +28,13 @@ Edit = tuple[int, int, bytes]  # start, end, what stands there then
 
 @dataclass(frozen=True, slots=True)
 class NamedFace:
-    """`box_xyxy`: in pixels of the full-size upright image."""
+    """`box_xyxy`: in pixels of the full-size upright image. Which names that others gave the face give way to `name`:
+    all where it is `certain`, else those in `former`, which the person had before."""
 
     name: str
     box_xyxy: Box
+    certain: bool = False
+    former: Collection[str] = ()
 
 
 @dataclass(slots=True)
@@ -73,20 +50,20 @@ class Merged:
     otherwise: list[tuple[str, str]] = field(default_factory=list)
 
 
-def merged(existing: bytes | None, faces: Sequence[NamedFace], frame: Frame, overruled: Collection[str] = ()) -> Merged:
-    """The document with these faces, and with no others of ours.
+def merged(existing: bytes | None, faces: Sequence[NamedFace], frame: Frame, writer: str) -> Merged:
+    """The document with these faces, and with no others of ours, which are those of this `writer`.
 
     Regions of others stay. One that calls the same face by another name keeps that, and ours is left out (`otherwise`),
-    unless the name is in `overruled`: then it gives way, and comes back when ours is taken back. SidecarError where the
-    document cannot be understood, or not be changed without harm.
+    unless it gives way: then it comes back when ours is taken back. SidecarError where the document cannot be
+    understood, or not be changed without harm.
     """
-    utf8, codec = to_utf8(_NEW if existing is None else existing)
-    base, before = _without_ours(utf8)
-    result, edits = _additions(base, faces, frame, {normal(name).strip() for name in (*overruled, *before)})
+    utf8, codec = to_utf8(NEW if existing is None else existing)
+    base, before = _without_ours(utf8, writer)
+    result, edits = _Target(base, frame, writer, before).with_faces(faces) if faces else (Merged(), [])
     now = _edited(base, edits)
-    if now != base and _without_ours(now)[0] != base:
+    if now != base and _without_ours(now, writer)[0] != base:
         raise SidecarError("it cannot be changed so that the change could be taken back")
-    result.data = None if now == _NEW else from_utf8(now, codec)
+    result.data = None if now == NEW else from_utf8(now, codec)
     return result
 
 
@@ -108,14 +85,14 @@ def _indent(data: bytes, at: int) -> bytes:
 # ---- taking ours out -------------------------------------------------------------------------------------------------
 
 
-def _without_ours(data: bytes) -> tuple[bytes, list[str]]:
+def _without_ours(data: bytes, writer: str) -> tuple[bytes, list[str]]:
     """The document as if we had never been there, and the names of others that ours stand in the place of."""
     if OWN.encode() not in data:
         return data, []
     rdf = rdf_of(parse(data))
     edits, names = list[Edit](), list[str]()
     for each in lists_of(rdf):
-        ours = [region for region in each.regions if region.is_ours]
+        ours = [region for region in each.regions if region.is_of(writer)]
         names += [value_of(region.was) for region in ours if region.was]
         edits += _removals(data, rdf, each, [region.element for region in ours if not region.was])
         edits += [edit for region in ours if region.was for edit in _restored(data, region)]
@@ -147,13 +124,13 @@ def _restored(data: bytes, region: Region) -> list[Edit]:
     """The name that others gave, in the place of ours."""
     name, was, wrote = region.name, region.was, region.wrote
     if isinstance(name, Attribute) and isinstance(was, Attribute) and isinstance(wrote, Attribute):
-        declared = was.start - len(_DECLARATION) * data.endswith(_DECLARATION, 0, was.start)
+        declared = was.start - len(_DECLARED) * data.endswith(_DECLARED, 0, was.start)
         return [
             (name.value_start, name.end, data[was.value_start : was.end]),
             (declared, was.end, b""),
             (wrote.start, wrote.end, b""),
         ]
-    assert isinstance(name, Element)  # all three are of one kind: `is_ours`
+    assert isinstance(name, Element)  # all three are of one kind: `is_of`
     assert isinstance(was, Element)
     assert isinstance(wrote, Element)
     old = data[was.inside : was.close]
@@ -163,43 +140,94 @@ def _restored(data: bytes, region: Region) -> list[Edit]:
 # ---- putting ours in -------------------------------------------------------------------------------------------------
 
 
-def _additions(
-    data: bytes, faces: Sequence[NamedFace], frame: Frame, overruled: Collection[str]
-) -> tuple[Merged, list[Edit]]:
-    rdf = rdf_of(parse(data))
-    lists = list(lists_of(rdf)) if faces else []
-    named = [
-        (_NO_XML.sub("\ufffd", face.name), stored_area(face.box_xyxy, frame)) for face in faces if face.name.strip()
-    ]
-    known = sorted((name, area) for name, area in named if area is not None)
-    result, edits, new = Merged(outside=len(named) - len(known)), list[Edit](), list[tuple[str, Area]]()
-    theirs = dict(_same_faces(known, [region for each in lists for region in each.regions]))
-    for number, (name, area) in enumerate(known):
-        region = theirs.get(number)
-        if region is None:
-            new.append((name, area))
-        elif _is_same(region.said, name):
-            result.there += 1
-        elif normal(region.said).strip() in overruled and (renaming := _renaming(data, region, name)):
-            edits += renaming
-            result.renamed += 1
+class _Placed(NamedTuple):
+    name: str
+    area: Area
+    face: NamedFace
+
+
+class _Target:
+    """A document without ours, and what to put into it."""
+
+    def __init__(self, data: bytes, frame: Frame, writer: str, before: Collection[str]) -> None:
+        """`before`: names that had given way to ours."""
+        self._data, self._writer, self._before = data, writer, set(map(_plain, before))
+        self._rdf = rdf_of(parse(data))
+        self._lists = list(lists_of(self._rdf))
+        self._frame = frame.of(self._lists[0].applied_to) if self._lists else frame
+
+    def with_faces(self, faces: Sequence[NamedFace]) -> tuple[Merged, list[Edit]]:
+        placed = [(stored_area(face.box_xyxy, self._frame), face) for face in faces if face.name.strip()]
+        known = [_Placed(allowed(face.name), area, face) for area, face in placed if area is not None]
+        known.sort(key=lambda each: each[:2])
+        result, edits, new = Merged(outside=len(placed) - len(known)), list[Edit](), list[tuple[str, Area]]()
+        theirs = dict(_same_faces(known, [region for each in self._lists for region in each.regions]))
+        for number, (name, area, face) in enumerate(known):
+            region = theirs.get(number)
+            if region is None:
+                new.append((name, area))
+            elif _plain(region.said) == _plain(name):
+                result.there += 1
+            elif self._gives_way(region, face) and (renaming := self._renaming(region, name)):
+                edits += renaming
+                result.renamed += 1
+            else:
+                result.otherwise.append((region.said, name))
+        result.written = len(new)
+        return result, [*edits, *(self._insertion(new) if new else [])]
+
+    def _gives_way(self, region: Region, face: NamedFace) -> bool:
+        return face.certain or _plain(region.said) in {*self._before, *map(_plain, face.former)}
+
+    def _renaming(self, region: Region, name: str) -> list[Edit]:
+        """Nothing where there would be no telling how to come back."""
+        data, where = self._data, region.name
+        if region.area is None or region.was or region.wrote:
+            return []
+        ours = mark(name, region.area, self._writer)
+        if isinstance(where, Attribute):
+            if b"xmlns:muster" in data[region.element.start : region.element.end]:
+                return []
+            was = data[where.value_start : where.end]
+            marks = _DECLARED + b" muster:Was=" + was + f' muster:Wrote="{ours}"'.encode()
+            return [(where.value_start, where.end, quoted(name).encode() + marks)]
+        assert isinstance(where, Element)  # it says a name
+        marks = _marked("Was", data[where.inside : where.close]) + _marked("Wrote", ours.encode())
+        return [(where.inside, where.close, text(name).encode()), (where.end, where.end, marks)]
+
+    def _insertion(self, new: Sequence[tuple[str, Area]]) -> list[Edit]:
+        """At the end of the first list; where there is none, one of our own at the end of all."""
+        holder = self._lists[0].bag if self._lists else self._rdf
+        indent = b"" if holder.empty else _indent(self._data, holder.close)
+        if self._lists:
+            items = [region_lines(name, area, self._writer, holder.prefixes) for name, area in new]
         else:
-            result.otherwise.append((region.said, name))
-    result.written = len(new)
-    return result, [*edits, *_insertion(data, rdf, lists, new, frame)]
+            items = [property_lines(new, self._frame.stored, self._writer, self._about(), holder.prefixes)]
+        pieces = b"".join(indent.join(line.encode() for line in lines) + indent for lines in items)
+        if not holder.empty:
+            return [(holder.close, holder.close, pieces)]
+        tag = re.match(rb"<([^\s/>]+)", self._data[holder.start : holder.inside])
+        assert tag is not None
+        return [(holder.inside - len(b"/>"), holder.inside, b">%s</%s%s" % (pieces, tag[1], _EMPTY_BEFORE))]
+
+    def _about(self) -> str:
+        """What all descriptions of a document are about: one thing (XMP 1, 7.4)."""
+        descriptions = self._rdf.below(f"{RDF} Description")
+        said = (each for one in descriptions for each in one.attributes if each.name == f"{RDF} about")
+        return next((self._data[each.value_start : each.end].decode() for each in said), '""')
 
 
-def _is_same(one: str, other: str) -> bool:
-    return normal(one).strip() == normal(other).strip()
+def _plain(name: str) -> str:
+    return normal(name).strip()
 
 
-def _same_faces(known: Sequence[tuple[str, Area]], regions: Sequence[Region]) -> Iterator[tuple[int, Region]]:
+def _same_faces(known: Sequence[_Placed], regions: Sequence[Region]) -> Iterator[tuple[int, Region]]:
     """Which region of others is which of our faces, one of each: those of one name first, then the most alike."""
     pairs = [
-        (not _is_same(region.said, name), -shared, number, index)
+        (_plain(region.said) != _plain(name), -shared, number, index)
         for index, region in enumerate(regions)
         if region.area and region.said.strip()
-        for number, (name, area) in enumerate(known)
+        for number, (name, area, _) in enumerate(known)
         if (shared := overlap(area, region.area)) >= SAME_FACE
     ]
     faces, taken = set[int](), set[int]()
@@ -210,85 +238,5 @@ def _same_faces(known: Sequence[tuple[str, Area]], regions: Sequence[Region]) ->
             yield number, regions[index]
 
 
-def _renaming(data: bytes, region: Region, name: str) -> list[Edit]:
-    """Nothing where there is no telling how to come back."""
-    assert region.area is not None  # `_same_faces`
-    if region.was or region.wrote:
-        return []
-    mark, where = digest(name, region.area), region.name
-    if isinstance(where, Attribute):
-        if b"xmlns:muster" in data[region.element.start : region.element.inside]:
-            return []
-        was = data[where.value_start : where.end]
-        marks = _DECLARATION + b" muster:Was=" + was + f' muster:Wrote="{mark}"'.encode()
-        return [(where.value_start, where.end, quoteattr(name, _BLANKS).encode() + marks)]
-    assert isinstance(where, Element)
-    marks = _element("Was", data[where.inside : where.close]) + _element("Wrote", mark.encode())
-    return [(where.inside, where.close, escape(name, _BLANKS).encode()), (where.end, where.end, marks)]
-
-
-def _element(name: str, content: bytes) -> bytes:
-    return b"<muster:%s%s>%s</muster:%s>" % (name.encode(), _DECLARATION, content, name.encode())
-
-
-def _insertion(
-    data: bytes, rdf: Element, lists: Sequence[RegionList], new: Sequence[tuple[str, Area]], frame: Frame
-) -> list[Edit]:
-    """At the end of the first list; where there is none, one of our own at the end of all."""
-    if not new:
-        return []
-    holder = lists[0].bag if lists else rdf
-    indent = _indent(data, holder.start if holder.empty else holder.close)
-    if lists:
-        elements = [_region_lines(name, area, _declared(holder, _OF_A_REGION)) for name, area in new]
-    else:
-        elements = [_description_lines(data, rdf, new, frame)]
-    pieces = [indent.join(line.encode() for line in lines) + indent * (not holder.empty) for lines in elements]
-    if not holder.empty:
-        return [(holder.close, holder.close, b"".join(pieces))]
-    tag = re.match(rb"<[^\s/>]+", data[holder.start : holder.inside])
-    assert tag is not None
-    closed = b">%s</%s%s" % (b"".join(pieces), tag[0][1:], _EMPTY_BEFORE)
-    return [(holder.inside - len(b"/>"), holder.inside, closed)]
-
-
-def _declared(holder: Element, prefixes: Iterable[str]) -> str:
-    """Declarations of those prefixes that mean nothing there, or something else."""
-    missing = (prefix for prefix in prefixes if holder.prefixes.get(prefix) != _PREFIXES[prefix])
-    return "".join(f' xmlns:{prefix}="{_PREFIXES[prefix]}"' for prefix in missing)
-
-
-def _description_lines(data: bytes, rdf: Element, new: Sequence[tuple[str, Area]], frame: Frame) -> list[str]:
-    abouts = (each for one in rdf.below(f"{RDF} Description") for each in one.attributes if each.name == f"{RDF} about")
-    about = next((data[each.value_start : each.end].decode() for each in abouts), '""')  # one for all: XMP, 7.4
-    width, height = frame.stored
-    return [
-        f'<rdf:Description{_declared(rdf, _PREFIXES)} rdf:about={about} muster:Made="1">',
-        ' <mwg-rs:Regions rdf:parseType="Resource">',
-        '  <mwg-rs:AppliedToDimensions rdf:parseType="Resource">',
-        f"   <stDim:w>{width}</stDim:w>",
-        f"   <stDim:h>{height}</stDim:h>",
-        "   <stDim:unit>pixel</stDim:unit>",
-        "  </mwg-rs:AppliedToDimensions>",
-        "  <mwg-rs:RegionList>",
-        "   <rdf:Bag>",
-        *(f"    {line}" for name, area in new for line in _region_lines(name, area, "")),
-        "   </rdf:Bag>",
-        "  </mwg-rs:RegionList>",
-        " </mwg-rs:Regions>",
-        "</rdf:Description>",
-    ]
-
-
-def _region_lines(name: str, area: Area, declared: str) -> list[str]:
-    return [
-        f'<rdf:li{declared} rdf:parseType="Resource">',
-        f" <mwg-rs:Name>{escape(name, _BLANKS)}</mwg-rs:Name>",
-        " <mwg-rs:Type>Face</mwg-rs:Type>",
-        ' <mwg-rs:Area rdf:parseType="Resource">',
-        *(f"  <stArea:{key}>{value:.6f}</stArea:{key}>" for key, value in zip("xywh", area, strict=True)),
-        "  <stArea:unit>normalized</stArea:unit>",
-        " </mwg-rs:Area>",
-        f" <muster:Wrote>{digest(name, area)}</muster:Wrote>",
-        "</rdf:li>",
-    ]
+def _marked(name: str, content: bytes) -> bytes:
+    return b"<muster:%s%s>%s</muster:%s>" % (name.encode(), _DECLARED, content, name.encode())

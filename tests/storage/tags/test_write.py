@@ -1,7 +1,9 @@
 """Every document is read back by a reader that shares no code with the writer: tests/helpers/xmp.py."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from defusedxml import ElementTree
@@ -12,13 +14,17 @@ from helpers.xmp import RDF, SIZE, UNKNOWN, document, jpeg, mp, mwg, overlap, ra
 from muster.storage.tags import write
 from muster.storage.tags.elements import SidecarError
 from muster.storage.tags.mwg import Frame
-from muster.storage.tags.write import Merged, NamedFace, merged
+from muster.storage.tags.write import Merged, NamedFace
 
 STORED = (600, 400)
 FRAME = Frame(*STORED)
 ANNA, BOB = NamedFace("Anna", (60, 40, 180, 160)), NamedFace("Bob", (300, 100, 420, 240))
 FACES = [ANNA, BOB]
 HER = (60, 40, 180, 160)
+
+
+def merged(there: bytes | None, faces: list[NamedFace], frame: Frame, writer: str = "a") -> Merged:
+    return write.merged(there, faces, frame, writer)
 
 
 def frame_of(orientation: int) -> Frame:
@@ -126,14 +132,15 @@ def test_regions_are_given_to_the_faces_that_they_fit_best() -> None:
 
 
 @pytest.mark.parametrize("attributes", [False, True])
-def test_a_name_of_others_stays_unless_it_was_overruled(attributes: bool) -> None:
+@pytest.mark.parametrize("way", [{"certain": True}, {"former": ["Ann"]}])
+def test_a_name_of_others_stays_unless_it_gives_way(attributes: bool, way: dict[str, Any]) -> None:
     there = document(mwg([("An&#110;", HER)], STORED, attributes), UNKNOWN)
-    kept = merged(there, [ANNA], FRAME)
+    kept = merged(there, [replace(ANNA, former=["Hanna"])], FRAME)
     assert (kept.data, kept.otherwise, kept.written) == (there, [("Ann", "Anna")], 0)
 
-    renamed = merged(there, FACES, FRAME, {"Ann"})
+    renamed = merged(there, [replace(ANNA, **way), BOB], FRAME)
     assert (renamed.renamed, names_in(data_of(renamed))) == (1, ["Anna", "Bob"])
-    assert merged(renamed.data, FACES, FRAME).data == renamed.data  # also when what is read is now the new name
+    assert merged(renamed.data, FACES, FRAME).data == renamed.data  # nobody knows of its former name any more
     assert merged(renamed.data, [], FRAME).data == there
 
 
@@ -148,6 +155,24 @@ def test_who_is_taken_back_goes_alone() -> None:
     both = data_of(merged(there, FACES, FRAME))
     assert merged(both, [BOB], FRAME).data == merged(there, [BOB], FRAME).data
     assert merged(both, [], FRAME).data == there
+
+
+def test_what_another_library_wrote_is_that_of_others() -> None:
+    theirs = data_of(merged(None, [ANNA], FRAME, writer="b"))
+    both = merged(theirs, FACES, FRAME)
+    assert (both.there, both.written) == (1, 1)
+    assert merged(both.data, [], FRAME).data == theirs
+    assert merged(merged(both.data, [], FRAME, writer="b").data, [], FRAME).data is None
+
+
+@pytest.mark.parametrize("orientation", range(5, 9))
+def test_regions_of_an_upright_picture_get_ours_beside_them(orientation: int) -> None:
+    """As programs write them that turn a photo and keep its EXIF, and as `regions.place` reads them."""
+    frame = frame_of(orientation)
+    theirs, ours = ("Carl", (10, 10, 90, 90)), NamedFace("Anna", (200, 300, 300, 450))
+    result = merged(document(mwg([theirs], (frame.width, frame.height))), [ours], frame)
+    areas = dict(raw_regions(data_of(result)))
+    assert areas["Anna"] == pytest.approx((250 / 400, 375 / 600, 100 / 400, 150 / 600))
 
 
 @pytest.mark.parametrize("change", [(">Anna<", ">Hanna<"), (">0.200000<", ">0.210000<")])
@@ -262,13 +287,13 @@ def documents(draw: st.DrawFn) -> bytes:
     return f"{declared}{text}".encode(codec, "xmlcharrefreplace")
 
 
-@given(documents(), NAMES, st.sampled_from([(), ("Ann", "Carl")]))
-def test_any_document_keeps_what_others_wrote(there: bytes, name: str, overruled: tuple[str, ...]) -> None:
-    faces = [NamedFace(name, HER), NamedFace("Zoé", (300, 100, 420, 240))]
+@given(documents(), NAMES, st.booleans())
+def test_any_document_keeps_what_others_wrote(there: bytes, name: str, certain: bool) -> None:
+    faces = [NamedFace(name, HER, certain), NamedFace("Zoé", (300, 100, 420, 240))]
     theirs = raw_regions(there)
-    result = merged(there, faces, FRAME, overruled)
+    result = merged(there, faces, FRAME)
     after = data_of(result)
-    assert merged(after, faces, FRAME, overruled).data == after
+    assert merged(after, faces, FRAME).data == after
     assert merged(after, [], FRAME).data == there
     assert len(raw_regions(after)) == len(theirs) + result.written
     assert result.written + result.there + result.renamed + len(result.otherwise) == 2
