@@ -22,7 +22,7 @@ def app(source: LiveSource, doors: Doors, readonly: str = "") -> Guard:
     routes = [route for part in PARTS for route in part.ROUTES]
     handlers = {404: _missing, MusterError: _failed}
     made = Starlette(routes=routes, exception_handlers=handlers)
-    made.state.album = album
+    made.state.album, made.state.readonly = album, readonly
     made.state.render = Renderer(album, [nav for part in PARTS for nav in part.NAV], readonly)
     return Guard(made, doors, _refused)
 

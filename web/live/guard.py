@@ -118,7 +118,7 @@ class Guard:
         """Whether a Host is an address and no name, which a stranger may let mean us; or one of this machine's."""
         try:
             name = urlsplit(f"//{host}").hostname or ""
-            if _is_loopback(name):
+            if is_loopback(name):
                 return True
             return self._doors.shared and (_is_address(name) or name in _own_names())
         except ValueError:
@@ -152,7 +152,8 @@ def _token(scope: Scope) -> str:
     return parse_qs(query).get("token", [""])[0] if scope["method"] == "GET" and "token=" in query else ""
 
 
-def _is_loopback(name: str) -> bool:
+def is_loopback(name: str) -> bool:
+    """Whether a host or a client's address is this machine."""
     return name == "localhost" or (_is_address(name) and ipaddress.ip_address(name).is_loopback)
 
 
