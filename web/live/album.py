@@ -18,12 +18,12 @@ For pages (`web/live/*.py`): `moment = request.app.state.album.now()`, once a re
     album.picture("faces", face_id)     bytes of a JPEG | None; "previews" with an image_id
 """
 
+import contextlib
 import itertools
 import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -34,6 +34,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from muster.arrays import I64
+from muster.errors import MusterError
 from muster.storage.people.ledger import Ledger
 from muster.storage.people.view import Claim, People
 from muster.web.album import DOUBTFUL, EXTRA_FACES, Face, Failure, Photo, load_failures
@@ -43,6 +44,7 @@ from muster.web.live.ranking import Ranking, in_time_order, ranking
 from muster.web.live.said import NOBODY, Said, apply, of_clusters, view_of
 
 T = TypeVar("T")
+FIRST = 200  # people of the first page
 LEDGER_EVERY, TABLES_EVERY = 0.5, 10.0  # seconds
 DETAILS = ("camera", "latitude", "longitude", "format", "phash")
 
@@ -271,6 +273,12 @@ class LiveAlbum:
         self._count = itertools.count(1)
         self._start = secrets.token_hex(4)
 
+    def load(self) -> None:
+        """Have the first page ready; what is wrong is raised by whoever asks next."""
+        with contextlib.suppress(MusterError):
+            moment = self.now()
+            moment.cards(moment.visible[:FIRST])
+
     # ---- now ---------------------------------------------------------------------------------------------------------
 
     def now(self) -> Moment:
@@ -331,7 +339,7 @@ class LiveAlbum:
                 self._ledger = Ledger(self.source.library)
             return self._ledger
 
-    @contextmanager
+    @contextlib.contextmanager
     def editing(self) -> Iterator[tuple[Moment, Ledger]]:
         """What is shown and said now, for one editor at a time; what is recorded within is shown afterwards."""
         with self._lock:
