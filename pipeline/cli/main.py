@@ -28,6 +28,7 @@ from muster.pipeline.cli.console import (
 from muster.pipeline.cli.evaluate import evaluate_app
 from muster.pipeline.cli.jobs import jobs_app, submit
 from muster.pipeline.cli.models import models_app
+from muster.pipeline.cli.serve import serve
 from muster.pipeline.cli.train import train
 from muster.pipeline.cli.wording import in_options, worded
 from muster.storage.files import FULL
@@ -152,7 +153,7 @@ app.add_typer(gallery.audit_app, name="audit")
 for command in (
     *(library.scan, library.run, library.cluster, library.people, library.copy, library.photos),
     *(library.status, library.errors, library.demo),
-    train,
+    *(serve, train),
     *(gallery.enroll, gallery.calibrate, gallery.verify, gallery.identify, gallery.forget, gallery.decrypt),
     *(export.export, export.overlay),
     tags.tags,

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from helpers.xmp import bag, image_with, packet
+from helpers.packets import bag, image_with, packet
 from muster.storage.photos import pixels  # noqa: F401 - has Pillow open HEIC
 from muster.storage.tags.embedded import MOST, packets
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from helpers.xmp import bag, image_with, mp, mwg, packet
+from helpers.packets import bag, image_with, mp, mwg, packet
 from muster.storage.people.boxes import overlap
 from muster.storage.tags import table
 from muster.storage.tags.reading import read_tags

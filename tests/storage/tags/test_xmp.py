@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.xmp import bag, mp, mwg, packet
+from helpers.packets import bag, mp, mwg, packet
 from muster.storage.tags.said import MANY, Area, Said, name_of, names_of
 from muster.storage.tags.xmp import _NOT_XML, read_xmp
 
