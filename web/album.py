@@ -293,11 +293,9 @@ def _best_first(face: Face) -> tuple[float, str]:
 
 def load_failures(source: PagesSource) -> list[Failure]:
     """Images that could not be read, and what tasks failed on, without the rest of the album."""
-    unread = []
-    for part in source.parts("images", ["image_id", "status", "error_kind", "error"]):
-        for row in part.filter(pc.not_equal(part["status"], "ok")).to_pylist():
-            unread.append(_unread(source, row))
-    return _failures(source, unread)
+    parts = source.parts("images", ["image_id", "status", "error_kind", "error"])
+    rows = (row for part in parts for row in part.filter(pc.not_equal(part["status"], "ok")).to_pylist())
+    return _failures(source, [_unread(source, row) for row in rows])
 
 
 def _unread(source: PagesSource, row: Mapping[str, Any]) -> Failure:

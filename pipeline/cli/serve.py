@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from muster.pipeline.cli.console import report, say
+from muster.pipeline.cli.console import JsonOption, report, say
 from muster.pipeline.cli.options import LIBRARY, LibraryOption, ModelOption, TrustOption
 
 # What serves is imported by the command: --help answers at once.
@@ -20,6 +20,7 @@ def serve(
     port: Annotated[int | None, typer.Option(min=1, max=65535, show_default="one that is free")] = None,
     host: Annotated[str, typer.Option(help="Address to listen at; one that others reach needs --share.")] = HOST,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
+    as_json: JsonOption = False,
 ) -> None:
     """Show a library's people in the browser, and let them be named, merged, split and hidden there.
 
@@ -41,7 +42,7 @@ def serve(
     address = f"http://{host}:{doors.port}/?token={doors.token}"
 
     def ready() -> None:
-        report({}, False, f"open {address}")
+        report({"url": address, "host": host, "port": doors.port}, as_json, f"open {address}")
         say("muster: Ctrl-C ends it")
 
     answer(app(source, doors), bound, ready)

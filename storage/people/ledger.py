@@ -133,8 +133,8 @@ class Ledger:
             if isinstance(fact, TakeBack) and fact.edit not in self.edits:
                 raise InputError(f"{fact.edit} is no edit of this library: its history has them")
         edit = Edit(self._next(), datetime.now(UTC), by or user_at_host(), tuple(facts))
-        known, before = self._with(edit), set(map(str, self.known.conflicts))
-        if conflicts := [conflict for conflict in known.conflicts if str(conflict) not in before]:
+        known = self._with(edit)
+        if conflicts := self._new_conflicts(known):
             raise ContradictionError(conflicts)
         file = layout.fact(edit.edit_id)
         try:
@@ -145,6 +145,14 @@ class Ledger:
             raise MusterError(f"{self.library.at(file)} is there already: try again")
         self.edits[edit.edit_id], self.known = edit, known
         return edit
+
+    def conflicts(self, facts: Sequence[Fact]) -> list[Conflict]:
+        """What these facts, said now, would contradict."""
+        return self._new_conflicts(self._with(Edit(self._next(), datetime.now(UTC), "", tuple(facts))))
+
+    def _new_conflicts(self, known: Known) -> list[Conflict]:
+        before = {(each.by, each.fact) for each in self.known.conflicts}
+        return [each for each in known.conflicts if (each.by, each.fact) not in before]
 
     def _next(self) -> str:
         """An id after all that are there, though a clock was put back."""

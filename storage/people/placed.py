@@ -1,7 +1,8 @@
 """Where the faces and photos that a ledger speaks of are in a library now."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -52,13 +53,20 @@ class Photos:
                 found[ref] = ids
         return found
 
+    def refs(self, image_ids: Sequence[str]) -> dict[str, PhotoRef]:
+        """How a ledger names these photos; no key where one is not here."""
+        wanted = pa.array(list(set(image_ids)), pa.string())
+        here = self.table.filter(pc.is_in(self.table["image_id"], value_set=wanted))
+        return {row["image_id"]: _ref(row) for row in here.to_pylist()}
+
     def ref(self, image_id: str) -> PhotoRef:
         """How a ledger names a photo of the library. LookupError where it is none."""
-        row = pc.index(self.table["image_id"], image_id).as_py()
-        if row < 0:
-            raise LookupError(image_id)
-        name, sha256, phash, *size = (self.table[c][row].as_py() for c in ("uri", "sha256", "phash", "width", "height"))
-        return PhotoRef(sha256, (int(size[0]), int(size[1])), phash, image_name(name))
+        return self.refs([image_id])[image_id]
+
+
+def _ref(row: Mapping[str, Any]) -> PhotoRef:
+    size = int(row["width"]), int(row["height"])
+    return PhotoRef(row["sha256"], size, row["phash"], image_name(row["uri"]))
 
 
 @dataclass(frozen=True)

@@ -70,10 +70,12 @@ class Person:
 @dataclass(frozen=True)
 class People:
     """`faces`: as SCHEMA has it, a row for each face that was found, in the order of the faces table, then those that
-    users and tags have put where none was found. `people`: everybody who has a face or a name, by person_id."""
+    users and tags have put where none was found. `people`: everybody who has a face or a name, by person_id. `photos`:
+    of the library, by which edits name them."""
 
     faces: pa.Table
     people: Mapping[str, Person]
+    photos: Photos
 
     @property
     def moved(self) -> dict[str, str]:
@@ -102,7 +104,7 @@ def view(
     extra = _drawn(known, placed)
     names = _claimed(claims, faces, boxes, persons, said, barred, known, extra)
     table = _table(faces, persons, certain, extra)
-    return People(table, _people(table, known, placed, names))
+    return People(table, _people(table, known, placed, names), photos)
 
 
 def boxes_of(faces: pa.Table) -> F32:

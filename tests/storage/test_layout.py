@@ -7,7 +7,17 @@ from pathlib import Path
 from muster.storage import layout
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "data-model.md"
-FOLDERS = {"MANIFEST", "COMMITS", "PARTS", "TASKS", "CLUSTERS", "FACTS", "INDEX", "AUDIT", "RECEIPTS"}  # only prefixes of others
+FOLDERS = {
+    "MANIFEST",
+    "COMMITS",
+    "PARTS",
+    "TASKS",
+    "CLUSTERS",
+    "FACTS",
+    "INDEX",
+    "AUDIT",
+    "RECEIPTS",
+}  # only prefixes of others
 
 
 def documented() -> set[str]:

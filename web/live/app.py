@@ -1,5 +1,7 @@
 """The live page: a library's people pages, served, where people can be told apart and named."""
 
+import json
+
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response

@@ -63,8 +63,8 @@ class Columns:
     """Photos (N,) that could be read, in order of shards, and their faces (F,).
 
     `content`: equal for photos of the same bytes. `taken`: NaT where it is not known. `photo`: the row of a face's
-    photo. `box`: (F, 4), [x0, y0, x1, y1] in full-size upright pixels. `cluster`: of each face, the place of its cluster
-    in `cluster_ids`; -1: none. `certainty`: NaN where it is not known.
+    photo. `box`: (F, 4), [x0, y0, x1, y1] in full-size upright pixels. `cluster`: of each face, the place of its
+    cluster in `cluster_ids`; -1: none. `certainty`: NaN where it is not known.
     """
 
     shards: Sequence[str]

@@ -69,7 +69,7 @@ class Doors:
         except CookieError:
             return False
         given = found.value.encode() if found else b""
-        return any([hmac.compare_digest(given, known.encode()) for known in self.sessions])
+        return any(hmac.compare_digest(given, known.encode()) for known in tuple(self.sessions))
 
 
 class Guard:
@@ -137,7 +137,10 @@ class Guard:
         await _send(send, status, body, [("content-type", kind)])
 
 
-STALE = "Muster was started again, or this address is an old one. Open the address that `muster serve` has printed; where it is not running any more, start `muster serve` again."
+STALE = (
+    "Muster was started again, or this address is an old one. Open the address that `muster serve` has printed; where"
+    " it is not running any more, start `muster serve` again, and open the address it prints."
+)
 
 
 def _is_api(scope: Scope) -> bool:
