@@ -82,9 +82,12 @@ def different(people: People, person: str, other: str) -> list[Fact]:
 
 
 def moved(people: People, face_ids: Sequence[str], person: str) -> list[Fact]:
-    """That these faces are `person`: somebody in the view, or a `new_person()`."""
+    """That these faces are `person`: somebody in the view, or a `new_person()`. Whoever they were of until now is
+    introduced, or the cluster of one of them would be taken for `person`'s."""
     here = [person] if person in people.people else []
-    return [*introduced(people, *here), facts.Is(person, refs(people, face_ids))]
+    rows = pc.index_in(pa.array(face_ids, pa.string()), value_set=people.faces["face_id"])
+    before = pc.unique(people.faces["person_id"].take(rows.drop_null()).drop_null()).to_pylist()
+    return [*introduced(people, *here, *before), facts.Is(person, refs(people, face_ids))]
 
 
 def barred(people: People, face_ids: Sequence[str], person: str) -> list[Fact]:
