@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from muster.pipeline.forget import Receipt
     from muster.pipeline.gallery.enroll import EnrolSummary
     from muster.pipeline.people.grouping import ClusterSummary
+    from muster.pipeline.people.sidecars import NamesWritten
     from muster.pipeline.run import OnProgress, RunSummary
     from muster.pipeline.tags import TagsSummary
     from muster.pipeline.work.config import RunConfig
@@ -172,6 +173,26 @@ class Library:
 
         with self._in_use():
             return copy_photos(self._files, person, Path(out), hard_links, model)
+
+    def write_tags(
+        self,
+        out: str | Path | None = None,
+        *,
+        beside: bool = False,
+        csv: str | Path | None = None,
+        model: str | None = None,
+    ) -> NamesWritten:
+        """Write who is where for other programs: XMP sidecars with face regions, and a CSV. Photos are never changed.
+
+        `out`: a folder for sidecars, which mirrors the paths of the photos; `beside`: next to the photos instead. What
+        others wrote in a sidecar stays; of ours there is what is true now. `csv`: a file with a row for each face of
+        somebody named. Left out are people who have no name or are hidden.
+        """
+        from muster.pipeline.people.sidecars import write_names
+
+        folder, table = (None if place is None else Path(place) for place in (out, csv))
+        with self._in_use():
+            return write_names(self._files, folder, beside, table, model)
 
     # ---- what is there -----------------------------------------------------------------------------------------------
 

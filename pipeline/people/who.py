@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from muster.pipeline.people.faces import faces_fingerprint, read_faces
 from muster.storage import clusters, manifest, tables
 from muster.storage.gallery import gallery
 from muster.storage.library import LibraryFiles
@@ -24,6 +23,8 @@ def people_now(library: LibraryFiles, model: str | None, ledger: Ledger | None =
 
     Where nothing is clustered yet, people are those of whom somebody has spoken.
     """
+    from muster.pipeline.people.faces import faces_fingerprint, read_faces  # torch: the live page needs none of it
+
     fingerprint = faces_fingerprint(library, model)
     faces = read_faces(library, fingerprint, ["face_id", "image_id", "box_xyxy"])
     try:
