@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from muster.library import open as open
     from muster.library import photos as photos
     from muster.library import scan as scan
+    from muster.pipeline.duplicates import Duplicates as Duplicates
     from muster.pipeline.forget import Receipt as Receipt
     from muster.pipeline.gallery.enroll import EnrolSummary as EnrolSummary
     from muster.pipeline.people.grouping import ClusterSummary as ClusterSummary
@@ -48,6 +49,7 @@ __all__ = [
     "Answers",
     "ChosenTask",
     "ClusterSummary",
+    "Duplicates",
     "EnrolSummary",
     "Library",
     "Machine",
@@ -78,6 +80,7 @@ _PLACES = {  # name → module, and what it is called there
     "Answers": ("muster.results", "Answers"),
     "ChosenTask": ("muster.chosen", "ChosenTask"),
     "ClusterSummary": ("muster.pipeline.people.grouping", "ClusterSummary"),
+    "Duplicates": ("muster.pipeline.duplicates", "Duplicates"),
     "EnrolSummary": ("muster.pipeline.gallery.enroll", "EnrolSummary"),
     "Library": ("muster.library", "Library"),
     "Machine": ("muster.pipeline.work.machine", "Machine"),
