@@ -11,8 +11,9 @@ from muster.storage.gallery import gallery
 from muster.storage.library import LibraryFiles
 from muster.storage.outcomes import IMAGES as OUTCOMES
 from muster.storage.outcomes import IMAGES_FINGERPRINT
+from muster.storage.people.claims import Claim
 from muster.storage.people.ledger import Ledger
-from muster.storage.people.view import Claim, People, view
+from muster.storage.people.view import People, view
 
 IMAGE_COLUMNS = ["image_id", "sha256", "phash", "width", "height"]
 
