@@ -29,6 +29,7 @@ from muster.storage.library import LibraryFiles, dump_json
 from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.storage.photos.listing import covers
 from muster.storage.photos.names import name_of
+from muster.storage.tags import table as tags
 from muster.storage.texts import normal
 from muster.storage.uris import local_path, local_uri
 from muster.web.site import MARKER, Site
@@ -536,6 +537,7 @@ def _carry_out(library: LibraryFiles, pending: dict[str, Any]) -> Receipt:
         gallery.write_roster(library, lambda uri, person: person not in people and uri not in originals)
     manifest.forget(library, sorted(images))
     manifest.forget_faces(library)  # also where no image went
+    tags.forget_names(library, {*people, *pending.get("names", ())})
     library.remove_temporary()
     shared_shards.remove_all(library)
     _remove_pages(library)

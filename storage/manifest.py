@@ -36,6 +36,7 @@ from muster.storage.photos.listing import covers
 from muster.storage.photos.promotion import unite
 from muster.storage.photos.sources import Found, find_images
 from muster.storage.same_photos import Known, find, of_roster, same_photos
+from muster.storage.tags import table as tags
 from muster.storage.uris import exists, local_path, local_uri, refusal, split_inline
 
 SCHEMA = pa.schema(
@@ -219,12 +220,14 @@ def forget(library: LibraryFiles, image_ids: Sequence[str]) -> None:
 
 
 def forget_faces(library: LibraryFiles) -> None:
-    """Take the faces of images that are no longer here out of what was made of several shards together.
+    """Take the faces of images that are no longer here out of what was made of several shards together, and their tags.
 
     Clusters lose their rows. Indexes hold embeddings, and go: they are made again when they are next needed.
     """
     index.drop(library)
-    clusters.forget(library, read_manifest(library)["image_id"])
+    images = read_manifest(library)["image_id"]
+    clusters.forget(library, images)
+    tags.forget(library, images)
 
 
 def shards(library: LibraryFiles) -> list[tuple[str, int]]:

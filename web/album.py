@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property, reduce
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -124,6 +125,11 @@ class Person:
     number: int
     photos: list[Photo]
     faces: list[Face]
+    name: str = ""
+
+    @property
+    def title(self) -> str:
+        return self.name or f"Person {self.number}"
 
     @property
     def best(self) -> Face:
@@ -201,7 +207,7 @@ def _photos(source: PagesSource) -> tuple[dict[str, Photo], list[Failure]]:
                     image_id=image_id, uri=uri, sha256=row["sha256"] or image_id, shard=shard, **facts
                 )
             else:
-                failures.append(Failure(uri, "images", row["error_kind"] or "error", row["error"] or ""))
+                failures.append(_unread(source, row))
     return photos, failures
 
 
@@ -283,6 +289,18 @@ def _distinct(faces: Sequence[Face], photos: Mapping[str, Photo]) -> tuple[list[
 
 def _best_first(face: Face) -> tuple[float, str]:
     return -face.quality, face.face_id
+
+
+def load_failures(source: PagesSource) -> list[Failure]:
+    """Images that could not be read, and what tasks failed on, without the rest of the album."""
+    parts = source.parts("images", ["image_id", "status", "error_kind", "error"])
+    rows = (row for part in parts for row in part.filter(pc.not_equal(part["status"], "ok")).to_pylist())
+    return _failures(source, [_unread(source, row) for row in rows])
+
+
+def _unread(source: PagesSource, row: Mapping[str, Any]) -> Failure:
+    uri = source.uris.get(row["image_id"], row["image_id"])
+    return Failure(uri, "images", row["error_kind"] or "error", row["error"] or "")
 
 
 def _failures(source: PagesSource, unread: Sequence[Failure]) -> list[Failure]:

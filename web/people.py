@@ -47,7 +47,7 @@ def write_pages(source: PagesSource, out: Path) -> PagesSummary:
     site = Site(out, {table: source.fingerprints[table] for table in PICTURED})
     album = load_album(source)
     pages = list(_pages(album))
-    statics = {f"static/{path.name}": path for path in sorted((HERE / "static").iterdir())}
+    statics = {f"static/{path.name}": path for path in sorted((HERE / "static").glob("*.*"))}
     faces = {
         face_file(f.face_id): (f.face_id, album.photos[f.image_id].shard) for fs in album.faces.values() for f in fs
     }

@@ -33,40 +33,57 @@ class Page:
         return self.names[self.number - 1]
 
 
-def renderer(album: Album, previews: Set[str]) -> Callable[[Page], bytes]:
-    environment = jinja2.Environment(
+def environment() -> jinja2.Environment:
+    """The templates, with what the static pages and the live ones share."""
+    made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE / "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {
-        "album": album,
-        "people": album.by_cluster,
-        "lone": len(album.unclustered),
-        "previews": previews,
+    made.globals |= {
         "face_file": face_file,
         "photo_file": photo_file,
         "person_page": lambda person: f"people/{person.cluster_id}.html",
         "fitted": _fitted,
         "window": _window,
-        **{
-            f.__name__: f
-            for f in (words.count, words.day, words.span, words.sureness, words.file_name, words.folder, words.original)
-        },
+        **{f.__name__: f for f in (words.count, words.day, words.span, words.sureness, words.file_name, words.folder)},
+        "printable": words.printable,
+    }
+    return made
+
+
+def renderer(album: Album, previews: Set[str]) -> Callable[[Page], bytes]:
+    templates = environment()
+    lone = len(album.unclustered)
+    templates.globals |= {
+        "live": False,
+        "album": album,
+        "photos": album.photos,
+        "failures": album.failures,
+        "people": album.by_cluster,
+        "lone": lone,
+        "nav": [
+            ("index.html", "People", len(album.people)),
+            ("unclustered.html", "Unclustered", lone),
+            ("errors.html", "Errors", len(album.failures)),
+        ],
+        "previews": previews,
+        "original": words.original,
+        "link_of": lambda photo: words.original(photo.uri),
     }
 
     def render(page: Page) -> bytes:
         root = "../" * page.name.count("/")
-        policy = _policy(page.content.get("style", ""))
-        text = environment.get_template(page.template).render(page.content, page=page, root=root, policy=policy)
+        policy = style_policy(page.content.get("style", ""))
+        text = templates.get_template(page.template).render(page.content, page=page, root=root, policy=policy)
         return text.encode()
 
     return render
 
 
-def _policy(style: str) -> str:
+def style_policy(style: str) -> str:
     """Nothing from elsewhere, nothing inline but the one style element whose digest is given."""
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     styles = f"'self' 'sha256-{digest}'" if style else "'self'"

@@ -20,6 +20,7 @@ from muster.storage.index.inverted_file import Spread
 from muster.storage.library import LibraryFiles
 from muster.tasks.people import collages, graph, kmeans, mergeable_kmeans
 from muster.tasks.people.certainty import certainty, earned
+from muster.tasks.people.numbering import inherit_ids
 
 NEIGHBOURS = 50
 METHODS = ("graph", "kmeans")
@@ -74,7 +75,7 @@ def cluster_faces(
         if machine is not None and k is not None
         else _by_this_machine(library, model, method, k, same_photo, machine)
     )
-    ids = graph.inherit_ids(found.labels, found.table["face_id"].to_pylist(), _previous(library, found.fingerprint))
+    ids = inherit_ids(found.labels, found.table["face_id"].to_pylist(), _previous(library, found.fingerprint))
     table = found.table.select(["face_id", "image_id"]).append_column("cluster_id", pa.array(ids, pa.string()))
     table = table.append_column("certainty", pa.array(found.certain, pa.float32(), from_pandas=True))
     clusters.write(library, found.fingerprint, table, found.how)

@@ -28,7 +28,7 @@ from muster.storage import layout
 from muster.storage.library import LibraryFiles
 from muster.storage.tables import from_parquet
 
-PERSON = ("person_id", "person", "name")  # columns that name people
+PERSON = ("person_id", "person", "name", "people", "keywords")  # columns that name people
 OWN = b"muster."  # metadata that says which task made a table; `"faces"` is a task, and may be a person
 AT_ONCE = 200  # literals in one regular expression: RE2 looks for as many in one pass
 

@@ -16,13 +16,14 @@ import pyarrow.compute as pc
 from muster.arrays import F32, I64, Bools
 from muster.storage.people.attach import Draft, Votes
 from muster.storage.people.boxes import SAME_FACE, overlap
-from muster.storage.people.claims import Claim, Claims, claimed_id
+from muster.storage.people.claims import ORIGINS, Claim, Claims, claimed_id
 from muster.storage.people.facts import Box
 from muster.storage.people.known import Known, SaidPerson
 from muster.storage.people.placed import Photos, Placed, Places
 
 __all__ = [
     "FOUND",
+    "ORIGINS",
     "SCHEMA",
     "USER",
     "Claim",
@@ -32,6 +33,7 @@ __all__ = [
     "boxes_of",
     "claimed_id",
     "drawn_id",
+    "rows_said",
     "view",
 ]
 

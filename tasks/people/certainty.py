@@ -3,7 +3,9 @@
 import numpy as np
 
 from muster.arrays import F32, I64
-from muster.tasks.people.graph import Strangers, by_size
+from muster.tasks.people.graph import Strangers
+from muster.tasks.people.numbering import by_size
+from muster.tasks.people.said import Said
 
 WEIGHTS = (-14.0, 29.15, 1.32)  # of `evidence`: a logistic regression on LFW and COCO, benchmarks/certainty.py
 EARNED = 0.65  # of LFW's clusters below it about half are wrong; without them BCubed F is .0005 higher (own)
@@ -20,14 +22,17 @@ def certainty(embeddings: F32, labels: I64, strangers: Strangers | None = None) 
     return np.asarray(1 / (1 + np.exp(-evidence(embeddings, labels, strangers) @ np.array(WEIGHTS, np.float32))))
 
 
-def earned(labels: I64, certain: F32) -> I64:
+def earned(labels: I64, certain: F32, said: Said | None = None) -> I64:
     """Labels (N,) without the clusters whose faces are of one person with a chance below `EARNED`, on average.
 
-    `certain`: (N,), see `certainty`. These would be shown as somebody and are, as often as not, two people.
+    `certain`: (N,), see `certainty`. These would be shown as somebody and are, as often as not, two people. Those with
+    a face of somebody of whom something was `said` stay.
     """
     together = labels >= 0
     mean = np.bincount(labels[together], certain[together]) / np.maximum(np.bincount(labels[together]), 1)
     kept = together.copy()
+    if said is not None:
+        mean[labels[together & (said.known >= 0)]] = 1
     kept[together] = mean[labels[together]] >= EARNED
     return by_size(np.where(kept, labels, -1))
 

@@ -1,8 +1,5 @@
-"""Who is who among unlabelled faces where nobody knows how many people there are; cluster ids that stay."""
+"""Who is who among faces where nobody knows how many people there are; never against what was said."""
 
-import hashlib
-from collections import Counter
-from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 
@@ -10,7 +7,10 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from muster.arrays import F32, I64, Bools
-from muster.tasks.people.collages import Likeness, photo_numbers, same_photo
+from muster.tasks.people.collages import Likeness, forbidden, photo_numbers, same_photo
+from muster.tasks.people.numbering import by_size
+from muster.tasks.people.said import Bounds, Said, nothing
+from muster.tasks.people.settle import settle
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +72,18 @@ def cluster_graph(
     quality: F32,
     parameters: GraphParameters | None = None,
     strangers: Strangers | None = None,
+    said: Said | None = None,
 ) -> I64:
-    """Labels (N,) int64 of the people found: 0 is the largest cluster, -1 a face alone. A cluster has at least two.
+    """Labels (N,) int64 of the people found: 0 is the largest cluster, -1 a face alone. A cluster has at least two
+    faces, but for that of a person in `said`, who may have one.
 
     `embeddings`: (N, D) float32, L2-normalised. `neighbours`, `similarities`: (N, K) int64 and float32, as a FAISS
     inner-product search over these embeddings returns them: most similar first, -1 for none, the face itself or not.
     `images`: (N,) int, the photo that a face is in: two faces of one are two people, but for what `photo_numbers` says.
     `quality`: (N,) float32 in [0, 1]. `strangers`: those of the model,
-    without whom a small library does not know where faces lie close together. Deterministic, and the same for every
-    order of the rows. 100,000 made faces took 7 s (2 cores).
+    without whom a small library does not know where faces lie close together. `said`: what binds, see `settle`; faces
+    of one photo that a user put together stay together, and so do those of low quality. Deterministic, and the same
+    for every order of the rows. 100,000 made faces took 7 s (2 cores).
     """
     p = parameters or GraphParameters()
     n = len(embeddings)
@@ -100,17 +103,29 @@ def cluster_graph(
         likeness = Likeness(embeddings[order], np.maximum(known, 0))  # nowhere will less do than usual
         photos = photo_numbers(likeness, neighbours, similarities, images[order], good, p.picture)
     face, column = np.nonzero(others & (photos[neighbours] != photos[:, None]))
+    said = nothing(n) if said is None else said.part(order)
+    bounds = Bounds(said)
+    kept = ~bounds.apart(face, neighbours[face, column])
+    face, column = face[kept], column[kept]
     neighbour, similarity = neighbours[face, column], similarities[face, column]
     close = similarity - (crowding[face] + crowding[neighbour]) / 2 >= p.smoothing
     faces = _Clusters(_smooth(embeddings[order], face[close], neighbour[close], similarity[close]), crowding)
     clusters = deepcopy(faces)
-    _link(clusters, face[good[face]], neighbour[good[face]], photos, p.threshold)
-    labels = clusters.labels()
-    loose = ~good | _doubles(faces, clusters, labels, photos)
+    near, together = (face[good[face]], neighbour[good[face]]), said.strange(*same_photo(photos))
+    if said.people:
+        near = _link_named(clusters, bounds, near, said.person, p.threshold)
+    _link(clusters, bounds, near, together, p.threshold)
+    labels, people, named = clusters.labels(), np.full(n, -1), np.zeros(n, bool)
+    if said.people:
+        labels, people = settle(labels, said, embeddings[order].__getitem__)
+        clusters = faces.grouped(labels) if len(people) else clusters
+        named = (said.known >= 0) & (np.append(people, -1)[labels] == said.known)
+    loose = (~good & ~named) | _doubles(faces, clusters, labels, photos, named)
     labels[loose] = -1
     joins = loose[face] & (labels[neighbour] >= 0)
+    joins[joins] = ~said.bars(face[joins], people[labels[neighbour[joins]]])
     _attach(faces, clusters, (face[joins], labels[neighbour[joins]]), labels, photos, p.threshold)
-    return by_size(labels)[place[:n]]
+    return by_size(_several(labels, people))[place[:n]]
 
 
 def _crowding(others: Bools, similarities: F32, p: GraphParameters) -> F32:
@@ -160,6 +175,15 @@ class _Clusters:
         crowding = (self.crowding[a] / self.sizes[a] + other.crowding[b] / other.sizes[b]) / 2
         return np.asarray(np.round(mean - crowding, 5), dtype=np.float32)  # rounded, so that ties are ties
 
+    def grouped(self, labels: I64) -> "_Clusters":
+        """Of these clusters, those together that have one of `labels` (N,), and go by it; -1 is in none."""
+        count, rows = labels.max(initial=-1) + 1, np.flatnonzero(labels >= 0)
+        several = _Clusters(np.zeros((count, self.sums.shape[1]), np.float32), np.zeros(count, np.float32))
+        several.sizes[:] = 0
+        for values, own in ((several.sums, self.sums), (several.crowding, self.crowding), (several.sizes, self.sizes)):
+            np.add.at(values, labels[rows], own[rows])
+        return several
+
     def merge(self, a: I64, into: I64) -> None:
         """Each cluster a becomes part of the cluster beside it in `into`; none may be in both."""
         for values in (self.sums, self.crowding, self.sizes):
@@ -173,24 +197,46 @@ class _Clusters:
         return np.where(self.sizes[self.parents] > 1, self.parents, -1)
 
 
-def _link(clusters: _Clusters, a: I64, b: I64, photos: I64, threshold: float) -> None:
-    """Average linkage over the pairs a, b of neighbours, down to `threshold`.
+def _link_named(
+    clusters: _Clusters, bounds: Bounds, near: tuple[I64, I64], person: I64, threshold: float
+) -> tuple[I64, I64]:
+    """Link the faces that are said to be one person, (N,). Returns the pairs of `near` that are left to link.
+
+    A face unlike all others of its person brings nobody: who is like it is, as often as not, whom it was taken from.
+    """
+    a, b = near
+    own = (person[a] >= 0) & (person[a] == person[b])
+    none = np.empty(0, np.int64)
+    _link(clusters, bounds, (a[own], b[own]), (none, none), threshold)
+    alone = (clusters.labels() < 0) & (person >= 0)
+    odd = alone & np.isin(person, person[~alone & (person >= 0)])
+    kept = ~odd[a] & ~odd[b]
+    return a[kept], b[kept]
+
+
+def _link(
+    clusters: _Clusters, bounds: Bounds, near: tuple[I64, I64], in_one_photo: tuple[I64, I64], threshold: float
+) -> None:
+    """Average linkage over the pairs `near` of neighbours, down to `threshold`.
 
     In rounds: every two clusters that are each other's most similar merge, which gives the clusters of merging one by
     one (Murtagh, A survey of recent advances in hierarchical clustering algorithms, 1983; at scale Sumengen et al.,
-    arXiv 2105.11653, 2021), but for what `_forbidden` and `_round` say. Pairs below the threshold are dropped: the
-    mean similarity to a merged cluster is at most that to the better of its parts, and that pair is still here.
+    arXiv 2105.11653, 2021), but for what `bounds`, `forbidden` and `_round` say. Pairs below the threshold are
+    dropped: the mean similarity to a merged cluster is at most that to the better of its parts, and that pair is still
+    here.
     """
-    n = len(photos)
-    pairs = _pairs(a, b, n)
+    n = len(clusters.sizes)
+    pairs = _pairs(clusters.parents[near[0]], clusters.parents[near[1]], n)
     a, b = np.divmod(pairs, n)
     s = clusters.linkage(a, clusters, b)
-    pairs, s = pairs[s >= threshold], s[s >= threshold]
-    c, d = same_photo(photos)
+    kept = (s >= threshold) & ~bounds.apart(a, b)
+    pairs, s = pairs[kept], s[kept]
+    c, d = clusters.parents[in_one_photo[0]], clusters.parents[in_one_photo[1]]
     touched = np.zeros(n, bool)
     while len(pairs):
-        small, large = _round(clusters, pairs, s, c, d)
+        small, large = _round(clusters, bounds, pairs, s, c, d)
         clusters.merge(small, large)
+        bounds.merge(small, large)
         touched[small] = touched[large] = True
         a, b = np.divmod(pairs, n)
         stale = touched[a] | touched[b]
@@ -198,19 +244,21 @@ def _link(clusters: _Clusters, a: I64, b: I64, photos: I64, threshold: float) ->
         c, d = c[c != d], d[c != d]
         near = touched[c] | touched[d]
         fresh = _pairs(clusters.parents[a[stale]], clusters.parents[b[stale]], n)
-        fresh = fresh[~np.isin(fresh, _forbidden(clusters.sizes, c[near], d[near]))]
+        fresh = fresh[~np.isin(fresh, forbidden(clusters.sizes, c[near], d[near]))]
         a, b = np.divmod(fresh, n)
         t = clusters.linkage(a, clusters, b)
-        pairs = np.concatenate([pairs[~stale], fresh[t >= threshold]])
-        s = np.concatenate([s[~stale], t[t >= threshold]])
+        kept = (t >= threshold) & ~bounds.apart(a, b)
+        pairs = np.concatenate([pairs[~stale], fresh[kept]])
+        s = np.concatenate([s[~stale], t[kept]])
         touched[small] = touched[large] = False
 
 
-def _round(clusters: _Clusters, pairs: I64, s: F32, c: I64, d: I64) -> tuple[I64, I64]:
+def _round(clusters: _Clusters, bounds: Bounds, pairs: I64, s: F32, c: I64, d: I64) -> tuple[I64, I64]:
     """Which clusters merge into which: of those that are each other's most similar, the smaller into the larger.
 
     A person of thousands of photos would take as many rounds, so clusters a tenth of the size of such a larger one,
-    whose most similar it is, merge into it at the same time, unless they share a photo (c, d) with each other.
+    whose most similar it is, merge into it at the same time, unless they share a photo (c, d) with each other, or what
+    was said could be against two of them.
     """
     n = len(clusters.sizes)
     a, b = np.divmod(pairs, n)
@@ -228,7 +276,7 @@ def _round(clusters: _Clusters, pairs: I64, s: F32, c: I64, d: I64) -> tuple[I64
     heart = mutual & ((small < large) | ((small == large) & (a > b)))
     growing = np.zeros(n, bool)
     growing[b[heart]] = True
-    joins = ~mutual & growing[b] & (small * 10 <= large)
+    joins = ~mutual & growing[b] & (small * 10 <= large) & bounds.may_join(a, b)
     goal = np.arange(n)
     goal[a[heart | joins]] = b[heart | joins]
     quarrels = goal[c] == goal[d]
@@ -243,24 +291,20 @@ def _pairs(a: I64, b: I64, n: int) -> I64:
     return pairs[np.diff(pairs, prepend=-1) > 0]  # np.unique hashes: 6.8 of 17.7 s at 100,000 faces
 
 
-def _forbidden(sizes: I64, c: I64, d: I64) -> I64:
-    """The pairs of clusters, as numbers, that hold faces c and d of one photo, by more than one in twenty faces.
-
-    One mirror or poster must not keep the two halves of a thousand photos apart; `_doubles` puts out its face later.
-    """
-    n = len(sizes)
-    pairs, counts = np.unique(np.minimum(c, d) * n + np.maximum(c, d), return_counts=True)
-    c, d = np.divmod(pairs, n)
-    return pairs[counts * 20 > np.minimum(sizes[c], sizes[d])]
-
-
-def _doubles(faces: _Clusters, clusters: _Clusters, labels: I64, photos: I64) -> Bools:
-    """(N,): the faces of one photo in one cluster, but for the one that is most like the cluster."""
+def _doubles(faces: _Clusters, clusters: _Clusters, labels: I64, photos: I64, named: Bools) -> Bools:
+    """(N,): the faces of one photo in one cluster, but for the one that is most like the cluster, and those `named`."""
     likeness = faces.linkage(np.arange(len(labels)), clusters, labels)
-    order = np.lexsort((-likeness, labels, photos))
+    order = np.lexsort((-likeness, ~named, labels, photos))
     doubles = np.zeros(len(labels), bool)
     doubles[order[1:]] = (np.diff(photos[order]) == 0) & (np.diff(labels[order]) == 0)
-    return doubles & (labels >= 0)
+    return doubles & (labels >= 0) & ~named
+
+
+def _several(labels: I64, people: I64) -> I64:
+    """Labels (N,) without clusters of one face that are nobody of `people`."""
+    sizes = np.bincount(labels[labels >= 0], minlength=len(people))
+    kept = np.append((sizes > 1) | (people >= 0), False)
+    return np.where(kept[labels], labels, -1)
 
 
 def _attach(
@@ -275,45 +319,3 @@ def _attach(
         if labels[a[i]] < 0 and (place := (int(photos[a[i]]), int(b[i]))) not in taken:
             labels[a[i]] = b[i]
             taken.add(place)
-
-
-def by_size(labels: I64) -> I64:
-    """Labels numbered 0.. by size, largest first, equal ones by their first face; -1 stays."""
-    found, first, code, sizes = np.unique(labels, return_index=True, return_inverse=True, return_counts=True)
-    number = np.empty(len(found), np.int64)
-    number[np.lexsort((first, -sizes, found < 0))] = np.arange(len(found))
-    number[found < 0] = -1
-    return np.asarray(number[code])
-
-
-def inherit_ids(labels: I64, face_ids: Sequence[str], previous: Mapping[str, str]) -> list[str | None]:
-    """The cluster id of each face, None where its label is -1, kept from last time as far as can be.
-
-    `labels`: (N,) int; `face_ids`: N different ones; `previous`: face id → cluster id. Each cluster takes the id of
-    the previous one that it shares most faces with, one to one, largest overlap first, ties by id, then by smallest
-    face id. The others get a new id from their smallest face id. Does not depend on the order of faces or labels.
-    """
-    faces = dict(zip(face_ids, labels.tolist(), strict=True))
-    smallest: dict[int, str] = {}
-    for face in sorted(faces):
-        smallest.setdefault(faces[face], face)
-    smallest.pop(-1, None)
-    overlap = Counter(
-        (previous[face], smallest[label]) for face, label in faces.items() if label >= 0 and face in previous
-    )
-    ids: dict[str, str] = {}  # by the smallest face of the cluster
-    used: set[str] = set()
-    for (old, first), _ in sorted(overlap.items(), key=lambda item: (-item[1], item[0])):
-        if first not in ids and old not in used:
-            ids[first] = old
-            used.add(old)
-    used |= set(previous.values())  # an id that is gone is not given to someone else
-    for first in sorted(set(smallest.values()) - set(ids)):
-        ids[first] = _new_id(first, used)
-        used.add(ids[first])
-    return [ids[smallest[label]] if label >= 0 else None for label in labels.tolist()]
-
-
-def _new_id(face: str, used: set[str]) -> str:
-    new = hashlib.sha256(face.encode()).hexdigest()[:12]
-    return new if new not in used else _new_id(new, used)

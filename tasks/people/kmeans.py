@@ -6,7 +6,7 @@ import numpy as np
 from muster.arrays import F32, I64
 from muster.errors import TaskError
 from muster.tasks.people import mergeable_kmeans
-from muster.tasks.people.graph import by_size
+from muster.tasks.people.numbering import by_size
 
 
 def cluster_kmeans(embeddings: F32, k: int | None, seed: int = 0, region: int = 10_000) -> tuple[I64, int, str]:

@@ -26,6 +26,7 @@ from muster.storage import layout, manifest, tables
 from muster.storage.gallery import audit, gallery
 from muster.storage.index import vectors
 from muster.storage.library import LibraryFiles, open_library
+from muster.storage.tags import table as tags
 
 Work = Callable[..., Any]
 
@@ -88,6 +89,26 @@ def test_an_image(library: LibraryFiles, school: School, tmp_path: Path) -> None
     assert name not in gallery.require(library).people
     with pytest.raises(InputError, match="nobody is neither a person_id of the gallery nor an image of library"):
         forget.forget(library, ["nobody"], "asked for")
+
+
+def test_tags_go(library: LibraryFiles, school: School) -> None:
+    """Rows of its images, and its name in others: the search afterwards would find them."""
+    known, [album] = gallery.require(library), ["0" * 32]
+    gone, kept = known.people[:2]
+    images = known.faces["image_id"].to_pylist()
+    said = [
+        {"image_id": image, "people": [gone, kept], "keywords": [f"Ann {gone}", gone], "regions": [], "files": []}
+        for image in [*images, album]
+    ]
+    for each in said:
+        each["regions"] = [{"name": gone, "type": "Face", "box_xyxy": [0, 0, 1, 1], "origin": "mp"}]
+    tags.write(library, pa.Table.from_pylist(said, tags.SCHEMA), tags.READ.empty_table())
+    [receipt] = forget.forget(library, [gone], "asked for")
+    assert receipt.found_afterwards == []
+    left = tags.read(library).to_pylist()
+    assert {row["image_id"] for row in left} == {*images} - {*receipt.images}
+    assert all((row["people"], row["keywords"]) == ([kept], [f"Ann {gone}"]) for row in left)
+    assert all(row["regions"][0]["name"] is None for row in left)
 
 
 def test_pages_go(library: LibraryFiles) -> None:

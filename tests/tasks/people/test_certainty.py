@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.said import said_of
 from muster.tasks.people import certainty as module
 from muster.tasks.people.certainty import EARNED, certainty, earned, evidence
 from muster.tasks.people.graph import Strangers
@@ -86,6 +87,13 @@ def test_what_is_not_sure_enough_on_average_earns_no_page(faces: list[tuple[int,
         mean = np.mean([chance for other, chance in faces if other == label])
         assert (kept[i] >= 0) == (label >= 0 and mean >= EARNED)
         assert all((kept[i] == kept[j]) == (label == other) for j, (other, _) in enumerate(faces) if kept[i] >= 0)
+
+
+def test_a_person_of_whom_something_was_said_stays_however_unsure() -> None:
+    labels, certain = np.array([0, 0, 1, 1, 2, -1]), np.array([0.1, 0.1, 0.1, 0.1, 0.0, np.nan], np.float32)
+    assert earned(labels, certain).tolist() == [-1] * 6
+    said = said_of(6, {3: 1, 4: 0}, shown={5: 0})
+    assert earned(labels, certain, said).tolist() == [-1, -1, 0, 0, 1, -1]
 
 
 def test_more_photos_say_more_and_a_crowd_takes_from_it() -> None:

@@ -1,4 +1,4 @@
-import hashlib
+import time
 
 import numpy as np
 import pytest
@@ -7,19 +7,31 @@ from hypothesis import strategies as st
 from scipy.cluster.hierarchy import fcluster, linkage
 
 from helpers.embeddings import arc, nearest, people
+from helpers.said import said_of, sayings, violations
 from muster.tasks.metrics.people import bcubed_f1, pairwise_f1
 from muster.tasks.people.collages import PAIRED
-from muster.tasks.people.graph import GraphParameters, Strangers, cluster_graph, inherit_ids, lookalikes
+from muster.tasks.people.graph import GraphParameters, Strangers, cluster_graph, lookalikes
+from muster.tasks.people.said import nothing
+from muster.tasks.people.settle import settle
 
 # average linkage and nothing else: no neighbour is close enough to smooth with, none is a stranger
 PLAIN = GraphParameters(threshold=0.5, smoothing=2, stranger=-2, min_quality=0)
 
 
-def graph(embeddings, images=None, quality=None, parameters=None, strangers=None):
+def graph(embeddings, images=None, quality=None, parameters=None, strangers=None, said=None):
     n = len(embeddings)
     images = np.arange(n) if images is None else images
     quality = np.ones(n, np.float32) if quality is None else quality
-    return cluster_graph(embeddings, *nearest(embeddings), images, quality, parameters, strangers)
+    return cluster_graph(embeddings, *nearest(embeddings), images, quality, parameters, strangers, said)
+
+
+def named(embeddings, said, **given_):
+    """The person of each face, -1 nobody, and -2 - its cluster where that is nobody."""
+    labels = graph(embeddings, said=said, **given_)
+    again, people = settle(labels, said, embeddings.__getitem__)
+    assert again.tolist() == labels.tolist(), "nothing is left to settle"
+    who = np.append(people, -1)[labels]
+    return np.where((who < 0) & (labels >= 0), -2 - labels, who).tolist()
 
 
 def groups(labels):
@@ -129,9 +141,8 @@ def test_twins_in_one_photo_are_two_people_unless_the_user_says_so():
     assert together.tolist() == [0] * 6
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_one_mirror_does_not_keep_a_person_of_many_photos_in_two(seed):
-    """A hundred photos with glasses and a hundred without; in one photo the mirror shows the glasses from aside."""
+def mirror(seed):
+    """Two hundred photos of one person, half from aside, and in one of them both."""
     random = np.random.default_rng(seed)
     plain, aside = np.linalg.qr(random.normal(size=(64, 2)))[0].T
     faces = np.repeat([plain, 0.7 * plain + np.sqrt(1 - 0.7**2) * aside], 100, axis=0)
@@ -139,6 +150,13 @@ def test_one_mirror_does_not_keep_a_person_of_many_photos_in_two(seed):
     faces = (faces / np.linalg.norm(faces, axis=1, keepdims=True)).astype(np.float32)
     images = np.arange(200)
     images[100] = images[0]
+    return faces, images
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_one_mirror_does_not_keep_a_person_of_many_photos_in_two(seed):
+    """A hundred photos with glasses and a hundred without; in one photo the mirror shows the glasses from aside."""
+    faces, images = mirror(seed)
     labels = graph(faces, images)
     assert sorted(labels[[0, 100]].tolist()) == [-1, 0]
     assert np.count_nonzero(labels == 0) == 199
@@ -229,57 +247,88 @@ def test_too_few_faces_are_alone(n):
     assert labels.dtype == np.int64
 
 
-LABELLED = st.lists(st.tuples(st.integers(-1, 5), st.sampled_from(["", "old1", "old2", "old3", "old4"])), max_size=20)
-
-
-def named(rows):
-    labels = np.array([label for label, _ in rows], int)
-    faces = [f"face{i:02}" for i in range(len(rows))]
-    return labels, faces, {face: old for face, (_, old) in zip(faces, rows, strict=True) if old}
-
-
-@given(LABELLED, st.randoms(use_true_random=False))
-def test_ids_name_clusters_one_to_one_in_any_order(rows, random):
-    labels, faces, previous = named(rows)
-    ids = inherit_ids(labels, faces, previous)
-    assert all((name is None) == (label == -1) for name, label in zip(ids, labels, strict=True))
-    both = {(label, name) for label, name in zip(labels.tolist(), ids, strict=True) if label >= 0}
-    assert len(both) == len({label for label, _ in both}) == len({name for _, name in both})
-    order = random.sample(range(len(rows)), len(rows))
-    renumbered = np.where(labels >= 0, 7 - labels, -1)
-    again = inherit_ids(renumbered[order], [faces[i] for i in order], previous)
-    assert again == [ids[i] for i in order]
-
-
-@given(LABELLED)
-def test_an_old_id_goes_to_the_larger_overlap(rows):
-    """No cluster and old id that did not get each other overlap more than what both have got."""
-    labels, faces, previous = named(rows)
-    ids = dict(zip(labels.tolist(), inherit_ids(labels, faces, previous), strict=True))
-    overlap = {}
-    for label, face in zip(labels.tolist(), faces, strict=True):
-        if label >= 0 and face in previous:
-            overlap[label, previous[face]] = overlap.get((label, previous[face]), 0) + 1
-    holder = {name: label for label, name in ids.items() if name}
-    for (label, old), shared in overlap.items():
-        assert shared <= max(overlap.get((label, ids[label]), 0), overlap.get((holder.get(old), old), 0))
-
-
-@given(LABELLED)
-def test_ids_stay_when_nothing_changes(rows):
-    labels, faces, previous = named(rows)
-    ids = inherit_ids(labels, faces, previous)
-    kept = {face: name for face, name in zip(faces, ids, strict=True) if name}
-    assert inherit_ids(labels, faces, kept) == ids
-    more = np.append(labels, [0, 9, 9])
-    assert inherit_ids(more, [*faces, "new1", "new2", "new3"], kept)[: len(ids)] == ids
-
-
-def test_a_new_id_is_not_one_that_was_taken():
-    fresh = inherit_ids(np.array([0, 0]), ["a", "b"], {})[0]
-    assert fresh == hashlib.sha256(b"a").hexdigest()[:12]
-    assert inherit_ids(np.array([0, 0]), ["a", "b"], {"gone": fresh})[0] not in (fresh, None)
-
-
 def test_without_strangers_nothing_is_crowded() -> None:
     assert lookalikes(np.eye(4, dtype=np.float32), np.empty((0, 4), np.float32)).tolist() == [0] * 4
+
+
+@st.composite
+def spoken(draw):
+    library = draw(libraries())
+    return library, draw(sayings(len(library[0])))
+
+
+@given(spoken(), crowds(), st.randoms(use_true_random=False))
+def test_clusters_are_never_against_what_was_said_in_any_order(case, strangers, random):
+    library, said = case
+    labels = graph(*library, strangers=strangers, said=said)
+    found, people = settle(labels, said, library[0].__getitem__)
+    assert violations(found, people, said) == []
+    assert groups(found) == groups(labels), "only people have one face"
+    assert set(said.known.tolist()) - {-1} == set(people.tolist()) - {-1}
+    order = np.array(random.sample(range(len(labels)), len(labels)))
+    shuffled = np.empty_like(labels)
+    shuffled[order] = graph(*(column[order] for column in library), strangers=strangers, said=said.part(order))
+    assert shuffled.tolist() == labels.tolist()
+
+
+@given(libraries(), crowds())
+def test_nothing_said_changes_no_bit(library, strangers):
+    without = graph(*library, strangers=strangers)
+    assert graph(*library, strangers=strangers, said=nothing(len(library[0]))).tolist() == without.tolist()
+
+
+def test_faces_said_to_be_one_person_are_one_cluster_however_different() -> None:
+    faces = arc(0, 1, 90, 91, 180)
+    assert named(faces, said_of(5, {0: 0, 2: 0, 4: 0})) == [0] * 5
+
+
+def test_two_people_who_look_alike_stay_two() -> None:
+    faces = arc(*range(8))
+    who = named(faces, said_of(8, {0: 0, 7: 1}, shown={3: 1, 4: 0}))
+    assert (who[0], who[3], who[4], who[7]) == (0, 1, 0, 1)
+    assert set(who) == {0, 1}
+
+
+def test_a_face_taken_from_somebody_else_takes_nobody_with_it() -> None:
+    """Of two people the first has a face of the second, by the word of the user: new faces of the second are theirs."""
+    first, second = arc(0, 1, 2), arc(80, 81, 82, 80.5, 81.5)
+    said = said_of(8, {0: 0, 1: 0, 3: 0}, [(3, 1)], shown={4: 1, 5: 1})
+    assert named(np.concatenate([first, second]), said) == [0, 0, 0, 0, 1, 1, 1, 1]
+
+
+def test_a_face_and_those_like_it_keep_away_from_a_person_whom_it_is_not() -> None:
+    near, far = arc(0, 0.5, 1), arc(30, 30.1, 30.2)
+    who = named(np.concatenate([near, far]), said_of(6, {0: 0}, [(3, 0)]))
+    assert who[:3] == [0] * 3
+    assert who[3] != 0
+    assert graph(np.concatenate([near, far])).tolist() == [0] * 6
+
+
+def test_what_a_user_put_together_of_one_photo_stays_together() -> None:
+    faces, images = arc(0, 1, 2), np.array([0, 0, 1])
+    assert graph(faces, images, parameters=GraphParameters(picture=2)).tolist() != [0, 0, 0]
+    apart = GraphParameters(picture=2)
+    assert named(faces, said_of(3, {0: 0, 1: 0}), images=images, parameters=apart) == [0, 0, 0]
+    assert named(faces, said_of(3, shown={0: 0, 1: 0}), images=images, parameters=apart) == [0, 0, 0]
+
+
+@pytest.mark.parametrize(("stays", "goes"), [(0, 100), (100, 0)])
+def test_of_one_photo_the_face_that_was_named_stays_and_its_double_goes(stays, goes) -> None:
+    faces, images = mirror(0)
+    who = named(faces, said_of(200, {stays: 0, 50: 0, 150: 0}), images=images)
+    assert (who.count(0), who[stays], who[goes]) == (199, 0, -1)
+
+
+def test_a_face_of_low_quality_that_was_named_stays_and_brings_nobody() -> None:
+    faces, quality = arc(0, 1, 100, 101), np.array([1, 1, 0, 1], np.float32)
+    assert named(faces, said_of(4, {0: 0, 2: 0}), quality=quality) == [0, 0, 0, -1]
+    assert named(faces[2:], said_of(2, {0: 0}), quality=quality[2:]) == [0, -1]
+
+
+def test_thousands_of_faces_of_a_person_take_no_more_rounds_than_others() -> None:
+    """Each is a cluster to begin with, and known to be of the person."""
+    faces, _ = people([3000], 0.6)
+    said = said_of(3000, shown=dict.fromkeys(range(3000), 0))
+    began = time.perf_counter()
+    labels = cluster_graph(faces, *nearest(faces, 50), np.arange(3000), np.ones(3000, np.float32), said=said)
+    assert (labels.tolist(), time.perf_counter() - began < 10) == ([0] * 3000, True)

@@ -7,8 +7,8 @@ from helpers.embeddings import arc, people
 from muster.errors import TaskError
 from muster.tasks.metrics.people import pairwise_f1
 from muster.tasks.people import mergeable_kmeans
-from muster.tasks.people.graph import by_size
 from muster.tasks.people.kmeans import cluster_kmeans
+from muster.tasks.people.numbering import by_size
 
 
 def test_kmeans_takes_k_and_finds_the_groups():

@@ -1,0 +1,55 @@
+"""A clustered library as the live page takes it: found by what stands in it, without importing a network.
+
+`pages.source_of` asks the tasks for their fingerprints, and torch takes 3 seconds to import.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from muster.errors import NotYetError
+from muster.storage import layout, tables
+from muster.storage.library import LibraryFiles
+from muster.storage.models import read_models
+from muster.storage.outcomes import IMAGES_FINGERPRINT
+from muster.storage.people.view import Claim
+from muster.web.live.columns import LiveSource
+
+
+def live_source(library: LibraryFiles, model: str | None) -> LiveSource:
+    """NotYetError where there is nothing to show yet. `model`: of faces; None: the library's."""
+    known = tables.descriptions(library)
+    faces = _faces(library, known, model)
+    fingerprints = {"faces": faces, "images": IMAGES_FINGERPRINT, "previews": _most(library, known, "previews")}
+    return LiveSource(library, fingerprints, lambda faces: _claims(library, faces))
+
+
+def _faces(library: LibraryFiles, known: Mapping[str, Mapping[str, Any]], model: str | None) -> str:
+    """The fingerprint of the faces that `cluster` takes."""
+    clustered = set(library.names(layout.CLUSTERS))
+    there = [name for name, what in known.items() if what["task"] == "faces" and tables.committed(library, name)]
+    wanted = model or (read_models(library).get("faces") if len(there) > 1 else None)
+    fitting = [name for name in there if wanted in (None, known[name]["model"])]
+    if len(fitting) == 1 and fitting[0] in clustered:
+        return fitting[0]
+    from muster.pipeline.people.faces import faces_fingerprint  # several versions or none: what the tasks say
+
+    found = faces_fingerprint(library, model)
+    if found not in clustered:
+        raise NotYetError(f"library {library.uri} is not clustered yet", "cluster", library.uri)
+    return found
+
+
+def _most(library: LibraryFiles, known: Mapping[str, Mapping[str, Any]], task: str) -> str:
+    """The fingerprint under which most shards are; "0" * 16 where there are none."""
+    there = sorted(name for name, what in known.items() if what["task"] == task)
+    return max(there, key=lambda name: len(tables.committed(library, name)), default="0" * 16)
+
+
+def _claims(library: LibraryFiles, faces: pa.Table) -> Sequence[Claim]:
+    if not library.has(layout.GALLERY):
+        return []
+    from muster.pipeline.people.who import claims_of  # it brings what reads photos
+
+    return claims_of(library, faces)
