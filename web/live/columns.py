@@ -20,6 +20,7 @@ from muster.arrays import F32, matrix
 from muster.errors import MusterError
 from muster.storage import clusters, layout, tables
 from muster.storage.library import LibraryFiles
+from muster.storage.people.view import Claim
 from muster.web.album import PagesSource
 
 PHOTO_COLUMNS = ["image_id", "status", "width", "height", "taken_at", "sha256"]
@@ -33,16 +34,24 @@ Times = np.ndarray[Any, np.dtype[np.datetime64]]
 class LiveSource:
     """What the live page is made from. `fingerprints`: those of the tables "images", "faces" and "previews".
 
-    `uris()`: image_id → where it lies; read when somebody asks for a file name.
+    `claims(faces)`: what gallery and tags say of these faces (face_id, image_id, box_xyxy).
     """
 
     library: LibraryFiles
     fingerprints: Mapping[str, str]
-    uris: Callable[[], Mapping[str, str]]
+    claims: Callable[[pa.Table], Sequence[Claim]]
 
     def pages(self) -> PagesSource:
         """As the static pages take it."""
-        return PagesSource(self.library, self.shards("images"), self.fingerprints, pa.table({}), self.uris())
+        named = self.named()
+        uris = dict(zip(*(named[name].to_pylist() for name in ("image_id", "uri")), strict=True))
+        return PagesSource(self.library, self.shards("images"), self.fingerprints, pa.table({}), uris)
+
+    def named(self) -> pa.Table:
+        """image_id and uri of all images; after a scan that was cut off, one may stand in it twice."""
+        names = [name for name in self.library.names(layout.MANIFEST) if name.startswith("shard-")]
+        parts = _read(self.library, [f"{layout.MANIFEST}/{name}" for name in names], ["image_id", "uri"])
+        return pa.concat_tables(parts) if parts else pa.table({"image_id": [], "uri": []})
 
     def shards(self, table: str) -> list[str]:
         """Those of the manifest that this table has rows of, in order of id."""
@@ -64,7 +73,8 @@ class Columns:
 
     `content`: equal for photos of the same bytes. `taken`: NaT where it is not known. `photo`: the row of a face's
     photo. `box`: (F, 4), [x0, y0, x1, y1] in full-size upright pixels. `cluster`: of each face, the place of its
-    cluster in `cluster_ids`; -1: none. `certainty`: NaN where it is not known.
+    cluster in `cluster_ids`; -1: none. `certainty`: NaN where it is not known. `faces`, `clusters`: the tables that
+    this was made from, as muster.storage.people.view takes them.
     """
 
     shards: Sequence[str]
@@ -82,6 +92,8 @@ class Columns:
     cluster: I32
     cluster_ids: Sequence[str]
     certainty: F32
+    faces: pa.Table
+    clusters: pa.Table
 
     def row_of_photo(self, image_id: str) -> int:
         """-1 where there is none."""
@@ -89,6 +101,10 @@ class Columns:
 
     def row_of_face(self, face_id: str) -> int:
         return int(pc.index(self.face_id, face_id).as_py())
+
+    def rows_of_faces(self, face_ids: Sequence[str]) -> list[int]:
+        """-1 where there is none."""
+        return pc.index_in(pa.array(face_ids, pa.string()), self.face_id).fill_null(-1).to_pylist()
 
 
 def load(source: LiveSource) -> Columns:
@@ -103,11 +119,9 @@ def load(source: LiveSource) -> Columns:
 
 def _photos(source: LiveSource, shards: Sequence[str]) -> pa.Table:
     parts = _parts(source, "images", PHOTO_COLUMNS, shards)
-    numbered = [
-        part.append_column("shard", pa.array(np.full(part.num_rows, number, np.int32)))
-        for number, part in enumerate(parts)
-    ]
-    photos = pa.concat_tables(numbered) if numbered else pa.table({name: [] for name in [*PHOTO_COLUMNS, "shard"]})
+    photos = pa.concat_tables(parts) if parts else pa.table({name: [] for name in PHOTO_COLUMNS})
+    shard = np.repeat(np.arange(len(parts), dtype=np.int32), [part.num_rows for part in parts])
+    photos = photos.append_column("shard", pa.Array.from_buffers(pa.int32(), len(shard), [None, pa.py_buffer(shard)]))
     return photos.filter(pc.equal(photos["status"], "ok"))
 
 
@@ -131,6 +145,8 @@ def _joined(shards: Sequence[str], photos: pa.Table, faces: pa.Table, found: pa.
         cluster=cluster,
         cluster_ids=cluster_ids,
         certainty=certainty,
+        faces=faces.select(["face_id", "image_id", "box_xyxy"]),
+        clusters=found,
     )
 
 
@@ -155,9 +171,12 @@ def read_columns(source: LiveSource, table: str, columns: Sequence[str], shards:
 
 
 def _parts(source: LiveSource, table: str, columns: Sequence[str], shards: Sequence[str]) -> list[pa.Table]:
-    names = [layout.rows(table, source.fingerprints[table], shard) for shard in shards]
+    return _read(source.library, [layout.rows(table, source.fingerprints[table], shard) for shard in shards], columns)
+
+
+def _read(library: LibraryFiles, names: Sequence[str], columns: Sequence[str]) -> list[pa.Table]:
     with ThreadPoolExecutor(READERS) as pool:
-        return list(pool.map(lambda name: read_part(source.library, name, columns), names))
+        return list(pool.map(lambda name: read_part(library, name, columns), names))
 
 
 def read_part(library: LibraryFiles, name: str, columns: Sequence[str]) -> pa.Table:
