@@ -14,7 +14,7 @@ from typer.exceptions import TyperException
 import muster
 from muster.distribution import DISTRIBUTION
 from muster.errors import MusterError
-from muster.pipeline.cli import export, gallery, library
+from muster.pipeline.cli import export, gallery, library, tags
 from muster.pipeline.cli.console import (
     READER_GONE,
     ReaderGoneError,
@@ -25,6 +25,7 @@ from muster.pipeline.cli.console import (
     say,
     say_traceback,
 )
+from muster.pipeline.cli.duplicates import duplicates
 from muster.pipeline.cli.evaluate import evaluate_app
 from muster.pipeline.cli.jobs import jobs_app, submit
 from muster.pipeline.cli.models import models_app
@@ -153,9 +154,10 @@ app.add_typer(gallery.audit_app, name="audit")
 for command in (
     *(library.scan, library.run, library.cluster, library.people, library.copy, library.photos),
     *(library.status, library.errors, library.demo),
-    *(serve, train),
+    *(duplicates, serve, train),
     *(gallery.enroll, gallery.calibrate, gallery.verify, gallery.identify, gallery.forget, gallery.decrypt),
     *(export.export, export.overlay),
+    tags.tags,
 ):
     app.command()(command)
 app.command("submit", context_settings={"allow_interspersed_args": False})(submit)

@@ -12,6 +12,8 @@ from muster.storage.outcomes import IMAGES as OUTCOMES
 from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.storage.people.ledger import Ledger
 from muster.storage.people.view import Claim, People, view
+from muster.storage.tags import table as tags
+from muster.storage.tags.claims import claims
 
 IMAGE_COLUMNS = ["image_id", "sha256", "phash", "width", "height"]
 
@@ -46,15 +48,17 @@ def readable_images(library: LibraryFiles) -> pa.Table:
 
 
 def claims_of(library: LibraryFiles, faces: pa.Table) -> Sequence[Claim]:
-    """What the gallery says of the faces of this library: it knows them by photo and box."""
+    """What the gallery and tags say of the faces of this library: the gallery knows them by photo and box."""
+    said = claims(tags.read(library))
     known = gallery.read(library)
     if known is None:
-        return []
+        return said
     rows = known.faces.select(["face_id", "image_id", "name", "person_id"])
     place = pc.index_in(rows["face_id"], value_set=faces["face_id"])
     boxes = faces["box_xyxy"].take(place).to_pylist()
-    return [
+    enrolled = [
         Claim(row["image_id"], tuple(box), row["name"] or row["person_id"], "gallery", row["person_id"])
         for row, box in zip(rows.to_pylist(), boxes, strict=True)
         if box is not None
     ]
+    return [*enrolled, *said]

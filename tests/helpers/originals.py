@@ -17,6 +17,7 @@ from muster.storage import clusters, manifest, tables
 from muster.storage.library import LibraryFiles, open_library
 from muster.storage.outcomes import ERRORS, IMAGES, IMAGES_FINGERPRINT
 from muster.storage.photos.decode import decode
+from muster.web.live.album import LiveAlbum
 from muster.web.live.app import app
 from muster.web.live.columns import LiveSource
 from muster.web.live.guard import HEADER, Doors
@@ -144,7 +145,7 @@ class Browser:
 
     def __init__(self, source: LiveSource) -> None:
         doors = Doors(8000)
-        self.app = app(source, doors)
+        self.app = app(LiveAlbum(source), doors)
         self.cookies = {doors.cookie: doors.session()}
 
     def get(self, path: str, **options: Any) -> httpx.Response:

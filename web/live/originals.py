@@ -28,6 +28,7 @@ from muster.storage import layout
 from muster.web.album import Photo
 from muster.web.live.album import LiveAlbum
 from muster.web.live.columns import LiveSource, read_part
+from muster.web.live.render import Nav
 from muster.web.words import file_name
 
 DECODERS = 2  # originals that are decoded at once: 12 MP of HEIC take 0.3 GB
@@ -198,4 +199,5 @@ def _refused(status: int, text: str) -> Response:
     return PlainTextResponse(text, status, {"content-security-policy": POLICY})
 
 
+NAV: list[Nav] = []
 ROUTES = [Route("/original/{image_id}", original)]

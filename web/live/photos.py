@@ -16,7 +16,7 @@ from muster.web.live.described import sentence
 from muster.web.live.details import Thing, details_of
 from muster.web.live.lists import PhotoList
 from muster.web.live.pages import missing
-from muster.web.live.render import show
+from muster.web.live.render import Nav, show
 from muster.web.live.timeline import photo_href, place_in
 
 MANY = 8  # faces from which on names stand beside the one that is pointed at alone
@@ -134,4 +134,5 @@ def _placed(box: Sequence[float], found: Photo) -> str:
     return ";".join(f"--{name}:{100 * value:.2f}%" for name, value in share.items())
 
 
+NAV: list[Nav] = []
 ROUTES = [Route("/photo/{image_id}.html", photo)]

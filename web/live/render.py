@@ -36,6 +36,10 @@ class Renderer:
             "search": False,
         }
 
+    def alone(self, template: str, **content: Any) -> str:
+        """A page that shows nothing of the library."""
+        return self._templates.get_template(template).render(content)
+
     def __call__(self, template: str, page: Page, moment: Moment, status: int = 200) -> Response:
         shown = Facade(moment)
         text = self._templates.get_template(template).render(
