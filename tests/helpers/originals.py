@@ -81,8 +81,7 @@ class Originals:
             for n, cluster in enumerate(people)
         ]
         clusters.write(library, FINGERPRINTS["faces"], pa.Table.from_pylist(rows, CLUSTERS), "graph")
-        uris = dict(zip(found["image_id"].to_pylist(), found["uri"].to_pylist(), strict=True))
-        return LiveSource(library, FINGERPRINTS, lambda: uris, lambda faces: [])
+        return LiveSource(library, FINGERPRINTS, lambda faces: [])
 
     def _process(self, library: LibraryFiles, shard: str) -> None:
         rows: dict[str, list[dict[str, Any]]] = {

@@ -16,8 +16,8 @@ from muster.web.live.described import sentence
 from muster.web.live.details import Thing, details_of
 from muster.web.live.lists import PhotoList
 from muster.web.live.pages import missing
-from muster.web.live.render import Nav, show
-from muster.web.live.timeline import photo_href, place_in
+from muster.web.live.render import Nav, photo_href, show
+from muster.web.live.timeline import place_in
 
 MANY = 8  # faces from which on names stand beside the one that is pointed at alone
 GONE = "This photo is not in the library any more: it was moved out of its folder, or forgotten."

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import groupby
-from urllib.parse import quote
 
 import numpy as np
 from starlette.requests import Request
@@ -20,7 +19,7 @@ from muster.web.live.album import Card, Moment
 from muster.web.live.described import people_in, sentence
 from muster.web.live.lists import Part, PhotoList
 from muster.web.live.pages import missing
-from muster.web.live.render import Nav, show
+from muster.web.live.render import Nav, photo_href, show
 from muster.web.render import photo_file
 from muster.web.words import day, file_name
 
@@ -123,11 +122,6 @@ def tiles(moment: Moment, found: PhotoList, part: Part) -> list[Tile]:
         Tile(photo, sentence(moment, int(row), photo), photo_href(photo.image_id, found.key), bool(favourite[row]))
         for row, photo in zip(rows, moment.photos(rows), strict=True)
     ]
-
-
-def photo_href(image_id: str, key: str) -> str:
-    """Of a photo's page, for one who comes from this list."""
-    return f"/photo/{image_id}.html?in={quote(key)}"
 
 
 def month_title(key: str) -> str:
