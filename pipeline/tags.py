@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -15,6 +16,7 @@ from muster.storage.files import open_regular
 from muster.storage.library import LibraryFiles
 from muster.storage.outcomes import IMAGES, IMAGES_FINGERPRINT
 from muster.storage.tags import reading, table, takeout
+from muster.storage.tags.mwg import writer_of
 from muster.storage.tags.regions import Picture
 from muster.storage.tags.sidecars import Listing, Sidecars, of_folder, stamp
 from muster.storage.uris import local_path, split_inline
@@ -65,7 +67,8 @@ def read_tags(library: LibraryFiles) -> TagsSummary:
         before, known = _stamps(library), _rows(library)
         fresh = [photo for photo in photos if before.get(photo.image_id) != photo.stamp]
         pictures = _pictures(library) if fresh else {}
-        said = dict(zip((p.image_id for p in fresh), pool.map(lambda p: _read(p, pictures), fresh), strict=True))
+        read = partial(_read, pictures=pictures, writer=writer_of(library))
+        said = dict(zip((p.image_id for p in fresh), pool.map(read, fresh), strict=True))
         titles = dict(zip(listings, pool.map(_album, listings.values()), strict=True))
     kept = {p.image_id: said[p.image_id] if p.image_id in said else known.get(p.image_id) for p in photos}
     albums = _albums(library, photos, titles)
@@ -124,9 +127,9 @@ def _images(library: LibraryFiles, columns: list[str]) -> pa.Table:
     return IMAGES.empty_table().select(columns) if rows is None else rows
 
 
-def _read(photo: _Photo, pictures: Mapping[str, Picture]) -> dict[str, Any] | None:
+def _read(photo: _Photo, pictures: Mapping[str, Picture], writer: str) -> dict[str, Any] | None:
     picture = pictures.get(photo.image_id)
-    return reading.read_tags(photo.path, photo.sidecars, None if picture is None else lambda: picture)
+    return reading.read_tags(photo.path, photo.sidecars, None if picture is None else lambda: picture, writer)
 
 
 # ---- albums ----------------------------------------------------------------------------------------------------------

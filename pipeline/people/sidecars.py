@@ -1,7 +1,5 @@
 """`muster tags --out`, `--beside` and `--csv`: people's names, for other programs. Photos are never written to."""
 
-import hashlib
-import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,12 +12,11 @@ from muster.pipeline.people.named_faces import Photo, photos_with_people
 from muster.storage.disk import Folder
 from muster.storage.exchange.photo import name_of, public_uri
 from muster.storage.files import FULL
-from muster.storage.layout import MARKER
 from muster.storage.library import LibraryFiles
 from muster.storage.new_files import check_local, check_replaced
 from muster.storage.tags import beside, people_csv
 from muster.storage.tags.elements import SidecarError
-from muster.storage.tags.mwg import OWN
+from muster.storage.tags.mwg import OWN, writer_of
 from muster.storage.tags.write import Merged, merged
 from muster.storage.uris import local_path, split_inline
 
@@ -89,7 +86,7 @@ def write_names(
     if out is not None:
         out.mkdir(exist_ok=True)
     if out is not None or next_to_photos:
-        _Sidecars(out, _writer(library), result).write(photos)
+        _Sidecars(out, writer_of(library), result).write(photos)
     return result
 
 
@@ -103,12 +100,6 @@ def _check(library: LibraryFiles, out: Path | None, csv: Path | None) -> None:
             raise InputError(f"`out` {out} is there already, and no folder: give a folder, or a new name")
         if not out.absolute().parent.is_dir():
             raise InputError(f"`out` {out}: no folder {out.absolute().parent} to make it in")
-
-
-def _writer(library: LibraryFiles) -> str:
-    """What makes this library's regions its own, wherever it lies."""
-    marker = library.read_any(MARKER)
-    return str(json.loads(marker).get("id") or hashlib.sha256(marker).hexdigest())
 
 
 def _rows(photos: Sequence[Photo]) -> Iterator[tuple[object, ...]]:

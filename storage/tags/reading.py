@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from muster.errors import ImageError
@@ -20,11 +21,14 @@ VERSION = 1  # grows when what is read from a file becomes something else: all a
 FindPicture = Callable[[], Picture | None]
 
 
-def read_tags(path: str, sidecars: Sidecars, picture: FindPicture | None = None) -> dict[str, Any] | None:
+def read_tags(
+    path: str, sidecars: Sidecars, picture: FindPicture | None = None, writer: str = ""
+) -> dict[str, Any] | None:
     """What the files of a photo say, by the columns of muster.storage.tags.table without image_id and albums; None for
-    nothing. `picture`: asked where there are regions; None: the photo itself is decoded for it. Raises nothing.
+    nothing. `picture`: asked where there are regions; None: the photo itself is decoded for it. `writer`: see
+    `read_xmp`. Raises nothing.
     """
-    found = list(_said(path, sidecars))
+    found = list(_said(path, sidecars, partial(read_xmp, writer=writer)))
     xmp = merged(said for file, said in found if file != sidecars.takeout)
     google = merged(said for file, said in found if file == sidecars.takeout)
     if not (said := merged([xmp, google])):
@@ -51,25 +55,25 @@ def read_tags(path: str, sidecars: Sidecars, picture: FindPicture | None = None)
     }
 
 
-def _said(path: str, sidecars: Sidecars) -> Iterator[tuple[str, Said]]:
+def _said(path: str, sidecars: Sidecars, xmp: Callable[[bytes], Said]) -> Iterator[tuple[str, Said]]:
     """What each file says, surest first."""
     for each in sidecars.before:
-        yield each, _of_sidecar(each, read_xmp)
-    yield path, _embedded(path)
+        yield each, _of_sidecar(each, xmp)
+    yield path, _embedded(path, xmp)
     for each in sidecars.after:
-        yield each, _of_sidecar(each, read_xmp)
+        yield each, _of_sidecar(each, xmp)
     if sidecars.takeout is not None:
         said = _of_sidecar(sidecars.takeout, lambda data: takeout.read_photo(data) or Said())
         yield sidecars.takeout, said
 
 
-def _embedded(path: str) -> Said:
+def _embedded(path: str, xmp: Callable[[bytes], Said]) -> Said:
     try:
         with open_regular(path) as file:
             found, remarks = packets(file)
     except (OSError, ValueError):  # a run says of photos that cannot be read; ValueError: a name with a null byte
         return Said()
-    return merged([*map(read_xmp, found), Said(remarks=tuple(remarks))])
+    return merged([*map(xmp, found), Said(remarks=tuple(remarks))])
 
 
 def _of_sidecar(path: str, read: Callable[[bytes], Said]) -> Said:
