@@ -21,9 +21,11 @@ from muster.errors import MusterError
 from muster.storage import clusters, layout, tables
 from muster.storage.library import LibraryFiles
 from muster.storage.people.view import Claim
+from muster.storage.tags.table import filled
 from muster.web.album import PagesSource
 
 PHOTO_COLUMNS = ["image_id", "status", "width", "height", "taken_at", "sha256"]
+TAG_COLUMNS = ["image_id", "taken_at"]  # what photos themselves do not say of their date
 FACE_COLUMNS = ["image_id", "face_id", "box_xyxy", "quality"]
 READERS = 4  # files that are read at once
 I32 = np.ndarray[Any, np.dtype[np.int32]]
@@ -63,8 +65,8 @@ class LiveSource:
     def state(self) -> tuple[object, ...]:
         """Differs where tables or clusters have changed; a few listings, and no file is read."""
         name = layout.clusters(self.fingerprints["faces"])
-        changed = self.library.fs.get_file_info(self.library.at(name)).mtime_ns
-        return changed, *(tuple(self.shards(table)) for table in ("images", "faces"))
+        changed = [self.library.fs.get_file_info(self.library.at(each)).mtime_ns for each in (name, layout.TAGS)]
+        return *changed, *(tuple(self.shards(table)) for table in ("images", "faces"))
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,10 @@ def _photos(source: LiveSource, shards: Sequence[str]) -> pa.Table:
     photos = pa.concat_tables(parts) if parts else pa.table({name: [] for name in PHOTO_COLUMNS})
     shard = np.repeat(np.arange(len(parts), dtype=np.int32), [part.num_rows for part in parts])
     photos = photos.append_column("shard", pa.Array.from_buffers(pa.int32(), len(shard), [None, pa.py_buffer(shard)]))
-    return photos.filter(pc.equal(photos["status"], "ok"))
+    photos = photos.filter(pc.equal(photos["status"], "ok"))
+    if not source.library.has(layout.TAGS):
+        return photos
+    return filled(photos, read_part(source.library, layout.TAGS, TAG_COLUMNS))
 
 
 def _joined(shards: Sequence[str], photos: pa.Table, faces: pa.Table, found: pa.Table) -> Columns:
