@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from muster.pipeline.forget import Receipt
     from muster.pipeline.gallery.enroll import EnrolSummary
     from muster.pipeline.people.grouping import ClusterSummary
+    from muster.pipeline.people.sidecars import NamesWritten
     from muster.pipeline.run import OnProgress, RunSummary
+    from muster.pipeline.tags import TagsSummary
     from muster.pipeline.work.config import RunConfig
     from muster.pipeline.work.machine import Machine
     from muster.results import Answers, Pages, PhotosSummary
@@ -136,6 +138,16 @@ class Library:
         with self._in_use(), forget.locked(self._files):
             return cluster_faces(self._files, model, method, k, same_photo, machine)
 
+    def read_tags(self) -> TagsSummary:
+        """Read what other programs wrote of the photos: XMP in them and in sidecars, and Google Takeout's JSON.
+
+        It is in the table "tags" then. A later call reads what is new or changed. Only local photos are looked at.
+        """
+        from muster.pipeline.tags import read_tags
+
+        with self._in_use(), forget.locked(self._files):
+            return read_tags(self._files)
+
     def people_pages(self, out: str | Path | None = None, *, model: str | None = None) -> Pages:
         """Write the people pages, a site that opens from disk. `out`: its folder; LIBRARY/people where None.
 
@@ -173,6 +185,26 @@ class Library:
 
         with self._in_use(), forget.locked(self._files):
             return find_duplicates(self._files)
+
+    def write_tags(
+        self,
+        out: str | Path | None = None,
+        *,
+        beside: bool = False,
+        csv: str | Path | None = None,
+        model: str | None = None,
+    ) -> NamesWritten:
+        """Write who is where for other programs: XMP sidecars with face regions, and a CSV. Photos are never changed.
+
+        `out`: a folder for sidecars, which mirrors the paths of the photos; `beside`: next to the photos instead. What
+        others wrote in a sidecar stays; of ours there is what is true now. `csv`: a file with a row for each face of
+        somebody named. Left out are people who have no name or are hidden.
+        """
+        from muster.pipeline.people.sidecars import write_names
+
+        folder, table = (None if place is None else Path(place) for place in (out, csv))
+        with self._in_use():
+            return write_names(self._files, folder, beside, table, model)
 
     # ---- what is there -----------------------------------------------------------------------------------------------
 
@@ -425,7 +457,7 @@ def photos(
     on_progress: OnProgress | None = None,
     on_download: OnDownload | None = None,
 ) -> PhotosSummary:
-    """Photos in, people pages out: open or make a library, scan, run, cluster and write the pages.
+    """Photos in, people pages out: open or make a library, scan, run, read tags, cluster and write the pages.
 
     Arguments are those of the verbs. What cannot be is refused before anything is done.
     """
@@ -445,8 +477,9 @@ def photos(
     if on_scan is not None:
         on_scan(found)
     run = opened.run(config.choices, machine=machine, on_progress=on_progress, on_download=on_download)
+    tags = opened.read_tags()
     cluster = opened.cluster(method, k=k, same_photo=same_photo, model=model)
-    return PhotosSummary(scan=found, run=run, cluster=cluster, pages=opened.people_pages(out, model=model))
+    return PhotosSummary(scan=found, run=run, tags=tags, cluster=cluster, pages=opened.people_pages(out, model=model))
 
 
 def identify(

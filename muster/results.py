@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from muster.pipeline.people.grouping import ClusterSummary
 from muster.pipeline.run import RunSummary
+from muster.pipeline.tags import TagsSummary
 from muster.storage.manifest import ScanResult
 from muster.web.people import PagesSummary
 
@@ -35,5 +36,6 @@ class PhotosSummary:
 
     scan: ScanResult
     run: RunSummary
+    tags: TagsSummary
     cluster: ClusterSummary
     pages: Pages

@@ -117,9 +117,10 @@ class Folder:
         except (FileNotFoundError, NotADirectoryError):
             return False
 
-    def write(self, name: str, data: Any, sync: bool = True) -> None:
-        """Put one file in place, whole; an existing one is replaced, and a link gives way."""
-        with self._temporary(name, data, sync) as (fd, temporary, base):
+    def write(self, name: str, data: Any, sync: bool = True, mode: int | None = None) -> None:
+        """Put one file in place, whole; an existing one is replaced, and a link gives way. `mode`: of the file, where
+        it is not to be as open as the folder."""
+        with self._temporary(name, data, sync, mode) as (fd, temporary, base):
             os.replace(temporary, base, src_dir_fd=fd, dst_dir_fd=fd)
 
     def create(self, name: str, data: Any) -> bool:
@@ -137,9 +138,10 @@ class Folder:
         return True
 
     @contextlib.contextmanager
-    def _temporary(self, name: str, data: Any, sync: bool) -> Iterator[tuple[int, str, str]]:
-        with self.opened() as root:
-            mode = _mode(root) & 0o666
+    def _temporary(self, name: str, data: Any, sync: bool, mode: int | None = None) -> Iterator[tuple[int, str, str]]:
+        if mode is None:
+            with self.opened() as root:
+                mode = _mode(root) & 0o666
         with naming(f"{self.root}/{name}"), self._at(name, make=True) as (fd, base):
             temporary = f".{base}.{uuid.uuid4().hex}.tmp"
             try:

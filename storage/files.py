@@ -12,14 +12,15 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 NOT_REGULAR = "not a regular file but a folder, pipe or device"
 
 
-def open_regular(path: str | bytes | os.PathLike[str]) -> BufferedReader:
-    """The file, opened to be read; links are followed. Raises OSError, also where it is not a regular file.
+def open_regular(path: str | bytes | os.PathLike[str], follow: bool = True) -> BufferedReader:
+    """The file, opened to be read; links are followed, unless not to `follow`. Raises OSError, also where it is not a
+    regular file.
 
     Looked at first, because to open some devices is to use them (a watchdog restarts the machine); and what was opened
     is looked at too, because it may have been put there since. O_NONBLOCK: a pipe without a writer does not wait.
     """
-    _require_regular(os.stat(path), path)
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    _require_regular(os.stat(path, follow_symlinks=follow), path)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW))
     try:
         _require_regular(os.fstat(descriptor), path)
         return open(descriptor, "rb")

@@ -66,9 +66,12 @@ def new_file(out: Path, permissions: int = 0o666) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def new_text(out: Path) -> Iterator[TextIO]:
+def new_text(out: Path, permissions: int = 0o666) -> Iterator[TextIO]:
     """`new_file` for text. Names that are not Unicode are written escaped; a CSV brings its own line ends."""
-    with new_file(out) as file, io.TextIOWrapper(file, "utf-8", errors="backslashreplace", newline="") as text:
+    with (
+        new_file(out, permissions) as file,
+        io.TextIOWrapper(file, "utf-8", errors="backslashreplace", newline="") as text,
+    ):
         yield text
 
 

@@ -49,6 +49,7 @@ def environment() -> jinja2.Environment:
         "fitted": _fitted,
         "window": _window,
         **{f.__name__: f for f in (words.count, words.day, words.span, words.sureness, words.file_name, words.folder)},
+        "printable": words.printable,
     }
     return made
 

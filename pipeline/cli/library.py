@@ -36,6 +36,7 @@ from muster.pipeline.cli.options import (
     WeightsOption,
     WorkersOption,
 )
+from muster.pipeline.cli.tags import tags_text
 from muster.storage.photos.left_out import said
 from muster.web.words import count
 
@@ -318,7 +319,7 @@ def photos(
         **steps,
     }
     _say_errors(steps["run"], library)
-    texts = [*_run_text(steps["run"]), *_clustered(steps["cluster"])]
+    texts = [*_run_text(steps["run"]), *tags_text(done.tags), *_clustered(steps["cluster"])]
     report(facts, as_json, *texts, _PEOPLE_TEXT.format_map(steps["pages"]))
 
 

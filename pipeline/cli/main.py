@@ -14,7 +14,7 @@ from typer.exceptions import TyperException
 import muster
 from muster.distribution import DISTRIBUTION
 from muster.errors import MusterError
-from muster.pipeline.cli import export, gallery, library
+from muster.pipeline.cli import export, gallery, library, tags
 from muster.pipeline.cli.console import (
     READER_GONE,
     ReaderGoneError,
@@ -157,6 +157,7 @@ for command in (
     *(duplicates, serve, train),
     *(gallery.enroll, gallery.calibrate, gallery.verify, gallery.identify, gallery.forget, gallery.decrypt),
     *(export.export, export.overlay),
+    tags.tags,
 ):
     app.command()(command)
 app.command("submit", context_settings={"allow_interspersed_args": False})(submit)

@@ -3,14 +3,17 @@
 `pages.source_of` asks the tasks for their fingerprints, and torch takes 3 seconds to import.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import pyarrow as pa
 
 from muster.errors import NotYetError
 from muster.storage import layout, tables
 from muster.storage.library import LibraryFiles
 from muster.storage.models import read_models
 from muster.storage.outcomes import IMAGES_FINGERPRINT
+from muster.storage.people.view import Claim
 from muster.web.live.columns import LiveSource
 
 
@@ -19,7 +22,7 @@ def live_source(library: LibraryFiles, model: str | None) -> LiveSource:
     known = tables.descriptions(library)
     faces = _faces(library, known, model)
     fingerprints = {"faces": faces, "images": IMAGES_FINGERPRINT, "previews": _most(library, known, "previews")}
-    return LiveSource(library, fingerprints, lambda: _uris(library))
+    return LiveSource(library, fingerprints, lambda: _uris(library), lambda faces: _claims(library, faces))
 
 
 def _faces(library: LibraryFiles, known: Mapping[str, Mapping[str, Any]], model: str | None) -> str:
@@ -49,3 +52,9 @@ def _uris(library: LibraryFiles) -> dict[str, str]:
 
     rows = manifest.read_manifest(library)
     return dict(zip(*(rows[name].to_pylist() for name in ("image_id", "uri")), strict=True))
+
+
+def _claims(library: LibraryFiles, faces: pa.Table) -> Sequence[Claim]:
+    from muster.pipeline.people.who import claims_of
+
+    return claims_of(library, faces)

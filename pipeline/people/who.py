@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from muster.pipeline.people.faces import faces_fingerprint, read_faces
 from muster.storage import clusters, manifest, tables
 from muster.storage.gallery import gallery
 from muster.storage.library import LibraryFiles
@@ -13,6 +12,8 @@ from muster.storage.outcomes import IMAGES as OUTCOMES
 from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.storage.people.ledger import Ledger
 from muster.storage.people.view import Claim, People, view
+from muster.storage.tags import table as tags
+from muster.storage.tags.claims import claims
 
 IMAGE_COLUMNS = ["image_id", "sha256", "phash", "width", "height"]
 
@@ -22,6 +23,8 @@ def people_now(library: LibraryFiles, model: str | None, ledger: Ledger | None =
 
     Where nothing is clustered yet, people are those of whom somebody has spoken.
     """
+    from muster.pipeline.people.faces import faces_fingerprint, read_faces  # torch: the live page needs none of it
+
     fingerprint = faces_fingerprint(library, model)
     faces = read_faces(library, fingerprint, ["face_id", "image_id", "box_xyxy"])
     try:
@@ -45,15 +48,17 @@ def readable_images(library: LibraryFiles) -> pa.Table:
 
 
 def claims_of(library: LibraryFiles, faces: pa.Table) -> Sequence[Claim]:
-    """What the gallery says of the faces of this library: it knows them by photo and box."""
+    """What the gallery and tags say of the faces of this library: the gallery knows them by photo and box."""
+    said = claims(tags.read(library))
     known = gallery.read(library)
     if known is None:
-        return []
+        return said
     rows = known.faces.select(["face_id", "image_id", "name", "person_id"])
     place = pc.index_in(rows["face_id"], value_set=faces["face_id"])
     boxes = faces["box_xyxy"].take(place).to_pylist()
-    return [
+    enrolled = [
         Claim(row["image_id"], tuple(box), row["name"] or row["person_id"], "gallery", row["person_id"])
         for row, box in zip(rows.to_pylist(), boxes, strict=True)
         if box is not None
     ]
+    return [*enrolled, *said]

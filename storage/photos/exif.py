@@ -89,7 +89,7 @@ def _taken_at(exif: Image.Exif) -> datetime | None:
     tags = {**exif, **(_known(lambda each: each.get_ifd(ExifTags.IFD.Exif), exif) or {})}
     for when, fraction in _TIMES:
         try:
-            found = _time(_text(tags.get(when, "")), _text(tags.get(fraction, "")))
+            found = local_time(_text(tags.get(when, "")), _text(tags.get(fraction, "")))
         except (ValueError, OverflowError):
             continue  # 0000:00:00 and the like: a camera whose clock was never set
         if found:
@@ -97,8 +97,11 @@ def _taken_at(exif: Image.Exif) -> datetime | None:
     return None
 
 
-def _time(text: str, fraction: str) -> datetime | None:
-    """ValueError for a day or time that does not exist. A date alone is its midnight."""
+def local_time(text: str, fraction: str = "") -> datetime | None:
+    """A time as it is written, whatever its separators; a zone behind it is left. A date alone is its midnight.
+
+    None where it is no date. Raises ValueError or OverflowError for a day or time that does not exist.
+    """
     text = text[:_DAY] + _ZONE.sub(r"\1", text[_DAY:])
     if match := _TIME.match(text):
         *parts, own_fraction, half = match.groups()

@@ -26,10 +26,10 @@ def orientation(data: bytes) -> int:
 
 def _properties_of_the_primary_item(data: bytes) -> Iterator[tuple[bytes, int]]:
     """Type and first byte, in the order in which they are applied."""
-    meta = next((content for kind, content in _boxes(data) if kind == b"meta"), b"")
-    inside = dict(_boxes(meta[4:]))
-    properties = dict(_boxes(inside.get(b"iprp", b"")))
-    kinds = list(_boxes(properties.get(b"ipco", b"")))
+    meta = next((content for kind, content in boxes(data) if kind == b"meta"), b"")
+    inside = dict(boxes(meta[4:]))
+    properties = dict(boxes(inside.get(b"iprp", b"")))
+    kinds = list(boxes(properties.get(b"ipco", b"")))
     primary, wanted = inside.get(b"pitm", b""), properties.get(b"ipma", b"")
     if not primary or not wanted:
         return
@@ -50,8 +50,8 @@ def _properties_of_the_primary_item(data: bytes) -> Iterator[tuple[bytes, int]]:
         at = end
 
 
-def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Type and content of each; a content of more than MOST bytes is cut."""
+def boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Type and content of each that stands in these bytes; a content of more than MOST bytes is cut."""
     at = 0
     while at + 8 <= len(data):
         length, head = int.from_bytes(data[at : at + 4], "big"), 8

@@ -11,11 +11,13 @@ Field = Attribute | Element
 
 @dataclass(slots=True)
 class Region:
-    """A region of a document, and where its fields stand. `was`, `wrote`: our marks, see `is_of`."""
+    """A region of a document, and where its fields stand. `kind`: Face, Pet, …; "" where it does not say. `was`,
+    `wrote`: our marks, see `is_of`."""
 
     element: Element
     name: Field | None
     area: Area | None
+    kind: str
     was: Field | None
     wrote: Field | None
 
@@ -66,7 +68,8 @@ def lists_of(rdf: Element) -> Iterator[RegionList]:
 
 def _region(element: Element) -> Region:
     name, was, wrote = (_field(element, each) for each in (f"{MWG} Name", f"{OWN} Was", f"{OWN} Wrote"))
-    return Region(element, name, _area(_field(element, f"{MWG} Area")), was, wrote)
+    area, kind = _area(_field(element, f"{MWG} Area")), value_of(_field(element, f"{MWG} Type")).strip()
+    return Region(element, name, area, kind, was, wrote)
 
 
 def _field(struct: Element, name: str) -> Field | None:

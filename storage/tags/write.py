@@ -18,6 +18,7 @@ from muster.storage.tags.pieces import DECLARATION, NEW, allowed, property_lines
 from muster.storage.texts import normal
 
 SAME_FACE = 0.3  # of two boxes, intersection over union: some programs draw them from the eyes, some around all hair
+FACES = ("face", "")  # kinds of regions that are of a person
 _DECLARED = DECLARATION.encode()
 _INDENT = re.compile(rb"(?:\r\n|\n|\r)[ \t]*\Z")
 _LONGEST_INDENT = 1000  # bytes
@@ -226,7 +227,7 @@ def _same_faces(known: Sequence[_Placed], regions: Sequence[Region]) -> Iterator
     pairs = [
         (_plain(region.said) != _plain(name), -shared, number, index)
         for index, region in enumerate(regions)
-        if region.area and region.said.strip()
+        if region.area and region.said.strip() and region.kind.casefold() in FACES
         for number, (name, area, _) in enumerate(known)
         if (shared := overlap(area, region.area)) >= SAME_FACE
     ]

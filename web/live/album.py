@@ -18,24 +18,32 @@ For pages (`web/live/*.py`): `moment = request.app.state.album.now()`, once a re
     album.picture("faces", face_id)     bytes of a JPEG | None; "previews" with an image_id
 """
 
+import itertools
+import secrets
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from muster.arrays import I64
+from muster.storage.people.ledger import Ledger
+from muster.storage.people.placed import Photos
 from muster.web.album import DOUBTFUL, EXTRA_FACES, Face, Failure, Photo, load_failures
-from muster.web.live import said as ledger
 from muster.web.live.columns import Columns, LiveSource, load, read_columns
 from muster.web.live.pictures import Pictures
 from muster.web.live.ranking import Ranking, in_time_order, ranking
-from muster.web.live.said import NOBODY, Said
+from muster.web.live.said import NOBODY, Said, apply, of_clusters
 
+T = TypeVar("T")
+LEDGER_EVERY, TABLES_EVERY = 0.5, 10.0  # seconds
 DETAILS = ("camera", "latitude", "longitude", "format", "phash")
 
 
@@ -79,13 +87,10 @@ class Card:
 class Moment:
     """All that is shown, at one moment. Nothing in it changes."""
 
-    def __init__(self, album: "LiveAlbum", columns: Columns, said: Said, time_order: I64) -> None:
+    def __init__(self, album: "LiveAlbum", columns: Columns, said: Said, time_order: I64, version: str) -> None:
         self.album, self.columns, self.said, self.in_time_order = album, columns, said, time_order
+        self.version = version
         self._cards: dict[int, Card] = {}
-
-    @property
-    def version(self) -> str:
-        return self.said.version
 
     @cached_property
     def ranking(self) -> Ranking:
@@ -107,11 +112,11 @@ class Moment:
     @cached_property
     def visible(self) -> Sequence[str]:
         """Ids of people who are not hidden, most photos first."""
-        return [person for person in self._places if person not in self.said.hidden]
+        return [person for person in self._places if not self.said.person(person).hidden]
 
     @cached_property
     def hidden(self) -> Sequence[str]:
-        return [person for person in self._places if person in self.said.hidden]
+        return [person for person in self._places if self.said.person(person).hidden]
 
     def people(self, hidden: bool = False) -> list[Card]:
         return self.cards(self.hidden if hidden else self.visible)
@@ -121,7 +126,7 @@ class Moment:
 
     def card(self, person_id: str) -> Card | None:
         """None where nobody is called so, or has no face left."""
-        place = self._places.get(self.said.kept.get(person_id, person_id))
+        place = self._places.get(self.said.moved.get(person_id, person_id))
         return None if place is None else self._card(place)
 
     def person_of(self, face: int) -> Card | None:
@@ -141,22 +146,27 @@ class Moment:
         dated = taken[~np.isnat(taken)]
         certainty = float(self.ranking.certainty[place])
         best = self.ranking.best[of][: 1 + EXTRA_FACES].tolist()
-        cover = self.said.covers.get(person)
-        if cover is not None:
+        about = self.said.person(person)
+        cover = -1 if about.cover is None else self.columns.row_of_face(about.cover)
+        if cover >= 0:
             best = [cover, *(face for face in best if face != cover)][: 1 + EXTRA_FACES]
         return Card(
             cluster_id=person,
             number=int(self._numbers[place]),
-            name=self.said.names.get(person, ""),
+            name=about.name,
             photos=range(int(self.ranking.photos[place])),
             faces=range(len(faces)),
             dates=[dated.min().item(), dated.max().item()] if len(dated) else [],
             certainty=None if np.isnan(certainty) else certainty,
             doubtful=range(int((self.columns.certainty[faces] < DOUBTFUL).sum())),
             shown=[Shown(self.columns.face_id[face].as_py()) for face in best],
-            hidden=person in self.said.hidden,
-            born=self.said.born.get(person, ""),
+            hidden=about.hidden,
+            born=about.born,
         )
+
+    def best_faces(self, card: Card, most: int) -> list[int]:
+        """Rows of so many faces of a person, the best first."""
+        return self.ranking.best[self.ranking.faces_of(self._places[card.cluster_id])][:most].tolist()
 
     def photos_of(self, card: Card) -> I64:
         """Rows (N,) of a person's photos, in time order, those without a date by name; of exact copies one."""
@@ -236,51 +246,147 @@ class Moment:
 
 
 class LiveAlbum:
-    """A library as the live page shows it, now. Many threads may use it."""
+    """A library as the live page shows it, now. Many threads may use it.
+
+    Tables are read anew at most every TABLES_EVERY seconds, and only where they changed; the ledger is looked at for
+    every page that comes LEDGER_EVERY seconds after the last look.
+    """
 
     def __init__(self, source: LiveSource) -> None:
         self.source, self._pictures = source, Pictures(source)
         self._lock = threading.RLock()
+        self._base: Columns | None = None
         self._moment: Moment | None = None
-        self._images: tuple[Columns, pa.Table] | None = None
-        self._uris: tuple[Columns, Mapping[str, str]] | None = None
+        self._ledger: Ledger | None = None
+        self._state: object = None
+        self._looked = {"tables": 0.0, "ledger": 0.0}
+        self._rest: dict[str, tuple[Columns, Any]] = {}
+        self._count = itertools.count(1)
+        self._start = secrets.token_hex(4)
+
+    # ---- now ---------------------------------------------------------------------------------------------------------
 
     def now(self) -> Moment:
         with self._lock:
-            if self._moment is None:
-                columns = load(self.source)
-                self._moment = Moment(self, columns, ledger.of_clusters(columns), in_time_order(columns))
+            if self._moment is None or self._changed():
+                self._moment = self._made()
             return self._moment
+
+    def _changed(self) -> bool:
+        """Whether the tables or the ledger are others than before."""
+        changed = False
+        if self._is_due("ledger", LEDGER_EVERY) and self.ledger.refresh():
+            changed = True
+        if self._is_due("tables", TABLES_EVERY) and self.source.state != self._state:
+            self._base, changed = None, True
+        return changed
+
+    def _is_due(self, what: str, seconds: float) -> bool:
+        now = time.monotonic()
+        due = now - self._looked[what] >= seconds
+        if due:
+            self._looked[what] = now
+        return due
+
+    def _made(self) -> Moment:
+        if self._base is None:
+            self._state = self.source.state
+            self._base = load(self.source)
+            self._pictures = Pictures(self.source)
+        columns = self._base
+        claims = self._kept("claims", lambda: self.source.claims(columns.faces))
+        if self.ledger.edits or claims:
+            columns, said = apply(columns, self._readable(), self.ledger.known, claims)
+        else:
+            said = of_clusters(columns)
+        order = self._kept("order", lambda: in_time_order(columns))
+        return Moment(self, columns, said, order, f"{self._start}-{next(self._count)}")
+
+    def _kept(self, what: str, made: Callable[[], T]) -> T:
+        """What is made once for the tables as they are."""
+        with self._lock:
+            assert self._base is not None
+            if what not in self._rest or self._rest[what][0] is not self._base:
+                self._rest[what] = self._base, made()
+            return self._rest[what][1]
+
+    # ---- edits -------------------------------------------------------------------------------------------------------
+
+    @property
+    def ledger(self) -> Ledger:
+        with self._lock:
+            if self._ledger is None:
+                self._ledger = Ledger(self.source.library)
+            return self._ledger
+
+    @contextmanager
+    def editing(self) -> Iterator[tuple[Moment, Ledger]]:
+        """What is shown and said now, for one editor at a time; what is recorded within is shown afterwards."""
+        with self._lock:
+            self._looked["ledger"] = -LEDGER_EVERY
+            moment, before = self.now(), self.ledger.known
+            try:
+                yield moment, self.ledger
+            finally:
+                if self.ledger.known is not before:
+                    self._moment = self._made()
+
+    @property
+    def photo_refs(self) -> Photos:
+        """How a ledger names the photos."""
+        return Photos(self._readable())
+
+    def _readable(self) -> pa.Table:
+        """As muster.storage.people.placed.Photos takes it."""
+
+        def made() -> pa.Table:
+            columns, images = self._base, self.images
+            assert columns is not None
+            uris = self._uris()
+            return pa.table(
+                {
+                    "image_id": columns.image_id,
+                    "sha256": columns.sha256,
+                    "phash": images["phash"],
+                    "width": columns.width,
+                    "height": columns.height,
+                    "uri": [uris.get(image_id, image_id) for image_id in columns.image_id.to_pylist()],
+                }
+            )
+
+        return self._kept("readable", made)
+
+    # ---- what pages seldom need --------------------------------------------------------------------------------------
 
     @property
     def images(self) -> pa.Table:
         """camera, latitude, longitude, format, phash of the photos, in rows as those of `columns`."""
-        with self._lock:
-            columns = self.now().columns
-            if self._images is None or self._images[0] is not columns:
-                rows = read_columns(self.source, "images", ["image_id", *DETAILS], columns.shards)
-                place = pc.index_in(columns.image_id, rows["image_id"].combine_chunks())
-                self._images = columns, rows.take(place)
-            return self._images[1]
+
+        def made() -> pa.Table:
+            columns = self._base
+            assert columns is not None
+            rows = read_columns(self.source, "images", ["image_id", *DETAILS], columns.shards)
+            return rows.take(pc.index_in(columns.image_id, rows["image_id"].combine_chunks()))
+
+        return self._kept("images", made)
+
+    def _uris(self) -> Mapping[str, str]:
+        return self._kept("uris", self.source.uris)
 
     def uri(self, image_id: str) -> str:
         """Where a photo lies; its id where that is not known."""
-        with self._lock:
-            columns = self.now().columns
-            if self._uris is None or self._uris[0] is not columns:
-                self._uris = columns, self.source.uris()
-            return self._uris[1].get(image_id, image_id)
+        return self._uris().get(image_id, image_id)
 
     @property
     def failures(self) -> list[Failure]:
-        return load_failures(self.source.pages())
+        return self._kept("failures", lambda: load_failures(self.source.pages()))
 
     def picture(self, table: str, key: str) -> bytes | None:
         """The JPEG of a face ("faces") or of a whole photo ("previews"); None where there is none."""
-        columns = self.now().columns
+        columns, pictures = self.now().columns, self._pictures
         if table == "faces":
             row = columns.row_of_face(key)
             photo = int(columns.photo[row]) if row >= 0 else -1
         else:
             photo = columns.row_of_photo(key)
-        return None if photo < 0 else self._pictures.get(table, key, columns.shards[columns.shard[photo]])
+        return None if photo < 0 else pictures.get(table, key, columns.shards[columns.shard[photo]])

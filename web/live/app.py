@@ -7,13 +7,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from muster.errors import MusterError
-from muster.web.live import pages
+from muster.web.live import edits, history, pages
 from muster.web.live.album import LiveAlbum
 from muster.web.live.columns import LiveSource
 from muster.web.live.guard import Doors, Guard
 from muster.web.live.render import Renderer
 
-PARTS = (pages,)  # modules of this folder: each has ROUTES, and NAV for the bar on top
+PARTS = (pages, edits, history)  # modules of this folder: each has ROUTES, and NAV for the bar on top
 
 
 def app(source: LiveSource, doors: Doors, readonly: str = "") -> Guard:

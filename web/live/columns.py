@@ -20,6 +20,7 @@ from muster.arrays import F32, matrix
 from muster.errors import MusterError
 from muster.storage import clusters, layout, tables
 from muster.storage.library import LibraryFiles
+from muster.storage.people.view import Claim
 from muster.web.album import PagesSource
 
 PHOTO_COLUMNS = ["image_id", "status", "width", "height", "taken_at", "sha256"]
@@ -33,12 +34,14 @@ Times = np.ndarray[Any, np.dtype[np.datetime64]]
 class LiveSource:
     """What the live page is made from. `fingerprints`: those of the tables "images", "faces" and "previews".
 
-    `uris()`: image_id → where it lies; read when somebody asks for a file name.
+    `uris()`: image_id → where it lies; read when somebody asks for a file name. `claims(faces)`: what gallery and tags
+    say of these faces (face_id, image_id, box_xyxy).
     """
 
     library: LibraryFiles
     fingerprints: Mapping[str, str]
     uris: Callable[[], Mapping[str, str]]
+    claims: Callable[[pa.Table], Sequence[Claim]]
 
     def pages(self) -> PagesSource:
         """As the static pages take it."""
@@ -64,7 +67,8 @@ class Columns:
 
     `content`: equal for photos of the same bytes. `taken`: NaT where it is not known. `photo`: the row of a face's
     photo. `box`: (F, 4), [x0, y0, x1, y1] in full-size upright pixels. `cluster`: of each face, the place of its
-    cluster in `cluster_ids`; -1: none. `certainty`: NaN where it is not known.
+    cluster in `cluster_ids`; -1: none. `certainty`: NaN where it is not known. `faces`, `clusters`: the tables that
+    this was made from, as muster.storage.people.view takes them.
     """
 
     shards: Sequence[str]
@@ -82,6 +86,8 @@ class Columns:
     cluster: I32
     cluster_ids: Sequence[str]
     certainty: F32
+    faces: pa.Table
+    clusters: pa.Table
 
     def row_of_photo(self, image_id: str) -> int:
         """-1 where there is none."""
@@ -89,6 +95,10 @@ class Columns:
 
     def row_of_face(self, face_id: str) -> int:
         return int(pc.index(self.face_id, face_id).as_py())
+
+    def rows_of_faces(self, face_ids: Sequence[str]) -> list[int]:
+        """-1 where there is none."""
+        return pc.index_in(pa.array(face_ids, pa.string()), self.face_id).fill_null(-1).to_pylist()
 
 
 def load(source: LiveSource) -> Columns:
@@ -131,6 +141,8 @@ def _joined(shards: Sequence[str], photos: pa.Table, faces: pa.Table, found: pa.
         cluster=cluster,
         cluster_ids=cluster_ids,
         certainty=certainty,
+        faces=faces.select(["face_id", "image_id", "box_xyxy"]),
+        clusters=found,
     )
 
 

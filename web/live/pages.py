@@ -9,7 +9,7 @@ from starlette.routing import Route
 from muster.web.album import Photo
 from muster.web.filters import Filters
 from muster.web.live.album import Card, Moment
-from muster.web.live.render import Nav, show
+from muster.web.live.render import Nav, paged, show, within
 from muster.web.people import ERRORS_PER_PAGE, FACES_PER_PAGE, PEOPLE_PER_PAGE, PHOTOS_PER_PAGE
 from muster.web.render import HERE
 
@@ -17,19 +17,8 @@ NO_FILTERS = Filters((), "", (), lambda photos: "")
 KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
-def paged(first: str, others: str, total: int, size: int) -> list[str]:
-    """The paths of the pages of `total` items; `others` with `{}` for the number."""
-    pages = max(1, -(-total // size))
-    return [first if number == 1 else others.format(number) for number in range(1, pages + 1)]
-
-
 def number_of(request: Request) -> int:
     return int(request.path_params.get("number", 1))
-
-
-def within(number: int, names: Sequence[str], size: int) -> slice | None:
-    """The items of a page; None where there is no such page."""
-    return slice((number - 1) * size, number * size) if 1 <= number <= len(names) else None
 
 
 def missing(request: Request, text: str) -> Response:
@@ -45,6 +34,12 @@ def index(request: Request) -> Response:
         return missing(request, "There are not so many people any more.")
     items = moment.cards(moment.visible[part])
     return show(request, "index.html", names, number, moment=moment, items=items, filters=NO_FILTERS)
+
+
+def hidden(request: Request) -> Response:
+    moment = request.app.state.album.now()
+    items = moment.people(hidden=True)
+    return show(request, "index.html", ["hidden.html"], moment=moment, items=items, filters=NO_FILTERS, hidden=True)
 
 
 def person(request: Request) -> Response:
@@ -154,6 +149,7 @@ ROUTES = [
     Route("/", index),
     Route("/index.html", index),
     Route("/index-{number:int}.html", index),
+    Route("/hidden.html", hidden),
     Route("/people/{person}.{number:int}.html", person),
     Route("/people/{person}.html", person),
     Route("/unclustered.html", unclustered),

@@ -33,6 +33,7 @@ class Renderer:
             "root": "/",
             "original": lambda uri: None,
             "link_of": photo_page,
+            "search": False,
         }
 
     def __call__(self, template: str, page: Page, moment: Moment, status: int = 200) -> Response:
@@ -43,6 +44,8 @@ class Renderer:
             album=shown,
             people=shown,
             lone=len(moment.unclustered),
+            hidden_people=len(moment.hidden),
+            favourites=moment.said.favourites,
             nav=[(each.href, each.text, each.count(moment)) for each in self._nav],
             version=moment.version,
         )
@@ -125,3 +128,14 @@ def show(
     state = request.app.state
     moment = content.pop("moment", None) or state.album.now()
     return state.render(template, Page(template, names, number, content), moment, status)
+
+
+def paged(first: str, others: str, total: int, size: int) -> list[str]:
+    """The paths of the pages of `total` items; `others` with `{}` for the number."""
+    pages = max(1, -(-total // size))
+    return [first if number == 1 else others.format(number) for number in range(1, pages + 1)]
+
+
+def within(number: int, names: Sequence[str], size: int) -> slice | None:
+    """The items of a page; None where there is no such page."""
+    return slice((number - 1) * size, number * size) if 1 <= number <= len(names) else None

@@ -1,8 +1,14 @@
 """Who each face is now: clusters with the ledger applied, for the faces of `Columns`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from muster.storage.people.known import Known
+from muster.storage.people.view import Claim, Person, view
 from muster.web.live.columns import I32, Columns
 
 NOBODY = -1
@@ -10,19 +16,48 @@ NOBODY = -1
 
 @dataclass(frozen=True)
 class Said:
-    """`person_of`: (F,), of each face its place in `person_ids`, or NOBODY. `names`, `born`, `covers` (row of a face):
-    by person_id. `kept`: id of a person who was merged → the id that the person goes by now."""
+    """`person_of`: (F,), of each face its place in `person_ids`, or NOBODY. `people`: by person_id, those of whom
+    something is said. `moved`: id of a person who was merged → the id that the person goes by now."""
 
-    version: str
     person_of: I32
     person_ids: Sequence[str]
-    names: Mapping[str, str] = field(default_factory=dict)
-    born: Mapping[str, str] = field(default_factory=dict)
-    covers: Mapping[str, int] = field(default_factory=dict)
-    hidden: frozenset[str] = frozenset()
-    kept: Mapping[str, str] = field(default_factory=dict)
+    people: Mapping[str, Person] = field(default_factory=dict)
+    moved: Mapping[str, str] = field(default_factory=dict)
+    favourites: frozenset[str] = frozenset()  # SHA-256 of photos
+
+    def person(self, person_id: str) -> Person:
+        return self.people.get(person_id) or Person(person_id)
+
+
+def apply(columns: Columns, images: pa.Table, known: Known, claims: Sequence[Claim]) -> tuple[Columns, Said]:
+    """The columns with the faces that were drawn, and who is who. `images`: as muster.storage.people.placed.Photos."""
+    people = view(columns.clusters, columns.faces, images, known, claims)
+    ids = people.faces["person_id"].combine_chunks().dictionary_encode()
+    number = ids.indices.fill_null(NOBODY).to_numpy(zero_copy_only=False).astype(np.int32)
+    told = {person.person_id: person for person in people.people.values() if person.said or person.name}
+    said = Said(number, ids.dictionary.to_pylist(), told, people.moved, frozenset(known.favourites))
+    return _with_drawn(columns, people.faces.slice(len(columns.face_id))), said
 
 
 def of_clusters(columns: Columns) -> Said:
-    """Where nothing is said: every cluster is a person."""
-    return Said("", columns.cluster, columns.cluster_ids)
+    """Where nothing is said: every cluster is a person. What `apply` comes to, in a tenth of the time."""
+    return Said(columns.cluster, columns.cluster_ids)
+
+
+def _with_drawn(columns: Columns, drawn: pa.Table) -> Columns:
+    """With faces that no model has found, after the others."""
+    photo = pc.index_in(drawn["image_id"], columns.image_id)
+    assert photo.null_count == 0, "drawn faces are in photos that are here"
+    if not drawn.num_rows:
+        return columns
+    boxes = drawn["box_xyxy"].combine_chunks().flatten().to_numpy().reshape(-1, 4).astype(np.float32)
+    empty = np.full(drawn.num_rows, np.nan, np.float32)
+    return replace(
+        columns,
+        face_id=pa.concat_arrays([columns.face_id, drawn["face_id"].combine_chunks()]),
+        photo=np.append(columns.photo, photo.to_numpy().astype(np.int32)),
+        box=np.vstack([columns.box, boxes]),
+        quality=np.append(columns.quality, np.zeros(drawn.num_rows, np.float32)),
+        cluster=np.append(columns.cluster, np.full(drawn.num_rows, NOBODY, np.int32)),
+        certainty=np.append(columns.certainty, empty),
+    )

@@ -2,7 +2,7 @@
 "use strict";
 
 const items = [...document.querySelectorAll("[data-item]")];
-const inSight = () => items.filter((item) => !item.closest("[hidden]"));
+const inSight = () => [...document.querySelectorAll("[data-item]")].filter((item) => !item.closest("[hidden]"));
 
 const middle = (box) => box.left + box.width / 2;
 
@@ -36,6 +36,7 @@ const moves = {
 
 document.addEventListener("keydown", (event) => {
   if (event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  if (event.target.matches("input:not([type=checkbox]), select, textarea, dialog *")) return;
   const current = document.activeElement.closest("[data-item]");
   const next = moves[event.key]?.(current);
   if (next) {

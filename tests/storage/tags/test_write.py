@@ -1,4 +1,4 @@
-"""Every document is read back by a reader that shares no code with the writer: tests/helpers/xmp.py."""
+"""Every document is read back by a reader that shares no code with the writer: tests/helpers/regions.py."""
 
 import re
 from dataclasses import replace
@@ -10,7 +10,7 @@ from defusedxml import ElementTree
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.xmp import RDF, SIZE, UNKNOWN, document, jpeg, mp, mwg, overlap, raw_regions, regions_in, upright
+from helpers.regions import RDF, SIZE, UNKNOWN, document, jpeg, mp, mwg, overlap, raw_regions, regions_in, upright
 from muster.storage.tags import write
 from muster.storage.tags.elements import SidecarError
 from muster.storage.tags.mwg import Frame
@@ -118,6 +118,11 @@ def test_who_is_there_already_is_not_written_twice() -> None:
     result = merged(there, FACES, FRAME)
     assert names_in(data_of(result)) == ["Anna", "Bob"]
     assert (result.there, result.written) == (1, 1)
+
+
+def test_a_pet_in_the_same_place_is_nobody() -> None:
+    there = document(mwg([("Rex", HER)], STORED).replace(">Face<", ">Pet<"))
+    assert names_in(data_of(merged(there, [replace(ANNA, certain=True)], FRAME))) == ["Rex", "Anna"]
 
 
 def test_a_person_of_that_name_elsewhere_is_another_face() -> None:

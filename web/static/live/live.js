@@ -1,1 +1,201 @@
-"use strict";
+// What only the served pages do: edits, undo, keys, and noticing what others have changed. Pages work without it.
+import { ask, choose, help, told, wrong } from "./dialogs.js";
+import { picked, pickingKeys, stopPicking, togglePicking } from "./picking.js";
+
+const EVERY = 3000; // milliseconds between looks for changes
+const shownVersion = () => document.body.dataset.version;
+
+// ---- edits ----------------------------------------------------------------------------------------------------------
+
+async function send(path, content) {
+  const body = JSON.stringify(content);
+  try {
+    const answer = await fetch(`/api/${path}`, {
+      method: "POST",
+      body,
+      headers: { "content-type": "application/json", "x-muster": "edit" },
+    });
+    return { status: answer.status, ...(await answer.json()) };
+  } catch {
+    return { status: 0, error: "Muster does not answer: start muster serve again, and open the address it prints." };
+  }
+}
+
+// Make an edit, ask what has to be asked, and show what came of it.
+async function edit(path, content) {
+  const answer = await send(path, content);
+  if (answer.status === 200) {
+    stopPicking();
+    await show(answer.go);
+    told(answer.done);
+  } else if (answer.merge) {
+    await named(path, content, answer);
+  } else if (answer.conflict) {
+    await contradicted(path, content, answer);
+  } else {
+    wrong(answer.error);
+  }
+  return answer;
+}
+
+async function named(path, content, { error, merge }) {
+  const does = await choose("The same person?", `${error} Are the two one person?`, [
+    ["merge", `Yes, merge with ${merge.title}`],
+    ["anyway", "No, two people of one name"],
+    ["", "Cancel"],
+  ]);
+  if (does === "merge") await edit("merge", { person: content.person, other: merge.person });
+  if (does === "anyway") await edit(path, { ...content, anyway: true });
+}
+
+async function contradicted(path, content, { error, conflict }) {
+  const does = await choose("That contradicts an earlier edit", error, [
+    ["instead", "Take that back, and do this"],
+    ["history", "Show it in the history"],
+    ["", "Leave it as it is"],
+  ]);
+  if (does === "instead") await edit(path, { ...content, instead_of: conflict });
+  if (does === "history") location.href = `/history.html#e-${conflict}`;
+}
+
+// ---- pages ----------------------------------------------------------------------------------------------------------
+
+// The page as it is now in place of what is shown: focus and pictures stay. `go`: another page.
+async function show(go) {
+  if (go && go !== location.pathname) {
+    sessionStorage.setItem("told", document.querySelector(".told").textContent);
+    location.href = go;
+    return;
+  }
+  const answer = await fetch(location.href);
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  if (answer.redirected && new URL(answer.url).pathname !== location.pathname) {
+    location.replace(answer.url);
+    return;
+  }
+  const focus = focusPath();
+  keepPictures(page);
+  for (const part of [".bar nav", "main"]) {
+    document.querySelector(part).replaceChildren(...page.querySelector(part).childNodes);
+  }
+  const styles = [document, page].map((each) => each.querySelector("head style"));
+  if (styles.some((style) => style) && styles[0]?.textContent !== styles[1]?.textContent) location.reload(); // its digest
+  document.title = page.title;
+  document.body.dataset.version = page.body.dataset.version;
+  document.dispatchEvent(new Event("muster:shown"));
+  refocus(focus);
+}
+
+// Those that are there already, so that nothing flickers.
+function keepPictures(page) {
+  const here = new Map([...document.images].filter((img) => img.complete).map((img) => [img.src, img]));
+  for (const img of page.querySelectorAll("main img")) {
+    const old = here.get(new URL(img.getAttribute("src"), location.href).href);
+    if (!old) continue;
+    for (const { name, value } of img.attributes) if (name !== "src") old.setAttribute(name, value);
+    here.delete(old.src);
+    img.replaceWith(old);
+  }
+}
+
+function focusPath() {
+  const at = document.activeElement;
+  const item = at?.closest("[id]");
+  const keys = at?.getAttribute("aria-keyshortcuts");
+  return { id: item?.id, selector: keys && `[aria-keyshortcuts="${keys}"]`, value: at?.value };
+}
+
+function refocus({ id, selector }) {
+  if (document.activeElement !== document.body) return;
+  const found = (selector && document.querySelector(selector)) || (id && document.getElementById(id));
+  (found || document.querySelector("#main")).focus({ preventScroll: true });
+}
+
+async function look() {
+  if (document.hidden || document.querySelector("dialog[open]") || picked().length) return;
+  try {
+    const answer = await fetch("/api/version");
+    if (answer.status === 403) return wrong("This page is an old one: start muster serve again, and open the address it prints.");
+    const { version } = await answer.json();
+    if (version !== shownVersion()) {
+      const at = location.pathname;
+      await show();
+      if (at === location.pathname) told("Changed elsewhere: this is the newest.");
+    }
+  } catch {
+    wrong("Muster does not answer: start muster serve again, and open the address it prints.");
+  }
+}
+
+// ---- what is clicked ------------------------------------------------------------------------------------------------
+
+const person = () => document.querySelector("[data-person]")?.dataset ?? {};
+
+async function known() {
+  const answer = await fetch("/api/names");
+  return (await answer.json()).names;
+}
+
+const asks = {
+  async name() {
+    const { person: id, title, name } = person();
+    const value = await ask(`Who is ${title}?`, "Name", { value: name, known: await known() });
+    if (value !== null) await edit("name", { person: id, name: value });
+  },
+  async merge() {
+    const { person: id, title } = person();
+    const people = (await known()).filter((each) => each.person !== id);
+    const value = await ask(`Who is the same person as ${title}?`, "Name", { known: people });
+    if (value === null) return;
+    const other = people.find((each) => each.name === value) ?? people.find((each) => each.name.toLowerCase() === value.toLowerCase());
+    if (other) await edit("merge", { person: id, other: other.person });
+    else wrong(`Nobody is called ${value}.`);
+  },
+  async born() {
+    const { person: id, title, born } = person();
+    const value = await ask(`When was ${title} born?`, "1990, 1990-05 or 1990-05-31", { value: born });
+    if (value !== null) await edit("born", { person: id, date: value });
+  },
+  async give() {
+    const faces = picked();
+    if (!faces.length) return wrong("Select a face first.");
+    const value = await ask("Whose faces are these?", "Name", { known: await known() });
+    if (value) await edit("give", { faces, name: value });
+  },
+};
+
+document.addEventListener("click", async ({ target }) => {
+  const button = target.closest("button");
+  if (!button) return;
+  const { edit: does, faces: withFaces, asks: asked, opens, id } = button.dataset;
+  if ("picks" in button.dataset) togglePicking(button);
+  else if (opens === "help") help();
+  else if (asked) await asks[asked]();
+  else if (withFaces) {
+    if (picked().length) await edit(withFaces, { person: person().person, faces: picked() });
+    else wrong("Select a face first.");
+  } else if (does === "favourite") await edit(does, { photo: button.dataset.photo, on: Boolean(button.dataset.on) });
+  else if (does === "take_back") await edit(does, { edit: id });
+  else if (does) await edit(does, { person: person().person });
+});
+
+document.addEventListener(
+  "keydown",
+  (event) => {
+    if (event.altKey || event.ctrlKey || event.metaKey) return;
+    if (event.target.matches("input:not([type=checkbox]), select, textarea, dialog *")) return;
+    const search = document.querySelector("[type=search]");
+    if (event.key === "?") help();
+    else if (event.key === "/" && search) search.focus();
+    else if (event.key === "f" && event.target.closest("[data-item]")) event.target.closest("[data-item]").querySelector(".star")?.click();
+    else if (!pickingKeys(event)) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+  },
+  true,
+);
+
+if (sessionStorage.getItem("told")) told(sessionStorage.getItem("told"));
+sessionStorage.removeItem("told");
+setInterval(look, EVERY);
+document.addEventListener("visibilitychange", look);

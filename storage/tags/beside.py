@@ -1,0 +1,69 @@
+"""Sidecars as files: which one is a photo's, and how it is read and replaced."""
+
+import os
+import stat
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from muster.storage.disk import Folder
+from muster.storage.photos.first_bytes import IMAGE_SUFFIXES, RAW_SUFFIXES, suffix_of
+from muster.storage.tags.elements import SidecarError
+from muster.storage.texts import normal
+
+SUFFIX = ".xmp"
+MOST = 16 << 20  # bytes; those of programs that keep every stroke of a brush have a few million
+_PHOTOS = IMAGE_SUFFIXES | RAW_SUFFIXES
+
+
+@dataclass(frozen=True, slots=True)
+class Sidecar:
+    """A file that is there. `mode`: its permissions."""
+
+    data: bytes
+    mode: int
+
+
+def name_for(photo: str, names: Collection[str]) -> str:
+    """What the sidecar of a photo is called. `photo`, `names`: of files in one folder.
+
+    `a.jpg.xmp`, as digiKam, darktable, Immich and PhotoPrism write it; `a.xmp`, Adobe's, where only that is there and
+    no other photo can be meant by it. Either as it is written there.
+    """
+    stem = os.path.splitext(photo)[0]
+    there = {_form(name): name for name in sorted(names, reverse=True)}
+    if (own := there.get(_form(photo + SUFFIX))) is not None:
+        return own
+    shared = there.get(_form(stem + SUFFIX))
+    others = (name for name in names if name != photo and suffix_of(name) in _PHOTOS)
+    if shared is None or any(_form(os.path.splitext(name)[0]) == _form(stem) for name in others):
+        return photo + SUFFIX
+    return shared
+
+
+def _form(name: str) -> str:
+    return normal(name).casefold()
+
+
+def read(folder: Folder, name: str) -> Sidecar | None:
+    """None where there is none. SidecarError for one that is too large; MusterError for a link, or no regular file;
+    OSError where it cannot be read."""
+    try:
+        with folder.open(name) as file:
+            data, mode = file.read(MOST + 1), os.fstat(file.fileno()).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if len(data) > MOST:
+        raise SidecarError(f"it has more than {MOST >> 20} MiB")
+    return Sidecar(data, stat.S_IMODE(mode))
+
+
+def put(folder: Folder, name: str, before: Sidecar | None, after: bytes | None) -> bool:
+    """Bring a sidecar from what was read to what it is to be; None: away. Whether that is a change. Raises OSError,
+    and MusterError."""
+    if after == (before and before.data):
+        return False
+    if after is None:
+        folder.remove(name)
+    else:
+        folder.write(name, after, mode=None if before is None else before.mode & 0o777)
+    return True
