@@ -34,6 +34,7 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from muster.pipeline.people.grouping import ClusterSummary as ClusterSummary
     from muster.pipeline.run import Progress as Progress
     from muster.pipeline.run import RunSummary as RunSummary
+    from muster.pipeline.tags import TagsSummary as TagsSummary
     from muster.pipeline.work.machine import Machine as Machine
     from muster.recipes import train as train
     from muster.results import Answers as Answers
@@ -59,6 +60,7 @@ __all__ = [
     "Receipt",
     "RunSummary",
     "ScanResult",
+    "TagsSummary",
     "__version__",
     "demo",
     "errors",
@@ -89,6 +91,7 @@ _PLACES = {  # name → module, and what it is called there
     "Receipt": ("muster.pipeline.forget", "Receipt"),
     "RunSummary": ("muster.pipeline.run", "RunSummary"),
     "ScanResult": ("muster.storage.manifest", "ScanResult"),
+    "TagsSummary": ("muster.pipeline.tags", "TagsSummary"),
     "demo": ("muster.storage.demo", "make_album"),
     "identify": ("muster.library", "identify"),
     "open": ("muster.library", "open"),

@@ -175,17 +175,6 @@ class Library:
         with self._in_use():
             return copy_photos(self._files, person, Path(out), hard_links, model)
 
-    def duplicates(self) -> Duplicates:
-        """Find photos that are there more than once: the same picture, and the same moment; and which to keep, and why.
-
-        Nothing is deleted. The table `duplicates` has what was found, and the people pages show it when they are next
-        written.
-        """
-        from muster.pipeline.duplicates import find_duplicates
-
-        with self._in_use(), forget.locked(self._files):
-            return find_duplicates(self._files)
-
     def write_tags(
         self,
         out: str | Path | None = None,
@@ -205,6 +194,17 @@ class Library:
         folder, table = (None if place is None else Path(place) for place in (out, csv))
         with self._in_use():
             return write_names(self._files, folder, beside, table, model)
+
+    def duplicates(self) -> Duplicates:
+        """Find photos that are there more than once: the same picture, and the same moment; and which to keep, and why.
+
+        Nothing is deleted. The table `duplicates` has what was found, and the people pages show it when they are next
+        written.
+        """
+        from muster.pipeline.duplicates import find_duplicates
+
+        with self._in_use(), forget.locked(self._files):
+            return find_duplicates(self._files)
 
     # ---- what is there -----------------------------------------------------------------------------------------------
 

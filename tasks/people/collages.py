@@ -43,6 +43,17 @@ def same_photo(photos: I64) -> tuple[I64, I64]:
     return c, d
 
 
+def forbidden(sizes: I64, c: I64, d: I64) -> I64:
+    """The pairs of clusters, as numbers, that hold faces c and d of one photo, by more than one in twenty faces.
+
+    One mirror or poster must not keep the two halves of a thousand photos apart.
+    """
+    n = len(sizes)
+    pairs, counts = np.unique(np.minimum(c, d) * n + np.maximum(c, d), return_counts=True)
+    c, d = np.divmod(pairs, n)
+    return pairs[counts * 20 > np.minimum(sizes[c], sizes[d])]
+
+
 def photo_numbers(
     likeness: Likeness, neighbours: I64, similarities: F32, photos: I64, good: Bools, picture: float
 ) -> I64:

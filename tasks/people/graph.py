@@ -7,7 +7,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from muster.arrays import F32, I64, Bools
-from muster.tasks.people.collages import Likeness, photo_numbers, same_photo
+from muster.tasks.people.collages import Likeness, forbidden, photo_numbers, same_photo
 from muster.tasks.people.numbering import by_size
 from muster.tasks.people.said import Bounds, Said, nothing
 from muster.tasks.people.settle import settle
@@ -221,7 +221,7 @@ def _link(
 
     In rounds: every two clusters that are each other's most similar merge, which gives the clusters of merging one by
     one (Murtagh, A survey of recent advances in hierarchical clustering algorithms, 1983; at scale Sumengen et al.,
-    arXiv 2105.11653, 2021), but for what `bounds`, `_forbidden` and `_round` say. Pairs below the threshold are
+    arXiv 2105.11653, 2021), but for what `bounds`, `forbidden` and `_round` say. Pairs below the threshold are
     dropped: the mean similarity to a merged cluster is at most that to the better of its parts, and that pair is still
     here.
     """
@@ -244,7 +244,7 @@ def _link(
         c, d = c[c != d], d[c != d]
         near = touched[c] | touched[d]
         fresh = _pairs(clusters.parents[a[stale]], clusters.parents[b[stale]], n)
-        fresh = fresh[~np.isin(fresh, _forbidden(clusters.sizes, c[near], d[near]))]
+        fresh = fresh[~np.isin(fresh, forbidden(clusters.sizes, c[near], d[near]))]
         a, b = np.divmod(fresh, n)
         t = clusters.linkage(a, clusters, b)
         kept = (t >= threshold) & ~bounds.apart(a, b)
@@ -289,17 +289,6 @@ def _pairs(a: I64, b: I64, n: int) -> I64:
     """The pairs a, b of two different clusters, each once whichever way round, as numbers: smaller · n + larger."""
     pairs = np.sort((np.minimum(a, b) * n + np.maximum(a, b))[a != b])
     return pairs[np.diff(pairs, prepend=-1) > 0]  # np.unique hashes: 6.8 of 17.7 s at 100,000 faces
-
-
-def _forbidden(sizes: I64, c: I64, d: I64) -> I64:
-    """The pairs of clusters, as numbers, that hold faces c and d of one photo, by more than one in twenty faces.
-
-    One mirror or poster must not keep the two halves of a thousand photos apart; `_doubles` puts out its face later.
-    """
-    n = len(sizes)
-    pairs, counts = np.unique(np.minimum(c, d) * n + np.maximum(c, d), return_counts=True)
-    c, d = np.divmod(pairs, n)
-    return pairs[counts * 20 > np.minimum(sizes[c], sizes[d])]
 
 
 def _doubles(faces: _Clusters, clusters: _Clusters, labels: I64, photos: I64, named: Bools) -> Bools:

@@ -4,10 +4,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from muster.storage import duplicates, layout
+from muster.storage import duplicates
 from muster.web.duplicates import GROUPS_PER_PAGE, PAGES, Groups
 from muster.web.live.album import LiveAlbum, Moment
-from muster.web.live.pages import EVERY, missing
+from muster.web.live.pages import Every, missing
 from muster.web.live.render import Nav, paged, show, within
 
 
@@ -35,8 +35,18 @@ def _page(request: Request, kind: str) -> Response:
     if part is None:
         return missing(request, "There are not so many duplicates any more.")
     items = [] if found is None else found.page(kind, part, moment.photo)
-    content = {"kind": kind, "items": items, "counts": counts, "missing": found is None, "previews": EVERY}
-    return show(request, "duplicates.html", names, number, moment=moment, **content)
+    return show(
+        request,
+        "duplicates.html",
+        names,
+        number,
+        moment=moment,
+        kind=kind,
+        items=items,
+        counts=counts,
+        missing=found is None,
+        previews=Every(),
+    )
 
 
 NAV = [Nav("duplicates.html", "Duplicates")]
