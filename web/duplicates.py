@@ -104,7 +104,7 @@ def _differences(kind: str, best: Shown, other: Shown) -> Iterator[str]:
     if kind == "moment":
         if original.taken_at and photo.taken_at:
             seconds = (photo.taken_at - original.taken_at).total_seconds()
-            yield f"{abs(seconds):g} s {'later' if seconds >= 0 else 'before'}"
+            yield f"{abs(seconds):g} s {'later' if seconds > 0 else 'before'}" if seconds else "in the same second"
         return
     if theirs["exact"]:
         yield "exact copy"
