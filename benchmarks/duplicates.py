@@ -4,26 +4,26 @@
 
 One library, made by `muster scan` and `muster run --tasks previews`, and `muster duplicates` over it, of
 
-- different: photos of different things (LFW, COCO, CIFAR-10, portraits, groups, signatures, …), but for `SAME`: those that
-  are the same picture in these collections, by looking at all that was found;
+- different: photos of different things (LFW, COCO, CIFAR-10, portraits, groups, signatures, …). `SAME` names those that
+  are one picture in these collections, by looking at all that was found;
 - copies: CHANGES of 100 of these photos;
 - near_duplicates: 22 photos, of which some are copies, and some were taken seconds apart;
-- frames: CamVid's, which are of four drives, a second apart, and those of webcams, which look at one place for two days.
-  They have no times, as they come, and many cannot be told from copies by looking at them either;
-- moments: CamVid's frames once more, with the times and a camera in EXIF; and COCO's photos, 5 seconds apart.
+- frames: CamVid's, of four drives, a second apart, and those of webcams, which look at one place for two days. They come
+  without times, and many cannot be told from copies by looking at them either;
+- moments: CamVid's frames once more, with times and a camera in EXIF; and COCO's photos, 5 seconds apart.
 
 The last line is one JSON object:
 
-- recall: of copies that were resized, recompressed or converted, the share that is in a group with its original; `changes`:
-  the same for each change; `near_duplicates`: [found, of] by relation.
-- false_pairs: pairs of photos of different things, or of copies of them, that are in one group; false_pairs_per_million of
-  the `pairs` of different photos. `frames`: pairs of different frames of one place that are in one group, and of how many.
+- recall: of copies that were resized, recompressed or converted, the share that is in a group with its original;
+  `changes`: the same for each change; `near_duplicates`: [found, of] by relation.
+- false_pairs: pairs of photos of different things, or of copies of them, that are in one group;
+  false_pairs_per_million of the `pairs` of different photos. `frames`: pairs of different frames in one group, of how many.
 - moments: of frames 1 and 2 seconds apart, the share that is in one moment; and of COCO's photos next to each other.
 - seconds_per_million: what grouping a million hashes takes. They are put together from halves of the hashes of the
   different photos, because random ones are spread better; every tenth is another with up to 8 bits changed.
   `seconds_per_million_random`: of random ones. `seconds`: of `muster duplicates`, of `photos`.
 
---show draws the pairs of different photos that were found, to look at. No figure holds for a machine that is busy.
+--show draws the pairs of different photos that were found, to look at.
 """
 
 import argparse
@@ -102,7 +102,7 @@ CHANGES: dict[str, Change] = CONVERTED | {
 SUFFIXES = {"webp": ".webp", "png": ".png", "heic": ".heic"}
 
 
-# ---- what there is -----------------------------------------------------------------------------------------------------
+# ---- what there is ---------------------------------------------------------------------------------------------------
 
 
 def different(data: Path) -> tuple[list[Path], list[Path]]:
@@ -175,7 +175,7 @@ def save(image: Image.Image, path: Path, when: datetime) -> str:
     return str(path)
 
 
-# ---- what was found ----------------------------------------------------------------------------------------------------
+# ---- what was found --------------------------------------------------------------------------------------------------
 
 
 class Found:
@@ -208,10 +208,12 @@ def false_pairs(found: Found, origin: dict[str, str], names: dict[str, str]) -> 
     wrong = []
     for (kind, _), members in found.members.items():
         theirs = sorted({origin[uri] for uri in members if uri in origin}) if kind == "picture" else []
-        for pair in combinations(theirs, 2):
-            if not any(same >= {names.get(uri, Path(uri).name) for uri in pair} for same in SAME):
-                wrong.append(pair)
+        wrong += [pair for pair in combinations(theirs, 2) if not is_same({names.get(u, Path(u).name) for u in pair})]
     return wrong
+
+
+def is_same(names: set[str]) -> bool:
+    return any(same >= names for same in SAME)
 
 
 def of_near_duplicates(found: Found, file: Path) -> dict[str, tuple[int, int]]:
@@ -266,7 +268,7 @@ def of_moments(found: Found, taken: dict[str, tuple[str, datetime]]) -> dict[str
     return {name: round(float(np.mean(some)), 4) for name, some in sorted(hits.items())}
 
 
-# ---- how long it takes -------------------------------------------------------------------------------------------------
+# ---- how long it takes -----------------------------------------------------------------------------------------------
 
 
 def seconds_for(some: hashes.U64) -> float:
