@@ -8,8 +8,8 @@ One library, made by `muster scan` and `muster run --tasks previews`, and `muste
   are one picture in these collections, by looking at all that was found;
 - copies: CHANGES of 100 of these photos;
 - near_duplicates: 22 photos, of which some are copies, and some were taken seconds apart;
-- frames: CamVid's, of four drives, a second apart, and those of webcams, which look at one place for two days. They come
-  without times, and many cannot be told from copies by looking at them either;
+- frames: CamVid's, of four drives, a second apart, and those of webcams, which look at one place for two days. They
+  come without times, and many cannot be told from copies by looking at them either;
 - moments: CamVid's frames once more, with times and a camera in EXIF; and COCO's photos, 5 seconds apart.
 
 The last line is one JSON object:
@@ -17,7 +17,7 @@ The last line is one JSON object:
 - recall: of copies that were resized, recompressed or converted, the share that is in a group with its original;
   `changes`: the same for each change; `near_duplicates`: [found, of] by relation.
 - false_pairs: pairs of photos of different things, or of copies of them, that are in one group;
-  false_pairs_per_million of the `pairs` of different photos. `frames`: pairs of different frames in one group, of how many.
+  false_pairs_per_million of the `pairs` of different photos. `frames`: pairs of frames in one group, of how many.
 - moments: of frames 1 and 2 seconds apart, the share that is in one moment; and of COCO's photos next to each other.
 - seconds_per_million: what grouping a million hashes takes. They are put together from halves of the hashes of the
   different photos, because random ones are spread better; every tenth is another with up to 8 bits changed.
