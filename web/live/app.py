@@ -7,12 +7,21 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from muster.errors import MusterError
-from muster.web.live import edits, history, login, originals, pages, photos, timeline
+from muster.web.live import duplicates, edits, history, login, originals, pages, photos, timeline
 from muster.web.live.album import LiveAlbum
 from muster.web.live.guard import Doors, Guard
 from muster.web.live.render import Renderer
 
-PARTS = (pages, timeline, photos, originals, edits, history, login)  # each has ROUTES, and NAV for the bar on top
+PARTS = (
+    pages,
+    timeline,
+    photos,
+    originals,
+    duplicates,
+    edits,
+    history,
+    login,
+)  # each has ROUTES, and NAV for the bar on top
 
 
 def app(album: LiveAlbum, doors: Doors, readonly: str = "") -> Guard:

@@ -68,7 +68,7 @@ def person(request: Request) -> Response:
         after=after,
         home=home,
         filters=NO_FILTERS,
-        previews=_Every(),
+        previews=Every(),
         style=ratios(items),
     )
 
@@ -78,7 +78,7 @@ def ratios(photos: Sequence[Photo]) -> str:
     return "".join(f"#p-{p.image_id}{{--ratio:{p.width / p.height:.4f}}}" for p in photos)
 
 
-class _Every:
+class Every:
     """Any photo may have a preview; one that has none is answered by an icon."""
 
     def __contains__(self, name: object) -> bool:
