@@ -120,6 +120,11 @@ class Known:
         }
 
     @property
+    def partly(self) -> Mapping[str, tuple[FaceRef, ...]]:
+        """Edits of which faces were taken back."""
+        return self._partly
+
+    @property
     def different(self) -> set[frozenset[str]]:
         """Pairs of people of whom it was said that they are two."""
         return {frozenset(map(self.person, pair)) for pair in self._different}

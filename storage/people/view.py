@@ -6,7 +6,7 @@ whenever it is asked for, so that an edit counts at once.
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from muster.arrays import F32
+from muster.storage.clusters import edits_of
 from muster.storage.people.boxes import matched
+from muster.storage.people.counted import still_counts
 from muster.storage.people.facts import Box
 from muster.storage.people.known import Known, SaidPerson
 from muster.storage.people.placed import Photos, Placed, place, rows_in
@@ -86,10 +88,10 @@ class People:
 def view(
     clusters: pa.Table | None, faces: pa.Table, images: pa.Table, known: Known, claims: Sequence[Claim] = ()
 ) -> People:
-    """`clusters`: face_id, cluster_id, certainty; None: not clustered yet. `faces`: face_id, image_id, box_xyxy.
-    `images`: see `Photos`. Nothing is read or written."""
+    """`clusters`: as `muster.storage.clusters.read` gives it; None: not clustered yet. `faces`: face_id, image_id,
+    box_xyxy. `images`: see `Photos`. Nothing is read or written."""
     boxes = boxes_of(faces)
-    found, certain = _clustered(faces["face_id"], clusters)
+    found, certain = _clustered(faces["face_id"], clusters, known)
     photos = Photos(images)
     placed = place(known.faces, photos, faces["image_id"], boxes)
     said = {row: person for face, person in known.is_.items() for row in placed.rows[face]}
@@ -114,14 +116,17 @@ def boxes_of(faces: pa.Table) -> F32:
     return boxes
 
 
-def _clustered(face_ids: pa.ChunkedArray, clusters: pa.Table | None) -> tuple[list[str | None], pa.Array]:
-    """The cluster and certainty of each face."""
+def _clustered(face_ids: pa.ChunkedArray, clusters: pa.Table | None, known: Known) -> tuple[list[str | None], pa.Array]:
+    """The cluster and certainty of each face. Where something was taken back that clustering went by, the cluster is
+    what it would be had nobody said anything, until it is clustered again."""
     if clusters is None:
         return [None] * len(face_ids), pa.nulls(len(face_ids), pa.float32())
     rows = pc.index_in(face_ids, value_set=clusters["face_id"])
-    ids: list[str | None] = clusters["cluster_id"].take(rows).to_pylist()
-    known = "certainty" in clusters.column_names  # not in what an older Muster clustered
-    certain = clusters["certainty"].take(rows) if known else pa.nulls(len(face_ids), pa.float32())
+    edits = edits_of(clusters)
+    column = "cluster_id" if edits is None or still_counts(edits, known) else "found_id"
+    ids: list[str | None] = clusters[column].take(rows).to_pylist()
+    scored = "certainty" in clusters.column_names  # not in what an older Muster clustered
+    certain = clusters["certainty"].take(rows) if scored else pa.nulls(len(face_ids), pa.float32())
     return ids, certain
 
 
@@ -136,31 +141,44 @@ def votes_of(known: Known, placed: Placed) -> dict[str, list[int]]:
     return votes
 
 
-def attach(clusters: Sequence[str | None], votes: Mapping[str, Iterable[int]]) -> dict[str, str]:
-    """Cluster → the person it is: one that goes by the person's id, else the one that has most of the person's votes,
-    one to one, most votes first, ties by id. `clusters` (N,): of each row; `votes`: person → rows."""
-    here = set(clusters) - {None}
-    given = {person: person for person in votes if person in here}
+def attach(
+    clusters: Sequence[str | None], votes: Mapping[str, Iterable[int]], same: Callable[[str], str] = str
+) -> dict[str, str]:
+    """Cluster → the person it is: one that goes by the person's id, else one that has most of the person's votes, or
+    of which these are half, one to one, most votes first, ties by id. `clusters` (N,): of each row; `votes`: person →
+    rows. `same`: the id that a person goes by, where one person may have the votes of several."""
+    sizes = Counter(clusters)
+    given = {person: person for person in votes if person in sizes}
     counts = Counter(
         (person, cluster)
         for person, rows in votes.items()
         if person not in given
         for row in rows
-        if (cluster := clusters[row]) is not None and cluster not in given
+        if (cluster := clusters[row]) is not None
     )
     done: set[str] = set()
-    for (person, cluster), _ in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
-        if person not in done and cluster not in given:
-            given[cluster] = person
-            done.add(person)
+    tried: set[str] = set()
+    for (person, cluster), count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
+        if person not in done and (person not in tried or 2 * count >= sizes[cluster]):
+            if cluster not in given:
+                given[cluster] = person
+            if same(given[cluster]) == same(person):
+                done.add(person)
+        tried.add(person)
     return given
 
 
 def _attached(clusters: list[str | None], votes: Mapping[str, list[int]], known: Known) -> list[str | None]:
     """The person of each row, by its cluster. What is said of a single face comes after."""
-    given = attach(clusters, votes)
+    given = attach(clusters, votes, known.person)
     own = {each: known.person(given.get(each, each)) for each in set(clusters) - {None} if each is not None}
-    return [None if each is None else own[each] for each in clusters]
+    persons = [None if each is None else own[each] for each in clusters]
+    there = set(own.values())
+    for person, rows in votes.items():
+        if known.person(person) not in there:  # without a cluster: it is in another's until faces are clustered again
+            for row in rows:
+                persons[row] = known.person(person)
+    return persons
 
 
 _Extra = dict[tuple[str, Box], tuple[str | None, str]]  # image_id and box → person, origin
