@@ -28,11 +28,13 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from muster.library import open as open
     from muster.library import photos as photos
     from muster.library import scan as scan
+    from muster.pipeline.duplicates import Duplicates as Duplicates
     from muster.pipeline.forget import Receipt as Receipt
     from muster.pipeline.gallery.enroll import EnrolSummary as EnrolSummary
     from muster.pipeline.people.grouping import ClusterSummary as ClusterSummary
     from muster.pipeline.run import Progress as Progress
     from muster.pipeline.run import RunSummary as RunSummary
+    from muster.pipeline.tags import TagsSummary as TagsSummary
     from muster.pipeline.work.machine import Machine as Machine
     from muster.recipes import train as train
     from muster.results import Answers as Answers
@@ -47,6 +49,7 @@ __all__ = [
     "Answers",
     "ChosenTask",
     "ClusterSummary",
+    "Duplicates",
     "EnrolSummary",
     "Library",
     "Machine",
@@ -57,6 +60,7 @@ __all__ = [
     "Receipt",
     "RunSummary",
     "ScanResult",
+    "TagsSummary",
     "__version__",
     "demo",
     "errors",
@@ -76,6 +80,7 @@ _PLACES = {  # name → module, and what it is called there
     "Answers": ("muster.results", "Answers"),
     "ChosenTask": ("muster.chosen", "ChosenTask"),
     "ClusterSummary": ("muster.pipeline.people.grouping", "ClusterSummary"),
+    "Duplicates": ("muster.pipeline.duplicates", "Duplicates"),
     "EnrolSummary": ("muster.pipeline.gallery.enroll", "EnrolSummary"),
     "Library": ("muster.library", "Library"),
     "Machine": ("muster.pipeline.work.machine", "Machine"),
@@ -86,6 +91,7 @@ _PLACES = {  # name → module, and what it is called there
     "Receipt": ("muster.pipeline.forget", "Receipt"),
     "RunSummary": ("muster.pipeline.run", "RunSummary"),
     "ScanResult": ("muster.storage.manifest", "ScanResult"),
+    "TagsSummary": ("muster.pipeline.tags", "TagsSummary"),
     "demo": ("muster.storage.demo", "make_album"),
     "identify": ("muster.library", "identify"),
     "open": ("muster.library", "open"),

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from muster.chosen import AnyTask
+    from muster.pipeline.duplicates import Duplicates
     from muster.pipeline.forget import Receipt
     from muster.pipeline.gallery.enroll import EnrolSummary
     from muster.pipeline.people.grouping import ClusterSummary
@@ -194,6 +195,17 @@ class Library:
         with self._in_use():
             return write_names(self._files, folder, beside, table, model)
 
+    def duplicates(self) -> Duplicates:
+        """Find photos that are there more than once: the same picture, and the same moment; and which to keep, and why.
+
+        Nothing is deleted. The table `duplicates` has what was found, and the people pages show it when they are next
+        written.
+        """
+        from muster.pipeline.duplicates import find_duplicates
+
+        with self._in_use(), forget.locked(self._files):
+            return find_duplicates(self._files)
+
     # ---- what is there -----------------------------------------------------------------------------------------------
 
     def status(self) -> dict[str, Any]:
@@ -212,7 +224,7 @@ class Library:
             return usual_model(self._files, task)
 
     def table(self, name: str, *, model: str | None = None, columns: str | Iterable[str] | None = None) -> pa.Table:
-        """A table as Arrow: "manifest", "images", "errors", "clusters", "tags", or what a task of this name found.
+        """A table as Arrow: "manifest", "images", "errors", "clusters", "tags", "duplicates", or what a task found.
 
         `model`: whose rows, also as a fingerprint that `status` shows; where None, those of `model_of`. Of several,
         those that cover most images. docs/data-model.md describes the columns. Raises NotYetError where there are no

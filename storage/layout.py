@@ -12,6 +12,7 @@ MODELS = "_models.json"  # task → the model that it was last run with by name
 CLUSTERS = "clusters"
 TAGS = "tags/tags.parquet"
 TAGS_READ = "tags/read.parquet"  # which photos and sidecars the rows of the former were made of
+DUPLICATES = "duplicates/duplicates.parquet"
 INDEX = "index"
 FACTS = "facts"
 PAGES = "people"
@@ -53,6 +54,7 @@ def clusters(fingerprint: str) -> str:
 
 
 def fact(edit: str) -> str:
+    """Of an edit that was written anew, because something in it was forgotten: `<edit>.1`, and so on."""
     return f"{FACTS}/{edit}.json"
 
 

@@ -25,6 +25,7 @@ from muster.pipeline.cli.console import (
     say,
     say_traceback,
 )
+from muster.pipeline.cli.duplicates import duplicates
 from muster.pipeline.cli.evaluate import evaluate_app
 from muster.pipeline.cli.jobs import jobs_app, submit
 from muster.pipeline.cli.models import models_app
@@ -153,7 +154,7 @@ app.add_typer(gallery.audit_app, name="audit")
 for command in (
     *(library.scan, library.run, library.cluster, library.people, library.copy, library.photos),
     *(library.status, library.errors, library.demo),
-    *(serve, train),
+    *(duplicates, serve, train),
     *(gallery.enroll, gallery.calibrate, gallery.verify, gallery.identify, gallery.forget, gallery.decrypt),
     *(export.export, export.overlay),
     tags.tags,

@@ -21,7 +21,7 @@ def tags(library: LibraryOption = LIBRARY, trust: TrustOption = False, as_json: 
     """
     summary = muster.open(library, trust=trust).read_tags()
     say_odd(summary)
-    report(asdict(summary), as_json, *tags_text(summary))
+    report(asdict(summary), as_json, *(tags_text(summary) or [f"no tags in {count(summary.photos, 'photo')}"]))
 
 
 def say_odd(summary: "TagsSummary") -> None:

@@ -22,7 +22,7 @@ def live_source(library: LibraryFiles, model: str | None) -> LiveSource:
     known = tables.descriptions(library)
     faces = _faces(library, known, model)
     fingerprints = {"faces": faces, "images": IMAGES_FINGERPRINT, "previews": _most(library, known, "previews")}
-    return LiveSource(library, fingerprints, lambda: _uris(library), lambda faces: _claims(library, faces))
+    return LiveSource(library, fingerprints, lambda faces: _claims(library, faces))
 
 
 def _faces(library: LibraryFiles, known: Mapping[str, Mapping[str, Any]], model: str | None) -> str:
@@ -47,14 +47,9 @@ def _most(library: LibraryFiles, known: Mapping[str, Mapping[str, Any]], task: s
     return max(there, key=lambda name: len(tables.committed(library, name)), default="0" * 16)
 
 
-def _uris(library: LibraryFiles) -> dict[str, str]:
-    from muster.storage import manifest  # it brings what reads photos
-
-    rows = manifest.read_manifest(library)
-    return dict(zip(*(rows[name].to_pylist() for name in ("image_id", "uri")), strict=True))
-
-
 def _claims(library: LibraryFiles, faces: pa.Table) -> Sequence[Claim]:
-    from muster.pipeline.people.who import claims_of
+    if not library.has(layout.GALLERY):
+        return []
+    from muster.pipeline.people.who import claims_of  # it brings what reads photos
 
     return claims_of(library, faces)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from muster.storage.photos.first_bytes import RAW_SUFFIXES, suffix_of
 from muster.storage.tags import takeout
-from muster.storage.texts import normal
+from muster.storage.tags.takeout import form_of
 
 SIBLINGS = 100  # folders that one Takeout was unpacked into, at most
 _XMP, _TAKEOUT = ".xmp", "takeout"
@@ -47,8 +47,8 @@ def of_folder(folder: str, photos: Sequence[str]) -> Listing:
         return Listing(dict.fromkeys(photos, Sidecars()), unread=error.strerror or str(error))
     by_form = defaultdict(list)
     for name in names:
-        by_form[_form(name)].append(name)
-    raw = {_form(os.path.splitext(name)[0]) for name in names if suffix_of(name) in RAW_SUFFIXES}
+        by_form[form_of(name)].append(name)
+    raw = {form_of(os.path.splitext(name)[0]) for name in names if suffix_of(name) in RAW_SUFFIXES}
     json = {photo: os.path.join(folder, name) for photo, name in takeout.sidecars(photos, names).items()}
     found = {photo: _sidecars(folder, photo, by_form, raw, json.get(photo)) for photo in photos}
     missing = [photo for photo in photos if photo not in json]
@@ -58,22 +58,18 @@ def of_folder(folder: str, photos: Sequence[str]) -> Listing:
     return Listing(found, [os.path.join(folder, name) for name in takeout.album_files(names, taken)])
 
 
-def _form(name: str) -> str:
-    return normal(name).casefold()
-
-
 def _sidecars(folder: str, photo: str, by_form: dict[str, list[str]], raw: set[str], json: str | None) -> Sidecars:
     """By any case of letters; of several, the one that is written as the photo is goes first."""
     stem, suffix = os.path.splitext(photo)
     own, shared = ([os.path.join(folder, name) for name in _first(by_form, each + _XMP)] for each in (photo, stem))
     shared = shared if suffix else []
-    if _form(stem) in raw:
+    if form_of(stem) in raw:
         return Sidecars(own, shared, json)
     return Sidecars([*own, *shared], (), json)
 
 
 def _first(by_form: dict[str, list[str]], name: str) -> list[str]:
-    some = by_form.get(_form(name), [])
+    some = by_form.get(form_of(name), [])
     return sorted(some, key=lambda each: (os.path.splitext(each)[0] != os.path.splitext(name)[0], each))
 
 

@@ -68,7 +68,7 @@ class _Names:
         self._whole: dict[str, str] = {}  # name without .json → name
         self._counted: dict[tuple[str, str], str] = {}  # the same without counter, and the counter → name
         for name in sorted(names):
-            form = _form(name)
+            form = form_of(name)
             if form.endswith(_SUFFIX):
                 base = form.removesuffix(_SUFFIX)
                 self._whole.setdefault(base, name)
@@ -78,7 +78,7 @@ class _Names:
         return bool(self._whole)
 
     def of(self, photo: str) -> str | None:
-        return next((found for each in _originals(_form(photo)) if (found := self._named(each)) is not None), None)
+        return next((found for each in _originals(form_of(photo)) if (found := self._named(each)) is not None), None)
 
     def _named(self, photo: str) -> str | None:
         """By all of the photo's name; then with its counter behind the suffix; then by its name without suffix."""
@@ -132,15 +132,16 @@ def _without_counter(base: str) -> tuple[str, str]:
     return (base[: match.start()], match[1]) if match else (base, "")
 
 
-def _form(name: str) -> str:
+def form_of(name: str) -> str:
+    """One form of a file's name, whatever its case and however its accents are written."""
     return normal(name).casefold()
 
 
 def album_files(names: Iterable[str], taken: Collection[str]) -> list[str]:
     """Those of a folder's names that may be its album's, likelier ones first. `taken`: the JSON of its photos."""
-    some = [name for name in names if name not in taken and _form(name).endswith(_SUFFIX)]
-    some = [name for name in some if taken or _form(name).startswith(_ALBUM)]
-    return sorted(some, key=lambda name: (not _form(name).startswith(_ALBUM), len(name), name))[:_ALBUM_FILES]
+    some = [name for name in names if name not in taken and form_of(name).endswith(_SUFFIX)]
+    some = [name for name in some if taken or form_of(name).startswith(_ALBUM)]
+    return sorted(some, key=lambda name: (not form_of(name).startswith(_ALBUM), len(name), name))[:_ALBUM_FILES]
 
 
 # ---- contents --------------------------------------------------------------------------------------------------------

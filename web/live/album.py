@@ -18,12 +18,12 @@ For pages (`web/live/*.py`): `moment = request.app.state.album.now()`, once a re
     album.picture("faces", face_id)     bytes of a JPEG | None; "previews" with an image_id
 """
 
+import contextlib
 import itertools
 import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -34,15 +34,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from muster.arrays import I64
+from muster.errors import MusterError
 from muster.storage.people.ledger import Ledger
-from muster.storage.people.placed import Photos
+from muster.storage.people.view import Claim, People
 from muster.web.album import DOUBTFUL, EXTRA_FACES, Face, Failure, Photo, load_failures
 from muster.web.live.columns import Columns, LiveSource, load, read_columns
 from muster.web.live.pictures import Pictures
 from muster.web.live.ranking import Ranking, in_time_order, ranking
-from muster.web.live.said import NOBODY, Said, apply, of_clusters
+from muster.web.live.said import NOBODY, Said, apply, of_clusters, view_of
 
 T = TypeVar("T")
+FIRST = 200  # people of the first page
 LEDGER_EVERY, TABLES_EVERY = 0.5, 10.0  # seconds
 DETAILS = ("camera", "latitude", "longitude", "format", "phash")
 
@@ -87,10 +89,17 @@ class Card:
 class Moment:
     """All that is shown, at one moment. Nothing in it changes."""
 
-    def __init__(self, album: "LiveAlbum", columns: Columns, said: Said, time_order: I64, version: str) -> None:
+    def __init__(
+        self, album: "LiveAlbum", columns: Columns, said: Said, time_order: I64, version: str, people: People | None
+    ) -> None:
         self.album, self.columns, self.said, self.in_time_order = album, columns, said, time_order
-        self.version = version
+        self.version, self._people = version, people
         self._cards: dict[int, Card] = {}
+
+    @cached_property
+    def people_now(self) -> People:
+        """As edits are made of it (muster.storage.people.edits). Only within `LiveAlbum.editing`."""
+        return self.album.people() if self._people is None else self._people
 
     @cached_property
     def ranking(self) -> Ranking:
@@ -264,6 +273,12 @@ class LiveAlbum:
         self._count = itertools.count(1)
         self._start = secrets.token_hex(4)
 
+    def load(self) -> None:
+        """Have the first page ready; what is wrong is raised by whoever asks next."""
+        with contextlib.suppress(MusterError):
+            moment = self.now()
+            moment.cards(moment.visible[:FIRST])
+
     # ---- now ---------------------------------------------------------------------------------------------------------
 
     def now(self) -> Moment:
@@ -294,13 +309,18 @@ class LiveAlbum:
             self._base = load(self.source)
             self._pictures = Pictures(self.source)
         columns = self._base
-        claims = self._kept("claims", lambda: self.source.claims(columns.faces))
-        if self.ledger.edits or claims:
-            columns, said = apply(columns, self._readable(), self.ledger.known, claims)
+        if self.ledger.edits or self._claims():
+            people = self.people()
+            columns, said = apply(columns, people, self.ledger.known)
         else:
-            said = of_clusters(columns)
+            people, said = None, of_clusters(columns)
         order = self._kept("order", lambda: in_time_order(columns))
-        return Moment(self, columns, said, order, f"{self._start}-{next(self._count)}")
+        return Moment(self, columns, said, order, f"{self._start}-{next(self._count)}", people)
+
+    def _claims(self) -> Sequence[Claim]:
+        assert self._base is not None
+        faces = self._base.faces
+        return self._kept("claims", lambda: self.source.claims(faces))
 
     def _kept(self, what: str, made: Callable[[], T]) -> T:
         """What is made once for the tables as they are."""
@@ -319,7 +339,7 @@ class LiveAlbum:
                 self._ledger = Ledger(self.source.library)
             return self._ledger
 
-    @contextmanager
+    @contextlib.contextmanager
     def editing(self) -> Iterator[tuple[Moment, Ledger]]:
         """What is shown and said now, for one editor at a time; what is recorded within is shown afterwards."""
         with self._lock:
@@ -331,10 +351,11 @@ class LiveAlbum:
                 if self.ledger.known is not before:
                     self._moment = self._made()
 
-    @property
-    def photo_refs(self) -> Photos:
-        """How a ledger names the photos."""
-        return Photos(self._readable())
+    def people(self) -> People:
+        """Who is who, as edits are made of it."""
+        with self._lock:
+            assert self._base is not None
+            return view_of(self._base, self._readable(), self.ledger.known, self._claims())
 
     def _readable(self) -> pa.Table:
         """As muster.storage.people.placed.Photos takes it."""
@@ -342,7 +363,6 @@ class LiveAlbum:
         def made() -> pa.Table:
             columns, images = self._base, self.images
             assert columns is not None
-            uris = self._uris()
             return pa.table(
                 {
                     "image_id": columns.image_id,
@@ -350,7 +370,7 @@ class LiveAlbum:
                     "phash": images["phash"],
                     "width": columns.width,
                     "height": columns.height,
-                    "uri": [uris.get(image_id, image_id) for image_id in columns.image_id.to_pylist()],
+                    "uri": self._uris(),
                 }
             )
 
@@ -370,12 +390,21 @@ class LiveAlbum:
 
         return self._kept("images", made)
 
-    def _uris(self) -> Mapping[str, str]:
-        return self._kept("uris", self.source.uris)
+    def _uris(self) -> pa.Array:
+        """Of the photos, in rows as those of `columns`; of one that is not in the manifest any more, its id."""
+
+        def made() -> pa.Array:
+            assert self._base is not None
+            named, ids = self.source.named(), self._base.image_id
+            place = pc.index_in(ids, named["image_id"].combine_chunks())
+            return pc.coalesce(named["uri"].combine_chunks().take(place), ids)
+
+        return self._kept("uris", made)
 
     def uri(self, image_id: str) -> str:
         """Where a photo lies; its id where that is not known."""
-        return self._uris().get(image_id, image_id)
+        row = self.now().columns.row_of_photo(image_id)
+        return self._uris()[row].as_py() if row >= 0 else image_id
 
     @property
     def failures(self) -> list[Failure]:

@@ -21,9 +21,11 @@ from muster.errors import MusterError
 from muster.storage import clusters, layout, tables
 from muster.storage.library import LibraryFiles
 from muster.storage.people.view import Claim
+from muster.storage.tags.table import filled
 from muster.web.album import PagesSource
 
 PHOTO_COLUMNS = ["image_id", "status", "width", "height", "taken_at", "sha256"]
+TAG_COLUMNS = ["image_id", "taken_at"]  # what photos themselves do not say of their date
 FACE_COLUMNS = ["image_id", "face_id", "box_xyxy", "quality"]
 READERS = 4  # files that are read at once
 I32 = np.ndarray[Any, np.dtype[np.int32]]
@@ -34,18 +36,24 @@ Times = np.ndarray[Any, np.dtype[np.datetime64]]
 class LiveSource:
     """What the live page is made from. `fingerprints`: those of the tables "images", "faces" and "previews".
 
-    `uris()`: image_id → where it lies; read when somebody asks for a file name. `claims(faces)`: what gallery and tags
-    say of these faces (face_id, image_id, box_xyxy).
+    `claims(faces)`: what gallery and tags say of these faces (face_id, image_id, box_xyxy).
     """
 
     library: LibraryFiles
     fingerprints: Mapping[str, str]
-    uris: Callable[[], Mapping[str, str]]
     claims: Callable[[pa.Table], Sequence[Claim]]
 
     def pages(self) -> PagesSource:
         """As the static pages take it."""
-        return PagesSource(self.library, self.shards("images"), self.fingerprints, pa.table({}), self.uris())
+        named = self.named()
+        uris = dict(zip(*(named[name].to_pylist() for name in ("image_id", "uri")), strict=True))
+        return PagesSource(self.library, self.shards("images"), self.fingerprints, pa.table({}), uris)
+
+    def named(self) -> pa.Table:
+        """image_id and uri of all images; after a scan that was cut off, one may stand in it twice."""
+        names = [name for name in self.library.names(layout.MANIFEST) if name.startswith("shard-")]
+        parts = _read(self.library, [f"{layout.MANIFEST}/{name}" for name in names], ["image_id", "uri"])
+        return pa.concat_tables(parts) if parts else pa.table({"image_id": [], "uri": []})
 
     def shards(self, table: str) -> list[str]:
         """Those of the manifest that this table has rows of, in order of id."""
@@ -57,8 +65,8 @@ class LiveSource:
     def state(self) -> tuple[object, ...]:
         """Differs where tables or clusters have changed; a few listings, and no file is read."""
         name = layout.clusters(self.fingerprints["faces"])
-        changed = self.library.fs.get_file_info(self.library.at(name)).mtime_ns
-        return changed, *(tuple(self.shards(table)) for table in ("images", "faces"))
+        changed = [self.library.fs.get_file_info(self.library.at(each)).mtime_ns for each in (name, layout.TAGS)]
+        return *changed, *(tuple(self.shards(table)) for table in ("images", "faces"))
 
 
 @dataclass(frozen=True)
@@ -113,12 +121,13 @@ def load(source: LiveSource) -> Columns:
 
 def _photos(source: LiveSource, shards: Sequence[str]) -> pa.Table:
     parts = _parts(source, "images", PHOTO_COLUMNS, shards)
-    numbered = [
-        part.append_column("shard", pa.array(np.full(part.num_rows, number, np.int32)))
-        for number, part in enumerate(parts)
-    ]
-    photos = pa.concat_tables(numbered) if numbered else pa.table({name: [] for name in [*PHOTO_COLUMNS, "shard"]})
-    return photos.filter(pc.equal(photos["status"], "ok"))
+    photos = pa.concat_tables(parts) if parts else pa.table({name: [] for name in PHOTO_COLUMNS})
+    shard = np.repeat(np.arange(len(parts), dtype=np.int32), [part.num_rows for part in parts])
+    photos = photos.append_column("shard", pa.Array.from_buffers(pa.int32(), len(shard), [None, pa.py_buffer(shard)]))
+    photos = photos.filter(pc.equal(photos["status"], "ok"))
+    if not source.library.has(layout.TAGS):
+        return photos
+    return filled(photos, read_part(source.library, layout.TAGS, TAG_COLUMNS))
 
 
 def _joined(shards: Sequence[str], photos: pa.Table, faces: pa.Table, found: pa.Table) -> Columns:
@@ -167,9 +176,12 @@ def read_columns(source: LiveSource, table: str, columns: Sequence[str], shards:
 
 
 def _parts(source: LiveSource, table: str, columns: Sequence[str], shards: Sequence[str]) -> list[pa.Table]:
-    names = [layout.rows(table, source.fingerprints[table], shard) for shard in shards]
+    return _read(source.library, [layout.rows(table, source.fingerprints[table], shard) for shard in shards], columns)
+
+
+def _read(library: LibraryFiles, names: Sequence[str], columns: Sequence[str]) -> list[pa.Table]:
     with ThreadPoolExecutor(READERS) as pool:
-        return list(pool.map(lambda name: read_part(source.library, name, columns), names))
+        return list(pool.map(lambda name: read_part(library, name, columns), names))
 
 
 def read_part(library: LibraryFiles, name: str, columns: Sequence[str]) -> pa.Table:

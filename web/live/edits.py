@@ -2,12 +2,11 @@
 
 Every answer has `version`, of what is shown now; an edit that was made also `done`, what it says, and `go`, the page
 to show if the one that it was made on has moved. 409 with `merge`: there is somebody of that name already, and which
-of the two is meant is asked first. 409 with `conflict`: it contradicts an earlier edit, that may be taken back. 410:
-what it is about is not there any more.
+of the two is meant is asked first; `anyway` says that they are two. 409 with `conflict`: it contradicts an earlier
+edit; `in_spite` takes that back first. 410: what it is about is not there any more.
 """
 
 import json
-import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,18 +17,21 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from muster.errors import InputError, MusterError
-from muster.storage.people import facts
-from muster.storage.people.facts import FaceRef, Fact
-from muster.storage.people.ledger import ContradictionError, Edit, Ledger
+from muster.storage.people import edits, facts
+from muster.storage.people.facts import FaceRef, Fact, PhotoRef, checked_name
+from muster.storage.people.ledger import ContradictionError, Ledger
+from muster.storage.people.view import People
 from muster.storage.texts import normal
 from muster.storage.users import user_at_host
 from muster.web.live.album import Card, Moment
-from muster.web.live.guard import _is_loopback
-from muster.web.live.history import to_redo, to_undo
+from muster.web.live.guard import is_loopback
+from muster.web.live.history import said
+from muster.web.live.render import Nav
 from muster.web.words import count
 
-SPOKEN_FOR = 100  # faces, the best ones, by which a person's cluster is known again
-NAV: list[Any] = []
+SMALLEST = 4.0  # pixels of a box that somebody draws
+NAV: list[Nav] = []
+Answer = dict[str, Any]
 
 
 class GoneError(InputError):
@@ -40,7 +42,7 @@ class NamedAlreadyError(InputError):
     """There is somebody of this name."""
 
     def __init__(self, card: Card) -> None:
-        super().__init__(f"There is a {card.name} already.")
+        super().__init__(f"Somebody is called {card.name} already.")
         self.card = card
 
 
@@ -53,7 +55,9 @@ class Editor:
     sent: dict[str, Any]
     by: str
 
-    # ---- what was sent -----------------------------------------------------------------------------------------------
+    @property
+    def people(self) -> People:
+        return self.moment.people_now
 
     def text(self, name: str) -> str:
         value = self.sent.get(name, "")
@@ -67,61 +71,37 @@ class Editor:
             raise GoneError("This person is not there any more. Load the page again.")
         return card
 
-    def faces(self) -> list[int]:
-        """Rows of the faces that were sent, copies of their photos left to the ledger."""
+    def faces(self) -> list[str]:
+        """face_ids that are all there."""
         ids = self.sent.get("faces")
         if not isinstance(ids, list) or not ids or not all(isinstance(each, str) for each in ids):
             raise InputError("Select a face first.")
-        rows = self.moment.columns.rows_of_faces(ids)
-        if any(row < 0 for row in rows):
+        if -1 in self.moment.columns.rows_of_faces(ids):
             raise GoneError("One of these faces is not there any more. Load the page again.")
-        return rows
+        return ids
 
-    def refs(self, rows: Sequence[int]) -> tuple[FaceRef, ...]:
-        """How the ledger names faces."""
-        columns, photos = self.moment.columns, self.moment.album.photo_refs
-        named = {row: photos.ref(columns.image_id[int(columns.photo[row])].as_py()) for row in rows}
-        return tuple(FaceRef(named[row], tuple(map(float, columns.box[row]))) for row in rows)  # type: ignore[arg-type]
+    def photo(self) -> tuple[str, PhotoRef]:
+        """Its image_id, and how the ledger names it."""
+        image_id = self.text("photo")
+        if image_id not in (found := self.people.photos.refs([image_id])):
+            raise GoneError("This photo is not there any more.")
+        return image_id, found[image_id]
 
-    # ---- what is recorded --------------------------------------------------------------------------------------------
-
-    def introduce(self, *cards: Card, without: Sequence[int] = ()) -> None:
-        """Say by which faces these people are known, where nothing is said of them yet: in an edit of its own, which
-        stays where the next one is taken back."""
-        for card in cards:
-            known = self.ledger.known
-            if card.cluster_id in {known.person(p) for p in (*known.shows, *known.is_.values())}:
-                continue
-            rows = [row for row in self.moment.best_faces(card, SPOKEN_FOR + len(without)) if row not in set(without)]
-            if rows:
-                self.ledger.record([facts.Shows(card.cluster_id, self.refs(rows[:SPOKEN_FOR]))], self.by)
-
-    def record(self, *said: Fact) -> Edit:
-        """With what is asked to be taken back for it."""
-        return self.ledger.record([*self._taken_back(), *said], self.by)
-
-    def _taken_back(self) -> list[Fact]:
-        edit = self.text("instead_of")
-        if not edit:
-            return []
-        rows = self.sent.get("faces")
-        return [facts.TakeBack(edit, self.refs(self.faces()) if rows else ())]
-
-
-Answer = dict[str, Any]
+    def record(self, said: Sequence[Fact]) -> None:
+        self.ledger.record(edits.in_spite(self.ledger, said) if self.sent.get("in_spite") else said, self.by)
 
 
 def name(editor: Editor) -> Answer:
-    card, wanted = editor.person(), facts.checked_name(editor.text("name"))
-    other = _called(editor.moment, wanted, card) if wanted else None
+    card, wanted = editor.person(), checked_name(editor.text("name"))
+    other = called(editor.moment, wanted, card) if wanted else None
     if other is not None and not editor.sent.get("anyway"):
         raise NamedAlreadyError(other)
-    editor.introduce(card)
-    editor.record(facts.Named(card.cluster_id, wanted))
+    editor.record(edits.named(editor.people, card.cluster_id, wanted))
     return {"done": f"{card.title} is now called {wanted}." if wanted else f"{card.title} has no name any more."}
 
 
-def _called(moment: Moment, wanted: str, but: Card | None) -> Card | None:
+def called(moment: Moment, wanted: str, but: Card | None = None) -> Card | None:
+    """Whoever has this name, in any case of letters."""
     folded = normal(wanted).casefold()
     for person in moment.said.people.values():
         if person.name and normal(person.name).casefold() == folded:
@@ -132,165 +112,145 @@ def _called(moment: Moment, wanted: str, but: Card | None) -> Card | None:
 
 
 def merge(editor: Editor) -> Answer:
-    """Into whoever has a name; of two who have, into `other`."""
+    """`other` is `person`: by the name of the one who has one; where both have, by that of `other`."""
     card, other = editor.person(), editor.person("other")
     kept, gone = (card, other) if card.name and not other.name else (other, card)
-    if kept.cluster_id == gone.cluster_id:
-        raise InputError(f"{kept.title} is one person already.")
-    editor.introduce(kept, gone)
-    editor.record(facts.Same(kept.cluster_id, gone.cluster_id))
-    return {"done": f"{gone.title} and {kept.title} are one person now.", "go": page_of(kept.cluster_id)}
+    editor.record(edits.merged(editor.people, kept.cluster_id, gone.cluster_id))
+    known = editor.ledger.known
+    return {
+        "done": f"{gone.title} and {kept.title} are one person now.",
+        "go": page_of(known.person(kept.cluster_id)),
+    }
 
 
 def differ(editor: Editor) -> Answer:
     card, other = editor.person(), editor.person("other")
-    editor.introduce(card, other)
-    editor.record(facts.Different(card.cluster_id, other.cluster_id))
+    editor.record(edits.different(editor.people, card.cluster_id, other.cluster_id))
     return {"done": f"{card.title} and {other.title} are two people."}
 
 
 def is_not(editor: Editor) -> Answer:
-    card, rows = editor.person(), editor.faces()
-    editor.introduce(card, without=rows)
-    editor.record(facts.IsNot(card.cluster_id, editor.refs(rows)))
-    return {"done": f"{count(len(rows), 'face')} not of {card.title} any more."}
+    card, faces = editor.person(), editor.faces()
+    editor.record(edits.barred(editor.people, faces, card.cluster_id))
+    return {"done": f"{count(len(faces), 'face')} not of {card.title} any more."}
 
 
 def split(editor: Editor) -> Answer:
     """The faces become somebody new, who is not the person that they were taken from."""
-    card, rows = editor.person(), editor.faces()
-    if len(rows) == len(card.faces):
+    card, faces = editor.person(), editor.faces()
+    if len(faces) >= len(card.faces):
         raise InputError(f"These are all faces of {card.title}: leave one, or give this person another name.")
-    new = secrets.token_hex(6)
-    editor.introduce(card, without=rows)
-    editor.record(facts.Is(new, editor.refs(rows)), facts.Different(card.cluster_id, new))
-    return {"done": f"{count(len(rows), 'face')} split off from {card.title}.", "go": page_of(new)}
+    new = edits.new_person()
+    before = edits.introduced(editor.people, card.cluster_id)
+    taken = facts.Is(new, edits.refs(editor.people, faces))
+    editor.record([*before, taken, facts.Different(card.cluster_id, new)])
+    return {"done": f"{count(len(faces), 'face')} split off from {card.title}.", "go": page_of(new)}
 
 
 def give(editor: Editor) -> Answer:
     """The faces to a person, by id or name; whoever is not known by that name is new."""
-    rows, said = editor.faces(), list[Fact]()
+    faces = editor.faces()
     if editor.text("person"):
         card: Card | None = editor.person()
     else:
-        wanted = facts.checked_name(editor.text("name"))
+        wanted = checked_name(editor.text("name"))
         if not wanted:
             raise InputError("Say whose faces these are.")
-        card = _called(editor.moment, wanted, None)
-    if card is None:
-        person, title = secrets.token_hex(6), wanted
-        said.append(facts.Named(person, wanted))
-    else:
-        person, title = card.cluster_id, card.title
-        editor.introduce(card, without=rows)
-    editor.record(facts.Is(person, editor.refs(rows)), *said)
-    return {"done": f"{count(len(rows), 'face')} given to {title}.", "person": person}
+        card = called(editor.moment, wanted)
+    person, title = (card.cluster_id, card.title) if card else (edits.new_person(), wanted)
+    named = [] if card else [facts.Named(person, title)]
+    editor.record([*edits.moved(editor.people, faces, person), *named])
+    return {"done": f"{count(len(faces), 'face')} given to {title}.", "person": person}
 
 
 def hide(editor: Editor) -> Answer:
     card = editor.person()
-    editor.introduce(card)
-    editor.record(facts.Hidden(card.cluster_id))
+    editor.record(edits.hidden(editor.people, [card.cluster_id]))
     return {"done": f"{card.title} is hidden."}
 
 
 def show(editor: Editor) -> Answer:
     card = editor.person()
-    known = editor.ledger.known
-    hidden = _saying(editor.ledger, lambda f: isinstance(f, facts.Hidden) and known.person(f.person) == card.cluster_id)
-    if not hidden:
+    again = edits.shown_again(editor.ledger, card.cluster_id)
+    if not again:
         raise InputError(f"{card.title} is not hidden.")
-    editor.record(*map(facts.TakeBack, hidden))
+    editor.record(again)
     return {"done": f"{card.title} is shown again."}
 
 
 def cover(editor: Editor) -> Answer:
-    card, rows = editor.person(), editor.faces()
-    editor.introduce(card)
-    editor.record(facts.Cover(card.cluster_id, editor.refs(rows[:1])[0]))
+    card, faces = editor.person(), editor.faces()
+    editor.record(edits.cover(editor.people, card.cluster_id, faces[0]))
     return {"done": f"This face stands for {card.title} now."}
 
 
 def born(editor: Editor) -> Answer:
-    card, date = editor.person(), facts.checked_date(editor.text("date"))
-    editor.introduce(card)
-    editor.record(facts.Born(card.cluster_id, date))
+    card, date = editor.person(), editor.text("date").strip()
+    editor.record(edits.born(editor.people, card.cluster_id, date))
     return {"done": f"{card.title} was born {date}." if date else f"{card.title} has no birth date any more."}
 
 
 def draw(editor: Editor) -> Answer:
-    """A face that was missed: `box`, [x0, y0, x1, y1] in pixels of the full-size upright photo."""
-    image_id, box = editor.text("photo"), editor.sent.get("box")
-    row = editor.moment.columns.row_of_photo(image_id)
-    if row < 0:
-        raise GoneError("This photo is not there any more.")
-    width, height = int(editor.moment.columns.width[row]), int(editor.moment.columns.height[row])
-    if not isinstance(box, list) or len(box) != 4 or not all(isinstance(v, int | float) for v in box):
-        raise InputError("Draw a box around the face.")
-    x0, y0, x1, y1 = (min(max(0.0, float(v)), float(end)) for v, end in zip(box, (width, height) * 2, strict=True))
-    if x1 - x0 < 4 or y1 - y0 < 4:
-        raise InputError("That box is too small for a face: draw one around the head.")
-    ref = FaceRef(editor.moment.album.photo_refs.ref(image_id), (x0, y0, x1, y1))
-    said: list[Fact] = [facts.Missed(ref)]
-    wanted = facts.checked_name(editor.text("name"))
+    """A face that was missed: `box`, [x0, y0, x1, y1] in pixels of the full-size upright photo; `name` says whose."""
+    _, photo = editor.photo()
+    face, wanted = FaceRef(photo, _box(editor.sent.get("box"), photo.size)), checked_name(editor.text("name"))
+    said: list[Fact] = [facts.Missed(face)]
     if wanted:
-        card = _called(editor.moment, wanted, None)
-        person = card.cluster_id if card else secrets.token_hex(6)
-        if card:
-            editor.introduce(card)
-        said += [facts.Is(person, (ref,)), *([] if card else [facts.Named(person, wanted)])]
-    editor.record(*said)
+        card = called(editor.moment, wanted)
+        person = card.cluster_id if card else edits.new_person()
+        before = edits.introduced(editor.people, person) if card else []
+        said = [*before, *said, facts.Is(person, (face,)), *([] if card else [facts.Named(person, wanted)])]
+    editor.record(said)
     return {"done": f"A face of {wanted} was added." if wanted else "A face was added."}
 
 
+def _box(sent: Any, size: tuple[int, int]) -> facts.Box:
+    if not isinstance(sent, list) or len(sent) != 4 or not all(isinstance(v, int | float) for v in sent):
+        raise InputError("Draw a box around the face.")
+    x0, y0, x1, y1 = (min(max(0.0, float(v)), float(end)) for v, end in zip(sent, size * 2, strict=True))
+    if not (x1 - x0 >= SMALLEST and y1 - y0 >= SMALLEST):
+        raise InputError("That box is too small for a face: draw one around the head.")
+    return x0, y0, x1, y1
+
+
 def favourite(editor: Editor) -> Answer:
-    image_id = editor.text("photo")
-    if editor.moment.columns.row_of_photo(image_id) < 0:
-        raise GoneError("This photo is not there any more.")
-    ref = editor.moment.album.photo_refs.ref(image_id)
+    _, photo = editor.photo()
     if editor.sent.get("on", True):
-        editor.record(facts.Favourite(ref))
+        editor.record([facts.Favourite(photo)])
         return {"done": "A favourite now."}
-    marked = _saying(editor.ledger, lambda f: isinstance(f, facts.Favourite) and f.photo.sha256 == ref.sha256)
-    if marked:
-        editor.record(*map(facts.TakeBack, marked))
+    if said := edits.no_favourite(editor.ledger, photo.sha256):
+        editor.record(said)
     return {"done": "No favourite any more."}
 
 
 def take_back(editor: Editor) -> Answer:
-    edit = editor.text("edit")
-    editor.record(facts.TakeBack(edit))
-    return {"done": f"Taken back: {sentences(editor.ledger, edit)}."}
+    return _taken_back(editor, editor.text("edit"))
 
 
 def undo(editor: Editor) -> Answer:
-    edit = to_undo(editor.ledger)
+    edit = edits.to_undo(editor.ledger)
     if edit is None:
         raise InputError("There is nothing to undo.")
-    editor.record(facts.TakeBack(edit))
-    return {"done": f"Taken back: {sentences(editor.ledger, edit)}."}
+    return _taken_back(editor, edit.edit_id)
 
 
 def redo(editor: Editor) -> Answer:
-    found = to_redo(editor.ledger)
-    if found is None:
-        raise InputError("There is nothing to redo.")
-    taking, edit = found
-    editor.record(facts.TakeBack(taking))
-    return {"done": f"Done again: {sentences(editor.ledger, edit)}."}
+    edit = edits.to_redo(editor.ledger)
+    if edit is None:
+        raise InputError("There is nothing to do again.")
+    [undone] = [fact.edit for fact in edit.facts if isinstance(fact, facts.TakeBack)][:1]
+    return {**_taken_back(editor, edit.edit_id), "done": f"Done again: {_sentence(editor, undone)}."}
 
 
-def sentences(ledger: Ledger, edit: str) -> str:
-    return "; ".join(map(ledger.known.sentence, ledger.edits[edit].facts))
+def _taken_back(editor: Editor, edit: str) -> Answer:
+    done = f"Taken back: {_sentence(editor, edit)}."
+    editor.record(edits.undone(edit))
+    return {"done": done}
 
 
-def _saying(ledger: Ledger, fits: Callable[[Fact], bool]) -> list[str]:
-    """Edits that count and say something of this kind."""
-    return [
-        edit.edit_id
-        for edit in ledger.edits.values()
-        if ledger.known.counts(edit.edit_id) and any(map(fits, edit.facts))
-    ]
+def _sentence(editor: Editor, edit: str) -> str:
+    known = editor.ledger.edits
+    return "; ".join(said(editor.ledger, editor.moment, known[edit])) if edit in known else edit
 
 
 def page_of(person: str) -> str:
@@ -315,6 +275,8 @@ def _route(path: str, made: Callable[[Editor], Answer]) -> Route:
 
 def _edited(request: Request, made: Callable[[Editor], Answer], sent: dict[str, Any]) -> Response:
     album = request.app.state.album
+    if request.app.state.readonly:
+        return JSONResponse({"error": request.app.state.readonly}, 503)
     try:
         with album.editing() as (moment, ledger):
             answer = made(Editor(moment, ledger, sent, _by(request)))
@@ -333,7 +295,7 @@ def _edited(request: Request, made: Callable[[Editor], Answer], sent: dict[str, 
 
 def _by(request: Request) -> str:
     client = request.client.host if request.client else ""
-    return user_at_host() + ("" if not client or _is_loopback(client) else f" from {client}")
+    return user_at_host() + ("" if is_loopback(client) else f" from {client}")
 
 
 def version(request: Request) -> Response:
@@ -343,8 +305,8 @@ def version(request: Request) -> Response:
 def names(request: Request) -> Response:
     """Everybody who has a name, most photos first: for completion."""
     moment = request.app.state.album.now()
-    cards = moment.cards(p for p in (*moment.visible, *moment.hidden) if moment.said.person(p).name)
-    found = [{"person": c.cluster_id, "name": c.name, "photos": len(c.photos)} for c in cards]
+    named = [person for person in (*moment.visible, *moment.hidden) if moment.said.person(person).name]
+    found = [{"person": c.cluster_id, "name": c.name, "photos": len(c.photos)} for c in moment.cards(named)]
     return JSONResponse({"names": found, "version": moment.version})
 
 

@@ -16,6 +16,8 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from muster.web.live.password import Password
+
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -36,17 +38,18 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
 }
+OPEN = ("/login", "/static/people.css", "/static/live/live.css")  # to whoever knows no password yet
 MOST_BYTES = 2 << 20  # of an edit: 10,000 faces are 500 KB
 
 
 @dataclass
 class Doors:
-    """`token`: of the printed address. `sessions`: cookies that were given out. `shared`: whether others than this
-    machine may ask, with the password."""
+    """`token`: of the printed address. `password`: with which others than this machine may ask; None: nobody else may.
+    `sessions`: cookies that were given out."""
 
-    port: int
+    port: int = 0
     token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
-    shared: bool = False
+    password: Password | None = None
     sessions: set[str] = field(default_factory=set)
 
     @property
@@ -62,6 +65,10 @@ class Doors:
         value = secrets.token_urlsafe(32)
         self.sessions.add(value)
         return value
+
+    def set_cookie(self) -> str:
+        """The header that lets a browser in, until Muster ends."""
+        return f"{self.cookie}={self.session()}; HttpOnly; SameSite=Strict; Path=/"
 
     def knows(self, cookies: str) -> bool:
         try:
@@ -91,9 +98,9 @@ class Guard:
         if token := _token(scope):
             return await self._enter(scope, token, send)
         if not self._doors.knows(headers.get("cookie", "")):
-            if self._doors.shared and scope["path"] in ("/login", "/static/people.css"):
+            if self._doors.password and scope["path"] in OPEN:
                 return await self._app(scope, receive, send)
-            if self._doors.shared and not _is_api(scope) and scope["method"] == "GET":
+            if self._doors.password and not _is_api(scope) and scope["method"] == "GET":
                 return await _redirect(send, "/login")
             return await self._answer(send, 403, STALE, _is_api(scope))
         return await self._app(scope, receive, send)
@@ -105,7 +112,7 @@ class Guard:
         origin, site = headers.get("origin"), headers.get("sec-fetch-site", "none")
         if (origin is not None and urlsplit(origin).netloc != host) or site not in ("none", "same-origin"):
             return 403, "Another site has asked for this. Type the address that `muster serve` has printed yourself."
-        if scope["method"] not in ("GET", "HEAD") and scope["path"] != "/login":
+        if scope["method"] not in ("GET", "HEAD") and not (scope["path"] == "/login" and self._doors.password):
             if headers.get("content-type", "").partition(";")[0].strip() != "application/json":
                 return 415, "Edits are JSON."
             if HEADER not in headers:
@@ -118,19 +125,16 @@ class Guard:
         """Whether a Host is an address and no name, which a stranger may let mean us; or one of this machine's."""
         try:
             name = urlsplit(f"//{host}").hostname or ""
-            if _is_loopback(name):
+            if is_loopback(name):
                 return True
-            return self._doors.shared and (_is_address(name) or name in _own_names())
+            return self._doors.password is not None and (_is_address(name) or name in _own_names())
         except ValueError:
             return False
 
     async def _enter(self, scope: Scope, token: str, send: Send) -> None:
         if not self._doors.opened(token):
             return await self._answer(send, 403, STALE, False)
-        return await _redirect(send, "/", self.set_cookie())
-
-    def set_cookie(self) -> str:
-        return f"{self._doors.cookie}={self._doors.session()}; HttpOnly; SameSite=Strict; Path=/"
+        return await _redirect(send, "/", self._doors.set_cookie())
 
     async def _answer(self, send: Send, status: int, text: str, as_json: bool) -> None:
         body, kind = self._refused(status, text, as_json)
@@ -152,7 +156,8 @@ def _token(scope: Scope) -> str:
     return parse_qs(query).get("token", [""])[0] if scope["method"] == "GET" and "token=" in query else ""
 
 
-def _is_loopback(name: str) -> bool:
+def is_loopback(name: str) -> bool:
+    """Whether a host or a client's address is this machine."""
     return name == "localhost" or (_is_address(name) and ipaddress.ip_address(name).is_loopback)
 
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from muster.storage.people.known import Known
-from muster.storage.people.view import Claim, Person, view
+from muster.storage.people.view import Claim, People, Person, view
 from muster.web.live.columns import I32, Columns
 
 NOBODY = -1
@@ -29,9 +29,13 @@ class Said:
         return self.people.get(person_id) or Person(person_id)
 
 
-def apply(columns: Columns, images: pa.Table, known: Known, claims: Sequence[Claim]) -> tuple[Columns, Said]:
-    """The columns with the faces that were drawn, and who is who. `images`: as muster.storage.people.placed.Photos."""
-    people = view(columns.clusters, columns.faces, images, known, claims)
+def view_of(columns: Columns, images: pa.Table, known: Known, claims: Sequence[Claim]) -> People:
+    """`images`: as muster.storage.people.placed.Photos has them."""
+    return view(columns.clusters, columns.faces, images, known, claims)
+
+
+def apply(columns: Columns, people: People, known: Known) -> tuple[Columns, Said]:
+    """The columns with the faces that were drawn, and who is who."""
     ids = people.faces["person_id"].combine_chunks().dictionary_encode()
     number = ids.indices.fill_null(NOBODY).to_numpy(zero_copy_only=False).astype(np.int32)
     told = {person.person_id: person for person in people.people.values() if person.said or person.name}

@@ -1,7 +1,7 @@
 """The live page at an address: a socket, and a server that answers until it is told to stop."""
 
+import contextlib
 import errno
-import ipaddress
 import socket
 from collections.abc import Callable
 
@@ -30,14 +30,16 @@ def listening(host: str, port: int | None) -> socket.socket:
         raise InputError(f"`host` {host}: {error.strerror or error}: give an address of this machine") from None
 
 
-def is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+def addresses(port: int) -> list[str]:
+    """How others in the network may reach this machine: by the address it sends from, and by its name."""
+    found = []
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))  # nothing is sent; an address that is nobody's (RFC 5737)
+        found.append(probe.getsockname()[0])
+    return [f"http://{name}:{port}/" for name in (*found, socket.gethostname())]
 
 
-def serve(app: Guard, bound: socket.socket, on_ready: Callable[[], None]) -> None:
+def answer(app: Guard, bound: socket.socket, on_ready: Callable[[], None]) -> None:
     """Answer until KeyboardInterrupt. `on_ready`: called once requests are taken."""
     config = uvicorn.Config(
         app,

@@ -22,7 +22,7 @@ from muster.storage.outcomes import IMAGES, IMAGES_DESCRIPTION
 from muster.storage.people import edits, facts
 from muster.storage.people.facts import Fact
 from muster.storage.people.ledger import Ledger
-from muster.storage.people.view import People, attach
+from muster.storage.people.view import People
 
 SIZES = (6, 5, 4, 1)
 CALLS = [("graph", None), ("kmeans", 2), ("kmeans", 6)]
@@ -182,11 +182,3 @@ def test_embeddings_at_any_rows(album: Album) -> None:
         assert np.array_equal(
             embeddings_at(album.library, fingerprint, np.array(rows, np.int64)), every[rows][:, : 128 if rows else 0]
         )
-
-
-def test_a_stray_vote_makes_no_cluster_somebody() -> None:
-    clusters_ = ["p"] * 6 + ["r"] * 5 + ["s"] * 2
-    votes = {"p": [0, 1, 2], "q": [3, 4, 5, 6], "t": [0, 1, 2, 11, 12]}
-    same = {"q": "p"}
-    assert attach(clusters_, votes, lambda person: same.get(person, person)) == {"p": "p", "s": "t"}
-    assert attach(clusters_, {"q": [6, 7], "t": [8]}) == {"r": "q"}

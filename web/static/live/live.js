@@ -7,7 +7,7 @@ const shownVersion = () => document.body.dataset.version;
 
 // ---- edits ----------------------------------------------------------------------------------------------------------
 
-async function send(path, content) {
+export async function send(path, content) {
   const body = JSON.stringify(content);
   try {
     const answer = await fetch(`/api/${path}`, {
@@ -22,7 +22,7 @@ async function send(path, content) {
 }
 
 // Make an edit, ask what has to be asked, and show what came of it.
-async function edit(path, content) {
+export async function edit(path, content) {
   const answer = await send(path, content);
   if (answer.status === 200) {
     stopPicking();
@@ -60,8 +60,10 @@ async function contradicted(path, content, { error, conflict }) {
 
 // ---- pages ----------------------------------------------------------------------------------------------------------
 
-// The page as it is now in place of what is shown: focus and pictures stay. `go`: another page.
+// The page as it is now in place of what is shown: focus and pictures stay. `go`: another page. A page may see to it
+// itself, by preventing the event.
 async function show(go) {
+  if (!go && !document.dispatchEvent(new Event("muster:show", { cancelable: true }))) return;
   if (go && go !== location.pathname) {
     sessionStorage.setItem("told", document.querySelector(".told").textContent);
     location.href = go;
@@ -131,7 +133,7 @@ async function look() {
 
 const person = () => document.querySelector("[data-person]")?.dataset ?? {};
 
-async function known() {
+export async function known() {
   const answer = await fetch("/api/names");
   return (await answer.json()).names;
 }
