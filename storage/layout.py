@@ -54,6 +54,7 @@ def clusters(fingerprint: str) -> str:
 
 
 def fact(edit: str) -> str:
+    """Of an edit that was written anew, because something in it was forgotten: `<edit>.1`, and so on."""
     return f"{FACTS}/{edit}.json"
 
 

@@ -10,8 +10,9 @@ from muster.storage.gallery import gallery
 from muster.storage.library import LibraryFiles
 from muster.storage.outcomes import IMAGES as OUTCOMES
 from muster.storage.outcomes import IMAGES_FINGERPRINT
+from muster.storage.people.claims import Claim
 from muster.storage.people.ledger import Ledger
-from muster.storage.people.view import Claim, People, view
+from muster.storage.people.view import People, view
 from muster.storage.tags import table as tags
 from muster.storage.tags.claims import claims
 

@@ -2,6 +2,10 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
+from muster.arrays import F32, F64, I64, Bools
+
 SAME_FACE = 0.4  # intersection over union: two models' boxes of one face have .5 and more
 
 
@@ -27,3 +31,29 @@ def matched(first: Sequence[Sequence[float]], second: Sequence[Sequence[float]],
             found[i] = j
             taken.add(j)
     return found
+
+
+def matched_pairs(first: F64, second: F32, pairs: tuple[I64, I64], least: float) -> tuple[I64, I64]:
+    """The same for many photos at once: boxes (N, 4) and (M, 4), and which of them may go with which: (P,) places in
+    either, no pair twice. Returns those that do."""
+    a, b = first[pairs[0]], second[pairs[1]].astype(np.float64)
+    sides = np.maximum(np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2]), 0)
+    both = sides.prod(1)
+    share = both / np.maximum((a[:, 2:] - a[:, :2]).prod(1) + (b[:, 2:] - b[:, :2]).prod(1) - both, 1e-9)
+    order = np.lexsort((pairs[1], pairs[0], -share))
+    i, j = (each[order[share[order] >= least]] for each in pairs)
+    found = [np.empty((2, 0), np.int64)]
+    while len(i):  # of those that are left, a pair that is best for both
+        best = _comes_first(i) & _comes_first(j)
+        found.append(np.stack([i[best], j[best]]))
+        left = ~np.isin(i, i[best]) & ~np.isin(j, j[best])
+        i, j = i[left], j[left]
+    one, other = np.concatenate(found, 1)
+    return one, other
+
+
+def _comes_first(values: I64) -> Bools:
+    """Whether each of these is the first of its kind."""
+    first = np.zeros(len(values), bool)
+    first[np.unique(values, return_index=True)[1]] = True
+    return first

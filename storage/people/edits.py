@@ -27,14 +27,15 @@ def new_person() -> str:
 
 def refs(people: People, face_ids: Sequence[str]) -> tuple[FaceRef, ...]:
     """How a ledger names these faces, each once though its photo has copies. InputError where one is none."""
-    rows = pc.index_in(pa.array(face_ids, pa.string()), value_set=people.faces["face_id"])
-    if rows.null_count:
-        gone = next(face for face, row in zip(face_ids, rows.to_pylist(), strict=True) if row is None)
-        raise InputError(f"{gone} is no face of this library, or not any more")
-    named = people.faces.select(["image_id", "box_xyxy"]).take(rows).to_pylist()
+    wanted = people.faces.select(["face_id", "image_id", "box_xyxy"])
+    rows = wanted.filter(pc.is_in(wanted["face_id"], value_set=pa.array(face_ids, pa.string()))).to_pylist()
+    found = {row["face_id"]: row for row in rows}
+    if gone := [face for face in face_ids if face not in found]:
+        raise InputError(f"{gone[0]} is no face of this library, or not any more")
+    named = [found[face] for face in face_ids]
     photos = people.photos.refs([row["image_id"] for row in named])
-    found = [FaceRef(photos[row["image_id"]], tuple(row["box_xyxy"])) for row in named if row["image_id"] in photos]
-    return tuple({(ref.photo.sha256, ref.box): ref for ref in found}.values())
+    faces = [FaceRef(photos[row["image_id"]], tuple(row["box_xyxy"])) for row in named if row["image_id"] in photos]
+    return tuple({(face.photo.sha256, face.box): face for face in faces}.values())
 
 
 def shows(people: People, person: str) -> facts.Shows:
@@ -82,9 +83,11 @@ def different(people: People, person: str, other: str) -> list[Fact]:
 
 
 def moved(people: People, face_ids: Sequence[str], person: str) -> list[Fact]:
-    """That these faces are `person`: somebody in the view, or a `new_person()`."""
+    """That these faces are `person`: somebody in the view, or a `new_person()`. Whose they were keeps the others."""
+    rows = people.faces.filter(pc.is_in(people.faces["face_id"], value_set=pa.array(face_ids, pa.string())))
+    before = [each for each in rows["person_id"].unique().to_pylist() if each is not None]
     here = [person] if person in people.people else []
-    return [*introduced(people, *here), facts.Is(person, refs(people, face_ids))]
+    return [*introduced(people, *here, *before), facts.Is(person, refs(people, face_ids))]
 
 
 def barred(people: People, face_ids: Sequence[str], person: str) -> list[Fact]:

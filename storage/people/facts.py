@@ -4,18 +4,20 @@ A fact names a face by content, the SHA-256 of its file and its box, and never b
 changes. A person is named by a `person_id` of 12 hex digits: that of the cluster which the person was made from.
 """
 
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import date
 from typing import Any, Union, get_args
+from unicodedata import category
 
 from muster.errors import InputError
 from muster.storage.texts import normal
 
 PERSON = re.compile(r"[0-9a-f]{12}")
 MOST_LETTERS = 200  # of a name
+JOINERS = "\u200c\u200d"  # within words of Persian, and in emoji
+FAR = 1e7  # pixels: no photo has as many in a row
 Box = tuple[float, float, float, float]
 
 
@@ -174,16 +176,27 @@ def photos_of(fact: Fact) -> tuple[PhotoRef, ...]:
 
 def people_of(fact: Fact) -> tuple[str, ...]:
     """The people that it names."""
-    return tuple(getattr(fact, name) for name in ("person", "other") if hasattr(fact, name))
+    match fact:
+        case Same() | Different():
+            return fact.person, fact.other
+        case Missed() | Favourite() | TakeBack():
+            return ()
+    return (fact.person,)
 
 
 def checked_name(name: str) -> str:
-    """A person's name in NFC, without blanks around it. InputError where it is too long, or has control characters."""
-    clean = normal(" ".join(name.split()))
+    """A person's name in NFC, without blanks around it and without marks that nobody sees. InputError where it is too
+    long, has control characters, or nothing to be seen."""
+    seen = "".join(
+        c for c in name if category(c) != "Cf" or c in JOINERS
+    )  # marks of direction come with what is pasted
+    clean = normal(" ".join(seen.split()))
     if len(clean) > MOST_LETTERS:
         raise InputError(f"a name of {len(clean):,} letters: give one of at most {MOST_LETTERS}")
-    if not all(c.isprintable() or c == "\u200d" or c == "\u200c" for c in clean):  # joiners: Persian, emoji
+    if not all(c.isprintable() or c in JOINERS for c in clean):
         raise InputError(f"the name {clean!r} has control characters: leave them out")
+    if name.strip() and not any(category(c)[0] in "LNPS" for c in clean):
+        raise InputError(f"the name {name[:MOST_LETTERS]!r} has no letter: give one that can be read")
     return clean
 
 
@@ -191,7 +204,7 @@ def checked_date(text: str) -> str:
     """A day, month or year of birth as ISO 8601 writes it, or "". InputError where it is none."""
     parts = text.strip().split("-") if text.strip() else []
     try:
-        if parts and not (re.fullmatch(r"\d{4}(-\d\d){0,2}", text.strip())):
+        if parts and not (re.fullmatch(r"[0-9]{4}(-[0-9]{2}){0,2}", text.strip())):
             raise ValueError
         numbers = [*map(int, parts), 1, 1][:3]
         if parts and not 1 <= date(*numbers).year <= date.max.year:
@@ -237,9 +250,17 @@ def _fact(photos: Sequence[PhotoRef], *, kind: str, **values: Any) -> Fact:
             values[name] = face(value)
         elif name == "photo":
             values[name] = _numbered(photos, value)
-        elif not isinstance(value, str) or (name in ("person", "other") and not PERSON.fullmatch(value)):
+        elif not isinstance(value, str) or not _VALID.get(name, bool)(value):
             raise ValueError(f"{name} {value!r}")
     return _KINDS[kind](**values)
+
+
+_VALID: Mapping[str, Callable[[str], Any]] = {
+    "person": PERSON.fullmatch,
+    "other": PERSON.fullmatch,
+    "name": lambda value: checked_name(value) == value,
+    "date": lambda value: checked_date(value) == value,
+}
 
 
 def _numbered(photos: Sequence[PhotoRef], number: Any) -> PhotoRef:
@@ -250,14 +271,14 @@ def _numbered(photos: Sequence[PhotoRef], number: Any) -> PhotoRef:
 
 def _photo(sha256: str, size: Sequence[int], phash: int | None, name: str) -> PhotoRef:
     width, height = size
-    whole = all(type(each) is int for each in (width, height, 0 if phash is None else phash))
-    if not (whole and isinstance(sha256, str) and isinstance(name, str)):
+    whole = all(type(each) is int and abs(each) <= 2**63 for each in (width, height, phash or 0))
+    if not (whole and max(width, height) < FAR and isinstance(sha256, str) and isinstance(name, str)):
         raise ValueError(f"photo {sha256!r}")
     return PhotoRef(sha256, (width, height), phash, name)
 
 
 def _box(value: Sequence[float]) -> Box:
     x0, y0, x1, y1 = map(float, value)
-    if not all(map(math.isfinite, (x0, y0, x1, y1))) or x0 >= x1 or y0 >= y1:
+    if not all(abs(each) < FAR for each in (x0, y0, x1, y1)) or x0 >= x1 or y0 >= y1:
         raise ValueError(f"box {value!r}")
     return x0, y0, x1, y1

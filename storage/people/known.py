@@ -4,13 +4,14 @@ A fact that contradicts one before it counts for nothing. None is recorded, but 
 then the first counts.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from typing import TypeVar
 
 from muster.storage.people import facts
-from muster.storage.people.boxes import SAME_FACE, overlap
 from muster.storage.people.facts import FaceRef, Fact, PhotoRef
+from muster.storage.people.numbers import Numbers
 
 T = TypeVar("T")
 
@@ -31,11 +32,12 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True)
 class SaidPerson:
-    """What is said of a person. `cover`: number of a face in `Known.faces`. `since`: the edit that speaks of the person
-    first. `others`: ids of those who are the same person."""
+    """What is said of a person. `nameless`: that they have no name. `cover`: number of a face in `Known.faces`.
+    `since`: the edit that speaks of the person first. `others`: ids of those who are the same person."""
 
     person_id: str
     name: str = ""
+    nameless: bool = False
     hidden: bool = False
     cover: int | None = None
     born: str = ""
@@ -45,16 +47,19 @@ class SaidPerson:
 
 @dataclass
 class Known:
-    """`faces`: those that are spoken of, each once; others name them by their numbers in it. `taken_back`: edits that
-    count no more. Not changed once it is made: see `and_then`."""
+    """What a ledger says. Not changed once it is made: see `and_then`.
 
-    faces: list[FaceRef] = field(default_factory=list)
+    `faces`: those that are spoken of, by number, as they were named first; None where nothing that counts speaks of one
+    any more. `missed`: numbers of those that no model has found. `taken_back`: edits that count no more.
+    """
+
+    faces: list[FaceRef | None] = field(default_factory=list)
     favourites: dict[str, PhotoRef] = field(default_factory=dict)  # by SHA-256
     missed: set[int] = field(default_factory=set)
     conflicts: list[Conflict] = field(default_factory=list)
     taken_back: set[str] = field(default_factory=set)
-    _partly: dict[str, tuple[FaceRef, ...]] = field(default_factory=dict)
-    _in_photo: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    _numbers: Numbers = field(default_factory=Numbers)
+    _partly: dict[str, set[int]] = field(default_factory=dict)
     _since: dict[str, str] = field(default_factory=dict)
     _kept: dict[str, tuple[str, str]] = field(default_factory=dict)  # other → person, and the edit that says so
     _is: dict[int, tuple[str, str]] = field(default_factory=dict)
@@ -74,7 +79,7 @@ class Known:
             person = self._kept[person][0]
         return person
 
-    @property
+    @cached_property
     def people(self) -> dict[str, SaidPerson]:
         """Everybody who is spoken of, by the id that they go by, in the order in which they came up."""
         same: dict[str, list[str]] = {}
@@ -83,41 +88,66 @@ class Known:
         return {person: self._said(person, [p for p in ids if p != person]) for person, ids in same.items()}
 
     def _said(self, person: str, others: Sequence[str]) -> SaidPerson:
-        def first(values: Mapping[str, T], nothing: T) -> T:
-            return next((values[each] for each in (person, *others) if values.get(each)), nothing)
+        if not others:
+            name, date, hidden = self._names.get(person), self._born.get(person, ""), person in self._hidden
+            cover, since = self._covers.get(person), self._since[person]
+            return SaidPerson(person, name or "", name == "", hidden, cover, date, since)
 
+        def first(values: Mapping[str, T]) -> T | None:
+            """The person's own, or else one of the others'; nothing counts less than something."""
+            said = [values[each] for each in (person, *others) if each in values]
+            return next(filter(None, said), said[0]) if said else None
+
+        name = first(self._names)
         return SaidPerson(
             person_id=person,
-            name=first(self._names, ""),
+            name=name or "",
+            nameless=name == "",
             hidden=person in self._hidden,
             cover=next((self._covers[each] for each in (person, *others) if each in self._covers), None),
-            born=first(self._born, ""),
-            since=self._since[person],
+            born=first(self._born) or "",
+            since=self._since.get(person) or self._since[others[0]],
             others=tuple(others),
         )
 
-    @property
+    @cached_property
     def is_(self) -> dict[int, str]:
         """Face → who it is."""
         return {face: self.person(person) for face, (person, _) in self._is.items()}
 
-    @property
+    @cached_property
     def is_not(self) -> set[tuple[int, str]]:
         """Face, and who it is not."""
         return {(face, self.person(person)) for face, people in self._is_not.items() for person, _ in people}
 
-    @property
+    @cached_property
     def shows(self) -> dict[str, list[int]]:
         """Person → faces of the cluster that was said to show them, but for those of which something else is said. By
         the id that was said then: people who are one by now may be several clusters."""
-        is_, is_not = self.is_, self.is_not
+        is_, is_not, spoken = self.is_, self.is_not, self._is.keys() | self._is_not.keys()
 
         def kept(face: int, who: str) -> bool:
             return is_.get(face, who) == who and (face, who) not in is_not
 
-        return {
-            person: [face for face in faces if kept(face, self.person(person))] for person, faces in self._shows.items()
-        }
+        def left(person: str, faces: Sequence[int]) -> list[int]:
+            if spoken.isdisjoint(faces):
+                return list(faces)
+            who = self.person(person)
+            return [face for face in faces if kept(face, who)]
+
+        return {person: left(person, faces) for person, faces in self._shows.items()}
+
+    @cached_property
+    def votes(self) -> dict[str, list[int]]:
+        """Person → faces by which their cluster is known: those that were said to be theirs, and of their cluster. Of
+        everybody who was ever spoken of, by the id that was said then."""
+        found: dict[str, list[int]] = {person: [] for person in self._since}
+        for person, faces in self.shows.items():
+            found[person] = faces if self._is.keys().isdisjoint(faces) else [f for f in faces if f not in self._is]
+        theirs: dict[str, list[int]] = {}
+        for face, (person, _) in self._is.items():
+            theirs.setdefault(person, []).append(face)
+        return found | {person: found[person] + faces for person, faces in theirs.items()}
 
     @property
     def different(self) -> set[frozenset[str]]:
@@ -131,52 +161,52 @@ class Known:
     # ---- how it came about -------------------------------------------------------------------------------------------
 
     @staticmethod
-    def of(edits: Mapping[str, Sequence[Fact]]) -> "Known":
-        """`edits`: edit id → what it says, oldest first."""
+    def of(edits: Mapping[str, Sequence[Fact]], before: "Known | None" = None) -> "Known":
+        """`edits`: edit id → what it says, oldest first. `before`: what some of them said: it saves time."""
         known = Known()
+        if before is not None and before._numbers.known(edits):
+            known._numbers = before._numbers.copy()
+        for edit, said in edits.items():
+            known._numbers.of(edit, said)
+        known.faces = [None] * len(known._numbers)
         for edit, said in reversed(list(edits.items())):  # what takes back is younger than what it takes back
             if edit not in known.taken_back:
-                for fact in said:
+                for fact, faces in zip(said, known._numbers.of(edit, said), strict=True):
                     if isinstance(fact, facts.TakeBack) and fact.edit < edit:
-                        known._take_back(fact)
+                        known._take_back(fact, faces)
         for edit, said in edits.items():
             if edit not in known.taken_back:
                 known._add(edit, said)
         return known
 
-    def _take_back(self, fact: facts.TakeBack) -> None:
+    def _take_back(self, fact: facts.TakeBack, faces: Sequence[int]) -> None:
         if fact.faces:
-            self._partly[fact.edit] = (*self._partly.get(fact.edit, ()), *fact.faces)
+            self._partly.setdefault(fact.edit, set()).update(faces)
         else:
             self.taken_back.add(fact.edit)
 
     def and_then(self, edit: str, said: Sequence[Fact]) -> "Known":
-        """With one more edit, that takes nothing back: some milliseconds with 100,000 faces."""
-        copies = {name: value.copy() for name, value in vars(self).items()}
-        known = Known(**copies)
+        """With one more edit, that takes nothing back: some milliseconds of 100,000 faces."""
+        known = Known(**{each.name: getattr(self, each.name).copy() for each in fields(self)})
+        known._numbers.of(edit, said)
+        known.faces += [None] * (len(known._numbers) - len(known.faces))
         known._add(edit, said)
         return known
 
-    def _add(self, edit: str, said: Iterable[Fact]) -> None:
-        left = (_without(fact, self._partly.get(edit, ())) for fact in said)
-        for fact in (each for each in left if each is not None and not isinstance(each, facts.TakeBack)):
-            numbers = [self._number(face) for face in facts.faces_of(fact)]
-            for person in facts.people_of(fact):
-                self._since.setdefault(person, edit)
+    def _add(self, edit: str, said: Sequence[Fact]) -> None:
+        gone = self._partly.get(edit, set())
+        for whole, every in zip(said, self._numbers.of(edit, said), strict=True):
+            fact, numbers = _without(whole, every, gone)
+            if fact is None or isinstance(fact, facts.TakeBack):
+                continue
             if conflict := self._conflict(edit, fact, numbers):
                 self.conflicts.append(conflict)
             else:
+                for person in facts.people_of(fact):
+                    self._since.setdefault(person, edit)
+                for number, face in zip(numbers, facts.faces_of(fact), strict=True):
+                    self.faces[number] = self.faces[number] or face
                 self._apply(edit, fact, numbers)
-
-    def _number(self, face: FaceRef) -> int:
-        """Of a face in `faces`: one whose box is about there is the same."""
-        here = self._in_photo.get(face.photo.sha256, ())
-        near = max(here, key=lambda n: overlap(self.faces[n].box, face.box), default=None)
-        if near is not None and overlap(self.faces[near].box, face.box) >= SAME_FACE:
-            return near
-        self.faces.append(face)
-        self._in_photo[face.photo.sha256] = (*here, len(self.faces) - 1)
-        return len(self.faces) - 1
 
     def _apply(self, edit: str, fact: Fact, numbers: Sequence[int]) -> None:
         match fact:
@@ -186,7 +216,7 @@ class Known:
                 for face in numbers:
                     self._is_not[face] = (*self._is_not.get(face, ()), (fact.person, edit))
             case facts.Shows():
-                self._shows[fact.person] = (*self._shows.get(fact.person, ()), *numbers)
+                self._shows[fact.person] = tuple(dict.fromkeys((*self._shows.get(fact.person, ()), *numbers)))
             case facts.Same():
                 kept, other = self.person(fact.person), self.person(fact.other)
                 if kept != other:
@@ -228,21 +258,23 @@ class Known:
 
     def _against_is(self, fact: facts.Is, numbers: Sequence[int]) -> tuple[Fact, str] | None:
         who = self.person(fact.person)
-        for face in numbers:
-            person, edit = self._is.get(face, (who, ""))
-            if self.person(person) != who:
-                return facts.Is(person, (self.faces[face],)), edit
-            for person, edit in self._is_not.get(face, ()):
-                if self.person(person) == who:
-                    return facts.IsNot(person, (self.faces[face],)), edit
-        return None
+        said = [(*self._is[face], facts.Is, face) for face in numbers if face in self._is]
+        said = [each for each in said if self.person(each[0]) != who]
+        denied = [(*each, facts.IsNot, face) for face in numbers for each in self._is_not.get(face, ())]
+        return self._first([*said, *(each for each in denied if self.person(each[0]) == who)])
 
     def _against_is_not(self, fact: facts.IsNot, numbers: Sequence[int]) -> tuple[Fact, str] | None:
-        for face in numbers:
-            if face in self._is and self.person(self._is[face][0]) == self.person(fact.person):
-                person, edit = self._is[face]
-                return facts.Is(person, (self.faces[face],)), edit
-        return None
+        who = self.person(fact.person)
+        said = [(*self._is[face], facts.Is, face) for face in numbers if face in self._is]
+        return self._first([each for each in said if self.person(each[0]) == who])
+
+    def _first(self, found: Sequence[tuple[str, str, type[facts.Is | facts.IsNot], int]]) -> tuple[Fact, str] | None:
+        """Of what was said of faces (who, by which edit, how, which face): one fact, with all its faces."""
+        if not found:
+            return None
+        same = [each for each in found if each[:3] == found[0][:3]]
+        person, edit, kind, _ = found[0]
+        return kind(person, tuple(ref for each in same if (ref := self.faces[each[3]]) is not None)), edit
 
     def _against_same(self, fact: facts.Same) -> tuple[Fact, str] | None:
         both = {self.person(fact.person), self.person(fact.other)}
@@ -251,13 +283,14 @@ class Known:
         for pair, edit in self._different.items():
             if set(map(self.person, pair)) == both:
                 return facts.Different(*sorted(pair)), edit
-        for face, people in self._is_not.items():
-            if face in self._is:
-                who = self.person(self._is[face][0])
-                for person, edit in people:
-                    if {who, self.person(person)} == both:
-                        return facts.IsNot(person, (self.faces[face],)), edit
-        return None
+        denied = [
+            (person, edit, facts.IsNot, face)
+            for face, people in self._is_not.items()
+            if face in self._is and self.person(self._is[face][0]) in both
+            for person, edit in people
+            if {self.person(self._is[face][0]), self.person(person)} == both
+        ]
+        return self._first(denied)
 
     def _against_different(self, fact: facts.Different, edit: str) -> tuple[Fact, str] | None:
         if self.person(fact.person) != self.person(fact.other):
@@ -312,19 +345,13 @@ class Known:
                 )
 
 
-def _without(fact: Fact, faces: Sequence[FaceRef]) -> Fact | None:
-    """What is left of a fact without these faces; None: nothing."""
-
-    def meant(face: FaceRef) -> bool:
-        return any(
-            face.photo.sha256 == each.photo.sha256 and overlap(face.box, each.box) >= SAME_FACE for each in faces
-        )
-
-    named = facts.faces_of(fact)
-    kept = tuple(face for face in named if not meant(face))
-    if len(kept) == len(named):
-        return fact
+def _without(fact: Fact, numbers: Sequence[int], gone: Set[int]) -> tuple[Fact | None, Sequence[int]]:
+    """What is left of a fact without these faces, and the numbers of its faces; None: nothing."""
+    if gone.isdisjoint(numbers):
+        return fact, numbers
+    kept = [number for number in numbers if number not in gone]
     match fact:
         case facts.Is() | facts.IsNot() | facts.Shows() if kept:
-            return replace(fact, faces=kept)
-    return None
+            left = tuple(face for face, number in zip(fact.faces, numbers, strict=True) if number not in gone)
+            return replace(fact, faces=left), kept
+    return None, ()

@@ -7,12 +7,14 @@ when it was made and by whom, and the SHA-256 of all this: one that was cut shor
 import json
 import re
 import secrets
-from collections.abc import Sequence
+from bisect import insort
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import MAXYEAR, MINYEAR, UTC, datetime, timedelta
 from typing import Any
 
-from muster.errors import DecryptionError, InputError, MusterError
+from muster.errors import InputError, LibraryGoneError, MusterError, UnreachableError
 from muster.storage import layout, tables
 from muster.storage.library import LibraryFiles, dump_json
 from muster.storage.people.facts import Fact, TakeBack, from_json, to_json
@@ -21,7 +23,8 @@ from muster.storage.users import user_at_host
 
 VERSION = 1  # grows when an older Muster could misread what a newer one wrote
 _TIME = "%Y%m%dT%H%M%S%f"
-_ID = re.compile(r"\d{8}T\d{12}-[0-9a-f]{8}")
+_NAME = re.compile(r"([0-9]{8}T[0-9]{12}-[0-9a-f]{8})(?:\.([1-9][0-9]{0,5}))?\.json")
+_AT_ONCE = 16  # files that are read from a bucket
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,50 +55,55 @@ class ContradictionError(InputError):
 
 
 class Ledger:
-    """The ledger of a library, in memory. `known`: what it says, taken together.
+    """The ledger of a library, in memory. `edits`: by edit_id, in their order. `known`: what it says, taken together.
+    `problems`: files that are not believed, by name.
 
     Not for several threads at once. Other processes may write at any time: see `refresh`.
     """
 
     def __init__(self, library: LibraryFiles) -> None:
-        """Read it. Damaged files are in `problems`."""
+        """Read it."""
         self.library = library
         self.edits: dict[str, Edit] = {}
         self.problems: dict[str, Problem] = {}
         self.known = Known()
+        self._names: list[str] = []
+        self._files: dict[str, str] = {}  # edit → the file that counts; a name that is none → itself
         self.refresh()
 
     def refresh(self) -> bool:
         """Read what was written since, and drop what is gone. Whether anything changed."""
         names = self.library.names(layout.FACTS)
-        ids = {name.removesuffix(".json") for name in names if name.endswith(".json")}
-        seen = self.edits.keys() | self.problems.keys()
-        if ids == seen:
+        if names == self._names:
             return False
-        gone, fresh = seen - ids, sorted(ids - seen)
-        for name in gone:
-            self.edits.pop(name, None)
-            self.problems.pop(name, None)
-        new = [edit for name in fresh if (edit := self._read(name)) is not None]
-        after = all(edit.edit_id > max(self.edits, default="") for edit in new)
-        if gone or not after or len(new) > 1:
-            self.edits = dict(sorted({**self.edits, **{edit.edit_id: edit for edit in new}}.items()))
-            self.known = self._known()
-        elif new:
+        files, self._names = _that_count(names), names
+        gone = {edit for edit, file in self._files.items() if files.get(edit) != file}
+        for edit in gone:
+            self.edits.pop(edit, None)
+            self.problems.pop(self._files[edit], None)
+        fresh = [file for edit, file in files.items() if self._files.get(edit) != file]
+        new, self._files = self._read_all(fresh), files
+        if len(new) == 1 and not gone and new[0].edit_id > max(self.edits, default=""):
             self.known = self._with(new[0])
             self.edits[new[0].edit_id] = new[0]
+        elif new or gone:
+            self.edits = dict(sorted({**self.edits, **{edit.edit_id: edit for edit in new}}.items()))
+            self.known = Known.of({edit.edit_id: edit.facts for edit in self.edits.values()})
         return True
-
-    def _known(self, *more: Edit) -> Known:
-        return Known.of({edit.edit_id: edit.facts for edit in (*self.edits.values(), *more)})
 
     def _with(self, edit: Edit) -> Known:
         if any(isinstance(fact, TakeBack) for fact in edit.facts):
-            return self._known(edit)
+            return Known.of({each.edit_id: each.facts for each in (*self.edits.values(), edit)}, self.known)
         return self.known.and_then(edit.edit_id, edit.facts)
 
+    def _read_all(self, names: Sequence[str]) -> list[Edit]:
+        if self.library.local is not None:
+            return [edit for edit in map(self._read, names) if edit is not None]
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            return [edit for edit in pool.map(self._read, names) if edit is not None]
+
     def _read(self, name: str) -> Edit | None:
-        file = layout.fact(name)
+        file = f"{layout.FACTS}/{name}"
         try:
             content = json.loads(self.library.read(file))
             version = content["version"]
@@ -103,12 +111,17 @@ class Ledger:
                 text = f"{self.library.at(file)} was written by a newer Muster: update this one"
                 self.problems[name] = Problem(file, text, newer=True)
                 return None
-            if not _ID.fullmatch(name) or content["edit"] != name or content.pop("sha256") != _digest(content):
+            edit, _ = _parts(name)
+            if content["edit"] != edit or content.pop("sha256") != _digest(content):
                 raise ValueError("it was changed")
-            return Edit(name, datetime.fromisoformat(content["at"]), str(content["by"]), from_json(content))
+            return Edit(edit, datetime.fromisoformat(content["at"]), str(content["by"]), from_json(content))
         except FileNotFoundError:  # forgotten this moment
             return None
-        except (ValueError, TypeError, LookupError, AttributeError, RecursionError, DecryptionError) as error:
+        except OSError as error:
+            raise MusterError(f"cannot read {self.library.at(file)}: {error.strerror or error}") from error
+        except (UnreachableError, LibraryGoneError):
+            raise
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError, MusterError) as error:
             text = f"{self.library.at(file)} is damaged ({error}), and counts for nothing: restore it, or delete it"
             self.problems[name] = Problem(file, text)
             return None
@@ -127,40 +140,88 @@ class Ledger:
         """
         self.refresh()
         self.check()
+        now = datetime.fromisoformat(datetime.now(UTC).isoformat(timespec="milliseconds"))
+        edit = Edit(self._next(), now, by or user_at_host(), self._sound(facts))
+        known = self._with(edit)
+        if conflicts := self._new_conflicts(known):
+            raise ContradictionError(conflicts)
+        self._write(edit)
+        self.edits[edit.edit_id], self.known = edit, known
+        self._files[edit.edit_id] = f"{edit.edit_id}.json"
+        insort(self._names, f"{edit.edit_id}.json")
+        self._yield_to_others(edit)
+        return edit
+
+    def _sound(self, facts: Sequence[Fact]) -> tuple[Fact, ...]:
+        """These facts as they will be read. InputError where they cannot be."""
         if not facts:
             raise InputError("an edit that says nothing")
         for fact in facts:
             if isinstance(fact, TakeBack) and fact.edit not in self.edits:
                 raise InputError(f"{fact.edit} is no edit of this library: its history has them")
-        edit = Edit(self._next(), datetime.now(UTC), by or user_at_host(), tuple(facts))
-        known = self._with(edit)
-        if conflicts := self._new_conflicts(known):
-            raise ContradictionError(conflicts)
+        try:
+            return from_json(json.loads(dump_json(to_json(facts))))
+        except (ValueError, TypeError, LookupError) as error:
+            raise InputError(f"cannot be said: {error}") from None
+
+    def _write(self, edit: Edit) -> None:
         file = layout.fact(edit.edit_id)
         try:
             written = self.library.create(file, sealed(edit))
         except OSError as error:
-            raise MusterError(f"cannot write to library {self.library.uri}: {error.strerror or error}") from error
+            text = f"cannot write to library {self.library.uri}: {error.strerror or error}; nothing was changed"
+            raise MusterError(text) from error
         if not written:  # another's, of the same microsecond and 32 random bits
             raise MusterError(f"{self.library.at(file)} is there already: try again")
-        self.edits[edit.edit_id], self.known = edit, known
-        return edit
+
+    def _yield_to_others(self, edit: Edit) -> None:
+        """Another process may have written at the same moment, and have been told that it was: this edit goes where
+        the two contradict each other, whichever has the earlier id. ContradictionError then."""
+        before = len(self.known.conflicts)
+        if self.refresh() and len(self.known.conflicts) > before:
+            mine = [each for each in self.known.conflicts if edit.edit_id in (each.by, each.edit)]
+            if mine:
+                self.library.remove(layout.fact(edit.edit_id))
+                self.refresh()
+                raise ContradictionError(mine)
 
     def conflicts(self, facts: Sequence[Fact]) -> list[Conflict]:
         """What these facts, said now, would contradict."""
         return self._new_conflicts(self._with(Edit(self._next(), datetime.now(UTC), "", tuple(facts))))
 
     def _new_conflicts(self, known: Known) -> list[Conflict]:
-        before = {(each.by, each.fact) for each in self.known.conflicts}
-        return [each for each in known.conflicts if (each.by, each.fact) not in before]
+        before = [(each.by, each.fact) for each in self.known.conflicts]
+        return [each for each in known.conflicts if (each.by, each.fact) not in before] if known.conflicts else []
 
     def _next(self) -> str:
         """An id after all that are there, though a clock was put back."""
         now = datetime.now(UTC)
         if self.edits:
-            last = datetime.strptime(max(self.edits).partition("-")[0], _TIME).replace(tzinfo=UTC)
-            now = max(now, last + timedelta(microseconds=1))
+            now = max(now, _time(max(self.edits)) + timedelta(microseconds=1))
         return f"{now.strftime(_TIME)}-{secrets.token_hex(4)}"
+
+
+def _time(edit: str) -> datetime:
+    return datetime.strptime(edit.partition("-")[0], _TIME).replace(tzinfo=UTC)
+
+
+def _parts(name: str) -> tuple[str, int]:
+    """The edit and the revision of a file of this name. ValueError where it is none."""
+    found = _NAME.fullmatch(name)
+    if found is None or not MINYEAR < _time(found[1]).year < MAXYEAR:
+        raise ValueError("this is not the name of an edit")
+    return found[1], int(found[2] or 0)
+
+
+def _that_count(names: Iterable[str]) -> dict[str, str]:
+    """Edit → its last revision; a JSON file that is no edit by its name → itself."""
+    last: dict[str, tuple[int, str]] = {}
+    for name in names:
+        if name.endswith(".json"):
+            found = _NAME.fullmatch(name)
+            edit, revision = (found[1], int(found[2] or 0)) if found else (name, 0)
+            last[edit] = max(last.get(edit, (-1, "")), (revision, name))
+    return {edit: name for edit, (_, name) in sorted(last.items())}
 
 
 def sealed(edit: Edit) -> bytes:

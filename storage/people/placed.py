@@ -1,7 +1,10 @@
 """Where the faces and photos that a ledger speaks of are in a library now."""
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -9,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from muster.arrays import F32, I64
-from muster.storage.people.boxes import SAME_FACE, matched
-from muster.storage.people.facts import Box, FaceRef, PhotoRef
+from muster.storage.people.boxes import SAME_FACE, matched_pairs
+from muster.storage.people.facts import FaceRef, PhotoRef
 from muster.storage.texts import image_name
 
 PHASH_BITS = 4  # a program that writes into a JPEG changes none; one that saves it anew a few
@@ -22,38 +25,44 @@ class Photos:
 
     table: pa.Table
 
-    def of(self, refs: Sequence[PhotoRef]) -> dict[PhotoRef, list[str]]:
+    def of(self, refs: Iterable[PhotoRef]) -> dict[PhotoRef, list[str]]:
         """The image_ids of these photos and their copies; no key where a photo is not here."""
-        wanted = pa.array(list({ref.sha256 for ref in refs}), pa.string())
-        here = self.table.select(["image_id", "sha256"]).filter(pc.is_in(self.table["sha256"], value_set=wanted))
-        by_content: dict[str, list[str]] = {}
-        for image_id, sha256 in zip(*(column.to_pylist() for column in here.columns), strict=True):
-            by_content.setdefault(sha256, []).append(image_id)
-        found = {ref: by_content[ref.sha256] for ref in refs if ref.sha256 in by_content}
-        missing = list(dict.fromkeys(ref for ref in refs if ref not in found and ref.phash is not None))
-        return found | self._written_into(missing)
-
-    def _written_into(self, refs: Sequence[PhotoRef]) -> dict[PhotoRef, list[str]]:
-        """Photos of another content by now, of the name, size and looks of one of these: a program wrote tags into it.
-        Only where there is one such photo."""
         found: dict[PhotoRef, list[str]] = {}
-        for ref in refs:
-            same = pc.and_(pc.equal(self.table["width"], ref.size[0]), pc.equal(self.table["height"], ref.size[1]))
-            rows = self.table.filter(same)
-            names = [image_name(uri) for uri in rows["uri"].to_pylist()]
-            hashes = rows["phash"].to_pylist()
-            ids = [
-                image_id
-                for image_id, name, phash in zip(rows["image_id"].to_pylist(), names, hashes, strict=True)
-                if name == ref.name
-                and phash is not None
-                and ((phash ^ (ref.phash or 0)) % 2**64).bit_count() <= PHASH_BITS
-            ]
-            if len(ids) == 1:
-                found[ref] = ids
+        for ref in dict.fromkeys(refs):
+            if here := self._by_content.get(ref.sha256) or self._written_into(ref):
+                found[ref] = here
         return found
 
-    def refs(self, image_ids: Sequence[str]) -> dict[str, PhotoRef]:
+    @cached_property
+    def _by_content(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for image_id, sha256 in zip(*(self.table[name].to_pylist() for name in ("image_id", "sha256")), strict=True):
+            found.setdefault(sha256, []).append(image_id)
+        return found
+
+    @cached_property
+    def _by_looks(self) -> dict[tuple[str, int, int], list[tuple[int, str, str]]]:
+        """Name of the file, width and height → phash, SHA-256 and image_id."""
+        found: dict[tuple[str, int, int], list[tuple[int, str, str]]] = {}
+        names = ("uri", "width", "height", "phash", "sha256", "image_id")
+        for uri, width, height, phash, *ids in zip(*(self.table[name].to_pylist() for name in names), strict=True):
+            if phash is not None:
+                found.setdefault((image_name(uri), width, height), []).append((phash, *ids))
+        return found
+
+    def _written_into(self, ref: PhotoRef) -> list[str]:
+        """The photo that has another content by now, and the name, size and looks of this one: a program wrote tags
+        into it. Nothing where several contents would do."""
+        if ref.phash is None:
+            return []
+        same = [
+            (sha256, image_id)
+            for phash, sha256, image_id in self._by_looks.get((ref.name, *ref.size), ())
+            if ((phash ^ ref.phash) % 2**64).bit_count() <= PHASH_BITS
+        ]
+        return [image_id for _, image_id in same] if len({sha256 for sha256, _ in same}) == 1 else []
+
+    def refs(self, image_ids: Iterable[str]) -> dict[str, PhotoRef]:
         """How a ledger names these photos; no key where one is not here."""
         wanted = pa.array(list(set(image_ids)), pa.string())
         here = self.table.filter(pc.is_in(self.table["image_id"], value_set=wanted))
@@ -72,34 +81,89 @@ def _ref(row: Mapping[str, Any]) -> PhotoRef:
 @dataclass(frozen=True)
 class Placed:
     """`rows`: for each face sought, its rows among the faces of the library: several where there are copies of the
-    photo. `without`: for each, the image_ids of photos in which no face of the library is at that place."""
+    photo. `first`: (N,) the first of them, -1 where there is none. `without`: for each, the image_ids of photos in
+    which no face of the library is at that place."""
 
     rows: list[list[int]]
     without: list[list[str]]
+    first: I64
 
 
-def place(refs: Sequence[FaceRef], photos: Photos, image_ids: pa.ChunkedArray | pa.Array, boxes: F32) -> Placed:
-    """`image_ids` (N,) and `boxes` (N, 4), full-size upright pixels: of the faces of the library, in its order.
+class Places:
+    """Finds the faces of a ledger among those of a library; after an edit, only those that it spoke of.
 
-    In each photo, one to one, those that overlap most first.
+    `image_ids` (N,) and `boxes` (N, 4), full-size upright pixels: of the faces of the library, in its order.
     """
-    images = photos.of([ref.photo for ref in refs])
-    sought: dict[str, list[int]] = {}
-    for number, ref in enumerate(refs):
-        for image_id in images.get(ref.photo, ()):
-            sought.setdefault(image_id, []).append(number)
-    here = rows_in(image_ids, list(sought))
-    placed = Placed([[] for _ in refs], [[] for _ in refs])
-    for image_id, numbers in sought.items():
-        rows = here.get(image_id, [])
-        theirs: Sequence[Box] = [refs[number].box for number in numbers]
-        pairs = matched(theirs, boxes[rows].tolist(), SAME_FACE)
-        for i, number in enumerate(numbers):
-            if i in pairs:
-                placed.rows[number].append(rows[pairs[i]])
-            else:
-                placed.without[number].append(image_id)
-    return placed
+
+    def __init__(self, photos: Photos, image_ids: pa.ChunkedArray | pa.Array, boxes: F32) -> None:
+        self.photos, self.boxes, self._image_ids = photos, boxes, image_ids
+        self._forget()
+
+    def _forget(self) -> None:
+        self._sought: list[FaceRef | None] = []
+        self._found: list[dict[str, int]] = []  # of each face: image_id → row, -1 where there is none
+        self._in: dict[str, set[int]] = defaultdict(set)  # image_id → faces that are sought there
+        self._placed = Placed([], [], np.empty(0, np.int64))
+
+    def of(self, refs: Sequence[FaceRef | None]) -> Placed:
+        """In each photo, one to one, those that overlap most first. Of None: nothing."""
+        if len(refs) < len(self._sought):  # of another ledger, with numbers of its own
+            self._forget()
+        more = len(refs) - len(self._sought)
+        before = [*self._sought, *repeat(None, more)]
+        self._found += ({} for _ in range(more))
+        self._sought = list(refs)
+        if changed := [n for n, (old, new) in enumerate(zip(before, refs, strict=True)) if old is not new]:
+            touched = dict.fromkeys(self._moved(changed))
+            self._match(list(touched))
+            self._note(more, {n for image_id in touched for n in self._in[image_id]}.union(changed))
+        elif more:
+            self._note(more, ())
+        return self._placed
+
+    def _moved(self, changed: Sequence[int]) -> Iterator[str]:
+        """Seek these where they are now; the photos in which something else is sought than before."""
+        where = self.photos.of(ref.photo for n in changed if (ref := self._sought[n]) is not None)
+        for n in changed:
+            ref = self._sought[n]
+            for image_id in self._found[n]:
+                self._in[image_id].discard(n)
+                yield image_id
+            self._found[n] = dict.fromkeys(where.get(ref.photo, ()) if ref is not None else (), -1)
+            for image_id in self._found[n]:
+                self._in[image_id].add(n)
+                yield image_id
+
+    def _match(self, image_ids: Sequence[str]) -> None:
+        """Find what is sought in these photos."""
+        sought = [(image_id, n) for image_id in image_ids for n in sorted(self._in[image_id])]
+        here = rows_in(self._image_ids, image_ids)
+        wide = [(i, row) for i, (image_id, _) in enumerate(sought) for row in here.get(image_id, ())]
+        boxes = [ref.box for _, n in sought if (ref := self._sought[n]) is not None]
+        for image_id, n in sought:
+            self._found[n][image_id] = -1
+        if wide:
+            pairs = np.array(wide, np.int64)
+            numbers, rows = matched_pairs(np.array(boxes), self.boxes, (pairs[:, 0], pairs[:, 1]), SAME_FACE)
+            for i, row in zip(numbers.tolist(), rows.tolist(), strict=True):
+                image_id, n = sought[i]
+                self._found[n][image_id] = row
+
+    def _note(self, more: int, changed: Iterable[int]) -> None:
+        """Another `Placed`, in which there are `more`, and these are elsewhere: whoever has the last one keeps it."""
+        last = self._placed
+        rows, without = [*last.rows, *([] for _ in range(more))], [*last.without, *([] for _ in range(more))]
+        first = np.append(last.first, np.full(more, -1))
+        for n in changed:
+            rows[n] = [row for row in self._found[n].values() if row >= 0]
+            without[n] = [image_id for image_id, row in self._found[n].items() if row < 0]
+            first[n] = rows[n][0] if rows[n] else -1
+        self._placed = Placed(rows, without, first)
+
+
+def place(refs: Sequence[FaceRef | None], photos: Photos, image_ids: pa.ChunkedArray | pa.Array, boxes: F32) -> Placed:
+    """Once: see `Places`."""
+    return Places(photos, image_ids, boxes).of(refs)
 
 
 def rows_in(image_ids: pa.ChunkedArray | pa.Array, wanted: Sequence[str]) -> dict[str, list[int]]:

@@ -5,20 +5,37 @@ whenever it is asked for, so that an edit counts at once.
 """
 
 import hashlib
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from muster.arrays import F32
-from muster.storage.people.boxes import matched
+from muster.arrays import F32, I64, Bools
+from muster.storage.people.attach import Draft, Votes
+from muster.storage.people.boxes import SAME_FACE, overlap
+from muster.storage.people.claims import ORIGINS, Claim, Claims, claimed_id
 from muster.storage.people.facts import Box
 from muster.storage.people.known import Known, SaidPerson
-from muster.storage.people.placed import Photos, Placed, place, rows_in
-from muster.storage.texts import normal
+from muster.storage.people.placed import Photos, Placed, Places
+
+__all__ = [
+    "FOUND",
+    "ORIGINS",
+    "SCHEMA",
+    "USER",
+    "Claim",
+    "People",
+    "Person",
+    "Scene",
+    "boxes_of",
+    "claimed_id",
+    "drawn_id",
+    "rows_said",
+    "view",
+]
 
 FOUND, USER = "found", "user"  # origins of faces; and those of claims
 SCHEMA = pa.schema(
@@ -31,25 +48,6 @@ SCHEMA = pa.schema(
         ("origin", pa.string()),
     ]
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """What something else than a user says: that the face at `box` (full-size upright pixels) is called `name`.
-
-    `origin`: "gallery", "xmp", …: `ORIGINS` tells which goes before which. `person`: its own id of the person, if any.
-    """
-
-    image_id: str
-    box: Box
-    name: str
-    origin: str
-    person: str = ""
-
-
-ORIGINS = ("gallery", "xmp", "takeout")  # who is believed before whom, after the user
-CLAIMED = 0.3  # intersection over union from which on a region of another program is a face that was found: theirs
-# reach from chin to crown
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +68,8 @@ class Person:
 @dataclass(frozen=True)
 class People:
     """`faces`: as SCHEMA has it, a row for each face that was found, in the order of the faces table, then those that
-    users and tags have put where none was found. `people`: everybody who has a face or a name, by person_id. `photos`:
-    of the library, by which edits name them."""
+    users and tags have put where none was found. `people`: everybody who has a face or of whom users spoke, by
+    person_id. `photos`: of the library, by which edits name them."""
 
     faces: pa.Table
     people: Mapping[str, Person]
@@ -86,25 +84,68 @@ class People:
 def view(
     clusters: pa.Table | None, faces: pa.Table, images: pa.Table, known: Known, claims: Sequence[Claim] = ()
 ) -> People:
-    """`clusters`: face_id, cluster_id, certainty; None: not clustered yet. `faces`: face_id, image_id, box_xyxy.
-    `images`: see `Photos`. Nothing is read or written."""
-    boxes = boxes_of(faces)
-    found, certain = _clustered(faces["face_id"], clusters)
-    photos = Photos(images)
-    placed = place(known.faces, photos, faces["image_id"], boxes)
-    said = {row: person for face, person in known.is_.items() for row in placed.rows[face]}
-    barred = {(row, person) for face, person in known.is_not for row in placed.rows[face]}
-    votes = votes_of(known, placed)
-    persons = _attached(found, votes, known)
-    for row, person in said.items():
-        persons[row] = person
-    for row, person in barred:
-        if persons[row] == person:
-            persons[row] = None
-    extra = _drawn(known, placed)
-    names = _claimed(claims, faces, boxes, persons, said, barred, known, extra)
-    table = _table(faces, persons, certain, extra)
-    return People(table, _people(table, known, placed, names), photos)
+    """Once: see `Scene`."""
+    return Scene(clusters, faces, images, claims).people(known)
+
+
+class Scene:
+    """The faces of a library, of which it is quickly said anew who is who, whenever a ledger says more.
+
+    `clusters`: face_id, cluster_id, certainty; None: not clustered yet. `faces`: face_id, image_id, box_xyxy.
+    `images`: see `Photos`. Nothing is read or written.
+    """
+
+    def __init__(
+        self, clusters: pa.Table | None, faces: pa.Table, images: pa.Table, claims: Sequence[Claim] = ()
+    ) -> None:
+        boxes = boxes_of(faces)
+        self.photos = Photos(images)
+        self._faces = faces
+        self._places = Places(self.photos, faces["image_id"], boxes)
+        self._names, self._of, self._certain = _clustered(faces["face_id"], clusters)
+        self._claims = Claims(claims, faces["image_id"], boxes)
+
+    def people(self, known: Known) -> People:
+        """Who is who, by what a ledger says too."""
+        placed = self._places.of(known.faces)
+        draft, extra = Draft(self._names, self._of), _drawn(known, placed)
+        draft.attach(votes_of(known, placed))
+        draft.rename(known.person)
+        is_, is_not = rows_said(known, placed)
+        draft.say(is_)
+        draft.bar(is_not)
+        names = self._claims.put(draft, known.people, known.person, (is_, is_not))
+        self._claimed_beside(extra, known, placed)
+        return self._people(draft, extra, known, placed, names)
+
+    def _claimed_beside(self, extra: "_Extra", known: Known, placed: Placed) -> None:
+        """Faces that something else than a user speaks of, and that were not found; where users have drawn one, theirs
+        stands."""
+        drawn = _by_photo((image_id, box, None) for image_id, box in extra)
+        denied = _by_photo(
+            (image_id, ref.box, person)
+            for number, person in known.is_not
+            if (ref := known.faces[number]) is not None
+            for image_id in placed.without[number]
+        )
+        for claim, person in self._claims.beside(known.people.values(), known.person):
+            same = [box for box, _ in drawn.get(claim.image_id, ()) if overlap(box, claim.box) >= SAME_FACE]
+            no = any(
+                overlap(box, claim.box) >= SAME_FACE and who == person for box, who in denied.get(claim.image_id, ())
+            )
+            key = (claim.image_id, same[0] if same else claim.box)
+            who, origin = extra.get(key, (None, claim.origin))
+            extra[key] = (who or (None if no else person), origin)
+
+    def _people(
+        self, draft: Draft, extra: "_Extra", known: Known, placed: Placed, names: Mapping[str, tuple[str, str]]
+    ) -> People:
+        table = _table(self._faces, draft, self._certain, extra)
+        shown = [*draft.shown(), *(person for person, _ in extra.values() if person is not None)]
+        covers = _covers(known, placed, self._faces["face_id"])
+        said = known.people
+        people = {each: _person(said.get(each), each, covers, names) for each in dict.fromkeys([*said, *shown])}
+        return People(table, people, self.photos)
 
 
 def boxes_of(faces: pa.Table) -> F32:
@@ -114,54 +155,34 @@ def boxes_of(faces: pa.Table) -> F32:
     return boxes
 
 
-def _clustered(face_ids: pa.ChunkedArray, clusters: pa.Table | None) -> tuple[list[str | None], pa.Array]:
-    """The cluster and certainty of each face."""
+def _clustered(face_ids: pa.ChunkedArray, clusters: pa.Table | None) -> tuple[list[str], I64, pa.Array]:
+    """The ids of clusters; of each face the number of its cluster, -1 where it is alone; and its certainty."""
     if clusters is None:
-        return [None] * len(face_ids), pa.nulls(len(face_ids), pa.float32())
+        return [], np.full(len(face_ids), -1), pa.nulls(len(face_ids), pa.float32())
     rows = pc.index_in(face_ids, value_set=clusters["face_id"])
-    ids: list[str | None] = clusters["cluster_id"].take(rows).to_pylist()
+    ids = clusters["cluster_id"].take(rows).combine_chunks().cast(pa.string()).dictionary_encode()
+    numbers: I64 = pc.fill_null(ids.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
     known = "certainty" in clusters.column_names  # not in what an older Muster clustered
     certain = clusters["certainty"].take(rows) if known else pa.nulls(len(face_ids), pa.float32())
-    return ids, certain
+    return ids.dictionary.to_pylist(), numbers, certain
 
 
-def votes_of(known: Known, placed: Placed) -> dict[str, list[int]]:
-    """Person → rows of faces by which a cluster is known to be theirs: those that are said to be, and those that were
-    in the cluster when it was spoken of."""
-    votes: dict[str, list[int]] = {person: [] for person in known.people}
-    for face, person in known.is_.items():
-        votes[person].extend(placed.rows[face])
-    for person, numbers in known.shows.items():
-        votes.setdefault(person, []).extend(row for face in numbers for row in placed.rows[face])
-    return votes
+def votes_of(known: Known, placed: Placed) -> Votes:
+    """Faces by which a cluster is known to be somebody's: those that are said to be theirs, and those that were in the
+    cluster when it was spoken of."""
+    people, counts = list(known.votes), [len(faces) for faces in known.votes.values()]
+    faces: I64 = np.fromiter(chain.from_iterable(known.votes.values()), np.int64, sum(counts))
+    rows, voters = placed.first[faces], np.repeat(np.arange(len(people)), counts)
+    return Votes(people, voters[rows >= 0], rows[rows >= 0])
 
 
-def attach(clusters: Sequence[str | None], votes: Mapping[str, Iterable[int]]) -> dict[str, str]:
-    """Cluster → the person it is: one that goes by the person's id, else the one that has most of the person's votes,
-    one to one, most votes first, ties by id. `clusters` (N,): of each row; `votes`: person → rows."""
-    here = set(clusters) - {None}
-    given = {person: person for person in votes if person in here}
-    counts = Counter(
-        (person, cluster)
-        for person, rows in votes.items()
-        if person not in given
-        for row in rows
-        if (cluster := clusters[row]) is not None and cluster not in given
-    )
-    done: set[str] = set()
-    for (person, cluster), _ in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
-        if person not in done and cluster not in given:
-            given[cluster] = person
-            done.add(person)
-    return given
+def rows_said(known: Known, placed: Placed) -> tuple[dict[int, str], set[tuple[int, str]]]:
+    """Row → the person that it is said to be, and rows with people that they are said not to be."""
+    is_ = {row: person for face, person in known.is_.items() for row in placed.rows[face]}
+    return is_, {(row, person) for face, person in known.is_not for row in placed.rows[face]}
 
 
-def _attached(clusters: list[str | None], votes: Mapping[str, list[int]], known: Known) -> list[str | None]:
-    """The person of each row, by its cluster. What is said of a single face comes after."""
-    given = attach(clusters, votes)
-    own = {each: known.person(given.get(each, each)) for each in set(clusters) - {None} if each is not None}
-    return [None if each is None else own[each] for each in clusters]
-
+# ---- faces that were not found ---------------------------------------------------------------------------------------
 
 _Extra = dict[tuple[str, Box], tuple[str | None, str]]  # image_id and box → person, origin
 
@@ -169,101 +190,36 @@ _Extra = dict[tuple[str, Box], tuple[str | None, str]]  # image_id and box → p
 def _drawn(known: Known, placed: Placed) -> _Extra:
     """Faces that users speak of, and that were not found: whoever is named there is still named."""
     is_, extra = known.is_, _Extra()
-    for number, ref in enumerate(known.faces):
-        if number in known.missed or number in is_:
-            for image_id in placed.without[number]:
-                extra[image_id, ref.box] = (is_.get(number), USER)
+    for number in sorted(known.missed | is_.keys()):
+        ref = known.faces[number]
+        for image_id in placed.without[number] if ref is not None else ():
+            extra[image_id, ref.box] = (is_.get(number), USER)  # type: ignore[union-attr]
     return extra
 
 
-def _claimed(
-    claims: Sequence[Claim],
-    faces: pa.Table,
-    boxes: F32,
-    persons: list[str | None],
-    said: Mapping[int, str],
-    barred: set[tuple[int, str]],
-    known: Known,
-    extra: _Extra,
-) -> dict[str, tuple[str, str]]:
-    """Put claims into `persons` and `extra` where no user has said otherwise. Returns person → name and origin."""
-    if not claims:
-        return {}
-    people = known.people
-    ids = _ids_by_name(people.values())
-    here = rows_in(faces["image_id"], list({claim.image_id for claim in claims}))
-    rank = {origin: number for number, origin in enumerate(ORIGINS)}
-    in_photo: dict[str, list[Claim]] = {}
-    for claim in sorted(claims, key=lambda claim: rank.get(claim.origin, len(ORIGINS))):
-        in_photo.setdefault(claim.image_id, []).append(claim)
-    names: dict[str, tuple[str, str]] = {}
-    rows_of: dict[str, list[int]] = {}
-    for image_id, theirs in in_photo.items():
-        rows = here.get(image_id, [])
-        for claim, row in _rows_claimed(theirs, rows, boxes):
-            person = known.person(ids.get(_folded(claim.name)) or claimed_id(claim))
-            names.setdefault(person, (claim.name, claim.origin))
-            if row is None:
-                extra.setdefault((image_id, claim.box), (person, claim.origin))
-            elif row not in said and (row, person) not in barred:
-                rows_of.setdefault(person, []).append(row)
-    _join(rows_of, persons, people, names, barred)
-    return names
+def _by_photo(
+    places: Iterator[tuple[str, Box, str | None]],
+) -> dict[str, list[tuple[Box, str | None]]]:
+    found: dict[str, list[tuple[Box, str | None]]] = {}
+    for image_id, box, person in places:
+        found.setdefault(image_id, []).append((box, person))
+    return found
 
 
-def _rows_claimed(claims: Sequence[Claim], rows: Sequence[int], boxes: F32) -> Iterable[tuple[Claim, int | None]]:
-    """Each claim about a photo with its face, None where there is none; origin by origin, each face once."""
-    free = list(rows)
-    for origin in dict.fromkeys(claim.origin for claim in claims):
-        theirs = [claim for claim in claims if claim.origin == origin]
-        every = matched([claim.box for claim in theirs], boxes[list(rows)].tolist(), CLAIMED)
-        for i, claim in enumerate(theirs):
-            row = rows[every[i]] if i in every else None
-            if row is None or row in free:
-                yield claim, row
-            if row in free:
-                free.remove(row)
+def drawn_id(image_id: str, box: Box) -> str:
+    """The face_id of a face that no model has found."""
+    return f"{image_id}-u{hashlib.sha256(repr(tuple(map(float, box))).encode()).hexdigest()[:8]}"
 
 
-def _join(
-    rows_of: Mapping[str, list[int]],
-    persons: list[str | None],
-    people: Mapping[str, SaidPerson],
-    names: Mapping[str, tuple[str, str]],
-    barred: set[tuple[int, str]],
-) -> None:
-    """Clusters of which most claims say that they are somebody become that person; faces of clusters of which users
-    have said who they are stay with them."""
-    free = {person: [row for row in rows if persons[row] not in people] for person, rows in rows_of.items()}
-    unsaid = [None if each in people else each for each in persons]
-    given = {cluster: person for cluster, person in attach(unsaid, free).items() if cluster != person}
-    for row, cluster in enumerate(unsaid):
-        if cluster in given and (row, given[cluster]) not in barred:
-            persons[row] = given[cluster]
-    for person, rows in free.items():
-        for row in rows:
-            persons[row] = person
+# ---- tables and people -----------------------------------------------------------------------------------------------
 
 
-def _ids_by_name(people: Iterable[SaidPerson]) -> dict[str, str]:
-    """Name → person, of names that one person alone has."""
-    counts = Counter(_folded(person.name) for person in people if person.name)
-    return {_folded(p.name): p.person_id for p in people if p.name and counts[_folded(p.name)] == 1}
-
-
-def _folded(name: str) -> str:
-    return normal(" ".join(name.split())).casefold()
-
-
-def claimed_id(claim: Claim) -> str:
-    """The person_id of somebody of whom no user has spoken."""
-    own = f"{claim.origin}\0{claim.person}" if claim.person else _folded(claim.name)
-    return hashlib.sha256(own.encode("utf-8", "surrogatepass")).hexdigest()[:12]
-
-
-def _table(faces: pa.Table, persons: Sequence[str | None], certain: pa.Array, extra: _Extra) -> pa.Table:
+def _table(faces: pa.Table, draft: Draft, certain: pa.Array, extra: _Extra) -> pa.Table:
+    alone: Bools = draft.persons < 0
+    codes = pa.array(np.where(alone, 0, draft.persons), pa.int32(), mask=alone)
+    persons = pa.DictionaryArray.from_arrays(codes, pa.array(draft.ids or [""], pa.string())).cast(pa.string())
     origins = pa.repeat(pa.scalar(FOUND), faces.num_rows)
-    columns = [faces["face_id"], faces["image_id"], faces["box_xyxy"], pa.array(persons, pa.string()), certain, origins]
+    columns = [faces["face_id"], faces["image_id"], faces["box_xyxy"], persons, certain, origins]
     table = pa.table(dict(zip(SCHEMA.names, columns, strict=True))).cast(SCHEMA)
     if not extra:
         return table
@@ -280,34 +236,34 @@ def _table(faces: pa.Table, persons: Sequence[str | None], certain: pa.Array, ex
     return pa.concat_tables([table, pa.Table.from_pylist(rows, SCHEMA)])
 
 
-def drawn_id(image_id: str, box: Box) -> str:
-    """The face_id of a face that no model has found."""
-    return f"{image_id}-u{hashlib.sha256(repr(tuple(map(float, box))).encode()).hexdigest()[:8]}"
+def _covers(known: Known, placed: Placed, face_ids: pa.ChunkedArray) -> dict[int, str]:
+    """Face that stands for somebody → its face_id."""
+    wanted = [each.cover for each in known.people.values() if each.cover is not None]
+    found = {face: placed.rows[face][0] for face in wanted if placed.rows[face]}
+    ids = face_ids.take(pa.array(found.values(), pa.int64())).to_pylist()
+    drawn = {
+        face: drawn_id(placed.without[face][0], ref.box)
+        for face in wanted
+        if face not in found and placed.without[face] and (ref := known.faces[face]) is not None
+    }
+    return drawn | dict(zip(found, ids, strict=True))
 
 
-def _people(table: pa.Table, known: Known, placed: Placed, names: Mapping[str, tuple[str, str]]) -> dict[str, Person]:
-    said = known.people
-    shown = pc.unique(table["person_id"].drop_null()).to_pylist()
-    face_ids = table["face_id"]
-    found: dict[str, Person] = {}
-    for person in dict.fromkeys([*said, *shown]):
-        about = said.get(person, SaidPerson(person))
-        name, origin = (about.name, USER) if about.name else names.get(person, ("", ""))
-        rows = [] if about.cover is None else placed.rows[about.cover]
-        found[person] = Person(
-            person_id=person,
-            name=name,
-            hidden=about.hidden,
-            cover=face_ids[rows[0]].as_py() if rows else None,
-            born=about.born,
-            origin=origin,
-            said=person in said,
-            others=about.others,
-        )
-    return found
-
-
-def rows_said(known: Known, placed: Placed) -> tuple[dict[int, str], set[tuple[int, str]]]:
-    """Row → the person that it is said to be, and rows with people that they are said not to be."""
-    is_ = {row: person for face, person in known.is_.items() for row in placed.rows[face]}
-    return is_, {(row, person) for face, person in known.is_not for row in placed.rows[face]}
+def _person(
+    about: SaidPerson | None, person: str, covers: Mapping[int, str], names: Mapping[str, tuple[str, str]]
+) -> Person:
+    name, origin = names.get(person, ("", ""))
+    if about is None:
+        return Person(person, name, origin=origin)
+    if about.name or about.nameless:
+        name, origin = about.name, USER if about.name else ""
+    return Person(
+        person_id=person,
+        name=name,
+        hidden=about.hidden,
+        cover=None if about.cover is None else covers.get(about.cover),
+        born=about.born,
+        origin=origin,
+        said=True,
+        others=about.others,
+    )
