@@ -39,7 +39,7 @@ from muster.storage.people.ledger import Ledger
 from muster.storage.people.view import Claim, People
 from muster.web.album import DOUBTFUL, EXTRA_FACES, Face, Failure, Photo, load_failures
 from muster.web.live.columns import Columns, LiveSource, load, read_columns
-from muster.web.live.pictures import Pictures
+from muster.web.live.pictures import Pictures, cropped
 from muster.web.live.ranking import Ranking, in_time_order, ranking
 from muster.web.live.said import NOBODY, Said, apply, of_clusters, view_of
 
@@ -413,9 +413,12 @@ class LiveAlbum:
     def picture(self, table: str, key: str) -> bytes | None:
         """The JPEG of a face ("faces") or of a whole photo ("previews"); None where there is none."""
         columns, pictures = self.now().columns, self._pictures
-        if table == "faces":
-            row = columns.row_of_face(key)
-            photo = int(columns.photo[row]) if row >= 0 else -1
-        else:
-            photo = columns.row_of_photo(key)
-        return None if photo < 0 else pictures.get(table, key, columns.shards[columns.shard[photo]])
+        row = columns.row_of_face(key) if table == "faces" else -1
+        photo = int(columns.photo[row]) if row >= 0 else columns.row_of_photo(key) if table == "previews" else -1
+        if photo < 0:
+            return None
+        shard = columns.shards[columns.shard[photo]]
+        if row < len(columns.faces):
+            return pictures.get(table, key, shard)
+        preview = pictures.get("previews", columns.image_id[photo].as_py(), shard)
+        return None if preview is None else cropped(preview, columns.box[row] / columns.width[photo])
