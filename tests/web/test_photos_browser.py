@@ -265,7 +265,7 @@ def test_a_swipe_goes_on(visits: Any) -> None:
 def test_the_slideshow_starts_and_stops_by_the_space_bar_and_goes_round(visits: Any) -> None:
     with visits() as visit:
         visit.page.clock.install()
-        visit.photo("name\"><b>.jpg")
+        visit.photo('name"><b>.jpg')
         visit.press("l")
         count = visit.page.locator(".large .count")
         playwright.expect(count).to_have_text("6 of 6")
@@ -287,7 +287,8 @@ def test_what_is_pointed_at_in_a_list_lights_up(visits: Any) -> None:
         visit.photo("1.jpg")
         assert not visit.page.locator("#t0").is_visible()
         visit.page.get_by_role("button", name="dog").focus()
-        assert visit.page.locator("#t0").is_visible() and visit.page.locator("#t1").is_visible()
+        assert visit.page.locator("#t0").is_visible()
+        assert visit.page.locator("#t1").is_visible()
         assert not visit.page.locator("#t2").is_visible()
         visit.page.get_by_role("button", name="boat").focus()
         assert not visit.page.locator("#t0").is_visible()
@@ -315,7 +316,9 @@ def test_months_come_into_sight_without_a_jump(visits: Any, tmp_path: Path, monk
         playwright.expect(page.locator(".tile")).to_have_count(150)
         assert page.evaluate("document.documentElement.scrollHeight") == height
         page.evaluate("document.querySelector('#y2016').scrollIntoView()")
-        assert page.evaluate("document.querySelector('#y2016').getBoundingClientRect().top") == pytest.approx(top, abs=1)
+        assert page.evaluate("document.querySelector('#y2016').getBoundingClientRect().top") == pytest.approx(
+            top, abs=1
+        )
 
 
 def test_arrows_go_on_to_months_that_are_not_there_yet(
