@@ -5,12 +5,8 @@ the image. "Region metadata is applied to the stored image", so before EXIF's or
 """
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-from muster.storage.layout import MARKER
-from muster.storage.library import LibraryFiles
 
 RDF, MWG = "http://www.w3.org/1999/02/22-rdf-syntax-ns#", "http://www.metadataworkinggroup.com/schemas/regions/"
 AREA, SIZE = "http://ns.adobe.com/xmp/sType/Area#", "http://ns.adobe.com/xap/1.0/sType/Dimensions#"
@@ -88,12 +84,6 @@ def overlap(one: Area, other: Area) -> float:
     both = max(0.0, sides[0]) * max(0.0, sides[1])
     union = one[2] * one[3] + other[2] * other[3] - both
     return both / union if union > 0 else 0.0
-
-
-def writer_of(library: LibraryFiles) -> str:
-    """What makes this library's regions its own, wherever it lies."""
-    marker = library.read_any(MARKER)
-    return str(json.loads(marker).get("id") or hashlib.sha256(marker).hexdigest())
 
 
 def mark(name: str, area: Area, writer: str) -> str:

@@ -19,7 +19,6 @@ from defusedxml.ElementTree import DefusedXMLParser
 from muster.storage import texts
 from muster.storage.photos.exif import local_time
 from muster.storage.tags.embedded import MOST
-from muster.storage.tags.mwg import OWN, mark
 from muster.storage.tags.said import MANY, Area, Box, Said, name_of, names_of, position_of, text_of
 
 MWG, MP = "mwg-rs", "mp"  # origins of regions
@@ -44,7 +43,6 @@ _NAMESPACES = {
     "http://ns.adobe.com/xap/1.0": "xmp",
     "http://ns.adobe.com/photoshop/1.0": "photoshop",
     "http://ns.adobe.com/exif/1.0": "exif",
-    OWN.rstrip("/#"): "own",
 }
 # What a packet holds that is read here at all: others, as cameras write them, are not parsed.
 _TOLD = re.compile(
@@ -62,12 +60,8 @@ _HUGE = 1e9  # parts or pixels: nothing drawn is as large
 Value = Element | str
 
 
-def read_xmp(packet: bytes, writer: str = "") -> Said:
-    """What a packet says. Raises nothing.
-
-    `writer`: a library, as muster.storage.tags.mwg.writer_of has it. What it wrote itself is not said to it: of regions
-    that it added nothing, of those that it renamed the name before.
-    """
+def read_xmp(packet: bytes) -> Said:
+    """What a packet says. Raises nothing."""
     if len(packet) > MOST:
         return Said(remarks=(f"XMP of {len(packet) >> 20} MiB is not read (limit {MOST >> 20})",))
     if not packet.strip(b"\0 \t\r\n"):
@@ -82,7 +76,7 @@ def read_xmp(packet: bytes, writer: str = "") -> Said:
         return Said(remarks=(str(error),))
     except (ParseError, ValueError, LookupError, RecursionError, MemoryError):
         return Said(remarks=("its XMP is broken, and is not read",))
-    return _said(_properties(root), writer)
+    return _said(_properties(root))
 
 
 # ---- XML -------------------------------------------------------------------------------------------------------------
@@ -137,8 +131,8 @@ def _parsed(packet: bytes) -> Element:
 
 def _plain(packet: bytes) -> str | bytes:
     """UTF-16 and UTF-32 as text: their packets may lack the mark that expat goes by. All else as it is."""
-    for sign, codec in _MARKS:
-        if packet.startswith(sign):
+    for mark, codec in _MARKS:
+        if packet.startswith(mark):
             return packet.decode(codec).lstrip("\ufeff").rstrip("\0")
     written = packet.rstrip(b"\0")  # and the second half of its last letter
     if 4 * written.count(0) < len(written) and not written.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -230,8 +224,8 @@ def _number(value: Value | None) -> float | None:
 # ---- facts -----------------------------------------------------------------------------------------------------------
 
 
-def _said(properties: dict[str, Value], writer: str) -> Said:
-    areas = [*_mwg_areas(properties.get("mwg:Regions"), writer), *_mp_areas(properties.get("mp:RegionInfo"))]
+def _said(properties: dict[str, Value]) -> Said:
+    areas = [*_mwg_areas(properties.get("mwg:Regions")), *_mp_areas(properties.get("mp:RegionInfo"))]
     remarks = ["a region has no place, or one of no size"] if any(area.box is None for area in areas) else []
     return Said(
         areas=tuple(areas),
@@ -298,7 +292,7 @@ def _rating(value: Value | None) -> int | None:
 # ---- regions ---------------------------------------------------------------------------------------------------------
 
 
-def _mwg_areas(value: Value | None, writer: str) -> Iterator[Area]:
+def _mwg_areas(value: Value | None) -> Iterator[Area]:
     """Metadata Working Group, Guidelines 2.0, 5.9: centre and size, as parts of the picture."""
     info = _fields(value)
     applied = _fields(info.get("mwg:AppliedToDimensions"))
@@ -307,27 +301,14 @@ def _mwg_areas(value: Value | None, writer: str) -> Iterator[Area]:
     for item in _items(info.get("mwg:RegionList")):
         region = _fields(item)
         area = _fields(region.get("mwg:Area"))
-        name, was = (_text(region.get(key)) for key in ("mwg:Name", "own:Was"))
-        if writer and _is_of(writer, region, name or ""):
-            if was is None:
-                continue
-            name = was
         yield Area(
             origin=MWG,
-            name=name_of(name),
+            name=name_of(_text(region.get("mwg:Name"))),
             type=name_of(_text(region.get("mwg:Type"))) or "",
             box=_around({name: _number(area.get(f"area:{name}")) for name in "xywhd"}, size),
             pixels=(_text(area.get("area:unit")) or "").strip().lower().startswith("pixel"),
             applied_to=size,
         )
-
-
-def _is_of(writer: str, region: Mapping[str, Value], name: str) -> bool:
-    area = _fields(region.get("mwg:Area"))
-    x, y, width, height = (_number(area.get(f"area:{key}")) for key in "xywh")
-    if x is None or y is None or width is None or height is None:
-        return False
-    return _text(region.get("own:Wrote")) == mark(name, (x, y, width, height), writer)
 
 
 def _around(area: Mapping[str, float | None], size: tuple[float, float] | None) -> Box | None:

@@ -7,10 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.packets import bag, mp, mwg, packet
-from muster.storage.tags.mwg import Frame
-from muster.storage.tags.regions import upright
 from muster.storage.tags.said import MANY, Area, Said, name_of, names_of
-from muster.storage.tags.write import NamedFace, merged
 from muster.storage.tags.xmp import _NOT_XML, read_xmp
 
 BOX = (0.25, 0.125, 0.5, 0.375)
@@ -50,21 +47,6 @@ def test_a_size_that_is_none_leaves_the_name(number: str) -> None:
     said = read_xmp(packet(text + mp([("Bob", BOX)]).replace(", 0.25, 0.25", f", {number}, 0.25")))
     assert [(area.name, area.box) for area in said.areas] == [("Ann", None), ("Bob", None)]
     assert said.remarks == ("a region has no place, or one of no size",)
-
-
-def test_what_the_library_wrote_itself_is_not_said_to_it() -> None:
-    frame = Frame(400, 300, 6)
-    theirs = packet(mwg([("Bob", (0.6, 0.6, 0.8, 0.8)), ("Cy", (0.1, 0.6, 0.3, 0.8))], (300, 400)))
-    bob = upright((0.6, 0.6, 0.8, 0.8), 6)
-    box = (bob[0] * 400, bob[1] * 300, bob[2] * 400, bob[3] * 300)
-    faces = [NamedFace("Ann", (10, 10, 90, 90)), NamedFace("Bobby", box, certain=True)]
-    written = merged(theirs, faces, frame, "us").data
-    assert written is not None
-    assert sorted(str(area.name) for area in read_xmp(written).areas) == ["Ann", "Bobby", "Cy"]
-    assert sorted(str(area.name) for area in read_xmp(written, "others").areas) == ["Ann", "Bobby", "Cy"]
-    assert sorted(str(area.name) for area in read_xmp(written, "us").areas) == ["Bob", "Cy"]
-    changed = written.replace(b"Ann", b"Anna")
-    assert "Anna" in {area.name for area in read_xmp(changed, "us").areas}
 
 
 def test_keywords_of_all_kinds_come_once() -> None:
