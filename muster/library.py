@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from muster.pipeline.tags import TagsSummary
     from muster.pipeline.work.config import RunConfig
     from muster.pipeline.work.machine import Machine
-    from muster.results import Answers, Pages, PhotosSummary
+    from muster.results import Answers, Pages, PhotosSummary, SearchResult
     from muster.storage import library as stored
     from muster.storage.downloads import OnDownload
     from muster.storage.manifest import ScanResult
@@ -207,6 +207,27 @@ class Library:
             return find_duplicates(self._files)
 
     # ---- what is there -----------------------------------------------------------------------------------------------
+
+    def search(self, text: str, *, model: str | None = None) -> SearchResult:
+        """Photos by people, objects, scenes, dates, places, cameras, folders and file names: "anna -bob dog 2019".
+
+        docs/commands.md has the language. `model`: whose faces; those of `model_of` where None. Raises NotYetError
+        where no photo was looked at yet.
+        """
+        from muster.pipeline.people.searching import opened
+        from muster.results import SearchResult
+
+        with self._in_use():
+            forget.settled(self._files)
+            search = opened(self._files, model)
+        found = search.run(text)
+        return SearchResult(
+            query=text,
+            table=search.table(found.rows),
+            understood=found.understood,
+            unknown=found.unknown,
+            notes=found.notes,
+        )
 
     def status(self) -> dict[str, Any]:
         """Images, how many are done, and `tables`: the rows of each task under each model it was run with."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -69,7 +70,7 @@ def person(request: Request) -> Response:
         after=after,
         home=home,
         filters=NO_FILTERS,
-        previews=_Every(),
+        previews=Every(),
         link_of=partial(photo_page, key=f"person.{asked}"),
         style=ratios(items),
     )
@@ -80,7 +81,7 @@ def ratios(photos: Sequence[Photo]) -> str:
     return "".join(f"#p-{p.image_id}{{--ratio:{p.width / p.height:.4f}}}" for p in photos)
 
 
-class _Every:
+class Every:
     """Any photo may have a preview; one that has none is answered by an icon."""
 
     def __contains__(self, name: object) -> bool:
@@ -103,9 +104,25 @@ def unclustered(request: Request) -> Response:
     part = within(number, names, FACES_PER_PAGE)
     if part is None:
         return missing(request, "There are not so many faces any more.")
+    groups = _groups(request) if number == 1 else []
     items = [moment.face(row) for row in moment.unclustered[part].tolist()]
     photos = {face.image_id: moment.photo(face.image_id) for face in items}
-    return show(request, "unclustered.html", names, number, moment=moment, items=items, photos=photos)
+    return show(request, "unclustered.html", names, number, moment=moment, items=items, photos=photos, groups=groups)
+
+
+def _groups(request: Request) -> list[dict[str, Any]] | None:
+    """Faces that may be assigned at once; None where they are still being found."""
+    album, guesses = request.app.state.album, request.app.state.guesses
+    guesses.start()
+    with album.editing() as (moment, ledger):
+        found = guesses.groups(moment, ledger.known)
+    return found and [
+        {
+            "who": moment.person_of(group.like) if group.like >= 0 else None,
+            "faces": [moment.face(row) for row in group.faces.tolist()],
+        }
+        for group in found
+    ]
 
 
 def errors(request: Request) -> Response:

@@ -172,6 +172,26 @@ const asks = {
   },
 };
 
+// Faces that are nobody's, those of a group that are selected.
+async function group(button) {
+  const section = button.closest(".group");
+  const faces = [...section.querySelectorAll(".pick:checked")].map((box) => box.value);
+  if (!faces.length) return wrong("Select a face of the group first.");
+  if (button.dataset.group === "name") {
+    const value = await ask("Whose faces are these?", "Name", { known: await known() });
+    if (value) await edit("give", { faces, name: value });
+  } else await edit(button.dataset.group, { faces, person: section.dataset.person });
+}
+
+// A question: its faces, and those of one choice or of all.
+async function answer(button) {
+  const question = button.closest(".question");
+  const facesOf = (each) => each.dataset.faces.split(" ");
+  const chosen = button.closest("li");
+  const choices = chosen ? [chosen] : [...question.querySelectorAll(".asked-of > li")];
+  await edit("answer", { answer: button.dataset.answer, faces: facesOf(question.querySelector(".asked")), choices: choices.map(facesOf) });
+}
+
 document.addEventListener("click", async ({ target }) => {
   const button = target.closest("button");
   if (!button) return;
@@ -183,6 +203,8 @@ document.addEventListener("click", async ({ target }) => {
     if (picked().length) await edit(withFaces, { person: person().person, faces: picked() });
     else wrong("Select a face first.");
   } else if (does === "favourite") await edit(does, { photo: button.dataset.photo, on: Boolean(button.dataset.on) });
+  else if (button.dataset.answer) await answer(button);
+  else if (button.dataset.group) await group(button);
   else if (does === "take_back") await edit(does, { edit: id });
   else if (does) await edit(does, { person: person().person });
 });
@@ -196,7 +218,11 @@ document.addEventListener(
     if (event.key === "?") help();
     else if (event.key === "/" && search) search.focus();
     else if (event.key === "f" && event.target.closest("[data-item]")) event.target.closest("[data-item]").querySelector(".star")?.click();
-    else if (!pickingKeys(event)) return;
+    else if (/^[0-9]$/.test(event.key)) {
+      const numbered = document.querySelector(`[aria-keyshortcuts="${event.key}"]`);
+      if (!numbered) return;
+      numbered.click();
+    } else if (!pickingKeys(event)) return;
     event.preventDefault();
     event.stopImmediatePropagation();
   },
@@ -206,4 +232,5 @@ document.addEventListener(
 if (sessionStorage.getItem("told")) told(sessionStorage.getItem("told"));
 sessionStorage.removeItem("told");
 setInterval(look, EVERY);
+setInterval(() => document.querySelector("[data-wait]") && !document.hidden && show(), 1500);
 document.addEventListener("visibilitychange", look);
