@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from muster.library import open as open
     from muster.library import photos as photos
     from muster.library import scan as scan
+    from muster.pipeline.duplicates import Duplicates as Duplicates
     from muster.pipeline.forget import Receipt as Receipt
     from muster.pipeline.gallery.enroll import EnrolSummary as EnrolSummary
     from muster.pipeline.people.grouping import ClusterSummary as ClusterSummary
@@ -39,6 +40,7 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from muster.results import Answers as Answers
     from muster.results import Pages as Pages
     from muster.results import PhotosSummary as PhotosSummary
+    from muster.results import SearchResult as SearchResult
     from muster.storage.demo import make_album as demo
     from muster.storage.manifest import ScanResult as ScanResult
 
@@ -48,6 +50,7 @@ __all__ = [
     "Answers",
     "ChosenTask",
     "ClusterSummary",
+    "Duplicates",
     "EnrolSummary",
     "Library",
     "Machine",
@@ -58,6 +61,7 @@ __all__ = [
     "Receipt",
     "RunSummary",
     "ScanResult",
+    "SearchResult",
     "TagsSummary",
     "__version__",
     "demo",
@@ -78,6 +82,7 @@ _PLACES = {  # name → module, and what it is called there
     "Answers": ("muster.results", "Answers"),
     "ChosenTask": ("muster.chosen", "ChosenTask"),
     "ClusterSummary": ("muster.pipeline.people.grouping", "ClusterSummary"),
+    "Duplicates": ("muster.pipeline.duplicates", "Duplicates"),
     "EnrolSummary": ("muster.pipeline.gallery.enroll", "EnrolSummary"),
     "Library": ("muster.library", "Library"),
     "Machine": ("muster.pipeline.work.machine", "Machine"),
@@ -88,6 +93,7 @@ _PLACES = {  # name → module, and what it is called there
     "Receipt": ("muster.pipeline.forget", "Receipt"),
     "RunSummary": ("muster.pipeline.run", "RunSummary"),
     "ScanResult": ("muster.storage.manifest", "ScanResult"),
+    "SearchResult": ("muster.results", "SearchResult"),
     "TagsSummary": ("muster.pipeline.tags", "TagsSummary"),
     "demo": ("muster.storage.demo", "make_album"),
     "identify": ("muster.library", "identify"),

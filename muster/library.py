@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from muster.chosen import AnyTask
+    from muster.pipeline.duplicates import Duplicates
     from muster.pipeline.forget import Receipt
     from muster.pipeline.gallery.enroll import EnrolSummary
     from muster.pipeline.people.grouping import ClusterSummary
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from muster.pipeline.tags import TagsSummary
     from muster.pipeline.work.config import RunConfig
     from muster.pipeline.work.machine import Machine
-    from muster.results import Answers, Pages, PhotosSummary
+    from muster.results import Answers, Pages, PhotosSummary, SearchResult
     from muster.storage import library as stored
     from muster.storage.downloads import OnDownload
     from muster.storage.manifest import ScanResult
@@ -220,7 +221,39 @@ class Library:
         with self._in_use():
             return write_names(self._files, folder, beside, table, model)
 
+    def duplicates(self) -> Duplicates:
+        """Find photos that are there more than once: the same picture, and the same moment; and which to keep, and why.
+
+        Nothing is deleted. The table `duplicates` has what was found, and the people pages show it when they are next
+        written.
+        """
+        from muster.pipeline.duplicates import find_duplicates
+
+        with self._in_use(), forget.locked(self._files):
+            return find_duplicates(self._files)
+
     # ---- what is there -----------------------------------------------------------------------------------------------
+
+    def search(self, text: str, *, model: str | None = None) -> SearchResult:
+        """Photos by people, objects, scenes, dates, places, cameras, folders and file names: "anna -bob dog 2019".
+
+        docs/commands.md has the language. `model`: whose faces; those of `model_of` where None. Raises NotYetError
+        where no photo was looked at yet.
+        """
+        from muster.pipeline.people.searching import opened
+        from muster.results import SearchResult
+
+        with self._in_use():
+            forget.settled(self._files)
+            search = opened(self._files, model)
+        found = search.run(text)
+        return SearchResult(
+            query=text,
+            table=search.table(found.rows),
+            understood=found.understood,
+            unknown=found.unknown,
+            notes=found.notes,
+        )
 
     def status(self) -> dict[str, Any]:
         """Images, how many are done, and `tables`: the rows of each task under each model it was run with."""
@@ -238,8 +271,8 @@ class Library:
             return usual_model(self._files, task)
 
     def table(self, name: str, *, model: str | None = None, columns: str | Iterable[str] | None = None) -> pa.Table:
-        """A table as Arrow: "manifest", "images", "errors", "clusters", "people", "tags", or what a task of
-        this name found.
+        """A table as Arrow: "manifest", "images", "errors", "clusters", "people", "tags", "duplicates", or what a task
+        found.
 
         `model`: whose rows, also as a fingerprint that `status` shows; where None, those of `model_of`. Of several,
         those that cover most images. docs/data-model.md describes the columns. Raises NotYetError where there are no

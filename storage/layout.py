@@ -12,6 +12,7 @@ MODELS = "_models.json"  # task → the model that it was last run with by name
 CLUSTERS = "clusters"
 TAGS = "tags/tags.parquet"
 TAGS_READ = "tags/read.parquet"  # which photos and sidecars the rows of the former were made of
+DUPLICATES = "duplicates/duplicates.parquet"
 INDEX = "index"
 FACTS = "facts"
 PAGES = "people"

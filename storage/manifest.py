@@ -27,7 +27,7 @@ import pyarrow.compute as pc
 
 from muster.arrays import I64, Bools
 from muster.errors import DecryptionError, InputError, MissingError, MusterError
-from muster.storage import clusters, index, layout, shared_shards, tables
+from muster.storage import clusters, duplicates, index, layout, shared_shards, tables
 from muster.storage.layout import SCANNING
 from muster.storage.library import LibraryFiles, dump_json
 from muster.storage.photos.aliases import other_names
@@ -228,6 +228,7 @@ def forget_faces(library: LibraryFiles) -> None:
     images = read_manifest(library)["image_id"]
     clusters.forget(library, images)
     tags.forget(library, images)
+    duplicates.forget(library, images)
 
 
 def shards(library: LibraryFiles) -> list[tuple[str, int]]:

@@ -12,6 +12,7 @@ STEPS = {
     "cluster": "muster cluster -l {library}",
     "enroll": "muster enroll ROSTER -l {library}",
     "calibrate": "muster calibrate -l {library}",
+    "duplicates": "muster duplicates -l {library}",
 }
 
 

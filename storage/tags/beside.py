@@ -1,14 +1,18 @@
 """Sidecars as files: which one is a photo's, and how it is read and replaced."""
 
+import hashlib
+import json
 import os
 import stat
 from collections.abc import Collection
 from dataclasses import dataclass
 
 from muster.storage.disk import Folder
+from muster.storage.layout import MARKER
+from muster.storage.library import LibraryFiles
 from muster.storage.photos.first_bytes import IMAGE_SUFFIXES, RAW_SUFFIXES, suffix_of
 from muster.storage.tags.elements import SidecarError
-from muster.storage.texts import normal
+from muster.storage.tags.takeout import form_of
 
 SUFFIX = ".xmp"
 MOST = 16 << 20  # bytes; those of programs that keep every stroke of a brush have a few million
@@ -30,18 +34,20 @@ def name_for(photo: str, names: Collection[str]) -> str:
     no other photo can be meant by it. Either as it is written there.
     """
     stem = os.path.splitext(photo)[0]
-    there = {_form(name): name for name in sorted(names, reverse=True)}
-    if (own := there.get(_form(photo + SUFFIX))) is not None:
+    there = {form_of(name): name for name in sorted(names, reverse=True)}
+    if (own := there.get(form_of(photo + SUFFIX))) is not None:
         return own
-    shared = there.get(_form(stem + SUFFIX))
+    shared = there.get(form_of(stem + SUFFIX))
     others = (name for name in names if name != photo and suffix_of(name) in _PHOTOS)
-    if shared is None or any(_form(os.path.splitext(name)[0]) == _form(stem) for name in others):
+    if shared is None or any(form_of(os.path.splitext(name)[0]) == form_of(stem) for name in others):
         return photo + SUFFIX
     return shared
 
 
-def _form(name: str) -> str:
-    return normal(name).casefold()
+def writer_of(library: LibraryFiles) -> str:
+    """By which a library knows its own regions, wherever it lies."""
+    marker = library.read_any(MARKER)
+    return str(json.loads(marker).get("id") or hashlib.sha256(marker).hexdigest())
 
 
 def read(folder: Folder, name: str) -> Sidecar | None:

@@ -8,7 +8,7 @@ from typing import IO
 from muster.storage.photos import heif, png
 from muster.storage.photos.first_bytes import TIFF
 
-MOST = 4 << 20  # bytes of a packet; those of programs have up to some 100 kB, and depth maps in them tell nothing here
+MOST = 16 << 20  # bytes of a packet; those of programs that keep every stroke of a brush have a few million
 PARTS = 1 << 16  # segments, chunks or boxes that are passed over at most
 _STANDARD, _EXTENDED = b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0"
 _APP1, _SCAN, _END = 0xE1, 0xDA, 0xD9  # JPEG markers

@@ -8,6 +8,7 @@ import codecs
 import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from functools import lru_cache
 from math import isfinite
 from typing import Any
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder
@@ -21,7 +22,7 @@ from muster.storage.tags.embedded import MOST
 from muster.storage.tags.said import MANY, Area, Box, Said, name_of, names_of, position_of, text_of
 
 MWG, MP = "mwg-rs", "mp"  # origins of regions
-ELEMENTS, DEPTH = 200_000, 64  # at most; programs write some hundred, a dozen deep
+ELEMENTS, DEPTH = 300_000, 64  # at most, with attributes; programs write some hundred, a dozen deep
 
 # Without the sign that they end in: MicrosoftPhoto's is written with and without one.
 _NAMESPACES = {
@@ -86,19 +87,33 @@ class _TooMuchError(Exception):
 
 
 class _Builder(TreeBuilder):
+    """Of what is in the RDF only properties that are known here: strokes of brushes are most of some sidecars."""
+
     def __init__(self) -> None:
         super().__init__()
-        self._depth = self._count = 0
+        self._depth = self._count = self._skipped = 0
+        self._in_rdf = False
 
-    def start(self, tag: Any, attributes: Any) -> Element:
+    def start(self, tag: str, attributes: Any) -> Any:
         self._depth += 1
         self._count += 1 + len(attributes)
         if self._depth > DEPTH or self._count > ELEMENTS:
             raise _TooMuchError("XMP that is nested too deep, or has too many elements, is not read")
+        if self._skipped or (self._in_rdf and not _key(tag)):
+            self._skipped += 1
+            return None
+        self._in_rdf = self._in_rdf or _key(tag) == "rdf:RDF"
         return super().start(tag, attributes)
 
-    def end(self, tag: Any) -> Element:
+    def data(self, data: str) -> None:
+        if not self._skipped:
+            super().data(data)
+
+    def end(self, tag: str) -> Any:
         self._depth -= 1
+        if self._skipped:
+            self._skipped -= 1
+            return None
         return super().end(tag)
 
 
@@ -132,9 +147,10 @@ def _tree(text: str | bytes) -> Element:
     return root
 
 
-def _key(tag: object) -> str:
+@lru_cache(maxsize=4096)
+def _key(tag: str) -> str:
     """`dc:subject` and the like; "" for what is not known here."""
-    if not isinstance(tag, str) or not tag.startswith("{"):
+    if not tag.startswith("{"):
         return ""
     namespace, _, name = tag[1:].partition("}")
     prefix = _NAMESPACES.get(namespace.rstrip("/#"))

@@ -19,6 +19,10 @@ IMAGES = pa.schema(
         "width": pa.int32(),
         "height": pa.int32(),
         "taken_at": pa.timestamp("us"),
+        "format": pa.string(),
+        "latitude": pa.float64(),
+        "longitude": pa.float64(),
+        "phash": pa.int64(),
     }
 )
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
@@ -57,8 +58,13 @@ class Renderer:
         return HTMLResponse(text, status, headers)
 
 
-def photo_page(photo: Photo) -> str:
-    return f"/photo/{photo.image_id}.html"
+def photo_page(photo: Photo, key: str = "") -> str:
+    return photo_href(photo.image_id, key)
+
+
+def photo_href(image_id: str, key: str = "") -> str:
+    """Of a photo's page. `key`: of the list of photos that one comes from, see muster.web.live.lists."""
+    return f"/photo/{image_id}.html" + (f"?in={quote(key)}" if key else "")
 
 
 def _policy(style: str) -> str:

@@ -66,9 +66,9 @@ def test_extended_xmp_is_put_together() -> None:
 def test_xmp_that_is_too_long() -> None:
     main = packet(attributes=f'xmp:Label="{GUID.decode()}"')
     parts = [extended(b" " * 60_000, i * 60_000, 0) for i in range(MOST // 60_000 + 1)]
-    assert read(jpeg(standard(main), *parts)) == ([main], ["extended XMP of more than 4 MiB is not read"])
+    assert read(jpeg(standard(main), *parts)) == ([main], ["extended XMP of more than 16 MiB is not read"])
     webp = b"RIFF\0\0\0\0WEBPXMP " + struct.pack("<I", 40 << 20)
-    assert read(webp + b" " * 100) == ([], ["XMP of 40 MiB is not read (limit 4)"])
+    assert read(webp + b" " * 100) == ([], ["XMP of 40 MiB is not read (limit 16)"])
 
 
 def test_a_packed_text_of_png_unpacks_to_a_limit() -> None:

@@ -1,0 +1,221 @@
+"""Search: `Search(library, labels).run("anna -bob dog night 2019 lisbon")`.
+
+Columns of a library's tables are held in memory, as Arrow and numpy arrays with lists of rows for each name, place,
+label, camera and folder: docs/adr/0033-search.md says why. Photos are those of the manifest that could be read.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from muster.arrays import I64, Bools
+from muster.storage import layout, manifest, tables
+from muster.storage.library import LibraryFiles
+from muster.storage.outcomes import IMAGES_FINGERPRINT
+from muster.storage.search import columns, index, labels
+from muster.storage.search.index import Index
+from muster.storage.search.labels import Labels
+from muster.storage.search.meanings import LONGEST, Meaning, meanings, suggestions
+from muster.storage.search.query import Term, parsed, written
+from muster.storage.search.words import folded
+from muster.storage.tags import table as tags
+
+FOUND = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("uri", pa.string(), nullable=False),
+        ("taken_at", pa.timestamp("us")),
+        ("place", pa.string()),
+        ("city", pa.string()),
+        ("region", pa.string()),
+        ("country", pa.string()),
+        ("latitude", pa.float64()),
+        ("longitude", pa.float64()),
+        ("camera", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Understood:
+    """Some words of a query, and what they mean. `terms`: numbers of the first, and of the one behind the last.
+    `photos`: how many photos they mean alone, before negation."""
+
+    text: str
+    terms: tuple[int, int]
+    negated: bool
+    meanings: tuple[tuple[str, str], ...]  # field, text
+    photos: int
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """A word that names nothing here, and the nearest that do; the query with the first of them in its place."""
+
+    text: str
+    term: int
+    negated: bool
+    suggestions: tuple[str, ...]
+    instead: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Result:
+    """`image_ids`: in order of time, those without a date last; `rows`: where they are in the index. With a word that
+    is not known there are none, unless it is negated."""
+
+    query: str
+    terms: tuple[Term, ...]
+    rows: I64
+    image_ids: pa.Array
+    understood: tuple[Understood, ...]
+    unknown: tuple[Unknown, ...]
+    notes: tuple[str, ...]
+
+    def without(self, each: Understood | Unknown) -> str:
+        """The query without these words."""
+        first, after = each.terms if isinstance(each, Understood) else (each.term, each.term + 1)
+        return written((*self.terms[:first], *self.terms[after:]))
+
+
+class Search:
+    """A library, opened for search. `index`: as it was when it was last read; replaced as a whole."""
+
+    def __init__(self, library: LibraryFiles, labels: Sequence[Labels] = ()) -> None:
+        """`labels`: the tables that say what photos show. Reads all columns that are searched but those of people: see
+        `know`."""
+        self.library, self.labels = library, tuple(labels)
+        self._stamp = self._now()
+        self.index = _index(library, self.labels)
+        self._people: tuple[pa.Table, Mapping[str, str], Collection[str]] | None = None
+
+    def _now(self) -> object:
+        """What the index is made from: the manifest's shards and, of each table, those that are done."""
+        prints = (IMAGES_FINGERPRINT, *(each.fingerprint for each in self.labels))
+        done = tuple(tuple(tables.committed(self.library, name)) for name in prints)
+        tagged = self.library.fs.get_file_info(self.library.at(layout.TAGS)).mtime_ns
+        return tuple(manifest.shards(self.library)), done, tagged
+
+    def refresh(self) -> bool:
+        """Read everything again where shards were added or dropped since. Whether there were any."""
+        now = self._now()
+        if now == self._stamp:
+            return False
+        self.index, self._stamp = _index(self.library, self.labels), now
+        if self._people is not None:
+            self.know(*self._people)
+        return True
+
+    def know(self, faces: pa.Table, names: Mapping[str, str], favourites: Collection[str] = ()) -> None:
+        """Who is on which photo, after each edit. `faces`: image_id, person_id (null: nobody). `names`: person_id →
+        name. `favourites`: image_ids."""
+        self._people = (faces, names, favourites)
+        people = index.person_field(self.index.columns, faces, names)
+        self.index = self.index.with_people(people, favourites)
+
+    def run(self, text: str) -> Result:
+        """InputError where there are too many words; whatever else is typed has a result."""
+        return run(self.index, text)
+
+    def table(self, rows: I64) -> pa.Table:
+        """What is shown of photos: FOUND. `rows`: of a result."""
+        return described(self.index, rows)
+
+
+def _index(library: LibraryFiles, tables: Sequence[Labels]) -> Index:
+    marks = tags.read(library)
+    found = columns.read(library, marks)
+    paths, where = columns.paths(found), index.where(found)
+    every = [labels.read(library, table, found) for table in tables]
+    nobody = index.person_field(found, index.FACES.empty_table(), {})
+    fields = {
+        "person": (nobody, index.marked_field("person", found, marks, "people", "else")),
+        "place": (index.place_field(where),),
+        "object": tuple(each for each in every if each.name == "object"),
+        "scene": tuple(each for each in every if each.name == "scene"),
+        "camera": (index.camera_field(found),),
+        "folder": (index.folder_field(paths),),
+        "tag": (index.marked_field("tag", found, marks, "keywords"),),
+        "album": (index.marked_field("album", found, marks, "albums"),),
+    }
+    starred: Bools = np.zeros(len(found), bool)
+    rows = found.rows_of(marks["image_id"].filter(marks["favourite"].fill_null(False)))
+    starred[rows[rows >= 0]] = True
+    return Index(found, paths, where, fields, starred, starred)
+
+
+def run(found: Index, text: str) -> Result:
+    """All terms hold at once; of the meanings of one, any."""
+    terms = parsed(text)
+    photos: Bools = np.ones(len(found.columns), bool)
+    understood: list[Understood] = []
+    unknown: list[Unknown] = []
+    notes: list[str] = []
+    at = 0
+    while at < len(terms):
+        first = terms[at]
+        end, means = _longest(found, terms, at)
+        if means:
+            marked = _marked(photos.size, means)
+            photos &= ~marked if first.negated else marked
+            understood.append(_understood(terms, at, end, means, int(np.count_nonzero(marked))))
+        elif folded(first.text):
+            unknown.append(_unknown(found, terms, at))
+        else:
+            notes.append(f"{first.text} is no word, and left out")
+        at = end
+    if any(not each.negated for each in unknown):
+        photos[:] = False
+    rows = np.flatnonzero(photos)
+    ids = found.columns.image_ids.take(pa.array(rows))
+    return Result(text, terms, rows, ids, tuple(understood), tuple(unknown), tuple(notes))
+
+
+def _longest(found: Index, terms: Sequence[Term], at: int) -> tuple[int, list[Meaning]]:
+    """The longest name or date that begins with a term, and what it means; else the term alone, and nothing."""
+    end = at + 1
+    while end < len(terms) and end < at + LONGEST and not terms[at].quoted and terms[end].plain:
+        end += 1
+    for after in range(end if folded(terms[at].text) else at + 1, at, -1):
+        if means := meanings(found, terms[at:after]):
+            return after, means
+    return at + 1, []
+
+
+def _marked(many: int, means: Sequence[Meaning]) -> Bools:
+    marked: Bools = np.zeros(many, bool)
+    for meaning in means:
+        meaning.mark(marked)
+    return marked
+
+
+def _understood(terms: Sequence[Term], at: int, end: int, means: Sequence[Meaning], photos: int) -> Understood:
+    named = tuple(dict.fromkeys((meaning.field, meaning.text) for meaning in means))
+    text = " ".join(term.text for term in terms[at:end])
+    return Understood(text, (at, end), terms[at].negated, named, photos)
+
+
+def _unknown(found: Index, terms: Sequence[Term], at: int) -> Unknown:
+    term = terms[at]
+    nearest = suggestions(found, term)
+    others = [Term(text, term.field, " " in text, term.negated) for text in nearest]
+    instead = tuple(written((*terms[:at], other, *terms[at + 1 :])) for other in others)
+    return Unknown(term.text, at, term.negated, tuple(nearest), instead)
+
+
+def described(found: Index, rows: I64) -> pa.Table:
+    """A row of FOUND for each of these photos."""
+    where, known = found.where, found.where.known
+    photos = found.columns.table.take(pa.array(rows))
+    nearest = [known.get(number) for number in where.places[rows].tolist()]
+    cities = [known.get(number) for number in where.cities[rows].tolist()]
+    told = {
+        "place": [place and place.name for place in nearest],
+        "city": [place and place.name for place in cities],
+        "region": [(place and place.region) or None for place in nearest],
+        "country": [(place and place.country) or None for place in nearest],
+    }
+    given = {name: told.get(name, photos[name] if name in photos.column_names else None) for name in FOUND.names}
+    return pa.table(given, schema=FOUND)
