@@ -218,7 +218,9 @@ def pages(page: Any, url: str) -> list[str]:
         page.goto(url.partition("/?")[0] + path)
         kind = "".join("#" if len(part) > 10 and part.isalnum() else part for part in path.replace(".", "/").split("/"))
         kinds.setdefault(kind, path)
-        links = page.evaluate("[...document.querySelectorAll('a[href]')].map(a => new URL(a.getAttribute('href'), location).pathname)")
+        links = page.evaluate(
+            "[...document.querySelectorAll('a[href]')].map(a => new URL(a.getAttribute('href'), location).pathname)"
+        )
         new = {link for link in links if link.endswith(".html")} - seen - set(todo)
         todo += sorted(new)[: 40 - len(seen)]
     return [*kinds.values(), "/nothing.html", "/hidden.html"]
@@ -231,7 +233,10 @@ def test_axe_finds_nothing_on_any_page(width: int, scheme: str, shown: str, brow
         for path in pages(page, shown):
             page.goto(shown.partition("/?")[0] + path)
             found = axe.Axe().run(page, options=RULES)
-            wrong = [(each["id"], [node["html"][:200] for node in each["nodes"]][:3]) for each in found.response["violations"]]
+            wrong = [
+                (each["id"], [node["html"][:200] for node in each["nodes"]][:3])
+                for each in found.response["violations"]
+            ]
             assert wrong == [], path
             assert page.evaluate("document.documentElement.scrollWidth") <= width, path
 

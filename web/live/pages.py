@@ -1,6 +1,7 @@
 """The people pages, served: people, one person, faces that are nobody's, errors, and the pictures on them."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from starlette.requests import Request
@@ -10,7 +11,7 @@ from starlette.routing import Route
 from muster.web.album import Photo
 from muster.web.filters import Filters
 from muster.web.live.album import Card, Moment
-from muster.web.live.render import Nav, paged, show, within
+from muster.web.live.render import Nav, paged, photo_page, show, within
 from muster.web.people import ERRORS_PER_PAGE, FACES_PER_PAGE, PEOPLE_PER_PAGE, PHOTOS_PER_PAGE
 from muster.web.render import HERE
 
@@ -69,7 +70,8 @@ def person(request: Request) -> Response:
         after=after,
         home=home,
         filters=NO_FILTERS,
-        previews=_Every(),
+        previews=Every(),
+        link_of=partial(photo_page, key=f"person.{asked}"),
         style=ratios(items),
     )
 
@@ -79,7 +81,7 @@ def ratios(photos: Sequence[Photo]) -> str:
     return "".join(f"#p-{p.image_id}{{--ratio:{p.width / p.height:.4f}}}" for p in photos)
 
 
-class _Every:
+class Every:
     """Any photo may have a preview; one that has none is answered by an icon."""
 
     def __contains__(self, name: object) -> bool:
