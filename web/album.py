@@ -199,7 +199,7 @@ def load_album(source: PagesSource) -> Album:
 def _photos(source: PagesSource) -> tuple[dict[str, Photo], list[Failure]]:
     photos: dict[str, Photo] = {}
     failures = []
-    said = tags.read(source.library)
+    said = tags.read(source.library, ["image_id", "taken_at"])
     for shard in source.done(source.fingerprints["images"]):
         part = source.part("images", IMAGE_COLUMNS, shard)
         for row in tags.filled(part, said).to_pylist() if part is not None else ():
