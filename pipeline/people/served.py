@@ -17,7 +17,6 @@ from muster.storage.library import LibraryFiles
 from muster.storage.models import read_models
 from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.storage.people.view import Claim
-from muster.storage.tags.claims import claims
 from muster.web.live.columns import LiveSource
 
 if TYPE_CHECKING:
@@ -56,8 +55,8 @@ def _most(library: LibraryFiles, known: Mapping[str, Mapping[str, Any]], task: s
 
 
 def _claims(library: LibraryFiles, faces: pa.Table) -> Sequence[Claim]:
-    if not library.has(layout.GALLERY):
-        return claims(library)
+    if not library.has(layout.GALLERY) and not library.has(layout.TAGS):
+        return []
     from muster.pipeline.people.who import claims_of  # it brings what reads photos
 
     return claims_of(library, faces)
