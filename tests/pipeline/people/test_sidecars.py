@@ -1,3 +1,4 @@
+import base64
 import csv
 import hashlib
 import os
@@ -16,6 +17,7 @@ from muster.pipeline.people.sidecars import NamesWritten, write_names
 from muster.pipeline.tags import read_tags
 from muster.pipeline.work.choice import TaskChoice
 from muster.storage import clusters, manifest, tables
+from muster.storage.encryption import KEY
 from muster.storage.library import open_library
 from muster.storage.outcomes import IMAGES, IMAGES_DESCRIPTION
 from muster.storage.people.facts import Box, FaceRef, Fact, Hidden, Is, Missed, Named, PhotoRef, Shows, TakeBack
@@ -308,6 +310,13 @@ def test_a_name_taken_back_does_not_come_back_by_our_own_sidecar(album: Album) -
     assert album.write().removed == 2
     read_tags(album.library)
     assert album.write().faces == 0
+
+
+def test_names_of_an_encrypted_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(KEY, base64.b64encode(bytes(32)).decode())
+    album = Album(tmp_path)
+    album.name(ANN, "Ann")
+    assert (album.write().new, album.write().unchanged) == (2, 2)
 
 
 def test_a_library_that_was_moved_knows_its_own(album: Album, tmp_path: Path) -> None:
