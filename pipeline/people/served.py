@@ -14,6 +14,7 @@ from muster.storage.library import LibraryFiles
 from muster.storage.models import read_models
 from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.storage.people.view import Claim
+from muster.web.album import LabelTable
 from muster.web.live.columns import LiveSource
 
 
@@ -22,7 +23,7 @@ def live_source(library: LibraryFiles, model: str | None) -> LiveSource:
     known = tables.descriptions(library)
     faces = _faces(library, known, model)
     fingerprints = {"faces": faces, "images": IMAGES_FINGERPRINT, "previews": _most(library, known, "previews")}
-    return LiveSource(library, fingerprints, lambda faces: _claims(library, faces))
+    return LiveSource(library, fingerprints, lambda faces: _claims(library, faces), lambda: _labels(library))
 
 
 def _faces(library: LibraryFiles, known: Mapping[str, Mapping[str, Any]], model: str | None) -> str:
@@ -53,3 +54,9 @@ def _claims(library: LibraryFiles, faces: pa.Table) -> Sequence[Claim]:
     from muster.pipeline.people.who import claims_of  # it brings what reads photos
 
     return claims_of(library, faces)
+
+
+def _labels(library: LibraryFiles) -> Sequence[LabelTable]:
+    from muster.pipeline.people.pages import label_tables  # it asks the tasks what their labels mean, and brings torch
+
+    return label_tables(library)

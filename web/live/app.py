@@ -7,12 +7,22 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from muster.errors import MusterError
-from muster.web.live import edits, history, login, originals, pages, photos, timeline
+from muster.web.live import edits, history, login, originals, pages, photos, search, timeline, worldmap
 from muster.web.live.album import LiveAlbum
 from muster.web.live.guard import Doors, Guard
 from muster.web.live.render import Renderer
 
-PARTS = (pages, timeline, photos, originals, edits, history, login)  # each has ROUTES, and NAV for the bar on top
+PARTS = (
+    pages,
+    timeline,
+    worldmap,
+    photos,
+    originals,
+    search,
+    edits,
+    history,
+    login,
+)  # each: ROUTES, and NAV for the bar
 
 
 def app(album: LiveAlbum, doors: Doors, readonly: str = "") -> Guard:

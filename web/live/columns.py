@@ -22,7 +22,7 @@ from muster.storage import clusters, layout, tables
 from muster.storage.library import LibraryFiles
 from muster.storage.people.view import Claim
 from muster.storage.tags.table import filled
-from muster.web.album import PagesSource
+from muster.web.album import LabelTable, PagesSource
 
 PHOTO_COLUMNS = ["image_id", "status", "width", "height", "taken_at", "sha256"]
 TAG_COLUMNS = ["image_id", "taken_at"]  # what photos themselves do not say of their date
@@ -36,12 +36,14 @@ Times = np.ndarray[Any, np.dtype[np.datetime64]]
 class LiveSource:
     """What the live page is made from. `fingerprints`: those of the tables "images", "faces" and "previews".
 
-    `claims(faces)`: what gallery and tags say of these faces (face_id, image_id, box_xyxy).
+    `claims(faces)`: what gallery and tags say of these faces (face_id, image_id, box_xyxy). `labels()`: the tables by
+    whose labels photos are searched; asked for by the first search.
     """
 
     library: LibraryFiles
     fingerprints: Mapping[str, str]
     claims: Callable[[pa.Table], Sequence[Claim]]
+    labels: Callable[[], Sequence[LabelTable]] = tuple
 
     def pages(self) -> PagesSource:
         """As the static pages take it."""

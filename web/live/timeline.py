@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 from starlette.requests import Request
@@ -74,21 +75,23 @@ def _page(request: Request, key: str, name: str) -> Response:
     found = lists.find(moment, key)
     if found is None:
         return missing(request, NO_LIST)
+    return show(request, "timeline.html", [name], **shown(request, moment, found))
+
+
+def shown(request: Request, moment: Moment, found: PhotoList) -> dict[str, Any]:
+    """What timeline.html is given of a list."""
     parts = lists.parts(moment.columns.taken[found.rows])
-    shown = _begun(parts, _first(request, moment, found, parts))
+    begun = _begun(parts, _first(request, moment, found, parts))
     people = _people(moment, found)
-    return show(
-        request,
-        "timeline.html",
-        [name],
-        moment=moment,
-        listed=found,
-        months=list(_months(moment, found, parts, shown)),
-        dates=_dates(moment, found),
-        person=people[0] if len(people) == 1 else None,
-        chosen=people,
-        companions=_companions(moment, found, people) if people else [],
-    )
+    return {
+        "moment": moment,
+        "listed": found,
+        "months": list(_months(moment, found, parts, begun)),
+        "dates": _dates(moment, found),
+        "person": people[0] if len(people) == 1 else None,
+        "chosen": people,
+        "companions": _companions(moment, found, people) if people else [],
+    }
 
 
 def _first(request: Request, moment: Moment, found: PhotoList, parts: Sequence[Part]) -> int:
