@@ -45,6 +45,7 @@ class PagesSource:
 
     `shards`: the manifest's current shard ids. `fingerprints`: those of the tables "images", "faces" and "previews".
     `clusters`: columns face_id, image_id, cluster_id (string, null = unclustered). `uris`: image_id → where it lies.
+    `duplicates`: of `muster.storage.duplicates`; None where nobody has looked.
     """
 
     library: LibraryFiles
@@ -53,6 +54,7 @@ class PagesSource:
     clusters: pa.Table
     uris: Mapping[str, str]
     labels: Sequence[LabelTable] = ()
+    duplicates: pa.Table | None = None
 
     def parts(self, table: str, columns: Sequence[str], fingerprint: str | None = None) -> Iterator[pa.Table]:
         """The rows of a table, one shard at a time, so that no table has to fit into memory."""

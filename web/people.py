@@ -2,6 +2,7 @@
 
 index.html, index-2.html …          people, most photos first
 people/<cluster_id>.html, .2.html   one person's photos, the face marked
+duplicates.html, moments.html …     photos that are there more than once, where somebody looked
 unclustered.html, errors.html …     what no person could be found for, what failed
 faces/xx/<face_id>.jpg, photos/xx/<image_id>.jpg, static/
 """
@@ -11,7 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+import pyarrow as pa
+
 from muster.web.album import Album, PagesSource, load_album
+from muster.web.duplicates import GROUPS_PER_PAGE, PAGES, Groups
 from muster.web.filters import Filters, filters_of
 from muster.web.render import HERE, Page, face_file, photo_file, renderer, safe
 from muster.web.site import Site
@@ -46,19 +50,23 @@ def write_pages(source: PagesSource, out: Path) -> PagesSummary:
     """
     site = Site(out, {table: source.fingerprints[table] for table in PICTURED})
     album = load_album(source)
-    pages = list(_pages(album))
+    groups = None if source.duplicates is None else Groups(source.duplicates, pa.array(album.photos, pa.string()))
+    pages = [*_pages(album), *(_duplicates(groups, album) if groups else ())]
     statics = {f"static/{path.name}": path for path in sorted((HERE / "static").glob("*.*"))}
     faces = {
         face_file(f.face_id): (f.face_id, album.photos[f.image_id].shard) for fs in album.faces.values() for f in fs
     }
-    photos = {photo_file(p.image_id): (p.image_id, p.shard) for person in album.people for p in person.photos}
+    shown = [photo for person in album.people for photo in person.photos]
+    shown += [album.photos[image] for image in (groups.images() if groups else ())]
+    photos = {photo_file(p.image_id): (p.image_id, p.shard) for p in shown}
     names = {*statics, *faces, *photos, *(page.name for page in pages)}
     site.begin(names)
     _write_images(source, site, "faces", ("face_id", "thumbnail"), faces)
     _write_images(source, site, "previews", ("image_id", "jpeg"), photos)
     for name, path in statics.items():
         site.write(name, path.read_bytes())
-    render = renderer(album, photos.keys() - site.missing(photos.keys()))
+    nav = [("duplicates.html", "Duplicates", groups.count("picture"))] if groups else []
+    render = renderer(album, photos.keys() - site.missing(photos.keys()), nav)
     for page in reversed(pages):  # the index last, so that its links always lead to finished pages
         site.write(page.name, render(page))
     site.finish(names)
@@ -92,6 +100,16 @@ def _pages(album: Album) -> Iterator[Page]:
         for page in _filtered(pages, filters_of([page.content["items"] for page in pages], album.labels)):
             style = "".join(f"#p-{p.image_id}{{--ratio:{p.width / p.height:.4f}}}" for p in page.content["items"])
             yield Page("person.html", page.names, page.number, {**page.content, **around, "style": style})
+
+
+def _duplicates(groups: Groups, album: Album) -> Iterator[Page]:
+    counts = {kind: groups.count(kind) for kind in PAGES}
+    for kind, names in PAGES.items():
+        for page in _split(*names, range(counts[kind]), GROUPS_PER_PAGE):
+            places = page.content["items"]
+            found = groups.page(kind, slice(places.start, places.stop), album.photos.get)
+            content = {"kind": kind, "items": found, "counts": counts, "missing": False}
+            yield Page("duplicates.html", page.names, page.number, content)
 
 
 def _filtered(pages: Iterable[Page], filters: Filters) -> Iterator[Page]:

@@ -10,7 +10,7 @@ from muster.errors import InputError
 from muster.pipeline.findings.sources import sources_of, tasks_of
 from muster.pipeline.people.faces import faces_fingerprint
 from muster.pipeline.work.choice import TaskChoice
-from muster.storage import clusters, manifest, tables
+from muster.storage import clusters, duplicates, manifest, tables
 from muster.storage.encryption import key_of
 from muster.storage.layout import MARKER, PAGES
 from muster.storage.library import LibraryFiles, open_library
@@ -46,7 +46,8 @@ def write_people(library: LibraryFiles, model: str | None, out: Path) -> PagesSu
 
     The faces are those that `cluster` takes; all other rows those that `export` does: see `sources_of`.
     """
-    return write_pages(replace(source_of(library, model), labels=label_tables(library)), out)
+    source = replace(source_of(library, model), labels=label_tables(library), duplicates=duplicates.read(library))
+    return write_pages(source, out)
 
 
 def source_of(library: LibraryFiles, model: str | None) -> PagesSource:

@@ -1,11 +1,15 @@
 """Sidecars as files: which one is a photo's, and how it is read and replaced."""
 
+import hashlib
+import json
 import os
 import stat
 from collections.abc import Collection
 from dataclasses import dataclass
 
 from muster.storage.disk import Folder
+from muster.storage.layout import MARKER
+from muster.storage.library import LibraryFiles
 from muster.storage.photos.first_bytes import IMAGE_SUFFIXES, RAW_SUFFIXES, suffix_of
 from muster.storage.tags.elements import SidecarError
 from muster.storage.tags.takeout import form_of
@@ -38,6 +42,12 @@ def name_for(photo: str, names: Collection[str]) -> str:
     if shared is None or any(form_of(os.path.splitext(name)[0]) == form_of(stem) for name in others):
         return photo + SUFFIX
     return shared
+
+
+def writer_of(library: LibraryFiles) -> str:
+    """By which a library knows its own regions, wherever it lies."""
+    marker = library.read_any(MARKER)
+    return str(json.loads(marker).get("id") or hashlib.sha256(marker).hexdigest())
 
 
 def read(folder: Folder, name: str) -> Sidecar | None:

@@ -68,6 +68,17 @@ def merged(existing: bytes | None, faces: Sequence[NamedFace], frame: Frame, wri
     return result
 
 
+def without(data: bytes, writer: str) -> bytes:
+    """A sidecar as it would be if this writer had never been there; as it is where it is not understood."""
+    if not any(OWN.encode(codec) in data for codec in ("utf-8", "utf-16-le", "utf-16-be")):
+        return data
+    try:
+        utf8, codec = to_utf8(data)
+        return from_utf8(_without_ours(utf8, writer)[0], codec)
+    except SidecarError:
+        return data
+
+
 def _edited(data: bytes, edits: Iterable[Edit]) -> bytes:
     """All at once; edits at one place in their order."""
     pieces, at = [], 0

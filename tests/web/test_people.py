@@ -413,7 +413,7 @@ class Rows(PagesSource):
 def test_a_photo_shows_what_its_best_find_is_enough_for(rows: list[tuple], least: dict[str, float]) -> None:
     objects = _table([dict(zip(LABELS.names, row, strict=False)) for row in rows], LABELS, {"a", "b"})
     table = LabelTable(table="objects", fingerprint="", score="score", least_scores=least)
-    source = Rows(None, [], {}, None, {}, [table], objects)
+    source = Rows(None, [], {}, None, {}, [table], objects=objects)
     best: dict[tuple[str, str], float] = {}
     for image_id, label, score in rows:
         best[image_id, label] = max(score or 0, best.get((image_id, label), 0))

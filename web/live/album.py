@@ -40,7 +40,7 @@ from muster.storage.people.view import Claim, People
 from muster.web.album import DOUBTFUL, EXTRA_FACES, Face, Failure, Photo, load_failures
 from muster.web.live.columns import Columns, LiveSource, load, read_columns
 from muster.web.live.pictures import Pictures, cropped
-from muster.web.live.ranking import Ranking, in_time_order, ranking
+from muster.web.live.ranking import Ranking, ranking
 from muster.web.live.said import NOBODY, Said, apply, of_clusters, view_of
 from muster.web.live.searching import LiveSearch
 
@@ -88,14 +88,25 @@ class Card:
 
 
 class Moment:
-    """All that is shown, at one moment. Nothing in it changes."""
+    """All that is shown, at one moment. Nothing in it changes. `columns`: those of `base`, which are of the tables,
+    with faces that were drawn."""
 
     def __init__(
-        self, album: "LiveAlbum", columns: Columns, said: Said, time_order: I64, version: str, people: People | None
+        self,
+        album: "LiveAlbum",
+        version: str,
+        base: Columns,
+        columns: Columns,
+        said: Said,
+        people: People | None,
     ) -> None:
-        self.album, self.columns, self.said, self.in_time_order = album, columns, said, time_order
-        self.version, self._people = version, people
+        self.album, self.version, self.base, self.columns, self.said = album, version, base, columns, said
+        self._people = people
         self._cards: dict[int, Card] = {}
+
+    @property
+    def in_time_order(self) -> I64:
+        return self.base.in_time_order
 
     @cached_property
     def people_now(self) -> People:
@@ -143,6 +154,15 @@ class Moment:
         """Of the row of a face."""
         place = int(self.said.person_of[face])
         return None if place == NOBODY or self._numbers[place] == 0 else self._card(place)
+
+    def person_of_face(self, face_id: str) -> Card | None:
+        row = self.columns.row_of_face(face_id)
+        return None if row < 0 else self.person_of(row)
+
+    def first_face(self, person: str) -> int:
+        """Row of a face of this person; -1: none."""
+        place = self._places.get(self.said.moved.get(person, person))
+        return -1 if place is None else int(self.ranking.face[self.ranking.start[place]])
 
     def _card(self, place: int) -> Card:
         if place not in self._cards:
@@ -316,8 +336,7 @@ class LiveAlbum:
             columns, said = apply(columns, people, self.ledger.known)
         else:
             people, said = None, of_clusters(columns)
-        order = self._kept("order", lambda: in_time_order(columns))
-        return Moment(self, columns, said, order, f"{self._start}-{next(self._count)}", people)
+        return Moment(self, f"{self._start}-{next(self._count)}", self._base, columns, said, people)
 
     def _claims(self) -> Sequence[Claim]:
         assert self._base is not None

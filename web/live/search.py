@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import numpy as np
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from muster.arrays import I64
@@ -41,12 +41,16 @@ class Chip:
 
 
 def asked(request: Request) -> Response:
-    """What was typed into the box, at the address that its photos have."""
-    return RedirectResponse(href(request.query_params.get("q", "")), 303)
+    """What was typed into the box."""
+    return _answer(request, request.query_params.get("q", "")[:LONGEST])
 
 
 def page(request: Request) -> Response:
-    text = request.path_params["query"]
+    """The same, at the address that lists of photos have."""
+    return _answer(request, request.path_params["query"])
+
+
+def _answer(request: Request, text: str) -> Response:
     moment = request.app.state.album.now()
     try:
         result, rows = moment.album.search.run(moment, text)
@@ -66,6 +70,7 @@ def _page(request: Request, moment: Moment, found: PhotoList, result: Result | N
         unknown=[(each, list(zip(each.suggestions, map(href, each.instead), strict=True))) for each in unknown],
         notes=notes,
         kinds=KINDS,
+        moment=moment,
         **shown(request, moment, found),
     )
 

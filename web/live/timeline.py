@@ -75,18 +75,16 @@ def _page(request: Request, key: str, name: str) -> Response:
     found = lists.find(moment, key)
     if found is None:
         return missing(request, NO_LIST)
-    return show(request, "timeline.html", [name], **shown(request, moment, found))
+    return show(request, "timeline.html", [name], moment=moment, **shown(request, moment, found))
 
 
 def shown(request: Request, moment: Moment, found: PhotoList) -> dict[str, Any]:
-    """What timeline.html is given of a list."""
+    """What timeline.html shows of a list."""
     parts = lists.parts(moment.columns.taken[found.rows])
-    begun = _begun(parts, _first(request, moment, found, parts))
     people = _people(moment, found)
     return {
-        "moment": moment,
         "listed": found,
-        "months": list(_months(moment, found, parts, begun)),
+        "months": list(_months(moment, found, parts, _begun(parts, _first(request, moment, found, parts)))),
         "dates": _dates(moment, found),
         "person": people[0] if len(people) == 1 else None,
         "chosen": people,

@@ -121,20 +121,25 @@ def _shown(request: Request, template: str) -> Response:
         unlisted=max(0, len(clusters) - FEW),
         inside=sum(each.number for each in clusters),
         total=len(points.rows),
-        found=len(points.index.columns) if not query else len(run(points.index, query).rows),
+        found=len(_found(points.index, query)),
         links=_links(view, everything, query),
     )
 
 
 def _points(moment: Moment, query: str) -> Points:
     index = moment.album.search.index(moment)
-    try:
-        rows = run(index, query).rows
-    except InputError:
-        rows = np.empty(0, np.int64)
+    rows = _found(index, query)
     latitudes, longitudes = index.columns.latitudes[rows], index.columns.longitudes[rows]
     known = (np.abs(latitudes) <= 90) & (np.abs(longitudes) <= 180)  # NaN is not
     return Points(index, rows[known], *projected(latitudes[known], longitudes[known]))
+
+
+def _found(index: Index, query: str) -> I64:
+    """Rows of the index; none where the query cannot be."""
+    try:
+        return run(index, query).rows
+    except InputError:
+        return np.empty(0, np.int64)
 
 
 def _around(x: F64, y: F64, margin: float = 1.25) -> View:
@@ -214,7 +219,7 @@ def area(request: Request) -> Response:
     found = find(moment, f"{request.path_params['box']}.{request.path_params['query']}")
     if found is None:
         return missing(request, NO_LIST)
-    return show(request, "timeline.html", ["map.html"], **shown(request, moment, found))
+    return show(request, "timeline.html", ["map.html"], moment=moment, **shown(request, moment, found))
 
 
 def find(moment: Moment, about: str) -> PhotoList | None:
