@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from muster.storage import tables
 from muster.storage.library import LibraryFiles
+from muster.storage.tags import table as tags
 from muster.web import words
 
 IMAGE_COLUMNS = ["image_id", "status", "error_kind", "error", "width", "height", "taken_at", "camera", "sha256"]
@@ -198,9 +199,10 @@ def load_album(source: PagesSource) -> Album:
 def _photos(source: PagesSource) -> tuple[dict[str, Photo], list[Failure]]:
     photos: dict[str, Photo] = {}
     failures = []
+    said = tags.read(source.library)
     for shard in source.done(source.fingerprints["images"]):
         part = source.part("images", IMAGE_COLUMNS, shard)
-        for row in part.to_pylist() if part is not None else ():
+        for row in tags.filled(part, said).to_pylist() if part is not None else ():
             image_id = row["image_id"]
             uri = source.uris.get(image_id, image_id)
             if row["status"] == "ok":
