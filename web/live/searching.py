@@ -1,6 +1,9 @@
 """The search of the live page: one index, of what is shown now."""
 
+import contextlib
+import os
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -8,11 +11,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from muster.arrays import I64
-from muster.storage.search.index import Index, Where
+from muster.errors import MusterError
+from muster.storage.search.index import Index
 from muster.storage.search.search import Result, Search, run
 
 if TYPE_CHECKING:
-    from muster.web.live.album import Moment
+    from muster.web.live.album import LiveAlbum, Moment
+
+WAIT, NICE = 3.0, 10  # seconds after the start, when the first page is there; and how much others go before it
 
 
 class LiveSearch:
@@ -53,9 +59,17 @@ class LiveSearch:
         found: I64 = kept[2][rows]
         return found[found >= 0]
 
-    def where(self, moment: "Moment") -> tuple[Index, Where]:
-        index = self.index(moment)
-        return index, index.where
+    def begin(self, album: "LiveAlbum") -> None:
+        """Have the index ready before somebody asks, in a thread that goes behind all others."""
+
+        def made() -> None:
+            time.sleep(WAIT)
+            with contextlib.suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+            with contextlib.suppress(MusterError):
+                self.index(album.now())
+
+        threading.Thread(target=made, daemon=True).start()
 
 
 def _know(search: Search, moment: "Moment") -> None:
