@@ -8,6 +8,14 @@ from muster.storage import layout
 from muster.storage.library import LibraryFiles
 from muster.storage.tables import from_parquet, to_parquet
 
+EDITS = "muster.edits"
+
+
+def edits_of(rows: pa.Table) -> str | None:
+    """Which edits counted when these were clustered; None: there were none."""
+    found = (rows.schema.metadata or {}).get(EDITS.encode())
+    return None if found is None else found.decode()
+
 
 def read(library: LibraryFiles, fingerprint: str) -> pa.Table:
     """Raises FileNotFoundError where these faces were not clustered, MusterError where the file is damaged."""
@@ -27,10 +35,11 @@ def require(library: LibraryFiles, fingerprint: str) -> pa.Table:
         raise NotYetError(f"library {library.uri} is not clustered yet", "cluster", library.uri) from None
 
 
-def write(library: LibraryFiles, fingerprint: str, rows: pa.Table, how: str) -> None:
-    """`rows`: face_id, image_id, cluster_id, certainty. `how` they were found stands in the file. The caller holds the
-    lock."""
-    rows = rows.replace_schema_metadata({"muster.method": how, "muster.fingerprint": fingerprint})
+def write(library: LibraryFiles, fingerprint: str, rows: pa.Table, how: str, edits: str | None = None) -> None:
+    """`rows`: face_id, image_id, cluster_id, certainty, and found_id where users have said something. `how` they were
+    found stands in the file, and which `edits` counted (muster.storage.people.counted). The caller holds the lock."""
+    said = {} if edits is None else {EDITS: edits}
+    rows = rows.replace_schema_metadata({"muster.method": how, "muster.fingerprint": fingerprint, **said})
     library.write(layout.clusters(fingerprint), to_parquet(rows))
 
 

@@ -64,6 +64,23 @@ def read_faces(library: LibraryFiles, fingerprint: str, columns: Sequence[str]) 
     return table
 
 
+def embeddings_at(library: LibraryFiles, fingerprint: str, rows: I64) -> F32:
+    """(M, D) of these rows (M,) of `read_faces`, where all together may be more than this machine has memory for."""
+    shards = sorted(manifest.committed(library, fingerprint))
+    counts = [tables.rows_in([commit], "faces") for commit in tables.commits(library, fingerprint, shards)]
+    starts = np.append(0, np.cumsum(counts))
+    order = np.argsort(rows, kind="stable")
+    found = []
+    for shard, start, end in zip(shards, starts, starts[1:], strict=False):
+        here = rows[order][slice(*np.searchsorted(rows[order], [start, end]))]
+        if len(here):
+            table = tables.require(library, "faces", fingerprint, ["embedding"], [shard])
+            found.append(matrix(table["embedding"])[here - start])
+    embeddings = np.empty((len(rows), found[0].shape[1] if found else 0), np.float32)
+    embeddings[order] = np.concatenate([*found, embeddings[:0]])
+    return embeddings
+
+
 def faces_fingerprint(library: LibraryFiles, model: str | None) -> str:
     """Under which the faces of this model (None: the library's) stand; InputError says what there is where there are
     none of it."""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +13,15 @@ from muster.arrays import F32, I64
 from muster.errors import InputError
 from muster.pipeline.distributed import kmeans as ray_kmeans
 from muster.pipeline.distributed.reach import require_answer
-from muster.pipeline.people.faces import Faces, faces_fingerprint, load_faces, read_faces, rows_of_distinct_files
+from muster.pipeline.people.faces import (
+    Faces,
+    embeddings_at,
+    faces_fingerprint,
+    load_faces,
+    read_faces,
+    rows_of_distinct_files,
+)
+from muster.pipeline.people.said import SaidHere, said_here
 from muster.pipeline.work.machine import Machine
 from muster.storage import clusters, layout, tables
 from muster.storage.index import vectors
@@ -21,6 +30,8 @@ from muster.storage.library import LibraryFiles
 from muster.tasks.people import collages, graph, kmeans, mergeable_kmeans
 from muster.tasks.people.certainty import certainty, earned
 from muster.tasks.people.numbering import inherit_ids
+from muster.tasks.people.said import Said
+from muster.tasks.people.settle import Take, settle
 
 NEIGHBOURS = 50
 METHODS = ("graph", "kmeans")
@@ -29,9 +40,10 @@ SEED = 0
 
 @dataclass(frozen=True)
 class ClusterSummary:
-    """`people`: clusters of at least two faces. `how`: the method, and for k-means how k came about.
+    """`people`: clusters of at least two faces, or of one that a user named.
 
-    `held_apart`: faces that would be with a person, were not another face of their photo.
+    `how`: the method, and for k-means how k came about. `held_apart`: faces that would be with a person, were not
+    another face of their photo.
     """
 
     faces: int
@@ -62,7 +74,8 @@ def cluster_faces(
 ) -> ClusterSummary:
     """Say which faces are one person, and write it to `clusters/<fingerprint>/clusters.parquet`.
 
-    Clusters keep the ids that most of their faces had before. The caller holds the lock, see forget.locked.
+    Never against what users said: a cluster that is somebody of whom they spoke goes by that person's id. The others
+    keep the ids that most of their faces had before. The caller holds the lock, see forget.locked.
     `machine`: with an address, the workers of that cluster do what is worth it; not of an encrypted library: Ray may
     put what it carries on a disk.
     """
@@ -75,10 +88,17 @@ def cluster_faces(
         if machine is not None and k is not None
         else _by_this_machine(library, model, method, k, same_photo, machine)
     )
-    ids = inherit_ids(found.labels, found.table["face_id"].to_pylist(), _previous(library, found.fingerprint))
-    table = found.table.select(["face_id", "image_id"]).append_column("cluster_id", pa.array(ids, pa.string()))
+    face_ids = found.table["face_id"].to_pylist()
+    ids = alike = inherit_ids(found.alike, face_ids, _previous(library, found.fingerprint))
+    table, here = found.table.select(["face_id", "image_id"]), found.here
+    if here is not None:
+        before = {face: each for face, each in zip(face_ids, alike, strict=True) if each is not None}
+        ids = inherit_ids(found.labels, face_ids, before, found.people, here.taken)
+    table = table.append_column("cluster_id", pa.array(ids, pa.string()))
     table = table.append_column("certainty", pa.array(found.certain, pa.float32(), from_pandas=True))
-    clusters.write(library, found.fingerprint, table, found.how)
+    if here is not None:
+        table = table.append_column("found_id", pa.array(alike, pa.string()))
+    clusters.write(library, found.fingerprint, table, found.how, None if here is None else here.edits)
     clustered = sum(i is not None for i in ids)
     return ClusterSummary(
         faces=len(ids),
@@ -92,15 +112,19 @@ def cluster_faces(
 
 
 class _Found(NamedTuple):
-    """`table`: the faces under `fingerprint`. `labels`, `certain`: (N,), of each its cluster, and how certain it is
-    (NaN: alone, or not known)."""
+    """`table`: the faces under `fingerprint`. `alike`: (N,), of each its cluster by likeness alone. `labels`,
+    `certain`: (N,), the same with what users said (`here`), and how certain it is (NaN: alone, or not known). `people`:
+    the ids of those clusters that are somebody of whom users spoke."""
 
     fingerprint: str
     table: pa.Table
+    alike: I64
     labels: I64
     certain: F32
     how: str
     held_apart: int = 0
+    here: SaidHere | None = None
+    people: Mapping[int, str] = MappingProxyType({})
 
 
 def _by_this_machine(
@@ -108,13 +132,26 @@ def _by_this_machine(
 ) -> _Found:
     faces = load_faces(library, model)
     rows, place = rows_of_distinct_files(library, faces.table)
-    distinct = faces.part(rows)
+    distinct, here = faces.part(rows), said_here(library, faces.fingerprint)
     spread: Spread = map if machine is None else partial(ray_kmeans.spread, machine, library.uri)
-    labels, how = label(library, distinct, method, k, same_photo, spread)
+    said = None if here is None else here.said.part(rows)
+    alike, labels, how = _labels(library, distinct, method, k, same_photo, spread, said)
     known = method == "graph"  # see muster.tasks.people.certainty
     certain = certainty(distinct.embeddings, labels if known else np.full_like(labels, -1), distinct.strangers)
     held = 0 if same_photo or method == "kmeans" else _held_apart(distinct, labels)
-    return _Found(faces.fingerprint, faces.table, labels[place], certain[place], how, held)
+    found = _Found(faces.fingerprint, faces.table, alike, labels, certain, how, held, here)
+    return _in_all_copies(found, rows, place, distinct.embeddings.__getitem__)
+
+
+def _in_all_copies(found: _Found, rows: I64, place: I64, take: Take) -> _Found:
+    """What was `found` of the distinct files, of all, and as users said. `rows`, `place`: `rows_of_distinct_files`."""
+    labels, certain, ids = found.labels, found.certain, {}
+    if found.here is not None:
+        said = found.here.said.part(rows)
+        labels, people = settle(labels, said, take)
+        ids = {label: found.here.ids[person] for label, person in enumerate(people.tolist()) if person >= 0}
+        certain = np.where(labels < 0, np.float32(np.nan), np.where(said.person >= 0, np.float32(1), certain))
+    return found._replace(alike=found.alike[place], labels=labels[place], certain=certain[place], people=ids)
 
 
 def _held_apart(faces: Faces, labels: I64) -> int:
@@ -131,9 +168,10 @@ def _by_workers(library: LibraryFiles, model: str | None, k: int, machine: Machi
     rows, place = rows_of_distinct_files(library, table)
     if mergeable_kmeans.few(len(rows), k):
         return _by_this_machine(library, model, "kmeans", k, False, machine)
-    labels = ray_kmeans.kmeans(machine, library, fingerprint, rows, k, SEED)
-    unknown = np.full(table.num_rows, np.nan, np.float32)
-    return _Found(fingerprint, table, kmeans.numbered(labels)[place], unknown, "k as given")
+    labels = kmeans.numbered(ray_kmeans.kmeans(machine, library, fingerprint, rows, k, SEED))
+    unknown, here = np.full(len(rows), np.nan, np.float32), said_here(library, fingerprint)
+    found = _Found(fingerprint, table, labels, labels, unknown, "k as given", here=here)
+    return _in_all_copies(found, rows, place, lambda some: embeddings_at(library, fingerprint, rows[some]))
 
 
 def label(
@@ -143,12 +181,26 @@ def label(
 
     `spread`: see `muster.storage.index.vectors.current`.
     """
+    labels, _, how = _labels(library, faces, method, k, same_photo, spread, None)
+    return labels, how
+
+
+def _labels(
+    library: LibraryFiles | None,
+    faces: Faces,
+    method: str,
+    k: int | None,
+    same_photo: bool,
+    spread: Spread,
+    said: Said | None,
+) -> tuple[I64, I64, str]:
+    """`label`, and the same with what was said; of k-means, which does not look at that, `settle` has to see to it."""
     check_method(method, k, same_photo)
     if not len(faces.embeddings):
-        return np.empty(0, np.int64), method
+        return np.empty(0, np.int64), np.empty(0, np.int64), method
     if method == "kmeans":
         labels, _, how = kmeans.cluster_kmeans(faces.embeddings, k, SEED)
-        return labels, how
+        return labels, labels, how
     if library is None:
         index = vectors.build(faces.embeddings)
     else:
@@ -156,13 +208,18 @@ def label(
     similarities, rows = index.search(faces.embeddings, NEIGHBOURS + 1)
     parameters = graph.GraphParameters(same_photo=same_photo)
     given = (faces.embeddings, rows, similarities, faces.photos, faces.quality, parameters, faces.strangers)
-    labels = graph.cluster_graph(*given)
-    return earned(labels, certainty(faces.embeddings, labels, faces.strangers)), "graph"
+
+    def found(words: Said | None) -> I64:
+        labels = graph.cluster_graph(*given, words)
+        return earned(labels, certainty(faces.embeddings, labels, faces.strangers), words)
+
+    alike = found(None)
+    return alike, alike if said is None else found(said), "graph"
 
 
 def _previous(library: LibraryFiles, fingerprint: str) -> Mapping[str, str]:
-    """Face → cluster of last time; where this version of a model has not clustered yet, of its version before, whose
-    faces have the same names."""
+    """Face → cluster of last time, by likeness alone; where this version of a model has not clustered yet, of its
+    version before, whose faces have the same names."""
     described = tables.descriptions(library)
     mine = described.get(fingerprint, {})
     older = [f for f, d in described.items() if f != fingerprint and _model(d) == _model(mine)]
@@ -171,7 +228,8 @@ def _previous(library: LibraryFiles, fingerprint: str) -> Mapping[str, str]:
             rows = clusters.read(library, each)
         except FileNotFoundError:
             continue
-        pairs = zip(rows["face_id"].to_pylist(), rows["cluster_id"].to_pylist(), strict=True)
+        column = "found_id" if "found_id" in rows.column_names else "cluster_id"
+        pairs = zip(rows["face_id"].to_pylist(), rows[column].to_pylist(), strict=True)
         return {face: name for face, name in pairs if name is not None}
     return {}
 

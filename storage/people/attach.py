@@ -38,9 +38,9 @@ class Draft:
         count = np.bincount(self.persons[self.persons >= 0], minlength=len(self.ids))
         return [self.ids[place] for place in np.flatnonzero(count).tolist()]
 
-    def attach(self, votes: Votes) -> None:
+    def attach(self, votes: Votes, same: Callable[[str], str] = str) -> None:
         """Make clusters the people that they are: see `attached`."""
-        given = attached(self.ids, self.persons, votes)
+        given = attached(self.ids, self.persons, votes, same)
         strange = (set(votes.people) & set(self.ids)) - set(given)  # of the id of somebody who is elsewhere
         self._translate({**{each: _another(each) for each in strange}, **given})
 
@@ -66,11 +66,12 @@ class Draft:
                 self.persons[row] = -1
 
 
-def attached(clusters: Sequence[str], of: I64, votes: Votes) -> dict[str, str]:
+def attached(clusters: Sequence[str], of: I64, votes: Votes, same: Callable[[str], str] = str) -> dict[str, str]:
     """Cluster → the person it is, one to one. A cluster that goes by a person's id is that person, unless more of the
     person's votes are in another; else it is who has most votes in it; most votes first, ties by id.
 
-    `of` (N,): of each face the place of its cluster in `clusters`, -1 none.
+    `of` (N,): of each face the place of its cluster in `clusters`, -1 none. `same`: the id that a person goes by: whose
+    votes are in the cluster of the same person needs no other.
     """
     where = of[votes.rows]
     cells = votes.voters[where >= 0] * len(clusters) + where[where >= 0]
@@ -89,6 +90,8 @@ def attached(clusters: Sequence[str], of: I64, votes: Votes) -> dict[str, str]:
     for _, person, cluster in pairs:
         if person not in done and cluster not in given:
             given[cluster] = person
+            done.add(person)
+        elif person not in done and same(given[cluster]) == same(person):
             done.add(person)
     return given
 

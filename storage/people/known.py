@@ -150,6 +150,11 @@ class Known:
         return found | {person: found[person] + faces for person, faces in theirs.items()}
 
     @property
+    def partly(self) -> Mapping[str, Set[int]]:
+        """Edits of which some faces were taken back: which."""
+        return self._partly
+
+    @property
     def different(self) -> set[frozenset[str]]:
         """Pairs of people of whom it was said that they are two."""
         return {frozenset(map(self.person, pair)) for pair in self._different}

@@ -14,9 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from muster.arrays import F32, I64, Bools
+from muster.storage.clusters import edits_of
 from muster.storage.people.attach import Draft, Votes
 from muster.storage.people.boxes import SAME_FACE, overlap
 from muster.storage.people.claims import ORIGINS, Claim, Claims, claimed_id
+from muster.storage.people.counted import still_counts
 from muster.storage.people.facts import Box
 from muster.storage.people.known import Known, SaidPerson
 from muster.storage.people.placed import Photos, Placed, Places
@@ -68,8 +70,8 @@ class Person:
 @dataclass(frozen=True)
 class People:
     """`faces`: as SCHEMA has it, a row for each face that was found, in the order of the faces table, then those that
-    users and tags have put where none was found. `people`: everybody who has a face or of whom users spoke, by
-    person_id. `photos`: of the library, by which edits name them."""
+    users and tags have put where none was found; `certainty` is 1 where users said who it is. `people`: everybody who
+    has a face or of whom users spoke, by person_id. `photos`: of the library, by which edits name them."""
 
     faces: pa.Table
     people: Mapping[str, Person]
@@ -91,8 +93,8 @@ def view(
 class Scene:
     """The faces of a library, of which it is quickly said anew who is who, whenever a ledger says more.
 
-    `clusters`: face_id, cluster_id, certainty; None: not clustered yet. `faces`: face_id, image_id, box_xyxy.
-    `images`: see `Photos`. Nothing is read or written.
+    `clusters`: as `muster.storage.clusters.read` gives it; None: not clustered yet. `faces`: face_id, image_id,
+    box_xyxy. `images`: see `Photos`. Nothing is read or written.
     """
 
     def __init__(
@@ -102,21 +104,33 @@ class Scene:
         self.photos = Photos(images)
         self._faces = faces
         self._places = Places(self.photos, faces["image_id"], boxes)
-        self._names, self._of, self._certain = _clustered(faces["face_id"], clusters)
+        self._edits = None if clusters is None else edits_of(clusters)
+        self._clusters = _clustered(faces["face_id"], clusters, "cluster_id")
+        self._alike = self._clusters if self._edits is None else _clustered(faces["face_id"], clusters, "found_id")
         self._claims = Claims(claims, faces["image_id"], boxes)
 
     def people(self, known: Known) -> People:
         """Who is who, by what a ledger says too."""
         placed = self._places.of(known.faces)
-        draft, extra = Draft(self._names, self._of), _drawn(known, placed)
-        draft.attach(votes_of(known, placed))
+        ids, of, certain = self._found(known)
+        draft, extra = Draft(ids, of), _drawn(known, placed)
+        draft.attach(votes_of(known, placed), known.person)
         draft.rename(known.person)
         is_, is_not = rows_said(known, placed)
         draft.say(is_)
         draft.bar(is_not)
         names = self._claims.put(draft, known.people, known.person, (is_, is_not))
         self._claimed_beside(extra, known, placed)
-        return self._people(draft, extra, known, placed, names)
+        table = _table(self._faces, draft, _sure(certain, draft, is_), extra)
+        return self._people(table, draft, extra, known, placed, names)
+
+    def _found(self, known: Known) -> tuple[list[str], I64, pa.Array]:
+        """What clustering found; by likeness alone where something was taken back since that it went by."""
+        return self._clusters if self._edits is None or still_counts(self._edits, known) else self._alike
+
+    def said(self, known: Known) -> tuple[dict[int, str], set[tuple[int, str]]]:
+        """Row of a face → the person that it is said to be, and rows with people that they are said not to be."""
+        return rows_said(known, self._places.of(known.faces))
 
     def _claimed_beside(self, extra: "_Extra", known: Known, placed: Placed) -> None:
         """Faces that something else than a user speaks of, and that were not found; where users have drawn one, theirs
@@ -138,13 +152,18 @@ class Scene:
             extra[key] = (who or (None if no else person), origin)
 
     def _people(
-        self, draft: Draft, extra: "_Extra", known: Known, placed: Placed, names: Mapping[str, tuple[str, str]]
+        self,
+        table: pa.Table,
+        draft: Draft,
+        extra: "_Extra",
+        known: Known,
+        placed: Placed,
+        names: Mapping[str, tuple[str, str]],
     ) -> People:
-        table = _table(self._faces, draft, self._certain, extra)
         shown = [*draft.shown(), *(person for person, _ in extra.values() if person is not None)]
         covers = _covers(known, placed, self._faces["face_id"])
-        said = known.people
-        people = {each: _person(said.get(each), each, covers, names) for each in dict.fromkeys([*said, *shown])}
+        spoken = known.people
+        people = {each: _person(spoken.get(each), each, covers, names) for each in dict.fromkeys([*spoken, *shown])}
         return People(table, people, self.photos)
 
 
@@ -155,12 +174,12 @@ def boxes_of(faces: pa.Table) -> F32:
     return boxes
 
 
-def _clustered(face_ids: pa.ChunkedArray, clusters: pa.Table | None) -> tuple[list[str], I64, pa.Array]:
+def _clustered(face_ids: pa.ChunkedArray, clusters: pa.Table | None, column: str) -> tuple[list[str], I64, pa.Array]:
     """The ids of clusters; of each face the number of its cluster, -1 where it is alone; and its certainty."""
     if clusters is None:
         return [], np.full(len(face_ids), -1), pa.nulls(len(face_ids), pa.float32())
     rows = pc.index_in(face_ids, value_set=clusters["face_id"])
-    ids = clusters["cluster_id"].take(rows).combine_chunks().cast(pa.string()).dictionary_encode()
+    ids = clusters[column].take(rows).combine_chunks().cast(pa.string()).dictionary_encode()
     numbers: I64 = pc.fill_null(ids.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
     known = "certainty" in clusters.column_names  # not in what an older Muster clustered
     certain = clusters["certainty"].take(rows) if known else pa.nulls(len(face_ids), pa.float32())
@@ -234,6 +253,13 @@ def _table(faces: pa.Table, draft: Draft, certain: pa.Array, extra: _Extra) -> p
         for (image_id, box), (person, origin) in sorted(extra.items(), key=lambda item: item[0])
     ]
     return pa.concat_tables([table, pa.Table.from_pylist(rows, SCHEMA)])
+
+
+def _sure(certain: pa.Array, draft: Draft, is_: Mapping[int, str]) -> pa.Array:
+    """How certain each face is: what users said is, and of nobody's nothing is known."""
+    values: F32 = pc.fill_null(certain, np.nan).to_numpy(zero_copy_only=False).astype(np.float32)
+    values[list(is_)] = 1
+    return pa.array(np.where(draft.persons < 0, np.nan, values), pa.float32(), from_pandas=True)
 
 
 def _covers(known: Known, placed: Placed, face_ids: pa.ChunkedArray) -> dict[int, str]:

@@ -113,7 +113,7 @@ def cluster_graph(
     clusters = deepcopy(faces)
     near, together = (face[good[face]], neighbour[good[face]]), said.strange(*same_photo(photos))
     if said.people:
-        near = _link_named(clusters, bounds, near, said.person, p.threshold)
+        near = _link_known(clusters, bounds, near, said, p.threshold)
     _link(clusters, bounds, near, together, p.threshold)
     labels, people, named = clusters.labels(), np.full(n, -1), np.zeros(n, bool)
     if said.people:
@@ -197,19 +197,20 @@ class _Clusters:
         return np.where(self.sizes[self.parents] > 1, self.parents, -1)
 
 
-def _link_named(
-    clusters: _Clusters, bounds: Bounds, near: tuple[I64, I64], person: I64, threshold: float
+def _link_known(
+    clusters: _Clusters, bounds: Bounds, near: tuple[I64, I64], said: Said, threshold: float
 ) -> tuple[I64, I64]:
-    """Link the faces that are said to be one person, (N,). Returns the pairs of `near` that are left to link.
+    """Link the faces that are known to be one person. Returns the pairs of `near` that are left to link.
 
-    A face unlike all others of its person brings nobody: who is like it is, as often as not, whom it was taken from.
+    A face that is said to be a person and is unlike all others of theirs brings nobody: who is like it is, as often as
+    not, whom it was taken from.
     """
     a, b = near
-    own = (person[a] >= 0) & (person[a] == person[b])
-    none = np.empty(0, np.int64)
+    known, none = said.known, np.empty(0, np.int64)
+    own = (known[a] >= 0) & (known[a] == known[b])
     _link(clusters, bounds, (a[own], b[own]), (none, none), threshold)
-    alone = (clusters.labels() < 0) & (person >= 0)
-    odd = alone & np.isin(person, person[~alone & (person >= 0)])
+    linked = clusters.labels() >= 0
+    odd = ~linked & (said.person >= 0) & np.isin(known, known[linked])
     kept = ~odd[a] & ~odd[b]
     return a[kept], b[kept]
 

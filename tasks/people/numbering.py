@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -18,12 +18,19 @@ def by_size(labels: I64) -> I64:
     return np.asarray(number[code])
 
 
-def inherit_ids(labels: I64, face_ids: Sequence[str], previous: Mapping[str, str]) -> list[str | None]:
+def inherit_ids(
+    labels: I64,
+    face_ids: Sequence[str],
+    previous: Mapping[str, str],
+    people: Mapping[int, str] | None = None,
+    taken: Collection[str] = (),
+) -> list[str | None]:
     """The cluster id of each face, None where its label is -1, kept from last time as far as can be.
 
     `labels`: (N,) int; `face_ids`: N different ones; `previous`: face id → cluster id. Each cluster takes the id of
     the previous one that it shares most faces with, one to one, largest overlap first, ties by id, then by smallest
     face id. The others get a new id from their smallest face id. Does not depend on the order of faces or labels.
+    `people`: label → id of those that have one already. No other gets one of these, or of `taken`.
     """
     faces = dict(zip(face_ids, labels.tolist(), strict=True))
     smallest: dict[int, str] = {}
@@ -33,8 +40,8 @@ def inherit_ids(labels: I64, face_ids: Sequence[str], previous: Mapping[str, str
     overlap = Counter(
         (previous[face], smallest[label]) for face, label in faces.items() if label >= 0 and face in previous
     )
-    ids: dict[str, str] = {}  # by the smallest face of the cluster
-    used: set[str] = set()
+    ids = {smallest[label]: person for label, person in (people or {}).items()}  # by the cluster's smallest face
+    used = {*ids.values(), *taken}
     for (old, first), _ in sorted(overlap.items(), key=lambda item: (-item[1], item[0])):
         if first not in ids and old not in used:
             ids[first] = old

@@ -30,7 +30,7 @@ def source_of(made: Collection, folder: Path, shard_size: int = 1000) -> LiveSou
         rows = pa.table({"image_id": ids, "uri": [made.uris[each] for each in ids.to_pylist()]})
         pages.library.write(layout.manifest_shard(shard), tables.to_parquet(rows))
     clusters.write(pages.library, FINGERPRINTS["faces"], pages.clusters, "made")
-    return LiveSource(pages.library, FINGERPRINTS, lambda faces: [])
+    return LiveSource(pages.library, FINGERPRINTS, lambda faces: [], lambda: None)
 
 
 @dataclass

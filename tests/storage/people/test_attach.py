@@ -56,3 +56,10 @@ def test_people_who_are_one_go_by_one_id() -> None:
     draft = Draft([A, B], np.array([0, 1, -1]))
     draft.rename(lambda person: A)
     assert draft.persons.tolist() == [0, 0, -1]
+
+
+def test_whose_cluster_is_that_of_the_same_person_already_takes_no_other() -> None:
+    votes = Votes([A, C], np.array([0, 0, 1, 1, 1]), np.array([0, 1, 2, 3, 4]))
+    of = np.array([0, 0, 0, 0, 1, 1, 1])
+    assert attached([A, B], of, votes) == {A: A, B: C}
+    assert attached([A, B], of, votes, {A: A, C: A}.__getitem__) == {A: A}
