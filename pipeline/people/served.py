@@ -55,7 +55,7 @@ def _most(library: LibraryFiles, known: Mapping[str, Mapping[str, Any]], task: s
 
 
 def _claims(library: LibraryFiles, faces: pa.Table) -> Sequence[Claim]:
-    if not library.has(layout.GALLERY):
+    if not library.has(layout.GALLERY) and not library.has(layout.TAGS):
         return []
     from muster.pipeline.people.who import claims_of  # it brings what reads photos
 

@@ -13,17 +13,8 @@ from muster.web.live.guard import Doors, Guard
 from muster.web.live.guesses import Guesses
 from muster.web.live.render import Renderer
 
-PARTS = (
-    pages,
-    timeline,
-    photos,
-    originals,
-    duplicates,
-    suggested,
-    edits,
-    history,
-    login,
-)  # each has ROUTES, and NAV for the bar on top
+# Each has ROUTES, and NAV for the bar on top
+PARTS = (pages, timeline, photos, originals, duplicates, suggested, edits, history, login)
 
 
 def app(album: LiveAlbum, doors: Doors, readonly: str = "") -> Guard:
