@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 import numpy as np
+import pyarrow.compute as pc
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from muster.storage import duplicates
 from muster.web.album import Face, Photo
 from muster.web.live import lists
-from muster.web.live.album import Card, Moment
+from muster.web.live.album import Card, LiveAlbum, Moment
 from muster.web.live.described import sentence
 from muster.web.live.details import Details, Thing, details_of
 from muster.web.live.lists import PhotoList
@@ -79,6 +81,7 @@ def photo(request: Request) -> Response:
         kinds=_kinds(details.things),
         around=_around(request, moment, image_id),
         copies=_copies(moment, row),
+        alike={kind: _alike(album, moment, image_id, kind) for kind in (duplicates.PICTURE, duplicates.MOMENT)},
         original=f"/original/{image_id}",
         style=_style(found, faces, details.things),
     )
@@ -124,6 +127,21 @@ def _copies(moment: Moment, row: int) -> list[Photo]:
     """The other files with the same bytes."""
     same = np.flatnonzero(moment.columns.content == moment.columns.content[row])
     return moment.photos(same[same != row])
+
+
+def _alike(album: LiveAlbum, moment: Moment, image_id: str, kind: str) -> list[Photo]:
+    """The other photos of the same picture, or moment, as `muster duplicates` found them; no exact copies."""
+    rows = duplicates.read(album.source.library)
+    if rows is None:
+        return []
+    rows = rows.filter(pc.equal(rows["kind"], kind))
+    own = pc.index(rows["image_id"], image_id).as_py()
+    if own < 0:
+        return []
+    group = rows.filter(pc.equal(rows["group"], rows["group"][own]))["image_id"].to_pylist()
+    found = [photo for each in group if (photo := moment.photo(each)) is not None]
+    content = next((photo.sha256 for photo in found if photo.image_id == image_id), "")
+    return [photo for photo in found if photo.sha256 != content]
 
 
 def _style(found: Photo, faces: Sequence[Marked], things: Sequence[Thing]) -> str:
