@@ -40,6 +40,7 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from muster.results import Answers as Answers
     from muster.results import Pages as Pages
     from muster.results import PhotosSummary as PhotosSummary
+    from muster.results import SearchResult as SearchResult
     from muster.storage.demo import make_album as demo
     from muster.storage.manifest import ScanResult as ScanResult
 
@@ -60,6 +61,7 @@ __all__ = [
     "Receipt",
     "RunSummary",
     "ScanResult",
+    "SearchResult",
     "TagsSummary",
     "__version__",
     "demo",
@@ -91,6 +93,7 @@ _PLACES = {  # name → module, and what it is called there
     "Receipt": ("muster.pipeline.forget", "Receipt"),
     "RunSummary": ("muster.pipeline.run", "RunSummary"),
     "ScanResult": ("muster.storage.manifest", "ScanResult"),
+    "SearchResult": ("muster.results", "SearchResult"),
     "TagsSummary": ("muster.pipeline.tags", "TagsSummary"),
     "demo": ("muster.storage.demo", "make_album"),
     "identify": ("muster.library", "identify"),

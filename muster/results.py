@@ -9,6 +9,7 @@ from muster.pipeline.people.grouping import ClusterSummary
 from muster.pipeline.run import RunSummary
 from muster.pipeline.tags import TagsSummary
 from muster.storage.manifest import ScanResult
+from muster.storage.search.search import Understood, Unknown
 from muster.web.people import PagesSummary
 
 
@@ -20,6 +21,19 @@ class Answers:
     table: pa.Table
     remark: str
     out: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchResult:
+    """The photos that a search has found. `table`: a row for each, see muster.storage.search.search.FOUND, oldest
+    first. `understood`: the words of the query, and what they mean; `unknown`: those that name nothing in the library,
+    with what is near. Then there are no photos, unless the word was negated. `notes`: what else is to be known."""
+
+    query: str
+    table: pa.Table
+    understood: tuple[Understood, ...]
+    unknown: tuple[Unknown, ...]
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

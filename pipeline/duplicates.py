@@ -218,13 +218,14 @@ def _members(labels: I64) -> list[list[int]]:
 def _same_picture(pairs: hashes.Near, greys: _Greys) -> tuple[Bools, F32]:
     """Of pairs (P,): whether they are the same picture, and how alike they are."""
     seen = greys.seen(pairs.first) & greys.seen(pairs.second)
-    alike = 1 - pairs.distance.astype(np.float32) / 64
+    alike: F32 = np.asarray(1 - pairs.distance / 64, np.float32)
     for turn in np.unique(pairs.orientation).tolist():
         rows = np.flatnonzero(seen & (pairs.orientation == turn))
         for part in np.array_split(rows, len(rows) // likeness.BLOCK + 1):
             first = likeness.upright(greys.of(pairs.first[part]), turn)
             alike[part] = likeness.likeness(first, greys.of(pairs.second[part]))
-    return np.where(seen, alike >= ALIKE, pairs.distance <= BITS_ALONE), alike
+    one: Bools = np.where(seen, alike >= ALIKE, pairs.distance <= BITS_ALONE)
+    return one, alike
 
 
 def _best_copy(photos: _Photos, greys: _Greys, members: Sequence[int]) -> _Group:

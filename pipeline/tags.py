@@ -15,6 +15,7 @@ from muster.storage.files import open_regular
 from muster.storage.library import LibraryFiles
 from muster.storage.outcomes import IMAGES, IMAGES_FINGERPRINT
 from muster.storage.tags import reading, table, takeout
+from muster.storage.tags.beside import writer_of
 from muster.storage.tags.regions import Picture
 from muster.storage.tags.sidecars import Listing, Sidecars, of_folder, stamp
 from muster.storage.uris import local_path, split_inline
@@ -64,8 +65,8 @@ def read_tags(library: LibraryFiles) -> TagsSummary:
         photos = [photo for folder in local for photo in _photos(folder, local[folder], listings[folder])]
         before, known = _stamps(library), _rows(library)
         fresh = [photo for photo in photos if before.get(photo.image_id) != photo.stamp]
-        pictures = _pictures(library) if fresh else {}
-        said = dict(zip((p.image_id for p in fresh), pool.map(lambda p: _read(p, pictures), fresh), strict=True))
+        pictures, own = _pictures(library) if fresh else {}, writer_of(library)
+        said = dict(zip((p.image_id for p in fresh), pool.map(lambda p: _read(p, pictures, own), fresh), strict=True))
         titles = dict(zip(listings, pool.map(_album, listings.values()), strict=True))
     kept = {p.image_id: said[p.image_id] if p.image_id in said else known.get(p.image_id) for p in photos}
     albums = _albums(library, photos, titles)
@@ -124,9 +125,10 @@ def _images(library: LibraryFiles, columns: list[str]) -> pa.Table:
     return IMAGES.empty_table().select(columns) if rows is None else rows
 
 
-def _read(photo: _Photo, pictures: Mapping[str, Picture]) -> dict[str, Any] | None:
+def _read(photo: _Photo, pictures: Mapping[str, Picture], own: str) -> dict[str, Any] | None:
+    """Regions that this library wrote say nothing: a name that is taken back would come back by them."""
     picture = pictures.get(photo.image_id)
-    return reading.read_tags(photo.path, photo.sidecars, None if picture is None else lambda: picture)
+    return reading.read_tags(photo.path, photo.sidecars, None if picture is None else lambda: picture, own)
 
 
 # ---- albums ----------------------------------------------------------------------------------------------------------

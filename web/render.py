@@ -54,7 +54,8 @@ def environment() -> jinja2.Environment:
     return made
 
 
-def renderer(album: Album, previews: Set[str]) -> Callable[[Page], bytes]:
+def renderer(album: Album, previews: Set[str], nav: Sequence[tuple[str, str, int]] = ()) -> Callable[[Page], bytes]:
+    """`nav`: further entries of the bar on top: file, text, how many."""
     templates = environment()
     lone = len(album.unclustered)
     templates.globals |= {
@@ -67,6 +68,7 @@ def renderer(album: Album, previews: Set[str]) -> Callable[[Page], bytes]:
         "nav": [
             ("index.html", "People", len(album.people)),
             ("unclustered.html", "Unclustered", lone),
+            *nav,
             ("errors.html", "Errors", len(album.failures)),
         ],
         "previews": previews,

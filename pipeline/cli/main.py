@@ -29,6 +29,7 @@ from muster.pipeline.cli.duplicates import duplicates
 from muster.pipeline.cli.evaluate import evaluate_app
 from muster.pipeline.cli.jobs import jobs_app, submit
 from muster.pipeline.cli.models import models_app
+from muster.pipeline.cli.search import search
 from muster.pipeline.cli.serve import serve
 from muster.pipeline.cli.train import train
 from muster.pipeline.cli.wording import in_options, worded
@@ -152,9 +153,9 @@ app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(gallery.audit_app, name="audit")
 for command in (
-    *(library.scan, library.run, library.cluster, library.people, library.copy, library.photos),
+    *(library.scan, library.run, library.cluster, library.people, library.name, library.copy, library.photos),
     *(library.status, library.errors, library.demo),
-    *(duplicates, serve, train),
+    *(duplicates, search, serve, train),
     *(gallery.enroll, gallery.calibrate, gallery.verify, gallery.identify, gallery.forget, gallery.decrypt),
     *(export.export, export.overlay),
     tags.tags,

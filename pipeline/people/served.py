@@ -4,10 +4,13 @@
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 
+from muster import tasks
 from muster.errors import NotYetError
 from muster.storage import layout, tables
 from muster.storage.library import LibraryFiles
@@ -16,13 +19,17 @@ from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.storage.people.view import Claim
 from muster.web.live.columns import LiveSource
 
+if TYPE_CHECKING:
+    from muster.tasks.people.graph import Strangers
+
 
 def live_source(library: LibraryFiles, model: str | None) -> LiveSource:
     """NotYetError where there is nothing to show yet. `model`: of faces; None: the library's."""
     known = tables.descriptions(library)
     faces = _faces(library, known, model)
     fingerprints = {"faces": faces, "images": IMAGES_FINGERPRINT, "previews": _most(library, known, "previews")}
-    return LiveSource(library, fingerprints, lambda faces: _claims(library, faces))
+    quality = str(((known[faces].get("weights") or {}).get("quality") or {}).get("name"))
+    return LiveSource(library, fingerprints, lambda faces: _claims(library, faces), lambda: _strangers(quality))
 
 
 def _faces(library: LibraryFiles, known: Mapping[str, Mapping[str, Any]], model: str | None) -> str:
@@ -48,8 +55,21 @@ def _most(library: LibraryFiles, known: Mapping[str, Mapping[str, Any]], task: s
 
 
 def _claims(library: LibraryFiles, faces: pa.Table) -> Sequence[Claim]:
-    if not library.has(layout.GALLERY):
+    if not library.has(layout.GALLERY) and not library.has(layout.TAGS):
         return []
     from muster.pipeline.people.who import claims_of  # it brings what reads photos
 
     return claims_of(library, faces)
+
+
+def _strangers(quality: str) -> "Strangers | None":
+    """Those in the weights of that name, as `faces.strangers_of` has them; None where they are not of Muster's own."""
+    from safetensors.numpy import load_file
+
+    from muster.tasks.people.graph import Strangers
+
+    file = Path(tasks.__file__).parent / "weights" / f"{quality}.safetensors"
+    if not file.is_file():
+        return None
+    state = load_file(file)
+    return Strangers(state["strangers"].astype(np.float32), float(state["usual"]))

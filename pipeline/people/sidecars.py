@@ -1,7 +1,5 @@
 """`muster tags --out`, `--beside` and `--csv`: people's names, for other programs. Photos are never written to."""
 
-import hashlib
-import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,17 +12,14 @@ from muster.pipeline.people.named_faces import Photo, photos_with_people
 from muster.storage.disk import Folder
 from muster.storage.exchange.photo import name_of, public_uri
 from muster.storage.files import FULL
-from muster.storage.layout import MARKER
 from muster.storage.library import LibraryFiles
 from muster.storage.new_files import check_local, check_replaced
 from muster.storage.tags import beside, people_csv
 from muster.storage.tags.elements import SidecarError
-from muster.storage.tags.mwg import OWN
-from muster.storage.tags.write import Merged, merged
+from muster.storage.tags.write import Merged, merged, without
 from muster.storage.uris import local_path, split_inline
 
 FOLDERS = 100  # whose listings are kept: photos come nearly folder by folder
-_MARKS = [OWN.encode(codec) for codec in ("utf-8", "utf-16-le", "utf-16-be")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +70,7 @@ def write_names(
     the photo. InputError before anything is written.
     """
     if (out is not None) == next_to_photos and not (csv and out is None):
-        raise InputError("give `out`, a folder for sidecars, or say `beside`; or give `csv` alone")
+        raise InputError("give `out`, a folder for sidecars, or say `beside`, and not both; or give `csv` alone")
     out, csv = (None if place is None else check_local(place, name) for place, name in ((out, "out"), (csv, "csv")))
     _check(library, out, csv)
     forget.settled(library)
@@ -89,7 +84,7 @@ def write_names(
     if out is not None:
         out.mkdir(exist_ok=True)
     if out is not None or next_to_photos:
-        _Sidecars(out, _writer(library), result).write(photos)
+        _Sidecars(out, beside.writer_of(library), result).write(photos)
     return result
 
 
@@ -103,12 +98,6 @@ def _check(library: LibraryFiles, out: Path | None, csv: Path | None) -> None:
             raise InputError(f"`out` {out} is there already, and no folder: give a folder, or a new name")
         if not out.absolute().parent.is_dir():
             raise InputError(f"`out` {out}: no folder {out.absolute().parent} to make it in")
-
-
-def _writer(library: LibraryFiles) -> str:
-    """What makes this library's regions its own, wherever it lies."""
-    marker = library.read_any(MARKER)
-    return str(json.loads(marker).get("id") or hashlib.sha256(marker).hexdigest())
 
 
 def _rows(photos: Sequence[Photo]) -> Iterator[tuple[object, ...]]:
@@ -152,7 +141,7 @@ class _Sidecars:
         folder, where = (self._out, "/".join((*name_of(photo.uri)[:-1], name))) if self._out else (next_to_it, name)
         assert folder is not None  # a photo without a path has `out`
         there = beside.read(folder, where)
-        if not photo.people and not (there and any(mark in there.data for mark in _MARKS)):
+        if not photo.people and (there is None or without(there.data, self._writer) == there.data):
             return
         if path is not None:
             _check_same(photo, path)
@@ -160,13 +149,16 @@ class _Sidecars:
         found = merged(
             None if start is None else start.data, [each.face for each in photo.people], photo.frame, self._writer
         )
-        self._count(photo, found, there, beside.put(folder, where, there, found.data))
+        changed = (there is not None or found.written + found.renamed > 0) and beside.put(
+            folder, where, there, found.data
+        )
+        self._count(photo, found, there, changed)
 
     def _name(self, photo: Photo, path: str | None) -> str:
         if path is None:
             return name_of(photo.uri)[-1] + beside.SUFFIX
         folder, name = os.path.split(path)
-        return beside.name_for(name, self._names(folder))
+        return self._names(folder).sidecar_of(name)
 
     def _count(self, photo: Photo, found: Merged, there: beside.Sidecar | None, changed: bool) -> None:
         result = self._result
@@ -184,11 +176,11 @@ class _Sidecars:
         result.other_names += [OtherName(public_uri(photo.uri), *names) for names in found.otherwise]
 
 
-def _names(folder: str) -> frozenset[str]:
+def _names(folder: str) -> beside.Names:
     try:
-        return frozenset(os.listdir(folder))
+        return beside.Names(os.listdir(folder))
     except OSError:
-        return frozenset()
+        return beside.Names(())
 
 
 def _check_same(photo: Photo, path: str) -> None:

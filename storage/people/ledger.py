@@ -146,6 +146,8 @@ class Ledger:
         if conflicts := self._new_conflicts(known):
             raise ContradictionError(conflicts)
         self._write(edit)
+        if not self.edits:
+            self.library.make_private()
         self.edits[edit.edit_id], self.known = edit, known
         self._files[edit.edit_id] = f"{edit.edit_id}.json"
         insort(self._names, f"{edit.edit_id}.json")

@@ -14,6 +14,7 @@ from muster.storage import manifest, tables
 from muster.storage.library import LibraryFiles
 from muster.storage.outcomes import IMAGES, IMAGES_FINGERPRINT
 from muster.storage.search.words import folded
+from muster.storage.tags.table import filled
 
 READ = ["image_id", "status", "taken_at", "latitude", "longitude", "camera", "sha256", "phash"]
 _NUMBER = re.compile("[0-9]+")
@@ -45,12 +46,13 @@ class Columns:
         return found.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
 
 
-def read(library: LibraryFiles) -> Columns:
-    """Of the manifest's photos, as far as they were looked at. Empty where none was."""
+def read(library: LibraryFiles, marks: pa.Table) -> Columns:
+    """Of the manifest's photos, as far as they were looked at. Empty where none was. `marks`: the table of tags, whose
+    dates and places are those of photos that have none."""
     shards = manifest.committed(library, IMAGES_FINGERPRINT)
     rows = tables.read(library, "images", IMAGES_FINGERPRINT, READ, shards)
     named = manifest.read_manifest(library).select(["image_id", "uri", "source"])
-    return of(IMAGES.empty_table().select(READ) if rows is None else rows, named)
+    return of(filled(IMAGES.empty_table().select(READ) if rows is None else rows, marks), named)
 
 
 def of(images: pa.Table, named: pa.Table) -> Columns:

@@ -9,6 +9,7 @@ import numpy as np
 from muster.arrays import I64, Bools
 from muster.storage.search.words import folded, parts
 
+Part = Literal["no", "else", "also"]
 I32 = np.ndarray[tuple[int, ...], np.dtype[np.int32]]
 
 
@@ -45,7 +46,7 @@ def field_of(
     values: Sequence[str],
     pairs: tuple[I64, I64],
     names: Sequence[Iterable[str]] = (),
-    part: Literal["no", "else", "also"] = "no",
+    part: Part = "no",
 ) -> Field:
     """`pairs`: rows and groups, of equal length; negative groups count for nothing. `names`: what each of `values` is
     called, the value itself where empty. `part`: whether a group is found by some words of its names: not at all, where

@@ -6,12 +6,15 @@ from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from muster.arrays import I64, Bools
 from muster.storage.places import NOWHERE, Place, Places
 from muster.storage.search.columns import Columns, Paths
-from muster.storage.search.fields import Field, field_of
+from muster.storage.search.fields import Field, Part, field_of
 from muster.storage.search.labels import distinct
+
+FACES = pa.schema([("image_id", pa.string()), ("person_id", pa.string())])
 
 
 @dataclass(frozen=True)
@@ -31,23 +34,23 @@ class Where:
 
 @dataclass(frozen=True)
 class Index:
-    """`fields`: by name; there may be several of one. `favourites` (N,)."""
+    """`fields`: by name; there may be several of one. `starred` (N,): favourites by tags; `favourites` (N,): by these
+    or by users."""
 
     columns: Columns
     paths: Paths
     where: Where
     fields: Mapping[str, tuple[Field, ...]]
+    starred: Bools
     favourites: Bools
 
-    def with_field(self, field: Field) -> "Index":
-        """The same, with this field in place of those of its name."""
-        return replace(self, fields={**self.fields, field.name: (field,)})
-
-    def with_favourites(self, image_ids: Collection[str]) -> "Index":
-        favourites: Bools = np.zeros(len(self.columns), bool)
-        rows = self.columns.rows_of(pa.array(list(image_ids), pa.string()))
-        favourites[rows[rows >= 0]] = True
-        return replace(self, favourites=favourites)
+    def with_people(self, people: Field, favourites: Collection[str]) -> "Index":
+        """The same, with others on the photos, but those whom tags name without a face. `favourites`: image_ids."""
+        liked = self.starred.copy()
+        rows = self.columns.rows_of(pa.array(list(favourites), pa.string()))
+        liked[rows[rows >= 0]] = True
+        tagged = self.fields.get("person", ())[1:]
+        return replace(self, fields={**self.fields, "person": (people, *tagged)}, favourites=liked)
 
     @cached_property
     def vocabulary(self) -> Mapping[str, frozenset[str]]:
@@ -120,9 +123,11 @@ def person_field(columns: Columns, faces: pa.Table, names: Mapping[str, str]) ->
     return field_of("person", [name or person for name, person in called], pairs, called, part="else")
 
 
-def text_field(name: str, columns: Columns, image_ids: pa.ChunkedArray, texts: pa.ChunkedArray) -> Field:
-    """What photos are marked with, such as keywords and albums: several of a photo, found by any words of them."""
-    column = texts.combine_chunks().dictionary_encode()
-    values = column.dictionary.to_pylist()
-    groups = column.indices.fill_null(-1).to_numpy().astype(np.int64)
-    return field_of(name, values, distinct(columns.rows_of(image_ids), groups, len(values)), part="also")
+def marked_field(name: str, columns: Columns, marks: pa.Table, column: str, part: Part = "also") -> Field:
+    """What tags mark photos with, several each: "keywords", "albums" or "people"."""
+    lists = marks[column].combine_chunks()
+    coded = lists.flatten().dictionary_encode()
+    values = coded.dictionary.to_pylist()
+    rows = columns.rows_of(marks["image_id"])[pc.list_parent_indices(lists).to_numpy()]
+    groups = coded.indices.fill_null(-1).to_numpy().astype(np.int64)
+    return field_of(name, values, distinct(rows, groups, len(values)), part=part)

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from muster.arrays import I64, Bools
-from muster.storage import manifest, tables
+from muster.storage import layout, manifest, tables
 from muster.storage.library import LibraryFiles
 from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.storage.search import columns, index, labels
@@ -20,6 +20,7 @@ from muster.storage.search.labels import Labels
 from muster.storage.search.meanings import LONGEST, Meaning, meanings, suggestions
 from muster.storage.search.query import Term, parsed, written
 from muster.storage.search.words import folded
+from muster.storage.tags import table as tags
 
 FOUND = pa.schema(
     [
@@ -94,7 +95,8 @@ class Search:
         """What the index is made from: the manifest's shards and, of each table, those that are done."""
         prints = (IMAGES_FINGERPRINT, *(each.fingerprint for each in self.labels))
         done = tuple(tuple(tables.committed(self.library, name)) for name in prints)
-        return tuple(manifest.shards(self.library)), done
+        tagged = self.library.fs.get_file_info(self.library.at(layout.TAGS)).mtime_ns
+        return tuple(manifest.shards(self.library)), done, tagged
 
     def refresh(self) -> bool:
         """Read everything again where shards were added or dropped since. Whether there were any."""
@@ -111,7 +113,7 @@ class Search:
         name. `favourites`: image_ids."""
         self._people = (faces, names, favourites)
         people = index.person_field(self.index.columns, faces, names)
-        self.index = self.index.with_field(people).with_favourites(favourites)
+        self.index = self.index.with_people(people, favourites)
 
     def run(self, text: str) -> Result:
         """InputError where there are too many words; whatever else is typed has a result."""
@@ -123,18 +125,25 @@ class Search:
 
 
 def _index(library: LibraryFiles, tables: Sequence[Labels]) -> Index:
-    found = columns.read(library)
+    marks = tags.read(library)
+    found = columns.read(library, marks)
     paths, where = columns.paths(found), index.where(found)
     every = [labels.read(library, table, found) for table in tables]
+    nobody = index.person_field(found, index.FACES.empty_table(), {})
     fields = {
-        "person": (),
+        "person": (nobody, index.marked_field("person", found, marks, "people", "else")),
         "place": (index.place_field(where),),
         "object": tuple(each for each in every if each.name == "object"),
         "scene": tuple(each for each in every if each.name == "scene"),
         "camera": (index.camera_field(found),),
         "folder": (index.folder_field(paths),),
+        "tag": (index.marked_field("tag", found, marks, "keywords"),),
+        "album": (index.marked_field("album", found, marks, "albums"),),
     }
-    return Index(found, paths, where, fields, np.zeros(len(found), bool))
+    starred: Bools = np.zeros(len(found), bool)
+    rows = found.rows_of(marks["image_id"].filter(marks["favourite"].fill_null(False)))
+    starred[rows[rows >= 0]] = True
+    return Index(found, paths, where, fields, starred, starred)
 
 
 def run(found: Index, text: str) -> Result:

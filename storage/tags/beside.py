@@ -1,11 +1,16 @@
 """Sidecars as files: which one is a photo's, and how it is read and replaced."""
 
+import hashlib
+import json
 import os
 import stat
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from muster.storage.disk import Folder
+from muster.storage.layout import MARKER
+from muster.storage.library import LibraryFiles
 from muster.storage.photos.first_bytes import IMAGE_SUFFIXES, RAW_SUFFIXES, suffix_of
 from muster.storage.tags.elements import SidecarError
 from muster.storage.tags.takeout import form_of
@@ -23,21 +28,33 @@ class Sidecar:
     mode: int
 
 
-def name_for(photo: str, names: Collection[str]) -> str:
-    """What the sidecar of a photo is called. `photo`, `names`: of files in one folder.
+class Names:
+    """The files of one folder, to ask what the sidecar of a photo in it is called."""
 
-    `a.jpg.xmp`, as digiKam, darktable, Immich and PhotoPrism write it; `a.xmp`, Adobe's, where only that is there and
-    no other photo can be meant by it. Either as it is written there.
-    """
-    stem = os.path.splitext(photo)[0]
-    there = {form_of(name): name for name in sorted(names, reverse=True)}
-    if (own := there.get(form_of(photo + SUFFIX))) is not None:
-        return own
-    shared = there.get(form_of(stem + SUFFIX))
-    others = (name for name in names if name != photo and suffix_of(name) in _PHOTOS)
-    if shared is None or any(form_of(os.path.splitext(name)[0]) == form_of(stem) for name in others):
-        return photo + SUFFIX
-    return shared
+    def __init__(self, names: Iterable[str]) -> None:
+        self._there: dict[str, str] = {}
+        self._photos: dict[str, set[str]] = defaultdict(set)  # form of the stem → photos
+        for name in sorted(names, reverse=True):
+            suffix = suffix_of(name)
+            if suffix == SUFFIX:
+                self._there[form_of(name)] = name
+            elif suffix in _PHOTOS:
+                self._photos[form_of(os.path.splitext(name)[0])].add(name)
+
+    def sidecar_of(self, photo: str) -> str:
+        """`a.jpg.xmp`, as digiKam, darktable, Immich and PhotoPrism write it; `a.xmp`, Adobe's, where only that is
+        there and no other photo can be meant by it. Either as it is written there."""
+        stem = form_of(os.path.splitext(photo)[0])
+        if (own := self._there.get(form_of(photo + SUFFIX))) is not None:
+            return own
+        shared = self._there.get(stem + SUFFIX)
+        return photo + SUFFIX if shared is None or self._photos[stem] - {photo} else shared
+
+
+def writer_of(library: LibraryFiles) -> str:
+    """By which a library knows its own regions, wherever it lies."""
+    marker = library.read_any(MARKER)
+    return str(json.loads(marker).get("id") or hashlib.sha256(marker).hexdigest())
 
 
 def read(folder: Folder, name: str) -> Sidecar | None:

@@ -12,6 +12,7 @@ from muster.storage.tags.embedded import MOST, packets
 from muster.storage.tags.regions import Picture, place
 from muster.storage.tags.said import Said, merged, names_of
 from muster.storage.tags.sidecars import Sidecars
+from muster.storage.tags.write import without
 from muster.storage.tags.xmp import read_xmp
 from muster.storage.uris import local_uri
 
@@ -20,11 +21,14 @@ VERSION = 1  # grows when what is read from a file becomes something else: all a
 FindPicture = Callable[[], Picture | None]
 
 
-def read_tags(path: str, sidecars: Sidecars, picture: FindPicture | None = None) -> dict[str, Any] | None:
+def read_tags(
+    path: str, sidecars: Sidecars, picture: FindPicture | None = None, writer: str = ""
+) -> dict[str, Any] | None:
     """What the files of a photo say, by the columns of muster.storage.tags.table without image_id and albums; None for
-    nothing. `picture`: asked where there are regions; None: the photo itself is decoded for it. Raises nothing.
+    nothing. `picture`: asked where there are regions; None: the photo itself is decoded for it. `writer`: whose own
+    regions in sidecars say nothing, see muster.storage.tags.write. Raises nothing.
     """
-    found = list(_said(path, sidecars))
+    found = list(_said(path, sidecars, lambda packet: read_xmp(without(packet, writer))))
     xmp = merged(said for file, said in found if file != sidecars.takeout)
     google = merged(said for file, said in found if file == sidecars.takeout)
     if not (said := merged([xmp, google])):
@@ -51,13 +55,13 @@ def read_tags(path: str, sidecars: Sidecars, picture: FindPicture | None = None)
     }
 
 
-def _said(path: str, sidecars: Sidecars) -> Iterator[tuple[str, Said]]:
-    """What each file says, surest first."""
+def _said(path: str, sidecars: Sidecars, read: Callable[[bytes], Said]) -> Iterator[tuple[str, Said]]:
+    """What each file says, surest first. `read`: of an XMP sidecar."""
     for each in sidecars.before:
-        yield each, _of_sidecar(each, read_xmp)
+        yield each, _of_sidecar(each, read)
     yield path, _embedded(path)
     for each in sidecars.after:
-        yield each, _of_sidecar(each, read_xmp)
+        yield each, _of_sidecar(each, read)
     if sidecars.takeout is not None:
         said = _of_sidecar(sidecars.takeout, lambda data: takeout.read_photo(data) or Said())
         yield sidecars.takeout, said

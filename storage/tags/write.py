@@ -62,10 +62,21 @@ def merged(existing: bytes | None, faces: Sequence[NamedFace], frame: Frame, wri
     base, before = _without_ours(utf8, writer)
     result, edits = _Target(base, frame, writer, before).with_faces(faces) if faces else (Merged(), [])
     now = _edited(base, edits)
-    if now != base and _without_ours(now, writer)[0] != base:
+    if now not in (base, utf8) and _without_ours(now, writer)[0] != base:
         raise SidecarError("it cannot be changed so that the change could be taken back")
     result.data = None if now == NEW else from_utf8(now, codec)
     return result
+
+
+def without(data: bytes, writer: str) -> bytes:
+    """A sidecar as it would be if this writer had never been there; as it is where it is not understood."""
+    if not any(OWN.encode(codec) in data for codec in ("utf-8", "utf-16-le", "utf-16-be")):
+        return data
+    try:
+        utf8, codec = to_utf8(data)
+        return from_utf8(_without_ours(utf8, writer)[0], codec)
+    except SidecarError:
+        return data
 
 
 def _edited(data: bytes, edits: Iterable[Edit]) -> bytes:

@@ -2,13 +2,16 @@
 
 import asyncio
 import io
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pyarrow as pa
+import uvicorn
 from PIL import Image, ImageDraw
 
 from helpers.collection import CLUSTERS, FACES, PREVIEWS, RED
@@ -21,6 +24,7 @@ from muster.web.live.album import LiveAlbum
 from muster.web.live.app import app
 from muster.web.live.columns import LiveSource
 from muster.web.live.guard import HEADER, Doors
+from muster.web.live.serving import listening
 
 FINGERPRINTS = {"images": IMAGES_FINGERPRINT, "faces": "2" * 16, "previews": "3" * 16}
 OBJECTS = pa.schema(
@@ -81,7 +85,7 @@ class Originals:
             for n, cluster in enumerate(people)
         ]
         clusters.write(library, FINGERPRINTS["faces"], pa.Table.from_pylist(rows, CLUSTERS), "graph")
-        return LiveSource(library, FINGERPRINTS, lambda faces: [])
+        return LiveSource(library, FINGERPRINTS, lambda faces: [], lambda: None)
 
     def _process(self, library: LibraryFiles, shard: str) -> None:
         rows: dict[str, list[dict[str, Any]]] = {
@@ -137,6 +141,23 @@ def _small(pixels: Any) -> bytes:
     made.thumbnail((512, 512))
     made.save(sink, "JPEG")
     return sink.getvalue()
+
+
+@contextmanager
+def served(source: LiveSource) -> Iterator[str]:
+    """The live page at a port of this machine: the address that `muster serve` prints."""
+    doors, bound = Doors(), listening("127.0.0.1", None)
+    doors.port = bound.getsockname()[1]
+    config = uvicorn.Config(app(LiveAlbum(source), doors), log_level="error", lifespan="off", ws="none")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, args=([bound],))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{doors.port}/?token={doors.token}"
+    finally:
+        server.should_exit = True
+        thread.join()
+        bound.close()
 
 
 class Browser:

@@ -35,8 +35,9 @@ def an_index(*photos: Mapping[str, Any], names: Mapping[str, str] | None = None)
         "camera": (index.camera_field(found),),
         "folder": (index.folder_field(paths),),
     }
-    made = Index(found, paths, where, fields, np.zeros(len(found), bool))
-    return made.with_favourites([row["image_id"] for row in rows if row.get("favourite")])
+    nothing = np.zeros(len(found), bool)
+    made = Index(found, paths, where, fields, nothing, nothing)
+    return made.with_people(fields["person"][0], [row["image_id"] for row in rows if row.get("favourite")])
 
 
 def _pairs(rows: Sequence[Mapping[str, Any]], many: str, one: str, schema: pa.Schema) -> pa.Table:

@@ -36,12 +36,12 @@ import pyarrow.compute as pc
 from muster.arrays import I64
 from muster.errors import MusterError
 from muster.storage.people.ledger import Ledger
-from muster.storage.people.view import Claim, People
+from muster.storage.people.view import Claim, People, Scene
 from muster.web.album import DOUBTFUL, EXTRA_FACES, Face, Failure, Photo, load_failures
 from muster.web.live.columns import Columns, LiveSource, load, read_columns
-from muster.web.live.pictures import Pictures
-from muster.web.live.ranking import Ranking, in_time_order, ranking
-from muster.web.live.said import NOBODY, Said, apply, of_clusters, view_of
+from muster.web.live.pictures import Pictures, cropped
+from muster.web.live.ranking import Ranking, ranking
+from muster.web.live.said import NOBODY, Said, apply, of_clusters
 
 T = TypeVar("T")
 FIRST = 200  # people of the first page
@@ -87,14 +87,25 @@ class Card:
 
 
 class Moment:
-    """All that is shown, at one moment. Nothing in it changes."""
+    """All that is shown, at one moment. Nothing in it changes. `columns`: those of `base`, which are of the tables,
+    with faces that were drawn."""
 
     def __init__(
-        self, album: "LiveAlbum", columns: Columns, said: Said, time_order: I64, version: str, people: People | None
+        self,
+        album: "LiveAlbum",
+        version: str,
+        base: Columns,
+        columns: Columns,
+        said: Said,
+        people: People | None,
     ) -> None:
-        self.album, self.columns, self.said, self.in_time_order = album, columns, said, time_order
-        self.version, self._people = version, people
+        self.album, self.version, self.base, self.columns, self.said = album, version, base, columns, said
+        self._people = people
         self._cards: dict[int, Card] = {}
+
+    @property
+    def in_time_order(self) -> I64:
+        return self.base.in_time_order
 
     @cached_property
     def people_now(self) -> People:
@@ -142,6 +153,15 @@ class Moment:
         """Of the row of a face."""
         place = int(self.said.person_of[face])
         return None if place == NOBODY or self._numbers[place] == 0 else self._card(place)
+
+    def person_of_face(self, face_id: str) -> Card | None:
+        row = self.columns.row_of_face(face_id)
+        return None if row < 0 else self.person_of(row)
+
+    def first_face(self, person: str) -> int:
+        """Row of a face of this person; -1: none."""
+        place = self._places.get(self.said.moved.get(person, person))
+        return -1 if place is None else int(self.ranking.face[self.ranking.start[place]])
 
     def _card(self, place: int) -> Card:
         if place not in self._cards:
@@ -314,8 +334,7 @@ class LiveAlbum:
             columns, said = apply(columns, people, self.ledger.known)
         else:
             people, said = None, of_clusters(columns)
-        order = self._kept("order", lambda: in_time_order(columns))
-        return Moment(self, columns, said, order, f"{self._start}-{next(self._count)}", people)
+        return Moment(self, f"{self._start}-{next(self._count)}", self._base, columns, said, people)
 
     def _claims(self) -> Sequence[Claim]:
         assert self._base is not None
@@ -354,8 +373,18 @@ class LiveAlbum:
     def people(self) -> People:
         """Who is who, as edits are made of it."""
         with self._lock:
-            assert self._base is not None
-            return view_of(self._base, self._readable(), self.ledger.known, self._claims())
+            return self.scene.people(self.ledger.known)
+
+    @property
+    def scene(self) -> Scene:
+        """Only within `editing`."""
+
+        def made() -> Scene:
+            columns = self._base
+            assert columns is not None
+            return Scene(columns.clusters, columns.faces, self._readable(), self._claims())
+
+        return self._kept("scene", made)
 
     def _readable(self) -> pa.Table:
         """As muster.storage.people.placed.Photos takes it."""
@@ -413,9 +442,12 @@ class LiveAlbum:
     def picture(self, table: str, key: str) -> bytes | None:
         """The JPEG of a face ("faces") or of a whole photo ("previews"); None where there is none."""
         columns, pictures = self.now().columns, self._pictures
-        if table == "faces":
-            row = columns.row_of_face(key)
-            photo = int(columns.photo[row]) if row >= 0 else -1
-        else:
-            photo = columns.row_of_photo(key)
-        return None if photo < 0 else pictures.get(table, key, columns.shards[columns.shard[photo]])
+        row = columns.row_of_face(key) if table == "faces" else -1
+        photo = int(columns.photo[row]) if row >= 0 else columns.row_of_photo(key) if table == "previews" else -1
+        if photo < 0:
+            return None
+        shard = columns.shards[columns.shard[photo]]
+        if row < len(columns.faces):
+            return pictures.get(table, key, shard)
+        preview = pictures.get("previews", columns.image_id[photo].as_py(), shard)
+        return None if preview is None else cropped(preview, columns.box[row] / columns.width[photo])

@@ -7,12 +7,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from muster.errors import MusterError
-from muster.web.live import edits, history, login, originals, pages, photos, timeline
+from muster.web.live import duplicates, edits, history, login, originals, pages, photos, suggested, timeline
 from muster.web.live.album import LiveAlbum
 from muster.web.live.guard import Doors, Guard
+from muster.web.live.guesses import Guesses
 from muster.web.live.render import Renderer
 
-PARTS = (pages, timeline, photos, originals, edits, history, login)  # each has ROUTES, and NAV for the bar on top
+# Each has ROUTES, and NAV for the bar on top
+PARTS = (pages, timeline, photos, originals, duplicates, suggested, edits, history, login)
 
 
 def app(album: LiveAlbum, doors: Doors, readonly: str = "") -> Guard:
@@ -20,6 +22,7 @@ def app(album: LiveAlbum, doors: Doors, readonly: str = "") -> Guard:
     routes = [route for part in PARTS for route in part.ROUTES]
     handlers = {404: _missing, MusterError: _failed}
     made = Starlette(routes=routes, exception_handlers=handlers)
+    made.state.guesses = Guesses(album)
     made.state.album, made.state.readonly, made.state.doors = album, readonly, doors
     made.state.render = Renderer(album, [nav for part in PARTS for nav in part.NAV], readonly)
     return Guard(made, doors, _refused)

@@ -9,20 +9,24 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from muster.arrays import F32, matrix
+from muster.arrays import F32, I64, matrix
 from muster.errors import MusterError
 from muster.storage import clusters, layout, tables
 from muster.storage.library import LibraryFiles
 from muster.storage.people.view import Claim
 from muster.storage.tags.table import filled
 from muster.web.album import PagesSource
+
+if TYPE_CHECKING:
+    from muster.tasks.people.graph import Strangers
 
 PHOTO_COLUMNS = ["image_id", "status", "width", "height", "taken_at", "sha256"]
 TAG_COLUMNS = ["image_id", "taken_at"]  # what photos themselves do not say of their date
@@ -36,12 +40,14 @@ Times = np.ndarray[Any, np.dtype[np.datetime64]]
 class LiveSource:
     """What the live page is made from. `fingerprints`: those of the tables "images", "faces" and "previews".
 
-    `claims(faces)`: what gallery and tags say of these faces (face_id, image_id, box_xyxy).
+    `claims(faces)`: what gallery and tags say of these faces (face_id, image_id, box_xyxy). `strangers()`: those that
+    come with the model of faces.
     """
 
     library: LibraryFiles
     fingerprints: Mapping[str, str]
     claims: Callable[[pa.Table], Sequence[Claim]]
+    strangers: "Callable[[], Strangers | None]"
 
     def pages(self) -> PagesSource:
         """As the static pages take it."""
@@ -97,12 +103,22 @@ class Columns:
     faces: pa.Table
     clusters: pa.Table
 
+    @cached_property
+    def in_time_order(self) -> I64:
+        """Rows of photos, oldest first, those without a date last, of equals as they stand in the library."""
+        return np.argsort(self.taken, kind="stable")
+
     def row_of_photo(self, image_id: str) -> int:
         """-1 where there is none."""
         return int(pc.index(self.image_id, image_id).as_py())
 
     def row_of_face(self, face_id: str) -> int:
         return int(pc.index(self.face_id, face_id).as_py())
+
+    def rows_in(self, face_ids: pa.ChunkedArray) -> I64:
+        """The place in `face_ids` of each face that was found."""
+        found = pc.index_in(self.faces["face_id"], face_ids.combine_chunks())
+        return found.to_numpy(zero_copy_only=False).astype(np.int64)
 
     def rows_of_faces(self, face_ids: Sequence[str]) -> list[int]:
         """-1 where there is none."""

@@ -1,6 +1,6 @@
 """What the tables of a library say of one photo: read when its page is opened, a few rows of a few files."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from muster.web.album import Photo
 from muster.web.live.columns import LiveSource, read_part
 
 IMAGE_COLUMNS = ["image_id", "format", "latitude", "longitude"]
+TAG_COLUMNS = ["title", "description", "keywords", "albums", "people", "rating", "latitude", "longitude"]
 OBJECT_COLUMNS = ["image_id", "label", "score", "box_xyxy"]
 SURE = 0.5  # score from which on an object is marked
 SCENES = {"day": "by day", "night": "at night"}
@@ -36,6 +37,19 @@ class Trouble:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Tags:
+    """What its tags, sidecars and Takeout say of a photo. `people`: names without a place in it. `rating`: -1 to 5."""
+
+    title: str = ""
+    description: str = ""
+    keywords: Sequence[str] = ()
+    albums: Sequence[str] = ()
+    people: Sequence[str] = ()
+    rating: int | None = None
+    position: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Details:
     """`size`: of the file, such as "3.4 MB"; "": not known. `position`: degrees, latitude and longitude. `scene`:
     "by day", "at night" or "": not known."""
@@ -46,6 +60,7 @@ class Details:
     things: Sequence[Thing]
     scene: str
     troubles: Sequence[Trouble]
+    tags: Tags
 
 
 def details_of(source: LiveSource, photo: Photo) -> Details | None:
@@ -60,17 +75,34 @@ def details_of(source: LiveSource, photo: Photo) -> Details | None:
     known = tables.descriptions(source.library)
     by_task = {task: [name for name, what in known.items() if what["task"] == task] for task in ("objects", "scenes")}
     latest = {task: _most(source, names) for task, names in by_task.items()}
-    latitude, longitude = image["latitude"], image["longitude"]
+    tags, used = _tags(source, photo), {*source.fingerprints.values(), *filter(None, latest.values())}
     return Details(
         size=_size(found["size"]),
         format=image["format"] or "",
-        position=None if latitude is None or longitude is None else (latitude, longitude),
+        position=_position(image) or tags.position,
         things=list(_things(source, latest["objects"], photo)),
         scene=_scene(source, latest["scenes"], photo),
-        troubles=list(
-            _troubles(source, sorted({*source.fingerprints.values(), *filter(None, latest.values())}), photo)
-        ),
+        troubles=list(_troubles(source, sorted(used), photo)),
+        tags=tags,
     )
+
+
+def _tags(source: LiveSource, photo: Photo) -> Tags:
+    name = layout.TAGS
+    if not source.library.has(name):
+        return Tags()
+    row = pc.index(read_part(source.library, name, ["image_id"])["image_id"], photo.image_id).as_py()
+    if row < 0:
+        return Tags()
+    [found] = read_part(source.library, name, TAG_COLUMNS).slice(row, 1).to_pylist()
+    texts: dict[str, Any] = {each: found[each] or "" for each in ("title", "description")}
+    lists: dict[str, Any] = {each: found[each] or () for each in ("keywords", "albums", "people")}
+    return Tags(**texts, **lists, rating=found["rating"], position=_position(found))
+
+
+def _position(row: Mapping[str, Any]) -> tuple[float, float] | None:
+    latitude, longitude = row["latitude"], row["longitude"]
+    return None if latitude is None or longitude is None else (latitude, longitude)
 
 
 def _size(number: int | None) -> str:

@@ -25,6 +25,7 @@ from muster.storage.texts import normal
 from muster.storage.users import user_at_host
 from muster.web.live.album import Card, Moment
 from muster.web.live.guard import is_loopback
+from muster.web.live.guesses import Guesses
 from muster.web.live.history import said
 from muster.web.live.render import Nav
 from muster.web.words import count
@@ -54,6 +55,7 @@ class Editor:
     ledger: Ledger
     sent: dict[str, Any]
     by: str
+    guesses: Guesses
 
     @property
     def people(self) -> People:
@@ -260,7 +262,7 @@ def page_of(person: str) -> str:
 # ---- over HTTP -------------------------------------------------------------------------------------------------------
 
 
-def _route(path: str, made: Callable[[Editor], Answer]) -> Route:
+def route(path: str, made: Callable[[Editor], Answer]) -> Route:
     async def answer(request: Request) -> Response:
         try:
             sent = json.loads(await request.body())
@@ -279,7 +281,7 @@ def _edited(request: Request, made: Callable[[Editor], Answer], sent: dict[str, 
         return JSONResponse({"error": request.app.state.readonly}, 503)
     try:
         with album.editing() as (moment, ledger):
-            answer = made(Editor(moment, ledger, sent, _by(request)))
+            answer = made(Editor(moment, ledger, sent, _by(request), request.app.state.guesses))
     except NamedAlreadyError as error:
         card = error.card
         found = {"person": card.cluster_id, "title": card.title, "faces": len(card.faces), "face": card.best.face_id}
@@ -314,6 +316,6 @@ EDITS = (name, merge, differ, split, give, hide, show, cover, born, draw, favour
 ROUTES = [
     Route("/api/version", version),
     Route("/api/names", names),
-    *(_route(edit.__name__, edit) for edit in EDITS),
-    _route("not", is_not),
+    *(route(edit.__name__, edit) for edit in EDITS),
+    route("not", is_not),
 ]

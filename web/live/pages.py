@@ -1,6 +1,8 @@
 """The people pages, served: people, one person, faces that are nobody's, errors, and the pictures on them."""
 
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -9,7 +11,7 @@ from starlette.routing import Route
 from muster.web.album import Photo
 from muster.web.filters import Filters
 from muster.web.live.album import Card, Moment
-from muster.web.live.render import Nav, paged, show, within
+from muster.web.live.render import Nav, paged, photo_page, show, within
 from muster.web.people import ERRORS_PER_PAGE, FACES_PER_PAGE, PEOPLE_PER_PAGE, PHOTOS_PER_PAGE
 from muster.web.render import HERE
 
@@ -68,7 +70,8 @@ def person(request: Request) -> Response:
         after=after,
         home=home,
         filters=NO_FILTERS,
-        previews=_Every(),
+        previews=Every(),
+        link_of=partial(photo_page, key=f"person.{asked}"),
         style=ratios(items),
     )
 
@@ -78,7 +81,7 @@ def ratios(photos: Sequence[Photo]) -> str:
     return "".join(f"#p-{p.image_id}{{--ratio:{p.width / p.height:.4f}}}" for p in photos)
 
 
-class _Every:
+class Every:
     """Any photo may have a preview; one that has none is answered by an icon."""
 
     def __contains__(self, name: object) -> bool:
@@ -101,9 +104,25 @@ def unclustered(request: Request) -> Response:
     part = within(number, names, FACES_PER_PAGE)
     if part is None:
         return missing(request, "There are not so many faces any more.")
+    groups = _groups(request) if number == 1 else []
     items = [moment.face(row) for row in moment.unclustered[part].tolist()]
     photos = {face.image_id: moment.photo(face.image_id) for face in items}
-    return show(request, "unclustered.html", names, number, moment=moment, items=items, photos=photos)
+    return show(request, "unclustered.html", names, number, moment=moment, items=items, photos=photos, groups=groups)
+
+
+def _groups(request: Request) -> list[dict[str, Any]] | None:
+    """Faces that may be assigned at once; None where they are still being found."""
+    album, guesses = request.app.state.album, request.app.state.guesses
+    guesses.start()
+    with album.editing() as (moment, ledger):
+        found = guesses.groups(moment, ledger.known)
+    return found and [
+        {
+            "who": moment.person_of(group.like) if group.like >= 0 else None,
+            "faces": [moment.face(row) for row in group.faces.tolist()],
+        }
+        for group in found
+    ]
 
 
 def errors(request: Request) -> Response:

@@ -13,9 +13,10 @@ from muster.web.album import Face, Photo
 from muster.web.live import lists
 from muster.web.live.album import Card, Moment
 from muster.web.live.described import sentence
-from muster.web.live.details import Thing, details_of
+from muster.web.live.details import Details, Thing, details_of
 from muster.web.live.lists import PhotoList
 from muster.web.live.pages import missing
+from muster.web.live.places import names_of
 from muster.web.live.render import Nav, photo_href, show
 from muster.web.live.timeline import place_in
 
@@ -61,7 +62,7 @@ def photo(request: Request) -> Response:
     details = None if found is None else details_of(album.source, found)
     if found is None or details is None:
         return missing(request, GONE)
-    row = moment.columns.row_of_photo(image_id)
+    row, (city, place) = moment.columns.row_of_photo(image_id), _place(details)
     faces = [Marked(face, moment.card(face.cluster_id) if face.cluster_id else None) for face in moment.faces(image_id)]
     return show(
         request,
@@ -72,7 +73,8 @@ def photo(request: Request) -> Response:
         details=details,
         faces=faces,
         many=len(faces) > MANY,
-        alt=sentence(moment, row, found),
+        alt=sentence(moment, row, found, city),
+        place=place,
         favourite=bool(lists.favourites(moment)[row]),
         kinds=_kinds(details.things),
         around=_around(request, moment, image_id),
@@ -80,6 +82,14 @@ def photo(request: Request) -> Response:
         original=f"/original/{image_id}",
         style=_style(found, faces, details.things),
     )
+
+
+def _place(details: Details) -> tuple[str, str]:
+    """The city, and all that is known of the place."""
+    if details.position is None:
+        return "", ""
+    latitude, longitude = details.position
+    return names_of(np.array([latitude]), np.array([longitude]))[0]
 
 
 def _around(request: Request, moment: Moment, image_id: str) -> Around:

@@ -50,11 +50,6 @@ class Ranking:
         return slice(self.start[person], self.start[person + 1])
 
 
-def in_time_order(columns: Columns) -> I64:
-    """Rows of photos, oldest first, those without a date last, of equals as they stand in the library."""
-    return np.argsort(columns.taken, kind="stable")
-
-
 def ranking(columns: Columns, said: Said, time_order: I64) -> Ranking:
     rank = np.empty(len(time_order), np.int64)
     rank[time_order] = np.arange(len(time_order))

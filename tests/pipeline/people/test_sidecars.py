@@ -13,6 +13,7 @@ from helpers.regions import UNKNOWN, document, jpeg, mwg, overlap, raw_regions, 
 from muster.errors import InputError
 from muster.pipeline.people import sidecars
 from muster.pipeline.people.sidecars import NamesWritten, write_names
+from muster.pipeline.tags import read_tags
 from muster.pipeline.work.choice import TaskChoice
 from muster.storage import clusters, manifest, tables
 from muster.storage.library import open_library
@@ -297,6 +298,16 @@ def test_what_one_library_wrote_is_that_of_others_to_another(album: Album, tmp_p
     second.say(Hidden(ANN))
     second.write()
     assert album.sidecar("a/1.jpg") == before
+
+
+def test_a_name_taken_back_does_not_come_back_by_our_own_sidecar(album: Album) -> None:
+    edit = album.name(ANN, "Ann")
+    album.write()
+    read_tags(album.library)
+    album.say(TakeBack(edit))
+    assert album.write().removed == 2
+    read_tags(album.library)
+    assert album.write().faces == 0
 
 
 def test_a_library_that_was_moved_knows_its_own(album: Album, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from muster.storage.tags.elements import SidecarError
     ],
 )
 def test_which_sidecar_is_a_photos(photo: str, names: list[str], sidecar: str) -> None:
-    assert beside.name_for(photo, [photo, *names]) == sidecar
+    assert beside.Names([photo, *names]).sidecar_of(photo) == sidecar
 
 
 def test_a_sidecar_is_written_replaced_and_removed(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from helpers.regions import RDF, SIZE, UNKNOWN, document, jpeg, mp, mwg, overlap, raw_regions, regions_in, upright
 from muster.storage.tags import write
 from muster.storage.tags.elements import SidecarError
-from muster.storage.tags.mwg import Frame
+from muster.storage.tags.mwg import Frame, mark
 from muster.storage.tags.write import Merged, NamedFace
 
 STORED = (600, 400)
@@ -209,6 +209,65 @@ def test_ours_is_known_when_another_program_has_written_it_anew() -> None:
     assert sorted(names_in(theirs)) == ["Anna", "Bob"]
     assert names_in(data_of(merged(theirs, [BOB], FRAME))) == ["Bob"]
     assert b"Rating" in data_of(merged(theirs, [], FRAME))
+
+
+def test_properties_that_others_put_beside_ours_stay() -> None:
+    ours = data_of(merged(None, [ANNA], FRAME))
+    theirs = ours.replace(b" </mwg-rs:Regions>\n", b" </mwg-rs:Regions><x:y xmlns:x='z'/>\n")
+    left = data_of(merged(theirs, [], FRAME))
+    assert names_in(left) == []
+    assert b"<x:y xmlns:x='z'/>" in left
+
+
+def test_a_name_that_somebody_changed_again_is_theirs() -> None:
+    there = document(mwg([("Ann", HER)], STORED))
+    renamed = data_of(merged(there, [replace(ANNA, certain=True)], FRAME))
+    again = renamed.replace(b">Anna<", b">Zoe<")
+    result = merged(again, [replace(ANNA, certain=True)], FRAME)
+    assert (result.data, result.otherwise) == (again, [("Zoe", "Anna")])
+
+
+@pytest.mark.parametrize("attributes", [False, True])
+def test_a_mark_in_another_form_than_the_name_is_not_believed(attributes: bool) -> None:
+    there = document(mwg([("Anna", HER)], STORED, attributes))
+    sign = mark("Anna", raw_regions(there)[0][1], "a")
+    if attributes:
+        marked = there.replace(b"</rdf:Description></rdf:li>", b"%s</rdf:Description></rdf:li>")
+    else:
+        marked = there.replace(b"</mwg-rs:Name>", b"</mwg-rs:Name>%s")
+    was = "<muster:Was xmlns:muster='urn:muster:regions#'>Ann</muster:Was>" + (
+        f"<muster:Wrote xmlns:muster='urn:muster:regions#'>{sign}</muster:Wrote>"
+    )
+    marked = marked.replace(b"%s", was.encode())
+    assert marked != there
+    assert (merged(marked, [], FRAME).data == marked) is attributes
+
+
+def test_the_order_of_faces_does_not_count() -> None:
+    twins = [*FACES, NamedFace("Anna", (420, 300, 500, 380))]
+    assert merged(None, twins, FRAME).data == merged(None, twins[::-1], FRAME).data
+
+
+def test_of_two_names_for_one_face_ours_is_enough() -> None:
+    there = document(mwg([("Ann", HER), ("Anna", (66, 44, 190, 170))], STORED))
+    result = merged(there, [ANNA], FRAME)
+    assert (result.data, result.there, result.otherwise) == (there, 1, [])
+
+
+def test_names_with_line_breaks_give_way_and_come_back_in_attributes() -> None:
+    there = document(mwg([("Ann", HER)], STORED, True))
+    renamed = data_of(merged(there, [NamedFace("An\nna", HER, certain=True)], FRAME))
+    assert names_in(renamed) == ["An\nna"]
+    assert merged(renamed, [], FRAME).data == there
+
+
+def test_what_is_not_understood_stays_as_it_is_without_ours_too() -> None:
+    ours = data_of(merged(document(UNKNOWN), FACES, FRAME))
+    assert write.without(ours, "a") == document(UNKNOWN)
+    assert write.without(ours, "b") == ours
+    assert write.without(ours[:-100] + b"<", "a") == ours[:-100] + b"<"
+    utf16 = data_of(merged(document(UNKNOWN).decode().encode("utf-16"), FACES, FRAME))
+    assert write.without(utf16, "a") == document(UNKNOWN).decode().encode("utf-16")
 
 
 @pytest.mark.parametrize("name", ["niaz.xmp", "canon_eos_6d.xmp", "apple-test-2.xmp", "iphone_7.xmp"])

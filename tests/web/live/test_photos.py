@@ -50,6 +50,7 @@ def test_the_page_says_all_that_is_known(browser: Browser, made: Originals) -> N
         "Nobody yet",
         "dog 2",
         "boat 70 %",
+        "Lisbon, Portugal",
         "38.71000, -9.14000",
         "Canon &lt;EOS&gt;",
         "lake.jpg",
@@ -105,7 +106,7 @@ def test_a_name_shows_at_once(browser: Browser, made: Originals) -> None:
     assert browser.post("/api/name", {"person": ANNA, "name": "Anna"}).status_code == 200
     text = page(browser, made)
     assert "Not Anna" in words(text)
-    assert re.search(r"<title>Anna.* and 1 other, 3 May 2019", text)
+    assert re.search(r"<title>Anna.* and 1 other in Lisbon, 3 May 2019", text)
 
 
 def test_a_face_that_was_missed_is_marked(browser: Browser, made: Originals) -> None:

@@ -28,7 +28,7 @@ def browser(made: Originals) -> Browser:
 def shown(text: str, made: Originals) -> list[str]:
     """Names of the photos on a page, in their order."""
     names = {image_id: name.removesuffix(".jpg") for name, image_id in made.ids.items()}
-    return [names[image_id] for image_id in re.findall(r'<li id="p-([0-9a-f]+)">', text)]
+    return [names[image_id] for image_id in re.findall(r'class="tile" id="p-([0-9a-f]+)"', text)]
 
 
 def test_all_photos_stand_by_month_newest_first(browser: Browser, made: Originals) -> None:
@@ -127,7 +127,7 @@ def test_any_place_in_a_list(asked: str, start: int, number: int, browser: Brows
 
 def test_links_lead_to_photos_and_back(browser: Browser, made: Originals) -> None:
     text = browser.get(f"/albums/{ANNA}.html").text
-    address = re.search(r'class="tile" href="([^"]+)"', text)[1]
+    address = re.search(r'class="tile" id="[^"]+" href="([^"]+)"', text)[1]
     page = browser.get(address)
     assert page.status_code == 200
     back = re.search(r'<a href="([^"]+)" id="back">', page.text)[1].replace("&amp;", "&")

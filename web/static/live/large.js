@@ -108,7 +108,7 @@ class Large {
   }
 
   tell(photo) {
-    const rows = [["Date", photo.when], ["Camera", photo.camera], ["File", photo.file], ["Size", `${photo.width} × ${photo.height}`]];
+    const rows = [["Date", photo.when], ["Place", photo.place], ["Camera", photo.camera], ["File", photo.file], ["Size", `${photo.width} × ${photo.height}`]];
     const list = this.find(".info dl");
     list.replaceChildren(...rows.filter(([, said]) => said).flatMap(([name, said]) => [element("dt", name), element("dd", said)]));
     const people = photo.people.map((each) => Object.assign(element("a", each.name), { href: each.href }));

@@ -2,6 +2,8 @@
 import { ask, choose, help, told, wrong } from "./dialogs.js";
 import { picked, pickingKeys, stopPicking, togglePicking } from "./picking.js";
 
+const STYLE = /<style>([^<]*)<\/style>/; // where pictures and faces are: the policy allows that of the first page alone
+const placed = new CSSStyleSheet();
 const EVERY = 3000; // milliseconds between looks for changes
 const shownVersion = () => document.body.dataset.version;
 
@@ -70,7 +72,9 @@ async function show(go) {
     return;
   }
   const answer = await fetch(location.href);
-  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const text = await answer.text();
+  const style = text.match(STYLE)?.[1];
+  const page = new DOMParser().parseFromString(text.replace(STYLE, ""), "text/html");
   if (answer.redirected && new URL(answer.url).pathname !== location.pathname) {
     location.replace(answer.url);
     return;
@@ -80,8 +84,10 @@ async function show(go) {
   for (const part of [".bar nav", "main"]) {
     document.querySelector(part).replaceChildren(...page.querySelector(part).childNodes);
   }
-  const styles = [document, page].map((each) => each.querySelector("head style"));
-  if (styles.some((style) => style) && styles[0]?.textContent !== styles[1]?.textContent) location.reload(); // its digest
+  if (style) {
+    placed.replaceSync(style);
+    document.adoptedStyleSheets = [placed];
+  }
   document.title = page.title;
   document.body.dataset.version = page.body.dataset.version;
   document.dispatchEvent(new Event("muster:shown"));
@@ -166,6 +172,26 @@ const asks = {
   },
 };
 
+// Faces that are nobody's, those of a group that are selected.
+async function group(button) {
+  const section = button.closest(".group");
+  const faces = [...section.querySelectorAll(".pick:checked")].map((box) => box.value);
+  if (!faces.length) return wrong("Select a face of the group first.");
+  if (button.dataset.group === "name") {
+    const value = await ask("Whose faces are these?", "Name", { known: await known() });
+    if (value) await edit("give", { faces, name: value });
+  } else await edit(button.dataset.group, { faces, person: section.dataset.person });
+}
+
+// A question: its faces, and those of one choice or of all.
+async function answer(button) {
+  const question = button.closest(".question");
+  const facesOf = (each) => each.dataset.faces.split(" ");
+  const chosen = button.closest("li");
+  const choices = chosen ? [chosen] : [...question.querySelectorAll(".asked-of > li")];
+  await edit("answer", { answer: button.dataset.answer, faces: facesOf(question.querySelector(".asked")), choices: choices.map(facesOf) });
+}
+
 document.addEventListener("click", async ({ target }) => {
   const button = target.closest("button");
   if (!button) return;
@@ -177,6 +203,8 @@ document.addEventListener("click", async ({ target }) => {
     if (picked().length) await edit(withFaces, { person: person().person, faces: picked() });
     else wrong("Select a face first.");
   } else if (does === "favourite") await edit(does, { photo: button.dataset.photo, on: Boolean(button.dataset.on) });
+  else if (button.dataset.answer) await answer(button);
+  else if (button.dataset.group) await group(button);
   else if (does === "take_back") await edit(does, { edit: id });
   else if (does) await edit(does, { person: person().person });
 });
@@ -190,7 +218,11 @@ document.addEventListener(
     if (event.key === "?") help();
     else if (event.key === "/" && search) search.focus();
     else if (event.key === "f" && event.target.closest("[data-item]")) event.target.closest("[data-item]").querySelector(".star")?.click();
-    else if (!pickingKeys(event)) return;
+    else if (/^[0-9]$/.test(event.key)) {
+      const numbered = document.querySelector(`[aria-keyshortcuts="${event.key}"]`);
+      if (!numbered) return;
+      numbered.click();
+    } else if (!pickingKeys(event)) return;
     event.preventDefault();
     event.stopImmediatePropagation();
   },
@@ -200,4 +232,5 @@ document.addEventListener(
 if (sessionStorage.getItem("told")) told(sessionStorage.getItem("told"));
 sessionStorage.removeItem("told");
 setInterval(look, EVERY);
+setInterval(() => document.querySelector("[data-wait]") && !document.hidden && show(), 1500);
 document.addEventListener("visibilitychange", look);

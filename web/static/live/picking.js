@@ -1,9 +1,10 @@
 // Faces are selected by boxes beside them, which show while selecting: arrows move, Space selects, Shift selects a range.
 
 const boxes = () => [...document.querySelectorAll(".pick")];
+const free = () => boxes().filter((box) => !box.classList.contains("of-group")); // groups have buttons of their own
 let last = null;
 
-export const picked = () => boxes().filter((box) => box.checked).map((box) => box.value);
+export const picked = () => free().filter((box) => box.checked).map((box) => box.value);
 
 export function togglePicking(button) {
   if (document.body.classList.contains("picking")) {
@@ -15,13 +16,13 @@ export function togglePicking(button) {
   button.setAttribute("aria-pressed", "true");
   document.querySelector("details.faces")?.setAttribute("open", "");
   count();
-  boxes()[0]?.focus();
+  free()[0]?.focus();
 }
 
 export function stopPicking() {
   document.body.classList.remove("picking");
   document.querySelector("[data-picks]")?.setAttribute("aria-pressed", "false");
-  for (const box of boxes()) box.checked = false;
+  for (const box of free()) box.checked = false;
   count();
 }
 

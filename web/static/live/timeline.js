@@ -75,7 +75,7 @@ document.addEventListener("muster:show", async (event) => {
 });
 
 async function favourite(tile) {
-  const photo = tile.closest("li").id.slice(2);
+  const photo = tile.id.slice(2);
   const answer = await send("favourite", { photo, on: !tile.querySelector(".heart") });
   if (answer.error) return wrong(answer.error);
   told(answer.done);
@@ -152,7 +152,7 @@ function goTo(place) {
   const target = document.getElementById(place);
   if (!target) return;
   target.scrollIntoView({ block: place.startsWith("p-") ? "center" : "start" });
-  (target.querySelector(".tile") ?? target).focus({ preventScroll: true });
+  target.focus({ preventScroll: true });
 }
 
 if (timeline) {
@@ -163,7 +163,7 @@ if (timeline) {
   });
   document.getElementById("play").addEventListener("click", () => {
     const shown = tiles().find((tile) => tile.getBoundingClientRect().bottom > 0) ?? tiles()[0];
-    look({ list, at: shown.closest("li").id.slice(2), play: true, after: back });
+    look({ list, at: shown.id.slice(2), play: true, after: back });
   });
 }
 

@@ -1,0 +1,85 @@
+"""`muster search`: which photos show this, and where they lie."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+import muster
+from muster.pipeline.cli.console import JsonOption, pass_on, report, say
+from muster.pipeline.cli.options import LIBRARY, LibraryOption, ModelOption, TrustOption
+from muster.web.words import count, printable
+
+if TYPE_CHECKING:
+    from muster.results import SearchResult
+    from muster.storage.search.search import Understood
+
+
+def search(
+    words: Annotated[
+        list[str], typer.Argument(metavar="QUERY", help='What to look for, in quotes: "anna -bob dog night 2019".')
+    ],
+    library: LibraryOption = LIBRARY,
+    trust: TrustOption = False,
+    model: ModelOption = [],  # noqa: B006
+    as_json: JsonOption = False,
+) -> None:
+    """Find photos by who and what is on them, when, where, and in which folder; exit code 1 where there are none.
+
+    A line for each photo, oldest first: its path, date and place, with tabs between. All words have to hold: people by
+    their names, things ("dog"), day and night, dates (2019, 2019-05..2020-02, "may 2019", summer), places in any
+    spelling, cameras, folders, names of files, keywords, albums, favourites. -word: photos without it. "two words": one
+    name. person: place: date: object: scene: camera: in: file: tag: album: where a word means several things.
+    similar:PHOTO: photos that look like it, or show all the people on it. A query that begins with - comes after --.
+
+    Places are those of GeoNames (geonames.org, CC BY 4.0), as of July 2026; nothing is asked of the network.
+
+    Example: muster search "anna -bob dog night 2019 lisbon" -l ./library
+    """
+    from muster.pipeline.cli.parse import parse_model
+
+    found = muster.open(library, trust=trust).search(" ".join(words), model=parse_model(model, "faces"))
+    for line in _remarks(found):
+        say(f"muster: {line}")
+    rows = found.table.to_pylist()
+    if as_json:
+        report(_facts(found, rows), True)
+    elif rows:
+        pass_on("".join(f"{_line(row)}\n" for row in rows), as_json=False)
+    if not rows:
+        raise typer.Exit(1)
+
+
+def _line(row: dict[str, Any]) -> str:
+    when = row["taken_at"].strftime("%Y-%m-%d %H:%M") if row["taken_at"] else ""
+    place = ", ".join(filter(None, (row["city"] or row["place"], row["country"])))
+    return "\t".join(map(printable, (row["uri"], when, place))).rstrip("\t")
+
+
+def _remarks(found: "SearchResult") -> Iterator[str]:
+    for each in found.unknown:
+        near = " or ".join(f"`{text}`" for text in each.suggestions)
+        yield f"no `{each.text}` here" + (f"; did you mean {near}?" if near else "")
+    yield from found.notes
+    understood = ", ".join(map(_meaning, found.understood))
+    yield count(found.table.num_rows, "photo") + (f": {understood}" if understood else "")
+
+
+def _meaning(each: "Understood") -> str:
+    return f"{'not ' * each.negated}{' or '.join(f'{field} {text}' for field, text in each.meanings)}"
+
+
+def _facts(found: "SearchResult", rows: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "query": found.query,
+        "photos": len(rows),
+        "understood": [{**asdict(each), "meanings": _named(each)} for each in found.understood],
+        "unknown": [asdict(each) for each in found.unknown],
+        "notes": list(found.notes),
+        "results": rows,
+    }
+
+
+def _named(each: "Understood") -> list[dict[str, str]]:
+    return [{"field": field, "text": text} for field, text in each.meanings]

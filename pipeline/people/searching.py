@@ -1,0 +1,30 @@
+"""A library, opened for search: with what its tasks say of labels, and who is on which photo now."""
+
+from muster.errors import NotYetError
+from muster.pipeline.people.pages import label_tables
+from muster.pipeline.people.who import people_now, readable_images
+from muster.storage.library import LibraryFiles
+from muster.storage.people.ledger import Ledger
+from muster.storage.people.placed import Photos
+from muster.storage.search.index import FACES
+from muster.storage.search.search import Search
+
+
+def opened(library: LibraryFiles, model: str | None = None) -> Search:
+    """`model`: whose faces; None: the library's. A library without faces is searched by all the rest.
+
+    NotYetError where no photo was looked at.
+    """
+    search = Search(library, label_tables(library))
+    if not len(search.index.columns):
+        raise NotYetError(f"library {library.uri} has no photos that were looked at yet", "run", library.uri)
+    ledger = Ledger(library)
+    liked = Photos(readable_images(library)).of(tuple(ledger.known.favourites.values()))
+    favourites = {image_id for ids in liked.values() for image_id in ids}
+    try:
+        people = people_now(library, model, ledger)
+        faces, names = people.faces, {each.person_id: each.name for each in people.people.values()}
+    except NotYetError:
+        faces, names = FACES.empty_table(), {}
+    search.know(faces, names, favourites)
+    return search

@@ -1,0 +1,70 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from helpers.fixtures import Outcome
+from helpers.seen import seen
+
+Muster = Callable[..., Outcome]
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    (folder / "Lisbon trip").mkdir(parents=True)
+    exif = Image.Exif()
+    exif[0x0132] = exif.get_ifd(0x8769)[0x9003] = "2019:05:03 10:00:00"
+    Image.new("RGB", (40, 30), "red").save(folder / "Lisbon trip" / "beach\x1b.jpg", exif=exif)
+    Image.new("RGB", (40, 30), "blue").save(folder / "beach.png")
+    seen(tmp_path / "L", folder)
+    return tmp_path / "L"
+
+
+def test_a_line_for_each_photo_and_what_was_understood_beside(muster: Muster, library: Path) -> None:
+    outcome = muster("search", "in:lisbon -beach.png", "-l", library)
+    assert outcome.code == 0, outcome.err
+    assert outcome.out == f"{library.parent}/photos/Lisbon trip/beach\\x1b.jpg\t2019-05-03 10:00\n"
+    assert outcome.err == "muster: 1 photo: folder lisbon, not file beach.png\n"
+
+
+def test_as_json(muster: Muster, library: Path) -> None:
+    facts = json.loads(muster("search", "beach 2019", "-l", library, "--json").out)
+    assert (facts["photos"], facts["unknown"]) == (1, [])
+    assert [each["meanings"] for each in facts["understood"]] == [
+        [{"field": "file", "text": "beach"}],
+        [{"field": "date", "text": "2019"}],
+    ]
+    assert facts["results"][0]["taken_at"] == "2019-05-03 10:00:00"
+
+
+def test_a_wrong_word_names_the_nearest(muster: Muster, library: Path) -> None:
+    outcome = muster("search", "lisbom", "-l", library)
+    assert (outcome.code, outcome.out) == (1, "")
+    assert "no `lisbom` here; did you mean `lisbon`?" in outcome.err
+    outcome = muster("search", "lisbom", "-l", library, "--json")
+    assert (outcome.code, json.loads(outcome.out)["unknown"][0]["suggestions"]) == (1, ["lisbon"])
+
+
+def test_a_query_that_begins_with_a_minus_comes_last(muster: Muster, library: Path) -> None:
+    assert muster("search", "-l", library, "--", "-2019").out == f"{library.parent}/photos/beach.png\n"
+
+
+def test_bad_input(muster: Muster, library: Path, tmp_path: Path) -> None:
+    for arguments, text in {
+        ("x " * 65, "-l", library): "at most 64",
+        ("x", "-l", tmp_path / "none"): "`muster scan",
+        ("-l", library): "QUERY",
+    }.items():
+        outcome = muster("search", *arguments)
+        assert outcome.code == 2
+        assert text in outcome.err
+
+
+def test_before_a_run(muster: Muster, library: Path, tmp_path: Path) -> None:
+    assert muster("scan", library.parent / "photos", "-l", tmp_path / "new").code == 0
+    outcome = muster("search", "x", "-l", tmp_path / "new")
+    assert outcome.code == 2
+    assert "`muster run" in outcome.err
