@@ -162,12 +162,38 @@ class Library:
                 summary = write_people(self._files, model, folder)
         return Pages(**asdict(summary), out=folder, index=(folder / "index.html").absolute().as_uri())
 
+    def name(self, person: str | int, name: str, *, merge: bool = False, model: str | None = None) -> dict[str, Any]:
+        """Say what a person is called; "": nothing any more. Takes no lock, and counts at once, on the live page too.
+
+        `person`: a name, an id, the first letters of one, or the number on the people pages; `table("people")` has
+        them. `merge`: whoever has the name already is the same person. `edit` in the answer: what `undo` would take
+        back.
+        """
+        from muster.pipeline.people import naming
+
+        with self._in_use():
+            return naming.name(self._files, str(person), name, merge, model)
+
+    def merge(self, person: str | int, other: str | int, *, model: str | None = None) -> dict[str, Any]:
+        """Say that two people are one, who goes by the name of `person`, or else of `other`."""
+        from muster.pipeline.people import naming
+
+        with self._in_use():
+            return naming.merge(self._files, str(person), str(other), model)
+
+    def undo(self) -> dict[str, Any]:
+        """Take back what was said last of people and photos, here or on the live page."""
+        from muster.pipeline.people import naming
+
+        with self._in_use():
+            return naming.undo(self._files)
+
     def copy(
         self, person: str, out: str | Path, *, hard_links: bool = False, model: str | None = None
     ) -> dict[str, Any]:
         """Copy the originals of a person's photos into a new folder; what was written.
 
-        `person`: a cluster id, its first letters, or the number on the people pages. `hard_links`: link them instead,
+        `person`: as `name` takes it. `hard_links`: link them instead,
         where they are files on the same disk; then who changes one changes the other.
         """
         from muster.pipeline.people.copies import copy_photos
@@ -245,7 +271,8 @@ class Library:
             return usual_model(self._files, task)
 
     def table(self, name: str, *, model: str | None = None, columns: str | Iterable[str] | None = None) -> pa.Table:
-        """A table as Arrow: "manifest", "images", "errors", "clusters", "tags", "duplicates", or what a task found.
+        """A table as Arrow: "manifest", "images", "errors", "clusters", "people", "tags", "duplicates", or what a task
+        found.
 
         `model`: whose rows, also as a fingerprint that `status` shows; where None, those of `model_of`. Of several,
         those that cover most images. docs/data-model.md describes the columns. Raises NotYetError where there are no

@@ -7,6 +7,7 @@ import pyarrow as pa
 from muster.errors import InputError
 from muster.pipeline.findings.sources import chosen_source
 from muster.pipeline.people.faces import faces_fingerprint
+from muster.pipeline.people.naming import everybody
 from muster.storage import clusters, duplicates, manifest, outcomes, tables
 from muster.storage.library import LibraryFiles
 from muster.storage.tags import table as tags
@@ -14,8 +15,8 @@ from muster.tasks import registry
 
 
 def table(library: LibraryFiles, name: str, model: str | None, columns: Sequence[str] | None) -> pa.Table:
-    """Rows of the manifest's images. `name`: "manifest", "images", "errors", "clusters", "tags", "duplicates", or a
-    task.
+    """Rows of the manifest's images. `name`: "manifest", "images", "errors", "clusters", "people", "tags",
+    "duplicates", or a task.
 
     `model`: of a task, or of the faces that were clustered; see `muster.pipeline.findings.sources.sources_of`.
     Raises NotYetError where there are none, InputError where they have not all `columns`.
@@ -55,6 +56,7 @@ _READERS: Mapping[str, Callable[[LibraryFiles, str | None], pa.Table]] = {
     "manifest": lambda library, model: manifest.read_manifest(library),
     "clusters": lambda library, model: clusters.require(library, faces_fingerprint(library, model)),
     "errors": _errors,
+    "people": everybody,
     "tags": lambda library, model: tags.read(library),
     "duplicates": lambda library, model: duplicates.require(library),
 }

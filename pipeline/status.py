@@ -7,12 +7,16 @@ from muster.pipeline.usual import rows_by_use
 from muster.storage import manifest, tables
 from muster.storage.library import LibraryFiles
 from muster.storage.outcomes import IMAGES_FINGERPRINT
+from muster.storage.people.ledger import Ledger
 from muster.tasks import registry
 
 
 def status(library: LibraryFiles) -> dict[str, Any]:
     """Images, how many are done, and each task's rows under each model it was run with. `used`: whether they are those
     that are taken where no model is named.
+
+    `people`: what users said of them: edits that count, how many people have a name or are hidden, and `problems`: what
+    of the ledger is not believed, and why.
 
     `scan_interrupted`: a scan died or is at work, and some images may count twice until a command repairs the manifest.
     """
@@ -32,9 +36,21 @@ def status(library: LibraryFiles) -> dict[str, Any]:
         "errors": errors,
         "pending": sum(shards.values()) - processed,
         "scan_interrupted": manifest.interrupted(library),
+        "people": _said(library),
         "tables": [
             _table(library, name, what, shards) | {"used": name in used} for name, what in sorted(described.items())
         ],
+    }
+
+
+def _said(library: LibraryFiles) -> dict[str, Any]:
+    ledger = Ledger(library)
+    people = ledger.known.people.values()
+    return {
+        "edits": sum(map(ledger.known.counts, ledger.edits)),
+        "named": sum(bool(person.name) for person in people),
+        "hidden": sum(person.hidden for person in people),
+        "problems": [problem.text for problem in ledger.problems.values()] + list(map(str, ledger.known.conflicts)),
     }
 
 

@@ -31,7 +31,7 @@ from muster.errors import DecryptionError, InputError, MusterError, NotYetError
 from muster.storage.disk import TEMPORARY, Folder, checked
 from muster.storage.encryption import KEY, KEY_FILE, MAGIC, decrypt, derived, encrypt, key_of
 from muster.storage.files import inode
-from muster.storage.layout import GALLERY, MARKER, REPORT
+from muster.storage.layout import FACTS, GALLERY, MARKER, REPORT
 from muster.storage.retry import retried
 from muster.storage.uris import connect, local_path, local_uri, unread
 
@@ -249,7 +249,7 @@ class LibraryFiles:
             deadline = time.monotonic() + seconds
             while not self._lock(file, last=time.monotonic() >= deadline):
                 time.sleep(0.1)
-            if self.key is not None or self.has(GALLERY):  # libraries made before 0.2.0 too
+            if self.key is not None or self.has(GALLERY) or self.names(FACTS):  # libraries made before 0.2.0 too
                 self.make_private()
             yield
 

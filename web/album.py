@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property, reduce
 from typing import Any
@@ -12,6 +12,9 @@ import pyarrow.compute as pc
 
 from muster.storage import tables
 from muster.storage.library import LibraryFiles
+from muster.storage.people.view import FOUND, People
+from muster.storage.people.view import Person as Known
+from muster.storage.tags import table as tags
 from muster.web import words
 
 IMAGE_COLUMNS = ["image_id", "status", "error_kind", "error", "width", "height", "taken_at", "camera", "sha256"]
@@ -45,6 +48,7 @@ class PagesSource:
 
     `shards`: the manifest's current shard ids. `fingerprints`: those of the tables "images", "faces" and "previews".
     `clusters`: columns face_id, image_id, cluster_id (string, null = unclustered). `uris`: image_id → where it lies.
+    `people`: who is who now, which goes before clusters; None: nothing is said of anybody.
     `duplicates`: of `muster.storage.duplicates`; None where nobody has looked.
     """
 
@@ -54,6 +58,7 @@ class PagesSource:
     clusters: pa.Table
     uris: Mapping[str, str]
     labels: Sequence[LabelTable] = ()
+    people: People | None = None
     duplicates: pa.Table | None = None
 
     def parts(self, table: str, columns: Sequence[str], fingerprint: str | None = None) -> Iterator[pa.Table]:
@@ -96,8 +101,9 @@ class Photo:
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """`box`: [x0, y0, x1, y1] in full upright pixels. `cluster_id`: None = unclustered. `certainty`: the chance that
-    the face is of that person; None = not known."""
+    """`box`: [x0, y0, x1, y1] in full upright pixels. `cluster_id`: the person's; None = nobody's. `certainty`: the
+    chance that the face is of that person; None = not known. `drawn`: no model has found it. `hidden`: it is of
+    somebody whom the pages do not show."""
 
     face_id: str
     image_id: str
@@ -105,6 +111,8 @@ class Face:
     quality: float
     cluster_id: str | None
     certainty: float | None = None
+    drawn: bool = False
+    hidden: bool = False
 
     @property
     def doubtful(self) -> bool:
@@ -121,7 +129,8 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A cluster as shown. `photos`: in time order, exact duplicates once. `faces`: on those photos, best first."""
+    """A person as shown. `number`: among all people, hidden ones too, so that no other changes when one is hidden.
+    `photos`: in time order, exact duplicates once. `faces`: on those photos, best first, but for the cover."""
 
     cluster_id: str
     number: int
@@ -164,6 +173,8 @@ class Album:
     failures: list[Failure]
     copies: Counter[str]  # sha256 → how many images have it
     labels: Mapping[str, Set[str]]  # image_id → what it shows, in words; no key where that is not known
+    everybody: list[Person] = field(default_factory=list)  # hidden people too
+    moved: Mapping[str, str] = field(default_factory=dict)  # former id → id of people who turned out to be one
 
     @cached_property
     def by_cluster(self) -> dict[str, Person]:
@@ -172,8 +183,13 @@ class Album:
     @cached_property
     def unclustered(self) -> list[Face]:
         """Best first: what is worth a look stands before the blurs."""
-        lone = (face for faces in self.faces.values() for face in faces if face.cluster_id is None)
+        lone = (face for faces in self.faces.values() for face in faces if face.cluster_id is None and not face.hidden)
         return sorted(lone, key=_best_first)
+
+    @property
+    def hidden(self) -> int:
+        """How many people are not shown."""
+        return len(self.everybody) - len(self.people)
 
     @property
     def face_count(self) -> int:
@@ -185,22 +201,34 @@ def load_album(source: PagesSource) -> Album:
     photos, failures = _photos(source)
     faces = _faces(source, photos)
     copies = Counter(photo.sha256 for photo in photos.values())
+    known = {} if source.people is None else source.people.people
+    people = _people(photos, faces, known)
+    hidden = {person.cluster_id for person in people if person.cluster_id in known and known[person.cluster_id].hidden}
+    shown = {person.cluster_id for person in people} - hidden
     return Album(
         photos=photos,
-        faces=faces,
-        people=_people(photos, faces),
+        faces={image_id: [_unshown(face, hidden) for face in found] for image_id, found in faces.items()},
+        people=[person for person in people if person.cluster_id in shown],
+        everybody=people,
         failures=_failures(source, failures),
         copies=copies,
         labels=_labels(source),
+        moved={old: new for old, new in ({} if source.people is None else source.people.moved).items() if new in shown},
     )
+
+
+def _unshown(face: Face, hidden: Set[str]) -> Face:
+    """Of somebody hidden: a face of which nothing is said."""
+    return replace(face, cluster_id=None, certainty=None, hidden=True) if face.cluster_id in hidden else face
 
 
 def _photos(source: PagesSource) -> tuple[dict[str, Photo], list[Failure]]:
     photos: dict[str, Photo] = {}
     failures = []
+    said = tags.read(source.library, ["image_id", "taken_at"])
     for shard in source.done(source.fingerprints["images"]):
         part = source.part("images", IMAGE_COLUMNS, shard)
-        for row in part.to_pylist() if part is not None else ():
+        for row in tags.filled(part, said).to_pylist() if part is not None else ():
             image_id = row["image_id"]
             uri = source.uris.get(image_id, image_id)
             if row["status"] == "ok":
@@ -214,28 +242,34 @@ def _photos(source: PagesSource) -> tuple[dict[str, Photo], list[Failure]]:
 
 
 def _faces(source: PagesSource, photos: Mapping[str, Photo]) -> dict[str, list[Face]]:
-    clusters = source.clusters
-    cluster_of = dict(zip(*(clusters[name].to_pylist() for name in ("face_id", "cluster_id")), strict=True))
-    known = "certainty" in clusters.column_names  # not in what an older Muster clustered
-    certain = (
-        dict(zip(*(clusters[name].to_pylist() for name in ("face_id", "certainty")), strict=True)) if known else {}
-    )
+    of = _who(source)
     faces = defaultdict(list)
     for part in source.parts("faces", FACE_COLUMNS):
         for row in part.to_pylist():
             face_id, image_id = row["face_id"], row["image_id"]
             if image_id in photos:
-                box, of = tuple(row["box_xyxy"]), cluster_of.get(face_id)
-                face = Face(
-                    face_id=face_id,
-                    image_id=image_id,
-                    box=box,
-                    quality=row["quality"],
-                    cluster_id=of,
-                    certainty=certain.get(face_id),
-                )
-                faces[image_id].append(face)
+                person, certain = of.get(face_id, (None, None))
+                faces[image_id].append(Face(face_id, image_id, tuple(row["box_xyxy"]), row["quality"], person, certain))
+    for face in _drawn(source):
+        if face.image_id in photos:
+            faces[face.image_id].append(face)
     return {image_id: sorted(found, key=lambda face: face.box) for image_id, found in faces.items()}
+
+
+def _who(source: PagesSource) -> dict[str, tuple[str | None, float | None]]:
+    """face_id → person and certainty."""
+    rows, person = (source.clusters, "cluster_id") if source.people is None else (source.people.faces, "person_id")
+    known = "certainty" in rows.column_names  # not in what an older Muster clustered
+    certain = rows["certainty"].to_pylist() if known else [None] * rows.num_rows
+    return dict(zip(rows["face_id"].to_pylist(), zip(rows[person].to_pylist(), certain, strict=True), strict=True))
+
+
+def _drawn(source: PagesSource) -> Iterator[Face]:
+    """Faces that users and tags have put where no model has found one: known by no quality, they come last."""
+    if source.people is not None:
+        rows = source.people.faces
+        for row in rows.filter(pc.not_equal(rows["origin"], FOUND)).to_pylist():
+            yield Face(row["face_id"], row["image_id"], tuple(row["box_xyxy"]), 0.0, row["person_id"], drawn=True)
 
 
 def _labels(source: PagesSource) -> dict[str, set[str]]:
@@ -270,14 +304,20 @@ def _counts(part: pa.Table, table: LabelTable) -> pa.ChunkedArray:
     return counts
 
 
-def _people(photos: Mapping[str, Photo], faces: Mapping[str, list[Face]]) -> list[Person]:
+def _people(photos: Mapping[str, Photo], faces: Mapping[str, list[Face]], known: Mapping[str, Known]) -> list[Person]:
     members: dict[str, list[Face]] = defaultdict(list)
     for face in (face for found in faces.values() for face in found):
         if face.cluster_id is not None:
             members[face.cluster_id].append(face)
-    clusters = [(cluster_id, *_distinct(found, photos)) for cluster_id, found in members.items()]
+    clusters = [(person, *_distinct(found, photos)) for person, found in members.items()]
     clusters.sort(key=lambda c: (-len(c[1]), -len(c[2]), c[0]))
-    return [Person(cluster_id, n, shown, found) for n, (cluster_id, shown, found) in enumerate(clusters, 1)]
+    people = []
+    for number, (person, shown, best) in enumerate(clusters, 1):
+        about = known.get(person, Known(person))
+        cover = [face for face in members[person] if face.face_id == about.cover]
+        best = [*cover, *(face for face in best if face not in cover)]
+        people.append(Person(person, number, shown, best, about.name))
+    return people
 
 
 def _distinct(faces: Sequence[Face], photos: Mapping[str, Photo]) -> tuple[list[Photo], list[Face]]:

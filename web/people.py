@@ -1,7 +1,7 @@
 """The people pages: a static site of the people in a library. It opens from disk, without a server or a network.
 
 index.html, index-2.html …          people, most photos first
-people/<cluster_id>.html, .2.html   one person's photos, the face marked
+people/<person_id>.html, .2.html    one person's photos, the face marked; of a former id, where the person is now
 duplicates.html, moments.html …     photos that are there more than once, where somebody looked
 unclustered.html, errors.html …     what no person could be found for, what failed
 faces/xx/<face_id>.jpg, photos/xx/<image_id>.jpg, static/
@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from muster.web.album import Album, PagesSource, load_album
+from muster.web.album import Album, Face, PagesSource, load_album
+from muster.web.crops import face_crop
 from muster.web.duplicates import GROUPS_PER_PAGE, PAGES, Groups
 from muster.web.filters import Filters, filters_of
 from muster.web.render import HERE, Page, face_file, photo_file, renderer, safe
@@ -33,7 +35,8 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class PagesSummary:
-    """What was written. `photos`: images that could be read; `errors`: rows of the errors page."""
+    """What was written. `people`: those who are shown, of whom `named` have a name; `hidden`: those who are not.
+    `photos`: images that could be read; `errors`: rows of the errors page."""
 
     people: int
     faces: int
@@ -41,6 +44,8 @@ class PagesSummary:
     unclustered: int
     errors: int
     pages: int
+    named: int = 0
+    hidden: int = 0
 
 
 def write_pages(source: PagesSource, out: Path) -> PagesSummary:
@@ -53,16 +58,17 @@ def write_pages(source: PagesSource, out: Path) -> PagesSummary:
     groups = None if source.duplicates is None else Groups(source.duplicates, pa.array(album.photos, pa.string()))
     pages = [*_pages(album), *(_duplicates(groups, album) if groups else ())]
     statics = {f"static/{path.name}": path for path in sorted((HERE / "static").glob("*.*"))}
-    faces = {
-        face_file(f.face_id): (f.face_id, album.photos[f.image_id].shard) for fs in album.faces.values() for f in fs
-    }
+    every = [face for found in album.faces.values() for face in found]
+    faces = {face_file(f.face_id): (f.face_id, album.photos[f.image_id].shard) for f in every if not f.drawn}
+    drawn = {face_file(f.face_id): f for f in every if f.drawn}
     shown = [photo for person in album.people for photo in person.photos]
     shown += [album.photos[image] for image in (groups.images() if groups else ())]
     photos = {photo_file(p.image_id): (p.image_id, p.shard) for p in shown}
-    names = {*statics, *faces, *photos, *(page.name for page in pages)}
+    names = {*statics, *faces, *drawn, *photos, *(page.name for page in pages)}
     site.begin(names)
     _write_images(source, site, "faces", ("face_id", "thumbnail"), faces)
     _write_images(source, site, "previews", ("image_id", "jpeg"), photos)
+    _write_drawn(source, site, album, drawn)
     for name, path in statics.items():
         site.write(name, path.read_bytes())
     nav = [("duplicates.html", "Duplicates", groups.count("picture"))] if groups else []
@@ -78,6 +84,8 @@ def write_pages(source: PagesSource, out: Path) -> PagesSummary:
         unclustered=lone,
         errors=len(album.failures),
         pages=len(pages),
+        named=sum(bool(person.name) for person in album.people),
+        hidden=album.hidden,
     )
 
 
@@ -100,6 +108,8 @@ def _pages(album: Album) -> Iterator[Page]:
         for page in _filtered(pages, filters_of([page.content["items"] for page in pages], album.labels)):
             style = "".join(f"#p-{p.image_id}{{--ratio:{p.width / p.height:.4f}}}" for p in page.content["items"])
             yield Page("person.html", page.names, page.number, {**page.content, **around, "style": style})
+    for old, new in album.moved.items():
+        yield Page("moved.html", [f"people/{safe(old)}.html"], 1, {"person": album.by_cluster[new]})
 
 
 def _duplicates(groups: Groups, album: Album) -> Iterator[Page]:
@@ -127,6 +137,20 @@ def _split(first: str, others: str, items: Sequence[T], size: int) -> Iterator[P
 
 def _page_name(first: str, others: str, number: int) -> str:
     return first if number == 1 else others.format(number)
+
+
+def _write_drawn(source: PagesSource, site: Site, album: Album, drawn: Mapping[str, Face]) -> None:
+    """Write the pictures of faces that no model has found, cut from previews, where they are not there yet."""
+    wanted = {name: (drawn[name], album.photos[drawn[name].image_id]) for name in site.missing(drawn.keys())}
+    shards = {photo.shard for _, photo in wanted.values()} & set(source.done(source.fingerprints["previews"]))
+    previews: dict[str, bytes] = {}
+    for shard in sorted(shards):
+        part = source.part("previews", ["image_id", "jpeg"], shard)
+        if part is not None:
+            rows = part.filter(pc.is_in(part["image_id"], pa.array([face.image_id for face, _ in wanted.values()])))
+            previews |= dict(zip(rows["image_id"].to_pylist(), rows["jpeg"].to_pylist(), strict=True))
+    for name, (face, photo) in wanted.items():
+        site.write(name, face_crop(previews.get(face.image_id), face.box, (photo.width, photo.height)))
 
 
 def _write_images(

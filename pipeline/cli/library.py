@@ -242,10 +242,33 @@ def people(
     report(asdict(pages), as_json, _PEOPLE_TEXT.format_map(asdict(pages)))
 
 
+PersonArgument = Annotated[
+    str,
+    typer.Argument(metavar="PERSON", help="Name, number on the people pages, id, or the first four letters of one."),
+]
+
+
+def name(
+    person: PersonArgument,
+    name: Annotated[str, typer.Argument(metavar="NAME", help='What they are called; "" for nothing any more.')],
+    library: LibraryOption = LIBRARY,
+    trust: TrustOption = False,
+    merge: Annotated[bool, typer.Option("--merge", help="Whoever has this name already is the same person.")] = False,
+    model: ModelOption = [],  # noqa: B006
+    as_json: JsonOption = False,
+) -> None:
+    """Say what a person is called. It lasts: through new photos, another model, a folder that moves.
+
+    Example: muster name 7 "Anna Berg" -l ./library
+    """
+    from muster.pipeline.cli.parse import parse_model
+
+    facts = muster.open(library, trust=trust).name(person, name, merge=merge, model=parse_model(model, "faces"))
+    report(facts, as_json, facts["said"])
+
+
 def copy(
-    person: Annotated[
-        str, typer.Argument(metavar="PERSON", help="Number on the people pages, or id, or its first four letters.")
-    ],
+    person: PersonArgument,
     out: Annotated[Path, typer.Option(metavar="DIR", help="New or empty folder.")],
     library: LibraryOption = LIBRARY,
     trust: TrustOption = False,
@@ -265,7 +288,8 @@ def copy(
     facts = opened.copy(person, out, hard_links=hard_links, model=parse_model(model, "faces"))
     for photo in facts["left_out"]:
         say(f"muster: left out {photo['uri']}: {photo['error']}")
-    report(facts, as_json, f"{facts['out']}: {count(facts['photos'], 'photo')} of Person {facts['number']}")
+    who = facts["name"] or f"Person {facts['number']}"
+    report(facts, as_json, f"{facts['out']}: {count(facts['photos'], 'photo')} of {who}")
 
 
 def photos(
@@ -340,9 +364,17 @@ def status(library: LibraryOption = LIBRARY, trust: TrustOption = False, as_json
     lines += [_table_text(table, tasks.count(table["task"]) > 1) for table in facts["tables"]]
     if facts["errors"] or any(table["errors"] for table in facts["tables"]):
         lines.append(f"`muster errors -l {shlex.quote(library)}` shows the errors")
+    lines += _said_text(facts["people"])
     if facts["scan_interrupted"]:
         lines.append("a scan was interrupted: scan again, or any other command puts it in order")
     report(facts, as_json, *lines)
+
+
+def _said_text(facts: dict[str, Any]) -> list[str]:
+    if not facts["edits"] and not facts["problems"]:
+        return []
+    named, hidden = count(facts["named"], "person", "people") + " with a name", f"{facts['hidden']} hidden"
+    return [f"{named}, {hidden}, by {count(facts['edits'], 'edit')}", *facts["problems"]]
 
 
 def _table_text(table: dict[str, Any], several: bool) -> str:

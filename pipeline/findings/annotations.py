@@ -12,10 +12,11 @@ import pyarrow as pa
 from muster.errors import MusterError, NotYetError
 from muster.pipeline import forget
 from muster.pipeline.findings.sources import Source, chosen_source, classes_of, label_of
-from muster.storage import clusters, manifest, tables
+from muster.storage import manifest, tables
 from muster.storage.exchange.photo import AnnotatedPhoto, Finding, Name, common_folder, name_of, parts_of
 from muster.storage.library import LibraryFiles
 from muster.storage.outcomes import IMAGES_FINGERPRINT
+from muster.storage.who import people_of
 from muster.tasks.geometry import rle
 from muster.tasks.geometry.outlines import outlines
 from muster.tasks.models import coco_labels
@@ -40,19 +41,16 @@ class Annotations:
         )
 
     @cached_property
-    def people(self) -> dict[str, tuple[str | None, float | None]]:
-        """face_id → person and certainty, of the sources that are clustered."""
-        found: dict[str, tuple[str | None, float | None]] = {}
+    def people(self) -> dict[str, tuple[str | None, str | None, float | None]]:
+        """face_id → person, name and certainty, of the sources that are clustered, or of whose faces users spoke."""
+        found: dict[str, tuple[str | None, str | None, float | None]] = {}
         for source in self.sources:
-            if source.says.id is None:
+            if source.says.id is None or (now := people_of(self.library, source.fingerprint)) is None:
                 continue
-            try:
-                rows = clusters.read(self.library, source.fingerprint)
-            except FileNotFoundError:
-                continue
-            names = [name for name in ("face_id", "cluster_id", "certainty") if name in rows.column_names]
-            for face_id, person, *certain in zip(*(rows[name].to_pylist() for name in names), strict=True):
-                found[face_id] = person, _short(certain[0]) if certain and certain[0] is not None else None
+            columns = (now.faces[name].to_pylist() for name in ("face_id", "person_id", "certainty"))
+            for face_id, person, certain in zip(*columns, strict=True):
+                name = now.people[person].name if person else None
+                found[face_id] = person, name or None, None if certain is None else _short(certain)
         return found
 
     def photos(self, shards: Iterable[str]) -> Iterator[AnnotatedPhoto]:
@@ -105,10 +103,12 @@ def _check_labels(library: LibraryFiles, source: Source, labels: set[str]) -> No
         )
 
 
-def _finding(source: Source, row: Mapping[str, Any], people: Mapping[str, tuple[str | None, float | None]]) -> Finding:
+def _finding(
+    source: Source, row: Mapping[str, Any], people: Mapping[str, tuple[str | None, str | None, float | None]]
+) -> Finding:
     says = source.says
     face_id = row[says.id] if says.id else None
-    person, certainty = people.get(face_id or "", (None, None))
+    person, name, certainty = people.get(face_id or "", (None, None, None))
     label = row[says.label] or "unsure" if says.label else label_of(source.task)
     score = None if says.score is None or row[says.score] is None else _short(row[says.score])
     x0, y0, x1, y1 = map(_short, row[says.box]) if says.box else (0.0, 0.0, 0.0, 0.0)
@@ -121,6 +121,7 @@ def _finding(source: Source, row: Mapping[str, Any], people: Mapping[str, tuple[
         landmarks=(row[says.landmarks] or ()) if says.landmarks else (),
         face_id=face_id,
         person=person,
+        person_name=name,
         certainty=certainty,
         whole=not says.placed,
     )

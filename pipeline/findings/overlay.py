@@ -5,6 +5,7 @@ import hashlib
 import heapq
 import math
 import os
+import textwrap
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -29,6 +30,7 @@ from muster.tasks.geometry import rle
 SIDES = (640, 1280)  # longest side of a picture, pixels: smaller photos are enlarged, or the text would cover them
 TILE = 480  # of one on the sheet
 ON_SHEET = 100  # at most
+NAME = 30  # letters of a person's name that are drawn
 
 Colour = tuple[int, int, int]
 Rectangle = tuple[float, float, float, float]
@@ -153,6 +155,8 @@ def within(pixels: Pixels, least: int, most: int) -> Pixels:
 
 def _text(finding: Finding) -> str:
     score = "" if finding.score is None else f" {finding.score:.2f}"
+    if finding.person_name:
+        return textwrap.shorten(finding.person_name, NAME, placeholder="…")
     return f"{finding.label}{'' if finding.rle is None else ' mask'}{score}"
 
 

@@ -2,15 +2,15 @@
 
 import hashlib
 import os
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from itertools import chain, count
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from muster.errors import ImageError, InputError, MusterError
+from muster.errors import ImageError, MusterError
 from muster.pipeline import forget
 from muster.pipeline.people.pages import source_of
+from muster.pipeline.people.whom import find
 from muster.storage import manifest, tables
 from muster.storage.exchange.formats import check_out
 from muster.storage.exchange.photo import NAMELESS, name_of, parts_of, public_uri
@@ -19,9 +19,8 @@ from muster.storage.new_files import new_folder
 from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.storage.photos.reader import Reader
 from muster.storage.uris import local_path, split_inline
-from muster.web.album import Person, load_album
+from muster.web.album import load_album
 
-LETTERS = 4  # of the beginning of an id
 SUFFIXES = {"jpeg": ".jpg", "tiff": ".tif"}
 
 
@@ -34,7 +33,7 @@ def copy_photos(library: LibraryFiles, person: str, out: Path, hard_links: bool,
     out = Path(os.path.expanduser(out))
     check_out(out, library, folder=True)
     forget.settled(library)
-    found = find(load_album(source_of(library, model)).people, person, library.uri)
+    found = find(load_album(source_of(library, model)).everybody, person, library.uri)
     digests = {photo.image_id: photo.sha256 for photo in found.photos}
     rows = manifest.read_manifest(library)
     named = manifest.named(library, rows)
@@ -56,38 +55,17 @@ def copy_photos(library: LibraryFiles, person: str, out: Path, hard_links: bool,
             except ImageError as error:
                 left_out.append({"uri": public_uri(uri), "error": str(error)})
         if len(left_out) == len(wanted):
-            raise MusterError(
-                f"none of the {len(wanted)} photos of Person {found.number} can be read: {left_out[0]['error']}"
-            )
+            raise MusterError(f"none of the {len(wanted)} photos of {found.title} can be read: {left_out[0]['error']}")
     return {
         "out": str(out),
         "person": found.cluster_id,
         "number": found.number,
+        "name": found.name,
         "photos": len(wanted) - len(left_out),
         "linked": linked,
         "left_out": left_out,
         "library": public_uri(library.uri),
     }
-
-
-def find(people: Sequence[Person], text: str, library: str) -> Person:
-    """Who is meant by an id, its beginning, or the number on the people pages, `7` or `Person 7`."""
-    number = re.fullmatch(r"(?:person\s*)?([0-9]{1,9})", text.strip(), re.IGNORECASE)
-    fitting = [person for person in people if person.cluster_id == text.strip()] or [
-        person
-        for person in people
-        if (number and person.number == int(number[1]))
-        or (len(text.strip()) >= LETTERS and person.cluster_id.startswith(text.strip().lower()))
-    ]
-    if len(fitting) == 1:
-        return fitting[0]
-    if fitting:
-        several = ", ".join(f"Person {person.number} ({person.cluster_id})" for person in fitting[:5])
-        raise InputError(f"{text} may be {several}: give more of the id, or `Person` and a number")
-    raise InputError(
-        f"library {library} has no person {text}: give the number of a person page, the id that is its file name, or"
-        f" the first {LETTERS} letters of that"
-    )
 
 
 def _suffixes(library: LibraryFiles) -> Mapping[str, str]:

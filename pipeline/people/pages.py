@@ -9,6 +9,7 @@ from typing import Any
 from muster.errors import InputError
 from muster.pipeline.findings.sources import sources_of, tasks_of
 from muster.pipeline.people.faces import faces_fingerprint
+from muster.pipeline.people.who import people_now
 from muster.pipeline.work.choice import TaskChoice
 from muster.storage import clusters, duplicates, manifest, tables
 from muster.storage.encryption import key_of
@@ -64,7 +65,8 @@ def source_of(library: LibraryFiles, model: str | None) -> PagesSource:
     }
     uris = dict(zip(images["image_id"].to_pylist(), images["uri"].to_pylist(), strict=True))
     done = manifest.committed(library, faces)
-    return PagesSource(library=library, shards=done, fingerprints=fingerprints, clusters=found, uris=uris)
+    people = people_now(library, model)
+    return PagesSource(library, done, fingerprints, found, uris, people=people)
 
 
 def label_tables(library: LibraryFiles) -> list[LabelTable]:

@@ -1,22 +1,12 @@
-"""Who is who in a library now: its tables, ledger and gallery, read for `muster.storage.people.view`."""
+"""Who is who in a library now, by the faces of a model."""
 
-from collections.abc import Sequence
-
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from muster.storage import clusters, manifest, tables
-from muster.storage.gallery import gallery
+from muster.errors import NotYetError
 from muster.storage.library import LibraryFiles
-from muster.storage.outcomes import IMAGES as OUTCOMES
-from muster.storage.outcomes import IMAGES_FINGERPRINT
-from muster.storage.people.claims import Claim
 from muster.storage.people.ledger import Ledger
-from muster.storage.people.view import People, view
-from muster.storage.tags import table as tags
-from muster.storage.tags.claims import claims
+from muster.storage.people.view import People
+from muster.storage.who import claims_of, people_of, readable_images
 
-IMAGE_COLUMNS = ["image_id", "sha256", "phash", "width", "height"]
+__all__ = ["claims_of", "people_now", "readable_images"]
 
 
 def people_now(library: LibraryFiles, model: str | None, ledger: Ledger | None = None) -> People:
@@ -24,42 +14,9 @@ def people_now(library: LibraryFiles, model: str | None, ledger: Ledger | None =
 
     Where nothing is clustered yet, people are those of whom somebody has spoken.
     """
-    from muster.pipeline.people.faces import faces_fingerprint, read_faces  # torch: the live page needs none of it
+    from muster.pipeline.people.faces import faces_fingerprint  # torch: the live page needs none of it
 
-    fingerprint = faces_fingerprint(library, model)
-    faces = read_faces(library, fingerprint, ["face_id", "image_id", "box_xyxy"])
-    try:
-        found = clusters.read(library, fingerprint)
-    except FileNotFoundError:
-        found = None
-    known = (ledger or Ledger(library)).known
-    return view(found, faces, readable_images(library), known, claims_of(library, faces))
-
-
-def readable_images(library: LibraryFiles) -> pa.Table:
-    """IMAGE_COLUMNS and uri of the photos that could be read, as `muster.storage.people.placed.Photos` takes them."""
-    rows = manifest.read_manifest(library).select(["image_id", "uri"])
-    shards = manifest.committed(library, IMAGES_FINGERPRINT)
-    images = tables.read(library, "images", IMAGES_FINGERPRINT, [*IMAGE_COLUMNS, "status"], shards)
-    if images is None:
-        images = OUTCOMES.empty_table().select([*IMAGE_COLUMNS, "status"])
-    ok = images.filter(pc.equal(images["status"], "ok")).drop(["status"])
-    place = pc.index_in(ok["image_id"], value_set=rows["image_id"])
-    return ok.append_column("uri", rows["uri"].take(place)).filter(pc.is_valid(place))
-
-
-def claims_of(library: LibraryFiles, faces: pa.Table) -> Sequence[Claim]:
-    """What the gallery and tags say of the faces of this library: the gallery knows them by photo and box."""
-    said = claims(tags.read(library))
-    known = gallery.read(library)
-    if known is None:
-        return said
-    rows = known.faces.select(["face_id", "image_id", "name", "person_id"])
-    place = pc.index_in(rows["face_id"], value_set=faces["face_id"])
-    boxes = faces["box_xyxy"].take(place).to_pylist()
-    enrolled = [
-        Claim(row["image_id"], tuple(box), row["name"] or row["person_id"], "gallery", row["person_id"])
-        for row, box in zip(rows.to_pylist(), boxes, strict=True)
-        if box is not None
-    ]
-    return [*enrolled, *said]
+    found = people_of(library, faces_fingerprint(library, model), ledger)
+    if found is None:
+        raise NotYetError(f"library {library.uri} has no faces for its images yet", "run", library.uri)
+    return found

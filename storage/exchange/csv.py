@@ -10,12 +10,12 @@ from muster.storage.new_files import cell, new_text
 
 COLUMNS = (
     *("image_id", "uri", "file_name", "width", "height", "task", "label", "score", "x0", "y0", "x1", "y1"),
-    *("area", "rle", "face_id", "person", "certainty"),
+    *("area", "rle", "face_id", "person", "person_name", "certainty"),
 )
 
 
 def write_csv(photos: Photos, out: Path, categories: Mapping[str, int], info: Mapping[str, Any]) -> list[LeftOut]:
-    """One row per finding. `area`, `rle`: of masks; the last three: of faces. Formulas are disarmed, see `cell`."""
+    """One row per finding. `area`, `rle`: of masks; the last four: of faces. Formulas are disarmed, see `cell`."""
     with new_text(out) as file:
         writer = csv.writer(file)  # lines end in CR LF (RFC 4180); then a lone CR in a name is quoted too
         writer.writerow(COLUMNS)
@@ -32,6 +32,7 @@ def write_csv(photos: Photos, out: Path, categories: Mapping[str, int], info: Ma
                     counts,
                     finding.face_id,
                     finding.person,
+                    finding.person_name,
                     finding.certainty,
                 )
                 row = dict(zip(COLUMNS, (*image, *found), strict=True))

@@ -52,7 +52,7 @@ def _shapes(number: int, finding: Finding) -> Iterator[dict[str, Any]]:
             "label": finding.label,
             "points": points,
             "group_id": number if len(finding.outlines) > 1 else None,
-            "description": finding.person or "",
+            "description": finding.person_name or finding.person or "",
             "shape_type": "polygon" if polygons else "rectangle",
             "flags": {},
             "score": finding.score,  # labelme keeps what it does not know

@@ -25,8 +25,8 @@ class Finding:
 
     `whole`: it is said of the whole photo; `box` is then that. `rle`: of masks, COCO's compressed form, {"size":
     [height, width], "counts": str}. `outlines`: of masks, where they were asked for. `landmarks`: of faces, five
-    points. `face_id`: what a task names its rows by, as `faces` does. `person`, `certainty`: of a face whose library is
-    clustered, see muster.storage.clusters.
+    points. `face_id`: what a task names its rows by, as `faces` does. `person` (an id), `person_name`, `certainty`:
+    of a face of somebody, see muster.storage.people.view.
     """
 
     task: str
@@ -40,13 +40,15 @@ class Finding:
     person: str | None = None
     certainty: float | None = None
     whole: bool = False
+    person_name: str | None = None
 
     @property
     def who(self) -> dict[str, Any]:
         """Of a face, whose it is."""
         if self.face_id is None:
             return {}
-        return {"face_id": self.face_id, "person": self.person, "certainty": self.certainty}
+        about = {"person": self.person, "person_name": self.person_name, "certainty": self.certainty}
+        return {"face_id": self.face_id, **about}
 
     @property
     def area(self) -> int | None:

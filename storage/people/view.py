@@ -70,8 +70,8 @@ class Person:
 @dataclass(frozen=True)
 class People:
     """`faces`: as SCHEMA has it, a row for each face that was found, in the order of the faces table, then those that
-    users and tags have put where none was found. `people`: everybody who has a face or of whom users spoke, by
-    person_id. `photos`: of the library, by which edits name them."""
+    users and tags have put where none was found; `certainty` is 1 where users said who it is. `people`: everybody who
+    has a face or of whom users spoke, by person_id. `photos`: of the library, by which edits name them."""
 
     faces: pa.Table
     people: Mapping[str, Person]
@@ -121,12 +121,16 @@ class Scene:
         draft.bar(is_not)
         names = self._claims.put(draft, known.people, known.person, (is_, is_not))
         self._claimed_beside(extra, known, placed)
-        table = _table(self._faces, draft, certain, extra)
+        table = _table(self._faces, draft, _sure(certain, draft, is_), extra)
         return self._people(table, draft, extra, known, placed, names)
 
     def _found(self, known: Known) -> tuple[list[str], I64, pa.Array]:
         """What clustering found; by likeness alone where something was taken back since that it went by."""
         return self._clusters if self._edits is None or still_counts(self._edits, known) else self._alike
+
+    def said(self, known: Known) -> tuple[dict[int, str], set[tuple[int, str]]]:
+        """Row of a face → the person that it is said to be, and rows with people that they are said not to be."""
+        return rows_said(known, self._places.of(known.faces))
 
     def _claimed_beside(self, extra: "_Extra", known: Known, placed: Placed) -> None:
         """Faces that something else than a user speaks of, and that were not found; where users have drawn one, theirs
@@ -158,8 +162,8 @@ class Scene:
     ) -> People:
         shown = [*draft.shown(), *(person for person, _ in extra.values() if person is not None)]
         covers = _covers(known, placed, self._faces["face_id"])
-        said = known.people
-        people = {each: _person(said.get(each), each, covers, names) for each in dict.fromkeys([*said, *shown])}
+        spoken = known.people
+        people = {each: _person(spoken.get(each), each, covers, names) for each in dict.fromkeys([*spoken, *shown])}
         return People(table, people, self.photos)
 
 
@@ -249,6 +253,13 @@ def _table(faces: pa.Table, draft: Draft, certain: pa.Array, extra: _Extra) -> p
         for (image_id, box), (person, origin) in sorted(extra.items(), key=lambda item: item[0])
     ]
     return pa.concat_tables([table, pa.Table.from_pylist(rows, SCHEMA)])
+
+
+def _sure(certain: pa.Array, draft: Draft, is_: Mapping[int, str]) -> pa.Array:
+    """How certain each face is: what users said is, and of nobody's nothing is known."""
+    values: F32 = pc.fill_null(certain, np.nan).to_numpy(zero_copy_only=False).astype(np.float32)
+    values[list(is_)] = 1
+    return pa.array(np.where(draft.persons < 0, np.nan, values), pa.float32(), from_pandas=True)
 
 
 def _covers(known: Known, placed: Placed, face_ids: pa.ChunkedArray) -> dict[int, str]:

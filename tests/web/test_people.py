@@ -14,10 +14,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.collection import CLUSTERS, FINGERPRINTS, LABELS, Collection, _table
+from helpers.collection import CLUSTERS, FACES, FINGERPRINTS, LABELS, Collection, _table
+from helpers.people import said
 from muster.errors import InputError, MusterError
 from muster.storage import tables
+from muster.storage.people import facts
+from muster.storage.people.facts import FaceRef, PhotoRef
+from muster.storage.people.view import view
 from muster.storage.photos.listing import list_files, locate
+from muster.storage.tags import table as tags
 from muster.tasks import registry
 from muster.web import album, words
 from muster.web.album import LabelTable
@@ -98,6 +103,17 @@ def test_person_page_is_in_time_order_with_duplicates_once(collection: Collectio
     assert page.words.index("2019") < page.words.index("2021") < page.words.index("Undated")
     assert "1 May 2021, 09:30 Canon" in page.words
     assert any(a.get("alt") == "Person 1 and Person 2 in a.jpg" for a in page.all("img"))
+
+
+def test_a_date_that_only_tags_say_counts(tmp_path: Path) -> None:
+    made = Collection()
+    own, said = datetime(2001, 5, 1), datetime(2002, 6, 2)
+    first, second = (made.photo(f"/p/{i}.jpg", ["anna"], taken_at=when) for i, when in enumerate((None, own)))
+    source = made.source(tmp_path / "L")
+    rows = [{"image_id": image, "taken_at": said} for image in (first, second)]
+    tags.write(source.library, pa.Table.from_pylist(rows, tags.SCHEMA), tags.READ.empty_table())
+    [person] = album.load_album(source).people
+    assert [(photo.image_id, photo.taken_at) for photo in person.photos] == [(second, own), (first, said)]
 
 
 def test_person_page_marks_the_face_and_links_companions(collection: Collection, tmp_path: Path) -> None:
@@ -513,3 +529,100 @@ def test_a_scan_passes_over_the_pages(collection: Collection, tmp_path: Path) ->
     (tmp_path / "photos" / "a.jpg").write_bytes(b"")
     files = list_files(locate(str(tmp_path / "photos")), source.library).files
     assert [file.uri for file in files] == [str(tmp_path / "photos" / "a.jpg")]
+
+
+# ---- what is said of people ------------------------------------------------------------------------------------------
+
+NASTY = "<script>alert(1)</script> & \"'"
+
+
+def told(collection: Collection, folder: Path, *edits) -> PagesSource:
+    """Pages of a collection of whose people something is said; photos are known by their place in it."""
+    source = collection.source(folder)
+    ok = [image for image in collection.images if image["status"] == "ok"]
+    columns = {name: [image[name] for image in ok] for name in ("image_id", "sha256", "width", "height")}
+    images = pa.table(columns).append_column("phash", pa.array([None] * len(ok), pa.int64()))
+    images = images.append_column("uri", pa.array([collection.uris[image["image_id"]] for image in ok]))
+    faces = pa.Table.from_pylist(collection.faces, FACES)
+    clusters = source.clusters.append_column("certainty", pa.array([0.9] * faces.num_rows, pa.float32()))
+    return replace(source, people=view(clusters, faces, images, said(*edits)))
+
+
+def photo_of(collection: Collection, number: int) -> PhotoRef:
+    return PhotoRef(collection.images[number]["sha256"])
+
+
+@pytest.fixture
+def family() -> Collection:
+    """Three people of 3, 2 and 1 photos."""
+    made = Collection()
+    for number in range(3):
+        made.photo(f"/p/{number}.jpg", [letter * 12 for letter in "abc"[: 3 - number]])
+    return made
+
+
+def test_names_stand_for_numbers_and_harm_nobody(family: Collection, tmp_path: Path) -> None:
+    names = [facts.Named("a" * 12, NASTY), facts.Named("b" * 12, "أحمد")]
+    summary = write_pages(told(family, tmp_path / "L", names), tmp_path / "site")
+    assert (summary.people, summary.named, summary.hidden) == (3, 2, 0)
+    for path in pages_of(tmp_path / "site"):
+        assert "<script>alert" not in path.read_text()
+    index = Parsed(tmp_path / "site/index.html")
+    assert NASTY in index.words
+    assert "Person 3" in index.words
+    assert "Person 1" not in index.words
+    assert "<bdi>أحمد</bdi>" in (tmp_path / "site/index.html").read_text()
+    person = Parsed(tmp_path / "site/people" / f"{'a' * 12}.html")
+    assert any(a.get("alt", "").startswith(f"{NASTY} and ") for a in person.all("img"))
+    assert "with أحمد" in person.words
+
+
+def test_who_is_hidden_is_on_no_page_and_counted(family: Collection, tmp_path: Path) -> None:
+    summary = write_pages(told(family, tmp_path / "L", [facts.Hidden("b" * 12)]), tmp_path / "site")
+    assert (summary.people, summary.hidden, summary.unclustered) == (2, 1, 0)
+    assert not (tmp_path / "site/people" / f"{'b' * 12}.html").exists()
+    index = Parsed(tmp_path / "site/index.html")
+    assert "1 person is hidden." in index.words
+    assert "Person 1" in index.words
+    assert "Person 3" in index.words  # a number stays
+    for path in pages_of(tmp_path / "site"):
+        assert "b" * 12 not in path.read_text()
+        assert "Person 2" not in path.read_text()
+
+
+def test_a_former_address_leads_to_the_person(family: Collection, tmp_path: Path) -> None:
+    edits = [facts.Same("b" * 12, "a" * 12), facts.Named("b" * 12, "Bea")]
+    write_pages(told(family, tmp_path / "L", edits), tmp_path / "site")
+    moved = Parsed(tmp_path / "site/people" / f"{'a' * 12}.html")
+    assert [a["content"] for a in moved.all("meta") if a.get("http-equiv") == "refresh"] == [f"0; url={'b' * 12}.html"]
+    assert "Bea" in moved.words
+    assert "Bea" in Parsed(tmp_path / "site/people" / f"{'b' * 12}.html").words
+
+
+def test_the_cover_stands_for_a_person(family: Collection, tmp_path: Path) -> None:
+    last = FaceRef(photo_of(family, 2), tuple(family.faces[-1]["box_xyxy"]))
+    write_pages(told(family, tmp_path / "L", [facts.Cover("a" * 12, last)]), tmp_path / "site")
+    crops = [
+        a["src"] for a in Parsed(tmp_path / "site/people" / f"{'a' * 12}.html").all("img") if a.get("width") == "128"
+    ]
+    assert family.faces[-1]["face_id"] in crops[0]
+
+
+def test_a_face_that_was_drawn_has_a_picture_of_its_own(family: Collection, tmp_path: Path) -> None:
+    box = (700.0, 400.0, 900.0, 600.0)
+    face = FaceRef(photo_of(family, 2), box)
+    source = told(family, tmp_path / "L", [facts.Missed(face), facts.Is("c" * 12, (face,))])
+    write_pages(source, tmp_path / "site")
+    page = Parsed(tmp_path / "site/people" / f"{'c' * 12}.html")
+    drawn = {a["src"] for a in page.all("img") if "-u" in a["src"]}
+    assert drawn
+    assert all((tmp_path / "site/people" / src).resolve().is_file() for src in drawn)
+    assert [a["x"] for a in page.all("rect") if a.get("class") == "me"].count("700.0") == 1
+
+
+def test_all_links_resolve_though_people_moved_and_hid(family: Collection, tmp_path: Path) -> None:
+    edits = [facts.Same("b" * 12, "a" * 12), facts.Hidden("c" * 12)]
+    write_pages(told(family, tmp_path / "L", edits), tmp_path / "site")
+    for path in pages_of(tmp_path / "site"):
+        for target in [a["href"] for a in Parsed(path).all("a")]:
+            assert Path(unquote(urlsplit(urljoin(path.as_uri(), target)).path)).is_file(), (path, target)

@@ -1,6 +1,5 @@
-import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,41 +8,14 @@ import pytest
 from PIL import Image
 
 import muster as face_of
-from helpers.findings import commit, face
+from helpers.clustered import ANN, FACES, made
 from helpers.fixtures import Outcome
 from muster.errors import InputError, MusterError, NotYetError
-from muster.pipeline.people.copies import copy_photos, find
-from muster.pipeline.work.choice import TaskChoice
-from muster.storage import clusters, manifest, tables
-from muster.storage.library import LibraryFiles, open_library
-from muster.storage.outcomes import IMAGES, IMAGES_DESCRIPTION
-from muster.storage.photos.reader import Reader
-from muster.web.album import Person
+from muster.pipeline.people.copies import copy_photos
+from muster.storage.library import LibraryFiles
 
 Muster = Callable[..., Outcome]
-FACES = TaskChoice(name="faces")
 NAMES = ["a/1.jpg", "b/1.jpg", "c/1.jpg", "ü #1 50%.jpg", "\udcff.jpg", "a" * 251 + ".jpg", "none/2.jpg"]
-ANN, BOB = "ab12" * 3, "ab99" * 3
-
-
-def made(folder: Path, who: Mapping[str, str | None], *sources: Path) -> LibraryFiles:
-    """A clustered library of these photos with a face in each; `who`: the end of a URI → whose it is."""
-    library = open_library(folder, create=True)
-    manifest.scan(library, [str(source) for source in sources])
-    seen, reader = tables.describe(library, IMAGES_DESCRIPTION), Reader()
-    for shard, _ in manifest.shards(library):
-        rows = [
-            {"image_id": row["image_id"], "status": "ok", "width": 400, "height": 300, "format": "jpeg"}
-            | {"sha256": hashlib.sha256(reader.read(row["uri"])).hexdigest()}
-            for row in manifest.read_shard(library, shard).to_pylist()
-        ]
-        tables.write_shard(library, seen, shard, {"images": pa.Table.from_pylist(rows, IMAGES)})
-    commit(library, FACES.description, lambda i: [{**face(i), "quality": 0.9}])
-    images = manifest.read_manifest(library).to_pylist()
-    ids = {i["image_id"]: next((p for end, p in who.items() if i["uri"].endswith(end)), ANN) for i in images}
-    rows = [{"face_id": f"{i}-0", "image_id": i, "cluster_id": person} for i, person in ids.items()]
-    clusters.write(library, FACES.fingerprint, pa.Table.from_pylist(rows), "graph")
-    return library
 
 
 def picture(path: Path, number: int) -> None:
@@ -78,6 +50,7 @@ def test_originals_are_copied_by_their_names_with_their_times(
         "out": str(tmp_path / "out"),
         "person": ANN,
         "number": 1,
+        "name": "",
         "photos": 6,
         "linked": 0,
         "left_out": [],
@@ -158,49 +131,6 @@ def test_a_library_that_is_not_clustered(library: LibraryFiles, tmp_path: Path) 
     library.remove(f"clusters/{FACES.fingerprint}/clusters.parquet")
     with pytest.raises(NotYetError):
         copy_photos(library, ANN, tmp_path / "out", False, None)
-
-
-PEOPLE = [Person(name, number, [], []) for number, name in enumerate((ANN, BOB, "1234" * 3, "000000000007"), 1)]
-
-
-@pytest.mark.parametrize(
-    ("text", "number"),
-    [
-        *((ANN, 1), ("ab12", 1), ("AB99", 2), ("2", 2), ("Person 2", 2), ("person 3", 3), (" 3 ", 3), ("1234", 3)),
-        *(("000000000007", 4), ("0000", 4), ("Person2", 2)),
-    ],
-)
-def test_who_is_meant(text: str, number: int) -> None:
-    assert find(PEOPLE, text, "L").number == number
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        *(
-            (text, f"has no person {text}: ")
-            for text in ("ab", "9", "Person 0", "nobody", "", "*", "../ab12", "-1", "²")
-        ),
-        ("0001", None),
-    ],
-)
-def test_nobody_is_meant(text: str, message: str | None) -> None:
-    """0001 is the number 1; nobody's id begins so."""
-    if message is None:
-        assert find(PEOPLE, text, "L").number == 1
-        return
-    with pytest.raises(InputError) as refused:
-        find(PEOPLE, text, "L")
-    assert message in str(refused.value)
-
-
-def test_two_may_be_meant() -> None:
-    people = [Person(f"{n:04}aaaa", n, [], []) for n in range(1, 1235)] + [Person("1234ffff", 1235, [], [])]
-    with pytest.raises(InputError, match=r"1234 may be Person 1234 \(1234aaaa\), Person 1235 \(1234ffff\): give more"):
-        find(people, "1234", "L")
-    assert find(people, "Person 1234", "L").cluster_id == "1234aaaa"
-    with pytest.raises(InputError, match="may be"):
-        find([Person("ab120", 1, [], []), Person("ab121", 2, [], [])], "ab12", "L")
 
 
 def test_copy_by_python(library: LibraryFiles, tmp_path: Path) -> None:
