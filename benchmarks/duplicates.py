@@ -53,7 +53,7 @@ from muster.tasks.photos import groups, hashes
 
 DATA = Path(os.environ.get("MUSTER_TEST_DATA", Path(__file__).parents[1].parent / "shared" / "data"))
 PHOTOS = 100
-# Looked at, a line each. Numbers are rows of CIFAR-10. Kim_Jong-Il_0002 and 0003 are found too: two shots of one moment.
+# Looked at, a line each; numbers: rows of CIFAR-10. Kim_Jong-Il_0002 and 0003 are found too, two shots of one moment.
 _SAME = """
 000375_03227651.jpg 000376_02340068.jpg
 000378_02340151.jpg 000378_03227610.jpg
@@ -86,7 +86,7 @@ Carlos_Beltran_0001.jpg Raul_Ibanez_0001.jpg
 """
 SAME = [
     frozenset(f"cifar10.parquet#row={name}" if name.isdigit() else name for name in line.split())
-    for line in _SAME.split("\n")
+    for line in _SAME.strip().split("\n")
 ]
 Change = Callable[[Image.Image], bytes]
 
