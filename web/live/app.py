@@ -25,8 +25,8 @@ from muster.web.live.guard import Doors, Guard
 from muster.web.live.guesses import Guesses
 from muster.web.live.render import Renderer
 
-# Each has ROUTES, and NAV for the bar on top
-PARTS = (pages, timeline, worldmap, photos, originals, search, duplicates, suggested, edits, history, login)
+# Each has ROUTES, and NAV for the bar on top, in its order
+PARTS = (pages, timeline, worldmap, photos, originals, search, duplicates, suggested, history, edits, login)
 
 
 def app(album: LiveAlbum, doors: Doors, readonly: str = "") -> Guard:
