@@ -14,6 +14,7 @@ from muster.storage import tables
 from muster.storage.library import LibraryFiles
 from muster.storage.people.view import FOUND, People
 from muster.storage.people.view import Person as Known
+from muster.storage.tags import table as tags
 from muster.web import words
 
 IMAGE_COLUMNS = ["image_id", "status", "error_kind", "error", "width", "height", "taken_at", "camera", "sha256"]
@@ -224,9 +225,10 @@ def _unshown(face: Face, hidden: Set[str]) -> Face:
 def _photos(source: PagesSource) -> tuple[dict[str, Photo], list[Failure]]:
     photos: dict[str, Photo] = {}
     failures = []
+    said = tags.read(source.library, ["image_id", "taken_at"])
     for shard in source.done(source.fingerprints["images"]):
         part = source.part("images", IMAGE_COLUMNS, shard)
-        for row in part.to_pylist() if part is not None else ():
+        for row in tags.filled(part, said).to_pylist() if part is not None else ():
             image_id = row["image_id"]
             uri = source.uris.get(image_id, image_id)
             if row["status"] == "ok":

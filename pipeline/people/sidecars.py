@@ -149,15 +149,16 @@ class _Sidecars:
         found = merged(
             None if start is None else start.data, [each.face for each in photo.people], photo.frame, self._writer
         )
-        own = found.data is not None and without(found.data, self._writer) != found.data
-        changed = (there is not None or own) and beside.put(folder, where, there, found.data)
+        changed = (there is not None or found.written + found.renamed > 0) and beside.put(
+            folder, where, there, found.data
+        )
         self._count(photo, found, there, changed)
 
     def _name(self, photo: Photo, path: str | None) -> str:
         if path is None:
             return name_of(photo.uri)[-1] + beside.SUFFIX
         folder, name = os.path.split(path)
-        return beside.name_for(name, self._names(folder))
+        return self._names(folder).sidecar_of(name)
 
     def _count(self, photo: Photo, found: Merged, there: beside.Sidecar | None, changed: bool) -> None:
         result = self._result
@@ -175,11 +176,11 @@ class _Sidecars:
         result.other_names += [OtherName(public_uri(photo.uri), *names) for names in found.otherwise]
 
 
-def _names(folder: str) -> frozenset[str]:
+def _names(folder: str) -> beside.Names:
     try:
-        return frozenset(os.listdir(folder))
+        return beside.Names(os.listdir(folder))
     except OSError:
-        return frozenset()
+        return beside.Names(())
 
 
 def _check_same(photo: Photo, path: str) -> None:

@@ -128,6 +128,10 @@ class Scene:
         """What clustering found; by likeness alone where something was taken back since that it went by."""
         return self._clusters if self._edits is None or still_counts(self._edits, known) else self._alike
 
+    def said(self, known: Known) -> tuple[dict[int, str], set[tuple[int, str]]]:
+        """Row of a face → the person that it is said to be, and rows with people that they are said not to be."""
+        return rows_said(known, self._places.of(known.faces))
+
     def _claimed_beside(self, extra: "_Extra", known: Known, placed: Placed) -> None:
         """Faces that something else than a user speaks of, and that were not found; where users have drawn one, theirs
         stands."""

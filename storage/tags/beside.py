@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import stat
+from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -27,21 +28,32 @@ class Sidecar:
     mode: int
 
 
-def name_for(photo: str, names: Collection[str]) -> str:
-    """What the sidecar of a photo is called. `photo`, `names`: of files in one folder.
+class Names:
+    """The files of one folder, to ask what the sidecar of a photo in it is called."""
 
-    `a.jpg.xmp`, as digiKam, darktable, Immich and PhotoPrism write it; `a.xmp`, Adobe's, where only that is there and
-    no other photo can be meant by it. Either as it is written there.
-    """
-    stem = os.path.splitext(photo)[0]
-    there = {form_of(name): name for name in sorted(names, reverse=True)}
-    if (own := there.get(form_of(photo + SUFFIX))) is not None:
+    def __init__(self, names: Collection[str]) -> None:
+        self._exact = {name for name in names if suffix_of(name) == SUFFIX}
+        self._there: dict[str, str] = {}
+        self._photos: dict[str, set[str]] = defaultdict(set)  # form of a photo's name, and of its stem → photos
+        for name in sorted(names, reverse=True):
+            suffix = suffix_of(name)
+            if suffix == SUFFIX:
+                self._there[form_of(name)] = name
+            elif suffix in _PHOTOS or not suffix:
+                for each in {name, os.path.splitext(name)[0]}:
+                    self._photos[form_of(each)].add(name)
+
+    def sidecar_of(self, photo: str) -> str:
+        """`a.jpg.xmp`, as digiKam, darktable, Immich and PhotoPrism write it; `a.xmp`, Adobe's, where only that is
+        there. Either as it is written there, and only where no other photo can be meant by it."""
+        own = photo + SUFFIX
+        if own in self._exact:
+            return own
+        stem = os.path.splitext(photo)[0]
+        for name in dict.fromkeys((form_of(photo), form_of(stem))):
+            if name + SUFFIX in self._there and not self._photos[name] - {photo}:
+                return self._there[name + SUFFIX]
         return own
-    shared = there.get(form_of(stem + SUFFIX))
-    others = (name for name in names if name != photo and suffix_of(name) in _PHOTOS)
-    if shared is None or any(form_of(os.path.splitext(name)[0]) == form_of(stem) for name in others):
-        return photo + SUFFIX
-    return shared
 
 
 def writer_of(library: LibraryFiles) -> str:

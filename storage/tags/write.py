@@ -62,7 +62,7 @@ def merged(existing: bytes | None, faces: Sequence[NamedFace], frame: Frame, wri
     base, before = _without_ours(utf8, writer)
     result, edits = _Target(base, frame, writer, before).with_faces(faces) if faces else (Merged(), [])
     now = _edited(base, edits)
-    if now != base and _without_ours(now, writer)[0] != base:
+    if now not in (base, utf8) and _without_ours(now, writer)[0] != base:
         raise SidecarError("it cannot be changed so that the change could be taken back")
     result.data = None if now == NEW else from_utf8(now, codec)
     return result

@@ -85,7 +85,7 @@ class Originals:
             for n, cluster in enumerate(people)
         ]
         clusters.write(library, FINGERPRINTS["faces"], pa.Table.from_pylist(rows, CLUSTERS), "graph")
-        return LiveSource(library, FINGERPRINTS, lambda faces: [])
+        return LiveSource(library, FINGERPRINTS, lambda faces: [], lambda: None)
 
     def _process(self, library: LibraryFiles, shard: str) -> None:
         rows: dict[str, list[dict[str, Any]]] = {

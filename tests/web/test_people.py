@@ -22,6 +22,7 @@ from muster.storage.people import facts
 from muster.storage.people.facts import FaceRef, PhotoRef
 from muster.storage.people.view import view
 from muster.storage.photos.listing import list_files, locate
+from muster.storage.tags import table as tags
 from muster.tasks import registry
 from muster.web import album, words
 from muster.web.album import LabelTable
@@ -102,6 +103,17 @@ def test_person_page_is_in_time_order_with_duplicates_once(collection: Collectio
     assert page.words.index("2019") < page.words.index("2021") < page.words.index("Undated")
     assert "1 May 2021, 09:30 Canon" in page.words
     assert any(a.get("alt") == "Person 1 and Person 2 in a.jpg" for a in page.all("img"))
+
+
+def test_a_date_that_only_tags_say_counts(tmp_path: Path) -> None:
+    made = Collection()
+    own, said = datetime(2001, 5, 1), datetime(2002, 6, 2)
+    first, second = (made.photo(f"/p/{i}.jpg", ["anna"], taken_at=when) for i, when in enumerate((None, own)))
+    source = made.source(tmp_path / "L")
+    rows = [{"image_id": image, "taken_at": said} for image in (first, second)]
+    tags.write(source.library, pa.Table.from_pylist(rows, tags.SCHEMA), tags.READ.empty_table())
+    [person] = album.load_album(source).people
+    assert [(photo.image_id, photo.taken_at) for photo in person.photos] == [(second, own), (first, said)]
 
 
 def test_person_page_marks_the_face_and_links_companions(collection: Collection, tmp_path: Path) -> None:

@@ -36,12 +36,13 @@ import pyarrow.compute as pc
 from muster.arrays import I64
 from muster.errors import MusterError
 from muster.storage.people.ledger import Ledger
-from muster.storage.people.view import Claim, People
+from muster.storage.people.view import Claim, People, Scene
 from muster.web.album import DOUBTFUL, EXTRA_FACES, Face, Failure, Photo, load_failures
 from muster.web.live.columns import Columns, LiveSource, load, read_columns
 from muster.web.live.pictures import Pictures, cropped
 from muster.web.live.ranking import Ranking, ranking
-from muster.web.live.said import NOBODY, Said, apply, of_clusters, view_of
+from muster.web.live.said import NOBODY, Said, apply, of_clusters
+from muster.web.live.searching import LiveSearch
 
 T = TypeVar("T")
 FIRST = 200  # people of the first page
@@ -283,6 +284,7 @@ class LiveAlbum:
 
     def __init__(self, source: LiveSource) -> None:
         self.source, self._pictures = source, Pictures(source)
+        self.search = LiveSearch()
         self._lock = threading.RLock()
         self._base: Columns | None = None
         self._moment: Moment | None = None
@@ -373,8 +375,18 @@ class LiveAlbum:
     def people(self) -> People:
         """Who is who, as edits are made of it."""
         with self._lock:
-            assert self._base is not None
-            return view_of(self._base, self._readable(), self.ledger.known, self._claims())
+            return self.scene.people(self.ledger.known)
+
+    @property
+    def scene(self) -> Scene:
+        """Only within `editing`."""
+
+        def made() -> Scene:
+            columns = self._base
+            assert columns is not None
+            return Scene(columns.clusters, columns.faces, self._readable(), self._claims())
+
+        return self._kept("scene", made)
 
     def _readable(self) -> pa.Table:
         """As muster.storage.people.placed.Photos takes it."""

@@ -17,7 +17,6 @@ import numpy as np
 from muster.arrays import I64, matrix
 from muster.errors import MusterError
 from muster.storage.people.known import Known
-from muster.storage.people.placed import place
 from muster.web.live.album import LiveAlbum, Moment
 from muster.web.live.columns import Columns, read_columns
 from muster.web.live.said import NOBODY
@@ -150,9 +149,8 @@ def said(moment: Moment, known: Known) -> Iterator[tuple[int, int]]:
         a, b = (of(person) for person in sorted(pair))
         if a >= 0 and b >= 0:
             yield a, b
-    rows = place(known.faces, moment.people_now.photos, moment.base.faces["image_id"], moment.base.box).rows
-    for number, person in [*known.is_not, *known.is_.items()]:
+    is_, is_not = moment.album.scene.said(known)
+    for row, person in [*is_not, *is_.items()]:
         other = of(person)
-        for row in rows[number][:1]:
-            if other >= 0 and other != row:
-                yield row, other
+        if other >= 0 and other != row:
+            yield row, other

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from muster.storage.people.known import Known
-from muster.storage.people.view import Claim, People, Person, view
+from muster.storage.people.view import People, Person
 from muster.web.live.columns import I32, Columns
 
 NOBODY = -1
@@ -27,11 +27,6 @@ class Said:
 
     def person(self, person_id: str) -> Person:
         return self.people.get(person_id) or Person(person_id)
-
-
-def view_of(columns: Columns, images: pa.Table, known: Known, claims: Sequence[Claim]) -> People:
-    """`images`: as muster.storage.people.placed.Photos has them."""
-    return view(columns.clusters, columns.faces, images, known, claims)
 
 
 def apply(columns: Columns, people: People, known: Known) -> tuple[Columns, Said]:

@@ -9,6 +9,7 @@ from itertools import groupby
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -20,6 +21,7 @@ from muster.web.live.album import Card, Moment
 from muster.web.live.described import people_in, sentence
 from muster.web.live.lists import Part, PhotoList
 from muster.web.live.pages import missing
+from muster.web.live.places import names_of
 from muster.web.live.render import Nav, photo_href, show
 from muster.web.render import photo_file
 from muster.web.words import day, file_name
@@ -120,8 +122,8 @@ def _months(moment: Moment, found: PhotoList, parts: Sequence[Part], shown: rang
 def tiles(moment: Moment, found: PhotoList, part: Part) -> list[Tile]:
     rows, favourite = found.rows[part.start : part.stop], lists.favourites(moment)
     return [
-        Tile(photo, sentence(moment, int(row), photo), photo_href(photo.image_id, found.key), bool(favourite[row]))
-        for row, photo in zip(rows, moment.photos(rows), strict=True)
+        Tile(photo, sentence(moment, row, photo, place), photo_href(photo.image_id, found.key), bool(favourite[row]))
+        for row, photo, place in _with(moment, rows)
     ]
 
 
@@ -172,7 +174,7 @@ def listing(request: Request) -> Response:
     most = min(_number(request, "count", MOST_LISTED), MOST_LISTED)
     start = max(0, min(place - most // 2, len(found.rows) - most))
     rows, favourite = found.rows[start : start + most], lists.favourites(moment)
-    photos = [_said(moment, int(row), photo, bool(favourite[row])) for row, photo in _with(moment, rows)]
+    photos = [_said(moment, *each, bool(favourite[each[0]])) for each in _with(moment, rows)]
     return JSONResponse({"total": len(found.rows), "start": start, "place": place, "photos": photos})
 
 
@@ -195,21 +197,26 @@ def _number(request: Request, name: str, otherwise: int) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else otherwise
 
 
-def _with(moment: Moment, rows: I64) -> Iterator[tuple[int, Photo]]:
-    return zip(rows.tolist(), moment.photos(rows), strict=True)
+def _with(moment: Moment, rows: I64) -> Iterator[tuple[int, Photo, str]]:
+    """Rows with their photos, and where each was taken."""
+    images = moment.album.images
+    latitude, longitude = (images[name].take(pa.array(rows)).to_numpy() for name in ("latitude", "longitude"))
+    places = [city for city, _ in names_of(latitude.astype(np.float64), longitude.astype(np.float64), wait=False)]
+    return zip(rows.tolist(), moment.photos(rows), places, strict=True)
 
 
-def _said(moment: Moment, row: int, photo: Photo, favourite: bool) -> Mapping[str, object]:
+def _said(moment: Moment, row: int, photo: Photo, place: str, favourite: bool) -> Mapping[str, object]:
     people = [{"name": card.title, "href": f"/people/{card.cluster_id}.html"} for card in people_in(moment, row)]
     return {
         "id": photo.image_id,
-        "alt": sentence(moment, row, photo),
+        "alt": sentence(moment, row, photo, place),
         "preview": f"/{photo_file(photo.image_id)}",
         "width": photo.width,
         "height": photo.height,
         "favourite": favourite,
         "people": people,
         "when": photo.taken_at and day(photo.taken_at),
+        "place": place,
         "camera": photo.camera,
         "file": file_name(photo.uri),
     }
