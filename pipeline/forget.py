@@ -21,12 +21,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from muster.errors import InputError, MusterError
+from muster.pipeline import said
 from muster.storage import layout, manifest, same_photos, shared_shards, tables
 from muster.storage.disk import TEMPORARY
 from muster.storage.gallery import audit, gallery, left_over
 from muster.storage.layout import FORGETTING, NEXT_GALLERY, PAGES, RECEIPTS
 from muster.storage.library import LibraryFiles, dump_json
 from muster.storage.outcomes import IMAGES_FINGERPRINT
+from muster.storage.people import forgotten as ledger_of
 from muster.storage.photos.listing import covers
 from muster.storage.photos.names import name_of
 from muster.storage.tags import table as tags
@@ -44,7 +46,8 @@ EMBEDDING = 16  # numbers from which on a list of floats is taken for an embeddi
 @dataclass(frozen=True)
 class Receipt:
     """What was forgotten, and what a search of every file of the library found of it afterwards: nothing. `copies`:
-    which of the originals nobody named, and went because the same picture did."""
+    which of the originals nobody named, and went because the same picture did. `named`: names of people on the pages of
+    whom nothing is said any more; `edits`: how many edits lost something."""
 
     receipt: str
     at: str
@@ -55,6 +58,8 @@ class Receipt:
     faces: int
     found_afterwards: list[str]
     copies: list[str] = field(default_factory=list)
+    named: list[str] = field(default_factory=list)
+    edits: int = 0
 
 
 @dataclass(frozen=True)
@@ -99,9 +104,8 @@ def _pending(library: LibraryFiles) -> dict[str, Any]:
     lists = dict.fromkeys(("people", "images", "originals", "embeddings", "pseudonyms"), list)
     try:
         pending = tables.read_json(library, FORGETTING, receipt=str, reason=str, **lists)
-        newer: dict[str, Any] = {name: [] for name in ("names", "pictures", "copies")} | {
-            "faces": len(pending["embeddings"])
-        }
+        lists_since = ("names", "pictures", "copies", "contents", "persons", "named")
+        newer: dict[str, Any] = {name: [] for name in lists_since} | {"faces": len(pending["embeddings"])}
         pending = newer | pending  # of an older Muster
         if all(type(pending[name]) is type(value) for name, value in newer.items()):
             return pending
@@ -187,15 +191,15 @@ def _drop_enrolment(library: LibraryFiles, strays: Mapping[str, str]) -> Receipt
     images = set(_image_ids(library, uris))
     digests = _digests(library, faces.slice(0, 0), images)
     others = _others(library, faces, images, digests)  # an album's photo stays, of which the roster had a copy
-    return _begin(library, gone, images, uris, UNFINISHED, digests.without(others.digests))
+    return _begin(library, _Wanted(gone, images, set(uris), set()), UNFINISHED, digests.without(others.digests))
 
 
 # ---- who and what ----------------------------------------------------------------------------------------------------
 
 
 def forget(library: LibraryFiles, names: Sequence[str], reason: str) -> list[Receipt]:
-    """Forget people by person_id, and images by image_id or by what `scan` takes. The caller holds the lock, and has
-    settled.
+    """Forget people by person_id, or by their name or id on the pages, and images by image_id or by what `scan` takes.
+    Of a person on the pages all photos go that show them. The caller holds the lock, and has settled.
 
     Who was forgotten before has a receipt: it is given once more. Raises InputError where a name is none of these,
     before anything is changed.
@@ -206,7 +210,7 @@ def forget(library: LibraryFiles, names: Sequence[str], reason: str) -> list[Rec
     uris = [*images["uri"].to_pylist(), *roster, *(known.faces["uri"].to_pylist() if known else ())]
     sources = dict(zip(images["uri"].to_pylist(), images["source"].to_pylist(), strict=True))
     spelt, ids = spellings(uris), set(images["image_id"].to_pylist())
-    wanted, before = _Wanted(set(), set(), set()), []
+    wanted, before = _Wanted(set(), set(), set(), set()), []
     if not all(map(str.strip, names)):  # a variable of a script that is not set, and not the folder it runs in
         raise InputError("an empty text is neither a person_id nor an image: name whom or what to forget")
     for name in names:
@@ -216,6 +220,9 @@ def forget(library: LibraryFiles, names: Sequence[str], reason: str) -> list[Rec
             wanted.people.update(found)
         elif name in ids:
             wanted.images.add(name)
+        elif not os.path.lexists(name) and "/" not in name and (found := said.meant(library, name)):
+            wanted.shown.update(found)
+            wanted.images.update(said.images_of(library, found))
         elif found := same or _found_by(places, sources) or _found_by_link(places, sources):
             wanted.uris.update(found)
         elif receipt := _last_receipt(library, {*map(normal, (name, *places))}) or _last_receipt_below(library, places):
@@ -223,9 +230,10 @@ def forget(library: LibraryFiles, names: Sequence[str], reason: str) -> list[Rec
         else:
             hint = gallery.others_like(normal(name), people)
             raise InputError(
-                f"{name} is neither a person_id of the gallery nor an image of library {library.uri}{hint}"
+                f"{name} is neither a person_id of the gallery nor an image of library {library.uri}, and no name on"
+                f" its pages{hint}"
             )
-    return [*before, _forget(library, wanted, reason)] if wanted.people | wanted.images | wanted.uris else before
+    return [*before, _forget(library, wanted, reason)] if any(vars(wanted).values()) else before
 
 
 def _places(name: str) -> list[str]:
@@ -259,7 +267,7 @@ def _found_by_link(places: Sequence[str], uris: Iterable[str]) -> set[str]:
 
 def forget_people(library: LibraryFiles, names: Sequence[str], reason: str) -> Receipt:
     """Forget these people. The caller holds the lock, and has settled."""
-    return _forget(library, _Wanted(set(names), set(), set()), reason)
+    return _forget(library, _Wanted(set(names), set(), set(), set()), reason)
 
 
 def expired(library: LibraryFiles, today: date) -> list[str]:
@@ -273,11 +281,12 @@ def expired(library: LibraryFiles, today: date) -> list[str]:
 
 @dataclass(frozen=True)
 class _Wanted:
-    """Who and what is to go: person_ids, image_ids, URIs."""
+    """Who and what is to go: person_ids of the gallery, image_ids, URIs; `shown`: people on the pages."""
 
     people: set[str]
     images: set[str]
     uris: set[str]
+    shown: set[str]
 
 
 def spellings(names: Iterable[str]) -> dict[str, set[str]]:
@@ -298,7 +307,7 @@ def _receipts(library: LibraryFiles) -> list[Receipt]:
 
 def _last_receipt(library: LibraryFiles, names: set[str]) -> Receipt | None:
     """The last receipt that names one of these."""
-    theirs = [r for r in _receipts(library) if names & set(map(normal, (*r.people, *r.images, *r.originals)))]
+    theirs = [r for r in _receipts(library) if names & set(map(normal, (*r.people, *r.named, *r.images, *r.originals)))]
     return theirs[-1] if theirs else None
 
 
@@ -339,7 +348,8 @@ def _forget(library: LibraryFiles, wanted: _Wanted, reason: str) -> Receipt:
     enrolled = {row["image_id"] for row in faces if row["uri"] in uris}  # perhaps before the photo was changed
     copies, digests = _copies(library, known.faces, images | enrolled)
     also = {uri for image, uri in [*there, *((row["image_id"], row["uri"]) for row in faces)] if image in copies}
-    return _begin(library, wanted.people, images | copies, uris | also, reason, digests, also - uris)
+    every = _Wanted(wanted.people, images | copies, uris | also, wanted.shown)
+    return _begin(library, every, reason, digests, also - uris)
 
 
 def _copies(library: LibraryFiles, known: pa.Table, images: Collection[str]) -> tuple[set[str], "_Digests"]:
@@ -389,13 +399,7 @@ def _person(value: Any) -> str | None:
 
 
 def _begin(
-    library: LibraryFiles,
-    people: Collection[str],
-    images: Collection[str],
-    uris: Collection[str],
-    reason: str,
-    digests: "_Digests",
-    copies: Collection[str] = (),
+    library: LibraryFiles, wanted: _Wanted, reason: str, digests: "_Digests", copies: Collection[str] = ()
 ) -> Receipt:
     """Note what is to go, and what is looked for afterwards; then do it.
 
@@ -406,16 +410,20 @@ def _begin(
     pending: dict[str, Any] = {
         "receipt": uuid.uuid4().hex,
         "reason": reason,
-        "people": sorted(people),
-        "images": sorted(images),
-        "originals": sorted(uris),
+        "people": sorted(wanted.people),
+        "images": sorted(wanted.images),
+        "originals": sorted(wanted.uris),
         "copies": sorted(copies),
     }
     known = gallery.read(library) or gallery.empty()
     gone, staying = known.faces.filter(_going(known, pending)), _without(known, pending).faces
     pending["pseudonyms"] = sorted(set(gone["pseudonym"].to_pylist()))
     theirs = {*staying["name"].to_pylist(), *staying["person_id"].to_pylist()}
-    pending["names"] = sorted(set(gone["name"].drop_null().to_pylist()) - theirs)
+    rows = gone.select(["person_id", "name"]).to_pylist()
+    enrolled = {row["person_id"]: row["name"] or row["person_id"] for row in rows if row["person_id"] in wanted.people}
+    facts = said.going(library, wanted.shown, wanted.images, enrolled)
+    pending["names"] = sorted({*gone["name"].drop_null().to_pylist(), *facts.names} - theirs)
+    pending |= {"contents": sorted(facts.photos), "persons": sorted(facts.people), "named": sorted(facts.names)}
     embeddings = digests.embeddings | _digests_of(gone["embedding"], picture=False)
     pending |= {"faces": digests.faces, "embeddings": sorted(embeddings), "pictures": sorted(digests.pictures)}
     library.write(FORGETTING, dump_json(pending))
@@ -527,6 +535,8 @@ def _carry_out(library: LibraryFiles, pending: dict[str, Any]) -> Receipt:
     people, images, originals = (set(pending[name]) for name in ("people", "images", "originals"))
     name = layout.receipt(pending["receipt"])
     facts = {"people": pending["pseudonyms"], "images": len(images), "receipt": name}
+    names = frozenset(pending["names"]) & frozenset(pending["named"])
+    gone = ledger_of.Forgotten(frozenset(pending["contents"]), frozenset(pending["persons"]), names)
     known = gallery.read(library)
     if known is not None and pc.any(_going(known, pending)).as_py():
         gallery.write(library, _without(known, pending), "forget", facts)
@@ -535,6 +545,7 @@ def _carry_out(library: LibraryFiles, pending: dict[str, Any]) -> Receipt:
     roster = gallery.read_roster(library)
     if not originals.isdisjoint(roster) or not people.isdisjoint(roster.values()):
         gallery.write_roster(library, lambda uri, person: person not in people and uri not in originals)
+    edits = ledger_of.forget(library, gone)
     manifest.forget(library, sorted(images))
     manifest.forget_faces(library)  # also where no image went
     tags.forget_names(library, {*people, *pending.get("names", ())})
@@ -551,6 +562,8 @@ def _carry_out(library: LibraryFiles, pending: dict[str, Any]) -> Receipt:
         faces=pending.get("faces", len(pending["embeddings"])),  # a note of an older Muster has fewer facts
         found_afterwards=left_over.search(library, _sought(pending), skip=(f"{RECEIPTS}/", FORGETTING)),
         copies=pending["copies"],
+        named=pending["named"],
+        edits=edits,
     )
     library.write(name, dump_json(receipt.__dict__))
     library.remove(FORGETTING)
@@ -558,8 +571,8 @@ def _carry_out(library: LibraryFiles, pending: dict[str, Any]) -> Receipt:
 
 
 def _sought(pending: Mapping[str, Any]) -> left_over.Sought:
-    ids = {*pending["images"], *pending["originals"]}
-    names, pictures = pending.get("names", ()), pending.get("pictures", ())
+    ids = {*pending["images"], *pending["originals"], *pending["contents"]}
+    names, pictures = {*pending["names"], *pending["persons"]}, pending["pictures"]
     return left_over.Sought({*pending["people"], *names}, ids, set(pending["embeddings"]), set(pictures))
 
 
