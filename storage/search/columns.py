@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from muster.arrays import F64, I64, Bools
-from muster.storage import manifest, tables
+from muster.storage import tables
 from muster.storage.library import LibraryFiles
 from muster.storage.outcomes import IMAGES, IMAGES_FINGERPRINT
 from muster.storage.search.words import folded
@@ -49,6 +49,8 @@ class Columns:
 def read(library: LibraryFiles, marks: pa.Table) -> Columns:
     """Of the manifest's photos, as far as they were looked at. Empty where none was. `marks`: the table of tags, whose
     dates and places are those of photos that have none."""
+    from muster.storage import manifest  # it brings what reads photos; the live page is there before that
+
     shards = manifest.committed(library, IMAGES_FINGERPRINT)
     rows = tables.read(library, "images", IMAGES_FINGERPRINT, READ, shards)
     named = manifest.read_manifest(library).select(["image_id", "uri", "source"])
