@@ -20,10 +20,11 @@ from muster.pipeline.findings.sources import sources_of
 from muster.storage import duplicates, manifest, tables
 from muster.storage.library import LibraryFiles
 from muster.storage.outcomes import IMAGES_FINGERPRINT
-from muster.tasks.photos import best, groups, hashes, likeness, times
+from muster.tasks.photos import best, crops, groups, hashes, likeness, times
 
 BITS = 8  # of 64: up to this distance photos are compared. Resized, recompressed and converted copies: 8 at most
 ALIKE = 0.97  # correlation from which on they are one picture. Such copies: .994 and more; brighter ones .96
+CROPPED, MAY_BE_CROPPED = 0.98, 0.75  # the same once edges are cut off; and as they are, from where on that is tried
 BITS_ALONE = 4  # where there are no previews to compare, the distance up to which they are one picture
 SCENE = 0.8  # correlation of moved previews from which on photos taken within seconds show one scene
 BITS_SCENE = 16  # the same, where there are no previews
@@ -199,8 +200,8 @@ def _pictures(photos: _Photos, greys: _Greys) -> list[_Group]:
     one, alike = _same_picture(pairs, greys)
     one &= times.of_one_time(pairs.first, pairs.second, np.where(one, alike, -1), photos.taken)
     labels = groups.stars(pairs.first[one], pairs.second[one], len(photos.row))
-    several = [place for place in np.flatnonzero(labels < 0).tolist() if len(photos.images[place]) > 1]
-    found = [_best_copy(photos, greys, members) for members in [*_members(labels), *([place] for place in several)]]
+    several = [[place] for place in np.flatnonzero(labels < 0).tolist() if len(photos.images[place]) > 1]
+    found = _with_best(photos, greys, [*_members(labels), *several])
     return sorted(found, key=lambda group: (-_count(photos, group), group.best))
 
 
@@ -225,44 +226,68 @@ def _same_picture(pairs: hashes.Near, greys: _Greys) -> tuple[Bools, F32]:
             first = likeness.upright(greys.of(pairs.first[part]), turn)
             alike[part] = likeness.likeness(first, greys.of(pairs.second[part]))
     one: Bools = np.where(seen, alike >= ALIKE, pairs.distance <= BITS_ALONE)
+    cut = np.flatnonzero(seen & ~one & (alike >= MAY_BE_CROPPED) & (pairs.orientation == 1))
+    alike[cut] = np.maximum(alike[cut], _cropped(pairs.part(cut), greys))
+    one[cut] = alike[cut] >= CROPPED
     return one, alike
 
 
-def _best_copy(photos: _Photos, greys: _Greys, members: Sequence[int]) -> _Group:
-    copies = {row: (place, _copy(photos.facts, row)) for place in members for row in photos.images[place]}
-    chosen, reason = best.best([copy for _, copy in copies.values()])
-    image, place = next((row, place) for row, (place, copy) in copies.items() if copy is chosen)
-    turns, alike = _compared(photos, greys, place, np.array(members))
-    return _Group(members, place, image, reason, turns, alike)
+def _cropped(pairs: hashes.Near, greys: _Greys) -> list[float]:
+    """How alike these are once one of each has lost its edges; 4 ms a pair, and few are tried."""
+    fine = dict(greys.each(np.unique(np.concatenate([pairs.first, pairs.second])), _fine))
+    rows = zip(pairs.first.tolist(), pairs.second.tolist(), strict=True)
+    return [crops.cropped_likeness(fine[one], fine[other]) for one, other in rows]
 
 
-def _copy(facts: pa.Table, row: int) -> best.Copy:
-    of = {name: facts[name][row].as_py() for name in facts.column_names if name not in ("sha256", "phash")}
+def _fine(jpeg: bytes) -> likeness.Greys:
+    return likeness.grey(jpeg, crops.FINE)
+
+
+def _with_best(photos: _Photos, greys: _Greys, found: Sequence[Sequence[int]]) -> list[_Group]:
+    """`found`: the members of each group."""
+    rows = [row for members in found for place in members for row in photos.images[place]]
+    copies = dict(zip(rows, map(_copy, photos.facts.take(pa.array(rows, pa.int64())).to_pylist()), strict=True))
+    chosen = []
+    for members in found:
+        place_of = {row: place for place in members for row in photos.images[place]}
+        best_copy, reason = best.best([copies[row] for row in place_of])
+        image = next(row for row in place_of if copies[row] is best_copy)
+        chosen.append((place_of[image], image, reason))
+    sizes = [len(members) for members in found]
+    best_of = np.repeat(np.array([place for place, _, _ in chosen], np.int64), sizes)
+    turns, alike = _compared(photos, greys, best_of, np.array([m for members in found for m in members], np.int64))
+    ends = np.cumsum(sizes)
+    return [
+        _Group(members, *each, turns[end - size : end], alike[end - size : end])
+        for members, each, size, end in zip(found, chosen, sizes, ends, strict=True)
+    ]
+
+
+def _copy(facts: Mapping[str, Any]) -> best.Copy:
     return best.Copy(
-        image_id=of["image_id"],
-        uri=of["uri"],
-        pixels=of["width"] * of["height"],
-        format=of["format"],
-        facts=sum(of[name] is not None for name in ("taken_at", "camera", "latitude")),
-        size=of["size"],
-        modified=of["modified"],
+        image_id=facts["image_id"],
+        uri=facts["uri"],
+        pixels=facts["width"] * facts["height"],
+        format=facts["format"],
+        facts=sum(facts[name] is not None for name in ("taken_at", "camera", "latitude")),
+        size=facts["size"],
+        modified=facts["modified"],
     )
 
 
-def _compared(photos: _Photos, greys: _Greys, place: int, members: I64) -> tuple[Sequence[int], Sequence[float | None]]:
-    """How each member is turned against the best, and how alike they are then: None, and turned as the hashes have it,
-    where one has no preview."""
-    bits = np.array([np.bitwise_count(hashes.turned(photos.phash[[place]], n) ^ photos.phash[members]) for n in TURNS])
-    turns, alike = np.array(TURNS)[bits.argmin(0)], np.full(len(members), np.nan)
-    seen = greys.seen(members) & greys.seen(np.full(len(members), place))
-    if rows := members[seen].tolist():
-        theirs, mine = greys.of(members[seen]), greys.of(np.full(len(rows), place))
-        found = np.array([likeness.likeness(likeness.upright(mine, turn), theirs) for turn in TURNS])
-        found[0] += UPRIGHT_BY
-        turns[seen] = np.array(TURNS)[found.argmax(0)]
-        found[0] -= UPRIGHT_BY
-        alike[seen] = found[found.argmax(0), np.arange(len(rows))]
-    turns[members == place], alike[members == place] = 1, 1.0
+def _compared(photos: _Photos, greys: _Greys, ones: I64, others: I64) -> tuple[Sequence[int], Sequence[float | None]]:
+    """How each of the others is turned against the one (P,), and how alike they are then: None, and turned as the
+    hashes have it, where one has no preview."""
+    theirs = photos.phash[others]
+    bits = np.array([np.bitwise_count(hashes.turned(photos.phash[ones], turn) ^ theirs) for turn in TURNS])
+    turns, alike = np.array(TURNS)[bits.argmin(0)], np.full(len(others), np.nan)
+    rows = np.flatnonzero(greys.seen(ones) & greys.seen(others) & (ones != others))
+    for part in np.array_split(rows, len(rows) // likeness.BLOCK + 1):
+        mine, copies = greys.of(ones[part]), greys.of(others[part])
+        found = np.array([likeness.likeness(likeness.upright(mine, turn), copies) for turn in TURNS])
+        surest = (found - UPRIGHT_BY * (np.array(TURNS) > 1)[:, None]).argmax(0)
+        turns[part], alike[part] = np.array(TURNS)[surest], found[surest, np.arange(len(part))]
+    turns[ones == others], alike[ones == others] = 1, 1.0
     return turns.tolist(), [None if np.isnan(each) else float(each) for each in alike]
 
 
@@ -316,13 +341,15 @@ def _faces(library: LibraryFiles, images: set[str]) -> dict[str, float]:
 
 def _rows(photos: _Photos, kind: str, found: Iterable[_Group]) -> Iterator[dict[str, Any]]:
     """Rows as SCHEMA; the best of a group first. Of a picture, all files that are the same."""
+    names = ("image_id", "format", "size")
+    columns = [photos.facts[name].to_pylist() for name in names]
     for number, group in enumerate(found, 1):
         rows = []
         for place, turn, alike in zip(group.members, group.turns, group.alike, strict=True):
             images = photos.images[place] if kind == duplicates.PICTURE else [int(photos.row[place])]
             for image in images:
                 is_best = image == group.image
-                row = {name: photos.facts[name][image].as_py() for name in ("image_id", "format", "size")}
+                row = {name: column[image] for name, column in zip(names, columns, strict=True)}
                 row |= {"kind": kind, "group": number, "best": is_best, "reason": group.reason if is_best else None}
                 rows.append(row | {"exact": place == group.best, "orientation": turn, "likeness": alike})
         yield from sorted(rows, key=lambda row: not row["best"])

@@ -114,26 +114,32 @@ def _near(hashes: U64, bits: int) -> Near:
 def _upright(hashes: U64, mask: np.uint64, bits: int) -> I64:
     """Pairs with one key under this mask, each as one number: first, second, orientation."""
     keys, rows = _sorted(hashes, mask)
-    return _all(_close(hashes, rows[at], hashes, rows[at + step], 1, bits) for at, step in _runs(keys))
+    mine = hashes[rows]  # in this order, so that what is compared lies together
+    return _all(_close((mine, rows, at), (mine, rows, at + step), 1, bits) for at, step in _runs(keys))
 
 
 def _sideways(hashes: U64, others: dict[int, U64], mask: np.uint64, bits: int) -> I64:
     """The same, of `others`: orientation → the hashes of the photos turned by it."""
     keys, rows = _sorted(hashes, mask)
-    found = []
-    for turn, theirs in others.items():
-        sought, owners = _sorted(theirs, mask)
-        found += [_close(theirs, owners[i], hashes, rows[at], turn, bits) for i, at in _meetings(sought, keys)]
+    mine, found = hashes[rows], list[I64]()
+    for turn, turned_ones in others.items():
+        sought, owners = _sorted(turned_ones, mask)
+        theirs = turned_ones[owners]
+        found += [_close((theirs, owners, i), (mine, rows, at), turn, bits) for i, at in _meetings(sought, keys)]
     return _all(found)
 
 
-def _close(one: U64, first: I64, other: U64, second: I64, turn: int, bits: int) -> I64:
-    """Those of the pairs up to so many bits apart: of two rows, each once, the lesser row first."""
-    kept = (np.bitwise_count(one[first] ^ other[second]) <= bits) & (first != second)
-    first, second = first[kept], second[kept]
+def _close(one: tuple[U64, I64, I64], other: tuple[U64, I64, I64], turn: int, bits: int) -> I64:
+    """Those of some pairs up to so many bits apart: of two rows, each once, the lesser row first.
+
+    `one`, `other`: hashes, the row of each, and which of them are the pairs.
+    """
+    kept = np.bitwise_count(one[0][one[2]] ^ other[0][other[2]]) <= bits
+    first, second = one[1][one[2][kept]], other[1][other[2][kept]]
     undone = 8 if turn == 6 else turn  # all others undo themselves
     turns = np.where(first < second, turn, undone)
-    return (np.minimum(first, second) << _ROW_BITS | np.maximum(first, second)) << 4 | turns
+    packed = (np.minimum(first, second) << _ROW_BITS | np.maximum(first, second)) << 4 | turns
+    return packed[first != second]
 
 
 # ---- bands -----------------------------------------------------------------------------------------------------------

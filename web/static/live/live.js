@@ -114,7 +114,7 @@ function focusPath() {
 }
 
 function refocus({ id, selector }) {
-  if (document.activeElement !== document.body) return;
+  if (document.activeElement !== document.body || !(id || selector)) return; // nothing was in focus before
   const found = (selector && document.querySelector(selector)) || (id && document.getElementById(id));
   (found || document.querySelector("#main")).focus({ preventScroll: true });
 }
