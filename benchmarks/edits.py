@@ -110,7 +110,7 @@ def _effort_with(folder: Path, library: LibraryFiles, model: str) -> dict[str, A
     prepared = prepare(faces.embeddings, guided.labels, faces.photos, faces.strangers)
     facts = by_suggestions(guided, prepared, SHEET, WORTH)
     say(f"{model}: {guided.edits} edits with suggestions, {guided.scores[-1]:.4f}, {facts}")
-    by_suggestions(single, prepared, 1, WORTH / SHEET)
+    by_suggestions(single, prepared, 1, 0.5)
     say(f"{model}: {single.edits} edits, where each question is one")
     return {
         "faces": len(truth),

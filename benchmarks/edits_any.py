@@ -106,7 +106,7 @@ KINDS: Sequence[tuple[Callable[[Hand], list[Fact]], int]] = (
     (Hand.miss, 1),
     (Hand.favourite, 1),
     (Hand.undo, 3),
-    (Hand.redo, 1),
+    (Hand.redo, 8),
 )
 
 

@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 from benchmarks.edits_any import any_edit
 from benchmarks.edits_oracle import Oracle
 from muster.errors import InputError
-from muster.pipeline.people.faces import faces_fingerprint
+from muster.pipeline.people.faces import faces_fingerprint, read_faces
 from muster.pipeline.people.grouping import cluster_faces
-from muster.pipeline.people.who import people_now
+from muster.pipeline.people.who import people_now, readable_images
 from muster.pipeline.run import pending, record
 from muster.pipeline.work.choice import choose
 from muster.pipeline.work.config import RunConfig
@@ -29,7 +29,7 @@ from muster.storage.library import LibraryFiles, open_library
 from muster.storage.people import edits
 from muster.storage.people.facts import Fact
 from muster.storage.people.ledger import Ledger
-from muster.storage.people.view import People
+from muster.storage.people.view import People, Scene
 
 LFW_PEOPLE, FEWEST, MOST = 40, 4, 8  # of LFW, and how many photos of each they have
 Say = Callable[[str], None]
@@ -40,6 +40,7 @@ def lasting(folder: Path, data: Path, count: int, seed: int, say: Say) -> dict[s
     world.more(0.8)
     world.cluster("own")
     say(f"{len(list(world.photos.rglob('*.jpg')))} photos, {len(world.now('own').people)} people")
+    world.sit_down("own")
     for number in range(count):
         world.edit(number)
     world.look("own", "edits")
@@ -119,11 +120,18 @@ class World:
     def now(self, model: str, library: LibraryFiles | None = None) -> People:
         return people_now(library or self.library, model)
 
+    def sit_down(self, model: str) -> None:
+        """What is on the screen: `people_now`, of which the tables are read once."""
+        fingerprint = faces_fingerprint(self.library, model)
+        faces = read_faces(self.library, fingerprint, ["face_id", "image_id", "box_xyxy"])
+        self.scene = Scene(clusters.read(self.library, fingerprint), faces, readable_images(self.library))
+        self.ledger = Ledger(self.library)
+
     def edit(self, number: int) -> None:
         """One more that is no contradiction, recorded twice: the first time the process is killed meanwhile."""
         while True:
             try:
-                kind, said = any_edit(self.dice, self.now("own"), Ledger(self.library))
+                kind, said = any_edit(self.dice, self.scene.people(self.ledger.known), self.ledger)
                 edit = self._recorded(said, number)
             except InputError:
                 self.refused += 1
@@ -133,14 +141,12 @@ class World:
             return
 
     def _recorded(self, said: Sequence[Fact], number: int) -> str:
-        before = set(Ledger(self.library).edits)
-        self.kills += killed(lambda: Ledger(self.library).record(said), number)
-        after = set(Ledger(self.library).edits)
-        if not before <= after or Ledger(self.library).problems:
-            self.found["lost"] += 1
-        if after - before:
-            return max(after - before)
-        return Ledger(self.library).record(said).edit_id
+        before = set(self.ledger.edits)
+        self.kills += killed(lambda: self.ledger.record(said), number)
+        self.ledger.refresh()
+        after = set(self.ledger.edits)
+        self.found["lost"] += len(before - after) + len(self.ledger.problems)
+        return max(after - before, default="") or self.ledger.record(said).edit_id
 
     # ---- whether it holds --------------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from muster.web import words
 from muster.web.album import Photo
 
 GROUPS_PER_PAGE = 50
+SHOWN = 48  # of a group: blank pictures, and frames of a video without times, may be thousands
 PAGES = {"picture": ("duplicates.html", "duplicates-{}.html"), "moment": ("moments.html", "moments-{}.html")}
 TURNED = {
     2: "mirrored",
@@ -36,11 +37,12 @@ class Copy:
 
 @dataclass(frozen=True)
 class Group:
-    """`copies`: the best first; `reason`: why it is."""
+    """`copies`: the first `SHOWN` of `size`, the best before all; `reason`: why it is."""
 
     number: int
     reason: str
     copies: Sequence[Copy]
+    size: int
 
 
 class Groups:
@@ -61,7 +63,8 @@ class Groups:
 
     def images(self) -> list[str]:
         """The image_ids of all that is shown."""
-        return sorted(set(self._rows["image_id"].to_pylist()))
+        names, places = self._rows["image_id"].to_pylist(), [each for found in self._places.values() for each in found]
+        return sorted({name for begin, end in places for name in names[begin : min(end, begin + SHOWN)]})
 
     def page(self, kind: str, part: slice, photo: Callable[[str], Photo | None]) -> list[Group]:
         """Some of the groups of a kind. `photo`: by its image_id, None where it is not there any more."""
@@ -70,14 +73,14 @@ class Groups:
 
 
 def _group(rows: Sequence[Mapping[str, Any]], photo: Callable[[str], Photo | None]) -> Group | None:
-    found = [(row, shown) for row in rows if (shown := photo(row["image_id"])) is not None]
+    found = [(row, shown) for row in rows[:SHOWN] if (shown := photo(row["image_id"])) is not None]
     if len(found) < 2 or not found[0][0]["best"]:
         return None
     best, kind = found[0], rows[0]["kind"]
     copies = [
         Copy(shown, list(_facts(row, shown)), list(_differences(kind, best, (row, shown)))) for row, shown in found
     ]
-    return Group(rows[0]["group"], rows[0]["reason"] or "", copies)
+    return Group(rows[0]["group"], rows[0]["reason"] or "", copies, len(rows))
 
 
 def _facts(row: Mapping[str, Any], photo: Photo) -> Iterator[str]:

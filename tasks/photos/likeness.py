@@ -24,16 +24,17 @@ BLOCK = 1 << 14  # pairs at once
 Greys = np.ndarray[Any, np.dtype[np.uint8]]
 
 
-def grey(jpeg: bytes) -> U8:
-    """(32, 32) grey values of a JPEG, squeezed to a square; decoded at the smallest fraction of its size that has 64.
+def grey(jpeg: bytes, side: int = SIDE) -> U8:
+    """(side, side) grey values of a JPEG, squeezed to a square; decoded at the smallest fraction of its size that has
+    twice as many.
 
     Raises ValueError where it is none.
     """
     height, width = simplejpeg.decode_jpeg_header(jpeg)[:2]
-    pixels = simplejpeg.decode_jpeg(jpeg, "GRAY", min_height=2 * SIDE, min_width=2 * SIDE)[..., 0]
+    pixels = simplejpeg.decode_jpeg(jpeg, "GRAY", min_height=2 * side, min_width=2 * side)[..., 0]
     scale = next((n / 8 for n in range(1, 17) if _is_of(pixels.shape, height, width, n)), 1.0)
     box = (0, 0, width * scale, height * scale)  # the last column and row may be there in part
-    return np.asarray(Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BILINEAR, box))
+    return np.asarray(Image.fromarray(pixels).resize((side, side), Image.Resampling.BILINEAR, box))
 
 
 def _is_of(shape: tuple[int, ...], height: int, width: int, eighths: int) -> bool:

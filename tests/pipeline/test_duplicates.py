@@ -85,6 +85,14 @@ def test_copies_of_a_picture_are_found_and_the_original_is_proposed(photos: Path
     assert duplicates.require(library).equals(found.table.drop(["uri"]))
 
 
+def test_a_crop_is_a_copy(tmp_path: Path) -> None:
+    save(scene(1), tmp_path / "photos" / "a.jpg")
+    save(scene(1).crop((16, 12, 784, 588)), tmp_path / "photos" / "cut.jpg")
+    save(scene(2), tmp_path / "photos" / "other.jpg")
+    library = seen(tmp_path / "L", tmp_path / "photos")
+    assert groups(library) == [["a.jpg", "cut.jpg"]]
+
+
 def test_without_previews_the_hash_alone_decides(photos: Path, tmp_path: Path) -> None:
     library = seen(tmp_path / "L", photos, previews=False)
     [found] = groups(library)

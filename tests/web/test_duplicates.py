@@ -10,7 +10,7 @@ import pytest
 from helpers.collection import Collection
 from muster.storage import duplicates
 from muster.web.album import Photo
-from muster.web.duplicates import GROUPS_PER_PAGE, Groups, of_bytes
+from muster.web.duplicates import GROUPS_PER_PAGE, SHOWN, Groups, of_bytes
 from muster.web.people import write_pages
 
 WHEN = datetime(2019, 5, 4, 12, 30, 5)
@@ -172,3 +172,10 @@ def test_where_nobody_has_looked_there_is_no_page(tmp_path: Path) -> None:
     write_pages(collection.source(tmp_path / "L"), tmp_path / "site")
     assert not (tmp_path / "site/duplicates.html").exists()
     assert "duplicates.html" not in (tmp_path / "site/index.html").read_text()
+
+
+def test_of_a_group_of_thousands_the_first_are_shown() -> None:
+    photos = {f"{n:04d}": photo(f"{n:04d}") for n in range(SHOWN + 5)}
+    found = groups([row(1, name, name == "0000") for name in photos], photos)
+    [group] = found.page("picture", slice(0, 1), photos.get)
+    assert (group.size, len(group.copies), len(found.images())) == (SHOWN + 5, SHOWN, SHOWN)

@@ -14,6 +14,7 @@ from helpers.regions import UNKNOWN, document, jpeg, mwg, overlap, raw_regions, 
 from muster.errors import InputError
 from muster.pipeline.people import sidecars
 from muster.pipeline.people.sidecars import NamesWritten, write_names
+from muster.pipeline.people.who import people_now
 from muster.pipeline.tags import read_tags
 from muster.pipeline.work.choice import TaskChoice
 from muster.storage import clusters, manifest, tables
@@ -165,6 +166,16 @@ def test_a_name_that_the_person_had_gives_way(album: Album) -> None:
     album.say(Named(ANN, "Anne"))
     assert album.write().renamed == 1
     assert album.found("a/1.jpg").keys() == {"Anne"}
+
+
+def test_a_name_that_tags_gave_the_person_gives_way(album: Album) -> None:
+    (album.photos / "a/1.jpg.xmp").write_bytes(document(mwg([("Dora", HERS)], STORED)))  # type: ignore[list-item]
+    read_tags(album.library)
+    assert album.write().there == 1
+    [dora] = (each.person_id for each in people_now(album.library, None).people.values() if each.name == "Dora")
+    album.say(Shows(dora, (album.ref("a/1.jpg"), album.ref("a/6.jpg"))), Named(dora, "Dorothea"))
+    assert album.write().renamed == 1
+    assert album.found("a/1.jpg").keys() == {"Dorothea"}
 
 
 def test_sidecars_go_into_a_folder_that_mirrors_the_photos(album: Album, tmp_path: Path, snapshot: Snapshot) -> None:

@@ -75,6 +75,12 @@ def test_faces_are_marked_where_they_are_and_lead_to_people(browser: Browser, ma
     assert "#f0{--x:9.38%;--y:14.58%;--bw:12.50%;--bh:20.83%}" in text  # [5, 5, 25, 30] of 160 × 120
 
 
+def test_the_place_leads_to_the_map(browser: Browser, made: Originals) -> None:
+    [address] = re.findall(r'<a href="(/map.html[^"]+)">', page(browser, made))
+    assert browser.get(address.replace("&amp;", "&")).status_code == 200
+    assert "/map.html?" not in page(browser, made, "later.jpg")
+
+
 def test_the_page_before_and_after_are_those_of_where_one_came_from(browser: Browser, made: Originals) -> None:
     text = page(browser, made, query=f"?in=person.{ANNA}")
     before, after = (re.search(f'<a rel="{rel}" href="([^"]+)"', text)[1] for rel in ("prev", "next"))
