@@ -13,7 +13,6 @@ from importlib import resources
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from scipy.spatial import cKDTree
 
 from muster.arrays import F64, I64
 
@@ -43,6 +42,8 @@ class Places:
     """All places that are known. Reading them takes about 0.2 s; their spellings are read when they are first asked."""
 
     def __init__(self) -> None:
+        from scipy.spatial import cKDTree  # half a second, which a server that starts does not wait for
+
         self._table = _read(["name", "region", "country", "latitude", "longitude", "population"])
         self.countries: dict[str, str] = json.loads(self._table.schema.metadata[b"muster.countries"])
         self._units = _units(self._numbers("latitude"), self._numbers("longitude"))

@@ -13,7 +13,6 @@ from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.storage.people.claims import Claim
 from muster.storage.people.ledger import Ledger
 from muster.storage.people.view import People, view
-from muster.storage.tags import table as tags
 from muster.storage.tags.claims import claims
 
 IMAGE_COLUMNS = ["image_id", "sha256", "phash", "width", "height"]
@@ -50,7 +49,7 @@ def readable_images(library: LibraryFiles) -> pa.Table:
 
 def claims_of(library: LibraryFiles, faces: pa.Table) -> Sequence[Claim]:
     """What the gallery and tags say of the faces of this library: the gallery knows them by photo and box."""
-    said = claims(tags.read(library))
+    said = claims(library)
     known = gallery.read(library)
     if known is None:
         return said

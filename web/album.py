@@ -225,7 +225,7 @@ def _unshown(face: Face, hidden: Set[str]) -> Face:
 def _photos(source: PagesSource) -> tuple[dict[str, Photo], list[Failure]]:
     photos: dict[str, Photo] = {}
     failures = []
-    said = tags.read(source.library)
+    said = tags.read(source.library, ["image_id", "taken_at"])
     for shard in source.done(source.fingerprints["images"]):
         part = source.part("images", IMAGE_COLUMNS, shard)
         for row in tags.filled(part, said).to_pylist() if part is not None else ():

@@ -226,7 +226,7 @@ def _limits(facts: dict[str, Any]) -> str:
 def forget(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="PERSON|IMAGE", help="person_id, image_id, or images as `muster scan` takes them."),
+        typer.Argument(metavar="PERSON|IMAGE", help="person_id, name on the pages, image_id, or images as scanned."),
     ] = None,
     library: LibraryOption = LIBRARY,
     trust: TrustOption = False,
@@ -235,7 +235,8 @@ def forget(
 ) -> None:
     """Remove people or images from every table, index, page and the gallery, and prove it by searching all files.
 
-    Of a folder, glob or Parquet file, all images that the library knows; exact copies go too, and are named. Originals
+    Of a person on the pages all images go that show them, and all that was said of them. Of a folder, glob or Parquet
+    file, all images that the library knows; exact copies go too, and are named. Originals
     are never touched: a later scan that still finds them takes them for new.
 
     Example: muster forget S0042 -l ./school
@@ -255,7 +256,7 @@ def forget(
 def _united(receipts: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """The last receipt with what all of them name, and each of them whole."""
     each = list(receipts.values())
-    lists = ("people", "images", "originals", "copies", "found_afterwards")
+    lists = ("people", "images", "originals", "copies", "named", "found_afterwards")
     sums = {name: list(dict.fromkeys(item for one in each for item in one[name])) for name in lists}
     return {**each[-1], **sums, "faces": sum(one["faces"] for one in each), "receipts": each}
 
@@ -265,6 +266,7 @@ def _forgotten(receipt: dict[str, Any], library: "muster.Library") -> list[str]:
     return [
         f"forgotten at {receipt['at']} ({receipt['reason']}): {people}, {images}, {count(receipt['faces'], 'face')}",
         *(f"with it, because it is the same picture: {uri}" for uri in receipt["copies"]),
+        *([f"nothing is said of {', '.join(receipt['named'])} any more"] if receipt["named"] else []),
         *(
             ["originals are left where they are: delete them, or a later scan finds them again"]
             if receipt["images"]

@@ -80,6 +80,7 @@ def serve(
         lines = [f"open {url}", *(f"others in this network: {other}" for other in others)]
         report({"url": url, "port": doors.port, "others": others}, as_json, *lines)
         say("muster: Ctrl-C ends it")
+        album.search.begin(album)
         if browser:
             _open(url)
 

@@ -17,6 +17,7 @@ from muster.storage.library import LibraryFiles
 from muster.storage.models import read_models
 from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.storage.people.view import Claim
+from muster.web.album import LabelTable
 from muster.web.live.columns import LiveSource
 
 if TYPE_CHECKING:
@@ -29,7 +30,13 @@ def live_source(library: LibraryFiles, model: str | None) -> LiveSource:
     faces = _faces(library, known, model)
     fingerprints = {"faces": faces, "images": IMAGES_FINGERPRINT, "previews": _most(library, known, "previews")}
     quality = str(((known[faces].get("weights") or {}).get("quality") or {}).get("name"))
-    return LiveSource(library, fingerprints, lambda faces: _claims(library, faces), lambda: _strangers(quality))
+    return LiveSource(
+        library,
+        fingerprints,
+        lambda faces: _claims(library, faces),
+        lambda: _strangers(quality),
+        lambda: _labels(library),
+    )
 
 
 def _faces(library: LibraryFiles, known: Mapping[str, Mapping[str, Any]], model: str | None) -> str:
@@ -73,3 +80,9 @@ def _strangers(quality: str) -> "Strangers | None":
         return None
     state = load_file(file)
     return Strangers(state["strangers"].astype(np.float32), float(state["usual"]))
+
+
+def _labels(library: LibraryFiles) -> Sequence[LabelTable]:
+    from muster.pipeline.people.pages import label_tables  # it asks the tasks what their labels mean, and brings torch
+
+    return label_tables(library)

@@ -91,6 +91,11 @@ class Ledger:
             self.known = Known.of({edit.edit_id: edit.facts for edit in self.edits.values()})
         return True
 
+    @staticmethod
+    def files(library: LibraryFiles) -> dict[str, str]:
+        """Edit → the name of the file that counts, of a library."""
+        return _that_count(library.names(layout.FACTS))
+
     def _with(self, edit: Edit) -> Known:
         if any(isinstance(fact, TakeBack) for fact in edit.facts):
             return Known.of({each.edit_id: each.facts for each in (*self.edits.values(), edit)}, self.known)
@@ -213,6 +218,12 @@ def _parts(name: str) -> tuple[str, int]:
     if found is None or not MINYEAR < _time(found[1]).year < MAXYEAR:
         raise ValueError("this is not the name of an edit")
     return found[1], int(found[2] or 0)
+
+
+def revision_of(name: str) -> int:
+    """How often the edit in a file of this name was written anew."""
+    found = _NAME.fullmatch(name)
+    return int(found[2] or 0) if found else 0
 
 
 def _that_count(names: Iterable[str]) -> dict[str, str]:

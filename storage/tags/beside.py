@@ -5,7 +5,7 @@ import json
 import os
 import stat
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from muster.storage.disk import Folder
@@ -31,24 +31,29 @@ class Sidecar:
 class Names:
     """The files of one folder, to ask what the sidecar of a photo in it is called."""
 
-    def __init__(self, names: Iterable[str]) -> None:
+    def __init__(self, names: Collection[str]) -> None:
+        self._exact = {name for name in names if suffix_of(name) == SUFFIX}
         self._there: dict[str, str] = {}
-        self._photos: dict[str, set[str]] = defaultdict(set)  # form of the stem → photos
+        self._photos: dict[str, set[str]] = defaultdict(set)  # form of a photo's name, and of its stem → photos
         for name in sorted(names, reverse=True):
             suffix = suffix_of(name)
             if suffix == SUFFIX:
                 self._there[form_of(name)] = name
-            elif suffix in _PHOTOS:
-                self._photos[form_of(os.path.splitext(name)[0])].add(name)
+            elif suffix in _PHOTOS or not suffix:
+                for each in {name, os.path.splitext(name)[0]}:
+                    self._photos[form_of(each)].add(name)
 
     def sidecar_of(self, photo: str) -> str:
         """`a.jpg.xmp`, as digiKam, darktable, Immich and PhotoPrism write it; `a.xmp`, Adobe's, where only that is
-        there and no other photo can be meant by it. Either as it is written there."""
-        stem = form_of(os.path.splitext(photo)[0])
-        if (own := self._there.get(form_of(photo + SUFFIX))) is not None:
+        there. Either as it is written there, and only where no other photo can be meant by it."""
+        own = photo + SUFFIX
+        if own in self._exact:
             return own
-        shared = self._there.get(stem + SUFFIX)
-        return photo + SUFFIX if shared is None or self._photos[stem] - {photo} else shared
+        stem = os.path.splitext(photo)[0]
+        for name in dict.fromkeys((form_of(photo), form_of(stem))):
+            if name + SUFFIX in self._there and not self._photos[name] - {photo}:
+                return self._there[name + SUFFIX]
+        return own
 
 
 def writer_of(library: LibraryFiles) -> str:

@@ -71,7 +71,7 @@ def text(name: str) -> str:
 
 
 def quoted(name: str) -> str:
-    return quoteattr(name, _BLANKS)
+    return quoteattr(name)  # line breaks and tabs by their numbers too
 
 
 def _declared(wanted: Iterable[str], prefixes: Mapping[str, str]) -> str:

@@ -1,6 +1,6 @@
 """What tags say of photos: `tags/tags.parquet`, a row for each image of which a file says something."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from muster.errors import MusterError
 from muster.storage import layout
 from muster.storage.library import LibraryFiles
-from muster.storage.tables import from_parquet, to_parquet
+from muster.storage.tables import parquet_file, to_parquet
 
 _TEXTS = pa.list_(pa.string())
 REGION = pa.struct(
@@ -41,9 +41,9 @@ READ = pa.schema({"image_id": pa.string(), "stamp": pa.string()})
 _FILLED = ("taken_at", "latitude", "longitude")
 
 
-def read(library: LibraryFiles) -> pa.Table:
+def read(library: LibraryFiles, columns: Sequence[str] = SCHEMA.names) -> pa.Table:
     """All rows, as SCHEMA; none where no tags were read yet. Raises MusterError where the file is damaged."""
-    return _read(library, layout.TAGS, SCHEMA)
+    return _read(library, layout.TAGS, pa.schema([SCHEMA.field(name) for name in columns]))
 
 
 def read_stamps(library: LibraryFiles) -> pa.Table:
@@ -53,7 +53,7 @@ def read_stamps(library: LibraryFiles) -> pa.Table:
 
 def _read(library: LibraryFiles, name: str, schema: pa.Schema) -> pa.Table:
     try:
-        return from_parquet(library.read(name)).select(schema.names).cast(schema)
+        return parquet_file(library.read(name)).read(schema.names, use_threads=False).select(schema.names).cast(schema)
     except FileNotFoundError:
         return schema.empty_table()
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:

@@ -24,7 +24,7 @@ def made(folder: Path, who: Mapping[str, str | None], *sources: Path) -> Library
     seen, reader = tables.describe(library, IMAGES_DESCRIPTION), Reader()
     for shard, _ in manifest.shards(library):
         rows = [
-            {"image_id": row["image_id"], "status": "ok", "width": 400, "height": 300, "format": "jpeg"}
+            {"image_id": row["image_id"], "status": "ok", "width": 400, "height": 300, "format": "jpeg", "phash": 5}
             | {"sha256": hashlib.sha256(reader.read(row["uri"])).hexdigest()}
             for row in manifest.read_shard(library, shard).to_pylist()
         ]

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from helpers.collection import FINGERPRINTS, Collection
 from muster.storage import clusters, layout, tables
+from muster.storage.manifest import SCHEMA
 from muster.web.live.album import LiveAlbum
 from muster.web.live.app import app
 from muster.web.live.columns import LiveSource
@@ -27,8 +28,8 @@ def source_of(made: Collection, folder: Path, shard_size: int = 1000) -> LiveSou
     pages = made.source(folder, shard_size)
     for shard in pages.shards:
         ids = tables.read(pages.library, "images", FINGERPRINTS["images"], ["image_id"], [shard])["image_id"]
-        rows = pa.table({"image_id": ids, "uri": [made.uris[each] for each in ids.to_pylist()]})
-        pages.library.write(layout.manifest_shard(shard), tables.to_parquet(rows))
+        rows = [{"image_id": each, "uri": made.uris[each], "size": 1_000_000} for each in ids.to_pylist()]
+        pages.library.write(layout.manifest_shard(shard), tables.to_parquet(pa.Table.from_pylist(rows, SCHEMA)))
     clusters.write(pages.library, FINGERPRINTS["faces"], pages.clusters, "made")
     return LiveSource(pages.library, FINGERPRINTS, lambda faces: [], lambda: None)
 

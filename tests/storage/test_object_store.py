@@ -25,6 +25,7 @@ from PIL import Image
 
 from helpers.findings import commit, face, scanned
 from helpers.fixtures import Outcome, School
+from helpers.people import face_ref
 from muster.errors import ImageError, MusterError, UnreachableError
 from muster.pipeline.findings.export import export_annotations
 from muster.pipeline.gallery import enroll
@@ -37,6 +38,8 @@ from muster.storage.encryption import MAGIC
 from muster.storage.gallery import gallery
 from muster.storage.layout import MARKER
 from muster.storage.library import LibraryFiles, open_library
+from muster.storage.people import facts
+from muster.storage.people.ledger import ContradictionError, Ledger
 from muster.storage.photos import decode
 from muster.storage.photos.reader import Reader, check_access
 from muster.storage.uris import exists, inline_uri
@@ -508,3 +511,22 @@ def test_a_bucket_that_is_not_there(bucket: Callable[..., str], muster: Muster, 
     for source, library, code, text in ((none, tmp_path / "L", 2, "nothing is there"), (tmp_path, none, 1, "BUCKET")):
         outcome = muster("scan", source, "-l", library)
         assert (outcome.code, text in outcome.error) == (code, True), outcome
+
+
+# ---- what users say --------------------------------------------------------------------------------------------------
+
+
+def test_what_users_say_is_kept_in_a_bucket(bucket: Callable[..., str], way: Way, no_waiting: None) -> None:
+    library = open_library(bucket("L"), create=True)
+    own, other = Ledger(library), Ledger(library)
+    first = own.record([facts.Named("a" * 12, "Anna"), facts.Is("a" * 12, (face_ref(1),))])
+    for number in range(3):
+        own.record([facts.Named(f"{number:012x}", "Bob")])
+    assert other.refresh()
+    assert other.edits == own.edits == Ledger(library).edits
+    with pytest.raises(ContradictionError, match=first.edit_id):
+        other.record([facts.IsNot("a" * 12, (face_ref(1),))])
+    assert len(library.names("facts")) == 4
+    way.fault = lambda method, path: "deny" if first.edit_id in path else None
+    with pytest.raises(MusterError):  # not taken for nothing said
+        Ledger(library)

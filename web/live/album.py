@@ -42,6 +42,7 @@ from muster.web.live.columns import Columns, LiveSource, load, read_columns
 from muster.web.live.pictures import Pictures, cropped
 from muster.web.live.ranking import Ranking, ranking
 from muster.web.live.said import NOBODY, Said, apply, of_clusters
+from muster.web.live.searching import LiveSearch
 
 T = TypeVar("T")
 FIRST = 200  # people of the first page
@@ -283,6 +284,7 @@ class LiveAlbum:
 
     def __init__(self, source: LiveSource) -> None:
         self.source, self._pictures = source, Pictures(source)
+        self.search = LiveSearch()
         self._lock = threading.RLock()
         self._base: Columns | None = None
         self._moment: Moment | None = None

@@ -7,14 +7,26 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from muster.errors import MusterError
-from muster.web.live import duplicates, edits, history, login, originals, pages, photos, suggested, timeline
+from muster.web.live import (
+    duplicates,
+    edits,
+    history,
+    login,
+    originals,
+    pages,
+    photos,
+    search,
+    suggested,
+    timeline,
+    worldmap,
+)
 from muster.web.live.album import LiveAlbum
 from muster.web.live.guard import Doors, Guard
 from muster.web.live.guesses import Guesses
 from muster.web.live.render import Renderer
 
-# Each has ROUTES, and NAV for the bar on top
-PARTS = (pages, timeline, photos, originals, duplicates, suggested, edits, history, login)
+# Each has ROUTES, and NAV for the bar on top, in its order
+PARTS = (pages, timeline, worldmap, photos, originals, search, duplicates, suggested, history, edits, login)
 
 
 def app(album: LiveAlbum, doors: Doors, readonly: str = "") -> Guard:

@@ -23,7 +23,7 @@ from muster.storage import clusters, layout, tables
 from muster.storage.library import LibraryFiles
 from muster.storage.people.view import Claim
 from muster.storage.tags.table import filled
-from muster.web.album import PagesSource
+from muster.web.album import LabelTable, PagesSource
 
 if TYPE_CHECKING:
     from muster.tasks.people.graph import Strangers
@@ -41,13 +41,14 @@ class LiveSource:
     """What the live page is made from. `fingerprints`: those of the tables "images", "faces" and "previews".
 
     `claims(faces)`: what gallery and tags say of these faces (face_id, image_id, box_xyxy). `strangers()`: those that
-    come with the model of faces.
+    come with the model of faces. `labels()`: the tables by whose labels photos are searched.
     """
 
     library: LibraryFiles
     fingerprints: Mapping[str, str]
     claims: Callable[[pa.Table], Sequence[Claim]]
     strangers: "Callable[[], Strangers | None]"
+    labels: Callable[[], Sequence[LabelTable]] = tuple
 
     def pages(self) -> PagesSource:
         """As the static pages take it."""

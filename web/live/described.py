@@ -26,7 +26,7 @@ def sentence(moment: Moment, row: int, photo: Photo, place: str = "") -> str:
             *([count(others, "other", "others") if named else count(others, "person", "people")] if others else []),
         ]
     )
-    what = " ".join(filter(None, [who, f"in {place}" if place else ""]))
+    what = f"{who} in {place}" if who and place else who or place
     when = day(photo.taken_at) if photo.taken_at else ""
     return ", ".join(filter(None, [what or file_name(photo.uri), when]))
 

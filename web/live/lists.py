@@ -105,6 +105,14 @@ def newest_first(moment: Moment) -> I64:
     return np.concatenate([order[dated][::-1], order[~dated]])
 
 
+def among(moment: Moment, rows: I64) -> I64:
+    """These photos, newest first; of exact copies one, whichever of them is among them."""
+    content, every = moment.columns.content, newest_first(moment)
+    wanted = np.zeros(int(content.max(initial=-1)) + 1, bool)
+    wanted[content[rows]] = True
+    return every[wanted[content[every]]]
+
+
 def favourites(moment: Moment) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     """(N,): which photos are, in the order of `Columns`."""
     wanted = pa.array(sorted(moment.said.favourites), pa.string())

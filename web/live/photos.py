@@ -5,31 +5,38 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 import numpy as np
+import pyarrow.compute as pc
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from muster.storage import duplicates
 from muster.web.album import Face, Photo
 from muster.web.live import lists
-from muster.web.live.album import Card, Moment
+from muster.web.live.album import Card, LiveAlbum, Moment
 from muster.web.live.described import sentence
 from muster.web.live.details import Details, Thing, details_of
 from muster.web.live.lists import PhotoList
 from muster.web.live.pages import missing
 from muster.web.live.places import names_of
+from muster.web.live.projection import projected
 from muster.web.live.render import Nav, photo_href, show
 from muster.web.live.timeline import place_in
 
+MAP_WIDTH = 60  # units of muster.web.live.projection: 1.2 degrees
+EDGE = 0.15  # of the photo's width
 MANY = 8  # faces from which on names stand beside the one that is pointed at alone
 GONE = "This photo is not in the library any more: it was moved out of its folder, or forgotten."
 
 
 @dataclass(frozen=True, slots=True)
 class Marked:
-    """A face on the photo. `card`: who it is; None: nobody yet."""
+    """A face on the photo. `card`: who it is; None: nobody yet. `side`: the class of one near an edge, whose name is
+    not to reach past it."""
 
     face: Face
     card: Card | None
+    side: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +70,7 @@ def photo(request: Request) -> Response:
     if found is None or details is None:
         return missing(request, GONE)
     row, (city, place) = moment.columns.row_of_photo(image_id), _place(details)
-    faces = [Marked(face, moment.card(face.cluster_id) if face.cluster_id else None) for face in moment.faces(image_id)]
+    faces = [_marked(moment, face, found.width) for face in moment.faces(image_id)]
     return show(
         request,
         "photo.html",
@@ -75,13 +82,21 @@ def photo(request: Request) -> Response:
         many=len(faces) > MANY,
         alt=sentence(moment, row, found, city),
         place=place,
+        on_map=_on_map(details),
         favourite=bool(lists.favourites(moment)[row]),
         kinds=_kinds(details.things),
         around=_around(request, moment, image_id),
         copies=_copies(moment, row),
+        alike={kind: _alike(album, moment, image_id, kind) for kind in (duplicates.PICTURE, duplicates.MOMENT)},
         original=f"/original/{image_id}",
         style=_style(found, faces, details.things),
     )
+
+
+def _marked(moment: Moment, face: Face, width: int) -> Marked:
+    middle = (face.box[0] + face.box[2]) / 2 / width
+    side = " left" if middle < EDGE else " right" if middle > 1 - EDGE else ""
+    return Marked(face, moment.card(face.cluster_id) if face.cluster_id else None, side)
 
 
 def _place(details: Details) -> tuple[str, str]:
@@ -90,6 +105,15 @@ def _place(details: Details) -> tuple[str, str]:
         return "", ""
     latitude, longitude = details.position
     return names_of(np.array([latitude]), np.array([longitude]))[0]
+
+
+def _on_map(details: Details) -> str:
+    """The address of the map around it; "" where its place is not known."""
+    if details.position is None:
+        return ""
+    latitude, longitude = details.position
+    x, y = projected(np.array([latitude]), np.array([longitude]))
+    return f"/map.html?x={x[0]:.1f}&y={y[0]:.1f}&w={MAP_WIDTH}"
 
 
 def _around(request: Request, moment: Moment, image_id: str) -> Around:
@@ -124,6 +148,21 @@ def _copies(moment: Moment, row: int) -> list[Photo]:
     """The other files with the same bytes."""
     same = np.flatnonzero(moment.columns.content == moment.columns.content[row])
     return moment.photos(same[same != row])
+
+
+def _alike(album: LiveAlbum, moment: Moment, image_id: str, kind: str) -> list[Photo]:
+    """The other photos of the same picture, or moment, as `muster duplicates` found them; no exact copies."""
+    rows = duplicates.read(album.source.library)
+    if rows is None:
+        return []
+    rows = rows.filter(pc.equal(rows["kind"], kind))
+    own = pc.index(rows["image_id"], image_id).as_py()
+    if own < 0:
+        return []
+    group = rows.filter(pc.equal(rows["group"], rows["group"][own]))["image_id"].to_pylist()
+    found = [photo for each in group if (photo := moment.photo(each)) is not None]
+    content = next((photo.sha256 for photo in found if photo.image_id == image_id), "")
+    return [photo for photo in found if photo.sha256 != content]
 
 
 def _style(found: Photo, faces: Sequence[Marked], things: Sequence[Thing]) -> str:

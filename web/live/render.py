@@ -34,7 +34,7 @@ class Renderer:
             "root": "/",
             "original": lambda uri: None,
             "link_of": photo_page,
-            "search": False,
+            "search": True,
         }
 
     def alone(self, template: str, **content: Any) -> str:

@@ -1,3 +1,4 @@
+import base64
 import csv
 import hashlib
 import os
@@ -13,9 +14,11 @@ from helpers.regions import UNKNOWN, document, jpeg, mwg, overlap, raw_regions, 
 from muster.errors import InputError
 from muster.pipeline.people import sidecars
 from muster.pipeline.people.sidecars import NamesWritten, write_names
+from muster.pipeline.people.who import people_now
 from muster.pipeline.tags import read_tags
 from muster.pipeline.work.choice import TaskChoice
 from muster.storage import clusters, manifest, tables
+from muster.storage.encryption import KEY
 from muster.storage.library import open_library
 from muster.storage.outcomes import IMAGES, IMAGES_DESCRIPTION
 from muster.storage.people.facts import Box, FaceRef, Fact, Hidden, Is, Missed, Named, PhotoRef, Shows, TakeBack
@@ -165,6 +168,16 @@ def test_a_name_that_the_person_had_gives_way(album: Album) -> None:
     assert album.found("a/1.jpg").keys() == {"Anne"}
 
 
+def test_a_name_that_tags_gave_the_person_gives_way(album: Album) -> None:
+    (album.photos / "a/1.jpg.xmp").write_bytes(document(mwg([("Dora", HERS)], STORED)))  # type: ignore[list-item]
+    read_tags(album.library)
+    assert album.write().there == 1
+    [dora] = (each.person_id for each in people_now(album.library, None).people.values() if each.name == "Dora")
+    album.say(Shows(dora, (album.ref("a/1.jpg"), album.ref("a/6.jpg"))), Named(dora, "Dorothea"))
+    assert album.write().renamed == 1
+    assert album.found("a/1.jpg").keys() == {"Dorothea"}
+
+
 def test_sidecars_go_into_a_folder_that_mirrors_the_photos(album: Album, tmp_path: Path, snapshot: Snapshot) -> None:
     theirs = document(UNKNOWN)
     (album.photos / "b/1.xmp").write_bytes(theirs)
@@ -308,6 +321,13 @@ def test_a_name_taken_back_does_not_come_back_by_our_own_sidecar(album: Album) -
     assert album.write().removed == 2
     read_tags(album.library)
     assert album.write().faces == 0
+
+
+def test_names_of_an_encrypted_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(KEY, base64.b64encode(bytes(32)).decode())
+    album = Album(tmp_path)
+    album.name(ANN, "Ann")
+    assert (album.write().new, album.write().unchanged) == (2, 2)
 
 
 def test_a_library_that_was_moved_knows_its_own(album: Album, tmp_path: Path) -> None:

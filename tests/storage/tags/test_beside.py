@@ -2,6 +2,8 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from muster.errors import MusterError
 from muster.storage.disk import Folder
@@ -21,6 +23,10 @@ from muster.storage.tags.elements import SidecarError
         ("a.jpg", ["a.xmp", "A.CR2"], "a.jpg.xmp"),  # the raw file's
         ("é.jpg", ["e\u0301.xmp"], "e\u0301.xmp"),  # as Macs write it
         ("a", ["a.xmp"], "a.xmp"),
+        ("a.jpg", ["A.JPG.XMP"], "A.JPG.XMP"),
+        ("a.jpg", ["a.xmp", "a"], "a.jpg.xmp"),
+        ("a.jpg", ["A.JPG", "A.JPG.xmp"], "a.jpg.xmp"),
+        ("A.JPG", ["a.jpg", "A.JPG.xmp", "a.jpg.xmp"], "A.JPG.xmp"),
         ("a.b.jpg", ["a.xmp"], "a.b.jpg.xmp"),
     ],
 )
@@ -53,3 +59,16 @@ def test_links_pipes_and_what_is_huge_are_refused(tmp_path: Path) -> None:
     for name, error in {"link.xmp": MusterError, "pipe.xmp": MusterError, "huge.xmp": SidecarError}.items():
         with pytest.raises(error):
             beside.read(folder, name)
+
+
+@given(
+    st.sets(
+        st.sampled_from(
+            [f"{a}{b}{c}" for a in "aAb" for b in ("", ".jpg", ".JPG", ".png") for c in ("", ".xmp", ".XMP")]
+        )
+    )
+)
+def test_two_photos_never_have_one_sidecar(names: set[str]) -> None:
+    photos = [name for name in names if not name.lower().endswith(".xmp")]
+    found = [beside.Names(names).sidecar_of(photo) for photo in photos]
+    assert len(set(found)) == len(found)

@@ -2,10 +2,12 @@ import re
 from datetime import datetime
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from helpers.originals import Browser, Originals, picture
-from muster.storage import manifest
+from muster.storage import duplicates, manifest
+from muster.storage.tags import table
 
 ANNA, BERT = "a" * 12, "b" * 12
 HOSTILE = '"><script>alert(1)</script>.jpg'
@@ -73,6 +75,12 @@ def test_faces_are_marked_where_they_are_and_lead_to_people(browser: Browser, ma
     assert "#f0{--x:9.38%;--y:14.58%;--bw:12.50%;--bh:20.83%}" in text  # [5, 5, 25, 30] of 160 × 120
 
 
+def test_the_place_leads_to_the_map(browser: Browser, made: Originals) -> None:
+    [address] = re.findall(r'<a href="(/map.html[^"]+)">', page(browser, made))
+    assert browser.get(address.replace("&amp;", "&")).status_code == 200
+    assert "/map.html?" not in page(browser, made, "later.jpg")
+
+
 def test_the_page_before_and_after_are_those_of_where_one_came_from(browser: Browser, made: Originals) -> None:
     text = page(browser, made, query=f"?in=person.{ANNA}")
     before, after = (re.search(f'<a rel="{rel}" href="([^"]+)"', text)[1] for rel in ("prev", "next"))
@@ -92,6 +100,58 @@ def test_a_copy_stands_where_the_photo_does(browser: Browser, made: Originals) -
     assert "All photos 2 of 4" in words(page(browser, made, "folder/copy of lake.jpg"))
 
 
+def test_duplicates_stand_on_the_page_of_each(tmp_path: Path) -> None:
+    made = Originals(tmp_path / "photos")
+    for n, name in enumerate(("a.jpg", "a small.jpg", "burst.jpg", "other.jpg")):
+        made.photo(name, picture((80 + n, 60)))
+    made.photo("a copy.jpg", picture((80, 60)))
+    browser = Browser(made.source())
+    groups = {"picture": ["a.jpg", "a copy.jpg", "a small.jpg"], "moment": ["a.jpg", "burst.jpg"]}
+    rows = [
+        {"kind": kind, "group": 0, "image_id": made.ids[name], "best": not n, "exact": False, "orientation": 1}
+        for kind, names in groups.items()
+        for n, name in enumerate(names)
+    ]
+    duplicates.write(made.library, pa.Table.from_pylist(rows, duplicates.SCHEMA))
+    said = words(page(browser, made, "a.jpg"))
+    folder = made.folder
+    assert (
+        f"Copies a copy.jpg in {folder} Same picture a small.jpg in {folder} Same moment burst.jpg in {folder}" in said
+    )
+    said = words(page(browser, made, "a small.jpg"))
+    assert "Same moment" not in said
+    assert "Copies" not in said
+    assert "Same" not in words(page(browser, made, "other.jpg"))
+
+
+def test_tags_stand_on_the_page(tmp_path: Path) -> None:
+    made = Originals(tmp_path / "photos")
+    made.photo("a.jpg")
+    made.photo("b.jpg", picture((50, 50)))
+    browser = Browser(made.source())
+    said = {
+        "image_id": made.ids["a.jpg"],
+        "files": ["a.jpg.xmp"],
+        "regions": [],
+        "keywords": ["lake", "<i>"],
+        "people": ["Dora"],
+        "title": "A title",
+        "description": "What was seen",
+        "taken_at": datetime(2011, 2, 3),
+        "latitude": 38.71,
+        "longitude": -9.14,
+        "albums": ["Summer"],
+        "rating": -1,
+    }
+    table.write(made.library, pa.Table.from_pylist([said], table.SCHEMA), table.READ.empty_table())
+    browser = Browser(made.source())
+    text = words(page(browser, made, "a.jpg"))
+    for each in ("A title", "What was seen", "3 February 2011", "Lisbon, Portugal", "People Dora", "Albums Summer"):
+        assert each in text
+    assert "Keywords lake , &lt;i&gt; Rating rejected" in text
+    assert "Keywords" not in words(page(browser, made, "b.jpg"))
+
+
 def test_names_do_no_harm(browser: Browser, made: Originals) -> None:
     name = HOSTILE.replace("/", "∕")
     text = page(browser, made, name)
@@ -106,7 +166,7 @@ def test_a_name_shows_at_once(browser: Browser, made: Originals) -> None:
     assert browser.post("/api/name", {"person": ANNA, "name": "Anna"}).status_code == 200
     text = page(browser, made)
     assert "Not Anna" in words(text)
-    assert re.search(r"<title>Anna.* and 1 other in Lisbon, 3 May 2019", text)
+    assert re.search(r"<title>Anna.* in Lisbon, 3 May 2019", text)
 
 
 def test_a_face_that_was_missed_is_marked(browser: Browser, made: Originals) -> None:

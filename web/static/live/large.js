@@ -13,7 +13,7 @@ const PARTS = `
     <label class="seconds" hidden>Seconds <select>${SECONDS.map((n) => `<option>${n}</option>`).join("")}</select></label>
     <button type="button" data-do="play" aria-keyshortcuts="Space" aria-pressed="false"><span aria-hidden="true">▶</span> <span class="text">Slideshow</span></button>
     <button type="button" data-do="favourite" aria-keyshortcuts="f" aria-pressed="false"><span aria-hidden="true">★</span> <span class="text">Favourite</span></button>
-    <button type="button" data-do="info" aria-keyshortcuts="i" aria-pressed="false"><span aria-hidden="true">ⓘ</span> <span class="text">Info</span></button>
+    <button type="button" data-do="info" aria-keyshortcuts="i" aria-pressed="false"><span class="i" aria-hidden="true">i</span> <span class="text">Info</span></button>
     <button type="button" data-do="close" aria-label="Close" aria-keyshortcuts="Escape">✕</button></div>
   <button type="button" class="step back" data-do="back" aria-label="Previous photo" aria-keyshortcuts="ArrowLeft">‹</button>
   <button type="button" class="step on" data-do="on" aria-label="Next photo" aria-keyshortcuts="ArrowRight">›</button>
