@@ -12,22 +12,19 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
-from functools import cache, partial
-from itertools import chain
+from functools import cache
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from muster.errors import InputError, MusterError
-from muster.pipeline import said
-from muster.storage import layout, manifest, same_photos, shared_shards, tables
+from muster.pipeline import said, same_picture
+from muster.storage import layout, manifest, shared_shards, tables
 from muster.storage.disk import TEMPORARY
 from muster.storage.gallery import audit, gallery, left_over
 from muster.storage.layout import FORGETTING, NEXT_GALLERY, PAGES, RECEIPTS
 from muster.storage.library import LibraryFiles, dump_json
-from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.storage.people import forgotten as ledger_of
 from muster.storage.photos.listing import covers
 from muster.storage.photos.names import name_of
@@ -37,10 +34,8 @@ from muster.storage.uris import local_path, local_uri
 from muster.web.site import MARKER, Site
 
 PATIENCE = 60.0  # seconds to wait for a library that another command holds, where the work is done, or nearly nothing
-SHARDS = 64  # read at once: with their pictures, at most about 100 MB
 ASKED, ENDED = "asked for", "consent ended"  # reasons of receipts
 WITHDRAWN, UNFINISHED = "consent withdrawn in a roster", "the enrolment was not finished"
-EMBEDDING = 16  # numbers from which on a list of floats is taken for an embedding; boxes have 4
 
 
 @dataclass(frozen=True)
@@ -189,8 +184,10 @@ def _drop_enrolment(library: LibraryFiles, strays: Mapping[str, str]) -> Receipt
     staying = {*(known.people if known else ()), *(p for u, p in gallery.read_roster(library).items() if u not in uris)}
     gone = set(strays.values()) - staying
     images = set(_image_ids(library, uris))
-    digests = _digests(library, faces.slice(0, 0), images)
-    others = _others(library, faces, images, digests)  # an album's photo stays, of which the roster had a copy
+    digests = same_picture.digests(library, faces.slice(0, 0), images)
+    others = same_picture.others_of(
+        library, faces, images, digests
+    )  # an album's photo stays, of which the roster had a copy
     return _begin(library, _Wanted(gone, images, set(uris), set()), UNFINISHED, digests.without(others.digests))
 
 
@@ -346,43 +343,10 @@ def _forget(library: LibraryFiles, wanted: _Wanted, reason: str) -> Receipt:
             uris.add(uri)
     uris.update(row["uri"] for row in faces if row["image_id"] in images)  # what it was called when it was enrolled
     enrolled = {row["image_id"] for row in faces if row["uri"] in uris}  # perhaps before the photo was changed
-    copies, digests = _copies(library, known.faces, images | enrolled)
+    copies, digests = same_picture.copies(library, known.faces, images | enrolled)
     also = {uri for image, uri in [*there, *((row["image_id"], row["uri"]) for row in faces)] if image in copies}
     every = _Wanted(wanted.people, images | copies, uris | also, wanted.shown)
     return _begin(library, every, reason, digests, also - uris)
-
-
-def _copies(library: LibraryFiles, known: pa.Table, images: Collection[str]) -> tuple[set[str], "_Digests"]:
-    """The other images that are the same picture as one of these: their file is, bit for bit, or a face in them. And
-    the digests of them all. `known`: the faces of the gallery."""
-    content = _content(library, images) | dict(_pairs(known, "image_id", "sha256"))
-    same = {content.get(image) for image in images} - {None}
-    found = {image for image, digest in content.items() if digest in same} | set(images)
-    while True:
-        digests = _digests(library, _rows_of(known, found), found)
-        others = _others(library, known, found, digests)
-        if not others.images:
-            return found - set(images), digests.without(others.digests)
-        found |= others.images
-
-
-def _content(library: LibraryFiles, images: Collection[str]) -> dict[str, str | None]:
-    """image_id → SHA-256 of its file, as a run has read it. Files that no run has seen are read now, if they are of the
-    size of one of `images`: the next run would find the face in them."""
-    shards = manifest.committed(library, IMAGES_FINGERPRINT)
-    facts = tables.read(library, "images", IMAGES_FINGERPRINT, ["image_id", "status", "sha256"], shards)
-    rows = manifest.read_manifest(library)
-    seen = set(facts["image_id"].to_pylist()) if facts is not None else set[str]()
-    sizes = {size for image, size in _pairs(rows, "image_id", "size") if image in images} - {None}
-    fresh = rows.filter(pc.is_in(rows["size"], value_set=pa.array(sorted(sizes), pa.int64())))
-    unread = {image: uri for image, uri in _pairs(fresh, "image_id", "uri") if image not in seen}
-    content: dict[str, str | None] = dict(zip(unread, same_photos.digests(list(unread.values())), strict=True))
-    whole = facts.filter(pc.equal(facts["status"], "ok")) if facts is not None else None
-    return content | (dict(_pairs(whole, "image_id", "sha256")) if whole is not None else {})
-
-
-def _pairs(rows: pa.Table, key: str, value: str) -> Iterator[tuple[str, Any]]:
-    return zip(rows[key].to_pylist(), rows[value].to_pylist(), strict=True)
 
 
 def _person(value: Any) -> str | None:
@@ -399,7 +363,7 @@ def _person(value: Any) -> str | None:
 
 
 def _begin(
-    library: LibraryFiles, wanted: _Wanted, reason: str, digests: "_Digests", copies: Collection[str] = ()
+    library: LibraryFiles, wanted: _Wanted, reason: str, digests: same_picture.Digests, copies: Collection[str] = ()
 ) -> Receipt:
     """Note what is to go, and what is looked for afterwards; then do it.
 
@@ -424,7 +388,7 @@ def _begin(
     facts = said.going(library, wanted.shown, wanted.images, enrolled)
     pending["names"] = sorted({*gone["name"].drop_null().to_pylist(), *facts.names} - theirs)
     pending |= {"contents": sorted(facts.photos), "persons": sorted(facts.people), "named": sorted(facts.names)}
-    embeddings = digests.embeddings | _digests_of(gone["embedding"], picture=False)
+    embeddings = digests.embeddings | same_picture.digests_of(gone["embedding"], picture=False)
     pending |= {"faces": digests.faces, "embeddings": sorted(embeddings), "pictures": sorted(digests.pictures)}
     library.write(FORGETTING, dump_json(pending))
     return _carry_out(library, pending)
@@ -439,95 +403,6 @@ def _going(known: gallery.Gallery, pending: Mapping[str, Any]) -> pa.ChunkedArra
 
 def _without(known: gallery.Gallery, pending: Mapping[str, Any]) -> gallery.Gallery:
     return replace(known, faces=known.faces.filter(pc.invert(_going(known, pending))))
-
-
-@dataclass(frozen=True)
-class _Digests:
-    """Of all embeddings and pictures that are to go: the search afterwards is for them, and keeps none. `faces`: how
-    many of them are of faces."""
-
-    faces: int
-    embeddings: set[str]
-    pictures: set[str]
-
-    def without(self, shared: Collection[str]) -> "_Digests":
-        """Without what images that stay have too: that is theirs, and not looked for."""
-        return replace(self, embeddings=self.embeddings - set(shared), pictures=self.pictures - set(shared))
-
-
-def _digests(library: LibraryFiles, gone: pa.Table, images: Collection[str]) -> _Digests:
-    """Of these images, and of these faces of the gallery."""
-    faces, others, pictures = [gone["embedding"]], list[pa.ChunkedArray](), set[str]()
-    for task, rows, vectors, jpegs in _personal_rows(library):
-        rows = _rows_of(rows, images)
-        pictures |= set[str]().union(*(left_over.picture_digests(rows[column]) for column in jpegs))
-        (faces if task == "faces" else others).extend(rows[column] for column in vectors)
-    whole = set[str]().union(*map(left_over.digests, faces))
-    more = set[str]().union(*map(left_over.digests, others))
-    half = set[str]().union(*(left_over.digests(each, np.float16) for each in (*faces, *others)))
-    return _Digests(len(whole), whole | more | half, pictures)
-
-
-@dataclass(frozen=True)
-class _Others:
-    """What other images share with some. `images`: those in which one of their faces is. `digests`: those of them that
-    others have too, of whatever they are."""
-
-    images: set[str]
-    digests: set[str]
-
-
-def _others(library: LibraryFiles, staying: pa.Table, images: Collection[str], digests: _Digests) -> _Others:
-    """`staying`: the faces of the gallery that may be others'."""
-    found = _Others(set(), set())
-    kept = ("faces", staying, ["embedding"], list[str]())
-    for task, rows, vectors, jpegs in chain([kept], _personal_rows(library)):
-        rows = _rows_of(rows, images, others=True)
-        for column, sought in [*((c, digests.embeddings) for c in vectors), *((c, digests.pictures) for c in jpegs)]:
-            of = partial(_digests_of, picture=column in jpegs)
-            if shared := of(rows[column]) & sought:
-                found.digests.update(shared)
-                if task == "faces":
-                    ids = rows["image_id"].to_pylist()
-                    found.images.update(ids[i] for i in range(len(ids)) if of(rows[column].slice(i, 1)) & shared)
-    return found
-
-
-def _rows_of(rows: pa.Table, images: Collection[str], others: bool = False) -> pa.Table:
-    mine = pc.is_in(rows["image_id"], value_set=pa.array(sorted(images), pa.string()))
-    return rows.filter(pc.invert(mine) if others else mine)
-
-
-def _digests_of(column: pa.ChunkedArray, picture: bool) -> set[str]:
-    if picture:
-        return left_over.picture_digests(column)
-    return left_over.digests(column) | left_over.digests(column, np.float16)
-
-
-def _personal_rows(library: LibraryFiles) -> Iterator[tuple[str, pa.Table, list[str], list[str]]]:
-    """Task, rows, and the columns of embeddings and of pictures, of every table that has some, shards by shards."""
-    for name, what in tables.descriptions(library).items():
-        shards = manifest.committed(library, name)
-        vectors, jpegs = _personal(library, what["task"], name, shards[:1])
-        for start in range(0, len(shards) if vectors or jpegs else 0, SHARDS):
-            columns = ["image_id", *vectors, *jpegs]
-            yield (
-                what["task"],
-                tables.require(library, what["task"], name, columns, shards[start : start + SHARDS]),
-                vectors,
-                jpegs,
-            )
-
-
-def _personal(
-    library: LibraryFiles, table: str, fingerprint: str, shards: Sequence[str]
-) -> tuple[list[str], list[str]]:
-    """The columns of embeddings, and those of pictures, in these shards of a table; its task need not be installed."""
-    rows = tables.read(library, table, fingerprint, None, shards)
-    fields = list(rows.schema) if rows is not None else []
-    lists = [field for field in fields if pa.types.is_fixed_size_list(field.type)]
-    vectors = [f for f in lists if pa.types.is_floating(f.type.value_type) and f.type.list_size >= EMBEDDING]
-    return [field.name for field in vectors], [field.name for field in fields if pa.types.is_binary(field.type)]
 
 
 def _carry_out(library: LibraryFiles, pending: dict[str, Any]) -> Receipt:

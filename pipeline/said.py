@@ -43,7 +43,7 @@ def shown(library: LibraryFiles) -> Shown:
 
 
 def meant(library: LibraryFiles, name: str) -> set[str]:
-    """Whom a name or an id on the pages means, whole but for capitals; nobody: empty. InputError where it means several
+    """Whom a name or an id on the pages means, as it is written; nobody: empty. InputError where it means several
     people."""
     wanted = normal(" ".join(name.split()))
     now = shown(library)
@@ -51,15 +51,10 @@ def meant(library: LibraryFiles, name: str) -> set[str]:
     people |= {each.person_id: each.name for each in now.ledger.known.people.values() if each.name}
     if wanted in people:
         return {wanted}
-    for same in (
-        {person for person, own in people.items() if own and own == wanted},
-        {person for person, own in people.items() if own and own.casefold() == wanted.casefold()},
-    ):
-        if len(same) > 1:
-            raise InputError(f"{name} may be any of {', '.join(sorted(same))}: name one of these ids")
-        if same:
-            return same
-    return set()
+    same = {person for person, own in people.items() if own and own == wanted}
+    if len(same) > 1:
+        raise InputError(f"{name} may be any of {', '.join(sorted(same))}: name one of these ids")
+    return same
 
 
 def images_of(library: LibraryFiles, people: Collection[str]) -> set[str]:

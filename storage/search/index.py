@@ -13,6 +13,7 @@ from muster.storage.places import NOWHERE, Place, Places
 from muster.storage.search.columns import Columns, Paths
 from muster.storage.search.fields import Field, Part, field_of
 from muster.storage.search.labels import distinct
+from muster.storage.search.words import folded
 
 FACES = pa.schema([("image_id", pa.string()), ("person_id", pa.string())])
 
@@ -51,6 +52,12 @@ class Index:
         liked[rows[rows >= 0]] = True
         tagged = self.fields.get("person", ())[1:]
         return replace(self, fields={**self.fields, "person": (people, *tagged)}, favourites=liked)
+
+    @cached_property
+    def titles(self) -> frozenset[str]:
+        """What people, places and things are called first."""
+        every = (value for fields in self.fields.values() for field in fields for value in field.values)
+        return frozenset(folded(value.partition(",")[0]) for value in every)
 
     @cached_property
     def vocabulary(self) -> Mapping[str, frozenset[str]]:

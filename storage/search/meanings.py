@@ -16,6 +16,7 @@ from muster.storage.search.words import folded, nearest
 
 LONGEST = 6  # words of a name or date: "3 may 2019..5 june 2019"
 ALIKE_BITS = 12  # of 64 that differ at most where photos look alike: of 46,056 pairs of COCO photos none does
+SPELLINGS, SUGGESTED = 12, 3  # texts near a wrong word that are looked at; that are shown, each of another meaning
 FAVOURITE = ("favourite", "favourites", "favorite", "favorites")
 Mark = Callable[[Bools], None]  # sets the photos that are meant
 
@@ -150,4 +151,14 @@ def suggestions(index: Index, term: Term) -> list[str]:
     dated = (*dates.MONTHS, *dates.SEASONS) if term.field in ("", "date") else ()
     files = index.paths.words if term.field in ("", "file") else ()
     named = (texts for name, texts in index.vocabulary.items() if term.field in ("", name))
-    return nearest(folded(term.text), chain(dated, files, *named))
+    found = nearest(folded(term.text), chain(dated, files, *named), SPELLINGS, index.titles)
+    chosen: dict[str, set[tuple[str, int]]] = {}
+    for text in found:  # other spellings of what is there already are left out
+        meant = _meant(index, text)
+        if not meant or not any(meant <= others for others in chosen.values()):
+            chosen[text] = meant
+    return list(chosen)[:SUGGESTED]
+
+
+def _meant(index: Index, text: str) -> set[tuple[str, int]]:
+    return {(name, n) for name, fields in index.fields.items() for field in fields for n in field.find(text)}

@@ -18,8 +18,8 @@ def claims(library: LibraryFiles) -> list[Claim]:
     out.
     """
     rows = table.read(library, ["image_id", "regions"])
-    lists = rows["regions"].combine_chunks()  # numbers of rows in chunks would count from each chunk's beginning
-    regions, images = pc.list_flatten(lists), rows["image_id"].take(pc.list_parent_indices(lists))
+    regions = pc.list_flatten(rows["regions"])
+    images = rows["image_id"].take(pc.list_parent_indices(rows["regions"]))
     kinds = pc.utf8_lower(pc.fill_null(pc.struct_field(regions, "type"), ""))
     named = pc.and_(pc.is_valid(pc.struct_field(regions, "name")), pc.is_in(kinds, pa.array(FACES)))
     some, where = regions.filter(named), images.filter(named).to_pylist()

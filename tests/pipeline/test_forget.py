@@ -18,7 +18,7 @@ from PIL import Image
 from helpers.findings import scanned
 from helpers.fixtures import Killed, School
 from muster.errors import InputError
-from muster.pipeline import forget
+from muster.pipeline import forget, same_picture
 from muster.pipeline.forget import expired, settle
 from muster.pipeline.people import grouping
 from muster.pipeline.people.pages import write_people
@@ -194,7 +194,7 @@ def test_embeddings_and_pictures_of_any_task_are_searched_for(tmp_path: Path, ma
     description = {"task": "voices", "version": 1, "model": None, "parameters": {}, "weights": {}}
     tables.write_shard(library, tables.describe(library, description), shard, {"voices": pa.table(columns)})
     nobody = pa.table({"embedding": pa.array([], pa.list_(pa.float32(), 128))})
-    found = forget._digests(library, nobody, [first])
+    found = same_picture.digests(library, nobody, [first])
     wanted = [np.array(voice, kind).tobytes() for kind in (np.float32, np.float16)]
     assert found.embeddings == {hashlib.sha256(each).hexdigest() for each in wanted}
     assert found.pictures == {hashlib.sha256(picture).hexdigest()}

@@ -96,7 +96,7 @@ def test_who_has_no_photo_left_loses_the_name(library: LibraryFiles, photos: Pat
 
 def test_a_person_is_forgotten_by_name_with_all_photos(library: LibraryFiles, photos: Path) -> None:
     before = Ledger(library)
-    receipt = forgotten(library, "ann lee")
+    receipt = forgotten(library, "Ann Lee")
     assert sorted(Path(uri).name for uri in receipt.originals) == ["a1.jpg", "a2.jpg"]
     assert (receipt.people, receipt.named) == ([], ["Ann Lee", "Annie"])
     assert b"Ann" not in all_of(library)

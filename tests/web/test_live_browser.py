@@ -3,7 +3,8 @@
 import contextlib
 import shutil
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -83,9 +84,25 @@ def visiting(browser: Any, url: str, width: int, **settings: Any) -> Iterator[An
     assert [each for each in troubles if "409" not in each and "404" not in each] == []
 
 
+def until(page: Any, script: str, wanted: Callable[[Any], bool]) -> None:
+    """Wait; playwright's own function for it needs what our content security policy forbids."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        with contextlib.suppress(playwright.Error):  # between two pages
+            if wanted(found := page.evaluate(script)):
+                return
+        time.sleep(0.05)
+    pytest.fail(f"{script}: {found!r}")
+
+
 def told(page: Any, words: str) -> None:
     """Wait until a screen reader is told so."""
-    page.wait_for_function("words => document.querySelector('.told').textContent.includes(words)", arg=words)
+    until(page, "[...document.querySelectorAll('.told')].map(e => e.textContent).join()", lambda text: words in text)
+
+
+def escape(page: Any) -> None:
+    page.keyboard.press("Escape")
+    until(page, "document.querySelector('dialog[open]') === null", bool)
 
 
 def opened(page: Any, name: str) -> Any:
@@ -111,7 +128,8 @@ def test_name_merge_split_not_hide_undo_by_keyboard_alone(width: int, browser: A
 
         keys.press("n")  # the next person is called Anna too
         page.wait_for_url("**/people/*.html")
-        page.wait_for_function("!document.title.startsWith('Anna')")
+        until(page, "document.title", lambda title: not title.startswith("Anna"))
+        page.wait_for_load_state("load")
         keys.press("e")
         opened(page, "typed")
         keys.type("anna")
@@ -150,7 +168,7 @@ def test_name_merge_split_not_hide_undo_by_keyboard_alone(width: int, browser: A
         keys.press("z")
         told(page, "Taken back")
         keys.press("z")
-        page.wait_for_function("n => document.querySelectorAll('.strip li').length === n", arg=before)
+        until(page, "document.querySelectorAll('.strip li').length", lambda count: count == before)
         keys.press("y")
         told(page, "Done again")
 
@@ -158,17 +176,19 @@ def test_name_merge_split_not_hide_undo_by_keyboard_alone(width: int, browser: A
 def test_a_contradiction_can_be_taken_back_at_once(browser: Any, tmp_path: Path) -> None:
     with serving_at(tmp_path) as url, visiting(browser, url, 1300) as page:
         page.goto(url.partition("?")[0] + f"people/{BERT}.html")
-        for _ in range(2):
+        for left in (2, 1):
             page.keyboard.press("s")
             page.keyboard.press("Space")
             page.keyboard.press("g")
             opened(page, "typed")
             page.keyboard.type("Emil")
             page.keyboard.press("Enter")
-            told(page, "given to Emil")
+            until(page, "document.querySelectorAll('.strip li').length", lambda count, left=left: count == left)
+        told(page, "given to Emil")
         page.goto(url.partition("?")[0])
         page.get_by_role("link", name="Emil").press("Enter")
         page.wait_for_selector("h1:has-text('Emil')")
+        page.wait_for_load_state("load")
         page.keyboard.press("s")
         page.keyboard.press("Space")
         page.keyboard.press("x")
@@ -184,7 +204,7 @@ def test_escape_changes_nothing(shown: str, browser: Any) -> None:
         page.keyboard.press("e")
         opened(page, "typed")
         page.keyboard.type("Nobody")
-        page.keyboard.press("Escape")
+        escape(page)
         page.keyboard.press("s")
         page.keyboard.press("Space")
         page.keyboard.press("Escape")
@@ -250,7 +270,7 @@ def test_axe_finds_nothing_in_dialogs_and_while_selecting(width: int, shown: str
             page.wait_for_selector("dialog[open]" if key != "s" else ".picking")
             found = axe.Axe().run(page, options=RULES)
             assert [(each["id"], each["nodes"][0]["html"]) for each in found.response["violations"]] == [], key
-            page.keyboard.press("Escape")
+            escape(page)
 
 
 def test_what_a_finger_touches_is_large_enough(shown: str, browser: Any) -> None:
@@ -269,4 +289,4 @@ def test_without_javascript_pages_can_be_read(shown: str, browser: Any) -> None:
     with visiting(browser, shown, 1300, java_script_enabled=False) as page:
         page.get_by_role("link", name="Person 1").first.click()
         assert page.get_by_role("heading", level=1).inner_text() == "Person 1"
-        assert page.locator(".photos img").count() == 6
+        assert page.locator(".photos .frame img").count() == 6

@@ -13,13 +13,13 @@ from muster.web.live.guard import Guard
 
 def listening(host: str, port: int | None) -> socket.socket:
     """A bound socket. `port`: None: any that is free. InputError where it is taken, or the address is not ours."""
+    made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        made = socket.socket(family, socket.SOCK_STREAM)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind((host, port or 0))
         return made
     except OSError as error:
+        made.close()
         if error.errno == errno.EADDRINUSE:
             raise InputError(
                 f"`port` {port} is in use, perhaps by another `serve`: stop that, or leave `port` out, and a free one"

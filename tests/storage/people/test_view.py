@@ -185,7 +185,7 @@ def test_undo_of_everything_gives_the_identical_view(clusters, history) -> None:
 
 
 def test_a_hundred_thousand_faces_are_shown_anew_at_once() -> None:
-    """120,000 faces of 5,000 people, all of them named: 55 ms, of one core of an EPYC with others at work; here 12,000
+    """120,000 faces of 4,500 people, all of them named: 55 ms, of one core of an EPYC with others at work; here 12,000
     of 500."""
     photos, people = 4000, 500
     boxes = [(10.0, 10.0, 50.0, 50.0), (60.0, 10.0, 100.0, 50.0), (110.0, 10.0, 150.0, 50.0)]

@@ -81,3 +81,8 @@ def test_wrong_words_are_near_to_right_ones() -> None:
     assert suggestions(INDEX, *parsed("person:pari")) == ["paris"]
     assert suggestions(INDEX, *parsed("object:paris")) == []
     assert suggestions(INDEX, *parsed("febuary")) == ["february"]
+
+
+def test_of_spellings_of_one_place_the_one_that_is_shown_is_proposed() -> None:
+    index = an_index({"latitude": 38.7223, "longitude": -9.1393})
+    assert suggestions(index, *parsed("lisbom")) == ["lisbon"]

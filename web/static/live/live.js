@@ -23,12 +23,16 @@ export async function send(path, content) {
   }
 }
 
+let editing = 0; // edits that are under way
+
 // Make an edit, ask what has to be asked, and show what came of it.
 export async function edit(path, content) {
+  editing += 1;
   const answer = await send(path, content);
+  editing -= 1;
   if (answer.status === 200) {
     stopPicking();
-    await show(answer.go);
+    await show(answer.go, answer.done);
     told(answer.done);
   } else if (answer.merge) {
     await named(path, content, answer);
@@ -56,7 +60,7 @@ async function contradicted(path, content, { error, conflict }) {
     ["history", "Show it in the history"],
     ["", "Leave it as it is"],
   ]);
-  if (does === "instead") await edit(path, { ...content, instead_of: conflict });
+  if (does === "instead") await edit(path, { ...content, in_spite: true });
   if (does === "history") location.href = `/history.html#e-${conflict}`;
 }
 
@@ -64,10 +68,10 @@ async function contradicted(path, content, { error, conflict }) {
 
 // The page as it is now in place of what is shown: focus and pictures stay. `go`: another page. A page may see to it
 // itself, by preventing the event.
-async function show(go) {
+async function show(go, done = "") {
   if (!go && !document.dispatchEvent(new Event("muster:show", { cancelable: true }))) return;
   if (go && go !== location.pathname) {
-    sessionStorage.setItem("told", document.querySelector(".told").textContent);
+    sessionStorage.setItem("told", done);
     location.href = go;
     return;
   }
@@ -76,6 +80,7 @@ async function show(go) {
   const style = text.match(STYLE)?.[1];
   const page = new DOMParser().parseFromString(text.replace(STYLE, ""), "text/html");
   if (answer.redirected && new URL(answer.url).pathname !== location.pathname) {
+    sessionStorage.setItem("told", done);
     location.replace(answer.url);
     return;
   }
@@ -120,12 +125,12 @@ function refocus({ id, selector }) {
 }
 
 async function look() {
-  if (document.hidden || document.querySelector("dialog[open]") || picked().length) return;
+  if (editing || document.hidden || document.querySelector("dialog[open]") || picked().length) return;
   try {
     const answer = await fetch("/api/version");
     if (answer.status === 403) return wrong("This page is an old one: start muster serve again, and open the address it prints.");
     const { version } = await answer.json();
-    if (version !== shownVersion()) {
+    if (version !== shownVersion() && !editing) {
       const at = location.pathname;
       await show();
       if (at === location.pathname) told("Changed elsewhere: this is the newest.");
