@@ -40,6 +40,11 @@ class Columns:
     def __len__(self) -> int:
         return int(self.table.num_rows)
 
+    @cached_property
+    def months(self) -> I64:
+        """Of `taken`, 1 to 12."""
+        return self.taken.view("datetime64[us]").astype("datetime64[M]").astype(np.int64) % 12 + 1
+
     def rows_of(self, image_ids: pa.ChunkedArray | pa.Array) -> I64:
         """The row of each image; -1 where it is none of these."""
         found = pc.index_in(image_ids, value_set=self.image_ids)
