@@ -46,7 +46,7 @@ def told(library: LibraryFiles) -> LibraryFiles:
     for name, person in (("Ann Lee", ANN), ("Bob Ross", BOB)):
         ledger.record(edits.named(people_now(library, None), person, name))
     ledger.record(edits.named(people_now(library, None), ANN, "Annie"))
-    ledger.record(edits.undone(list(ledger.edits)[-1]))
+    ledger.record(edits.undone(ledger, list(ledger.edits)[-1]))
     ledger.record(edits.different(people_now(library, None), ANN, BOB))
     ledger.record([facts.Favourite(people_now(library, None).photos.ref(image(library, "a1")))])
     return library

@@ -255,7 +255,7 @@ def redo(editor: Editor) -> Answer:
 
 def _taken_back(editor: Editor, edit: str) -> Answer:
     done = f"Taken back: {_sentence(editor, edit)}."
-    editor.record(edits.undone(edit))
+    editor.record(edits.undone(editor.ledger, edit))
     return {"done": done}
 
 
