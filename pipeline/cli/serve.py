@@ -53,6 +53,7 @@ def serve(
     """
     sys.meta_path.insert(0, _NoPandas())
     from muster.pipeline.people.served import live_source
+    from muster.storage.layout import FORGETTING
     from muster.storage.library import open_library, trusting
     from muster.web.live.album import LiveAlbum
 
