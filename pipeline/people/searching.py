@@ -23,7 +23,8 @@ def opened(library: LibraryFiles, model: str | None = None) -> Search:
     favourites = {image_id for ids in liked.values() for image_id in ids}
     try:
         people = people_now(library, model, ledger)
-        faces, names = people.faces, {each.person_id: each.name for each in people.people.values()}
+        shown = [each for each in people.people.values() if not each.hidden]
+        faces, names = people.faces, {each.person_id: each.name for each in shown}
     except NotYetError:
         faces, names = FACES.empty_table(), {}
     search.know(faces, names, favourites)

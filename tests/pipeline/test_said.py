@@ -87,9 +87,9 @@ def test_a_photo_leaves_every_edit_and_its_person_stays(library: LibraryFiles, p
 
 def test_who_is_in_no_cluster_yet_keeps_the_name_with_the_other_photos(library: LibraryFiles, photos: Path) -> None:
     library.remove_folder(layout.CLUSTERS)  # as after a new model, or a rebuilt library
-    assert forgotten(library, str(photos / "a1.jpg")).named == []
-    assert Ledger(library).known.people[ANN].name == "Ann Lee"
-    assert forgotten(library, str(photos / "a2.jpg")).named == ["Ann Lee", "Annie"]
+    assert forgotten(library, str(photos / "b1.jpg")).named == []
+    assert Ledger(library).known.people[BOB].name == "Bob Ross"
+    assert forgotten(library, str(photos / "b2.jpg")).named == ["Bob Ross"]
 
 
 def test_who_has_no_photo_left_loses_the_name(library: LibraryFiles, photos: Path) -> None:

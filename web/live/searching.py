@@ -82,5 +82,5 @@ def _know(search: Search, moment: "Moment") -> None:
     image_ids = columns.image_id.take(pa.array(columns.photo))
     faces = pa.table({"image_id": image_ids, "person_id": person.dictionary_decode()})
     starred = pc.is_in(columns.sha256, value_set=pa.array(sorted(said.favourites), pa.string()))
-    names = {person_id: person.name for person_id, person in said.people.items()}
+    names = {person_id: person.name for person_id, person in said.people.items() if not person.hidden}
     search.know(faces, names, columns.image_id.filter(starred).to_pylist())

@@ -67,6 +67,12 @@ def test_whatever_is_typed_is_answered(visit: Visitor, text: str) -> None:
     assert visit.get(f"/api/complete?q={quote(text, safe='')}").status_code == 200
 
 
+def test_who_is_hidden_is_not_proposed_and_not_found_by_name(visit: Visitor) -> None:
+    visit.done("hide", person=ANNA)
+    assert visit.get("/api/complete?q=2019 ann").json() == {"queries": []}
+    assert "person Anna" not in visit.text("/search.html?q=strom")
+
+
 def test_names_are_proposed(visit: Visitor) -> None:
     assert visit.get("/api/complete?q=2019 ann").json() == {"queries": ['2019 "Anna Ström"']}
     assert visit.get("/api/complete?q=lis").json()["queries"][0] == '"Lisbon, Portugal"'
