@@ -70,7 +70,7 @@ def photo(request: Request) -> Response:
     if found is None or details is None:
         return missing(request, GONE)
     row, (city, place) = moment.columns.row_of_photo(image_id), _place(details)
-    faces = [_marked(moment, face, found.width) for face in moment.faces(image_id)]
+    faces = list(filter(_shown, (_marked(moment, face, found.width) for face in moment.faces(image_id))))
     return show(
         request,
         "photo.html",
@@ -97,6 +97,11 @@ def _marked(moment: Moment, face: Face, width: int) -> Marked:
     middle = (face.box[0] + face.box[2]) / 2 / width
     side = " left" if middle < EDGE else " right" if middle > 1 - EDGE else ""
     return Marked(face, moment.card(face.cluster_id) if face.cluster_id else None, side)
+
+
+def _shown(marked: Marked) -> bool:
+    """Nobody who is hidden."""
+    return marked.card is None or not marked.card.hidden
 
 
 def _place(details: Details) -> tuple[str, str]:

@@ -346,6 +346,15 @@ def test_nothing_is_said_of_whom_is_being_forgotten_or_was(visit: Visitor, sourc
     assert visit.done("name", person=CARL, name="Carl")
 
 
+def test_the_page_of_a_photo_does_not_show_who_is_hidden(visit: Visitor, collection: Collection) -> None:
+    page = f"/photo/{collection.images[0]['image_id']}.html"
+    assert f"/people/{BERT}.html" in visit.get(page).text
+    visit.done("hide", person=BERT)
+    assert visit.get(page).status_code == 200
+    assert f"/people/{BERT}.html" not in visit.get(page).text
+    assert f"/people/{ANNA}.html" in visit.get(page).text
+
+
 def test_every_edit_has_a_route() -> None:
     routes = {route.path for route in edits.ROUTES}
     assert {f"/api/{edit.__name__}" for edit in edits.EDITS} | {"/api/not"} <= routes
