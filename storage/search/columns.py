@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from muster.arrays import F64, I64, Bools
-from muster.storage import manifest, tables
+from muster.storage import tables
 from muster.storage.library import LibraryFiles
 from muster.storage.outcomes import IMAGES, IMAGES_FINGERPRINT
 from muster.storage.search.words import folded
@@ -40,6 +40,11 @@ class Columns:
     def __len__(self) -> int:
         return int(self.table.num_rows)
 
+    @cached_property
+    def months(self) -> I64:
+        """Of `taken`, 1 to 12."""
+        return self.taken.view("datetime64[us]").astype("datetime64[M]").astype(np.int64) % 12 + 1
+
     def rows_of(self, image_ids: pa.ChunkedArray | pa.Array) -> I64:
         """The row of each image; -1 where it is none of these."""
         found = pc.index_in(image_ids, value_set=self.image_ids)
@@ -49,6 +54,8 @@ class Columns:
 def read(library: LibraryFiles, marks: pa.Table) -> Columns:
     """Of the manifest's photos, as far as they were looked at. Empty where none was. `marks`: the table of tags, whose
     dates and places are those of photos that have none."""
+    from muster.storage import manifest  # it brings what reads photos; the live page is there before that
+
     shards = manifest.committed(library, IMAGES_FINGERPRINT)
     rows = tables.read(library, "images", IMAGES_FINGERPRINT, READ, shards)
     named = manifest.read_manifest(library).select(["image_id", "uri", "source"])

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from muster.arrays import I64
-from muster.storage import manifest, tables
+from muster.storage import tables
 from muster.storage.library import LibraryFiles
 from muster.storage.search.columns import Columns
 from muster.storage.search.fields import Field, field_of
@@ -47,6 +47,8 @@ def read(library: LibraryFiles, labels: Labels, columns: Columns) -> Field:
     """The field of a table: "object" where its rows are about things in a photo, else "scene"."""
     score = [labels.score] if labels.least_scores is not None and labels.score else []
     names = list(dict.fromkeys(["image_id", labels.label, *score, *(name for each in labels.hidden for name in each)]))
+    from muster.storage import manifest  # it brings what reads photos; the live page is there before that
+
     shards = manifest.committed(library, labels.fingerprint)
     rows = tables.read(library, labels.table, labels.fingerprint, names, shards)
     if rows is None:

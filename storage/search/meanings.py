@@ -83,8 +83,7 @@ def _folders(index: Index, text: str) -> Bools:
 def _dated(index: Index, when: dates.Dates, photos: Bools) -> None:
     taken = index.columns.taken
     if when.months:
-        months = taken.view("datetime64[us]").astype("datetime64[M]").astype(np.int64) % 12 + 1
-        photos[: len(taken)] |= np.isin(months, when.months)
+        photos[: len(taken)] |= np.isin(index.columns.months, when.months)
         return
     begin, end = (
         None if day is None else np.datetime64(day, "us").astype(np.int64) for day in (when.first, when.after)

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from muster.arrays import I64, Bools
-from muster.storage import layout, manifest, tables
+from muster.storage import layout, tables
 from muster.storage.library import LibraryFiles
 from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.storage.search import columns, index, labels
@@ -93,6 +93,8 @@ class Search:
 
     def _now(self) -> object:
         """What the index is made from: the manifest's shards and, of each table, those that are done."""
+        from muster.storage import manifest  # as in columns.py
+
         prints = (IMAGES_FINGERPRINT, *(each.fingerprint for each in self.labels))
         done = tuple(tuple(tables.committed(self.library, name)) for name in prints)
         tagged = self.library.fs.get_file_info(self.library.at(layout.TAGS)).mtime_ns

@@ -1,6 +1,6 @@
 """How search compares texts: without case, accents and punctuation, in words; and which known text is nearest."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from unicodedata import category, normalize
 
 import numpy as np
@@ -15,7 +15,9 @@ def folded(text: str) -> str:
     """Lower case without accents of Latin, Greek and Cyrillic letters; all but letters and digits as one space."""
     if text.isascii():
         return " ".join(text.translate(_PLAIN).split())
-    bare = "".join(c for c in normalize("NFKD", text.casefold()) if not "\u0300" <= c < "\u0370").translate(_LETTERS)
+    bare = "".join(
+        c for c in normalize("NFKD", normalize("NFKD", text).casefold()) if not "\u0300" <= c < "\u0370"
+    ).translate(_LETTERS)
     return " ".join(
         "".join(c if c.isalnum() or category(c)[0] == "M" else " " for c in normalize("NFKC", bare)).split()
     )
@@ -28,10 +30,11 @@ def parts(words: Sequence[str], most: int = 5) -> Iterator[str]:
             yield " ".join(words[first:end])
 
 
-def nearest(word: str, known: Iterable[str], most: int = 3) -> list[str]:
+def nearest(word: str, known: Iterable[str], most: int = 3, first: Collection[str] = ()) -> list[str]:
     """The known texts that are fewest slips away: letters too many, missing, wrong, or two that changed places.
 
-    At most one slip in three letters, and two in all; the nearest first, then those that begin with the same letter.
+    At most one slip in three letters, and two in all; the nearest first; of equals those of `first`, then
+    those that begin with the same letter.
     All texts are compared at once.
     """
     allowed = min(2, len(word) // 3)
@@ -39,10 +42,11 @@ def nearest(word: str, known: Iterable[str], most: int = 3) -> list[str]:
     if not allowed or not fitting:
         return []
     slips = _slips(word, fitting)
-    order = sorted(
-        np.flatnonzero(slips <= allowed), key=lambda i: (slips[i], fitting[i][0] != word[0], len(fitting[i]))
-    )
-    return [fitting[i] for i in order[:most]]
+
+    def key(i: int) -> tuple[int, bool, bool, int]:
+        return int(slips[i]), fitting[i] not in first, fitting[i][0] != word[0], len(fitting[i])
+
+    return [fitting[i] for i in sorted(np.flatnonzero(slips <= allowed).tolist(), key=key)[:most]]
 
 
 def _slips(word: str, texts: Sequence[str]) -> I64:

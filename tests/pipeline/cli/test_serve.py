@@ -24,7 +24,8 @@ def library(tmp_path: Path) -> LibraryFiles:
     made = Collection()
     made.photo("/photos/a.jpg", [ANNA])
     source = source_of(made, tmp_path / "library")
-    names = {"images": IMAGES_FINGERPRINT, "faces": tables.describe(source.library, TaskChoice(name="faces").description)}
+    faces = tables.describe(source.library, TaskChoice(name="faces").description)
+    names = {"images": IMAGES_FINGERPRINT, "faces": faces}
     for table, name in names.items():
         for shard in tables.committed(source.library, FINGERPRINTS[table]):
             rows = tables.read(source.library, table, FINGERPRINTS[table], None, [shard])
