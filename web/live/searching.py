@@ -73,8 +73,10 @@ class LiveSearch:
 
 
 def _know(search: Search, moment: "Moment") -> None:
+    """Who is on which photo; hidden people are nobody."""
     columns, said = moment.columns, moment.said
-    nobody = pa.array(said.person_of < 0)
+    hidden = np.array([said.person(person).hidden for person in said.person_ids] + [True])  # the last: NOBODY
+    nobody = pa.array(hidden[said.person_of])
     person = pa.DictionaryArray.from_arrays(
         pc.if_else(nobody, pa.scalar(None, pa.int32()), pa.array(said.person_of)),
         pa.array(said.person_ids, pa.string()),

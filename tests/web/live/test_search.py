@@ -39,6 +39,13 @@ def test_an_edit_is_found_at_once(visit: Visitor) -> None:
     assert "1 photo" in visit.text("/search.html?q=favourite")
 
 
+def test_who_is_hidden_is_neither_found_nor_proposed(visit: Visitor) -> None:
+    visit.done("hide", person=ANNA)
+    assert "There is no strom here" in visit.text("/search.html?q=strom")
+    assert visit.get("/api/complete?q=ann").json() == {"queries": []}
+    assert "Anna" not in visit.text("/search.html?q=similar:a.jpg")
+
+
 def test_a_wrong_word_is_told_what_is_near(visit: Visitor) -> None:
     page = visit.get("/search.html?q=lisbom").text
     assert '<a href="/search/lisbon.html"><bdi>lisbon</bdi></a>' in page
