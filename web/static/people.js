@@ -36,7 +36,7 @@ const moves = {
 
 document.addEventListener("keydown", (event) => {
   if (event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
-  if (event.target.matches("input:not([type=checkbox]), select, textarea, dialog *")) return;
+  if (event.target.matches("input:not([type=checkbox], [type=radio]), select, textarea, dialog *")) return;
   const current = document.activeElement.closest("[data-item]");
   const next = moves[event.key]?.(current);
   if (next) {
