@@ -44,6 +44,9 @@ document.addEventListener("keydown", (event) => {
     next.scrollIntoView({ block: "nearest" });
     event.preventDefault();
   } else if (/^[a-z]$/.test(event.key)) {
-    document.querySelector(`[aria-keyshortcuts="${event.key}"]`)?.click();
+    const shortcut = document.querySelector(`[aria-keyshortcuts="${event.key}"]`);
+    if (!shortcut) return;
+    event.preventDefault(); // else the letter is typed into what it opens
+    shortcut.click();
   }
 });
