@@ -35,10 +35,12 @@ import pyarrow.compute as pc
 
 from muster.arrays import I64
 from muster.errors import MusterError
+from muster.storage import layout
 from muster.storage.people.ledger import Ledger
 from muster.storage.people.view import Claim, People, Scene
+from muster.storage.tags.table import filled
 from muster.web.album import DOUBTFUL, EXTRA_FACES, Face, Failure, Photo, load_failures
-from muster.web.live.columns import Columns, LiveSource, load, read_columns
+from muster.web.live.columns import Columns, LiveSource, load, read_columns, read_part
 from muster.web.live.pictures import Pictures, cropped
 from muster.web.live.ranking import Ranking, ranking
 from muster.web.live.said import NOBODY, Said, apply, of_clusters
@@ -47,6 +49,7 @@ from muster.web.live.searching import LiveSearch
 T = TypeVar("T")
 FIRST = 200  # people of the first page
 LEDGER_EVERY, TABLES_EVERY = 0.5, 10.0  # seconds
+PLACED = ("image_id", "latitude", "longitude")
 DETAILS = ("camera", "latitude", "longitude", "format", "phash")
 
 
@@ -420,6 +423,8 @@ class LiveAlbum:
             columns = self._base
             assert columns is not None
             rows = read_columns(self.source, "images", ["image_id", *DETAILS], columns.shards)
+            if self.source.library.has(layout.TAGS):  # which say where a photo was taken that does not say it itself
+                rows = filled(rows, read_part(self.source.library, layout.TAGS, PLACED))
             return rows.take(pc.index_in(columns.image_id, rows["image_id"].combine_chunks()))
 
         return self._kept("images", made)

@@ -123,10 +123,10 @@ class Columns:
     def row_of_face(self, face_id: str) -> int:
         return int(pc.index(self.face_id, face_id).as_py())
 
-    def rows_in(self, face_ids: pa.ChunkedArray) -> I64:
-        """The place in `face_ids` of each face that was found."""
-        found = pc.index_in(self.faces["face_id"], face_ids.combine_chunks())
-        return found.to_numpy(zero_copy_only=False).astype(np.int64)
+    def places_of(self, face_ids: pa.ChunkedArray) -> I64:
+        """The row of each of these faces, -1 where there is none."""
+        found = pc.index_in(face_ids, self.faces["face_id"].combine_chunks())
+        return found.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
 
     def rows_of_faces(self, face_ids: Sequence[str]) -> list[int]:
         """-1 where there is none."""
