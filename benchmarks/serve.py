@@ -33,6 +33,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote_plus
 
 import numpy as np
 import pyarrow as pa
@@ -48,7 +49,7 @@ from muster.storage.outcomes import IMAGES, IMAGES_DESCRIPTION, IMAGES_FINGERPRI
 
 DATA = Path(os.environ.get("MUSTER_TEST_DATA", "../shared/data"))
 SEED_ROWS, PEOPLE, LONE = 2000, 6000, 0.2
-WORDS = ("anna", "anna -bert", "2019", "anna 2018..2021", "favourite")
+WORDS = ('"person of round 1"', '"person of round 1" 2010..2020', "2012", "2010..2015 -favourite", "IMG_0001")
 
 
 def make_library(folder: Path, photos: int) -> LibraryFiles:
@@ -224,7 +225,7 @@ def searches(served: Served) -> list[float]:
     for _ in range(5):
         for words in WORDS:
             start = time.perf_counter()
-            served.get(f"/search.html?q={words.replace(' ', '+')}")
+            served.get(f"/search.html?q={quote_plus(words)}")
             took.append(1000 * (time.perf_counter() - start))
     return took
 

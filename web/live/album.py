@@ -293,6 +293,7 @@ class LiveAlbum:
         self._moment: Moment | None = None
         self._ledger: Ledger | None = None
         self._state: object = None
+        self._forgotten: object = None
         self._looked = {"tables": 0.0, "ledger": 0.0}
         self._rest: dict[str, tuple[Columns, Any]] = {}
         self._count = itertools.count(1)
@@ -315,8 +316,10 @@ class LiveAlbum:
     def _changed(self) -> bool:
         """Whether the tables or the ledger are others than before."""
         changed = False
-        if self._is_due("ledger", LEDGER_EVERY) and self.ledger.refresh():
-            changed = True
+        if self._is_due("ledger", LEDGER_EVERY):
+            changed = self.ledger.refresh()
+            if self.source.forgotten != self._forgotten:  # nothing of that is shown, or said, any more
+                self._base, changed = None, True
         if self._is_due("tables", TABLES_EVERY) and self.source.state != self._state:
             self._base, changed = None, True
         return changed
@@ -330,7 +333,7 @@ class LiveAlbum:
 
     def _made(self) -> Moment:
         if self._base is None:
-            self._state = self.source.state
+            self._state, self._forgotten = self.source.state, self.source.forgotten
             self._base = load(self.source)
             self._pictures = Pictures(self.source)
         columns = self._base

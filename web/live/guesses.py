@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 
-from muster.arrays import I64, matrix
+from muster.arrays import F32, I64, matrix
 from muster.errors import MusterError
 from muster.storage.people.known import Known
 from muster.web.live.album import LiveAlbum, Moment
-from muster.web.live.columns import Columns, read_columns
+from muster.web.live.columns import Columns, LiveSource, read_columns
 from muster.web.live.said import NOBODY
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ WAIT, NICE = 1.0, 10  # seconds after somebody first looked; and how much others
 GROUPS, IN_GROUP = 24, 48  # of faces that are nobody's, on one page
 LOOKED_AT = 50_000  # questions of which groups are made
 LIKELY = 0.2  # chance from which on a face goes into a group
-NEXT = 5  # questions that are found at once
+NEXT = 12  # questions that are found at once, and asked on one page
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Guesses:
         self._found: Found | None = None
         self._working = False
         self._answered: list[tuple[int, int]] = []
-        self._kept: tuple[Moment, list[Suggestion]] | None = None
+        self._kept: list[Suggestion] = []  # the next questions, of when they were last looked for
         self.trouble = ""
 
     def start(self) -> None:
@@ -67,7 +68,7 @@ class Guesses:
             columns = self._album.now().base
             if self._working or (self._found is not None and self._found.columns is columns):
                 return
-            self._working, self._answered, self._kept = True, [], None
+            self._working, self._answered, self._kept = True, [], []
         threading.Thread(target=self._work, args=(columns,), daemon=True).start()
 
     def _work(self, columns: Columns) -> None:
@@ -85,9 +86,7 @@ class Guesses:
         from muster.tasks.people.suggestions import prepare, suggestions  # faiss and scipy: half a second
 
         source, labels = self._album.source, columns.cluster.astype(np.int64)
-        rows = read_columns(source, "faces", ["face_id", "embedding"], source.shards("faces"))
-        embeddings = matrix(rows["embedding"])[columns.rows_in(rows["face_id"])]
-        prepared = prepare(embeddings, labels, columns.photo.astype(np.int64), source.strangers())
+        prepared = prepare(_embeddings(source, columns), labels, columns.photo.astype(np.int64), source.strangers())
         asked = suggestions(prepared, labels, np.empty((0, 2), np.int64), LOOKED_AT)
         alone = (each for each in asked if len(each.faces) == 1 and each.choices and not each.part)
         likely = ((int(each.faces[0]), each.choices[0]) for each in alone if each.choices[0].chance >= LIKELY)
@@ -98,15 +97,15 @@ class Guesses:
         """Somebody was asked about these faces (rows), and need not be again."""
         with self._lock:
             self._answered += [(faces[0], choice[0]) for choice in choices if choice]
-            self._kept = None
+            self._kept = [each for each in self._kept if int(each.faces[0]) not in faces]
 
     def questions(self, moment: Moment, known: Known) -> "list[Suggestion] | None":
         """The next few; None where they are not known yet."""
-        found, kept, answered = self._found, self._kept, list(self._answered)
+        found, answered = self._found, list(self._answered)
         if found is None or found.columns is not moment.base:
             return None
-        if kept is not None and kept[0] is moment:
-            return kept[1]
+        if left := [each for each in self._kept if _is_open(each, moment)]:
+            return left
         from muster.tasks.people.suggestions import suggestions
 
         faces = len(found.columns.photo)
@@ -115,7 +114,7 @@ class Guesses:
         asked = suggestions(found.prepared, labels, pairs[(pairs < faces).all(1)], NEXT)
         with self._lock:
             if len(answered) == len(self._answered):
-                self._kept = moment, asked
+                self._kept = asked
         return asked
 
     def groups(self, moment: Moment, known: Known) -> list[Group] | None:
@@ -133,6 +132,20 @@ class Guesses:
         return sorted(groups, key=lambda group: -group.gain)[:GROUPS]
 
 
+def _embeddings(source: LiveSource, columns: Columns) -> F32:
+    """(N, D), of the faces that were found; a shard at a time, so that memory holds them once."""
+    found: F32 = np.empty((0, 0), np.float32)
+    for shard in source.shards("faces"):
+        rows = read_columns(source, "faces", ["face_id", "embedding"], [shard])
+        if rows.num_rows:
+            place, here = columns.places_of(rows["face_id"]), matrix(rows["embedding"])
+            if not found.size:
+                found = np.zeros((len(columns.faces), here.shape[1]), np.float32)
+            found[place[place >= 0]] = here[place >= 0]
+    pa.default_memory_pool().release_unused()
+    return found
+
+
 def _group(key: int, members: list[tuple[int, int, float]]) -> Group:
     """`key`: a person's place; below -1: they are only like another face that is nobody's, which is one of them."""
     best = sorted(members, key=lambda each: -each[2])[:IN_GROUP]
@@ -140,6 +153,13 @@ def _group(key: int, members: list[tuple[int, int, float]]) -> Group:
     if key >= 0:
         return Group(np.array(faces, np.int64), other, gain)
     return Group(np.array([other, *faces], np.int64), -1, gain)
+
+
+def _is_open(asked: "Suggestion", moment: Moment) -> bool:
+    """Whether it can still be asked: nobody has moved since, as far as the sides are one person or two."""
+    of = moment.said.person_of
+    one = [int(of[asked.faces[0]]) == int(of[each.faces[0]]) != NOBODY for each in asked.choices]
+    return all(one) if asked.part else not any(one)
 
 
 def said(moment: Moment, known: Known) -> Iterator[tuple[int, int]]:

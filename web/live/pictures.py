@@ -13,7 +13,7 @@ from muster.web.live.columns import LiveSource, read_part
 
 COLUMNS = {"faces": ("face_id", "thumbnail"), "previews": ("image_id", "jpeg")}
 AROUND, SIDE = 1.5, 160  # of a face's box, and pixels, as those that are found have
-HELD = 96 << 20  # bytes of shards that were read last; the faces of 256 photos are some 4 MB
+HELD = 48 << 20  # bytes of shards that were read last; the faces of 256 photos are some 4 MB
 
 
 class Pictures:
