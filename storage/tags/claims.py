@@ -6,9 +6,9 @@ import pyarrow.compute as pc
 from muster.storage.library import LibraryFiles
 from muster.storage.people.claims import Claim
 from muster.storage.tags import table
+from muster.storage.tags.mwg import FACES
 
 ORIGIN = "xmp"
-FACES = ("face", "")  # types of regions that are of a person; others are pets, what was in focus, bar codes
 
 
 def claims(library: LibraryFiles) -> list[Claim]:

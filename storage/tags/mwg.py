@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 RDF, MWG = "http://www.w3.org/1999/02/22-rdf-syntax-ns#", "http://www.metadataworkinggroup.com/schemas/regions/"
 AREA, SIZE = "http://ns.adobe.com/xmp/sType/Area#", "http://ns.adobe.com/xap/1.0/sType/Dimensions#"
+FACES = ("face", "")  # types of regions that are of a person; others are pets, what was in focus, bar codes
 OWN = "urn:muster:regions#"  # of the marks by which ours are known
 
 SHAPE = 0.02  # by which shapes (width ÷ height) may differ and be one

@@ -13,12 +13,11 @@ from typing import NamedTuple
 
 from muster.storage.tags.document import Region, RegionList, lists_of, rdf_of, value_of
 from muster.storage.tags.elements import Attribute, Element, SidecarError, from_utf8, parse, to_utf8
-from muster.storage.tags.mwg import OWN, RDF, Area, Box, Frame, mark, overlap, stored_area
+from muster.storage.tags.mwg import FACES, OWN, RDF, Area, Box, Frame, mark, overlap, stored_area
 from muster.storage.tags.pieces import DECLARATION, NEW, allowed, property_lines, quoted, region_lines, text
 from muster.storage.texts import normal
 
 SAME_FACE = 0.3  # of two boxes, intersection over union: some programs draw them from the eyes, some around all hair
-FACES = ("face", "")  # kinds of regions that are of a person
 _DECLARED = DECLARATION.encode()
 _INDENT = re.compile(rb"(?:\r\n|\n|\r)[ \t]*\Z")
 _LONGEST_INDENT = 1000  # bytes

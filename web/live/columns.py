@@ -215,7 +215,7 @@ def read_part(library: LibraryFiles, name: str, columns: Sequence[str]) -> pa.Ta
         with _buffer(library, name) as data:
             parquet = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True, pre_buffer=False)
             return parquet.read(columns=list(columns), use_threads=False)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:  # ValueError: an empty file cannot be mapped
         raise MusterError(f"{library.at(name)} is missing or damaged ({error}): run again") from None
 
 

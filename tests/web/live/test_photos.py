@@ -6,8 +6,10 @@ import pyarrow as pa
 import pytest
 
 from helpers.originals import Browser, Originals, picture
-from muster.storage import duplicates, manifest
+from muster.errors import MusterError
+from muster.storage import duplicates, layout, manifest
 from muster.storage.tags import table
+from muster.web.live.columns import read_part
 
 ANNA, BERT = "a" * 12, "b" * 12
 HOSTILE = '"><script>alert(1)</script>.jpg'
@@ -151,6 +153,16 @@ def test_tags_stand_on_the_page(tmp_path: Path) -> None:
     assert "Keywords lake , &lt;i&gt; Rating rejected" in text
     assert "Keywords" not in words(page(browser, made, "b.jpg"))
     assert 'alt="Lisbon, 3 February 2011"' in browser.get("/photos.html").text
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1"])
+def test_a_table_that_was_cut_short_is_said(content: bytes, tmp_path: Path) -> None:
+    made = Originals(tmp_path / "photos")
+    made.photo("a.jpg")
+    source = made.source()
+    made.library.write(layout.TAGS, content)
+    with pytest.raises(MusterError, match="damaged"):
+        read_part(source.library, layout.TAGS, ["image_id"])
 
 
 def test_names_do_no_harm(browser: Browser, made: Originals) -> None:
