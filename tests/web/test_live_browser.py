@@ -110,6 +110,17 @@ def opened(page: Any, name: str) -> Any:
     return page.locator(f"#{name}")
 
 
+def test_a_key_is_not_typed_into_what_it_opens(shown: str, browser: Any) -> None:
+    with visiting(browser, shown, 1300) as page:
+        page.goto(shown.partition("?")[0] + f"people/{ANNA}.html")
+        for key in ("d", "m", "e"):
+            page.keyboard.press(key)
+            field = opened(page, "typed").locator("input")
+            page.keyboard.type("1")
+            assert field.input_value() == "1"
+            escape(page)
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 def test_name_merge_split_not_hide_undo_by_keyboard_alone(width: int, browser: Any, tmp_path: Path) -> None:
     with serving_at(tmp_path) as url, visiting(browser, url, width) as page:
