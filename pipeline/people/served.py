@@ -23,6 +23,8 @@ from muster.web.live.columns import LiveSource
 if TYPE_CHECKING:
     from muster.tasks.people.graph import Strangers
 
+UNLABELLED = {"faces", "images", "previews"}  # tasks that say nothing of what a photo shows
+
 
 def live_source(library: LibraryFiles, model: str | None) -> LiveSource:
     """NotYetError where there is nothing to show yet. `model`: of faces; None: the library's."""
@@ -83,6 +85,8 @@ def _strangers(quality: str) -> "Strangers | None":
 
 
 def _labels(library: LibraryFiles) -> Sequence[LabelTable]:
+    if {what["task"] for what in tables.descriptions(library).values()} <= UNLABELLED:
+        return []
     from muster.pipeline.people.pages import label_tables  # it asks the tasks what their labels mean, and brings torch
 
     return label_tables(library)
