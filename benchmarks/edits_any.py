@@ -84,13 +84,13 @@ class Hand:
         counting = [edit for edit in self.ledger.edits if self.ledger.known.counts(edit)]
         if not counting:
             raise InputError("nothing to undo")
-        return edits.undone(self.dice.choice([counting[-1], self.dice.choice(counting)]))
+        return edits.undone(self.ledger, self.dice.choice([counting[-1], self.dice.choice(counting)]))
 
     def redo(self) -> list[Fact]:
         edit = edits.to_redo(self.ledger)
         if edit is None:
             raise InputError("nothing to redo")
-        return edits.undone(edit.edit_id)
+        return edits.undone(self.ledger, edit.edit_id)
 
 
 KINDS: Sequence[tuple[Callable[[Hand], list[Fact]], int]] = (

@@ -177,7 +177,7 @@ class World:
         ledger = Ledger(self.library)
         for edit in reversed(list(ledger.edits)):
             if ledger.known.counts(edit):
-                ledger.record(edits.undone(edit))
+                ledger.record(edits.undone(ledger, edit))
         same = [who_is_who(self.now(m)) == who_is_who(self.now(m, self.control)) for m in ("own", "published")]
         for model in ("own", "published"):
             self.cluster(model)

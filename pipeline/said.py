@@ -79,7 +79,7 @@ def going(
     gone = {known.person(person) for person in people} | _enrolled(now, enrolled)
     for person, photos in spoken.items():
         here = now.images.get(known.person(person), set())
-        if not here - set(images) and (here or photos & contents):
+        if not here - set(images) if here else photos and photos <= contents:  # else others of the ledger's may stay
             gone.add(known.person(person))
     ids = gone | {person for person in spoken if known.person(person) in gone}
     staying = {each.name for each in known.people.values() if each.person_id not in gone}

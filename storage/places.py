@@ -93,8 +93,9 @@ class Places:
     def places(self, numbers: Iterable[int]) -> dict[int, Place]:
         """These places, by their numbers, with all their spellings."""
         numbers = sorted({*map(int, numbers)} - {NOWHERE})
-        rows = self._table.select(["name", "region", "country"]).take(numbers).to_pylist()
-        spelled = self._spellings.take(pa.array(numbers, pa.int64())).to_pylist()
+        taken = pa.array(numbers, pa.int64())  # also where there are none: all photos may be at sea
+        rows = self._table.select(["name", "region", "country"]).take(taken).to_pylist()
+        spelled = self._spellings.take(taken).to_pylist()
         return {
             number: Place(
                 row["name"],

@@ -1,6 +1,7 @@
 """Who is who in a library now: its tables, ledger, gallery and tags, read for `muster.storage.people.view`."""
 
 from collections.abc import Sequence
+from datetime import date
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -48,12 +49,14 @@ def readable_images(library: LibraryFiles) -> pa.Table:
 
 
 def claims_of(library: LibraryFiles, faces: pa.Table) -> Sequence[Claim]:
-    """What the gallery and tags say of the faces of this library: the gallery knows them by photo and box."""
+    """What the gallery and tags say of the faces of this library: the gallery knows them by photo and box. Nothing of
+    those whose consent has ended."""
     said = claims(library)
     known = gallery.read(library)
     if known is None:
         return said
-    rows = known.faces.select(["face_id", "image_id", "name", "person_id"])
+    ended = pc.fill_null(pc.less(known.faces["valid_until"], pa.scalar(date.today())), False)
+    rows = known.faces.filter(pc.invert(ended)).select(["face_id", "image_id", "name", "person_id"])
     place = pc.index_in(rows["face_id"], value_set=faces["face_id"])
     boxes = faces["box_xyxy"].take(place).to_pylist()
     enrolled = [

@@ -31,6 +31,12 @@ def test_what_a_page_names_is_there(page: Path) -> None:
     assert not missing
 
 
+def test_the_key_that_the_readme_has_for_naming_is_that_of_the_page() -> None:
+    said = re.findall(r"press `(\w)` on the page of a person and type a name", (HOME / "README.md").read_text())
+    button = r'data-asks="name" aria-keyshortcuts="(\w)"'
+    assert said == re.findall(button, (HOME / "web/templates/live/person.html").read_text())
+
+
 def reports() -> list[tuple[int, str]]:
     return [(int(number), tests) for number, tests in REPORT.findall((HOME / "docs" / "testing.md").read_text())]
 

@@ -26,7 +26,8 @@ def duplicates(library: LibraryOption = LIBRARY, trust: TrustOption = False, as_
     lines = [
         f"{count(facts['pictures'], 'picture')} with copies: {count(facts['copies'], 'copy', 'copies')},"
         f" {facts['exact']} of them exact, {facts['bytes'] / 1e6:.1f} MB",
-        f"{count(facts['moments'], 'moment')} with several photos: {facts['shots']}",
+        f"{count(facts['moments'], 'moment')} with several photos"
+        + (f": {facts['shots']}" if facts["moments"] else ""),
     ]
     report({**facts, "groups": groups}, as_json, *lines, *(line for group in groups for line in _lines(group)))
 

@@ -53,11 +53,16 @@ def serve(
     """
     sys.meta_path.insert(0, _NoPandas())
     from muster.pipeline.people.served import live_source
+    from muster.storage.layout import FORGETTING
     from muster.storage.library import open_library, trusting
     from muster.web.live.album import LiveAlbum
 
     with trusting(trust):
         files = open_library(library)
+    if files.has(FORGETTING):  # whoever is to be forgotten is not shown
+        from muster.pipeline.forget import settled
+
+        settled(files)
     album = LiveAlbum(live_source(files, _model(model)))
     loading = threading.Thread(target=album.load, daemon=True)
     loading.start()  # tables are read while the server is imported
@@ -70,7 +75,8 @@ def serve(
         raise InputError(f"--host {host} can be reached by others: give --share too, which asks them for a password")
     doors = Doors(password=_password() if share else None)
     bound = listening(host, port)
-    here = f"http://{host if is_loopback(host) else LOOPBACK}:{bound.getsockname()[1]}/"
+    shown = host if is_loopback(host) else LOOPBACK
+    here = f"http://{f'[{shown}]' if ':' in shown else shown}:{bound.getsockname()[1]}/"
     doors.port = bound.getsockname()[1]
     url = f"{here}?token={doors.token}"
     others = addresses(doors.port) if share else []

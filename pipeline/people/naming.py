@@ -119,4 +119,4 @@ def undo(library: LibraryFiles) -> dict[str, Any]:
     if last is None:
         raise InputError(f"nothing was said of people in library {library.uri} that could be taken back")
     said = ledger.known.sentence(last.facts[-1])
-    return {"edit": ledger.record(edits.undone(last.edit_id)).edit_id, "undone": last.edit_id, "said": said}
+    return {"edit": ledger.record(edits.undone(ledger, last.edit_id)).edit_id, "undone": last.edit_id, "said": said}

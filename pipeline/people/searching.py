@@ -1,5 +1,8 @@
 """A library, opened for search: with what its tasks say of labels, and who is on which photo now."""
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from muster.errors import NotYetError
 from muster.pipeline.people.pages import label_tables
 from muster.pipeline.people.who import people_now, readable_images
@@ -11,7 +14,8 @@ from muster.storage.search.search import Search
 
 
 def opened(library: LibraryFiles, model: str | None = None) -> Search:
-    """`model`: whose faces; None: the library's. A library without faces is searched by all the rest.
+    """`model`: whose faces; None: the library's. A library without faces is searched by all the rest, and hidden people
+    are nobody.
 
     NotYetError where no photo was looked at.
     """
@@ -24,6 +28,8 @@ def opened(library: LibraryFiles, model: str | None = None) -> Search:
     try:
         people = people_now(library, model, ledger)
         faces, names = people.faces, {each.person_id: each.name for each in people.people.values()}
+        hidden = pa.array([each.person_id for each in people.people.values() if each.hidden], pa.string())
+        faces = faces.filter(pc.invert(pc.is_in(faces["person_id"], value_set=hidden)))
     except NotYetError:
         faces, names = FACES.empty_table(), {}
     search.know(faces, names, favourites)

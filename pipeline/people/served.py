@@ -23,7 +23,7 @@ from muster.web.live.columns import LiveSource
 if TYPE_CHECKING:
     from muster.tasks.people.graph import Strangers
 
-UNLABELLED = {"faces", "images", "previews"}  # tasks that say nothing of what a photo shows
+WITHOUT_LABELS = {"faces", "images", "masks", "previews"}  # tasks by which photos cannot be narrowed down
 
 
 def live_source(library: LibraryFiles, model: str | None) -> LiveSource:
@@ -85,7 +85,7 @@ def _strangers(quality: str) -> "Strangers | None":
 
 
 def _labels(library: LibraryFiles) -> Sequence[LabelTable]:
-    if {what["task"] for what in tables.descriptions(library).values()} <= UNLABELLED:
+    if {what["task"] for what in tables.descriptions(library).values()} <= WITHOUT_LABELS:
         return []
     from muster.pipeline.people.pages import label_tables  # it asks the tasks what their labels mean, and brings torch
 

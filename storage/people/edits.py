@@ -5,7 +5,8 @@ by the first one: a fact `Shows` goes before, with its faces.
 """
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
+from itertools import chain
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -114,9 +115,20 @@ def born(people: People, person: str, date: str) -> list[Fact]:
 # ---- taking back -----------------------------------------------------------------------------------------------------
 
 
-def undone(edit: str) -> list[Fact]:
+def undone(ledger: Ledger, edit: str) -> list[Fact]:
     """That an edit counts no more. Of one that takes back: what was taken back counts again."""
-    return [facts.TakeBack(edit)]
+    return [facts.TakeBack(edit), *_shown_still(ledger, {edit})]
+
+
+def _shown_still(ledger: Ledger, gone: Set[str], said: Sequence[Fact] = ()) -> list[Fact]:
+    """By which clusters people are known, where that stands in edits that go alone, and others, or `said`, still speak
+    of these people: what they say would be lost with the next model."""
+    going = [ledger.edits[each] for each in gone if each in ledger.edits and not _undoes(ledger.edits[each])]
+    staying = [e.facts for e in ledger.edits.values() if ledger.known.counts(e.edit_id) and e.edit_id not in gone]
+    left = [*chain.from_iterable(staying), *said] if going else []
+    spoken = {person for fact in left for person in facts.people_of(fact)}
+    spoken -= {fact.person for fact in left if isinstance(fact, facts.Shows)}
+    return [fact for edit in going for fact in edit.facts if isinstance(fact, facts.Shows) and fact.person in spoken]
 
 
 def shown_again(ledger: Ledger, person: str) -> list[Fact]:
@@ -155,7 +167,8 @@ def to_redo(ledger: Ledger) -> Edit | None:
 
 
 def _undoes(edit: Edit) -> bool:
-    return all(isinstance(fact, facts.TakeBack) and not fact.faces for fact in edit.facts)
+    said = [fact for fact in edit.facts if not isinstance(fact, facts.Shows)]
+    return bool(said) and all(isinstance(fact, facts.TakeBack) and not fact.faces for fact in said)
 
 
 def _of(edit: Edit) -> list[str]:
@@ -170,7 +183,8 @@ def in_spite(ledger: Ledger, said: Sequence[Fact]) -> list[Fact]:
         if not fresh:  # they contradict each other
             break
         before += dict.fromkeys(fresh)
-    return [*before, *said]
+    whole = {fact.edit for fact in before if isinstance(fact, facts.TakeBack) and not fact.faces}
+    return [*before, *_shown_still(ledger, whole, said), *said]
 
 
 def _against(conflict: Conflict) -> facts.TakeBack:

@@ -76,13 +76,13 @@ class Ledger:
         names = self.library.names(layout.FACTS)
         if names == self._names:
             return False
-        files, self._names = _that_count(names), names
+        files = _that_count(names)
         gone = {edit for edit, file in self._files.items() if files.get(edit) != file}
-        for edit in gone:
+        new = self._read_all([file for edit, file in files.items() if self._files.get(edit) != file])
+        for edit in gone:  # now that nothing can fail: else what could not be read would be passed over from then on
             self.edits.pop(edit, None)
             self.problems.pop(self._files[edit], None)
-        fresh = [file for edit, file in files.items() if self._files.get(edit) != file]
-        new, self._files = self._read_all(fresh), files
+        self._files, self._names = files, names
         if len(new) == 1 and not gone and new[0].edit_id > max(self.edits, default=""):
             self.known = self._with(new[0])
             self.edits[new[0].edit_id] = new[0]

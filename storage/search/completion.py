@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from muster.storage.people.facts import PERSON
 from muster.storage.search.index import Index
 from muster.storage.search.query import Term, parsed, written
 from muster.storage.search.words import folded
@@ -11,7 +12,8 @@ LEAST = 2  # letters from which on something is proposed, but of people
 
 
 def completions(index: Index, text: str, most: int = 8) -> list[str]:
-    """Whole queries, in which the last word is a name that begins with it; people first, then those on most photos."""
+    """Whole queries, in which the last word is a name that begins with it; people first, then those on most photos.
+    Ids of people without a name are not proposed."""
     terms = parsed(text)
     if not terms or text[-1:].isspace():
         return []
@@ -29,6 +31,6 @@ def _names(index: Index, wanted: str, beginning: str) -> Iterator[str]:
             (int(field.starts[group] - field.starts[group + 1]), value)
             for field in index.fields.get(name, ())
             for group, value in enumerate(field.values)
-            if folded(value).startswith(beginning) and field.find(folded(value))
+            if folded(value).startswith(beginning) and field.find(folded(value)) and not PERSON.fullmatch(value)
         ]
         yield from (value for _, value in sorted(found))

@@ -16,6 +16,7 @@ from muster.storage.search.words import folded, nearest
 
 LONGEST = 6  # words of a name or date: "3 may 2019..5 june 2019"
 ALIKE_BITS = 12  # of 64 that differ at most where photos look alike: of 46,056 pairs of COCO photos none does
+MOST_ALIKE = 64  # photos of one file name that others are compared with: folders may be full of image.jpg
 SPELLINGS, SUGGESTED = 12, 3  # texts near a wrong word that are looked at; that are shown, each of another meaning
 FAVOURITE = ("favourite", "favourites", "favorite", "favorites")
 Mark = Callable[[Bools], None]  # sets the photos that are meant
@@ -97,7 +98,7 @@ def _dated(index: Index, when: dates.Dates, photos: Bools) -> None:
 
 def _similar(index: Index, text: str) -> Iterator[Meaning]:
     """Photos that look like the one named, by its image_id, URI or file name; and those of all the people on it."""
-    rows = photos_called(index, text)
+    rows = photos_called(index, text)[:MOST_ALIKE]
     if not len(rows):
         return
     yield Meaning("similar", f"looks like {text}", partial(_alike, index, rows))

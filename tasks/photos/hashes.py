@@ -12,7 +12,7 @@ for tables, and with several bands in one key, so that a key is rare among a mil
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import combinations
+from itertools import combinations, islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +25,7 @@ TURNS = (2, 3, 4, 6)  # that are looked for, as EXIF counts them: mirrored, on i
 # Bands, and how many of them make a key. Of pairs up to 8 bits apart (170 photos, 22 changed copies of each), 9 by 3
 # finds 99.5 %, and 7 by 2 finds 98 % of the turned ones; 10 by 3 would find all of both, with 1.4 and 6 times the work.
 _UPRIGHT, _TURNED = (9, 3), (7, 2)
+MOST_EQUAL = 128  # of photos with one hash, as all blank ones have: 20,000 of them would be 200 million pairs
 _ROW_BITS = 26  # of a sorted key, its row; the 38 bits that are left tell keys apart
 _ROW = (1 << _ROW_BITS) - 1
 _MIX = np.uint64(0x9E3779B97F4A7C15)  # 2⁶⁴ over the golden ratio: multiplied by it, all bits count in the upper ones
@@ -62,13 +63,14 @@ def turned(hashes: U64, orientation: int) -> U64:
 def near(hashes: U64, bits: int) -> Near:
     """Nearly all pairs of hashes (N,) up to so many bits apart, as they are or turned: see `_UPRIGHT`.
 
-    A pair may be near in several orientations, and has a row for each; not so pairs of equal hashes.
+    A pair may be near in several orientations, and has a row for each; not so pairs of equal hashes. Of a hash that
+    many photos have, each is in pairs with the next `MOST_EQUAL`, and as many stand for all beside other hashes.
     """
     distinct, place = np.unique(hashes, return_inverse=True)
     pairs = _near(distinct, bits)
     rows = np.argsort(place, kind="stable")
     begin = np.searchsorted(place[rows], np.arange(len(distinct) + 1))
-    equal = [(rows[at], rows[at + step]) for at, step in _runs(place[rows])]
+    equal = [(rows[at], rows[at + step]) for at, step in islice(_runs(place[rows]), MOST_EQUAL)]
     first, second, which = _products(pairs, rows, begin)
     turn, distance = pairs.orientation[which], pairs.distance[which]
     turn = np.where(first < second, turn, np.array([0, 1, 2, 3, 4, 5, 8, 7, 6], np.uint8)[turn])  # the other way round
@@ -85,7 +87,7 @@ def near(hashes: U64, bits: int) -> Near:
 def _products(pairs: Near, rows: I64, begin: I64) -> tuple[I64, I64, I64]:
     """Pairs of distinct hashes as pairs of the rows that have them, and which pair each is of. `rows`: by their hash;
     `begin`: where each hash begins among them."""
-    many = np.diff(begin)
+    many = np.minimum(np.diff(begin), MOST_EQUAL)
     sizes = many[pairs.first] * many[pairs.second]
     which = np.repeat(np.arange(len(sizes)), sizes)
     within = np.arange(len(which)) - np.repeat(np.cumsum(sizes) - sizes, sizes)

@@ -46,7 +46,7 @@ def told(library: LibraryFiles) -> LibraryFiles:
     for name, person in (("Ann Lee", ANN), ("Bob Ross", BOB)):
         ledger.record(edits.named(people_now(library, None), person, name))
     ledger.record(edits.named(people_now(library, None), ANN, "Annie"))
-    ledger.record(edits.undone(list(ledger.edits)[-1]))
+    ledger.record(edits.undone(ledger, list(ledger.edits)[-1]))
     ledger.record(edits.different(people_now(library, None), ANN, BOB))
     ledger.record([facts.Favourite(people_now(library, None).photos.ref(image(library, "a1")))])
     return library
@@ -83,6 +83,13 @@ def test_a_photo_leaves_every_edit_and_its_person_stays(library: LibraryFiles, p
     assert {p.name for p in people.values()} == {"Ann Lee", "Bob Ross"}
     assert not Ledger(library).problems
     assert not Ledger(library).known.favourites
+
+
+def test_who_is_in_no_cluster_yet_keeps_the_name_with_the_other_photos(library: LibraryFiles, photos: Path) -> None:
+    library.remove_folder(layout.CLUSTERS)  # as after a new model, or a rebuilt library
+    assert forgotten(library, str(photos / "a1.jpg")).named == []
+    assert Ledger(library).known.people[ANN].name == "Ann Lee"
+    assert forgotten(library, str(photos / "a2.jpg")).named == ["Ann Lee", "Annie"]
 
 
 def test_who_has_no_photo_left_loses_the_name(library: LibraryFiles, photos: Path) -> None:

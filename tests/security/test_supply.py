@@ -176,6 +176,16 @@ def made(folder: Path, target: str) -> list[str]:
     return subprocess.run(command, cwd=HOME, check=True, capture_output=True, text=True).stdout.splitlines()
 
 
+def test_24_what_users_install_is_used() -> None:
+    """What tests and benchmarks alone import is no dependency."""
+    modules = {"faiss-cpu": "faiss", "pillow": "PIL"}
+    folders = ("muster", "pipeline", "storage", "tasks", "training", "web")
+    code = "\n".join(file.read_text() for folder in folders for file in (HOME / folder).rglob("*.py"))
+    for asked in PROJECT["project"]["dependencies"]:
+        name = canonicalize_name(Requirement(asked).name)
+        assert re.search(rf"^ *(import|from) {modules.get(name, name.replace('-', '_'))}\b", code, re.MULTILINE), name
+
+
 @pytest.mark.parametrize("target", ["run", "test", "check", "build", "bench", "chaos"])
 def test_24_make_installs_nothing_unhashed(target: str, tmp_path: Path) -> None:
     packages, ours = (line for line in made(tmp_path, target) if "pip install" in line)

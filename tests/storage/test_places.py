@@ -48,6 +48,7 @@ def test_known_coordinates(places: Places) -> None:
 def test_sea_poles_and_what_is_no_coordinate_are_nowhere(places: Places) -> None:
     for found in places.find(*points(NONE)):
         assert (found == NOWHERE).all()
+        assert places.places(found.tolist()) == {}
 
 
 def test_places_on_the_other_side_of_180_degrees_are_near(places: Places) -> None:

@@ -35,10 +35,12 @@ import pyarrow.compute as pc
 
 from muster.arrays import I64
 from muster.errors import MusterError
+from muster.storage import layout
 from muster.storage.people.ledger import Ledger
 from muster.storage.people.view import Claim, People, Scene
+from muster.storage.tags.table import filled
 from muster.web.album import DOUBTFUL, EXTRA_FACES, Face, Failure, Photo, load_failures
-from muster.web.live.columns import Columns, LiveSource, load, read_columns
+from muster.web.live.columns import Columns, LiveSource, load, read_columns, read_part
 from muster.web.live.pictures import Pictures, cropped
 from muster.web.live.ranking import Ranking, ranking
 from muster.web.live.said import NOBODY, Said, apply, of_clusters
@@ -47,6 +49,7 @@ from muster.web.live.searching import LiveSearch
 T = TypeVar("T")
 FIRST = 200  # people of the first page
 LEDGER_EVERY, TABLES_EVERY = 0.5, 10.0  # seconds
+PLACED = ("image_id", "latitude", "longitude")
 DETAILS = ("camera", "latitude", "longitude", "format", "phash")
 
 
@@ -290,6 +293,7 @@ class LiveAlbum:
         self._moment: Moment | None = None
         self._ledger: Ledger | None = None
         self._state: object = None
+        self._forgotten: object = None
         self._looked = {"tables": 0.0, "ledger": 0.0}
         self._rest: dict[str, tuple[Columns, Any]] = {}
         self._count = itertools.count(1)
@@ -312,8 +316,10 @@ class LiveAlbum:
     def _changed(self) -> bool:
         """Whether the tables or the ledger are others than before."""
         changed = False
-        if self._is_due("ledger", LEDGER_EVERY) and self.ledger.refresh():
-            changed = True
+        if self._is_due("ledger", LEDGER_EVERY):
+            changed = self.ledger.refresh()
+            if self.source.forgotten != self._forgotten:  # nothing of that is shown, or said, any more
+                self._base, changed = None, True
         if self._is_due("tables", TABLES_EVERY) and self.source.state != self._state:
             self._base, changed = None, True
         return changed
@@ -327,7 +333,7 @@ class LiveAlbum:
 
     def _made(self) -> Moment:
         if self._base is None:
-            self._state = self.source.state
+            self._state, self._forgotten = self.source.state, self.source.forgotten
             self._base = load(self.source)
             self._pictures = Pictures(self.source)
         columns = self._base
@@ -417,6 +423,8 @@ class LiveAlbum:
             columns = self._base
             assert columns is not None
             rows = read_columns(self.source, "images", ["image_id", *DETAILS], columns.shards)
+            if self.source.library.has(layout.TAGS):  # which say where a photo was taken that does not say it itself
+                rows = filled(rows, read_part(self.source.library, layout.TAGS, PLACED))
             return rows.take(pc.index_in(columns.image_id, rows["image_id"].combine_chunks()))
 
         return self._kept("images", made)

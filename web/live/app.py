@@ -25,8 +25,10 @@ from muster.web.live.guard import Doors, Guard
 from muster.web.live.guesses import Guesses
 from muster.web.live.render import Renderer
 
-# Each has ROUTES, and NAV for the bar on top, in its order
+# Each has ROUTES, and NAV for the bar on top
 PARTS = (pages, timeline, worldmap, photos, originals, search, duplicates, suggested, history, edits, login)
+# The bar on top: what people come for first
+BAR = ("People", "Photos", "Map", "Unclustered", "Questions", "Duplicates", "History", "Errors")
 
 
 def app(album: LiveAlbum, doors: Doors, readonly: str = "") -> Guard:
@@ -36,7 +38,8 @@ def app(album: LiveAlbum, doors: Doors, readonly: str = "") -> Guard:
     made = Starlette(routes=routes, exception_handlers=handlers)
     made.state.guesses = Guesses(album)
     made.state.album, made.state.readonly, made.state.doors = album, readonly, doors
-    made.state.render = Renderer(album, [nav for part in PARTS for nav in part.NAV], readonly)
+    nav = sorted((nav for part in PARTS for nav in part.NAV), key=lambda nav: BAR.index(nav.text))
+    made.state.render = Renderer(album, nav, readonly)
     return Guard(made, doors, _refused)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -70,10 +71,16 @@ class LiveSource:
 
     @property
     def state(self) -> tuple[object, ...]:
-        """Differs where tables or clusters have changed; a few listings, and no file is read."""
-        name = layout.clusters(self.fingerprints["faces"])
-        changed = [self.library.fs.get_file_info(self.library.at(each)).mtime_ns for each in (name, layout.TAGS)]
-        return *changed, *(tuple(self.shards(table)) for table in ("images", "faces"))
+        """Differs where tables, clusters or who is enrolled have changed, whose consent may end with a day; a few
+        listings, and no file is read."""
+        names = (layout.clusters(self.fingerprints["faces"]), layout.TAGS, layout.GALLERY)
+        changed = [self.library.fs.get_file_info(self.library.at(each)).mtime_ns for each in names]
+        return date.today(), *changed, *(tuple(self.shards(table)) for table in ("images", "faces"))
+
+    @property
+    def forgotten(self) -> tuple[object, ...]:
+        """Differs where somebody was forgotten, or is at this moment."""
+        return self.library.has(layout.FORGETTING), *self.library.names(layout.RECEIPTS)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from muster.errors import InputError, MusterError
+from muster.storage import layout
 from muster.storage.people import edits, facts
 from muster.storage.people.facts import FaceRef, Fact, PhotoRef, checked_name
 from muster.storage.people.ledger import ContradictionError, Ledger
@@ -30,6 +31,10 @@ from muster.web.live.history import said
 from muster.web.live.render import Nav
 from muster.web.words import count
 
+FORGETTING = (
+    "Somebody is being forgotten in this library: try again in a moment. Should that have been cut off, start"
+    " `muster serve` again: it is finished then."
+)
 SMALLEST = 4.0  # pixels of a box that somebody draws
 NAV: list[Nav] = []
 Answer = dict[str, Any]
@@ -207,7 +212,11 @@ def draw(editor: Editor) -> Answer:
 
 
 def _box(sent: Any, size: tuple[int, int]) -> facts.Box:
-    if not isinstance(sent, list) or len(sent) != 4 or not all(isinstance(v, int | float) for v in sent):
+    if (
+        not isinstance(sent, list)
+        or len(sent) != 4
+        or not all(isinstance(v, int | float) and abs(v) < facts.FAR for v in sent)
+    ):
         raise InputError("Draw a box around the face.")
     x0, y0, x1, y1 = (min(max(0.0, float(v)), float(end)) for v, end in zip(sent, size * 2, strict=True))
     if not (x1 - x0 >= SMALLEST and y1 - y0 >= SMALLEST):
@@ -246,7 +255,7 @@ def redo(editor: Editor) -> Answer:
 
 def _taken_back(editor: Editor, edit: str) -> Answer:
     done = f"Taken back: {_sentence(editor, edit)}."
-    editor.record(edits.undone(edit))
+    editor.record(edits.undone(editor.ledger, edit))
     return {"done": done}
 
 
@@ -268,6 +277,7 @@ def route(path: str, made: Callable[[Editor], Answer]) -> Route:
             sent = json.loads(await request.body())
             if not isinstance(sent, dict):
                 raise ValueError
+            json.dumps(sent, ensure_ascii=False).encode()  # no halves of letters
         except (ValueError, RecursionError):
             return JSONResponse({"error": "That was no JSON object."}, 400)
         return await run_in_threadpool(_edited, request, made, sent)
@@ -281,6 +291,8 @@ def _edited(request: Request, made: Callable[[Editor], Answer], sent: dict[str, 
         return JSONResponse({"error": request.app.state.readonly}, 503)
     try:
         with album.editing() as (moment, ledger):
+            if album.source.library.has(layout.FORGETTING):
+                raise MusterError(FORGETTING)
             answer = made(Editor(moment, ledger, sent, _by(request), request.app.state.guesses))
     except NamedAlreadyError as error:
         card = error.card

@@ -110,15 +110,17 @@ class Guard:
         if not self._is_ours(host):
             return 403, "This address is not one of Muster: open the one that `muster serve` has printed."
         origin, site = headers.get("origin"), headers.get("sec-fetch-site", "none")
-        if (origin is not None and urlsplit(origin).netloc != host) or site not in ("none", "same-origin"):
+        if (origin is not None and origin.partition("://")[2] != host) or site not in ("none", "same-origin"):
             return 403, "Another site has asked for this. Type the address that `muster serve` has printed yourself."
-        if scope["method"] not in ("GET", "HEAD") and not (scope["path"] == "/login" and self._doors.password):
+        if scope["method"] not in ("GET", "HEAD"):
+            if not headers.get("content-length", "").isdigit() or int(headers["content-length"]) > MOST_BYTES:
+                return 413, "That is too much for one edit: do it in several."
+            if scope["path"] == "/login" and self._doors.password:
+                return None
             if headers.get("content-type", "").partition(";")[0].strip() != "application/json":
                 return 415, "Edits are JSON."
             if HEADER not in headers:
                 return 403, f"Edits have the header {HEADER}."
-            if not headers.get("content-length", "").isdigit() or int(headers["content-length"]) > MOST_BYTES:
-                return 413, "That is too much for one edit: do it in several."
         return None
 
     def _is_ours(self, host: str) -> bool:

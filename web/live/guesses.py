@@ -29,7 +29,7 @@ WAIT, NICE = 1.0, 10  # seconds after somebody first looked; and how much others
 GROUPS, IN_GROUP = 24, 48  # of faces that are nobody's, on one page
 LOOKED_AT = 50_000  # questions of which groups are made
 LIKELY = 0.2  # chance from which on a face goes into a group
-NEXT = 10  # questions that are found at once
+NEXT = 12  # questions that are found at once, and asked on one page
 
 
 @dataclass(frozen=True)

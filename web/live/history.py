@@ -54,7 +54,7 @@ def sentence(ledger: Ledger, moment: Moment, fact: Fact) -> str:
     match fact:
         case TakeBack(edit, ()) if edit in ledger.edits:
             before = ledger.edits[edit]
-            again = all(isinstance(each, TakeBack) for each in before.facts)
+            again = all(isinstance(each, TakeBack | Shows) for each in before.facts)
             text = "; ".join(said(ledger, moment, before))
             return text.replace("taken back: ", "done again: ", 1) if again else f"taken back: {text}"
         case Named(person, name):

@@ -31,7 +31,8 @@ async def login(request: Request) -> Response:
 
 
 def _form(request: Request, wrong: str, status: int = 200) -> Response:
-    return HTMLResponse(request.app.state.render.alone("login.html", wrong=wrong), status)
+    text = request.app.state.render.alone("login.html", wrong=wrong)
+    return HTMLResponse(text, status, {"referrer-policy": "same-origin"})  # a form under no-referrer has no Origin
 
 
 NAV: list[Nav] = []

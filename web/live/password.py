@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import os
+import threading
 import time
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ class Password:
     salt: bytes
     asked: OrderedDict[str, deque[float]] = field(default_factory=OrderedDict)
     all_asked: deque[float] = field(default_factory=deque)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @staticmethod
     def of(text: str) -> "Password":
@@ -44,16 +46,27 @@ class Password:
         return max((WITHIN - (now - first) for first in over), default=0.0)
 
     def fits(self, text: str, address: str) -> bool:
-        """Whether it is the password; where it is not, that is a try. Ask `wait` before."""
-        if hmac.compare_digest(_digest(text, self.salt), self.digest):
+        """Whether it is the password; where it is not, that is a try. Ask `wait` before; who asked more often at once
+        than they may try is told that it is not."""
+        with self._lock:  # before it is known: many are asked at the same time
+            if self.wait(address):
+                return False
+            self._note(address)
+        if not hmac.compare_digest(_digest(text, self.salt), self.digest):
+            return False
+        with self._lock:
             self.asked.pop(address, None)
-            return True
-        self.asked.setdefault(address, deque()).append(time.monotonic())
+            if self.all_asked:
+                self.all_asked.pop()
+        return True
+
+    def _note(self, address: str) -> None:
+        now = time.monotonic()
+        self.asked.setdefault(address, deque()).append(now)
         self.asked.move_to_end(address)
         while len(self.asked) > ADDRESSES:
             self.asked.popitem(last=False)
-        self.all_asked.append(time.monotonic())
-        return False
+        self.all_asked.append(now)
 
 
 def _digest(text: str, salt: bytes) -> bytes:

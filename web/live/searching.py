@@ -18,6 +18,7 @@ from muster.storage.search.search import Result, Search, run
 if TYPE_CHECKING:
     from muster.web.live.album import LiveAlbum, Moment
 
+EVERY = 10.0  # seconds between two looks at the tables
 WAIT, NICE = 3.0, 10  # seconds after the start, when the first page is there; and how much others go before it
 
 
@@ -28,20 +29,28 @@ class LiveSearch:
         self._lock = threading.Lock()
         self._search: Search | None = None
         self._ids: pa.Array | None = None  # of the photos that were known when it was last read
-        self._version = ""
+        self._version, self._looked = "", 0.0
         self._rows: tuple[object, object, I64] | None = None
 
     def index(self, moment: "Moment") -> Index:
         with self._lock:
             ids = moment.columns.image_id
-            if self._search is None:
-                self._search = Search(moment.album.source.library, moment.album.source.labels())
-            elif self._ids is not ids:
-                self._search.refresh()
+            if self._search is None or self._ids is not ids or time.monotonic() - self._looked >= EVERY:
+                self._search = self._read(moment)
             if self._version != moment.version:
                 _know(self._search, moment)
             self._ids, self._version = ids, moment.version
             return self._search.index
+
+    def _read(self, moment: "Moment") -> Search:
+        """As the library is now: what things are on photos may be found while the page is open."""
+        self._looked = time.monotonic()
+        labels = tuple(moment.album.source.labels())
+        if self._search is not None and self._search.labels == labels:
+            self._search.refresh()
+            return self._search
+        self._version = ""
+        return Search(moment.album.source.library, labels)
 
     def run(self, moment: "Moment", text: str) -> tuple[Result, I64]:
         """What a query finds, and its rows in `moment.columns`."""
@@ -73,8 +82,10 @@ class LiveSearch:
 
 
 def _know(search: Search, moment: "Moment") -> None:
+    """Who is on which photo; hidden people are nobody."""
     columns, said = moment.columns, moment.said
-    nobody = pa.array(said.person_of < 0)
+    hidden = np.array([said.person(person).hidden for person in said.person_ids] + [True])  # the last: NOBODY
+    nobody = pa.array(hidden[said.person_of])
     person = pa.DictionaryArray.from_arrays(
         pc.if_else(nobody, pa.scalar(None, pa.int32()), pa.array(said.person_of)),
         pa.array(said.person_ids, pa.string()),

@@ -47,6 +47,7 @@ def answer(app: Guard, bound: socket.socket, on_ready: Callable[[], None]) -> No
         access_log=False,
         lifespan="off",
         server_header=False,
+        proxy_headers=False,  # who asks is counted and noted by their own address
         http="h11",
         ws="none",
         timeout_graceful_shutdown=1,

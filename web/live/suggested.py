@@ -1,4 +1,7 @@
-"""Questions: "the same person?", one at a time, those first whose answers put most faces right."""
+"""Questions: "the same person?", a page of them at a time, those first whose answers put most faces right.
+
+The answers of a page are one edit: benchmarks/edits.py measures what that takes.
+"""
 
 from typing import Any
 
@@ -10,27 +13,27 @@ from muster.arrays import I64
 from muster.errors import InputError
 from muster.storage.people import edits, facts
 from muster.storage.people.facts import Fact
+from muster.storage.people.ledger import ContradictionError
 from muster.web.live.album import Moment
 from muster.web.live.edits import Answer, Editor, route
 from muster.web.live.render import Nav, show
 from muster.web.words import count
 
-FACES = 12  # of each that are shown
+FACES = 6  # of each that are shown
 ANSWERS = ("yes", "no", "skip")
 
 
-def question(request: Request) -> Response:
+def questions(request: Request) -> Response:
     album, guesses = request.app.state.album, request.app.state.guesses
     guesses.start()
     with album.editing() as (moment, ledger):
         found = guesses.questions(moment, ledger.known)
-    asked = None if not found else _shown(moment, found[0])
     return show(
         request,
         "suggestions.html",
         ["suggestions.html"],
         moment=moment,
-        asked_about=asked,
+        questions=[_shown(moment, each) for each in found or []],
         waiting=found is None,
         trouble=guesses.trouble,
     )
@@ -53,19 +56,53 @@ def _side(moment: Moment, rows: I64, every: bool) -> dict[str, Any]:
     return {"who": moment.person_of(best[0]), "total": len(best), "faces": faces, "ids": ids}
 
 
-def answer(editor: Editor) -> Answer:
-    """`answer`: yes: `faces` are the person of `choices[0]`; no: of none of `choices`; skip: nobody knows. `part`: they
-    are in one cluster until now. Each is a list of face_ids."""
+def answers(editor: Editor) -> Answer:
+    """`answers`: of each question `answer`: yes: `faces` are the person of `choices[0]`; no: of none of `choices`;
+    skip: nobody knows. Faces are lists of face_ids.
+
+    What contradicts an earlier edit, or an answer before it, is left out, and counted.
+    """
+    sent = editor.sent.get("answers")
+    if not isinstance(sent, list) or not sent or not all(isinstance(each, dict) for each in sent):
+        raise InputError("Answer a question first.")
+    found = [_answer(Editor(editor.moment, editor.ledger, each, editor.by, editor.guesses)) for each in sent]
+    said = list(dict.fromkeys(fact for each in found for fact in each))
+    left_out = _recorded(editor, said)
+    for each in sent:
+        rows = editor.moment.columns.rows_of_faces
+        editor.guesses.answered(rows(each["faces"]), [rows(choice) for choice in each["choices"]])
+    done = f"{count(len(sent), 'question')} answered."
+    return {
+        "done": f"{done} {count(left_out, 'answer')} contradicted what was said, and was left out."
+        if left_out
+        else done
+    }
+
+
+def _recorded(editor: Editor, said: list[Fact]) -> int:
+    """As one edit. How many facts were left out."""
+    left_out = 0
+    while said:
+        try:
+            editor.record(said)
+            break
+        except ContradictionError as error:
+            wrong = [each.fact for each in error.conflicts]
+            kept = [fact for fact in said if fact not in wrong]
+            if len(kept) == len(said):  # an older fact is in the way of a redo: never of an answer
+                raise
+            left_out += len(said) - len(kept)
+            said = kept
+    return left_out
+
+
+def _answer(editor: Editor) -> list[Fact]:
     does, faces, choices = editor.text("answer"), editor.faces(), _choices(editor)
     if does not in ANSWERS or not choices:
         raise InputError("Answer yes, no or skip.")
-    rows = editor.moment.columns.rows_of_faces
-    editor.guesses.answered(rows(faces), [rows(choice) for choice in choices])
     if does == "skip":
-        return {"done": "Skipped."}
-    if does == "yes":
-        return _one(editor, faces, choices[0])
-    return _apart(editor, faces, choices)
+        return []
+    return _one(editor, faces, choices[0]) if does == "yes" else _apart(editor, faces, choices)
 
 
 def _choices(editor: Editor) -> list[list[str]]:
@@ -75,23 +112,20 @@ def _choices(editor: Editor) -> list[list[str]]:
     return [Editor(editor.moment, editor.ledger, {"faces": each}, editor.by, editor.guesses).faces() for each in sent]
 
 
-def _one(editor: Editor, faces: list[str], choice: list[str]) -> Answer:
+def _one(editor: Editor, faces: list[str], choice: list[str]) -> list[Fact]:
     moment, people = editor.moment, editor.people
     who, other = moment.person_of_face(faces[0]), moment.person_of_face(choice[0])
     if other is None and who is None:
-        editor.record(edits.moved(people, [*faces, *choice], edits.new_person()))
-        return {"done": "These are one person now."}
+        return edits.moved(people, [*faces, *choice], edits.new_person())
     if other is None or who is None or who.cluster_id == other.cluster_id:
         known, lone = (other, faces) if other is not None else (who, choice)
         assert known is not None
-        editor.record(edits.moved(people, lone, known.cluster_id))
-        return {"done": f"{count(len(lone), 'face')} of {known.title}."}
+        return edits.moved(people, lone, known.cluster_id)
     kept, gone = (who, other) if who.name and not other.name else (other, who)
-    editor.record(edits.merged(people, kept.cluster_id, gone.cluster_id))
-    return {"done": f"{gone.title} and {kept.title} are one person now."}
+    return edits.merged(people, kept.cluster_id, gone.cluster_id)
 
 
-def _apart(editor: Editor, faces: list[str], choices: list[list[str]]) -> Answer:
+def _apart(editor: Editor, faces: list[str], choices: list[list[str]]) -> list[Fact]:
     moment, people, said = editor.moment, editor.people, list[Fact]()
     who = moment.person_of_face(faces[0])
     for choice in choices:
@@ -105,10 +139,8 @@ def _apart(editor: Editor, faces: list[str], choices: list[list[str]]) -> Answer
             said += edits.barred(people, faces, other.cluster_id)
         elif who is not None:
             said += edits.barred(people, choice, who.cluster_id)
-    if said:
-        editor.record(list(dict.fromkeys(said)))
-    return {"done": "Not the same."}
+    return said
 
 
 NAV = [Nav("suggestions.html", "Questions")]
-ROUTES = [Route("/suggestions.html", question), route("answer", answer)]
+ROUTES = [Route("/suggestions.html", questions), route("answers", answers)]

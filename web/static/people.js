@@ -36,7 +36,7 @@ const moves = {
 
 document.addEventListener("keydown", (event) => {
   if (event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
-  if (event.target.matches("input:not([type=checkbox]), select, textarea, dialog *")) return;
+  if (event.target.matches("input:not([type=checkbox], [type=radio]), select, textarea, dialog *")) return;
   const current = document.activeElement.closest("[data-item]");
   const next = moves[event.key]?.(current);
   if (next) {
@@ -44,6 +44,9 @@ document.addEventListener("keydown", (event) => {
     next.scrollIntoView({ block: "nearest" });
     event.preventDefault();
   } else if (/^[a-z]$/.test(event.key)) {
-    document.querySelector(`[aria-keyshortcuts="${event.key}"]`)?.click();
+    const shortcut = document.querySelector(`[aria-keyshortcuts="${event.key}"]`);
+    if (!shortcut) return;
+    event.preventDefault(); // else the letter is typed into what it opens
+    shortcut.click();
   }
 });

@@ -33,7 +33,7 @@ def test_what_is_found_is_said(muster: Muster, photos: Path, tmp_path: Path) -> 
     size = (photos / "a.png").stat().st_size / 1e6
     assert outcome.out.splitlines() == [
         f"1 picture with copies: 1 copy, 0 of them exact, {size:.1f} MB",
-        "0 moments with several photos: 0",
+        "0 moments with several photos",
         f"same picture 1: keep {photos}/b\\x1b[31m.jpg (in a camera's format)",
         f"    {photos}/a.png",
     ]

@@ -10,7 +10,7 @@ from helpers.collection import FINGERPRINTS, Collection
 from helpers.live import ANNA, source_of
 from muster.pipeline.people import served
 from muster.pipeline.work.choice import TaskChoice
-from muster.storage import clusters, tables
+from muster.storage import clusters, layout, tables
 from muster.storage.library import LibraryFiles
 from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.web.live import serving
@@ -49,6 +49,22 @@ def test_it_prints_an_address_with_a_token(library: LibraryFiles, answered: list
     assert facts["url"].startswith(f"http://127.0.0.1:{facts['port']}/?token=")
     assert facts["others"] == []
     assert len(answered) == 1
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6 here")
+def test_an_address_of_ipv6_can_be_opened(library: LibraryFiles, answered: list[Any], muster: Muster) -> None:
+    outcome = muster("serve", "-l", library.uri, "--no-browser", "--json", "--host", "::1")
+    if outcome.code:
+        pytest.skip("no IPv6 loopback here")
+    assert json.loads(outcome.out.splitlines()[-1])["url"].startswith("http://[::1]:")
+
+
+def test_a_deletion_that_was_cut_off_comes_first(library: LibraryFiles, answered: list[Any], muster: Muster) -> None:
+    library.write(layout.FORGETTING, b"{")
+    outcome = muster("serve", "-l", library.uri, "--no-browser")
+    assert outcome.code
+    assert "a deletion was cut off" in outcome.err
+    assert answered == []
 
 
 def test_a_port_that_is_taken_is_said(library: LibraryFiles, answered: list[Any], muster: Muster) -> None:

@@ -129,7 +129,7 @@ def test_what_is_taken_back_leaves_no_trace(album: Album, method: str, k: int | 
     ]
     album.cluster(method, k)
     for edit in reversed(said):
-        album.say(edits.undone(edit))
+        album.say(edits.undone(Ledger(album.library), edit))
     assert album.persons() == before
     album.cluster(method, k)
     assert album.persons() == before
@@ -144,11 +144,11 @@ def test_what_is_taken_back_after_clustering_counts_at_once_and_the_rest_stays(a
     before = album.persons()
     album.cluster()
     assert (album.persons(), album.person(0, 6)) == (before, second)
-    back = album.say(edits.undone(merge))
+    back = album.say(edits.undone(Ledger(album.library), merge))
     assert (album.person(0), album.person(6), album.person(11, 15)) == (first, second, third)
     album.cluster()
     assert (album.person(0), album.person(6), album.person(11, 15)) == (first, second, third)
-    album.say(edits.undone(back))
+    album.say(edits.undone(Ledger(album.library), back))
     assert album.persons() == before
 
 

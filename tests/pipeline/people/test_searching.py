@@ -1,15 +1,20 @@
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
-from helpers.findings import commit, dog, scanned
+from helpers.findings import commit, dog, face, scanned
 from muster.errors import NotYetError
 from muster.pipeline.people.searching import opened
 from muster.pipeline.work.choice import TaskChoice
-from muster.storage import manifest
+from muster.storage import clusters, manifest
 from muster.storage.library import open_library
+from muster.storage.people.facts import Hidden, Named
+from muster.storage.people.ledger import Ledger
 
 OBJECTS = TaskChoice(name="objects").description
+FACES = TaskChoice(name="faces")
+ANN, BOB = "ab12" * 3, "ab99" * 3
 
 
 @pytest.fixture
@@ -26,6 +31,20 @@ def test_labels_count_as_on_the_pages(tmp_path: Path, photos: Path) -> None:
     first, _ = manifest.read_manifest(library)["image_id"].to_pylist()
     commit(library, OBJECTS, lambda image_id: [dog(0.99 if image_id == first else 0.01)])
     assert opened(library).run("dog").image_ids.to_pylist() == [first]  # there are no faces
+
+
+def test_who_is_hidden_is_not_found(tmp_path: Path, photos: Path) -> None:
+    library = scanned(tmp_path / "library", photos)
+    ids = manifest.read_manifest(library)["image_id"].to_pylist()
+    commit(library, FACES.description, lambda image_id: [face(image_id)])
+    who = zip(ids, (ANN, BOB), strict=True)
+    rows = [{"face_id": f"{i}-0", "image_id": i, "cluster_id": person} for i, person in who]
+    clusters.write(library, FACES.fingerprint, pa.Table.from_pylist(rows), "graph")
+    Ledger(library).record([Named(ANN, "Ann"), Named(BOB, "Bob")])
+    assert opened(library).run("ann").image_ids.to_pylist() == ids[:1]
+    Ledger(library).record([Hidden(ANN)])
+    assert opened(library).run("ann").unknown
+    assert opened(library).run("bob").image_ids.to_pylist() == ids[1:]
 
 
 def test_before_a_run(tmp_path: Path, photos: Path) -> None:

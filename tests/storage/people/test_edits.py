@@ -113,6 +113,29 @@ def test_covers_and_births(desk: Desk) -> None:
     assert (desk.people.people[A].cover, desk.people.people[A].born) == ("i2-0", "1990-05")
 
 
+def test_a_name_is_still_found_when_the_edit_that_introduced_the_person_is_taken_back(desk: Desk) -> None:
+    other = scene([C, C, C, B, B, A, None])  # of another model
+    first = desk.says(edits.named(desk.people, A, "Anna"))
+    desk.says(edits.named(desk.people, A, "Anne"))
+    back = desk.says(edits.undone(desk.ledger, first))
+    people = other.people(desk.ledger.known)
+    assert people.faces["person_id"].to_pylist()[:3] == [A] * 3
+    assert people.people[A].name == "Anne"
+    assert edits.to_redo(desk.ledger) == desk.ledger.edits[back]
+    desk.says(edits.undone(desk.ledger, back))
+    assert desk.ledger.known.counts(first)
+    assert len(desk.ledger.edits[max(desk.ledger.edits)].facts) == 1
+
+
+def test_a_name_is_still_found_when_a_merge_is_taken_back_in_spite(desk: Desk) -> None:
+    desk.says(edits.merged(desk.people, A, B))
+    desk.says([facts.Named(B, "Bea")])
+    desk.says(edits.in_spite(desk.ledger, [facts.Different(A, B)]))
+    people = scene([C, C, C, A, A, B, None]).people(desk.ledger.known)
+    assert people.faces["person_id"].to_pylist()[:5] == [A, A, A, B, B]
+    assert people.people[B].name == "Bea"
+
+
 def test_undo_and_redo_go_back_and_forth(desk: Desk) -> None:
     for name in ("Anna", "Ann", "Annie"):
         desk.says(edits.named(desk.people, A, name))
@@ -123,12 +146,12 @@ def test_undo_and_redo_go_back_and_forth(desk: Desk) -> None:
     def undo() -> None:
         edit = edits.to_undo(desk.ledger)
         assert edit is not None
-        desk.says(edits.undone(edit.edit_id))
+        desk.says(edits.undone(desk.ledger, edit.edit_id))
 
     def redo() -> bool:
         edit = edits.to_redo(desk.ledger)
         if edit is not None:
-            desk.says(edits.undone(edit.edit_id))
+            desk.says(edits.undone(desk.ledger, edit.edit_id))
         return edit is not None
 
     assert not redo()
@@ -196,6 +219,6 @@ def test_whatever_is_done_can_be_undone_to_the_beginning(tmp_path_factory: pytes
             desk.says(edits.in_spite(desk.ledger, say(people, *given)))  # type: ignore[operator]
         assert not desk.ledger.known.conflicts
     while edit := edits.to_undo(desk.ledger):
-        desk.says(edits.undone(edit.edit_id))
+        desk.says(edits.undone(desk.ledger, edit.edit_id))
     assert desk.people.faces.equals(before.faces)
     assert desk.people.people == before.people

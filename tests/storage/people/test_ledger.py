@@ -14,7 +14,7 @@ import pytest
 
 from helpers.fixtures import Killed
 from helpers.people import A, B, C, face_ref
-from muster.errors import InputError, MusterError
+from muster.errors import InputError, MusterError, UnreachableError
 from muster.storage import layout
 from muster.storage.encryption import KEY, MAGIC
 from muster.storage.library import LibraryFiles, open_library
@@ -70,6 +70,27 @@ def test_two_processes_see_what_the_other_said(library: LibraryFiles) -> None:
     one.record([facts.Hidden(B)])  # reads first
     assert one.known.people[A].name == "Ann"
     assert list(one.edits) == sorted(one.edits)
+
+
+def test_what_could_not_be_read_is_read_when_it_can_be(library: LibraryFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine, other = Ledger(library), Ledger(library)
+    first = other.record(ANNA)
+    assert mine.refresh()
+    other.library.remove(layout.fact(first.edit_id))
+    other.record([facts.Named(A, "Ann")])
+    with monkeypatch.context() as patch:
+        patch.setattr(LibraryFiles, "read", _unreachable)
+        for _ in range(2):
+            with pytest.raises(UnreachableError):
+                mine.refresh()
+            assert mine.known.people[A].name == "Anna"
+    assert mine.refresh()
+    assert mine.known.people[A].name == "Ann"
+    assert mine.edits == Ledger(library).edits
+
+
+def _unreachable(*asked: object) -> bytes:
+    raise UnreachableError("no network")
 
 
 def test_many_writers_lose_nothing(library: LibraryFiles) -> None:

@@ -19,3 +19,8 @@ def test_of_one_letter_people_alone() -> None:
 def test_nothing_is_proposed_for_nothing() -> None:
     for text in ("", "dog ", "&", "zzz"):
         assert completions(INDEX, text) == []
+
+
+def test_ids_of_people_without_a_name_are_not_proposed() -> None:
+    index = an_index({"people": ["a0b1c2d3e4f5", "Anna"]}, {"people": ["a0b1c2d3e4f5"]})
+    assert completions(index, "a") == ["Anna"]

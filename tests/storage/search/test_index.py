@@ -27,6 +27,10 @@ def test_without_coordinates_no_places_are_read() -> None:
     assert an_index({}).where.known == {}
 
 
+def test_where_all_photos_were_taken_at_sea_there_is_no_place() -> None:
+    assert photos(an_index(SEA), "place", "lisbon") == set()
+
+
 def test_people_are_found_by_whole_names_first_and_by_their_ids() -> None:
     names = {"00a": "Anna", "00b": "Anna Maria Schmidt", "00c": ""}
     index = an_index({"people": ["00a"]}, {"people": ["00b", "00c"]}, names=names)

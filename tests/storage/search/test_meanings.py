@@ -6,6 +6,7 @@ import pytest
 from helpers.searched import an_index
 from muster.storage.search.meanings import ALIKE_BITS, meanings, suggestions
 from muster.storage.search.query import parsed
+from muster.storage.search.search import run
 
 INDEX = an_index(
     {"uri": "/photos/Paris/a.jpg", "people": ["Paris"], "phash": 1, "taken_at": datetime(2019, 5, 3)},
@@ -86,3 +87,9 @@ def test_wrong_words_are_near_to_right_ones() -> None:
 def test_of_spellings_of_one_place_the_one_that_is_shown_is_proposed() -> None:
     index = an_index({"latitude": 38.7223, "longitude": -9.1393})
     assert suggestions(index, *parsed("lisbom")) == ["lisbon"]
+
+
+def test_of_very_many_photos_of_one_name_the_oldest_are_compared() -> None:
+    many = [{"uri": f"/photos/{n:03}/image.jpg", "phash": 0x5DEECE66D * (n + 1)} for n in range(200)]
+    found = run(an_index(*many), "similar:image.jpg")
+    assert 64 <= len(found.rows) < 200

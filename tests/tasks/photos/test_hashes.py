@@ -92,3 +92,10 @@ def test_equal_hashes_are_pairs_once() -> None:
 def test_nothing_is_near_nothing() -> None:
     assert rows_of(near(as_array([]), 8)) == set()
     assert rows_of(near(as_array([5]), 8)) == set()
+
+
+def test_a_hash_that_very_many_have_makes_no_square_of_pairs() -> None:
+    many, other = 3000, 0xFF
+    found = near(as_array([0] * many + [other]), 8)
+    assert len(found.first) <= many * hashes.MOST_EQUAL + hashes.MOST_EQUAL * 6
+    assert set(found.first.tolist()) | set(found.second.tolist()) == set(range(many + 1))

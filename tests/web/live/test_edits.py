@@ -12,6 +12,7 @@ from muster.storage.people import facts
 from muster.storage.people.ledger import Ledger, Problem
 from muster.web.live import edits
 from muster.web.live.columns import LiveSource
+from muster.web.live.guard import HEADER
 
 
 def files(source: LiveSource) -> list[str]:
@@ -148,7 +149,9 @@ def test_a_missed_face_is_drawn_named_and_pictured(visit: Visitor, collection: C
     assert "Emil" not in visit.get("/").text
 
 
-@pytest.mark.parametrize("box", [None, [], [1, 2, 3], ["a"] * 4, [0, 0, 2, 2], [9, 9, 1, 1], [5e3, 5e3, 6e3, 6e3]])
+@pytest.mark.parametrize(
+    "box", [None, [], [1, 2, 3], ["a"] * 4, [0, 0, 2, 2], [0, 0, 10**400, 9], [9, 9, 1, 1], [5e3, 5e3, 6e3, 6e3]]
+)
 def test_what_is_no_box_is_refused(box: object, visit: Visitor, collection: Collection, source: LiveSource) -> None:
     photo = collection.images[7]["image_id"]
     assert visit.edit("draw", photo=photo, box=box).status_code == 400
@@ -312,6 +315,35 @@ def test_a_forgotten_photo_leaves_the_pages(
     assert "4 photos" in visit.text(f"/people/{ANNA}.html")
     assert visit.edit("not", person=ANNA, faces=[face]).status_code == 410
     assert visit.edit("favourite", photo=image_id).status_code == 410
+
+
+@pytest.mark.parametrize("what", ["name", "give", "favourite", "merge"])
+def test_half_a_letter_is_refused(what: str, visit: Visitor, source: LiveSource) -> None:
+    half = "\ud83d"
+    sent = json.dumps({"person": ANNA, "other": half, "name": half, "faces": [half], "photo": half}).encode()
+    headers = {HEADER: "edit", "content-type": "application/json"}
+    assert visit.client.post(f"/api/{what}", content=sent, headers=headers).status_code == 400
+    assert not files(source)
+
+
+def test_nothing_is_said_of_whom_is_being_forgotten_or_was(visit: Visitor, source: LiveSource, tmp_path: Path) -> None:
+    """However long ago the tables were read."""
+    assert visit.faces(ANNA)
+    source.library.write(layout.FORGETTING, b"{}")
+    answer = visit.edit("name", person=ANNA, name="Anna")
+    assert answer.status_code == 503
+    assert "being forgotten" in answer.json()["error"]
+    left = Collection()
+    left.photo("/photos/carl.jpg", [CARL])
+    emptied = source_of(left, tmp_path / "left").library
+    for name in source.library.files():
+        source.library.remove(name)
+    for name in emptied.files():
+        source.library.write(name, emptied.read_any(name))
+    source.library.write(layout.receipt("0" * 32), b"{}")
+    assert visit.edit("name", person=ANNA, name="Anna").status_code == 410
+    assert not files(source)
+    assert visit.done("name", person=CARL, name="Carl")
 
 
 def test_every_edit_has_a_route() -> None:

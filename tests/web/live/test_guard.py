@@ -1,6 +1,10 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from helpers.live import ANNA, Visitor, visitor
+from muster.web.live import password as password_module
 from muster.web.live.columns import LiveSource
 from muster.web.live.guard import HEADER, HEADERS, Doors
 from muster.web.live.password import LEAST, TRIES, Password
@@ -76,6 +80,7 @@ def test_this_machine_may_be_called_so(host: str, visit: Visitor) -> None:
     [
         {"origin": "http://evil.example"},
         {"origin": "null"},
+        {"origin": "http://["},
         {"origin": "http://127.0.0.1:9"},
         {"origin": "https://evil.example/127.0.0.1:8000"},
         {"sec-fetch-site": "cross-site"},
@@ -148,6 +153,45 @@ def test_who_guesses_has_to_wait(source: LiveSource) -> None:
     answer = phone.client.post("/login", data={"password": "open sesame"})
     assert answer.status_code == 429
     assert "Try again in" in answer.text
+
+
+def test_a_browser_says_where_the_password_comes_from(source: LiveSource) -> None:
+    """Under no-referrer it sends a form with `Origin: null`, which is refused: Fetch standard, "append a request
+    `Origin` header"."""
+    phone = visitor(source, Doors(8000, password=Password.of("open sesame")))
+    assert phone.get("/login").headers["referrer-policy"] == "same-origin"
+    wrong = phone.client.post("/login", data={"password": "wrong"}, headers={"origin": "http://127.0.0.1:8000"})
+    assert (wrong.status_code, wrong.headers["referrer-policy"]) == (403, "same-origin")
+    assert phone.client.post("/login", data={"password": "open sesame"}, headers={"origin": "null"}).status_code == 403
+
+
+def test_who_guesses_many_at_once_has_no_more_tries() -> None:
+    password = Password.of("open sesame")
+    guesses = [*["wrong"] * (3 * TRIES), "open sesame"]
+    assert not password.wait("10.0.0.9")
+    with ThreadPoolExecutor(len(guesses)) as pool, pytest.MonkeyPatch.context() as patch:
+        waiting = threading.Barrier(TRIES)  # as long as a digest takes: none is known to be wrong before all are asked
+        digest = password_module._digest
+        patch.setattr(password_module, "_digest", lambda *text: (waiting.wait(10), digest(*text))[1])
+        fits = list(pool.map(lambda text: password.fits(text, "10.0.0.9"), guesses))
+    assert not any(fits[TRIES:])
+    assert len(password.all_asked) <= TRIES
+    assert password.wait("10.0.0.9") > 0
+    assert not password.wait("10.0.0.8")
+
+
+def test_the_right_password_is_no_try() -> None:
+    password = Password.of("open sesame")
+    for _ in range(3 * TRIES):
+        assert not password.wait("10.0.0.9")
+        assert password.fits("open sesame", "10.0.0.9")
+    assert not password.all_asked
+
+
+def test_what_is_sent_before_the_password_is_short(source: LiveSource) -> None:
+    phone = visitor(source, Doors(8000, password=Password.of("open sesame")))
+    assert phone.client.post("/login", data={"password": "x" * (3 << 20)}).status_code == 413
+    assert phone.client.post("/login", content=iter([b"password=", b"x"])).status_code == 413
 
 
 def test_nobody_logs_in_where_nothing_is_shared(visit: Visitor, stranger: Visitor) -> None:

@@ -150,6 +150,7 @@ def test_tags_stand_on_the_page(tmp_path: Path) -> None:
         assert each in text
     assert "Keywords lake , &lt;i&gt; Rating rejected" in text
     assert "Keywords" not in words(page(browser, made, "b.jpg"))
+    assert 'alt="Lisbon, 3 February 2011"' in browser.get("/photos.html").text
 
 
 def test_names_do_no_harm(browser: Browser, made: Originals) -> None:

@@ -1,11 +1,16 @@
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
 
+import pyarrow as pa
 import pytest
 
 from helpers.live import ANNA, BERT, Visitor, visitor
 from helpers.searched import live_source
+from muster.storage import manifest, tables
+from muster.web.album import LabelTable
+from muster.web.live import searching
 
 LISBON = {"latitude": 38.7223, "longitude": -9.1393}
 
@@ -39,6 +44,13 @@ def test_an_edit_is_found_at_once(visit: Visitor) -> None:
     assert "1 photo" in visit.text("/search.html?q=favourite")
 
 
+def test_who_is_hidden_is_neither_found_nor_proposed(visit: Visitor) -> None:
+    visit.done("hide", person=ANNA)
+    assert "There is no strom here" in visit.text("/search.html?q=strom")
+    assert visit.get("/api/complete?q=ann").json() == {"queries": []}
+    assert "Anna" not in visit.text("/search.html?q=similar:a.jpg")
+
+
 def test_a_wrong_word_is_told_what_is_near(visit: Visitor) -> None:
     page = visit.get("/search.html?q=lisbom").text
     assert '<a href="/search/lisbon.html"><bdi>lisbon</bdi></a>' in page
@@ -65,6 +77,20 @@ def test_whatever_is_typed_is_answered(visit: Visitor, text: str) -> None:
         assert answer.status_code == 200
         assert "<script>" not in answer.text
     assert visit.get(f"/api/complete?q={quote(text, safe='')}").status_code == 200
+
+
+def test_things_found_while_the_page_is_open_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(searching, "EVERY", 0)
+    source, labels = live_source(tmp_path, {"a.jpg": {"people": [ANNA]}}), list[LabelTable]()
+    visit = visitor(replace(source, labels=lambda: labels)).enter()
+    assert "There is no dog here" in visit.text("/search.html?q=dog")
+    for shard in source.shards("images"):
+        rows = pa.table({"image_id": manifest.read_shard(source.library, shard)["image_id"], "label": ["dog"]})
+        tables.write_shard(source.library, "0b" * 8, shard, {"objects": rows})
+    labels.append(LabelTable(table="objects", fingerprint="0b" * 8, placed=True))
+    assert "1 photo" in visit.text("/search.html?q=dog")
+    visit.done("name", person=ANNA, name="Anna")
+    assert "1 photo" in visit.text("/search.html?q=anna dog")
 
 
 def test_names_are_proposed(visit: Visitor) -> None:

@@ -124,8 +124,11 @@ function refocus({ id, selector }) {
   (found || document.querySelector("#main")).focus({ preventScroll: true });
 }
 
+// Whether somebody has answered questions, and not saved the answers.
+const answering = () => document.querySelector(".sheet :checked:not([value=skip])");
+
 async function look() {
-  if (editing || document.hidden || document.querySelector("dialog[open]") || picked().length) return;
+  if (editing || document.hidden || document.querySelector("dialog[open]") || picked().length || answering()) return;
   try {
     const answer = await fetch("/api/version");
     if (answer.status === 403) return wrong("This page is an old one: start muster serve again, and open the address it prints.");
@@ -188,15 +191,6 @@ async function group(button) {
   } else await edit(button.dataset.group, { faces, person: section.dataset.person });
 }
 
-// A question: its faces, and those of one choice or of all.
-async function answer(button) {
-  const question = button.closest(".question");
-  const facesOf = (each) => each.dataset.faces.split(" ");
-  const chosen = button.closest("li");
-  const choices = chosen ? [chosen] : [...question.querySelectorAll(".asked-of > li")];
-  await edit("answer", { answer: button.dataset.answer, faces: facesOf(question.querySelector(".asked")), choices: choices.map(facesOf) });
-}
-
 document.addEventListener("click", async ({ target }) => {
   const button = target.closest("button");
   if (!button) return;
@@ -208,7 +202,6 @@ document.addEventListener("click", async ({ target }) => {
     if (picked().length) await edit(withFaces, { person: person().person, faces: picked() });
     else wrong("Select a face first.");
   } else if (does === "favourite") await edit(does, { photo: button.dataset.photo, on: Boolean(button.dataset.on) });
-  else if (button.dataset.answer) await answer(button);
   else if (button.dataset.group) await group(button);
   else if (does === "take_back") await edit(does, { edit: id });
   else if (does) await edit(does, { person: person().person });
@@ -218,7 +211,7 @@ document.addEventListener(
   "keydown",
   (event) => {
     if (event.altKey || event.ctrlKey || event.metaKey) return;
-    if (event.target.matches("input:not([type=checkbox]), select, textarea, dialog *")) return;
+    if (event.target.matches("input:not([type=checkbox], [type=radio]), select, textarea, dialog *")) return;
     const search = document.querySelector("[type=search]");
     if (event.key === "?") help();
     else if (event.key === "/" && search) search.focus();
