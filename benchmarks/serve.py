@@ -265,11 +265,12 @@ def edits_again(served: Served) -> list[float]:
     took = []
     for _ in range(20):
         page = served.get("/suggestions.html").decode()
-        if 'class="question"' not in page:
+        if "<fieldset" not in page:
             break
-        given = [part.split(" ") for part in re.findall(r'data-faces="([^"]+)"', page)]
+        first = page.partition("<fieldset")[2].partition("</fieldset>")[0]
+        faces, *choices = (part.split(" ") for part in re.findall(r'data-faces="([^"]+)"', first))
         start = time.perf_counter()
-        served.edit("answer", answer="no", faces=given[0], choices=given[1:])
+        served.edit("answers", answers=[{"answer": "no", "faces": faces, "choices": choices}])
         served.get("/suggestions.html")
         took.append(1000 * (time.perf_counter() - start))
     return took
