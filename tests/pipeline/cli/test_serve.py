@@ -1,5 +1,7 @@
 import json
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -113,3 +115,19 @@ def test_a_library_without_clusters_says_what_comes_first(tmp_path: Path, muster
 
 def test_the_faces_of_the_library_are_found_without_asking_a_task(library: LibraryFiles) -> None:
     assert served.live_source(library, None).fingerprints["faces"] == TaskChoice(name="faces").fingerprint
+
+
+def test_the_api_serves_the_same_until_it_is_interrupted(library: LibraryFiles) -> None:
+    code = f"""
+import os, signal, threading, urllib.request, muster
+def asked(url):
+    jar = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    print("1 person" in jar.open(url).read().decode(), flush=True)
+    os.kill(os.getpid(), signal.SIGINT)
+try:
+    muster.open({library.uri!r}).serve(on_ready=lambda url: threading.Thread(target=asked, args=(url,)).start())
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.returncode) == ("True\ninterrupted\n", 0), done.stderr
