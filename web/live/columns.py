@@ -71,9 +71,9 @@ class LiveSource:
 
     @property
     def state(self) -> tuple[object, ...]:
-        """Differs where tables, clusters or who is enrolled have changed, whose consent may end with a day; a few
-        listings, and no file is read."""
-        names = (layout.clusters(self.fingerprints["faces"]), layout.TAGS, layout.GALLERY)
+        """Differs where tables, clusters, names of files (but in a bucket, where folders have no time) or who is
+        enrolled have changed, whose consent may end with a day; a few listings, and no file is read."""
+        names = (layout.clusters(self.fingerprints["faces"]), layout.TAGS, layout.GALLERY, layout.MANIFEST)
         changed = [self.library.fs.get_file_info(self.library.at(each)).mtime_ns for each in names]
         return date.today(), *changed, *(tuple(self.shards(table)) for table in ("images", "faces"))
 
