@@ -30,7 +30,20 @@ OWN: Mapping[str, str] = MappingProxyType(
     }
 )
 _NAME = re.compile("[a-z][a-z0-9_]*")  # it becomes a folder of the library
-TAKEN = {"audit", "clusters", "errors", "gallery", "images", "index", "manifest", "people", "receipts"}  # in a library
+TAKEN = {
+    "audit",
+    "clusters",
+    "duplicates",
+    "errors",
+    "facts",
+    "gallery",
+    "images",
+    "index",
+    "manifest",
+    "people",
+    "receipts",
+    "tags",
+}  # in a library
 
 
 def names() -> list[str]:
