@@ -102,7 +102,7 @@ def told(page: Any, words: str) -> None:
 
 def escape(page: Any) -> None:
     page.keyboard.press("Escape")
-    until(page, "document.querySelector('dialog[open]') === null", bool)
+    until(page, "document.querySelector('dialog[open]') === null && !document.activeElement.closest('dialog')", bool)
 
 
 def opened(page: Any, name: str) -> Any:

@@ -21,6 +21,7 @@ function closed(box) {
     box.addEventListener(
       "close",
       () => {
+        document.activeElement.blur(); // where nothing was in focus, a field of the dialog stays so for a moment, and takes keys
         if (before?.isConnected) before.focus();
         resolve(box.returnValue);
       },
