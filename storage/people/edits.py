@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from muster.errors import InputError
 from muster.storage.people import facts
 from muster.storage.people.facts import FaceRef, Fact, checked_date, checked_name
-from muster.storage.people.known import Conflict
+from muster.storage.people.known import Conflict, Known
 from muster.storage.people.ledger import Edit, Ledger
 from muster.storage.people.view import People
 
@@ -124,8 +124,11 @@ def _shown_still(ledger: Ledger, gone: Set[str], said: Sequence[Fact] = ()) -> l
     """By which clusters people are known, where that stands in edits that go alone, and others, or `said`, still speak
     of these people: what they say would be lost with the next model."""
     going = [ledger.edits[each] for each in gone if each in ledger.edits and not _undoes(ledger.edits[each])]
-    staying = [e.facts for e in ledger.edits.values() if ledger.known.counts(e.edit_id) and e.edit_id not in gone]
-    left = [*chain.from_iterable(staying), *said] if going else []
+    if not going:
+        return []
+    edits = {each.edit_id: each.facts for each in ledger.edits.values()}
+    then = Known.of({**edits, "~": [facts.TakeBack(each) for each in gone]})  # what these took back counts again
+    left = [*chain.from_iterable(each for name, each in edits.items() if then.counts(name)), *said]
     spoken = {person for fact in left for person in facts.people_of(fact)}
     spoken -= {fact.person for fact in left if isinstance(fact, facts.Shows)}
     return [fact for edit in going for fact in edit.facts if isinstance(fact, facts.Shows) and fact.person in spoken]

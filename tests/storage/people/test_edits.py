@@ -2,7 +2,7 @@ import contextlib
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from helpers.people import A, B, C, face_ref, scene
@@ -196,6 +196,7 @@ steps = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 10**6), st.integers
 
 @settings(max_examples=25)
 @given(steps)
+@example([(6, 0, 1), (0, 0, 0), (1, 0, 1)])  # what an edit took back counts again, with whom it speaks of
 def test_whatever_is_done_can_be_undone_to_the_beginning(tmp_path_factory: pytest.TempPathFactory, steps) -> None:
     library = open_library(Path(tmp_path_factory.mktemp("steps")) / "L", create=True)
     desk = Desk(library, scene([A, A, A, B, B, C, None]))
