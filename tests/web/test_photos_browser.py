@@ -262,6 +262,21 @@ def test_a_swipe_goes_on(visits: Any) -> None:
         playwright.expect(count).to_have_text("5 of 6")
 
 
+@pytest.mark.parametrize("keys", [["ArrowRight"] * 2, ["ArrowRight", "ArrowLeft"], ["ArrowRight", "ArrowLeft"] * 3])
+def test_one_photo_is_seen_however_quick_the_keys(keys: list[str], visits: Any) -> None:
+    with visits() as visit:
+        visit.photo("0.jpg", f"?in=person.{ANNA}")
+        visit.press("l")
+        playwright.expect(visit.page.locator(".large .count")).to_have_text("1 of 3")
+        playwright.expect(visit.page.locator(".slide.now")).to_have_attribute("src", re.compile("/original/"))
+        pressed = "key => document.activeElement.dispatchEvent(new KeyboardEvent('keydown', {key, bubbles: true}))"
+        visit.page.evaluate(f"keys => keys.forEach({pressed})", keys)
+        visit.page.wait_for_timeout(1000)  # longer than a photo takes to fade
+        at = 1 + keys.count("ArrowRight") - keys.count("ArrowLeft")
+        playwright.expect(visit.page.locator(".large .count")).to_have_text(f"{at} of 3")
+        assert visit.page.locator(".slide").count() == visit.page.locator(".slide.now").count() == 1
+
+
 def test_the_slideshow_starts_and_stops_by_the_space_bar_and_goes_round(visits: Any) -> None:
     with visits() as visit:
         visit.page.clock.install()

@@ -11,10 +11,9 @@ import io
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from urllib.parse import quote
 
 import pyarrow.compute as pc
@@ -22,6 +21,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from muster.errors import ImageError, MusterError
 from muster.storage import layout
@@ -94,7 +94,7 @@ async def original(request: Request) -> Response:
     try:
         name, kind, file = await run_in_threadpool(_opened, state.album, request.path_params["image_id"])
         if kind is not None:
-            return StreamingResponse(_pieces(file), headers=_headers(name, _length(file)), media_type=kind)
+            return _Streamed(file, headers=_headers(name, _length(file)), media_type=kind)
         jpeg = await state.originals.jpeg(file, request)
         stem = name if name.lower().endswith((".jpg", ".jpeg")) else f"{name}.jpg"
         return Response(jpeg, headers=_headers(stem), media_type="image/jpeg")
@@ -184,10 +184,16 @@ def _length(file: BinaryIO) -> int:
     return file.seek(0, io.SEEK_END) - file.seek(0)
 
 
-def _pieces(file: BinaryIO) -> Iterator[bytes]:
-    with file:
-        while piece := file.read(PIECE):
-            yield piece
+class _Streamed(StreamingResponse):
+    """A file, closed also where nobody waited for its first piece."""
+
+    def __init__(self, file: BinaryIO, **options: Any) -> None:
+        super().__init__(iter(lambda: file.read(PIECE), b""), **options)
+        self._file = file
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._file:
+            await super().__call__(scope, receive, send)
 
 
 def _headers(name: str, length: int | None = None) -> dict[str, str]:

@@ -1,3 +1,4 @@
+import asyncio
 import io
 import os
 import threading
@@ -9,7 +10,8 @@ import pytest
 from PIL import Image
 
 from helpers.originals import Browser, Originals, picture, turned
-from muster.storage import layout, manifest
+from muster.storage import files, layout, manifest
+from muster.storage.files import open_regular
 from muster.storage.photos import shown
 from muster.storage.tables import to_parquet
 
@@ -176,6 +178,33 @@ def test_one_that_takes_too_long_is_given_up(made: Originals, monkeypatch: pytes
     answer = browser.get(f"/original/{made.ids['a.tif']}")
     end.set()
     assert answer.status_code == 504
+
+
+def test_a_file_is_closed_though_nobody_waited_for_it(made: Originals, monkeypatch: pytest.MonkeyPatch) -> None:
+    made.photo("a.jpg")
+    browser, opened = Browser(made.source()), []
+    monkeypatch.setattr(files, "open_regular", lambda *given: opened.append(open_regular(*given)) or opened[-1])
+    gone: list[dict[str, object]] = [{"type": "http.request"}, {"type": "http.disconnect"}]
+
+    async def receive() -> dict[str, object]:
+        return gone.pop(0) if gone else await asyncio.sleep(10, {})
+
+    async def send(message: object) -> None:
+        await asyncio.sleep(10)
+
+    cookie = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+    headers = [(b"host", b"127.0.0.1:8000"), (b"cookie", cookie.encode())]
+    path = f"/original/{made.ids['a.jpg']}"
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": path,
+        "query_string": b"",
+        "headers": headers,
+        "client": ("::1", 9),
+    }
+    asyncio.run(browser.app(scope, receive, send))
+    assert [file.closed for file in opened] == [True]
 
 
 def test_phones_photos(data: Path, made: Originals) -> None:

@@ -92,11 +92,12 @@ class Large {
     const slide = Object.assign(new Image(photo.width, photo.height), { className: "slide", alt: photo.alt, src: photo.preview });
     const before = [...this.dialog.querySelectorAll(".slide")];
     before.at(-1).after(slide);
-    requestAnimationFrame(() => slide.classList.add("now"));
-    before.forEach((old) => (old.classList.remove("now"), setTimeout(() => old.remove(), FADE)));
+    this.slide = slide;
+    requestAnimationFrame(() => this.slide === slide && slide.classList.add("now")); // one may have gone on meanwhile
+    before.forEach((old) => (old.classList.remove("now"), setTimeout(() => old === this.slide || old.remove(), FADE))); // or back
     const full = this.original(photo);
     full.ready.then(
-      () => slide.isConnected && this.now === photo && (Object.assign(full.image, { className: "slide now", alt: photo.alt }), slide.replaceWith(full.image)),
+      () => this.slide === slide && (slide.replaceWith(full.image), (this.slide = Object.assign(full.image, { className: "slide now", alt: photo.alt }))),
       (why) => this.now === photo && (this.find(".what").textContent = `${photo.alt}. ${why}`),
     );
   }
