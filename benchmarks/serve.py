@@ -49,6 +49,7 @@ from muster.storage.outcomes import IMAGES, IMAGES_DESCRIPTION, IMAGES_FINGERPRI
 
 DATA = Path(os.environ.get("MUSTER_TEST_DATA", "../shared/data"))
 SEED_ROWS, PEOPLE, LONE = 2000, 6000, 0.2
+ENV = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}  # pip writes it too
 WORDS = ('"person of round 1"', '"person of round 1" 2010..2020', "2012", "2010..2015 -favourite", "IMG_0001")
 
 
@@ -158,7 +159,7 @@ class Served:
     def __init__(self, library: LibraryFiles) -> None:
         command = [str(Path(sys.executable).with_name("muster")), "serve", "-l", library.uri, "--no-browser", "--json"]
         start = time.perf_counter()
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=ENV)
         assert self.process.stdout is not None
         self.port = int(re.search(r'"port": (\d+)', line := self.process.stdout.readline())[1])  # type: ignore[index]
         self.cookie = ""

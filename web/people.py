@@ -19,15 +19,22 @@ from muster.web.album import Album, Face, PagesSource, load_album
 from muster.web.crops import face_crop
 from muster.web.duplicates import GROUPS_PER_PAGE, PAGES, Groups
 from muster.web.filters import Filters, filters_of
-from muster.web.render import HERE, Page, face_file, photo_file, renderer, safe
+from muster.web.render import (
+    ERRORS_PER_PAGE,
+    FACES_PER_PAGE,
+    HERE,
+    PEOPLE_PER_PAGE,
+    PHOTOS_PER_PAGE,
+    Page,
+    face_file,
+    photo_file,
+    renderer,
+    safe,
+)
 from muster.web.site import Site
 
 __all__ = ["PagesSource", "PagesSummary", "write_pages"]
 
-PEOPLE_PER_PAGE = 200
-PHOTOS_PER_PAGE = 200
-FACES_PER_PAGE = 400
-ERRORS_PER_PAGE = 500
 PICTURED = ("faces", "images", "previews")  # what the pictures are made of
 
 T = TypeVar("T")

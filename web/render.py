@@ -15,6 +15,10 @@ from muster.web import words
 from muster.web.album import Album, Photo
 
 HERE = Path(__file__).parent
+PEOPLE_PER_PAGE = 200
+PHOTOS_PER_PAGE = 200
+FACES_PER_PAGE = 400
+ERRORS_PER_PAGE = 500
 PREVIEW_SIDE = 512
 SAFE = re.compile(r"[A-Za-z0-9_-]{1,128}")  # ids that may be file names as they are
 
@@ -38,6 +42,7 @@ def environment() -> jinja2.Environment:
     made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE / "templates"),
         autoescape=True,
+        auto_reload=False,  # to look whether files have changed takes a tenth of the time of a page
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

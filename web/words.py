@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from unicodedata import category
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
+from urllib.parse import unquote, urlsplit
 
 SURENESS = ((0.98, "sure"), (0.9, "fairly sure"), (0.0, "not sure"))
 ROW = re.compile(r"(.*)#row=(\d+)", re.DOTALL)  # a row of a Parquet manifest with inline images
@@ -71,7 +70,7 @@ def _escaped(character: str) -> str:
 
 def original(uri: str) -> str | None:
     """A file:// link to an existing local file; None for rows of Parquet files, buckets and what is gone."""
-    path = url2pathname(urlsplit(uri).path) if uri.startswith("file:///") else uri
+    path = unquote(urlsplit(uri).path) if uri.startswith("file:///") else uri
     return Path(path).as_uri() if os.path.isabs(path) and os.path.isfile(path) else None
 
 

@@ -11,15 +11,15 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
 
 from muster.errors import MusterError
 from muster.web.words import count, printable
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
 
 READER_GONE = 141  # 128 + SIGPIPE, as shells say that whoever read a command's output has left
 _results: TextIO | None = None  # where results go once `keep_stdout` has been called
@@ -135,14 +135,21 @@ def progress() -> Iterator[Any]:
     if not sys.stderr.isatty():
         yield _stoppable(_PlainProgress())
         return
-    columns = (BarColumn(), TextColumn("{task.description}", markup=False), TimeRemainingColumn())
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+    with _bar() as bar:
         task = bar.add_task("starting", total=None)
 
         def show(p: Any) -> None:
             bar.update(task, total=p.total, completed=p.images, description=printable(_line(p)))
 
         yield _stoppable(show)
+
+
+def _bar() -> "Bar":
+    from rich.console import Console  # it takes a twentieth of a second to import, and most commands draw nothing
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (BarColumn(), TextColumn("{task.description}", markup=False), TimeRemainingColumn())
+    return Progress(*columns, console=Console(stderr=True), transient=True)
 
 
 def _stoppable(show: Callable[[Any], None]) -> Callable[[Any], None]:
@@ -193,8 +200,7 @@ def training_progress() -> Iterator[Any]:
     if not sys.stderr.isatty():
         yield _stoppable(_PlainTraining())
         return
-    columns = (BarColumn(), TextColumn("{task.description}", markup=False), TimeRemainingColumn())
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+    with _bar() as bar:
         task = bar.add_task("reading images", total=None)
 
         def show(r: Any) -> None:

@@ -1,5 +1,6 @@
 """`muster serve`: the live page."""
 
+import gc
 import getpass
 import os
 import sys
@@ -52,6 +53,7 @@ def serve(
     Example: muster serve -l ./library
     """
     sys.meta_path.insert(0, _NoPandas())
+    gc.disable()  # until the first page is there: all that is made before it stays, and to look at it takes .1 s
     from muster.pipeline.people.served import live_source
     from muster.storage.layout import FORGETTING
     from muster.storage.library import open_library, trusting
@@ -64,8 +66,7 @@ def serve(
 
         settled(files)
     album = LiveAlbum(live_source(files, _model(model)))
-    loading = threading.Thread(target=album.load, daemon=True)
-    loading.start()  # tables are read while the server is imported
+    album.load()
     from muster.web.live.app import app
     from muster.web.live.guard import Doors, is_loopback
     from muster.web.live.serving import addresses, answer, listening
@@ -80,12 +81,13 @@ def serve(
     doors.port = bound.getsockname()[1]
     url = f"{here}?token={doors.token}"
     others = addresses(doors.port) if share else []
-    loading.join()
 
     def ready() -> None:
         lines = [f"open {url}", *(f"others in this network: {other}" for other in others)]
         report({"url": url, "port": doors.port, "others": others}, as_json, *lines)
         say("muster: Ctrl-C ends it")
+        gc.freeze()
+        gc.enable()
         album.search.begin(album)
         if browser:
             _open(url)

@@ -163,7 +163,8 @@ class Scene:
         shown = [*draft.shown(), *(person for person, _ in extra.values() if person is not None)]
         covers = _covers(known, placed, self._faces["face_id"])
         spoken = known.people
-        people = {each: _person(spoken.get(each), each, covers, names) for each in dict.fromkeys([*spoken, *shown])}
+        people = {each: Person(each) for each in dict.fromkeys([*spoken, *shown])}
+        people |= {each: _person(spoken.get(each), each, covers, names) for each in {*spoken, *names} & people.keys()}
         return People(table, people, self.photos)
 
 

@@ -106,6 +106,7 @@ class Moment:
         self.album, self.version, self.base, self.columns, self.said = album, version, base, columns, said
         self._people = people
         self._cards: dict[int, Card] = {}
+        self._faces: dict[str, list[Face]] = {}
 
     @property
     def in_time_order(self) -> I64:
@@ -136,11 +137,11 @@ class Moment:
     @cached_property
     def visible(self) -> Sequence[str]:
         """Ids of people who are not hidden, most photos first."""
-        return [person for person in self._places if not self.said.person(person).hidden]
+        return [person for person in self._places if person not in self.said.hidden]
 
     @cached_property
     def hidden(self) -> Sequence[str]:
-        return [person for person in self._places if self.said.person(person).hidden]
+        return [person for person in self._places if person in self.said.hidden]
 
     def people(self, hidden: bool = False) -> list[Card]:
         return self.cards(self.hidden if hidden else self.visible)
@@ -214,7 +215,7 @@ class Moment:
     # ---- photos and faces --------------------------------------------------------------------------------------------
 
     def photo(self, image_id: str) -> Photo | None:
-        row = self.columns.row_of_photo(image_id)
+        row = self.base.row_of_photo(image_id)
         return None if row < 0 else self.photos([row])[0]
 
     def photos(self, rows: Sequence[int] | I64) -> list[Photo]:
@@ -246,9 +247,11 @@ class Moment:
         return order[start[photo] : start[photo + 1]]
 
     def faces(self, image_id: str) -> list[Face]:
-        row = self.columns.row_of_photo(image_id)
-        found = [] if row < 0 else [self.face(face) for face in self.face_rows(row).tolist()]
-        return sorted(found, key=lambda face: face.box)
+        if image_id not in self._faces:
+            row = self.base.row_of_photo(image_id)
+            found = [] if row < 0 else [self.face(face) for face in self.face_rows(row).tolist()]
+            self._faces[image_id] = sorted(found, key=lambda face: face.box)
+        return self._faces[image_id]
 
     def face(self, row: int) -> Face:
         columns, certainty = self.columns, float(self.columns.certainty[row])
@@ -271,11 +274,11 @@ class Moment:
 
     @cached_property
     def photos_with_faces(self) -> int:
-        return len(np.unique(self.columns.photo))
+        return int(np.count_nonzero(np.bincount(self.columns.photo)))
 
     def copies(self, sha256: str) -> int:
         """How many images have these bytes."""
-        return int(pc.sum(pc.equal(self.columns.sha256, sha256)).as_py() or 0)
+        return self.base.copies.get(sha256, 1)
 
 
 class LiveAlbum:
@@ -442,7 +445,7 @@ class LiveAlbum:
 
     def uri(self, image_id: str) -> str:
         """Where a photo lies; its id where that is not known."""
-        row = self.now().columns.row_of_photo(image_id)
+        row = self.now().base.row_of_photo(image_id)
         return self._uris()[row].as_py() if row >= 0 else image_id
 
     @property
@@ -451,9 +454,10 @@ class LiveAlbum:
 
     def picture(self, table: str, key: str) -> bytes | None:
         """The JPEG of a face ("faces") or of a whole photo ("previews"); None where there is none."""
-        columns, pictures = self.now().columns, self._pictures
+        moment, pictures = self.now(), self._pictures
+        columns = moment.columns
         row = columns.row_of_face(key) if table == "faces" else -1
-        photo = int(columns.photo[row]) if row >= 0 else columns.row_of_photo(key) if table == "previews" else -1
+        photo = int(columns.photo[row]) if row >= 0 else moment.base.row_of_photo(key) if table == "previews" else -1
         if photo < 0:
             return None
         shard = columns.shards[columns.shard[photo]]

@@ -116,9 +116,20 @@ class Columns:
         """Rows of photos, oldest first, those without a date last, of equals as they stand in the library."""
         return np.argsort(self.taken, kind="stable")
 
+    @cached_property
+    def _rows(self) -> Mapping[str, int]:
+        return {image_id: row for row, image_id in enumerate(self.image_id.to_pylist())}
+
     def row_of_photo(self, image_id: str) -> int:
         """-1 where there is none."""
-        return int(pc.index(self.image_id, image_id).as_py())
+        return self._rows.get(image_id, -1)
+
+    @cached_property
+    def copies(self) -> Mapping[str, int]:
+        """sha256 → how many photos have it, of those that more than one has."""
+        counts = np.bincount(self.content)
+        rows = np.flatnonzero(counts[self.content] > 1)
+        return dict(zip(self.sha256.take(pa.array(rows)).to_pylist(), counts[self.content[rows]].tolist(), strict=True))
 
     def row_of_face(self, face_id: str) -> int:
         return int(pc.index(self.face_id, face_id).as_py())
@@ -204,6 +215,8 @@ def _parts(source: LiveSource, table: str, columns: Sequence[str], shards: Seque
 
 
 def _read(library: LibraryFiles, names: Sequence[str], columns: Sequence[str]) -> list[pa.Table]:
+    if library.disk is not None:  # threads would spend more on waiting for each other
+        return [read_part(library, name, columns) for name in names]
     with ThreadPoolExecutor(READERS) as pool:
         return list(pool.map(lambda name: read_part(library, name, columns), names))
 

@@ -12,8 +12,7 @@ from muster.web.album import Photo
 from muster.web.filters import Filters
 from muster.web.live.album import Card, Moment
 from muster.web.live.render import Nav, paged, photo_page, show, within
-from muster.web.people import ERRORS_PER_PAGE, FACES_PER_PAGE, PEOPLE_PER_PAGE, PHOTOS_PER_PAGE
-from muster.web.render import HERE
+from muster.web.render import ERRORS_PER_PAGE, FACES_PER_PAGE, HERE, PEOPLE_PER_PAGE, PHOTOS_PER_PAGE
 
 NO_FILTERS = Filters((), "", (), lambda photos: "")
 KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}

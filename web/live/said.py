@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +25,10 @@ class Said:
     people: Mapping[str, Person] = field(default_factory=dict)
     moved: Mapping[str, str] = field(default_factory=dict)
     favourites: frozenset[str] = frozenset()  # SHA-256 of photos
+
+    @cached_property
+    def hidden(self) -> frozenset[str]:
+        return frozenset(person_id for person_id, person in self.people.items() if person.hidden)
 
     def person(self, person_id: str) -> Person:
         return self.people.get(person_id) or Person(person_id)
