@@ -7,7 +7,7 @@ from types import MappingProxyType
 from muster.errors import InputError
 from muster.training.inputs import Inputs
 from muster.training.loop import Recipe
-from muster.training.recipes import daynight, detector, embedder, objects, quality, segmenter, supervised
+from muster.training.recipes import daynight, detector, embedder, features, objects, quality, segmenter, supervised
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ RECIPES: Mapping[str, Definition] = MappingProxyType(
         "embedder-triplet": Definition(supervised.build_triplet, ("yunet-n",)),
         "embedder-margin": Definition(supervised.build_margin, ("yunet-n",)),
         "detector": Definition(detector.build, ("yunet-n",)),
+        "features": Definition(features.build, ("squeezenet",)),
         "quality-own": Definition(quality.build_own, ("muster-detector", "muster-embedder")),
         "quality-published": Definition(quality.build_published, ("yunet-n", "mobilefacenet")),
         "daynight": Definition(daynight.build),
