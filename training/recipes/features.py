@@ -226,13 +226,13 @@ def view(pixels: Pixels, draw: np.random.Generator) -> Pixels:
     return found[:, ::-1] if draw.random() < 0.5 else found
 
 
-def middle_of(pixels: Pixels) -> Pixels:
-    """(S, S, 3): the largest square in the middle of a photo."""
+def middle_of(pixels: Pixels, size: int = SIDE) -> Pixels:
+    """(size, size, 3): the largest square in the middle of a photo."""
     height, width = pixels.shape[:2]
     side = min(height, width)
     left, top = (width - side) / 2, (height - side) / 2
     box = (left, top, left + side, top + side)
-    return np.asarray(Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BILINEAR, box))
+    return np.asarray(Image.fromarray(pixels).resize((size, size), Image.Resampling.BILINEAR, box))
 
 
 def mixed(views: torch.Tensor, random: torch.Generator) -> torch.Tensor:
