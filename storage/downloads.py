@@ -34,13 +34,15 @@ class WeightsFile:
     """`file`: its name on disk. `url`: where it is published. `sha256`: of its bytes, 64 lower-case hex digits, or as
     many of the first ones as its publisher gives (torchvision: 8, in the file's name).
 
-    `packaged`: where it lies if it is shipped with Muster; it is then never downloaded, and has no `url`.
+    `packaged`: where it lies if it is shipped with Muster; it is then never downloaded, and has no `url`. `how`: what
+    a user does to have it where it is published in another form alone; it has no `url` then either.
     """
 
     file: str
     url: str
     sha256: str
     packaged: Path | None = None
+    how: str = ""
 
 
 def cache_dir() -> Path:
@@ -85,13 +87,15 @@ def find(weights: WeightsFile, weights_dir: Path | None = None) -> Content | Non
 def fetch(weights: WeightsFile, weights_dir: Path | None = None, progress: OnDownload | None = None) -> Content:
     """The verified file: found, or downloaded to the cache. Safe to call from many processes at once.
 
-    Raises InputError as find() does, MusterError where it cannot be downloaded or written, or was shipped with Muster
-    and is no longer what it was.
+    Raises InputError as find() does and where only the user can have it, MusterError where it cannot be downloaded or
+    written, or was shipped with Muster and is no longer what it was.
     """
     if found := find(weights, weights_dir):
         return found
     if weights.packaged is not None:
         raise MusterError(_not_as_shipped(weights.packaged))
+    if weights.how:
+        raise InputError(f"{weights.file} is not here: {weights.how}")
     target = cache_dir() / weights.file
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -114,9 +118,9 @@ def _find_given(weights: WeightsFile, weights_dir: Path) -> Content | None:
     if not path.is_file():
         return None
     if not (content := read(path)).fits(weights.sha256):
+        instead = weights.how or (f"replace it by {weights.url}" if weights.url else "remove it: Muster has this file")
         raise InputError(
-            f"{path} is not the file this model needs: its SHA-256 is {content.sha256}, not {weights.sha256}. "
-            + (f"Remove it or replace it by {weights.url}" if weights.url else "Remove it: Muster has this file")
+            f"{path} is not the file this model needs: its SHA-256 is {content.sha256}, not {weights.sha256}: {instead}"
         )
     return content
 

@@ -25,7 +25,7 @@ def describe_all(weights_dir: Path | None) -> list[dict[str, Any]]:
         for model, roles in models.items():
             for role, name in roles.items():
                 entry = zoo.ENTRIES[name]
-                found = None if entry.given else downloads.find(weights_file(entry), weights_dir)
+                found = downloads.find(weights_file(entry), weights_dir) if entry.sha256 else None
                 facts = {
                     f: getattr(entry, f)
                     for f in ("name", "file", "url", "packaged", "sha256", "licence", "source", "training_data", "how")
@@ -65,7 +65,7 @@ def verify(weights_dir: Path | None) -> dict[str, str]:
     if weights_dir is not None and not weights_dir.is_dir():
         raise InputError(f"`weights_dir` {weights_dir}: no such folder")
     zoo.everything()
-    return {name: _state(entry, weights_dir) for name, entry in zoo.ENTRIES.items() if not entry.given}
+    return {name: _state(entry, weights_dir) for name, entry in zoo.ENTRIES.items() if entry.sha256}
 
 
 def _state(entry: Entry, weights_dir: Path | None) -> str:
@@ -79,10 +79,10 @@ def _state(entry: Entry, weights_dir: Path | None) -> str:
 
 def weights_file(entry: Entry) -> downloads.WeightsFile:
     """Raises InputError where only the user can have the file."""
-    if entry.given:
+    if entry.given and not entry.sha256:
         raise InputError(f"Muster has no weights of {entry.name}: {entry.how}")
     shipped = (Path(entry.path) if entry.path else PACKAGED / entry.file) if entry.packaged else None
-    return downloads.WeightsFile(entry.file, entry.url, entry.sha256, shipped)
+    return downloads.WeightsFile(entry.file, entry.url, entry.sha256, shipped, entry.how)
 
 
 def load_weights(entry: Entry, weights_dir: Path | None, on_download: downloads.OnDownload | None = None) -> StateDict:

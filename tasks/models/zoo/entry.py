@@ -12,14 +12,15 @@ from torch import nn
 class Entry:
     """One file of published or own weights, or what a file that the user gives must fit.
 
-    `url`: empty for those of our own, which are shipped with Muster. `sha256`: of the file. `how`: where there is no
-    file that Muster could fetch, what a user does to have one; `url` and `sha256` are then empty. `build` takes what
-    torch.load gives, or the tensors of a safetensors file as float32; where they do not fit it raises TaskError, or
-    whatever it came upon. `mirror`: whether the embedder is run on the mirror image too. `double_between`: how long
-    images are that a detector is also shown in double size. `size`: (height, width) of what goes in; None: any
-    multiples of 32. `outputs`: what comes out. `width`: how many numbers an embedder gives. `path`: where the file lies
-    that another package ships; Muster's own lie in tasks/weights. `run`: how its task runs it, in an entry of another
-    package for `objects` (a muster.tasks.objects.Family) or `masks` (a muster.tasks.models.zoo.masks.Form).
+    `url`: empty for those of our own, which are shipped with Muster. `sha256`: of the file. `how`: where there is
+    no file that Muster could fetch, what a user does to have one; `url` is then empty, and `sha256` where it may be
+    any. `build` takes what torch.load gives, or the tensors of a safetensors file as float32; where they do not fit
+    it raises TaskError, or whatever it came upon. `mirror`: whether the embedder is run on the mirror image too.
+    `double_between`: how long images are that a detector is also shown in double size. `size`: (height, width) of
+    what goes in; None: any multiples of 32. `outputs`: what comes out. `width`: how many numbers an embedder gives.
+    `path`: where the file lies that another package ships; Muster's own lie in tasks/weights. `run`: how its task
+    runs it, in an entry of another package for `objects` (a muster.tasks.objects.Family) or `masks` (a
+    muster.tasks.models.zoo.masks.Form).
     """
 
     name: str

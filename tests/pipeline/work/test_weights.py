@@ -50,7 +50,7 @@ def test_pull_finds_what_is_here(weights: Path) -> None:
 
 
 def test_verify(weights: Path, tmp_path: Path) -> None:
-    published = {name for name, entry in zoo.ENTRIES.items() if not entry.packaged and not entry.given}
+    published = {name for name, entry in zoo.ENTRIES.items() if not entry.packaged and entry.sha256}
     assert {name for name, state in models.verify(None).items() if state == "missing"} == published
     assert {name for name, state in models.verify(weights).items() if state == "ok"} == HERE
     cache = tmp_path / "cache" / "weights"
@@ -112,7 +112,7 @@ def test_a_folder_that_is_given_comes_first(own: Entry, tmp_path: Path) -> None:
     (folder / "own.safetensors").write_bytes(safetensors.torch.save(STATE))
     assert models.pull(["own"], folder, None) == {"own": str(folder / "own.safetensors")}
     (folder / "own.safetensors").write_bytes(b"of another training")
-    with pytest.raises(InputError, match=r"given/own\.safetensors is not the file .* Remove it: Muster has this file"):
+    with pytest.raises(InputError, match=r"given/own\.safetensors is not the file .*: remove it: Muster has this file"):
         models.load_weights(own, folder)
     assert models.verify(folder)["own"] == "wrong"
 
@@ -132,7 +132,7 @@ def test_a_packaged_file_that_is_not_what_it_was(own: Entry, tmp_path: Path, sta
 
 
 def test_what_only_the_user_can_have(muster: Callable[..., Outcome], weights: Path) -> None:
-    given = {name for name, entry in zoo.ENTRIES.items() if entry.given}
+    given = {name for name, entry in zoo.ENTRIES.items() if entry.given and not entry.sha256}
     assert given == {"muster-yolo", "sam"}
     assert not given & models.verify(weights).keys()
     assert {row["name"] for row in models.describe_all(weights) if row["how"]} == given

@@ -1,0 +1,48 @@
+"""Networks for the 1,000 categories of ImageNet: several tasks take them."""
+
+from muster.tasks.models import classifiers
+from muster.tasks.models.zoo.entry import Entry
+
+_IMAGENET = "ImageNet-1K, ILSVRC 2012 (research; photos under terms of their own)"
+
+
+def _torchvision(name: str, title: str, builder: str, file: str, resized: int) -> Entry:
+    """torchvision publishes the first 8 digits of a file's SHA-256, in its name."""
+    return Entry(
+        name=name,
+        file=file,
+        url=f"https://download.pytorch.org/models/{file}",
+        sha256=file.removesuffix(".pth").rpartition("-")[2],
+        licence="BSD-3-Clause",
+        source=f"{title}, torchvision's ImageNet weights",
+        training_data=_IMAGENET,
+        preprocessing=f"RGB, 0..1, shorter side {resized}, its middle 224×224, ImageNet mean and standard deviation",
+        build=classifiers.torchvision(builder, resized),
+        size=(224, 224),
+        outputs=(),
+    )
+
+
+ENTRIES = (
+    Entry(
+        name="squeezenet",
+        file="squeezenet1_0_imagenet.pth",
+        url="",
+        sha256="e677fb1f9a3f3cdbbeae366b355255e0d5a8aa3f957f45b54574c829556f61a6",
+        licence="BSD-2-Clause",
+        source="SqueezeNet 1.0, github.com/songhan/SqueezeNet-Deep-Compression, decoded",
+        training_data=_IMAGENET,
+        preprocessing="BGR, 0..255, shorter side 256, its middle 227×227, less (104, 117, 123)",
+        build=classifiers.squeezenet,
+        size=(227, 227),
+        outputs=(),  # not exported as ONNX
+        how="put it into the folder of --weights-dir, or name a file of such weights with --weights TASK=FILE; or take"
+        " the model squeezenet-torchvision, which is downloaded",
+    ),
+    _torchvision("squeezenet-torchvision", "SqueezeNet 1.0", "squeezenet1_0", "squeezenet1_0-b66bff10.pth", 256),
+    _torchvision("vgg19", "VGG-19", "vgg19", "vgg19-dcbb9e9d.pth", 256),
+    _torchvision("mobilenet", "MobileNetV3-Large", "mobilenet_v3_large", "mobilenet_v3_large-5c1a4163.pth", 232),
+    _torchvision("efficientnet", "EfficientNet-B0", "efficientnet_b0", "efficientnet_b0_rwightman-7f5810bc.pth", 256),
+    _torchvision("convnext", "ConvNeXt-Tiny", "convnext_tiny", "convnext_tiny-983f1562.pth", 236),
+    _torchvision("swin", "Swin-T", "swin_t", "swin_t-704ceda3.pth", 232),
+)
