@@ -184,7 +184,7 @@ def read(inputs: Inputs) -> list[Photo]:
     """Raises InputError where fewer than two photos can be read."""
     examples = find_examples(inputs.images, inputs.label, inputs.limit)
     found = [
-        Photo(example.name, small(photo.pixels), example.source, held_out(_whose(example, inputs), HELD_OUT))
+        Photo(example.name, small(photo.pixels), example.source, kept_out(example, inputs))
         for example, photo in read_photos(examples, 4 * KEPT, inputs.on_skipped)
     ]
     if len(found) < 2:
@@ -192,10 +192,11 @@ def read(inputs: Inputs) -> list[Photo]:
     return found
 
 
-def _whose(example: Example, inputs: Inputs) -> str:
-    """By which a photo is kept out: the person, where a column names them, so that whoever is kept out of other
-    trainings is kept out of this."""
-    return (example.label if inputs.label else None) or example.name
+def kept_out(example: Example, inputs: Inputs) -> bool:
+    """Whether a photo is not learnt from: as its table says in a column `split`, and a share by name; by that of the
+    person where a column names them, so that whoever is kept out of other trainings is kept out of this."""
+    whose = (example.label if inputs.label else None) or example.name
+    return example.split not in (None, "train") or held_out(whose, HELD_OUT)
 
 
 def small(pixels: Pixels) -> Pixels:
