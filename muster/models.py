@@ -5,7 +5,9 @@ from typing import Any
 
 from muster.pipeline import onnx
 from muster.pipeline.work import weights
+from muster.pipeline.work.machine import Machine
 from muster.storage.downloads import OnDownload
+from muster.storage.new_files import check_local
 
 
 def entries(weights_dir: str | Path | None = None) -> list[dict[str, Any]]:
@@ -36,3 +38,25 @@ def export(
 
 def _folder(weights_dir: str | Path | None) -> Path | None:
     return None if weights_dir is None else Path(weights_dir).expanduser()
+
+
+def stages(
+    image: str | Path,
+    out: str | Path,
+    *,
+    model: str | None = None,
+    weights: str | Path | None = None,
+    machine: Machine | None = None,
+    on_download: OnDownload | None = None,
+) -> dict[str, Any]:
+    """Write a page of what a network makes of a photo, stage by stage, into the folder `out`; how many `stages`, and
+    `index`, the file:// URI to open.
+
+    `model`: of the task "units". `weights`: a file of your own in place of its weights.
+    """
+    from muster.pipeline.units import Network, write_stages
+
+    folder = check_local(out)
+    network = Network(model, weights, machine or Machine(), on_download)
+    count = write_stages(check_local(image, "image"), network, folder)
+    return {"stages": count, "out": folder, "index": (folder / "index.html").absolute().as_uri()}
