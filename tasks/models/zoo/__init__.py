@@ -15,10 +15,10 @@ from typing import Any
 
 from muster.errors import TaskError
 from muster.tasks import plugins, registry
-from muster.tasks.models.zoo import classifiers, faces, masks, objects, scenes
+from muster.tasks.models.zoo import classifiers, faces, masks, objects, scenes, style
 from muster.tasks.models.zoo.entry import Entry
 
-_TASKS = {"faces": faces, "masks": masks, "objects": objects, "scenes": scenes}
+_TASKS = {"faces": faces, "masks": masks, "objects": objects, "scenes": scenes, "style": style}
 
 _entries: dict[str, Entry] = {e.name: e for zoo in (*_TASKS.values(), classifiers) for e in zoo.ENTRIES}
 ENTRIES: Mapping[str, Entry] = MappingProxyType(_entries)  # of other packages: once their model was asked for
