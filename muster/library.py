@@ -197,19 +197,11 @@ class Library:
         `port`: one that is free where None. `on_ready`: called with the address to open, which has a token. `model`: as
         `cluster` takes it.
         """
-        from muster.pipeline.people.served import live_source
-        from muster.web.live.album import LiveAlbum
-        from muster.web.live.app import app
-        from muster.web.live.guard import Doors
-        from muster.web.live.serving import answer, listening
+        from muster.pipeline.people.served import serve_library
 
         with self._in_use():
             forget.settled(self._files)
-            album = LiveAlbum(live_source(self._files, model))
-        bound = listening("127.0.0.1", port)
-        doors = Doors(port=bound.getsockname()[1])
-        url = f"http://127.0.0.1:{doors.port}/?token={doors.token}"
-        answer(app(album, doors), bound, lambda: None if on_ready is None else on_ready(url))
+            serve_library(self._files, model, lambda url, others: None if on_ready is None else on_ready(url), port)
 
     def copy(
         self, person: str, out: str | Path, *, hard_links: bool = False, model: str | None = None

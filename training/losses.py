@@ -27,6 +27,16 @@ def map_distillation(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tens
     return (1 - F.cosine_similarity(student.float(), teacher.float())).mean()
 
 
+def softened(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
+    """How far what is said of categories is from what the teacher says: logits (N, C), softened by `temperature`.
+
+    The Kullback-Leibler divergence times temperature², so that gradients do not shrink with it: Hinton, Vinyals, Dean,
+    Distilling the Knowledge in a Neural Network, 2015 (arXiv:1503.02531), section 2.
+    """
+    own, wanted = (F.log_softmax(each.float() / temperature, 1) for each in (student, teacher))
+    return F.kl_div(own, wanted, reduction="batchmean", log_target=True) * temperature**2
+
+
 def triplet(embeddings: torch.Tensor, labels: torch.Tensor, margin: float, hard: bool) -> tuple[torch.Tensor, int]:
     """The triplet loss over every pair of one person in the batch, and the number of triplets that count.
 

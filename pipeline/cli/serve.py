@@ -1,6 +1,5 @@
 """`muster serve`: the live page."""
 
-import gc
 import getpass
 import os
 import sys
@@ -9,6 +8,7 @@ from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -17,7 +17,6 @@ from muster.pipeline.cli.console import JsonOption, report, say
 from muster.pipeline.cli.options import LIBRARY, LibraryOption, ModelOption, TrustOption
 
 if TYPE_CHECKING:
-    from muster.storage.library import LibraryFiles
     from muster.web.live.password import Password
 
 # What serves is imported by the command: --help answers at once.
@@ -52,47 +51,26 @@ def serve(
 
     Example: muster serve -l ./library
     """
-    sys.meta_path.insert(0, _NoPandas())
-    gc.disable()  # until the first page is there: all that is made before it stays, and to look at it takes .1 s
-    from muster.pipeline.people.served import live_source
-    from muster.storage.layout import FORGETTING
-    from muster.storage.library import open_library, trusting
-    from muster.web.live.album import LiveAlbum
-
-    with trusting(trust):
-        files = open_library(library)
-    if files.has(FORGETTING):  # whoever is to be forgotten is not shown
-        from muster.pipeline.forget import settled
-
-        settled(files)
-    album = LiveAlbum(live_source(files, _model(model)))
-    album.load()
-    from muster.web.live.app import app
-    from muster.web.live.guard import Doors, is_loopback
-    from muster.web.live.serving import addresses, answer, listening
+    from muster.web.live.guard import is_loopback
 
     host = host or (EVERYWHERE if share else LOOPBACK)
     if not share and not is_loopback(host):
         raise InputError(f"--host {host} can be reached by others: give --share too, which asks them for a password")
-    doors = Doors(password=_password() if share else None)
-    bound = listening(host, port)
-    shown = host if is_loopback(host) else LOOPBACK
-    here = f"http://{f'[{shown}]' if ':' in shown else shown}:{bound.getsockname()[1]}/"
-    doors.port = bound.getsockname()[1]
-    url = f"{here}?token={doors.token}"
-    others = addresses(doors.port) if share else []
+    password = _password() if share else None
+    sys.meta_path.insert(0, _NoPandas())
+    from muster.pipeline.people.served import serve_library
+    from muster.storage.library import open_library, trusting
 
-    def ready() -> None:
+    def ready(url: str, others: Sequence[str]) -> None:
         lines = [f"open {url}", *(f"others in this network: {other}" for other in others)]
-        report({"url": url, "port": doors.port, "others": others}, as_json, *lines)
+        report({"url": url, "port": urlsplit(url).port, "others": others}, as_json, *lines)
         say("muster: Ctrl-C ends it")
-        gc.freeze()
-        gc.enable()
-        album.search.begin(album)
         if browser:
             _open(url)
 
-    answer(app(album, doors, _readonly(files)), bound, ready)
+    with trusting(trust):
+        files = open_library(library)
+    serve_library(files, _model(model), ready, port, host, password)
 
 
 class _NoPandas(MetaPathFinder):
@@ -109,13 +87,6 @@ def _model(options: Sequence[str]) -> str | None:
     from muster.pipeline.cli.parse import parse_model  # it brings torch
 
     return parse_model(options, "faces")
-
-
-def _readonly(library: "LibraryFiles") -> str:
-    """Why nothing can be edited; "": it can."""
-    if library.local is None or os.access(library.local, os.W_OK):
-        return ""
-    return f"Nothing can be changed here: this user may not write to {library.local}, or its disk is read-only."
 
 
 def _password() -> "Password":

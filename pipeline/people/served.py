@@ -1,9 +1,11 @@
-"""A clustered library as the live page takes it: found by what stands in it, without importing a network.
+"""A clustered library, served; found by what stands in it, without importing a network.
 
 `pages.source_of` asks the tasks for their fingerprints, and torch takes 3 seconds to import.
 """
 
-from collections.abc import Mapping, Sequence
+import gc
+import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +24,56 @@ from muster.web.live.columns import LiveSource
 
 if TYPE_CHECKING:
     from muster.tasks.people.graph import Strangers
+    from muster.web.live.password import Password
 
 WITHOUT_LABELS = {"faces", "images", "masks", "previews"}  # tasks by which photos cannot be narrowed down
+
+
+def serve_library(
+    library: LibraryFiles,
+    model: str | None,
+    on_ready: Callable[[str, Sequence[str]], None],
+    port: int | None = None,
+    host: str = "127.0.0.1",
+    password: "Password | None" = None,
+) -> None:
+    """Until KeyboardInterrupt. `on_ready`: called with the address to open, and those for others in the network, who
+    are let in by `password`. `model`: as `live_source` takes it. `port`: None: one that is free."""
+    if library.has(layout.FORGETTING):  # whoever is to be forgotten is not shown
+        from muster.pipeline.forget import settled
+
+        settled(library)
+    gc.disable()  # all that is made now stays, and to look through it takes .1 s
+    try:
+        from muster.web.live.album import LiveAlbum
+
+        album = LiveAlbum(live_source(library, model))
+        album.load()
+        from muster.web.live.app import app
+        from muster.web.live.guard import Doors, is_loopback
+        from muster.web.live.serving import addresses, answer, listening
+
+        doors, bound = Doors(password=password), listening(host, port)
+        doors.port = bound.getsockname()[1]
+        served = app(album, doors, _readonly(library))
+        gc.freeze()
+    finally:
+        gc.enable()
+    shown = host if is_loopback(host) else "127.0.0.1"
+    url = f"http://{f'[{shown}]' if ':' in shown else shown}:{doors.port}/?token={doors.token}"
+
+    def ready() -> None:
+        on_ready(url, addresses(doors.port) if password is not None else [])
+        album.search.begin(album)
+
+    answer(served, bound, ready)
+
+
+def _readonly(library: LibraryFiles) -> str:
+    """Why nothing can be edited; "": it can."""
+    if library.local is None or os.access(library.local, os.W_OK):
+        return ""
+    return f"Nothing can be changed here: this user may not write to {library.local}, or its disk is read-only."
 
 
 def live_source(library: LibraryFiles, model: str | None) -> LiveSource:

@@ -18,16 +18,16 @@ _STAGES = ((32, 2), (96, 2), (256, 2))  # channels, blocks; every stage after th
 WINDOW = (slice(None), slice(None), slice(16, 112), slice(8, 104))  # of a crop, (N, C, y, x)
 
 
-def _conv(inputs: int, outputs: int, kernel: int, stride: int) -> list[nn.Module]:
+def conv(inputs: int, outputs: int, kernel: int, stride: int) -> list[nn.Module]:
     return [nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outputs)]
 
 
-class _Block(nn.Module):
+class Block(nn.Module):
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
-        self.conv = nn.Sequential(*_conv(inputs, outputs, 3, stride), nn.ReLU(), *_conv(outputs, outputs, 3, 1))
+        self.conv = nn.Sequential(*conv(inputs, outputs, 3, stride), nn.ReLU(), *conv(outputs, outputs, 3, 1))
         same = inputs == outputs and stride == 1
-        self.shortcut = nn.Identity() if same else nn.Sequential(*_conv(inputs, outputs, 1, stride))
+        self.shortcut = nn.Identity() if same else nn.Sequential(*conv(inputs, outputs, 1, stride))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return (self.conv(x) + self.shortcut(x)).relu()
@@ -39,11 +39,11 @@ class FaceEmbedder(nn.Module):
         layers: list[nn.Module] = []
         inputs = 3
         for outputs in _STEM:
-            layers += [*_conv(inputs, outputs, 3, 2), nn.ReLU()]
+            layers += [*conv(inputs, outputs, 3, 2), nn.ReLU()]
             inputs = outputs
         for stage, (outputs, blocks) in enumerate(_STAGES):
             for block in range(blocks):
-                layers.append(_Block(inputs, outputs, 2 if stage and not block else 1))
+                layers.append(Block(inputs, outputs, 2 if stage and not block else 1))
                 inputs = outputs
         self.features = nn.Sequential(*layers)
         self.head = nn.Linear(inputs * 6 * 6, DIMENSIONS)

@@ -82,3 +82,17 @@ def test_margin_softmax_is_cross_entropy_with_the_true_cosine_lowered() -> None:
     cosines[torch.arange(6), labels] -= 0.35
     by_hand = F.cross_entropy(30 * cosines, labels)
     assert losses.additive_margin_softmax(embeddings, people, labels).item() == pytest.approx(by_hand.item(), rel=1e-5)
+
+
+@given(st.integers(1, 8), st.integers(0, 1000), st.floats(0.5, 8), st.floats(-9, 9))
+def test_softened_is_zero_only_where_the_same_is_said(count: int, seed: int, temperature: float, shift: float) -> None:
+    teacher = vectors(count, seed)
+    assert losses.softened(teacher + shift, teacher, temperature).item() == pytest.approx(0, abs=1e-4)
+    assert losses.softened(vectors(count, seed + 1), teacher, temperature) > 0.01
+
+
+def test_softened_by_hand() -> None:
+    """Two categories, the teacher sure to 3 : 1 at temperature 1, the student not."""
+    teacher, student = torch.tensor([[math.log(3.0), 0.0]]), torch.zeros(1, 2)
+    wanted = 0.75 * math.log(0.75 / 0.5) + 0.25 * math.log(0.25 / 0.5)
+    assert losses.softened(student, teacher, 1).item() == pytest.approx(wanted)

@@ -1,11 +1,14 @@
 """Labelled images of any source that Muster scans, and which of them are kept out of training."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from urllib.parse import unquote
+
+import pyarrow as pa
 
 from muster.errors import ImageError, InputError
 from muster.storage.photos import decode
@@ -23,6 +26,7 @@ PEOPLE_HELD_OUT = 0.18  # of the people: 869 of LFW's 4,859 here. No other share
 @dataclass(frozen=True)
 class Example:
     """One image of a source. `label`: of its label column, or of the folder it lies in; None where there is none.
+    `split`: what the column of this name in its table says, such as "train".
 
     `name`: a short one, for messages and pair files. `uri`, `source`: as muster.storage.photos.reader.Reader takes
     them.
@@ -32,6 +36,7 @@ class Example:
     name: str
     label: str | None
     source: str = ""
+    split: str | None = None
 
 
 def find_examples(sources: Sequence[str], label: str | None, limit: int | None = None) -> list[Example]:
@@ -52,7 +57,28 @@ def find_examples(sources: Sequence[str], label: str | None, limit: int | None =
     files = [None] * len(uris) if named == "uri" else rows[named].to_pylist()
     labels = names_of(f"`label` {label}", rows[label]) if label is not None else [_folder(uri) for uri in uris]
     names = [file_name(file) if file else image_name(uri) for file, uri in zip(files, uris, strict=True)]
-    return [Example(*each) for each in zip(uris, names, labels, origins[: len(uris)], strict=True)]
+    splits = _texts(rows, "split")
+    return [Example(*each) for each in zip(uris, names, labels, origins[: len(uris)], splits, strict=True)]
+
+
+def _texts(rows: pa.Table, column: str) -> list[str | None]:
+    """What a column says; None where it is not there, or says anything but a text."""
+    values = rows[column].to_pylist() if column in rows.column_names else [None] * rows.num_rows
+    return [value if isinstance(value, str) else None for value in values]
+
+
+def of_each_label(examples: list[Example], limit: int | None) -> list[Example]:
+    """As many of each label and split, `limit` in all: the first ones of a listing would be of one folder."""
+    if limit is None:
+        return examples
+    seen: Counter[tuple[str | None, str | None]] = Counter()
+    kinds = max(1, len({(e.label, e.split) for e in examples}))
+    kept = []
+    for example in examples:
+        if seen[example.label, example.split] < -(-limit // kinds):
+            kept.append(example)
+        seen[example.label, example.split] += 1
+    return kept[:limit]
 
 
 def _folder(uri: str) -> str | None:

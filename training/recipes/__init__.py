@@ -7,7 +7,17 @@ from types import MappingProxyType
 from muster.errors import InputError
 from muster.training.inputs import Inputs
 from muster.training.loop import Recipe
-from muster.training.recipes import daynight, detector, embedder, objects, quality, segmenter, supervised
+from muster.training.recipes import (
+    classifier,
+    daynight,
+    detector,
+    embedder,
+    features,
+    objects,
+    quality,
+    segmenter,
+    supervised,
+)
 
 
 @dataclass(frozen=True)
@@ -24,9 +34,13 @@ RECIPES: Mapping[str, Definition] = MappingProxyType(
         "embedder-triplet": Definition(supervised.build_triplet, ("yunet-n",)),
         "embedder-margin": Definition(supervised.build_margin, ("yunet-n",)),
         "detector": Definition(detector.build, ("yunet-n",)),
+        "features": Definition(features.build, ("squeezenet",)),
         "quality-own": Definition(quality.build_own, ("muster-detector", "muster-embedder")),
         "quality-published": Definition(quality.build_published, ("yunet-n", "mobilefacenet")),
         "daynight": Definition(daynight.build),
+        "digits": Definition(classifier.build_digits),
+        "cifar": Definition(classifier.build_cifar),
+        "cifar-wide": Definition(classifier.build_cifar_wide),
         "objects": Definition(objects.build, ("fastestdet",)),
         "streets": Definition(segmenter.build_streets),
         "person": Definition(segmenter.build_person),

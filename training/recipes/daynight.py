@@ -21,7 +21,7 @@ from muster.storage.photos.decode import Photo
 from muster.tasks.models.daynight import SIDE, DayNight
 from muster.tasks.scenes import SceneParameters, Scenes, from_pixels, normalised, thumbnail
 from muster.training.augment import lit, uniform
-from muster.training.data.examples import Example, find_examples, read_photos
+from muster.training.data.examples import Example, find_examples, of_each_label, read_photos
 from muster.training.inputs import Inputs
 from muster.training.loop import Batch, Recipe, Settings, adjusted, seed_of
 
@@ -103,7 +103,7 @@ def build(inputs: Inputs) -> Recipe:
 
 
 def read_thumbnails(inputs: Inputs) -> Thumbnails:
-    examples = _some(find_examples(inputs.images, inputs.label), inputs.limit)
+    examples = of_each_label(find_examples(inputs.images, inputs.label), inputs.limit)
     check_labels(examples)
     read = list(_thumbnails(read_photos(examples, Scenes.max_side, inputs.on_skipped)))
     check_labels([example for example, *_ in read])
@@ -140,20 +140,6 @@ def check_labels(examples: Sequence[Example]) -> None:
             f"this training needs photos labelled day and night, at least {FOLDS} of each, and nothing else; it found"
             f" {listed or 'none'}. Put them in folders of these names, or name a column with `label`"
         )
-
-
-def _some(examples: list[Example], limit: int | None) -> list[Example]:
-    """As many of each label, `limit` in all: the first ones of a listing would be of one folder."""
-    if limit is None:
-        return examples
-    seen: Counter[str | None] = Counter()
-    labels = max(1, len({e.label for e in examples}))
-    kept = []
-    for example in examples:
-        if seen[example.label] < -(-limit // labels):
-            kept.append(example)
-        seen[example.label] += 1
-    return kept[:limit]
 
 
 def split(cameras: Sequence[str], names: Sequence[str], day: Sequence[int]) -> tuple[list[int], bool]:

@@ -1,15 +1,18 @@
 """training/data/examples.py: labelled images of every kind of source."""
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from muster.errors import InputError
-from muster.training.data.examples import Example, find_examples, held_out, read_photos
+from muster.training.data.examples import Example, find_examples, held_out, of_each_label, read_photos
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +70,31 @@ def test_several_sources_and_a_limit(people: Path) -> None:
     sources = [str(people / "ben"), str(people / "ada" / "1 ü.jpg")]
     assert [e.label for e in find_examples(sources, None)] == ["ben"] * 3 + ["ada"]
     assert find_examples(sources, None, limit=2) == find_examples(sources, None)[:2]
+
+
+def test_a_table_may_say_what_is_for_training(people: Path, tmp_path: Path) -> None:
+    photo = next(people.rglob("*.jpg")).read_bytes()
+    file = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"image": [photo] * 3, "split": ["train", None, "test"]}), file)
+    assert [e.split for e in find_examples([str(file)], None)] == ["train", None, "test"]
+    pq.write_table(pa.table({"image": [photo] * 2, "split": [1, 2]}), file)
+    assert [e.split for e in find_examples([str(file), str(people)], None)] == [None] * 8
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["ada", "ben", None]), st.sampled_from(["train", None])), max_size=40),
+    st.integers(1, 50),
+)
+def test_a_limit_takes_of_each_label_and_split(kinds: list[tuple[str | None, str | None]], limit: int) -> None:
+    examples = [Example(str(i), str(i), label, split=split) for i, (label, split) in enumerate(kinds)]
+    assert of_each_label(examples, None) == examples
+    kept = of_each_label(examples, limit)
+    assert kept == [example for example in examples if example in kept]  # in order
+    assert len(kept) <= limit
+    here, before = Counter((e.label, e.split) for e in kept), Counter(kinds)
+    assert all(here[kind] <= -(-limit // len(before)) for kind in here)
+    if limit % max(1, len(before)) == 0:  # else the last of the labels may be cut
+        assert all(here[kind] == min(count, limit // len(before)) for kind, count in before.items())
 
 
 def test_what_is_not_there(people: Path, parquet: Path, tmp_path: Path) -> None:
