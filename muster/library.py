@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from muster.pipeline.people.grouping import ClusterSummary
     from muster.pipeline.people.sidecars import NamesWritten
     from muster.pipeline.run import OnProgress, RunSummary
+    from muster.pipeline.styles.album import StyleSummary
     from muster.pipeline.tags import TagsSummary
     from muster.pipeline.work.config import RunConfig
     from muster.pipeline.work.machine import Machine
@@ -281,6 +282,36 @@ class Library:
 
         with self._in_use(), forget.locked(self._files):
             return find_duplicates(self._files)
+
+    def style(
+        self,
+        styles: Texts | Mapping[str, float],
+        out: str | Path,
+        *,
+        photos: str = "",
+        sheet: bool = False,
+        model: str | None = None,
+        weights: str | Path | None = None,
+        machine: Machine | None = None,
+        retry_errors: bool = False,
+        on_progress: OnProgress | None = None,
+        on_download: OnDownload | None = None,
+        **options: Any,
+    ) -> StyleSummary:
+        """Paint photos in the style of pictures, into the folder `out`. Interrupted, it keeps what it has done.
+
+        `styles`: a picture, several, or each with its weight. `photos`: which, as `search` takes it; all where "".
+        `sheet`: each with α/β from 1e-4 to 1, on one sheet. `options`: those of the task, such as `alpha`, `side` and
+        `steps`. Called again with the same `out` it goes on; with other styles it adds theirs. docs/style.md.
+        """
+        from muster.pipeline.styles.album import Request, paint
+        from muster.pipeline.work.machine import Machine
+
+        named = dict(styles) if isinstance(styles, Mapping) else dict.fromkeys(several(styles), 1.0)
+        file = None if weights is None else Path(weights)
+        request = Request(named, Path(out), photos, sheet, model, options, file)
+        with self._in_use():
+            return paint(self._files, request, machine or Machine(), retry_errors, on_progress or silent, on_download)
 
     # ---- what is there -----------------------------------------------------------------------------------------------
 

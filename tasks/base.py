@@ -137,6 +137,7 @@ class Task(Protocol):
     fingerprint. `max_side` is the longest image side it needs, in pixels; the worker decodes once, at the largest
     that any of its tasks asks for. `classes`: all labels that its rows may have, of tasks whose rows have labels and
     places. `default_model`: the name under which a user finds the model that it takes by itself, if it has any.
+    `patience`: seconds that an image may take before its worker is given up.
 
     """
 
@@ -150,6 +151,7 @@ class Task(Protocol):
     findings: Findings = Findings()
     classes: Sequence[str] = ()
     default_model: str | None = None
+    patience: float = 5.0
 
     def __init__(self, model: str | None = None, **options: Any) -> None:
         """`model`: the name of one, None for its default. `options`: a value for each that the task has."""

@@ -27,6 +27,7 @@ OWN: Mapping[str, str] = MappingProxyType(
         "objects": "muster.tasks.objects:Objects",
         "previews": "muster.tasks.previews:Previews",
         "scenes": "muster.tasks.scenes:Scenes",
+        "style": "muster.tasks.style:Style",
         "units": "muster.tasks.units:Units",
     }
 )
