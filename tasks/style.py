@@ -60,7 +60,7 @@ def _decoded(style: Mapping[str, Any]) -> Pixels:
 def _styles(value: Any) -> list[Any]:
     """Pictures as `encoded` gives them; what is in them is looked at where a task is made."""
     if isinstance(value, str):
-        raise ValueError("pictures of style are read by `muster style --style PICTURE`")
+        raise ValueError("pictures of style are read by `style`")
     return list(value)
 
 
@@ -165,7 +165,7 @@ class Style(Task):
     ) -> None:
         """`settings`: what is left of a Recipe."""
         if not style:
-            raise TaskError("task 'style' needs pictures of a style: `muster style --style PICTURE`")
+            raise TaskError("task 'style' needs pictures of a style: take `style`, which reads them")
         if not alpha and not beta:
             raise TaskError("style: `alpha` and `beta` are both 0, so that nothing is asked for: give one of them")
         self.models = zoo.roles(self.name, model or zoo.DEFAULTS[self.name])

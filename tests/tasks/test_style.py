@@ -67,7 +67,7 @@ def test_a_picture_that_is_too_narrow(shape: tuple[int, int]) -> None:
         ({"alpha": "nan"}, "style.alpha=nan: give a number"),
         ({"alpha": 0, "beta": 0}, "both 0"),
         ({"style": []}, "needs pictures"),
-        ({"style": "a.jpg"}, "read by `muster style"),
+        ({"style": "a.jpg"}, "read by `style"),
         ({"style": [{**STYLE[0], "weight": 0}]}, "greater than 0"),
         ({"style": [{**STYLE[0], "size": [1, 1920]}]}, "at least 32 pixels"),
         ({"style": [{**STYLE[0], "size": [40, 49]}]}, "encoded"),
