@@ -34,6 +34,7 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from muster.pipeline.people.grouping import ClusterSummary as ClusterSummary
     from muster.pipeline.run import Progress as Progress
     from muster.pipeline.run import RunSummary as RunSummary
+    from muster.pipeline.styles.album import StyleSummary as StyleSummary
     from muster.pipeline.tags import TagsSummary as TagsSummary
     from muster.pipeline.work.machine import Machine as Machine
     from muster.recipes import train as train
@@ -62,6 +63,7 @@ __all__ = [
     "RunSummary",
     "ScanResult",
     "SearchResult",
+    "StyleSummary",
     "TagsSummary",
     "__version__",
     "demo",
@@ -94,6 +96,7 @@ _PLACES = {  # name → module, and what it is called there
     "RunSummary": ("muster.pipeline.run", "RunSummary"),
     "ScanResult": ("muster.storage.manifest", "ScanResult"),
     "SearchResult": ("muster.results", "SearchResult"),
+    "StyleSummary": ("muster.pipeline.styles.album", "StyleSummary"),
     "TagsSummary": ("muster.pipeline.tags", "TagsSummary"),
     "demo": ("muster.storage.demo", "make_album"),
     "identify": ("muster.library", "identify"),

@@ -32,10 +32,11 @@ if TYPE_CHECKING:
     from muster.pipeline.people.grouping import ClusterSummary
     from muster.pipeline.people.sidecars import NamesWritten
     from muster.pipeline.run import OnProgress, RunSummary
+    from muster.pipeline.styles.album import StyleSummary
     from muster.pipeline.tags import TagsSummary
     from muster.pipeline.work.config import RunConfig
     from muster.pipeline.work.machine import Machine
-    from muster.results import Answers, Pages, PhotosSummary, SearchResult
+    from muster.results import Answers, Pages, PhotosSummary, SearchResult, UnitPages
     from muster.storage import library as stored
     from muster.storage.downloads import OnDownload
     from muster.storage.manifest import ScanResult
@@ -162,6 +163,42 @@ class Library:
                 summary = write_people(self._files, model, folder)
         return Pages(**asdict(summary), out=folder, index=(folder / "index.html").absolute().as_uri())
 
+    def units(self, *, model: str | None = None) -> pa.Table:
+        """What excites the units of a network most: of all photos that `run` has looked at with the task "units", the
+        nine of each unit, best first, exact copies of a photo once; docs/data-model.md has the columns.
+
+        `model`: as `table` takes it.
+        """
+        from muster.pipeline.units import best_of
+
+        with self._in_use():
+            forget.settled(self._files)
+            return best_of(self._files, model)
+
+    def unit_pages(
+        self,
+        out: str | Path,
+        *,
+        model: str | None = None,
+        weights: str | Path | None = None,
+        layers: str | Iterable[str] = (),
+        machine: Machine | None = None,
+        on_download: OnDownload | None = None,
+    ) -> UnitPages:
+        """Write pages of what `units` answers, with the parts of the photos that were seen, into the folder `out`.
+
+        `weights`: the file that the rows were made by, where it is your own. `layers`: these alone.
+        """
+        from muster.pipeline.units import Network, write_pages
+        from muster.pipeline.work.machine import Machine
+        from muster.results import UnitPages
+        from muster.storage.new_files import check_local
+
+        folder, network = check_local(out), Network(model, weights, machine or Machine(), on_download)
+        with self._in_use(), forget.steady(self._files):
+            summary = write_pages(self._files, network, several(layers), folder)
+        return UnitPages(**asdict(summary), out=folder, index=(folder / "index.html").absolute().as_uri())
+
     def name(self, person: str | int, name: str, *, merge: bool = False, model: str | None = None) -> dict[str, Any]:
         """Say what a person is called; "": nothing any more. Takes no lock, and counts at once, on the live page too.
 
@@ -245,6 +282,36 @@ class Library:
 
         with self._in_use(), forget.locked(self._files):
             return find_duplicates(self._files)
+
+    def style(
+        self,
+        styles: Texts | Mapping[str, float],
+        out: str | Path,
+        *,
+        photos: str = "",
+        sheet: bool = False,
+        model: str | None = None,
+        weights: str | Path | None = None,
+        machine: Machine | None = None,
+        retry_errors: bool = False,
+        on_progress: OnProgress | None = None,
+        on_download: OnDownload | None = None,
+        **options: Any,
+    ) -> StyleSummary:
+        """Paint photos in the style of pictures, into the folder `out`. Interrupted, it keeps what it has done.
+
+        `styles`: a picture, several, or each with its weight. `photos`: which, as `search` takes it; all where "".
+        `sheet`: each with α/β from 1e-4 to 1, on one sheet. `options`: those of the task, such as `alpha`, `side` and
+        `steps`. Called again with the same `out` it goes on; with other styles it adds theirs. docs/style.md.
+        """
+        from muster.pipeline.styles.album import Request, paint
+        from muster.pipeline.work.machine import Machine
+
+        named = dict(styles) if isinstance(styles, Mapping) else dict.fromkeys(several(styles), 1.0)
+        file = None if weights is None else Path(weights)
+        request = Request(named, Path(out), photos, sheet, model, options, file)
+        with self._in_use():
+            return paint(self._files, request, machine or Machine(), retry_errors, on_progress or silent, on_download)
 
     # ---- what is there -----------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from muster.pipeline.distributed.reach import require_answer
 from muster.pipeline.failures import first_failures
 from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.config import RunConfig
-from muster.pipeline.work.dispatch import Dispatcher, Order
+from muster.pipeline.work.dispatch import Dispatcher, Order, Policy
 from muster.pipeline.work.parts import slice_of
 from muster.storage import downloads, manifest, shared_shards, tables
 from muster.storage.exchange.photo import public_uri
@@ -203,11 +203,12 @@ def _work(
         return slice_of(images, order.part)
 
     room = partial(actors.available_workers, config.machine)
+    policy = Policy(per_image=max([Policy.per_image, *(choice.task.patience for choice in config.choices)]))
     try:
         with closing(actors.RayWorkers(config.library, config.choices, config.machine)) as pool:
             pool.prepare(count, on_wait)
             progress.ready = time.monotonic()
-            failed = Dispatcher(orders, pool, count, members, room=room).run(on_done)
+            failed = Dispatcher(orders, pool, count, members, policy=policy, room=room).run(on_done)
     except Stopped as stopped:
         raise MusterError(f"{stopped}. What was done is kept; run again to go on") from stopped
     if failed:

@@ -247,7 +247,7 @@ def read_shard(library: LibraryFiles, shard: str) -> pa.Table:
     """The rows of one shard: SCHEMA and user columns. Raises MusterError where it is missing or damaged."""
     try:
         rows = tables.from_parquet(library.read(layout.manifest_shard(shard)))
-        if rows.select(SCHEMA.names).schema.types != SCHEMA.types or _shard_id(rows) != shard:
+        if rows.select(SCHEMA.names).schema.types != SCHEMA.types or shard_id(rows) != shard:
             raise pa.ArrowInvalid("not as Muster wrote it")
         return rows
     except (FileNotFoundError, KeyError, TypeError, OSError, pa.ArrowException, DecryptionError) as error:
@@ -290,13 +290,14 @@ def _writing(library: LibraryFiles) -> Iterator[None]:
         ) from error
 
 
-def _shard_id(rows: pa.Table) -> str:
+def shard_id(rows: pa.Table) -> str:
+    """Of a shard of these rows: it stands for their image_ids, and ends with their number."""
     ids = "".join(sorted(rows["image_id"].to_pylist()))
     return f"{hashlib.blake2b(ids.encode(), digest_size=8).hexdigest()}-{rows.num_rows}"
 
 
 def _write(library: LibraryFiles, rows: pa.Table) -> None:
-    library.write(layout.manifest_shard(_shard_id(rows)), tables.to_parquet(rows))
+    library.write(layout.manifest_shard(shard_id(rows)), tables.to_parquet(rows))
 
 
 def _write_all(library: LibraryFiles, tables: Iterable[pa.Table]) -> None:
@@ -529,7 +530,7 @@ def _shrink(library: LibraryFiles, shard: str, rows: pa.Table) -> None:
     """Leave these of a shard's rows. What was computed for their images stays."""
     if rows.num_rows:
         _write(library, rows)
-    if (new := _shard_id(rows)) != shard:
+    if (new := shard_id(rows)) != shard:
         _replace(library, shard, new, rows["image_id"].to_pylist())
 
 

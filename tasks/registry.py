@@ -28,6 +28,8 @@ OWN: Mapping[str, str] = MappingProxyType(
         "objects": "muster.tasks.objects:Objects",
         "previews": "muster.tasks.previews:Previews",
         "scenes": "muster.tasks.scenes:Scenes",
+        "style": "muster.tasks.style:Style",
+        "units": "muster.tasks.units:Units",
     }
 )
 _NAME = re.compile("[a-z][a-z0-9_]*")  # it becomes a folder of the library

@@ -133,11 +133,11 @@ def run(
         summary = opened.run(
             choices, machine=machine, retry_errors=retry_errors, on_progress=on_progress, on_download=on_download
         )
-    _say_errors(asdict(summary), library)
+    say_errors(asdict(summary), library)
     report(asdict(summary), as_json, *_run_text(asdict(summary)))
 
 
-def _say_errors(facts: dict[str, Any], library: str) -> None:
+def say_errors(facts: dict[str, Any], library: str) -> None:
     """The first of a run, and where the others are. On stderr, where they are seen with --json too."""
     for row in facts["first_errors"]:
         say(f"muster: {_error_text(row)}")
@@ -342,7 +342,7 @@ def photos(
         "index": done.pages.index,
         **steps,
     }
-    _say_errors(steps["run"], library)
+    say_errors(steps["run"], library)
     texts = [*_run_text(steps["run"]), *tags_text(done.tags), *_clustered(steps["cluster"])]
     report(facts, as_json, *texts, _PEOPLE_TEXT.format_map(steps["pages"]))
 
