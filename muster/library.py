@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from muster.pipeline.tags import TagsSummary
     from muster.pipeline.work.config import RunConfig
     from muster.pipeline.work.machine import Machine
-    from muster.results import Answers, Pages, PhotosSummary, SearchResult
+    from muster.results import Answers, Pages, PhotosSummary, SearchResult, UnitPages
     from muster.storage import library as stored
     from muster.storage.downloads import OnDownload
     from muster.storage.manifest import ScanResult
@@ -162,6 +162,42 @@ class Library:
             with forget.locked(self._files) if self._files.holds(folder) else forget.steady(self._files):
                 summary = write_people(self._files, model, folder)
         return Pages(**asdict(summary), out=folder, index=(folder / "index.html").absolute().as_uri())
+
+    def units(self, *, model: str | None = None) -> pa.Table:
+        """What excites the units of a network most: of all photos that `run` has looked at with the task "units", the
+        nine of each unit, best first, exact copies of a photo once; docs/data-model.md has the columns.
+
+        `model`: as `table` takes it.
+        """
+        from muster.pipeline.units import best_of
+
+        with self._in_use():
+            forget.settled(self._files)
+            return best_of(self._files, model)
+
+    def unit_pages(
+        self,
+        out: str | Path,
+        *,
+        model: str | None = None,
+        weights: str | Path | None = None,
+        layers: str | Iterable[str] = (),
+        machine: Machine | None = None,
+        on_download: OnDownload | None = None,
+    ) -> UnitPages:
+        """Write pages of what `units` answers, with the parts of the photos that were seen, into the folder `out`.
+
+        `weights`: the file that the rows were made by, where it is your own. `layers`: these alone.
+        """
+        from muster.pipeline.units import Network, write_pages
+        from muster.pipeline.work.machine import Machine
+        from muster.results import UnitPages
+        from muster.storage.new_files import check_local
+
+        folder, network = check_local(out), Network(model, weights, machine or Machine(), on_download)
+        with self._in_use(), forget.steady(self._files):
+            summary = write_pages(self._files, network, several(layers), folder)
+        return UnitPages(**asdict(summary), out=folder, index=(folder / "index.html").absolute().as_uri())
 
     def name(self, person: str | int, name: str, *, merge: bool = False, model: str | None = None) -> dict[str, Any]:
         """Say what a person is called; "": nothing any more. Takes no lock, and counts at once, on the live page too.

@@ -11,6 +11,7 @@ from muster.pipeline.tags import TagsSummary
 from muster.storage.manifest import ScanResult
 from muster.storage.search.search import Understood, Unknown
 from muster.web.people import PagesSummary
+from muster.web.units import UnitsSummary
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,14 @@ class SearchResult:
 @dataclass(frozen=True, kw_only=True)
 class Pages(PagesSummary):
     """The people pages that were written. `out`: their folder; `index`: the file:// URI to open."""
+
+    out: Path
+    index: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitPages(UnitsSummary):
+    """The pages of a network's units that were written. `out`: their folder; `index`: the file:// URI to open."""
 
     out: Path
     index: str

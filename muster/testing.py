@@ -15,7 +15,7 @@ import torch
 from muster.errors import TaskError
 from muster.pipeline.work.weights import load_weights
 from muster.tasks import registry
-from muster.tasks.base import Findings, Image, Option, StateDict, Task
+from muster.tasks.base import CHOSEN, Findings, Image, Option, StateDict, Task
 from muster.tasks.geometry import rle
 from muster.tasks.models import zoo
 
@@ -53,6 +53,7 @@ def check_task(
     chosen.load(CPU, given)
     rows = _check_rows(chosen, tried)
     _check_batches(chosen, tried, rows)
+    _check_reduced(chosen, tried, rows)
     again = _made(task, model, options)
     again.load(CPU, given)
     _that(again(tried).equals(rows), "two tasks made and loaded alike must give the same rows, bit for bit")
@@ -173,9 +174,24 @@ def _check_values(task: Task, rows: pa.Table, sizes: Mapping[str, tuple[int, int
         _that(len(set(rows[says.id].to_pylist())) == rows.num_rows, f"two rows have one {says.id}")
 
 
+def _check_reduced(task: Task, images: Sequence[Image], rows: pa.Table) -> None:
+    """What a shard keeps depends on its rows, not on how they were put together."""
+    parts = [task.reduced(task(images[i : i + 3])) for i in range(0, len(images), 3)]
+    whole = task.reduced(rows)
+    _that_close(
+        task.findings, task.reduced(pa.concat_tables(parts)), whole, "what parts of a shard keep must be enough"
+    )
+    _that(task.reduced(whole).equals(whole), "`reduced` must keep everything of what it kept")
+    fewer = rows.num_rows != whole.num_rows or pa.concat_tables(parts).num_rows != whole.num_rows
+    marked = set(CHOSEN) <= {key.decode() for key in task.schema.metadata or {}}
+    _that(
+        marked or not fewer, "a task that leaves rows out must have muster.tasks.base.CHOSEN as its schema's metadata"
+    )
+
+
 def _check_batches(task: Task, images: Sequence[Image], rows: pa.Table) -> None:
     _that(task(images).equals(rows), "called again, it must give the same rows, bit for bit")
-    alone = pa.concat_tables([task([image]) for image in images])
+    alone = task.reduced(pa.concat_tables([task([image]) for image in images]))
     _that_close(task.findings, alone, rows, "a batch of one image must give what a batch of many gives")
     turned = alone.take(_rows_by_image(alone, images[::-1]))
     _that_close(task.findings, turned, task(images[::-1]), "the order of the images must not change their rows")

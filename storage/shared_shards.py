@@ -7,20 +7,30 @@ tables look the same however many shared them. What a run that was cut off left 
 
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import pyarrow as pa
 
 from muster.storage import layout, tables
 from muster.storage.library import LibraryFiles, dump_json
 
+_ALL: Mapping[str, Callable[[pa.Table], pa.Table]] = MappingProxyType({})
 Part = tuple[int, int]  # number, from 0, and how many there are
 
 
-def write_part(library: LibraryFiles, fingerprint: str, shard: str, part: Part, rows: Mapping[str, pa.Table]) -> None:
+def write_part(
+    library: LibraryFiles,
+    fingerprint: str,
+    shard: str,
+    part: Part,
+    rows: Mapping[str, pa.Table],
+    reduced: Mapping[str, Callable[[pa.Table], pa.Table]] = _ALL,
+) -> None:
     """Write one part of a shard; commits the shard where it was the last.
 
-    `rows`: table name → rows of this part. May be called again for the same part, by anyone.
+    `rows`: table name → rows of this part. `reduced`: table name → what the shard keeps of the rows of all parts, where
+    that is not all. May be called again for the same part, by anyone.
     """
     if tables.is_committed(library, fingerprint, shard):
         return
@@ -37,6 +47,7 @@ def write_part(library: LibraryFiles, fingerprint: str, shard: str, part: Part, 
         return
     names = dict.fromkeys(name for each in found for name in each)
     whole = {name: pa.concat_tables([each[name] for each in found if name in each]) for name in names}
+    whole = {name: reduced[name](each) if name in reduced else each for name, each in whole.items()}
     tables.write_shard(library, fingerprint, shard, whole)
     _remove(library, layout.parts(fingerprint, shard))
 

@@ -23,6 +23,7 @@ from muster.storage import layout
 from muster.storage.library import LibraryFiles, dump_json
 
 TABLE = re.compile("[a-z][a-z0-9_]*")  # a legal table name: it becomes one folder of the library
+CHOSEN = b"muster.chosen"  # in the metadata of a table: its rows were chosen among all images of the shard
 ROW_GROUP_ROWS = 8192  # a face row is at most about 6 KB with its thumbnail: row groups stay under 64 MiB
 
 
@@ -272,8 +273,9 @@ def _read_file(library: LibraryFiles, file: Mapping[str, Any], columns: Sequence
 def replace_shard(library: LibraryFiles, old: str, new: str, keep: Sequence[str]) -> None:
     """Give the rows of shard `old` whose image is in `keep` to shard `new`, under every fingerprint; then drop `old`.
 
-    Nothing is computed again. May be interrupted and repeated: the new rows are committed before the old ones go, and
-    a file of `old` goes whether or not a commit still names it: it may show a face that its owner took away.
+    Nothing is computed again, but for rows that were chosen among all images of the shard (`CHOSEN`): where one of
+    those goes, `new` has no commit. May be interrupted and repeated: the new rows are committed before the old ones go,
+    and a file of `old` goes whether or not a commit still names it: it may show a face that its owner took away.
     """
     kept = pa.array(keep, pa.string())
     folders = [name for name in library.names("") if TABLE.fullmatch(name)]
@@ -281,8 +283,9 @@ def replace_shard(library: LibraryFiles, old: str, new: str, keep: Sequence[str]
         if keep and library.has(layout.commit(name, old)):
             commit = _read_commit(library, name, old)
             rows = {f["table"]: _read_file(library, f) for f in commit["files"]}
-            rows = {t: r.filter(pc.is_in(r["image_id"], value_set=kept)) for t, r in rows.items()}
-            write_shard(library, name, new, rows)
+            left = {t: r.filter(pc.is_in(r["image_id"], value_set=kept)) for t, r in rows.items()}
+            if all(CHOSEN not in (r.schema.metadata or {}) or r.num_rows == left[t].num_rows for t, r in rows.items()):
+                write_shard(library, name, new, left)
         library.remove(layout.commit(name, old))
         for table in folders:
             library.remove(layout.rows(table, name, old))

@@ -16,6 +16,10 @@ if TYPE_CHECKING:  # torch takes seconds to import, and a list of names needs no
 StateDict = Mapping[str, "torch.Tensor"]
 Options = Mapping[str, Any]  # what a user may choose of a task's parameters, by name; JSON values
 
+# Of a table whose rows were chosen among all images of a shard: where one of those goes, the rest is not the choice
+# that would be made among the others, and the shard is processed again.
+CHOSEN = {"muster.chosen": "of all images of the shard"}
+
 IMAGE_ID = pa.field("image_id", pa.string(), nullable=False)  # the first column of every table
 
 
@@ -27,7 +31,7 @@ class Image:
     `scale`: decoded side ÷ full side, in (0, 1]. `size`: full upright (width, height) in pixels. `taken_at`: local time
     without zone, as the camera wrote it. `latitude`, `longitude`: decimal degrees, both or neither. `profile`: the
     ICC profile that the pixels are in, None where there is none; networks see them as they are, and what is shown to
-    people goes through `muster.colour.in_srgb`.
+    people goes through `muster.colour.in_srgb`. `sha256`: of the file's bytes; None where there is no file.
     """
 
     image_id: str
@@ -38,6 +42,7 @@ class Image:
     latitude: float | None = None
     longitude: float | None = None
     profile: bytes | None = None
+    sha256: str | None = None
 
 
 # ---- what a task says of itself --------------------------------------------------------------------------------------
@@ -156,6 +161,14 @@ class Task(Protocol):
 
     def __call__(self, images: Sequence[Image]) -> pa.Table:
         """Rows for these images, in their order, with `schema`. Boxes and landmarks in full-size upright pixels."""
+
+    def reduced(self, rows: pa.Table) -> pa.Table:
+        """What a shard keeps of the rows of several calls: all of them, but for a task that chooses among images.
+
+        The same rows, however they were put together: `reduced` of parts that were reduced is that of the whole. The
+        schema of a task that leaves rows out has `CHOSEN` as metadata.
+        """
+        return rows
 
 
 # ---- images ----------------------------------------------------------------------------------------------------------

@@ -23,11 +23,13 @@ if TYPE_CHECKING:  # torch takes seconds to import, and a list of names needs no
 OWN: Mapping[str, str] = MappingProxyType(
     {
         "faces": "muster.tasks.faces:Faces",
+        "labels": "muster.tasks.labels:Labels",
         "masks": "muster.tasks.masks:Masks",
         "objects": "muster.tasks.objects:Objects",
         "previews": "muster.tasks.previews:Previews",
         "scenes": "muster.tasks.scenes:Scenes",
         "style": "muster.tasks.style:Style",
+        "units": "muster.tasks.units:Units",
     }
 )
 _NAME = re.compile("[a-z][a-z0-9_]*")  # it becomes a folder of the library

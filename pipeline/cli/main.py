@@ -33,6 +33,7 @@ from muster.pipeline.cli.search import search
 from muster.pipeline.cli.serve import serve
 from muster.pipeline.cli.style import style
 from muster.pipeline.cli.train import train
+from muster.pipeline.cli.units import units
 from muster.pipeline.cli.wording import in_options, worded
 from muster.storage.files import FULL
 
@@ -156,7 +157,7 @@ app.add_typer(gallery.audit_app, name="audit")
 for command in (
     *(library.scan, library.run, library.cluster, library.people, library.name, library.copy, library.photos),
     *(library.status, library.errors, library.demo),
-    *(duplicates, search, serve, style, train),
+    *(duplicates, search, serve, style, train, units),
     *(gallery.enroll, gallery.calibrate, gallery.verify, gallery.identify, gallery.forget, gallery.decrypt),
     *(export.export, export.overlay),
     tags.tags,

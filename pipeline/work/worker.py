@@ -59,7 +59,7 @@ class Row(NamedTuple):
 
 @dataclass
 class _Found:
-    """What comes of an order: rows of `images`; by task, its rows, a table for each call, and rows of `errors`."""
+    """What comes of an order: rows of `images`; by task, its rows so far, and rows of `errors`."""
 
     facts: list[dict[str, Any]]
     rows: dict[str, list[pa.Table]]
@@ -105,7 +105,7 @@ class ShardWorker:
             for task in given if good else []:
                 with self.model:
                     rows_of_task, failed = apply(task, good, self.ceilings)
-                found.rows[task.name].append(rows_of_task)
+                found.rows[task.name] = [kept(task, [*found.rows[task.name], rows_of_task])]
                 found.errors[task.name] += failed
             waited["model"] += time.monotonic() - begun
             for name in order.tasks:  # so that a task knows what it lacks, whatever becomes of the row in `images`
@@ -165,7 +165,8 @@ class ShardWorker:
                 if order.part is None:
                     tables.write_shard(self.library, fingerprint, order.shard, rows)
                 else:
-                    shared_shards.write_part(self.library, fingerprint, order.shard, order.part, rows)
+                    reduced = {name: lambda rows, task=task: kept(task, [rows]) for name, task in self.tasks.items()}
+                    shared_shards.write_part(self.library, fingerprint, order.shard, order.part, rows, reduced)
             return all(tables.is_committed(self.library, fingerprint, order.shard) for fingerprint in written)
         except OSError as error:
             raise MusterError(f"cannot write to library {self.library.uri}: {error.strerror or error}") from error
@@ -213,6 +214,12 @@ def apply(task: base.Task, batch: Sequence[base.Image], ceilings: Ceilings) -> t
     if out_of_memory and not any(row["error_kind"] == "out_of_memory" for row in errors):
         ceilings[key] = min(middle, ceilings.get(key, middle))
     return table, errors
+
+
+def kept(task: base.Task, rows: Sequence[pa.Table]) -> pa.Table:
+    """What a shard keeps of the rows of a task's calls. A task that is no subclass of base.Task keeps all."""
+    together = pa.concat_tables(rows)
+    return task.reduced(together) if hasattr(task, "reduced") else together
 
 
 def checked(rows: pa.Table, task: base.Task, batch: Sequence[base.Image]) -> pa.Table:
@@ -269,7 +276,7 @@ def _outcome(function: Callable[..., R], *arguments: Any) -> R | ImageError:
 
 def image_of(image_id: str, photo: Photo) -> base.Image:
     """A decoded photo as tasks take it."""
-    names = ("pixels", "scale", "size", "taken_at", "latitude", "longitude", "profile")
+    names = ("pixels", "scale", "size", "taken_at", "latitude", "longitude", "profile", "sha256")
     return base.Image(image_id=image_id, **{name: getattr(photo, name) for name in names})
 
 

@@ -63,13 +63,17 @@ class Classifier(nn.Module):
 
         Equal to torchvision's `ImageClassification` for Pillow's images.
         """
-        height, width = pixels.shape[:2]
-        long, side = self.shown.resized * max(height, width) // min(height, width), self.shown.side
-        size = (long, self.shown.resized) if width > height else (self.shown.resized, long)
+        size, (left, top) = self.frame(*pixels.shape[:2])
         kind = PillowImage.Resampling.BICUBIC if self.shown.bicubic else PillowImage.Resampling.BILINEAR
         picture = PillowImage.fromarray(pixels).resize(size, kind)
-        left, top = (round((each - side) / 2) for each in size)
-        return np.asarray(picture.crop((left, top, left + side, top + side)))
+        return np.asarray(picture.crop((left, top, left + self.side, top + self.side)))
+
+    def frame(self, height: int, width: int) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Of a picture of this size: its (width, height) once it is resized, and where in that the square begins."""
+        long = self.shown.resized * max(height, width) // min(height, width)
+        size = (long, self.shown.resized) if width > height else (self.shown.resized, long)
+        left, top = (round((each - self.side) / 2) for each in size)
+        return size, (left, top)
 
 
 def squeezenet(state: Mapping[str, torch.Tensor]) -> Classifier:

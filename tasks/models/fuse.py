@@ -33,19 +33,36 @@ class _OneDnnConv(nn.Module):
         return call.binary(x, other, *fixed, "add", None, None, [], None)
 
 
-def for_inference(network: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
-    """A copy of `network` for inference on `device` in `dtype`, channels-last; its parameters need no gradient."""
-    graph = fx.symbolic_trace(copy.deepcopy(network).eval())
+def for_inference(network: nn.Module, device: torch.device, dtype: torch.dtype, sums: bool = True) -> nn.Module:
+    """A copy of `network` for inference on `device` in `dtype`, channels-last; its parameters need no gradient.
+
+    `sums`: what is added to a convolution may become a part of it, so that its own values are nowhere.
+    """
+    graph = traced(network)
     _fold_batch_norm(graph)
     if device.type == "cpu" and torch.backends.mkldnn.is_available():
-        _use_onednn(graph)
+        _use_onednn(graph, sums)
     graph.delete_all_unused_submodules()
     graph.graph.lint()
     graph.recompile()
     return graph.requires_grad_(False).to(device, dtype).to(memory_format=torch.channels_last)
 
 
-def _module(graph: fx.GraphModule, node: fx.Node) -> nn.Module | None:
+def traced(network: nn.Module) -> fx.GraphModule:
+    """A copy of a network, for evaluation, as a graph whose nodes are its convolutions, norms, activations, …"""
+    network = copy.deepcopy(network).eval()
+    tracer = _Tracer()
+    return fx.GraphModule(network, tracer.trace(network))
+
+
+class _Tracer(fx.Tracer):
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Classes of our own that are fully connected layers are nodes too."""
+        return isinstance(m, nn.Linear) or super().is_leaf_module(m, module_qualified_name)
+
+
+def module_of(graph: fx.GraphModule, node: fx.Node) -> nn.Module | None:
+    """The module that a node calls, if it calls one."""
     return graph.get_submodule(str(node.target)) if node.op == "call_module" else None
 
 
@@ -61,35 +78,35 @@ def _drop(graph: fx.GraphModule, node: fx.Node, instead: fx.Node) -> None:
 
 def _fold_batch_norm(graph: fx.GraphModule) -> None:
     for node in list(graph.graph.nodes):
-        norm = _module(graph, node)
+        norm = module_of(graph, node)
         if isinstance(norm, nn.BatchNorm2d):
             before = node.args[0]
-            conv = _module(graph, before)
+            conv = module_of(graph, before)
             if isinstance(conv, nn.Conv2d) and len(before.users) == 1:
                 _replace(graph, before, fuse_conv_bn_eval(conv, norm))
                 _drop(graph, node, before)
 
 
-def _use_onednn(graph: fx.GraphModule) -> None:
+def _use_onednn(graph: fx.GraphModule, sums: bool) -> None:
     for node in list(graph.graph.nodes):
-        conv = _module(graph, node)
+        conv = module_of(graph, node)
         if isinstance(conv, nn.Conv2d):
             fused = _OneDnnConv(conv)
             _replace(graph, node, fused)
             users = list(node.users)
             if len(users) == 1:
-                _take_in(graph, node, fused, users[0])
+                _take_in(graph, node, fused, users[0], sums)
 
 
-def _take_in(graph: fx.GraphModule, node: fx.Node, fused: _OneDnnConv, after: fx.Node) -> None:
+def _take_in(graph: fx.GraphModule, node: fx.Node, fused: _OneDnnConv, after: fx.Node, sums: bool) -> None:
     """Make the only user of a convolution a part of it, where that is an activation or a sum."""
-    activation = _ACTIVATIONS.get(type(_module(graph, after)))
+    activation = _ACTIVATIONS.get(type(module_of(graph, after)))
     if after.op == "call_method" and after.target == "relu":
         activation = _ACTIVATIONS[nn.ReLU]
     if activation is not None:
         fused.activation = activation
         _drop(graph, after, node)
-    elif after.op == "call_function" and after.target is operator.add:
+    elif sums and after.op == "call_function" and after.target is operator.add:
         other = after.args[0] if after.args[1] is node else after.args[1]
         if isinstance(other, fx.Node):
             with graph.graph.inserting_before(after):

@@ -56,6 +56,17 @@ def test_a_shard_in_parts_is_the_shard(tmp_path_factory: pytest.TempPathFactory,
     assert library.names("_parts/" + NAME) == []
 
 
+def test_a_shard_keeps_what_its_task_keeps_of_all_parts(tmp_path: Path) -> None:
+    library = open_library(tmp_path / "L", create=True)
+    for number in (1, 0):
+        rows = rows_of(parts.slice_of(range(8), (number, 2)))
+        reduced = {"things": lambda table: table.slice(0, 3)}
+        shared_shards.write_part(library, NAME, "s", (number, 2), rows, reduced)
+    found = tables.require(library, "things", NAME)
+    assert found["image_id"].to_pylist() == ["i000", "i000", "i001"]
+    assert tables.require(library, "errors", NAME)["image_id"].to_pylist() == ["i000", "i007"]
+
+
 def test_parts_written_at_the_same_time(tmp_path: Path) -> None:
     library = open_library(tmp_path / "L", create=True)
     with ThreadPoolExecutor(8) as pool:

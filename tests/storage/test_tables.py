@@ -259,6 +259,22 @@ def two_tasks(library: LibraryFiles) -> None:
     write_shard(library, "f3", "b", {"images": faces(names("b"))})
 
 
+@pytest.mark.parametrize(("kept", "stays"), [(["a-0", "a-1", "a-2"], True), (["a-0", "a-2", "a-3"], False)])
+def test_rows_chosen_among_all_images_go_where_one_of_them_does(
+    library: LibraryFiles, kept: list[str], stays: bool
+) -> None:
+    """The best are of a-0 and a-1; without a-1 another would be among them, of which there is no row."""
+    for task in ("best", "plain"):
+        tables.describe(library, {"task": task})
+        rows = faces(["a-0", "a-1"])
+        chosen = rows.replace_schema_metadata({tables.CHOSEN: b"of all images of the shard"})
+        write_shard(library, tables.fingerprint({"task": task}), "a", {task: chosen if task == "best" else rows})
+    replace_shard(library, "a", "c", kept)
+    assert committed(library, tables.fingerprint({"task": "best"})) == (["c"] if stays else [])
+    assert committed(library, tables.fingerprint({"task": "plain"})) == ["c"]
+    assert not [name for name in everything(library) if "shard-a" in name]
+
+
 @pytest.mark.parametrize("kept", [[], ["a-1"], ["a-0", "a-3"], names("a")])
 def test_replace_keeps_the_rows_of_the_kept_images(library: LibraryFiles, kept: list[str]) -> None:
     two_tasks(library)
