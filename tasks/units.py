@@ -29,7 +29,7 @@ from muster.tasks.models.stages import step
 from muster.tasks.models.zoo.masks import FORMS, Semantic
 
 BEST = 9  # photos of each unit
-_BATCH = 8  # photos of one size at once
+_AT_ONCE = 1 << 19  # pixels that the network is shown at once: 8 photos of 227×227 fit into caches, 32 do not
 _SQUARE_FROM = 1024  # pixels of the longest side: more than classifiers are shown of a photo of 4:1
 
 SCHEMA = pa.schema(
@@ -209,8 +209,9 @@ def _alike(views: Sequence[View]) -> Iterator[list[int]]:
     shapes: dict[tuple[int, ...], list[int]] = {}
     for place, view in enumerate(views):
         shapes.setdefault(view.shape, []).append(place)
-    for places in shapes.values():
-        yield from (places[i : i + _BATCH] for i in range(0, len(places), _BATCH))
+    for (height, width, *_), places in shapes.items():
+        count = max(1, _AT_ONCE // (height * width))
+        yield from (places[i : i + count] for i in range(0, len(places), count))
 
 
 # ---- what networks are shown -----------------------------------------------------------------------------------------
