@@ -12,32 +12,32 @@ from muster.storage.new_files import check_local
 
 def entries(weights_dir: str | Path | None = None) -> list[dict[str, Any]]:
     """A row for each task, model and role: name, licence, training data, and `path`, None where it is not here yet."""
-    return weights.describe_all(_folder(weights_dir))
+    return weights.describe_all(_path(weights_dir))
 
 
 def pull(*names: str, weights_dir: str | Path | None = None, on_download: OnDownload | None = None) -> dict[str, str]:
     """Download these weights (all, where none is named), verified by their SHA-256; name → file."""
-    return weights.pull(names, _folder(weights_dir), on_download)
+    return weights.pull(names, _path(weights_dir), on_download)
 
 
 def verify(weights_dir: str | Path | None = None) -> dict[str, str]:
     """The state of all weights that Muster knows: "ok", "wrong" (another SHA-256) or "missing"."""
-    return weights.verify(_folder(weights_dir))
+    return weights.verify(_path(weights_dir))
 
 
 def export(
     name: str,
     out: str | Path | None = None,
     *,
+    weights: str | Path | None = None,
     weights_dir: str | Path | None = None,
     on_download: OnDownload | None = None,
 ) -> dict[str, Any]:
-    """Write a network as ONNX, float32, to a new file (NAME.onnx where None); `path`, `input`, `outputs`."""
-    return onnx.export(name, None if out is None else Path(out), _folder(weights_dir), on_download)
+    """Write a network as ONNX, float32, to a new file (NAME.onnx where None); `path`, `input`, `outputs`.
 
-
-def _folder(weights_dir: str | Path | None) -> Path | None:
-    return None if weights_dir is None else Path(weights_dir).expanduser()
+    `weights`: what a training of yours wrote for it, in place of its own.
+    """
+    return onnx.export(name, _path(out), _path(weights_dir), on_download, _path(weights))
 
 
 def stages(
@@ -60,3 +60,7 @@ def stages(
     network = Network(model, weights, machine or Machine(), on_download)
     count = write_stages(check_local(image, "image"), network, folder)
     return {"stages": count, "out": folder, "index": (folder / "index.html").absolute().as_uri()}
+
+
+def _path(given: str | Path | None) -> Path | None:
+    return None if given is None else Path(given).expanduser()

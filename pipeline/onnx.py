@@ -1,6 +1,7 @@
 """Zoo entries as ONNX, for use on a device."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import torch
 from torch import nn
 
 from muster.errors import InputError
-from muster.pipeline.work.weights import find_entry, load_weights
+from muster.pipeline.work.weights import build_given, find_entry, load_weights
 from muster.storage import downloads
 from muster.storage.new_files import check_new, new_file
 from muster.tasks.models.zoo.entry import Entry
@@ -18,13 +19,17 @@ INPUT = "images"
 
 
 def export(
-    name: str, out: Path | None, weights_dir: Path | None, on_download: downloads.OnDownload | None = None
+    name: str,
+    out: Path | None,
+    weights_dir: Path | None,
+    on_download: downloads.OnDownload | None = None,
+    weights: Path | None = None,
 ) -> dict[str, Any]:
     """Write a network with its weights to `out` (default: NAME.onnx here): float32, any batch; facts of the file.
 
     The graph is the network's forward pass: what its entry calls preprocessing comes before it, and its outputs are as
-    the network's docstring says. Raises InputError where there is no such entry, `out` exists, or onnxscript is not
-    installed.
+    the network's docstring says. `weights`: a file of a training of the user's, in place of the entry's own. Raises
+    InputError where there is no such entry, they are not its weights, `out` exists, or onnxscript is not installed.
     """
     entry = find_entry(name)
     if not entry.outputs:
@@ -32,8 +37,12 @@ def export(
         raise InputError(f"{name} cannot be written as ONNX: {reason}")
     path = (out or Path(f"{name}.onnx")).expanduser()
     _check(path)
-    network = entry.build(load_weights(entry, weights_dir, on_download)).eval()
-    program = _program(network, entry)
+    if weights is None:
+        network = entry.build(load_weights(entry, weights_dir, on_download))
+    else:
+        network, digest = build_given(entry, weights)
+        entry = replace(entry, sha256=digest, licence="that of your data", training_data="yours")
+    program = _program(network.eval(), entry)
     metadata = _metadata(entry)
     program.model.metadata_props.update(metadata)
     with new_file(path) as file:

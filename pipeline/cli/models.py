@@ -14,15 +14,13 @@ models_app = typer.Typer(no_args_is_help=True, help="The networks Muster knows, 
 
 @models_app.command("list")
 def models_list(weights_dir: WeightsOption = None, as_json: JsonOption = False) -> None:
-    """The models of each task, with licence, training data and where their weights are; --json has the files.
+    """The networks of each task and of none, with licence, training data and where their weights are; --json has files.
 
     Example: muster models list
     """
     rows = muster.models.entries(weights_dir)
     table = [("MODEL", "ROLE", "WEIGHTS", "LICENCE", "WHERE")]
-    table += [
-        (f"{r['task']}={r['model']}{'*' * r['default']}", r["role"], r["name"], r["licence"], _where(r)) for r in rows
-    ]
+    table += [(_model(r), r["role"] or "–", r["name"], r["licence"], _where(r)) for r in rows]
     data: dict[str, dict[str, None]] = {}  # what it was trained on → weights
     for r in rows:
         data.setdefault(r["training_data"], {})[r["name"]] = None
@@ -33,6 +31,10 @@ def models_list(weights_dir: WeightsOption = None, as_json: JsonOption = False) 
     if own:
         lines += ["", "Weights that you give with --weights", *wrapped(f"{name}: {how}" for name, how in own.items())]
     report({"models": rows}, as_json, *lines)
+
+
+def _model(row: dict[str, Any]) -> str:
+    return f"{row['task']}={row['model']}{'*' * row['default']}" if row["task"] else "–"
 
 
 def _where(row: dict[str, Any]) -> str:
@@ -77,6 +79,9 @@ def models_verify(weights_dir: WeightsOption = None, as_json: JsonOption = False
 def models_export(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Weights, as `muster models list` names them.")],
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="File to write.", show_default="NAME.onnx")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="What a training of yours wrote.", show_default="its own")
+    ] = None,
     weights_dir: WeightsOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -85,5 +90,5 @@ def models_export(
     Example: muster models export mobilefacenet --out mobilefacenet.onnx
     """
     with download_bar() as on_download:
-        facts = muster.models.export(name, out, weights_dir=weights_dir, on_download=on_download)
+        facts = muster.models.export(name, out, weights=weights, weights_dir=weights_dir, on_download=on_download)
     report(facts, as_json, "{path}: {bytes} bytes, opset {opset}, {input} to {outputs}".format_map(facts))

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from muster.errors import InputError, MusterError, TaskError
-from muster.pipeline.work.weights import given_entry, load_weights, parse_given, weights_file
+from muster.pipeline.work.weights import given_entry, load_weights, not_weights_of, parse_given, weights_file
 from muster.storage import downloads, tables
 from muster.tasks import base, plugins, registry
 from muster.tasks.models import zoo
@@ -88,9 +88,7 @@ class TaskChoice:
         except MusterError:
             raise
         except Exception as error:  # a builder looks for what it needs, and comes upon something else
-            entry = given_entry(self.task)
-            cause = f"it has no {error}" if isinstance(error, KeyError) else _first_cause(error)
-            raise InputError(f"{option}: these are not weights of {entry.name} ({entry.source}): {cause}") from None
+            raise InputError(f"{option}: {not_weights_of(given_entry(self.task), error)}") from None
 
     @property
     def _replaced(self) -> set[str]:
@@ -112,13 +110,6 @@ class TaskChoice:
             "parameters": dict(self.task.parameters),
             "weights": {role: {"name": entry, "sha256": digests[entry]} for role, entry in self.task.models.items()},
         }
-
-
-def _first_cause(error: Exception) -> str:
-    """Of what torch says of a state dict that does not fit, under a heading, a line for each tensor."""
-    lines = str(error).splitlines()
-    text = (lines[1:] or lines or [type(error).__name__])[0].strip()
-    return text if len(text) <= 200 else text[:200] + " …"
 
 
 def choose(

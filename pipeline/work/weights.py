@@ -7,9 +7,10 @@ from typing import Any
 
 import safetensors.torch
 import torch
+from torch import nn
 
 from muster import tasks
-from muster.errors import InputError
+from muster.errors import InputError, MusterError, TaskError
 from muster.storage import downloads
 from muster.tasks.base import StateDict, Task
 from muster.tasks.models import zoo
@@ -19,28 +20,24 @@ PACKAGED = Path(tasks.__file__).parent / "weights"  # of our own recipes, shippe
 
 
 def describe_all(weights_dir: Path | None) -> list[dict[str, Any]]:
-    """A row per task, model and role: the entry, its licence and data, and its file where it is here."""
-    rows = []
-    for task, models in zoo.everything().items():
-        for model, roles in models.items():
-            for role, name in roles.items():
-                entry = zoo.ENTRIES[name]
-                found = downloads.find(weights_file(entry), weights_dir) if entry.sha256 else None
-                facts = {
-                    f: getattr(entry, f)
-                    for f in ("name", "file", "url", "packaged", "sha256", "licence", "source", "training_data", "how")
-                }
-                rows.append(
-                    {
-                        "task": task,
-                        "model": model,
-                        "default": model == zoo.default(task),
-                        "role": role,
-                        **facts,
-                        "path": str(found.path) if found else None,
-                    }
-                )
-    return rows
+    """A row per task, model and role: the entry, its licence and data, and its file where it is here. Entries of no
+    task come last, with None for all three."""
+    rows = [
+        {"task": task, "model": model, "default": model == zoo.default(task), "role": role, **_facts(name, weights_dir)}
+        for task, models in zoo.everything().items()
+        for model, roles in models.items()
+        for role, name in roles.items()
+    ]
+    others = zoo.ENTRIES.keys() - {row["name"] for row in rows}
+    none = {"task": None, "model": None, "default": False, "role": None}
+    return rows + [{**none, **_facts(name, weights_dir)} for name in zoo.ENTRIES if name in others]
+
+
+def _facts(name: str, weights_dir: Path | None) -> dict[str, Any]:
+    entry = zoo.ENTRIES[name]
+    found = downloads.find(weights_file(entry), weights_dir) if entry.sha256 else None
+    shown = ("name", "file", "url", "packaged", "sha256", "licence", "source", "training_data", "how")
+    return {**{fact: getattr(entry, fact) for fact in shown}, "path": str(found.path) if found else None}
 
 
 def find_entry(name: str) -> Entry:
@@ -123,6 +120,35 @@ def parse_given(content: downloads.Content) -> StateDict:
     if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise InputError(f"{file} holds something else than weights, or more than them: {_WANTED}")
     return state
+
+
+def build_given(entry: Entry, file: Path) -> tuple[nn.Module, str]:
+    """The network of an entry with the weights of a user's file, and the file's SHA-256; InputError where they are
+    not its weights."""
+    if not file.is_file():
+        raise InputError(f"`weights` {file}: no such file")
+    content = downloads.read(file)
+    try:
+        return entry.build(parse_given(content)), content.sha256
+    except TaskError as error:
+        raise InputError(f"`weights` {file}: {error}") from None
+    except MusterError:
+        raise
+    except Exception as error:  # a builder looks for what it needs, and comes upon something else
+        raise InputError(f"`weights` {file}: {not_weights_of(entry, error)}") from None
+
+
+def not_weights_of(entry: Entry, error: Exception) -> str:
+    """What is said of a state dict that an entry's network cannot be built with, by what its builder raised."""
+    cause = f"it has no {error}" if isinstance(error, KeyError) else _first_cause(error)
+    return f"these are not weights of {entry.name} ({entry.source}): {cause}"
+
+
+def _first_cause(error: Exception) -> str:
+    """Of what torch says of a state dict that does not fit, under a heading, a line for each tensor."""
+    lines = str(error).splitlines()
+    text = (lines[1:] or lines or [type(error).__name__])[0].strip()
+    return text if len(text) <= 200 else text[:200] + " …"
 
 
 _WANTED = "give a whole file of safetensors, or of tensors alone as torch.save(network.state_dict(), FILE) writes it"

@@ -26,8 +26,11 @@ from muster.tasks.models.classifiers import Classifier
 
 LEAST = 32  # pixels of the shorter side that a network needs: what is smaller gets its edge repeated around it
 MARGIN = 8  # pixels of the picture mirrored around it for the network, else its edge is hardly painted
-COARSE = 128  # pixels of the longest side below which no coarser picture is made first
-COARSE_SHARE = 0.4  # of the evaluations that are left, for a coarser picture
+COARSE = 256  # pixels of the longest side below which no coarser picture is made first
+OUTSIDE = (
+    100.0  # what J gains by each unit of the mean squared distance of colours from 0..1, beyond which they are cut
+)
+COARSE_SHARE = 0.15  # of the evaluations that are left, for a coarser picture
 HISTORY = 20  # of L-BFGS: 100, as torch has it, takes 600 MB at 1024 pixels, and reaches nothing that 20 does not
 ADAM_STEP = 0.02  # of colours in 0..1
 LUMA = (0.299, 0.587, 0.114)  # of red, green and blue: ITU-R BT.601
@@ -54,7 +57,7 @@ class Recipe:
 @dataclass(frozen=True)
 class Painted:
     """`pixels`: uint8 RGB (H, W, 3). `content`, `style`: J_content and Σ λ_l J_style,l of these very pixels; `layers`:
-    J_style,l of each. `curve`: J at every evaluation, before colours are cut at black and white. `sides`: of the
+    J_style,l of each. `curve`: J at every evaluation, with what colours outside 0..1 cost. `sides`: of the
     picture's longest side, how long it was, and for how many evaluations, coarse first."""
 
     pixels: Pixels
@@ -144,7 +147,7 @@ class _StyleCost(torch.autograd.Function):
 
 
 class Costs(NamedTuple):
-    """J, J_content, and J_style,l of each layer."""
+    """J with what is asked for colours outside 0..1, J_content, and J_style,l of each layer."""
 
     total: torch.Tensor
     content: torch.Tensor
@@ -167,7 +170,8 @@ class Objective:
         found = self.maps(picture)
         content = (found[self.recipe.content] - self.content).square().sum() / self.size
         layers = torch.stack([_StyleCost.apply(found[name], aim) for name, aim in self.aims.items()])
-        total = self.recipe.alpha * content + self.recipe.beta * (self.shares @ layers)
+        outside = (picture - picture.clamp(0, 1)).square().mean()
+        total = self.recipe.alpha * content + self.recipe.beta * (self.shares @ layers) + OUTSIDE * outside
         return Costs(total, content, layers)
 
 

@@ -1,22 +1,26 @@
 """pipeline/onnx.py: each network as ONNX, beside itself in torch."""
 
+import hashlib
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 
 from helpers.fixtures import Outcome
 from muster.errors import InputError
 from muster.pipeline.onnx import export
 from muster.pipeline.work.weights import load_weights
-from muster.tasks.models import zoo
+from muster.tasks.models import plain, zoo
 from muster.tasks.models.zoo.entry import Entry
+from muster.training.loop import half
 
 # Each kind of network once: an export takes 5 s.
-EXPORTED = ("muster-detector", "mobilefacenet", "muster-person", "fastestdet", "sinet-portrait")
+EXPORTED = ("muster-detector", "mobilefacenet", "muster-person", "fastestdet", "sinet-portrait", "muster-digits")
 
 
 @pytest.fixture(scope="module", params=EXPORTED)
@@ -75,6 +79,40 @@ def test_by_the_command(muster: Callable[..., Outcome], tmp_path: Path, monkeypa
         outcome.error == "muster: --out muster-daynight.onnx is there already, and is not overwritten: give a new name"
     )
     assert (tmp_path / "muster-daynight.onnx").read_bytes() == before
+
+
+def test_with_the_weights_of_a_training_of_yours(muster: Callable[..., Outcome], tmp_path: Path) -> None:
+    """Three classes in place of ten."""
+    import onnxruntime
+
+    torch.manual_seed(0)
+    network = plain.chain(plain.CIFAR, 3).eval()
+    file, path = tmp_path / "cifar.safetensors", tmp_path / "x.onnx"
+    file.write_bytes(safetensors.torch.save(half(network.state_dict())))
+    outcome = muster("models", "export", "muster-cifar", "--weights", file, "--out", path, "--json")
+    assert (outcome.code, outcome.facts["input"]) == (0, "images (batch × 3 × 32 × 32)")
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    images = torch.rand(5, 3, 32, 32) * 2 - 1
+    [found] = session.run(None, {"images": images.numpy()})
+    assert (network(images).detach() - torch.from_numpy(found)).abs().max() < 1e-3
+    said = session.get_modelmeta().custom_metadata_map
+    assert said["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert said["training_data"] == "yours"
+
+
+def test_weights_of_another_network(muster: Callable[..., Outcome], tmp_path: Path) -> None:
+    file, text = tmp_path / "digits.safetensors", tmp_path / "text.safetensors"
+    file.write_bytes(safetensors.torch.save(half(plain.chain(plain.DIGITS, 10).state_dict())))
+    text.write_bytes(b"no weights")
+    for given, said in (
+        (file, r"these are not weights of muster-cifar \(.*\): it has no 'conv3\.weight'"),
+        (text, "cannot be read as weights"),
+        (tmp_path / "none", "`?-*weights`? .*none: no such file"),
+    ):
+        outcome = muster("models", "export", "muster-cifar", "--weights", given, "--out", tmp_path / "x.onnx")
+        assert (outcome.code, outcome.out) == (2, "")
+        assert re.search(said, outcome.error), outcome.error
+    assert not (tmp_path / "x.onnx").exists()
 
 
 def test_what_cannot_be(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:

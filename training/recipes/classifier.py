@@ -35,36 +35,41 @@ LEAST = 2  # photos of a class to learn from
 
 @dataclass(frozen=True, kw_only=True)
 class Design:
-    """`shift`: pixels by which a photo is moved at most, each way. `mirrored`: half of them are. `smoothing`: what is
-    taken from a label's certainty."""
+    """`shift`: whole pixels by which a photo is moved at most, each way; `turn`: radians by which it is turned; `zoom`:
+    logarithm of how much larger or smaller it is shown. `mirrored`: half of them are. `smoothing`: what is taken from a
+    label's certainty."""
 
     name: str
     plan: Plan
     settings: Settings
     shift: int
-    mirrored: bool
+    turn: float = 0.0
+    zoom: float = 0.0
+    mirrored: bool = False
     smoothing: float = 0.0
 
 
 DIGITS = Design(
     name="digits",
     plan=plain.DIGITS,
-    settings=Settings(steps=4000, batch=128, learning_rate=2e-3, weight_decay=0.01, report_every=100),
+    settings=Settings(steps=4000, batch=128, learning_rate=5e-3, weight_decay=0.01, report_every=100),
     shift=2,
-    mirrored=False,
+    turn=0.2,
+    zoom=0.1,
 )
 CIFAR = Design(
     name="cifar",
     plan=plain.CIFAR,
-    settings=Settings(steps=12000, batch=128, learning_rate=1e-2, weight_decay=0.0, average=0.999, report_every=100),
-    shift=3,
+    settings=Settings(steps=4000, batch=128, learning_rate=2e-2, weight_decay=0.0, report_every=100),
+    shift=2,
     mirrored=True,
 )
 CIFAR_WIDE = replace(
     CIFAR,
     name="cifar-wide",
     plan=replace(plain.CIFAR, blocks=((32, 32), (64, 64), (128, 128))),
-    settings=replace(CIFAR.settings, steps=4000, learning_rate=4e-3, weight_decay=0.05),
+    settings=replace(CIFAR.settings, steps=3000, learning_rate=4e-3, weight_decay=0.05),
+    shift=4,
 )
 
 
@@ -98,7 +103,7 @@ class ClassifierRecipe:
         order = torch.randperm(len(self.learnt), generator=random)[: self.settings.batch]
         rows = self.learnt[order][rank::ranks]
         random = torch.Generator(self.device).manual_seed(seed_of(self.settings.seed, step, rank + 1))
-        images = moved(self.pixels[rows.to(self.device)], self.design.shift, self.design.mirrored, random)
+        images = moved(self.pixels[rows.to(self.device)], self.design, random)
         names = [self.names[row] for row in rows.tolist()]
         return {"images": normalised(images), "classes": self.classes[rows.to(self.device)], "names": names}
 
@@ -132,7 +137,8 @@ class ClassifierRecipe:
             "photos": len(self.learnt),
             "held_out": {"photos": len(self.measured)},
             "loss": f"cross-entropy, labels smoothed by {design.smoothing}",
-            "augmentation": f"moved by up to {design.shift} pixels" + ", half of them mirrored" * design.mirrored,
+            "augmentation": f"moved by up to {design.shift} pixels, turned by {design.turn:g} radians, zoomed by"
+            f" {design.zoom:.0%}" + ", half of them mirrored" * design.mirrored,
         }
 
 
@@ -141,22 +147,24 @@ def read_labelled(inputs: Inputs, side: int) -> tuple[list[str], Photos]:
 
     Raises InputError where labels are missing, or there are too few photos of a class to learn from.
     """
-    read: list[tuple[Example, Pixels]] = []
     examples = of_each_label(find_examples(inputs.images, inputs.label), inputs.limit)
+    check_classes([e.label for e in examples], [e.split not in (None, TRAIN) for e in examples])
+    pixels, read = np.empty((len(examples), side, side, 3), np.uint8), list[Example]()
     for example, photo in read_photos(examples, 4 * side, inputs.on_skipped):  # JPEGs are decoded at reduced scale
         if example.label:
-            read.append((example, thumbnail(photo.pixels, side)))
+            pixels[len(read)] = thumbnail(photo.pixels, side)
+            read.append(example)
         else:
             inputs.on_skipped(f"{example.name}: it has no label")
-    out = [kept_out(example, pixels) for example, pixels in read]
-    labels = [str(example.label) for example, _ in read]
+    out = [kept_out(example, shown) for example, shown in zip(read, pixels, strict=False)]
+    labels = [str(example.label) for example in read]
     check_classes(labels, out)
     classes = sorted(set(labels))
     number = {label: i for i, label in enumerate(classes)}
     return classes, Photos(
-        pixels=torch.from_numpy(np.stack([pixels for _, pixels in read])),
+        pixels=torch.from_numpy(pixels[: len(read)]),
         classes=torch.tensor([number[label] for label in labels]),
-        names=[example.name for example, _ in read],
+        names=[example.name for example in read],
         kept_out=torch.tensor(out),
     )
 
@@ -168,10 +176,11 @@ def kept_out(example: Example, pixels: Pixels) -> bool:
     return held_out(hashlib.sha256(pixels.tobytes()).hexdigest(), PHOTOS_HELD_OUT)
 
 
-def check_classes(labels: Sequence[str], out: Sequence[bool]) -> None:
+def check_classes(labels: Sequence[str | None], out: Sequence[bool]) -> None:
     """Raises InputError, with what was found, unless there are two classes, and at least `LEAST` photos of each to
     learn from. `out`: which photos are kept out."""
-    found, learnt = Counter(labels), Counter(label for label, kept in zip(labels, out, strict=True) if not kept)
+    found = Counter(label for label in labels if label)
+    learnt = Counter(label for label, kept in zip(labels, out, strict=True) if not kept)
     how = "Name their column with `label`, or put the photos of each class into a folder of its own"
     if len(found) < 2:
         listed = ", ".join(f"{label[:60]} ({count})" for label, count in found.items()) or "none"
@@ -185,18 +194,18 @@ def check_classes(labels: Sequence[str], out: Sequence[bool]) -> None:
         )
 
 
-def moved(pixels: torch.Tensor, most: int, mirrored: bool, random: torch.Generator) -> torch.Tensor:
-    """Photos (N, S, S, 3) moved by up to `most` pixels each way, their edges repeated; half of them mirrored where
-    `mirrored`."""
+def moved(pixels: torch.Tensor, design: Design, random: torch.Generator) -> torch.Tensor:
+    """Photos (N, S, S, 3) uint8 → (N, S, S, 3) float32, 0..255: moved, turned, zoomed and mirrored; the edge goes on
+    where they end."""
     n, side = pixels.shape[:2]
-    place = torch.arange(side, device=random.device)
-    y, x = (
-        (place + torch.randint(-most, most + 1, (n, 1), generator=random, device=random.device)).clamp(0, side - 1)
-        for _ in range(2)
-    )
-    if mirrored:
-        x = torch.where(uniform(n, 0, 1, random)[:, None] < 0.5, side - 1 - x, x)
-    return pixels[torch.arange(n, device=random.device)[:, None, None], y[:, :, None], x[:, None, :]]
+    shift = torch.randint(-design.shift, design.shift + 1, (2, n), generator=random, device=random.device) * 2 / side
+    angle, scale = uniform(n, -design.turn, design.turn, random), uniform(n, -design.zoom, design.zoom, random).exp()
+    mirror = torch.where(uniform(n, 0, 1, random) < 0.5 * design.mirrored, -1.0, 1.0)
+    cos, sin = scale * angle.cos(), scale * angle.sin()
+    rows = [torch.stack([cos * mirror, -sin, shift[0]], 1), torch.stack([sin * mirror, cos, shift[1]], 1)]
+    grid = F.affine_grid(torch.stack(rows, 1), [n, 3, side, side], align_corners=False)
+    images = pixels.permute(0, 3, 1, 2).float()
+    return F.grid_sample(images, grid, padding_mode="border", align_corners=False).permute(0, 2, 3, 1)
 
 
 def _build(inputs: Inputs, design: Design) -> Recipe:

@@ -15,12 +15,12 @@ from typing import Any
 
 from muster.errors import TaskError
 from muster.tasks import plugins, registry
-from muster.tasks.models.zoo import classifiers, faces, masks, objects, scenes, style, units
+from muster.tasks.models.zoo import classifiers, faces, masks, objects, plain, scenes, style, units
 from muster.tasks.models.zoo.entry import Entry
 
 _TASKS = {"faces": faces, "masks": masks, "objects": objects, "scenes": scenes, "style": style, "units": units}
 
-_entries: dict[str, Entry] = {e.name: e for zoo in (*_TASKS.values(), classifiers) for e in zoo.ENTRIES}
+_entries: dict[str, Entry] = {e.name: e for zoo in (*_TASKS.values(), classifiers, plain) for e in zoo.ENTRIES}
 ENTRIES: Mapping[str, Entry] = MappingProxyType(_entries)  # of other packages: once their model was asked for
 MODELS: Mapping[str, Mapping[str, Mapping[str, str]]] = MappingProxyType(
     {task: zoo.MODELS for task, zoo in _TASKS.items()}

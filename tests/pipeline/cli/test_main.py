@@ -706,8 +706,8 @@ def test_models_are_a_table_with_licence_data_and_default(muster: Muster) -> Non
     assert len(lines) == len(rows)
     for line, row in zip(lines, rows, strict=True):
         cells = [line[a:b].strip() for a, b in zip(begins, [*begins[1:], None], strict=True)]
-        marked = f"{row['task']}={row['model']}" + ("*" if row["default"] else "")
-        assert cells[:4] == [marked, row["role"], row["name"], row["licence"]]
+        marked = f"{row['task']}={row['model']}" + ("*" if row["default"] else "") if row["task"] else "–"
+        assert cells[:4] == [marked, row["role"] or "–", row["name"], row["licence"]]
         assert (cells[4] == "shipped") == row["packaged"]
     text = " ".join(out.split())
     assert all(row["training_data"] in text for row in rows)

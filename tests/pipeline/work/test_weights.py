@@ -27,7 +27,8 @@ def test_every_entry_says_where_it_comes_from() -> None:
     rows = models.describe_all(None)
     assert {row["name"] for row in rows} == set(zoo.ENTRIES)
     for row in rows:
-        assert all(row[name] for name in ("task", "model", "role", "licence", "source", "training_data"))
+        assert all(row[name] for name in ("licence", "source", "training_data"))
+        assert len({bool(row[name]) for name in ("task", "model", "role")}) == 1
         assert len(row["sha256"]) in (0 if row["how"] else 8, 64)
         assert [bool(row["url"]), row["packaged"], bool(row["how"])].count(True) == 1
         assert row["path"] == (str(models.PACKAGED / row["file"]) if row["packaged"] else None)
@@ -135,7 +136,7 @@ def test_what_only_the_user_can_have(muster: Callable[..., Outcome], weights: Pa
     given = {name for name, entry in zoo.ENTRIES.items() if entry.given and not entry.sha256}
     assert given == {"muster-yolo", "sam"}
     assert not given & models.verify(weights).keys()
-    assert {row["name"] for row in models.describe_all(weights) if row["how"]} == given
+    assert {row["name"] for row in models.describe_all(weights) if row["how"] and not row["sha256"]} == given
     for name in given:
         outcome = muster("models", "pull", name)
         assert (outcome.code, f"Muster has no weights of {name}: " in outcome.error) == (2, True)
@@ -162,6 +163,13 @@ def test_weights_are_verified_before_they_are_loaded(tmp_path: Path, weights: Pa
     (tmp_path / entry.file).write_bytes((weights / entry.file).read_bytes() + b"\0")
     with pytest.raises(InputError, match="is not the file this model needs"):
         models.load_weights(entry, tmp_path)
+
+
+def test_networks_of_no_task_come_last() -> None:
+    tasks = [row["task"] for row in models.describe_all(None)]
+    assert None in tasks
+    assert not any(tasks[tasks.index(None) :])
+    assert {row["name"] for row in models.describe_all(None) if not row["task"]} >= {"muster-digits", "muster-cifar"}
 
 
 # ---- files that the user gives ---------------------------------------------------------------------------------------
