@@ -52,7 +52,10 @@ def run(plugin_site: Path, muster: Run) -> Iterator[Run]:
 def test_a_plugin_is_among_the_tasks(run: Run) -> None:
     done = run("run", "--tasks", "colour")
     assert (done.code, done.out) == (2, "")
-    assert done.error == "muster: no task 'colour'; known: colours, faces, masks, objects, previews, scenes"
+    assert (
+        done.error
+        == "muster: no task 'colour'; known: colours, faces, labels, masks, objects, previews, scenes, style, units"
+    )
 
 
 @pytest.mark.parametrize(
@@ -167,7 +170,10 @@ def test_a_library_of_a_plugin_that_is_gone(muster: Run, library: Path, tmp_path
     done = muster("overlay", "--sample", 2, "--out", tmp_path / "look", *place, "--json")
     assert [source["task"] for source in done.facts["sources"]] == ["faces"]
     done = muster("run", "--tasks", TASKS, *place)
-    assert (done.code, done.error) == (2, "muster: no task 'colours'; known: faces, masks, objects, previews, scenes")
+    assert (done.code, done.error) == (
+        2,
+        "muster: no task 'colours'; known: faces, labels, masks, objects, previews, scenes, style, units",
+    )
 
 
 def test_forgetting_reaches_the_rows_of_a_plugin_that_is_gone(muster: Run, library: Path, tmp_path: Path) -> None:
@@ -190,5 +196,7 @@ def test_a_worker_without_the_plugin_says_what_it_lacks(plugin_site: Path) -> No
     with installed(plugin_site):
         sent = pickle.dumps(TaskChoice(name="colours", options={"min_area": "0.2"}))
         assert pickle.loads(sent).load(torch.device("cpu"), None).parameters == {"min_area": 0.2}
-    with pytest.raises(TaskError, match="no task 'colours'; known: faces, masks, objects, previews, scenes"):
+    with pytest.raises(
+        TaskError, match="no task 'colours'; known: faces, labels, masks, objects, previews, scenes, style, units"
+    ):
         pickle.loads(sent).load(torch.device("cpu"), None)

@@ -24,17 +24,27 @@ def test_a_list_of_names_imports_no_task_and_no_torch() -> None:
         "print(*(m for m in ('torch', 'muster.tasks.faces', 'muster.tasks.models') if m in sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["faces masks objects previews scenes style units", ""]
+    assert done.stdout.splitlines() == ["faces labels masks objects previews scenes style units", ""]
 
 
 def test_an_unknown_task_lists_the_known_ones() -> None:
-    with pytest.raises(TaskError, match="no task 'nonsense'; known: faces, masks, objects, previews, scenes"):
+    with pytest.raises(TaskError, match="no task 'nonsense'; known: faces, labels, masks, objects, previews, scenes"):
         registry.create("nonsense")
 
 
 def test_a_plugin_is_a_task_like_any_other(tmp_path: Path) -> None:
     with installed(write(tmp_path, "means", MEANS)):
-        assert registry.names() == ["faces", "masks", "means", "objects", "previews", "scenes", "style", "units"]
+        assert registry.names() == [
+            "faces",
+            "labels",
+            "masks",
+            "means",
+            "objects",
+            "previews",
+            "scenes",
+            "style",
+            "units",
+        ]
         assert "means" not in sys.modules, "it is imported when it is asked for"
         task = registry.create("means", None, {"least": "20"})
         images = [Image(name, np.full((8, 8, 3), grey, np.uint8), 1.0, (8, 8)) for name, grey in (("a", 10), ("b", 30))]
@@ -143,7 +153,7 @@ def test_the_name_of_a_task_of_ours_stays_ours(tmp_path: Path) -> None:
         with pytest.warns(
             PluginWarning, match=r"impostor 1\.0 registers 'faces' in muster\.tasks, which is Muster's own"
         ):
-            assert registry.names() == ["faces", "masks", "objects", "previews", "scenes", "style", "units"]
+            assert registry.names() == ["faces", "labels", "masks", "objects", "previews", "scenes", "style", "units"]
         with warnings.catch_warnings(action="error"):  # once in a process is enough
             assert registry.find("faces") is faces.Faces
         assert "impostor" not in sys.modules

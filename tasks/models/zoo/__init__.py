@@ -15,10 +15,18 @@ from typing import Any
 
 from muster.errors import TaskError
 from muster.tasks import plugins, registry
-from muster.tasks.models.zoo import classifiers, faces, masks, objects, plain, scenes, style, units
+from muster.tasks.models.zoo import classifiers, faces, labels, masks, objects, plain, scenes, style, units
 from muster.tasks.models.zoo.entry import Entry
 
-_TASKS = {"faces": faces, "masks": masks, "objects": objects, "scenes": scenes, "style": style, "units": units}
+_TASKS = {
+    "faces": faces,
+    "labels": labels,
+    "masks": masks,
+    "objects": objects,
+    "scenes": scenes,
+    "style": style,
+    "units": units,
+}
 
 _entries: dict[str, Entry] = {e.name: e for zoo in (*_TASKS.values(), classifiers, plain) for e in zoo.ENTRIES}
 ENTRIES: Mapping[str, Entry] = MappingProxyType(_entries)  # of other packages: once their model was asked for

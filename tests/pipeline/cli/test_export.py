@@ -82,7 +82,7 @@ def test_overlay(muster: Muster, found: LibraryFiles, tmp_path: Path) -> None:
         (["export", "--format", "csv", "--out", "NEW", "--model", "objects=fcos"], "has objects by fastestdet: "),
         (["overlay", "--out", "library"], "is not overwritten"),
         (["overlay", "--out", "NEW", "--sample", "0"], "--sample 0: at least 1 photo"),
-        (["overlay", "--out", "NEW", "--tasks", "previews"], "choose among faces, masks, objects, scenes"),
+        (["overlay", "--out", "NEW", "--tasks", "previews"], "choose among faces, labels, masks, objects, scenes"),
         (["overlay", "--out", "NEW", "--tasks", "scenes"], "no scenes for its images yet: run `muster run"),
         (["overlay", "--out", "NEW", "--model", "x=y"], "write TASK=NAME"),
     ],

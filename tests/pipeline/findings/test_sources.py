@@ -74,8 +74,8 @@ def test_images_count_and_not_shards(tmp_path: Path, make_photos: Callable[..., 
 
 def test_tasks_by_what_they_find(found: LibraryFiles) -> None:
     assert tasks_that(lambda findings: findings.placed) == ["faces", "masks", "objects"]
-    assert tasks_that(lambda findings: findings.drawn) == ["faces", "masks", "objects", "scenes"]
-    assert tasks_that(lambda findings: bool(findings.label) and findings.filters) == ["objects", "scenes"]
+    assert tasks_that(lambda findings: findings.drawn) == ["faces", "labels", "masks", "objects", "scenes"]
+    assert tasks_that(lambda findings: bool(findings.label) and findings.filters) == ["labels", "objects", "scenes"]
     assert tasks_of(found) == ["faces", "masks", "objects", "scenes"]
     require_tasks(found, ("masks", "objects"), lambda findings: findings.placed)
     for task in ("scenes", "x"):

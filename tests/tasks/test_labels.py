@@ -1,0 +1,76 @@
+"""tasks/labels.py: what a photo shows, by the published SqueezeNet."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.compute as pc
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image as PillowImage
+
+from muster.pipeline.work.choice import TaskChoice
+from muster.pipeline.work.weights import load_weights
+from muster.tasks.base import Image
+from muster.tasks.labels import MOST, Labels, best
+from muster.tasks.models import zoo
+
+
+def image(name: str) -> Image:
+    from skimage import data
+
+    pixels = getattr(data, name)()
+    return Image(name, pixels, 1.0, (pixels.shape[1], pixels.shape[0]))
+
+
+@pytest.fixture(scope="module")
+def task(weights: Path) -> Labels:
+    found = TaskChoice(name="labels", model="squeezenet").load(torch.device("cpu"), weights)
+    assert isinstance(found, Labels)
+    return found
+
+
+def test_a_cup_of_coffee_and_a_cat(task: Labels) -> None:
+    rows = task([image("coffee"), image("chelsea")]).to_pylist()
+    assert [(row["image_id"], row["label"]) for row in rows] == [("coffee", "espresso"), ("chelsea", "Egyptian cat")]
+    assert all(0.6 < row["score"] < 0.8 for row in rows)
+    assert task.categories[rows[0]["label_id"]] == "espresso"
+
+
+def test_scores_are_those_of_a_plain_loop_to_five_digits(task: Labels, weights: Path, data: Path) -> None:
+    """torchvision's network, Caffe's preprocessing, on photos as they are stored."""
+    from torchvision.models import squeezenet1_0
+    from torchvision.transforms import functional
+
+    plain = squeezenet1_0().eval()
+    plain.classifier[1] = torch.nn.Conv2d(512, 1000, 1, padding=1)
+    plain.load_state_dict(torch.load(weights / "squeezenet1_0_imagenet.pth", weights_only=True))
+    for file in sorted((data / "coco128/images").glob("*.jpg"))[:6]:
+        photo = PillowImage.open(file).convert("RGB")
+        square = functional.center_crop(functional.resize(photo, [256]), [227])
+        values = functional.pil_to_tensor(square).float()[[2, 1, 0]] - torch.tensor([104, 117, 123]).view(3, 1, 1)
+        with torch.inference_mode():
+            wanted = plain(values[None]).softmax(1)[0].numpy()
+        pixels = np.asarray(photo)
+        [found] = task.chances([Image("a", pixels, 1.0, photo.size)])
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=5e-6)
+        assert found.argmax() == wanted.argmax()
+
+
+def test_nothing_is_said_below_the_least_score(weights: Path) -> None:
+    state = {"squeezenet": load_weights(zoo.ENTRIES["squeezenet"], weights)}
+    photos = [image("coffee"), image("astronaut")]
+    strict, frank = Labels(min_score=0.7), Labels(min_score=0.0)
+    for each in (strict, frank):
+        each.load(torch.device("cpu"), state)
+    assert strict(photos)["label"].to_pylist() == ["espresso"]
+    assert frank(photos)["image_id"].to_pylist() == ["coffee"] * MOST + ["astronaut"] * MOST
+    assert pc.max(frank(photos)["score"]).as_py() <= 1
+
+
+@given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=30), st.floats(0, 1))
+def test_the_best_come_first(chances: list[float], least: float) -> None:
+    found = best(np.array(chances, np.float32), least)
+    assert [score for _, score in found] == sorted((c for c in chances if c >= least), reverse=True)[:MOST]
+    assert all(chances[i] == score for i, score in found)
