@@ -165,7 +165,9 @@ def test_weights_are_verified_before_they_are_loaded(tmp_path: Path, weights: Pa
         models.load_weights(entry, tmp_path)
 
 
-def test_networks_of_no_task_come_last() -> None:
+def test_networks_of_no_task_come_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    others = {task: models for task, models in zoo.MODELS.items() if task != "units"}  # which looks at these too
+    monkeypatch.setattr(zoo, "everything", lambda: others)
     tasks = [row["task"] for row in models.describe_all(None)]
     assert None in tasks
     assert not any(tasks[tasks.index(None) :])
