@@ -27,9 +27,10 @@ from muster.tasks.models.fields import Ints
 from muster.tasks.models.layers import Watched
 from muster.tasks.models.stages import step
 from muster.tasks.models.zoo.masks import FORMS, Semantic
+from muster.tasks.models.zoo.plain import CLASSES
 
 BEST = 9  # photos of each unit
-_BATCH = 8  # photos of one size at once
+_AT_ONCE = 1 << 19  # pixels that the network is shown at once: 8 photos of 227×227 fit into caches, 32 do not
 _SQUARE_FROM = 1024  # pixels of the longest side: more than classifiers are shown of a photo of 4:1
 
 SCHEMA = pa.schema(
@@ -87,9 +88,8 @@ class Units(Task):
         self.size = (height, width)  # of what it is shown of a square photo
         self.watched = Watched(self.network, device, self.size)
         form = FORMS.get(entry)
-        self.categories: Sequence[str] = (
-            built.categories if isinstance(built, Classifier) else form.classes if form else ()
-        )
+        classes = form.classes if form else CLASSES.get(entry, ())
+        self.categories: Sequence[str] = built.categories if isinstance(built, Classifier) else classes
 
     def __call__(self, images: Sequence[Image]) -> pa.Table:
         """Of each unit the best of these images alone; `reduced` puts those of several calls together."""
@@ -209,8 +209,9 @@ def _alike(views: Sequence[View]) -> Iterator[list[int]]:
     shapes: dict[tuple[int, ...], list[int]] = {}
     for place, view in enumerate(views):
         shapes.setdefault(view.shape, []).append(place)
-    for places in shapes.values():
-        yield from (places[i : i + _BATCH] for i in range(0, len(places), _BATCH))
+    for (height, width, *_), places in shapes.items():
+        count = max(1, _AT_ONCE // (height * width))
+        yield from (places[i : i + count] for i in range(0, len(places), count))
 
 
 # ---- what networks are shown -----------------------------------------------------------------------------------------
@@ -220,7 +221,8 @@ def _longest_side(entry: str) -> int:
     """Of the photo, in pixels, that an entry's network is shown a part or a smaller copy of."""
     if entry in FORMS:
         return FORMS[entry].max_side
-    return scenes.Scenes.max_side if entry == zoo.MODELS["scenes"]["own"]["classifier"] else _SQUARE_FROM
+    sides = zoo.ENTRIES[entry].size or (_SQUARE_FROM,)
+    return min(4 * max(sides), _SQUARE_FROM)  # enough to average over
 
 
 def view_of(entry: str, network: nn.Module) -> Callable[[Pixels], View]:
@@ -228,8 +230,9 @@ def view_of(entry: str, network: nn.Module) -> Callable[[Pixels], View]:
     form = FORMS.get(entry)
     if isinstance(network, Classifier):
         return lambda pixels: _classified(network, pixels)
-    if isinstance(network, DayNight):
-        return lambda pixels: _thumbnail(pixels, SIDE)
+    if isinstance(network, DayNight) or entry in CLASSES:
+        side, _ = zoo.ENTRIES[entry].size or (SIDE, SIDE)
+        return lambda pixels: _thumbnail(pixels, side)
     if isinstance(form, Semantic):
         return lambda pixels: _segmented(form, pixels)
     raise TaskError(f"{entry} is shown no whole photos, or in a way that is not known here")

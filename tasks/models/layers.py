@@ -61,13 +61,16 @@ class Watched:
         assert isinstance(run, fx.GraphModule)
         self._network = _watched(run, [node.name for _, node in found], self._watches)
         self._fields: dict[tuple[int, int], list[Field]] = {}
+        self._looked_at: tuple[int, ...] = ()  # the shape for which the watches are set
 
     def peaks(self, pictures: torch.Tensor, inside: tuple[int, int]) -> Peaks:
         """`pictures`: (N, 3, H, W) as the network takes them, of which `inside` (height, width), from the upper left
         corner, is picture, and the rest was added."""
         height, width = pictures.shape[2:]
-        for watch, field in zip(self._watches, self.fields(height, width), strict=True):
-            watch.rows, watch.columns = (_within(span, side) for span, side in zip(field, inside, strict=True))
+        if self._looked_at != (height, width, *inside):
+            for watch, field in zip(self._watches, self.fields(height, width), strict=True):
+                watch.rows, watch.columns = (_within(span, side) for span, side in zip(field, inside, strict=True))
+            self._looked_at = (height, width, *inside)
         with torch.inference_mode():
             found = self._network(pictures.contiguous(memory_format=torch.channels_last))
         return Peaks(*(torch.cat(each, 1).cpu().numpy() for each in zip(*found, strict=True)))

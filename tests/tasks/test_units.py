@@ -136,8 +136,8 @@ class Brightest(nn.Module):
 def test_what_a_classifier_cuts_off_is_counted(monkeypatch: pytest.MonkeyPatch, at: tuple[int, int]) -> None:
     """A white square on black, in a photo that is wider than what the network is shown of it."""
     made = Classifier(Brightest(), Shown(64, 48), ())
-    monkeypatch.setattr("muster.tasks.units.zoo.ENTRIES", {"daynight": None, "mine": _Entry(made)})
     task = Units("daynight")
+    monkeypatch.setattr("muster.tasks.units.zoo.ENTRIES", {"mine": _Entry(made)})
     task.models = {"network": "mine"}
     task.load(CPU, {"mine": {}})
     pixels = np.zeros((100, 160, 3), np.uint8)
@@ -157,6 +157,17 @@ class _Entry:
 def test_a_network_that_is_shown_no_photos_is_refused() -> None:
     with pytest.raises(TaskError, match="no whole photos"):
         view_of("muster-quality", nn.Linear(3, 1))
+
+
+@pytest.mark.parametrize("model", ["digits", "cifar", "person", "streets"])
+def test_networks_that_are_shipped_have_units(model: str) -> None:
+    made = TaskChoice(name="units", model=model).load(CPU, None)
+    assert isinstance(made, Units)
+    rows = made([image(1, 128), image(2, 256)])
+    assert set(rows["layer"].to_pylist()) <= {layer.name for layer in made.watched.layers}
+    last = next(number for number, layer in enumerate(made.watched.layers) if layer.name in ("fc3", "fc1", "head"))
+    assert made.label(last, 1) or model == "digits"
+    assert made.about(0).startswith("convolution")
 
 
 def test_the_published_network(weights: Any) -> None:
