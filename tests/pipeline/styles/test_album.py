@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import muster
@@ -180,6 +181,15 @@ def test_styles_that_cannot_be(paint: Paint, scanned: Path) -> None:
     with pytest.raises(InputError, match="weights of pictures must be greater than 0"):
         paint(styles={str(made(scanned / "a.png", (40, 40))): 0.0})
     assert not (scanned / "out").exists()
+
+
+def test_weights_that_are_none(paint: Paint, scanned: Path) -> None:
+    torch.save({"a": torch.zeros(1)}, scanned / "mine.pth")
+    with pytest.raises(InputError, match=r"mine.pth: these are no weights of squeezenet"):
+        paint(weights=scanned / "mine.pth")
+    (scanned / "mine.pth").write_bytes(b"x")
+    with pytest.raises(InputError, match="cannot be read as weights"):
+        paint(weights=scanned / "mine.pth")
 
 
 def test_a_folder_that_is_not_ours_stays_as_it_is(paint: Paint, scanned: Path) -> None:
