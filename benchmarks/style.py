@@ -5,8 +5,9 @@
 - objective_to_reference: J of Muster's picture ÷ J of the plain one's, after as many evaluations of J and its gradient,
   those of coarse pictures counted like all others; the largest of all pairs of a photo and a style. Both pictures are
   eight-bit pixels, and the plain implementation measures both. It starts from the photo too, at full size, with torch's
-  L-BFGS as it comes, network and pictures in torch's usual layout, in the same process with as many threads. As in
-  tutorials its colours are cut at black and white in the end; `to_uncut`: the same to J of its picture before that.
+  L-BFGS as it comes, network and pictures in torch's usual layout, in the same process. Both have one thread, as a
+  worker has. As in tutorials its colours are cut at black and white in the end; `to_uncut`: the same to J of its
+  picture before that.
 - seconds_per_photo: side → of Muster, the Gram matrices of the style included; plain_seconds_per_photo: of the other.
 - album: 12 photos in 2 styles by 2 workers, undisturbed; and with SIGKILL to the command and all it started, twice,
   each time after some photos. `same`: rows, but for their seconds, and pictures are equal, bit for bit.
@@ -263,6 +264,7 @@ def main() -> None:
     parser.add_argument("--weights-dir", type=Path, default=WEIGHTS)
     parser.add_argument("--keep", type=Path, help="an empty folder for the album, which stays")
     options = parser.parse_args()
+    torch.set_num_threads(1)
     found: dict[int, list[dict[str, float]]] = {}
     for side, pairs in PAIRS.items():
         for photo, style in pairs:
@@ -285,7 +287,6 @@ def main() -> None:
             side: [{name: round(value, 5) for name, value in each.items()} for each in pairs]
             for side, pairs in found.items()
         },
-        "threads": torch.get_num_threads(),
     }
     print(json.dumps(facts))
     if not survived["same"]:

@@ -203,12 +203,11 @@ def _work(
         return slice_of(images, order.part)
 
     room = partial(actors.available_workers, config.machine)
-    policy = Policy(per_image=max([Policy.per_image, *(choice.task.patience for choice in config.choices)]))
     try:
         with closing(actors.RayWorkers(config.library, config.choices, config.machine)) as pool:
             pool.prepare(count, on_wait)
             progress.ready = time.monotonic()
-            failed = Dispatcher(orders, pool, count, members, policy=policy, room=room).run(on_done)
+            failed = Dispatcher(orders, pool, count, members, policy=patient(config.choices), room=room).run(on_done)
     except Stopped as stopped:
         raise MusterError(f"{stopped}. What was done is kept; run again to go on") from stopped
     if failed:
@@ -218,6 +217,11 @@ def _work(
             " to retry them"
         )
     return count
+
+
+def patient(choices: Sequence[TaskChoice]) -> Policy:
+    """The usual policy, which gives a worker as long as the slowest of its tasks may take."""
+    return Policy(per_image=max([Policy.per_image, *(choice.task.patience for choice in choices)]))
 
 
 def _some_of(library: LibraryFiles, shard: str) -> str:

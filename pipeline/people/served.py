@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from muster.tasks.people.graph import Strangers
     from muster.web.live.password import Password
 
-WITHOUT_LABELS = {"faces", "images", "masks", "previews"}  # tasks by which photos cannot be narrowed down
+# tasks by which photos cannot be narrowed down
+WITHOUT_LABELS = {"faces", "images", "masks", "previews", "style", "units"}
 
 
 def serve_library(

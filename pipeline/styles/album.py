@@ -84,7 +84,11 @@ def paint(
     first = next(iter(choices.values()))
     for choice in choices.values():
         fetch_weights(RunConfig(library=library.uri, choices=(choice,), machine=machine), on_download)
-    first.load(torch.device("cpu"), machine.weights_dir)  # a layer that is not there is said now, and once
+    # A layer that is not there, and a file that has other weights, are said now, and once.
+    if first.weights is not None:
+        first.try_weights(machine.weights_dir)
+    else:
+        first.load(torch.device("cpu"), machine.weights_dir)
     out.mkdir(exist_ok=True)
     album = open_library(out / TABLES, create=True)
     title = plain("+".join(Path(local_path(name) or name).stem for name in request.styles))

@@ -8,15 +8,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import muster
 from helpers.seen import seen
 from muster.errors import InputError, MissingError, NotYetError
+from muster.pipeline.run import patient
 from muster.pipeline.styles import album
 from muster.pipeline.styles.album import StyleSummary
+from muster.pipeline.work.choice import choose
+from muster.pipeline.work.dispatch import Policy
 from muster.storage import manifest
 from muster.storage.library import open_library
+from muster.tasks.style import encoded
 
 FAST = {"side": 48, "steps": 2}
 
@@ -72,6 +77,14 @@ def test_photos_are_painted_once_and_new_ones_alone(
     assert {name: data for name, data in jpegs(second.pictures).items() if name in before} == before
     rows = muster.open(tmp_path / "out" / "library").table("style").to_pylist()
     assert all(row["steps"] == len(row["costs"]) == 2 and row["seconds"] > 0 for row in rows)
+
+
+def test_a_worker_is_not_given_up_over_a_photo_that_takes_minutes() -> None:
+    pixels = np.zeros((40, 40, 3), np.uint8)
+    slow = choose(["style"], options={"style": [encoded(pixels, "a" * 64)], "side": 512, "steps": 200})
+    usual = choose(["previews"])
+    assert patient(usual).per_image == Policy.per_image == 5
+    assert patient(usual + slow).per_image > 600
 
 
 def test_each_photo_is_a_shard_of_its_own(paint: Paint, photos: Path, tmp_path: Path) -> None:
@@ -168,6 +181,15 @@ def test_styles_that_cannot_be(paint: Paint, scanned: Path) -> None:
     with pytest.raises(InputError, match="weights of pictures must be greater than 0"):
         paint(styles={str(made(scanned / "a.png", (40, 40))): 0.0})
     assert not (scanned / "out").exists()
+
+
+def test_weights_that_are_none(paint: Paint, scanned: Path) -> None:
+    torch.save({"a": torch.zeros(1)}, scanned / "mine.pth")
+    with pytest.raises(InputError, match=r"mine.pth: these are no weights of squeezenet"):
+        paint(weights=scanned / "mine.pth")
+    (scanned / "mine.pth").write_bytes(b"x")
+    with pytest.raises(InputError, match="cannot be read as weights"):
+        paint(weights=scanned / "mine.pth")
 
 
 def test_a_folder_that_is_not_ours_stays_as_it_is(paint: Paint, scanned: Path) -> None:
