@@ -39,7 +39,8 @@ from muster.arrays import Pixels
 from muster.storage import manifest, tables
 from muster.storage.library import open_library
 from muster.tasks.models import zoo
-from muster.tasks.models.style_transfer import Recipe, Transfer
+from muster.tasks.models.style_costs import Recipe
+from muster.tasks.models.style_transfer import Transfer
 
 WEIGHTS = Path(os.environ.get("MUSTER_TEST_DATA", Path(__file__).parents[2] / "shared" / "data")) / "weights"
 FILE = "squeezenet1_0_imagenet.pth"

@@ -22,7 +22,8 @@ from muster.colour import in_srgb
 from muster.errors import TaskError
 from muster.tasks.base import IMAGE_ID, Findings, Image, Option, StateDict, Task, number, shrink
 from muster.tasks.models import zoo
-from muster.tasks.models.style_transfer import LEAST, Painted, Recipe, Transfer
+from muster.tasks.models.style_costs import LEAST, Recipe
+from muster.tasks.models.style_transfer import Painted, Transfer
 
 QUALITY = 92
 SECONDS_PER_STEP = 5.0  # that an evaluation at 256 pixels may take: VGG-19 takes 1 on a slow core

@@ -27,7 +27,7 @@ from muster.storage.library import LibraryFiles, open_library
 from muster.storage.new_files import check_local
 from muster.storage.photos import decode
 from muster.storage.uris import local_path, local_uri
-from muster.tasks.models.style_transfer import LEAST
+from muster.tasks.models.style_costs import LEAST
 from muster.tasks.style import OPTIONS, encoded
 
 RATIOS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # α/β of a sheet, as in figure 3 of the paper and beyond

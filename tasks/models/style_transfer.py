@@ -1,57 +1,22 @@
-"""A photo painted anew in the style of other pictures, by descent on its pixels.
+"""A photo painted anew in the style of other pictures, by descent on its pixels. What it costs: style_costs.py."""
 
-Gatys, Ecker and Bethge, "A Neural Algorithm of Artistic Style", 2015, arXiv:1508.06576. With F the maps of a layer for
-the picture that is made and P for the photo, G = FᵀF / positions its Gram matrix and A that of the style:
-
-    J = α · J_content + β · Σ λ_l · J_style,l      J_content = Σ(F - P)² / ΣP²      J_style,l = Σ(G - A)² / ΣA²
-
-The paper has other constants before these sums (equations 1 and 4). Divided by what is aimed at, each is the squared
-relative error: α/β means the same for a photo of any size, and for any network.
-"""
-
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import partial
-from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch.nn.functional import interpolate, pad
 
 from muster.arrays import F32, Pixels
-from muster.errors import TaskError
 from muster.tasks.models.classifiers import Classifier
+from muster.tasks.models.style_costs import LEAST, Costs, Maps, Objective, Recipe, gram
 
-LEAST = 32  # pixels of the shorter side that a network needs: what is smaller gets its edge repeated around it
-MARGIN = 8  # pixels of the picture mirrored around it for the network, else its edge is hardly painted
 COARSE = 256  # pixels of the longest side below which no coarser picture is made first
-OUTSIDE = (
-    100.0  # what J gains by each unit of the mean squared distance of colours from 0..1, beyond which they are cut
-)
 COARSE_SHARE = 0.15  # of the evaluations that are left, for a coarser picture
-HISTORY = 20  # of L-BFGS: 100, as torch has it, takes 600 MB at 1024 pixels, and reaches nothing that 20 does not
+HISTORY = 20  # of L-BFGS: torch's 100 are 2.5 GB at 1024×1024 pixels, and reached .0767 in 60 evaluations, not .0764
 ADAM_STEP = 0.02  # of colours in 0..1
 LUMA = (0.299, 0.587, 0.114)  # of red, green and blue: ITU-R BT.601
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """`alpha`, `beta`: α and β. `content`: layer of J_content. `layers`: layer → λ, as they are divided by their sum.
-    `side`: longest side of the picture, pixels. `steps`: evaluations of J and its gradient. `optimiser`: "lbfgs" or
-    "adam". `start`: "content" or "noise". `colours`: "style" or "photo", whose are kept. `seed`: of the noise."""
-
-    alpha: float
-    beta: float
-    content: str
-    layers: Mapping[str, float]
-    side: int = 512
-    steps: int = 200
-    optimiser: str = "lbfgs"
-    start: str = "content"
-    colours: str = "style"
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -66,113 +31,6 @@ class Painted:
     layers: tuple[float, ...]
     curve: tuple[float, ...]
     sides: tuple[tuple[int, int], ...]
-
-
-# ---- maps and costs --------------------------------------------------------------------------------------------------
-
-
-class _EnoughError(Exception):
-    """The deepest layer that is asked for was reached."""
-
-
-class Maps:
-    """What layers of a frozen network give, computed as far as the deepest of them."""
-
-    def __init__(self, classifier: Classifier, layers: Sequence[str]) -> None:
-        """`layers`: as torch names modules. TaskError where the network has none of that name, or that is no map."""
-        self.classifier = classifier.requires_grad_(False).to(memory_format=torch.channels_last)
-        known = {name: each for name, each in classifier.network.named_modules() if name}
-        for name in layers:
-            if name not in known:
-                near = ", ".join(get_close_matches(name, known, n=3, cutoff=0))
-                raise TaskError(f"the network has no layer {name!r}; the nearest it has: {near}")
-        for module in classifier.network.modules():
-            if getattr(module, "inplace", False):
-                setattr(module, "inplace", False)  # noqa: B010  it would change the map of the layer before
-        self._layers = {name: known[name] for name in layers}
-        self._last = ""
-        found = self(torch.zeros(1, 3, 2 * LEAST, 2 * LEAST, device=classifier.mean.device))
-        for name in layers:
-            if name not in found or found[name].ndim != 4:
-                raise TaskError(f"layer {name!r} of the network gives no map of a picture: name a convolution before")
-        self._last = list(found)[-1]
-
-    def __call__(self, picture: torch.Tensor) -> dict[str, torch.Tensor]:
-        """(1, 3, H, W), RGB in 0..1 → layer → (1, channels, height, width), in the order of the network."""
-        found: dict[str, torch.Tensor] = {}
-
-        def keep(name: str, module: torch.nn.Module, given: Any, map_: torch.Tensor) -> None:
-            found[name] = map_
-            if name == self._last:
-                raise _EnoughError
-
-        shown = self.classifier.normalised(pad(picture, (MARGIN,) * 4, mode="reflect"))
-        hooks = [each.register_forward_hook(partial(keep, name)) for name, each in self._layers.items()]
-        try:
-            with suppress(_EnoughError):
-                self.classifier.network(shown.contiguous(memory_format=torch.channels_last))
-        finally:
-            for hook in hooks:
-                hook.remove()
-        return found
-
-
-def gram(map_: torch.Tensor) -> torch.Tensor:
-    """(1, C, H, W) → (C, C): products of channels, their mean over all positions."""
-    flat = _flat(map_)
-    return flat.T @ flat / len(flat)
-
-
-def _flat(map_: torch.Tensor) -> torch.Tensor:
-    """(1, C, H, W) → (H·W, C), without a copy where the map is channels-last in memory."""
-    return map_.permute(0, 2, 3, 1).reshape(-1, map_.shape[1])
-
-
-class _StyleCost(torch.autograd.Function):
-    """J_style of one layer. Its gradient is one product of matrices; torch makes two, as FᵀF has two factors."""
-
-    @staticmethod
-    def forward(context: Any, map_: torch.Tensor, aim: torch.Tensor) -> torch.Tensor:
-        error, total = gram(map_) - aim, aim.square().sum().clamp_min(1e-12)
-        context.save_for_backward(map_, error)
-        context.scale = 4 / total / (map_.shape[2] * map_.shape[3])
-        return error.square().sum() / total
-
-    @staticmethod
-    def backward(context: Any, *gradients: Any) -> tuple[torch.Tensor, None]:
-        map_, error = context.saved_tensors
-        _, channels, height, width = map_.shape
-        found = _flat(map_) @ (error * (context.scale * gradients[0]))
-        return found.view(1, height, width, channels).permute(0, 3, 1, 2), None
-
-
-class Costs(NamedTuple):
-    """J with what is asked for colours outside 0..1, J_content, and J_style,l of each layer."""
-
-    total: torch.Tensor
-    content: torch.Tensor
-    layers: torch.Tensor
-
-
-class Objective:
-    """J of a picture of the size of this photo, and in these styles."""
-
-    def __init__(self, maps: Maps, recipe: Recipe, photo: torch.Tensor, aims: Mapping[str, torch.Tensor]) -> None:
-        """`photo`: (1, 3, H, W), RGB in 0..1. `aims`: layer → Gram matrix."""
-        self.maps, self.recipe, self.aims = maps, recipe, aims
-        with torch.no_grad():
-            self.content = maps(photo)[recipe.content]
-        self.size = self.content.square().sum().clamp_min(1e-12)
-        shares = torch.tensor([recipe.layers[name] for name in aims], device=photo.device)
-        self.shares = shares / shares.sum()
-
-    def __call__(self, picture: torch.Tensor) -> Costs:
-        found = self.maps(picture)
-        content = (found[self.recipe.content] - self.content).square().sum() / self.size
-        layers = torch.stack([_StyleCost.apply(found[name], aim) for name, aim in self.aims.items()])
-        outside = (picture - picture.clamp(0, 1)).square().mean()
-        total = self.recipe.alpha * content + self.recipe.beta * (self.shares @ layers) + OUTSIDE * outside
-        return Costs(total, content, layers)
 
 
 # ---- descent ---------------------------------------------------------------------------------------------------------
@@ -226,35 +84,40 @@ class Transfer:
     def __call__(self, pixels: Pixels) -> Painted:
         """uint8 RGB (H, W, 3), not longer than the recipe's side. The same for the same, bit for bit, on one kind of
         machine with one number of threads."""
-        recipe, photo = self.recipe, self._tensor(pixels)
-        height, width = pixels.shape[:2]
-        divisors = _divisors(max(height, width))
-        shown, curve, sides = _Shown(photo, recipe.colours), list[float](), []
-        left, picture, before = recipe.steps, None, photo
-        for divisor in divisors:
-            small = shown.small(divisor)
-            cost = Objective(self.maps, recipe, shown.colour(small), self._aims_of(divisor, shown))
-            start = self._start(small) if picture is None else _finer(picture, before, small, recipe.start)
-            descent = Descent(lambda x, cost=cost: cost(shown.colour(x)), start)  # type: ignore[misc]
-            steps = left if divisor == 1 else max(1, round(COARSE_SHARE * left))
-            descent.run(recipe.optimiser, steps)
-            picture, before, left = descent.picture, small, left - steps
-            curve += descent.curve
-            sides.append((max(small.shape[2:]), steps))
-            if not left:
-                break
-        assert picture is not None
-        pixels = _pixels(shown.finished(_sized(picture, photo.shape[2:])))
+        photo = self._tensor(pixels)
+        shown = _Shown(photo, self.recipe.colours)
+        picture, cost, curve, sides = self._descended(shown, _divisors(max(pixels.shape[:2])))
+        made = _pixels(shown.finished(_sized(picture, photo.shape[2:])))
         with torch.no_grad():
-            costs = cost(shown.colour(shown.painted(_sized(self._tensor(pixels), picture.shape[2:]))))
+            costs = cost(shown.colour(shown.painted(_sized(self._tensor(made), picture.shape[2:]))))
         return Painted(
-            pixels=pixels[:height, :width],
+            pixels=made[: pixels.shape[0], : pixels.shape[1]],
             content=float(costs.content),
             style=float(cost.shares @ costs.layers),
             layers=tuple(costs.layers.tolist()),
             curve=tuple(curve),
             sides=tuple(sides),
         )
+
+    def _descended(
+        self, shown: "_Shown", divisors: Sequence[int]
+    ) -> tuple[torch.Tensor, Objective, list[float], list[tuple[int, int]]]:
+        """What was painted at the last size, what it was measured by, and J and sides as Painted has them."""
+        left, picture, before = self.recipe.steps, shown.photo, None
+        curve, sides = list[float](), list[tuple[int, int]]()
+        for divisor in divisors:
+            small = shown.small(divisor)
+            cost = Objective(self.maps, self.recipe, shown.colour(small), self._aims_of(divisor, shown))
+            start = self._start(small) if before is None else _finer(picture, before, small, self.recipe.start)
+            descent = Descent(partial(_of_shown, cost, shown), start)
+            steps = left if divisor == 1 else max(1, round(COARSE_SHARE * left))
+            descent.run(self.recipe.optimiser, steps)
+            picture, before, left = descent.picture, small, left - steps
+            curve += descent.curve
+            sides.append((max(small.shape[2:]), steps))
+            if not left:
+                break
+        return picture, cost, curve, sides
 
     def _tensor(self, pixels: Pixels) -> torch.Tensor:
         """(H, W, 3) → (1, 3, H, W) in 0..1, with its edges repeated where it is smaller than LEAST."""
@@ -320,6 +183,10 @@ class _Shown:
 
     def _brightness(self, picture: torch.Tensor) -> torch.Tensor:
         return (picture * self.luma).sum(1, keepdim=True)
+
+
+def _of_shown(cost: Objective, shown: _Shown, picture: torch.Tensor) -> Costs:
+    return cost(shown.colour(picture))
 
 
 def _divisors(side: int) -> list[int]:

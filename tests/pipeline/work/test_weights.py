@@ -165,13 +165,13 @@ def test_weights_are_verified_before_they_are_loaded(tmp_path: Path, weights: Pa
         models.load_weights(entry, tmp_path)
 
 
-def test_networks_of_no_task_come_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    others = {task: models for task, models in zoo.MODELS.items() if task != "units"}  # which looks at these too
-    monkeypatch.setattr(zoo, "everything", lambda: others)
-    tasks = [row["task"] for row in models.describe_all(None)]
-    assert None in tasks
-    assert not any(tasks[tasks.index(None) :])
-    assert {row["name"] for row in models.describe_all(None) if not row["task"]} >= {"muster-digits", "muster-cifar"}
+@pytest.mark.usefixtures("own")
+def test_networks_of_no_task_come_last(muster: Callable[..., Outcome]) -> None:
+    rows = models.describe_all(None)
+    assert {row["name"] for row in rows} == set(zoo.ENTRIES)
+    assert (rows[-1]["name"], rows[-1]["task"], rows[-1]["packaged"]) == ("own", None, True)
+    lines = muster("models", "list").out.partition("\n\n")[0].splitlines()
+    assert re.match(r"–  +–  +own  +Apache-2\.0  +shipped$", lines[-1])
 
 
 # ---- files that the user gives ---------------------------------------------------------------------------------------
