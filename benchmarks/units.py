@@ -4,7 +4,7 @@ Of each network: photos of LFW run through Muster's workers (killed once, and re
 together from the shards, and compared with a brute-force pass that holds every unit's value in every photo and sorts
 them. Time: the task beside a plain forward pass of the same photos, in one process on one thread, in turn, the median
 of three; of decoded photos (`time_ratio`), and from the bytes of the files (`time_ratio_from_files`). Memory: the most
-that a worker's process had after a quarter of 3,000 photos, and after all of them, put together.
+that a worker's process had after a quarter of some photos, and after all of them, put together.
 """
 
 import argparse
@@ -40,7 +40,6 @@ from muster.tasks.models.fuse import for_inference
 from muster.tasks.units import BEST, Units
 
 AT_ONCE = 32  # as workers do
-HELD = 3000  # photos for which memory is looked at
 CPU = torch.device("cpu")
 
 
@@ -49,6 +48,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--models", default="squeezenet,daynight,streets")
     parser.add_argument("--photos", type=int, default=0, help="of LFW; all where 0")
+    parser.add_argument("--held", type=int, default=3000, help="photos for which memory is looked at")
     parser.add_argument("--timed", type=int, default=256, help="photos of the timing")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -91,7 +91,7 @@ def measured(model: str, args: argparse.Namespace, folder: Path) -> dict[str, An
         **compared(ours, wanted),
         **timed(task, place, args.timed),
         "table_megabytes": round(sum(f.stat().st_size for f in (place / "units").rglob("*.parquet")) / 1e6, 1),
-        **memory(place, model, args.data / "weights"),
+        **memory(place, model, args.data / "weights", args.held),
     }
 
 
@@ -230,15 +230,15 @@ def timed(task: Units, place: Path, count: int) -> dict[str, Any]:
     }
 
 
-def memory(place: Path, model: str, weights: Path) -> dict[str, Any]:
+def memory(place: Path, model: str, weights: Path, most: int) -> dict[str, Any]:
     """Of a process that does shards one after the other: its greatest resident megabytes after a quarter, and all."""
-    code = f"from benchmarks.units import resident; resident({str(place)!r}, {model!r}, {str(weights)!r})"
+    code = f"from benchmarks.units import resident; resident({str(place)!r}, {model!r}, {str(weights)!r}, {most})"
     out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     quarter, whole = json.loads(out.splitlines()[-1])
     return {"megabytes_after_a_quarter": quarter, "megabytes_after_all": whole}
 
 
-def resident(place: str, model: str, weights: str) -> None:
+def resident(place: str, model: str, weights: str, most: int) -> None:
     """Do all shards anew in a copy, and print the greatest resident memory after a quarter and after all."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "library"
@@ -247,7 +247,7 @@ def resident(place: str, model: str, weights: str) -> None:
         worker = ShardWorker(str(copy), [choice], "cpu", Path(weights))
         orders, held = list[Order](), 0
         for order in pending(library, [choice]):
-            if held < HELD:
+            if held < most:
                 orders.append(order)
                 held += order.images
         tables.describe(library, choice.description)

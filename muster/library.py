@@ -189,14 +189,16 @@ class Library:
 
         `weights`: the file that the rows were made by, where it is your own. `layers`: these alone.
         """
+        from muster.pipeline.people.pages import folder_for
         from muster.pipeline.units import Network, write_pages
         from muster.pipeline.work.machine import Machine
         from muster.results import UnitPages
-        from muster.storage.new_files import check_local
 
-        folder, network = check_local(out), Network(model, weights, machine or Machine(), on_download)
-        with self._in_use(), forget.steady(self._files):
-            summary = write_pages(self._files, network, several(layers), folder)
+        network = Network(model, weights, machine or Machine(), on_download)
+        with self._in_use():
+            folder = folder_for(self.uri, out)
+            with forget.steady(self._files):
+                summary = write_pages(self._files, network, several(layers), folder)
         return UnitPages(**asdict(summary), out=folder, index=(folder / "index.html").absolute().as_uri())
 
     def name(self, person: str | int, name: str, *, merge: bool = False, model: str | None = None) -> dict[str, Any]:

@@ -49,7 +49,8 @@ def write_stages(source: StagesSource, out: Path) -> None:
     """Write the page into the folder `out`. InputError where that holds anything else."""
     site = Site(out, {"stages": source.network})
     pictures = {f"stages/{number:03}.png": drawn(stage.maps) for number, stage in enumerate(source.stages)}
-    pictures["photo.png"] = source.photo
+    times = -(-LEAST // max(source.photo.shape[:2]))
+    pictures["photo.png"] = source.photo.repeat(times, 0).repeat(times, 1)
     statics = {f"static/{name}": HERE / "static" / name for name in STATICS}
     names = {"index.html", *pictures, *statics}
     site.begin(names)

@@ -28,7 +28,7 @@ _FUNCTIONS = {
     "add": "sum",
     "cat": "put behind each other",
     "interpolate": "enlarged",
-    "mean": "average of everything",
+    "mean": "average",
     "mul": "product",
     "relu": "ReLU",
 }

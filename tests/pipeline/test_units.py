@@ -13,7 +13,7 @@ from PIL import Image
 from muster.errors import InputError, NotYetError
 from muster.pipeline import forget
 from muster.pipeline.run import pending
-from muster.pipeline.units import Network, best_of, write_pages
+from muster.pipeline.units import Network, best_of, write_pages, write_stages
 from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.machine import Machine
 from muster.pipeline.work.worker import ShardWorker
@@ -129,6 +129,15 @@ def test_pages_show_each_unit_with_its_photos(library: LibraryFiles, photos: Pat
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*.jpg")}
     write_pages(library, NETWORK, (), out)
     assert before == {path: path.stat().st_mtime_ns for path in out.rglob("*.jpg")}  # none is cut again
+
+
+def test_other_pages_are_not_replaced(library: LibraryFiles, photos: Path, tmp_path: Path) -> None:
+    write_stages(photos / "00.png", NETWORK, tmp_path / "stages")
+    before = sorted(path.name for path in (tmp_path / "stages").rglob("*"))
+    with pytest.raises(InputError, match="holds other pages"):
+        write_pages(library, NETWORK, (), tmp_path / "stages")
+    assert sorted(path.name for path in (tmp_path / "stages").rglob("*")) == before
+    write_stages(photos / "01.png", NETWORK, tmp_path / "stages")  # of the same kind they are
 
 
 def test_photos_that_vanished_are_named_and_not_shown(library: LibraryFiles, photos: Path, tmp_path: Path) -> None:
