@@ -4,8 +4,8 @@
 
 The network is frozen; a logistic regression learns from what it gives for the middle of a photo.
 
-- cifar10: accuracy on the photos of `split` test (`n`), learnt from the others; the strength of regularisation is chosen
-  on a fifth of these.
+- cifar10: accuracy on the photos of `split` test (`n`), learnt from the others; how strong the regularisation is was
+  chosen on a fifth of these.
 - coco_map: mean of the average precision over COCO's categories that are on at least one of the photos that no training
   of features saw (`n`), learnt from the others of `coco_photos` and `coco128`.
 - photos_per_second: on one thread, in the precision that workers use here.
