@@ -23,6 +23,7 @@ from muster.storage.library import LibraryFiles, open_library
 from muster.storage.models import keep_models
 from muster.storage.outcomes import IMAGES_DESCRIPTION, IMAGES_FINGERPRINT
 from muster.storage.photos import reader
+from muster.tasks.base import Task
 
 TRANSIENT = ("not_found", "permission", "unreadable", "timeout", "crash", "out_of_memory")  # may pass
 
@@ -219,9 +220,10 @@ def _work(
     return count
 
 
-def patient(choices: Sequence[TaskChoice]) -> Policy:
-    """The usual policy, which gives a worker as long as the slowest of its tasks may take."""
-    return Policy(per_image=max([Policy.per_image, *(choice.task.patience for choice in choices)]))
+def patient(choices: Sequence[TaskChoice]) -> Policy | None:
+    """One that gives a worker as long as the slowest of its tasks may take; None: the usual one does."""
+    slow = [choice.task.patience for choice in choices if choice.task.patience > Task.patience]
+    return Policy(per_image=max(slow)) if slow else None
 
 
 def _some_of(library: LibraryFiles, shard: str) -> str:

@@ -24,12 +24,13 @@ class Site:
     """
 
     def __init__(self, out: Path, stamp: Mapping[str, str]) -> None:
-        """Raises InputError where `out` is a file, or holds files that are not a site of ours, of this kind."""
+        """Raises InputError where `out` is a file, or holds files that are not a site of ours, of this kind. `stamp`:
+        empty: of any kind."""
         self.out, self.stamp = out, dict(stamp)
         self.folder = Folder(os.path.abspath(out), linked=False)
         marker = _read_marker(out, self.folder)
         self.owned: set[str] = set(marker.get("files", ()))
-        if self.owned and set(marker.get("stamp") or ()) != set(stamp):
+        if stamp and self.owned and set(marker.get("stamp") or ()) != set(stamp):
             raise InputError(f"{out} holds other pages that Muster made: give `out` a folder of its own")
         self._fresh = marker.get("stamp") != self.stamp
 

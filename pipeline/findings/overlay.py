@@ -242,7 +242,8 @@ class _Pen:
         self.taken.append(place)
         self.draw.rectangle(place, fill=colour, outline=BLACK)
         bright = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] > 128
-        self.draw.text((place[0] + 3, place[1] + 2), text, fill=BLACK if bright else WHITE, font=self.font)
+        at = round(place[0]) + 3, round(place[1]) + 2  # between pixels Pillow refuses some texts without ink
+        self.draw.text(at, text, fill=BLACK if bright else WHITE, font=self.font)
 
 
 def sheet(pictures: Sequence[Image.Image]) -> Image.Image:

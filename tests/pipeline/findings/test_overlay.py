@@ -116,6 +116,11 @@ things = st.lists(
 
 @settings(max_examples=50)
 @given(st.integers(1, 300), st.integers(1, 300), things)
+@example(
+    1,
+    1,
+    [*[Finding("objects", "", None, (0, 0, 0, 0))] * 3, Finding("objects", "", None, (0, -2.999999999999993, 0, 0))],
+)
 @example(1, 2000, [Finding("objects", "dog", 0.5, (0, 0, 1, 2000))])
 @example(2000, 1, [Finding("objects", "dog", 0.5, (0, 0, 2000, 1))])
 def test_anything_can_be_drawn(width: int, height: int, found: list[Finding]) -> None:
