@@ -220,7 +220,7 @@ def _work(
     return count
 
 
-def patient(choices: Sequence[TaskChoice]) -> Policy | None:
+def patient(choices: Sequence[TaskChoice]) -> "Policy | None":
     """One that gives a worker as long as the slowest of its tasks may take; None: the usual one does."""
     slow = [choice.task.patience for choice in choices if choice.task.patience > Task.patience]
     return Policy(per_image=max(slow)) if slow else None
