@@ -167,17 +167,25 @@ def _photos(source: LiveSource, shards: Sequence[str]) -> pa.Table:
 
 def _joined(shards: Sequence[str], photos: pa.Table, faces: pa.Table, found: pa.Table) -> Columns:
     image_id = _whole(photos["image_id"])
-    faces = faces.append_column("photo", pc.index_in(faces["image_id"], image_id))
-    faces = faces.filter(pc.is_valid(faces["photo"]))
-    face_id, (cluster, cluster_ids, certainty) = _whole(faces["face_id"]), _clustered(faces["face_id"], found)
     sha256 = _whole(pc.coalesce(photos["sha256"], photos["image_id"]))
+    with ThreadPoolExecutor(1) as pool:  # what takes time are Arrow's kernels, two of which can work at once
+        clustered = pool.submit(_clustered, faces["face_id"], found)
+        photo = pc.index_in(faces["image_id"], image_id)
+        content = sha256.dictionary_encode().indices.to_numpy(zero_copy_only=False).astype(np.int32)
+        cluster, cluster_ids, certainty = clustered.result()
+    faces = faces.append_column("photo", photo)
+    if photo.null_count:
+        known = pc.is_valid(photo)
+        kept = known.to_numpy()
+        faces, cluster, certainty = faces.filter(known), cluster[kept], certainty[kept]
+    face_id = _whole(faces["face_id"])
     return Columns(
         shards=shards,
         image_id=image_id,
         **{name: photos[name].to_numpy().astype(np.int32) for name in ("shard", "width", "height")},
         taken=photos["taken_at"].to_numpy().astype("datetime64[us]"),
         sha256=sha256,
-        content=sha256.dictionary_encode().indices.to_numpy(zero_copy_only=False).astype(np.int32),
+        content=content,
         face_id=face_id,
         photo=faces["photo"].to_numpy().astype(np.int32),
         box=matrix(faces["box_xyxy"]) if len(face_id) else np.zeros((0, 4), np.float32),
