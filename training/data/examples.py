@@ -20,6 +20,7 @@ from muster.storage.texts import file_name, image_name
 from muster.storage.uris import split_inline
 
 OnSkipped = Callable[[str], None]  # told of each image that cannot be used, with the reason
+TRAIN = "train"  # in a column `split`; every other word there keeps a photo out
 PEOPLE_HELD_OUT = 0.18  # of the people: 869 of LFW's 4,859 here. No other share is asked of a person's name
 
 

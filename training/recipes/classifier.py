@@ -24,12 +24,11 @@ from muster.tasks.models import plain
 from muster.tasks.models.plain import Plan
 from muster.tasks.scenes import normalised, thumbnail
 from muster.training.augment import uniform
-from muster.training.data.examples import Example, find_examples, held_out, of_each_label, read_photos
+from muster.training.data.examples import TRAIN, Example, find_examples, held_out, of_each_label, read_photos
 from muster.training.inputs import Inputs
 from muster.training.loop import Batch, Recipe, Settings, adjusted, seed_of
 
 PHOTOS_HELD_OUT = 1 / 6
-TRAIN = "train"  # in a column `split`; every other word there keeps a photo out
 LEAST = 2  # photos of a class to learn from
 
 

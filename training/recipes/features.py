@@ -24,7 +24,7 @@ from muster.tasks.models.features import SIDE, WIDTH, Features
 from muster.tasks.models.fuse import for_inference
 from muster.training import losses
 from muster.training.augment import lit, uniform
-from muster.training.data.examples import Example, find_examples, held_out, read_photos
+from muster.training.data.examples import TRAIN, Example, find_examples, held_out, read_photos
 from muster.training.inputs import Inputs
 from muster.training.loop import Batch, Recipe, Settings, adjusted, seed_of
 
@@ -196,7 +196,7 @@ def kept_out(example: Example, inputs: Inputs) -> bool:
     """Whether a photo is not learnt from: as its table says in a column `split`, and a share by name; by that of the
     person where a column names them, so that whoever is kept out of other trainings is kept out of this."""
     whose = (example.label if inputs.label else None) or example.name
-    return example.split not in (None, "train") or held_out(whose, HELD_OUT)
+    return example.split not in (None, TRAIN) or held_out(whose, HELD_OUT)
 
 
 def small(pixels: Pixels) -> Pixels:

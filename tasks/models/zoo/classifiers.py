@@ -1,25 +1,20 @@
 """Networks for the 1,000 categories of ImageNet: several tasks take them."""
 
 from muster.tasks.models import classifiers
-from muster.tasks.models.zoo.entry import Entry
+from muster.tasks.models.zoo.entry import Entry, of_torchvision
 
 _IMAGENET = "ImageNet-1K, ILSVRC 2012 (research; photos under terms of their own)"
 
 
 def _torchvision(name: str, title: str, builder: str, file: str, resized: int) -> Entry:
-    """torchvision publishes the first 8 digits of a file's SHA-256, in its name."""
-    return Entry(
-        name=name,
-        file=file,
-        url=f"https://download.pytorch.org/models/{file}",
-        sha256=file.removesuffix(".pth").rpartition("-")[2],
-        licence="BSD-3-Clause",
+    return of_torchvision(
+        name,
+        file,
         source=f"{title}, torchvision's ImageNet weights",
         training_data=_IMAGENET,
         preprocessing=f"RGB, 0..1, shorter side {resized}, its middle 224×224, ImageNet mean and standard deviation",
         build=classifiers.torchvision(builder, resized),
         size=(224, 224),
-        outputs=(),
     )
 
 

@@ -50,3 +50,17 @@ class Entry:
     def given(self) -> bool:
         """Whether the user has to give the file."""
         return bool(self.how)
+
+
+def of_torchvision(name: str, file: str, **said: Any) -> Entry:
+    """An entry of weights that torchvision publishes, with the first 8 digits of the file's SHA-256 in its name; not
+    exported as ONNX. `said`: the rest of an Entry."""
+    return Entry(
+        name=name,
+        file=file,
+        url=f"https://download.pytorch.org/models/{file}",
+        sha256=file.removesuffix(".pth").rpartition("-")[2],
+        licence="BSD-3-Clause",
+        outputs=(),
+        **said,
+    )

@@ -9,7 +9,7 @@ from torch import nn
 from muster.errors import TaskError
 from muster.tasks.models import coco_labels, sam, segmenter, sinet, torchvision_masks
 from muster.tasks.models.zoo import objects
-from muster.tasks.models.zoo.entry import Entry
+from muster.tasks.models.zoo.entry import Entry, of_torchvision
 
 Channels = tuple[float, float, float]
 IMAGENET: tuple[Channels, Channels] = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -142,25 +142,19 @@ _COCO_INPUT = (
 
 def _torchvision(
     name: str,
-    url: str,
+    file: str,
     weights: str,
     data: str,
     preprocessing: str,
     build: Callable[[Mapping[str, torch.Tensor]], nn.Module],
 ) -> Entry:
-    """torchvision publishes the first 8 digits of a file's SHA-256, in its name."""
-    file = url.rpartition("/")[2]
-    return Entry(
-        name=name,
-        file=file,
-        url=url,
-        sha256=file.removesuffix(".pth").rpartition("-")[2],
-        licence="BSD-3-Clause",
+    return of_torchvision(
+        name,
+        file,
         source=f"torchvision, {weights}",
         training_data=data,
         preprocessing=preprocessing,
         build=build,
-        outputs=(),  # not exported as ONNX
     )
 
 
@@ -219,7 +213,7 @@ ENTRIES = (
     ),
     _torchvision(
         "lraspp-mobilenet-v3-large",
-        "https://download.pytorch.org/models/lraspp_mobilenet_v3_large-d234d4ea.pth",
+        "lraspp_mobilenet_v3_large-d234d4ea.pth",
         "LRASPP_MobileNet_V3_Large_Weights.COCO_WITH_VOC_LABELS_V1",
         _VOC_DATA,
         _VOC_INPUT,
@@ -227,7 +221,7 @@ ENTRIES = (
     ),
     _torchvision(
         "deeplabv3-mobilenet-v3-large",
-        "https://download.pytorch.org/models/deeplabv3_mobilenet_v3_large-fc3c493d.pth",
+        "deeplabv3_mobilenet_v3_large-fc3c493d.pth",
         "DeepLabV3_MobileNet_V3_Large_Weights.COCO_WITH_VOC_LABELS_V1",
         _VOC_DATA,
         _VOC_INPUT,
@@ -235,7 +229,7 @@ ENTRIES = (
     ),
     _torchvision(
         "deeplabv3-resnet50",
-        "https://download.pytorch.org/models/deeplabv3_resnet50_coco-cd0a2569.pth",
+        "deeplabv3_resnet50_coco-cd0a2569.pth",
         "DeepLabV3_ResNet50_Weights.COCO_WITH_VOC_LABELS_V1",
         _VOC_DATA,
         _VOC_INPUT,
@@ -243,7 +237,7 @@ ENTRIES = (
     ),
     _torchvision(
         "maskrcnn-resnet50-fpn",
-        "https://download.pytorch.org/models/maskrcnn_resnet50_fpn_coco-bf2d0c1e.pth",
+        "maskrcnn_resnet50_fpn_coco-bf2d0c1e.pth",
         "MaskRCNN_ResNet50_FPN_Weights.COCO_V1",
         _COCO_DATA,
         _COCO_INPUT,
@@ -251,7 +245,7 @@ ENTRIES = (
     ),
     _torchvision(
         "maskrcnn-resnet50-fpn-v2",
-        "https://download.pytorch.org/models/maskrcnn_resnet50_fpn_v2_coco-73cbd019.pth",
+        "maskrcnn_resnet50_fpn_v2_coco-73cbd019.pth",
         "MaskRCNN_ResNet50_FPN_V2_Weights.COCO_V1",
         _COCO_DATA,
         _COCO_INPUT,

@@ -7,7 +7,7 @@ from torch import nn
 
 from muster.errors import TaskError
 from muster.tasks.models import coco_labels, fastestdet, torchvision_detectors, yolo
-from muster.tasks.models.zoo.entry import Entry
+from muster.tasks.models.zoo.entry import Entry, of_torchvision
 
 _COCO = "COCO train2017 (annotations CC-BY-4.0; photos under their Flickr terms)"
 
@@ -15,18 +15,14 @@ _COCO = "COCO train2017 (annotations CC-BY-4.0; photos under their Flickr terms)
 def _torchvision(
     name: str, file: str, title: str, preprocessing: str, build: Callable[[Mapping[str, torch.Tensor]], nn.Module]
 ) -> Entry:
-    """torchvision publishes the first 8 digits of a file's SHA-256, in its name."""
-    return Entry(
-        name=name,
-        file=file,
-        url=f"https://download.pytorch.org/models/{file}",
-        sha256=file.removesuffix(".pth").rpartition("-")[2],
-        licence="BSD-3-Clause",
+    """Not exported as ONNX: it gives lists of boxes of any length."""
+    return of_torchvision(
+        name,
+        file,
         source=f"{title}, torchvision's COCO_V1",
         training_data=_COCO,
         preprocessing=preprocessing,
         build=build,
-        outputs=(),  # lists of boxes of any length: not exported as ONNX
     )
 
 
