@@ -118,12 +118,12 @@ DESIGNS: Mapping[str, Design] = {
 
 
 class _Siamese:
-    """What all of them share. `rows`: of what is learnt; `classes` (N,): numbers of who or what each item is."""
+    """What all of them share: a network, items changed at random, a loss. The others set `items` first."""
 
     items: Items
 
     def __init__(self, inputs: Inputs, design: Design, learnt: int) -> None:
-        self.name, self.design, self.inputs = design.name, design, inputs
+        self.name, self.design = design.name, design
         self.settings = adjusted(design.settings, inputs, learnt)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
