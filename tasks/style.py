@@ -20,7 +20,7 @@ import torch
 from muster.arrays import Pixels
 from muster.colour import in_srgb
 from muster.errors import TaskError
-from muster.tasks.base import IMAGE_ID, Findings, Image, Option, StateDict, Task, number, shrink
+from muster.tasks.base import IMAGE_ID, Findings, Image, Option, StateDict, Task, number, shrink, whole
 from muster.tasks.models import zoo
 from muster.tasks.models.style_costs import LEAST, Recipe
 from muster.tasks.models.style_transfer import Painted, Transfer
@@ -102,30 +102,20 @@ def _one_of(*names: str) -> Callable[[Any], str]:
     return parse
 
 
-def _whole(least: int, most: int) -> Callable[[Any], int]:
-    def parse(value: Any) -> int:
-        found = number(least, most)(value)
-        if found != int(found):
-            raise ValueError(f"give a whole number from {least} to {most}")
-        return int(found)
-
-    return parse
-
-
 OPTIONS: Mapping[str, Option] = {
     "style": Option(_styles, "Pictures whose style is taken, with weights."),
     "alpha": Option(number(0, 1e6), "How much the picture is held to the photo.", 0.02),
     "beta": Option(number(0, 1e6), "How much it is held to the style.", 1.0),
     "content": Option(str, "Layer whose maps are the content.", None),
     "layers": Option(_layers, "Layers whose Gram matrices are the style: NAME or NAME=WEIGHT, with commas.", None),
-    "side": Option(_whole(LEAST, 4096), "Longest side of the pictures, in pixels.", 512),
-    "steps": Option(_whole(1, 100_000), "Evaluations of the cost and its gradient.", 200),
+    "side": Option(whole(LEAST, 4096), "Longest side of the pictures, in pixels.", 512),
+    "steps": Option(whole(1, 100_000), "Evaluations of the cost and its gradient.", 200),
     "optimiser": Option(_one_of("lbfgs", "adam"), "lbfgs or adam.", "lbfgs"),
     "start": Option(_one_of("content", "noise"), "Where it begins: content, the photo, or noise.", "content"),
     "colours": Option(
         _one_of("style", "photo"), "Whose colours: style, or photo, of which brightness alone changes.", "style"
     ),
-    "seed": Option(_whole(0, 2**31 - 1), "Of the noise.", 0),
+    "seed": Option(whole(0, 2**31 - 1), "Of the noise.", 0),
 }
 
 
