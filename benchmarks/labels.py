@@ -4,8 +4,8 @@
 
 Heads are learnt on the photos of `coco_photos` and `coco128` that training keeps by its rule. `map`, the mean of the
 average precision over categories, and `calibration_error` are those of `muster evaluate labels` on the others, which no
-training saw (`n`). `top1`, `top5`: of heads that learnt CIFAR-10's `split` train, on its test photos. `own`: our network,
-`squeezenet`: the published one, `random`: our network as it is before a training. `seconds`: of the training of the head,
+training saw (`n`). `top1`, `top5`: of heads that learnt CIFAR-10's `split` train, on its test photos. `own`: our own
+network, `squeezenet`: the published one, `random`: our own as it was before. `seconds`: of the training of the head,
 most of which is the network looking at photos. The last line is one JSON object.
 """
 

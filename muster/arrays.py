@@ -8,6 +8,7 @@ import pyarrow as pa
 F32 = np.ndarray[Any, np.dtype[np.float32]]
 F64 = np.ndarray[Any, np.dtype[np.float64]]
 Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]  # of any precision
+I16 = np.ndarray[Any, np.dtype[np.int16]]
 I64 = np.ndarray[Any, np.dtype[np.int64]]
 Ints = np.ndarray[Any, np.dtype[np.integer[Any]]]  # of any width
 U8 = np.ndarray[Any, np.dtype[np.uint8]]

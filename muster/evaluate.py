@@ -1,21 +1,24 @@
 """Accuracy on labelled photos: what `muster evaluate` does.
 
 Each function scans and runs `images` (a Parquet file or any other source) into `library`, or into one that is thrown
-away, and compares what was found with the labels. Raises InputError where labels and images do not fit.
+away, and compares what was found with the labels; `pairs` needs no library. Raises InputError where labels and images
+do not fit.
 """
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from muster.chosen import AnyTask, choice_of
-from muster.library import silent
+from muster.library import several, silent
 from muster.pipeline.evaluate import faces
 from muster.pipeline.evaluate import identify as searches
 from muster.pipeline.evaluate import labels as whole_photos
 from muster.pipeline.evaluate import masks as label_images
 from muster.pipeline.evaluate import objects as boxes
+from muster.pipeline.evaluate import pairs as claims
 from muster.pipeline.run import OnProgress
 from muster.pipeline.work.config import RunConfig
 from muster.pipeline.work.machine import Machine
@@ -120,6 +123,22 @@ def masks(
     """Which pixels are what? Mean IoU over the label images in the folder `labels`, by the model that knows their
     values unless `task` names one."""
     return label_images.evaluate(str(images), Path(labels), _config(library, task, machine), on_progress or silent)
+
+
+def pairs(
+    model: str | Path,
+    images: str | Path | Iterable[str | Path],
+    label: str | None = None,
+    *,
+    on_skipped: Callable[[str], None] | None = None,
+) -> dict[str, Any]:
+    """Are these two of one? Error rates of a siamese network, of every kind of claims that tables of items allow.
+
+    `model`: NAME.safetensors, as the training of the recipe NAME wrote it. `images`: Parquet files of items that it has
+    not learnt from; `label`: their column that says who an item is of, None for pairs of texts. Rows that a column
+    `split` names for training are left out.
+    """
+    return claims.evaluate(Path(model), list(several(images)), label, on_skipped or silent)
 
 
 def _faces(

@@ -184,7 +184,8 @@ class _State:
     def __init__(self, recipe: Recipe, device: torch.device) -> None:
         torch.manual_seed(recipe.settings.seed)
         self.recipe, self.device = recipe, device
-        self.network = recipe.network().to(device).to(memory_format=torch.channels_last)
+        network = recipe.network().to(device)
+        self.network = nn.utils.convert_conv2d_weight_memory_format(network, torch.channels_last)
         self.average = AveragedModel(self.network, multi_avg_fn=_averaging(recipe.settings.average), use_buffers=True)
         self.optimiser = _optimiser(self.network, recipe.settings)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, lambda step: rate_at(step, recipe.settings))

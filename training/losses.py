@@ -6,6 +6,8 @@ Embeddings (N, D) need not be normalised; every function compares directions. Al
 import torch
 import torch.nn.functional as F  # noqa: N812
 
+from muster.tasks.models.encoders import pair_logits
+
 
 def distillation(student: torch.Tensor, teacher: torch.Tensor, similarity_weight: float = 4.0) -> torch.Tensor:
     """1 − cosine to the teacher's embedding of the same crop, and the batch's similarity matrices brought together.
@@ -59,6 +61,41 @@ def triplet(embeddings: torch.Tensor, labels: torch.Tensor, margin: float, hard:
     if not len(losses):
         return embeddings.sum() * 0.0, 0
     return losses.mean(), len(losses)
+
+
+def contrastive(embeddings: torch.Tensor, labels: torch.Tensor, margin: float = 1.0) -> torch.Tensor:
+    """The square of the distance of pairs of one label, and of what other pairs lack of `margin`, over all of a batch.
+
+    Hadsell, Chopra, LeCun: Dimensionality Reduction by Learning an Invariant Mapping, CVPR 2006, eq. 4. Each kind's
+    mean counts as much as the other's; other pairs beyond the margin, which teach nothing, are not in theirs.
+    `labels`: (N,) integers; distances of normalised embeddings, in 0..2.
+    """
+    vectors = F.normalize(embeddings.float())
+    square, same, other = _pairs(2 - 2 * vectors @ vectors.T, labels)
+    distance = square[other].clamp(min=1e-6).sqrt()  # the root of 0 has no gradient
+    near = (margin - distance[distance < margin]).square()
+    return _mean(square[same]) + _mean(near)
+
+
+def pairwise_logistic(embeddings: torch.Tensor, head: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of "these two are one", over all pairs of a batch; each kind's mean counts as much as the other's.
+
+    The logit is a weighted sum over |f(x1) − f(x2)|: Taigman et al., DeepFace, CVPR 2014, section 4.2. `head`:
+    (D + 1,), the weights and what is added; `labels`: (N,) integers.
+    """
+    logits, same, other = _pairs(pair_logits(embeddings, embeddings, head), labels)
+    return (_mean(F.softplus(-logits[same])) + _mean(F.softplus(logits[other]))) / 2
+
+
+def _pairs(values: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Of a matrix (N, N): its values above the diagonal, and which of them are of one label, and which of two."""
+    one, other = torch.triu_indices(len(labels), len(labels), 1, device=labels.device)
+    same = labels[one] == labels[other]
+    return values[one, other], same, ~same
+
+
+def _mean(values: torch.Tensor) -> torch.Tensor:
+    return values.sum() / max(1, len(values))
 
 
 def additive_margin_softmax(

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 import muster
-from muster.pipeline.cli.console import JsonOption, progress, report
+from muster.pipeline.cli.console import JsonOption, progress, report, skipped
 from muster.pipeline.cli.options import (
     DeviceOption,
     KOption,
@@ -234,3 +234,33 @@ def evaluate_masks(
     text = "{model}: mean IoU {miou}, global accuracy {global_accuracy}, class average {class_average}, {images} images"
     lines = [text.format_map(facts), *(f"{name}: {iou}" for name, iou in facts["per_class"].items())]
     report(facts, as_json, *lines)
+
+
+@evaluate_app.command("pairs")
+def evaluate_pairs(
+    model: Annotated[Path, typer.Argument(metavar="FILE", help="NAME.safetensors, as muster train NAME wrote it.")],
+    images: Annotated[
+        list[str], typer.Option("--images", metavar="SOURCE", help="Parquet file of items; may be repeated.")
+    ],
+    label: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Their column that says who an item is of.", show_default="pairs of texts"),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Are these two of one? Error rates of a siamese network: signatures, voices, pairs of questions.
+
+    Example: muster evaluate pairs signatures/signatures.safetensors --images new.parquet --label person
+    """
+    with skipped() as on_skipped:
+        facts = muster.evaluate.pairs(model, images, label, on_skipped=on_skipped)
+    report(facts, as_json, *(_claims(kind, each) for kind, each in facts.items() if isinstance(each, dict)))
+
+
+def _claims(kind: str, facts: dict[str, Any]) -> str:
+    low, high = facts["eer_interval"]
+    text = f"{kind}: EER {facts['eer']} ({low} to {high})"
+    if "accuracy" in facts:
+        text += f", accuracy {facts['accuracy']} ± {facts['accuracy_std']} over {facts['folds']} folds"
+    tars = ", ".join(f"{facts[f'tar_at_far_{far}']} at FAR {far}" for far in ("1e-1", "1e-2"))
+    return f"{text}; TAR {tars}; {facts['genuine']} genuine claims and {facts['impostors']} others"

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import rankdata
 
 from muster.arrays import Bools, Floats, Ints
 from muster.errors import TaskError
@@ -84,6 +85,49 @@ def tar_at_far(scores: Floats, same: Bools, far: float) -> float:
     impostors = np.sort(scores[~same])[::-1]
     allowed = int(far * len(impostors) + 1e-9)  # .29 × 100 is 28.999999999999996
     return 1.0 if allowed == len(impostors) else float((scores[same] > impostors[allowed]).mean())
+
+
+def det_curve(scores: Floats, same: Bools, weights: Floats | None = None) -> tuple[Floats, Floats, Floats]:
+    """Each threshold t, ascending, where `score >= t` says same, and there the shares of impostors let in and of
+    genuine pairs turned away: (T,) float64 each, the first with all accepted, the last with none.
+
+    `scores`: (N,), higher is more alike. `same`: (N,) bool. `weights`: (N,), how often a pair counts; 1 where None.
+    Source: Martin, Doddington, Kamm, Ordowski, Przybocki, The DET Curve in Assessment of Detection Task Performance,
+    Eurospeech 1997.
+    """
+    scores, same = _scores(scores, same)
+    counts = np.ones(len(scores)) if weights is None else np.asarray(weights, np.float64)
+    genuine, impostor = counts * same, counts * ~same
+    if not genuine.sum() or not impostor.sum():
+        raise TaskError("error rates need genuine and impostor pairs")
+    thresholds, code = np.unique(scores, return_inverse=True)
+    below = [np.append(0, np.cumsum(np.bincount(code, each)) / each.sum()) for each in (genuine, impostor)]
+    return np.append(thresholds, np.inf), 1 - below[1], below[0]
+
+
+def equal_error_rate(scores: Floats, same: Bools, weights: Floats | None = None) -> float:
+    """Where as large a share of impostors is let in as of genuine pairs is turned away; between two thresholds, the
+    middle. As `det_curve` otherwise."""
+    _, accepted, rejected = det_curve(scores, same, weights)
+    after = int(np.argmax(rejected >= accepted))
+    at = [after] if rejected[after] == accepted[after] else [after - 1, after]
+    gap = np.abs(rejected[at] - accepted[at])
+    nearest = at[int(gap.argmin())]
+    return float((rejected[nearest] + accepted[nearest]) / 2)
+
+
+def area_under_roc(scores: Floats, same: Bools) -> float:
+    """How often a genuine pair scores higher than an impostor one; half where they score alike.
+
+    `scores`: (N,), higher is more alike. `same`: (N,) bool. Source: Hanley and McNeil, The Meaning and Use of the Area
+    under a Receiver Operating Characteristic (ROC) Curve, Radiology 143, 1982.
+    """
+    scores, same = _scores(scores, same)
+    genuine, impostor = int(same.sum()), int((~same).sum())
+    if not genuine or not impostor:
+        raise TaskError("an area under ROC needs genuine and impostor pairs")
+    ranks = rankdata(scores)[same].sum()
+    return float((ranks - genuine * (genuine + 1) / 2) / (genuine * impostor))
 
 
 def best_threshold(scores: Floats, same: Bools) -> float:

@@ -96,3 +96,25 @@ def test_softened_by_hand() -> None:
     teacher, student = torch.tensor([[math.log(3.0), 0.0]]), torch.zeros(1, 2)
     wanted = 0.75 * math.log(0.75 / 0.5) + 0.25 * math.log(0.25 / 0.5)
     assert losses.softened(student, teacher, 1).item() == pytest.approx(wanted)
+
+
+def test_contrastive_draws_together_and_pushes_apart_up_to_a_margin() -> None:
+    """At 0° and 60° (distance 1) and 180° (distances 2 and √3)."""
+    labels = torch.tensor([0, 0, 1])
+    assert losses.contrastive(on_circle(0, 60, 180), labels).item() == pytest.approx(1, abs=1e-5)
+    assert losses.contrastive(on_circle(0, 0, 180), labels).item() == pytest.approx(0, abs=1e-5)
+    near = losses.contrastive(on_circle(0, 0, 30), labels)
+    assert near.item() == pytest.approx((1 - math.sqrt(squared(30))) ** 2, abs=1e-4)
+    assert torch.isfinite(losses.contrastive(on_circle(0, 0, 0), torch.tensor([0, 1, 2])))
+    alone = on_circle(10).requires_grad_()
+    losses.contrastive(alone, torch.tensor([0])).backward()
+    assert alone.grad is not None
+
+
+def test_pairwise_logistic_by_hand() -> None:
+    head, labels = torch.tensor([-1.0, -2.0, 0.5]), torch.tensor([0, 0, 1])
+    embeddings = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    same, other = math.log1p(math.exp(-0.5)), math.log1p(math.exp(-2.5))
+    found = losses.pairwise_logistic(embeddings, head, labels)
+    assert found.item() == pytest.approx((same + other) / 2)
+    assert losses.pairwise_logistic(embeddings, head, torch.tensor([0, 1, 0])) > found

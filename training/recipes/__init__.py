@@ -17,6 +17,7 @@ from muster.training.recipes import (
     objects,
     quality,
     segmenter,
+    siamese,
     supervised,
 )
 
@@ -47,6 +48,7 @@ RECIPES: Mapping[str, Definition] = MappingProxyType(
         "objects": Definition(objects.build, ("fastestdet",)),
         "streets": Definition(segmenter.build_streets),
         "person": Definition(segmenter.build_person),
+        **{name: Definition(build) for name, build in siamese.BUILDS.items()},
     }
 )
 

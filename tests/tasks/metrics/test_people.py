@@ -1,4 +1,5 @@
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from muster.errors import TaskError
+from muster.tasks.metrics import people
 from muster.tasks.metrics.people import bcubed_f1, best_threshold, fold_accuracy, pairwise_f1, tar_at_far
 
 LABELS = st.integers(0, 25).flatmap(
@@ -120,3 +122,45 @@ def test_every_arrangement_of_four_items_is_symmetric():
         for measure in (pairwise_f1, bcubed_f1):
             forth, back = measure(np.array(labels), np.array(truth)), measure(np.array(truth), np.array(labels))
             assert (forth.precision, forth.recall) == pytest.approx((back.recall, back.precision))
+
+
+# ---- error rates -----------------------------------------------------------------------------------------------------
+
+
+def test_det_and_equal_error_rate_by_hand() -> None:
+    scores, same = np.array([0.1, 0.2, 0.3, 0.4]), np.array([False, True, False, True])
+    thresholds, accepted, rejected = people.det_curve(scores, same)
+    assert thresholds.tolist() == [0.1, 0.2, 0.3, 0.4, np.inf]
+    assert (accepted.tolist(), rejected.tolist()) == ([1, 0.5, 0.5, 0, 0], [0, 0, 0.5, 0.5, 1])
+    assert people.equal_error_rate(scores, same) == 0.5
+    assert people.equal_error_rate(scores, np.array([False, False, True, True])) == 0
+    assert people.equal_error_rate(scores, np.array([True, True, False, False])) == 1
+    assert people.equal_error_rate(np.zeros(4), same) == 0.5
+
+
+@given(st.integers(2, 40), st.integers(0, 999))
+def test_weights_are_how_often_a_pair_counts(count: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    scores, same = random.integers(0, 9, count).astype(float), random.random(count) < 0.5
+    same[:2] = True, False
+    weights = random.integers(0, 3, count)
+    weights[:2] = 1
+    again = np.repeat(np.arange(count), weights)
+    found = people.equal_error_rate(scores, same, weights)
+    assert found == pytest.approx(people.equal_error_rate(scores[again], same[again]))
+    assert 0 <= found <= 1
+
+
+@given(st.integers(2, 40), st.integers(0, 999))
+def test_the_area_under_roc_is_how_often_the_genuine_score_higher(count: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    scores, same = random.integers(0, 9, count).astype(float), random.random(count) < 0.5
+    same[:2] = True, False
+    apart = scores[same][:, None] - scores[~same]
+    assert people.area_under_roc(scores, same) == pytest.approx(((apart > 0) + 0.5 * (apart == 0)).mean())
+
+
+@pytest.mark.parametrize("measure", [people.equal_error_rate, people.area_under_roc])
+def test_error_rates_need_both_kinds(measure: Callable[..., float]) -> None:
+    with pytest.raises(TaskError, match="need"):
+        measure(np.zeros(3), np.ones(3, bool))

@@ -1,0 +1,85 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from muster.errors import TaskError
+from muster.training import trials
+
+
+def cosine(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    return one @ other.T
+
+
+def written(people: int, genuine: int, forged: int) -> tuple[list[str], np.ndarray]:
+    labels = [f"p{n}" for n in range(people) for _ in range(genuine + forged)]
+    return labels, np.array(([True] * genuine + [False] * forged) * people)
+
+
+def test_each_in_turn_meets_every_other_once() -> None:
+    labels = ["a"] * 20 + ["b"] * 2 + ["c"]
+    found = trials.each_in_turn(labels)
+    assert len(found.tested) == trials.MOST + 3
+    claims = trials.claims(found, torch.nn.functional.normalize(torch.randn(23, 4)), cosine)
+    assert list(claims) == ["others"]
+    own, every = trials.MOST * (trials.MOST - 1) // 2 + 1, (trials.MOST + 3) * (trials.MOST + 2) // 2
+    assert (int(claims["others"].same.sum()), len(claims["others"].same)) == (own, every)
+
+
+def test_who_is_enrolled_is_tested_by_the_later_half() -> None:
+    labels, genuine = written(3, 20, 7)
+    found = trials.enrolled_by(labels, genuine, 5)
+    assert found.enrolled.tolist() == [list(range(27 * n, 27 * n + 5)) for n in range(3)]
+    mine = found.tested[found.owner == 1] - 27
+    assert mine.tolist() == [*range(10, 20), *range(20, 27)]
+    claims = trials.claims(found, torch.nn.functional.normalize(torch.randn(81, 4)), cosine)
+    counts = {kind: (int(each.same.sum()), int((~each.same).sum())) for kind, each in claims.items()}
+    assert counts == {"others": (30, 60), "forged": (30, 21)}
+
+
+def test_nobody_with_enough_of_them() -> None:
+    with pytest.raises(TaskError, match="1 people have 10 genuine items or more: at least 2"):
+        trials.enrolled_by(["a"] * 10 + ["b"] * 9, np.ones(19, bool), 5)
+
+
+def test_of_those_whose_own_differ_much_may_differ() -> None:
+    """A steady and a changeable hand: what is as far from the second as its own are from each other passes."""
+    steady = torch.tensor([[1.0, 0.0]] * 4)
+    angles = torch.tensor([0.0, 0.8, 0.0, 0.8])
+    found = trials.enrolled_by(["a"] * 4 + ["b"] * 4, np.ones(8, bool), 2)
+    vectors = torch.cat([steady, torch.stack([angles.cos(), angles.sin()], 1)])
+    claims = trials.claims(found, vectors, cosine)["others"]
+    own = claims.scores[claims.same].reshape(2, 2)
+    assert np.allclose(own, own[:, :1])
+    assert own[1, 0] > own[0, 0] >= 0 - 1e-6
+
+
+@given(st.integers(2, 6), st.integers(2, 5), st.integers(0, 99))
+@settings(deadline=None, max_examples=5)
+def test_perfect_and_hopeless_scores(people: int, each: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    labels = [f"p{n}" for n in range(people) for _ in range(each)]
+    found = trials.each_in_turn(labels)
+    perfect = torch.eye(people)[np.repeat(np.arange(people), each)]
+    claims = trials.claims(found, perfect, cosine)["others"]
+    facts = trials.summary(claims)
+    assert (facts["eer"], facts["eer_interval"], facts["tar_at_far_1e-2"]) == (0, [0, 0], 1)
+    low, high = np.array(facts["det"]).T
+    assert (low[0], high[0], low[-1], high[-1]) == (1, 0, 0, 1)
+    assert (np.diff(low) <= 0).all()
+    if people >= 4:
+        assert facts["accuracy"] == 1
+        assert facts["folds"] == people // 2
+    worse = trials.claims(found, torch.from_numpy(random.normal(size=(len(labels), 3))), cosine)["others"]
+    low, high = trials.summary(worse)["eer_interval"]
+    assert 0 <= low <= high <= 1
+
+
+def test_pairs_are_told_apart_by_their_source() -> None:
+    scores, same = np.array([0.1, 0.9, 0.4, 0.2, 0.7]), np.array([False, True, True, False, True])
+    found = trials.of_sources(scores, same, ["a", "a", "b", "b", "c"])
+    assert list(found) == ["a", "b"]
+    assert trials.as_numbers(found) == {"eer_a": 0, "eer_b": 0}
+    many = trials.of_sources(np.tile(scores, 40), np.tile(same, 40), ["a"] * 200)
+    assert trials.as_numbers(many).keys() == {"eer_a", "accuracy_a"}
