@@ -19,6 +19,7 @@ from muster.training.recipes import (
     segmenter,
     siamese,
     supervised,
+    vqa,
 )
 
 
@@ -48,7 +49,7 @@ RECIPES: Mapping[str, Definition] = MappingProxyType(
         "objects": Definition(objects.build, ("fastestdet",)),
         "streets": Definition(segmenter.build_streets),
         "person": Definition(segmenter.build_person),
-        **{name: Definition(build) for name, build in siamese.BUILDS.items()},
+        **{name: Definition(build) for name, build in (siamese.BUILDS | vqa.BUILDS).items()},
     }
 )
 
