@@ -1,4 +1,5 @@
-"""Items of any kind (pictures, sounds, texts, volumes) from Parquet tables that say who or what each one is."""
+"""Items from Parquet tables: pictures, sounds and volumes of which a column says who or what each is, and pairs of
+texts of which one says whether they are of one."""
 
 import io
 import wave
@@ -22,7 +23,7 @@ from muster.tasks.models import encoders
 from muster.tasks.models.encoders import Plan
 from muster.training.data.examples import OnSkipped
 
-COLUMNS = {"picture": ("image",), "sound": ("audio",), "text": ("text",), "volume": ("volume", "shape")}
+COLUMNS = {"picture": ("image",), "sound": ("audio",), "volume": ("volume", "shape")}
 PAIRED = ("question1", "question2", "is_duplicate")  # of a table of pairs of texts
 GENUINE = "genuine"  # a column of bools: where it is false, an item only claims to be of whom the label names
 Made = np.ndarray[Any, np.dtype[Any]]  # one item as its network takes it
@@ -152,12 +153,6 @@ def _sound(data: bytes | None, plan: Plan) -> Made:
     return encoders.wave(*_samples(read_bytes(data)), plan)
 
 
-def _text(text: str | None, plan: Plan) -> Made:
-    if not isinstance(text, str) or not text.strip():
-        raise TaskError("it is empty")
-    return encoders.pieces(text, plan)
-
-
 def _volume(data: bytes | None, shape: Sequence[int] | None, plan: Plan) -> Made:
     values = np.frombuffer(read_bytes(data), np.uint8)
     if shape is None or len(shape) != 3 or min(shape) < 1 or np.prod(shape, dtype=object) != len(values):
@@ -165,7 +160,7 @@ def _volume(data: bytes | None, shape: Sequence[int] | None, plan: Plan) -> Made
     return encoders.cube(values.reshape(shape), plan)
 
 
-_MAKE: dict[str, Callable[..., Made]] = {"picture": _picture, "sound": _sound, "text": _text, "volume": _volume}
+_MAKE: dict[str, Callable[..., Made]] = {"picture": _picture, "sound": _sound, "volume": _volume}
 
 
 def read_bytes(data: bytes | None) -> bytes:

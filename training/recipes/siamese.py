@@ -67,7 +67,7 @@ SIGNATURES = Design(
     name="signatures",
     plan=PICTURE,
     loss="margin",
-    settings=Settings(steps=700, batch=64, learning_rate=2e-3, average=0.99),
+    settings=Settings(steps=300, batch=64, learning_rate=2e-3, average=0.99),
     each=5,
     forged=3,
     enrolled=5,
@@ -76,26 +76,26 @@ VOICE = Design(
     name="voice",
     plan=SOUND,
     loss="margin",
-    settings=Settings(steps=800, batch=64, learning_rate=2e-3, average=0.99),
+    settings=Settings(steps=400, batch=64, learning_rate=2e-3, average=0.99),
 )
 QUESTIONS = Design(
     name="questions",
     plan=TEXT,
     loss="contrastive",
-    settings=Settings(steps=800, batch=128, learning_rate=1e-3, average=0.99),
+    settings=Settings(steps=300, batch=128, learning_rate=1e-3, average=0.99),
 )
 SPEECH = Design(
     name="speech",
     plan=SPOKEN,
     loss="classes",
-    settings=Settings(steps=1000, batch=64, learning_rate=2e-3, average=0.99),
+    settings=Settings(steps=400, batch=64, learning_rate=2e-3, average=0.99),
     speed=0.15,
 )
 VOLUMES = Design(
     name="volumes",
     plan=VOLUME,
     loss="classes",
-    settings=Settings(steps=800, batch=32, learning_rate=2e-3, average=0.99),
+    settings=Settings(steps=200, batch=16, learning_rate=2e-3, average=0.99),
 )
 
 
@@ -138,7 +138,7 @@ class _Siamese:
     def _batch(self, rows: I64, labels: I64, another: Sequence[int], seed: int) -> Batch:
         """`another` (N,): items of one number are changed alike into somebody else's, where the loss allows it."""
         random = torch.Generator(self.device).manual_seed(seed)
-        alike = torch.tensor(another if self.design.loss in OF_PAIRS else np.zeros(0, np.int64))
+        alike = torch.tensor(another if self.design.loss in OF_PAIRS else [], dtype=torch.int64)
         items = self.items.values[torch.from_numpy(rows)].to(self.device)
         values = changed(items, self.design.plan, alike, self.design.speed, random)
         names = [self.items.names[row] for row in rows.tolist()]
@@ -266,7 +266,7 @@ class PairsRecipe(_Siamese):
         seed = seed_of(self.settings.seed, step, rank)
         random, share = np.random.default_rng(seed), max(2, self.settings.batch // ranks)
         rows = np.unique(self.pairs.rows[random.choice(self.learnt, share // 2)])
-        batch = self._batch(rows, self.classes[rows], np.zeros(0, np.int64).tolist(), seed)
+        batch = self._batch(rows, self.classes[rows], [], seed)
         return {**batch, "hard": step >= self.settings.steps // 2}
 
     @torch.inference_mode()
@@ -302,7 +302,7 @@ class KindsRecipe(ItemsRecipe):
         random = np.random.default_rng(seed)
         labels = random.choice(self.drawn, max(2, self.settings.batch // ranks))
         rows = np.array([random.choice(self.own[label]) for label in labels])
-        return self._batch(rows, labels, np.zeros(0, np.int64).tolist(), seed)
+        return self._batch(rows, labels, [], seed)
 
     @torch.inference_mode()
     def measure(self, network: nn.Module) -> dict[str, float]:

@@ -70,6 +70,19 @@ def test_a_head_says_what_differences_are_worth() -> None:
     assert encoders.similarity(one, other, torch.tensor([-2.0, -3.0, 0.5])).tolist() == [[0.5, -4.5]]
 
 
+def test_gradients_of_volumes_are_those_of_float32() -> None:
+    """As the loop trains it where bfloat16 is fast: see Encoder.forward."""
+    network = Encoder(PLANS["volume"])
+    found = []
+    for fast in (False, True):
+        network.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=fast):
+            embedded = network(items("volume", 4))
+        (embedded * torch.linspace(-1, 1, 8)).sum().backward()
+        found.append([p.grad.clone() for p in network.parameters() if p.grad is not None])
+    assert all(torch.allclose(one, other, atol=1e-6) for one, other in zip(*found, strict=True))
+
+
 # ---- sound -----------------------------------------------------------------------------------------------------------
 
 

@@ -99,10 +99,11 @@ def test_volumes_of_other_sizes(tmp_path: Path) -> None:
 
 
 def test_texts_of_any_length(tmp_path: Path) -> None:
-    file = table(tmp_path / "t.parquet", text=["a", "word " * 2000, "", " \n", None], who=["a"] * 5)
+    one, other = ["a", "", " \n", "b", None], ["word " * 2000, "c", "d", "?", "e"]
+    file = table(tmp_path / "t.parquet", question1=one, question2=other, is_duplicate=[True] * 5)
     skipped: list[str] = []
-    items = read_items([file], "who", TEXT, skipped.append)
-    assert (items.values > 0).any(2).sum(1).tolist() == [1, 6]
+    pairs = read_pairs([file], TEXT, skipped.append)
+    assert (pairs.items.values > 0).any(2).sum(1).tolist() == [1, 6, 1, 1]
     assert len(skipped) == 3
 
 
