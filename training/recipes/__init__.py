@@ -16,6 +16,7 @@ from muster.training.recipes import (
     objects,
     quality,
     segmenter,
+    style_net,
     supervised,
 )
 
@@ -44,6 +45,7 @@ RECIPES: Mapping[str, Definition] = MappingProxyType(
         "objects": Definition(objects.build, ("fastestdet",)),
         "streets": Definition(segmenter.build_streets),
         "person": Definition(segmenter.build_person),
+        "style-net": Definition(style_net.build, (style_net.TEACHER,)),
     }
 )
 
