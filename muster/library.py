@@ -304,7 +304,8 @@ class Library:
     ) -> StyleSummary:
         """Paint photos in the style of pictures, into the folder `out`. Interrupted, it keeps what it has done.
 
-        `styles`: a picture, several, or each with its weight. `photos`: which, as `search` takes it; all where "".
+        `styles`: a picture, several, or each with its weight; none where `weights` are of the `model` "net", which has
+        learnt its style. `photos`: which, as `search` takes it; all where "".
         `sheet`: each with α/β from 1e-4 to 1, on one sheet. `options`: those of the task, such as `alpha`, `side` and
         `steps`. Called again with the same `out` it goes on; with other styles it adds theirs. docs/style.md.
         """

@@ -18,6 +18,7 @@ from muster.training.recipes import (
     quality,
     segmenter,
     siamese,
+    style_net,
     supervised,
     vqa,
 )
@@ -49,6 +50,7 @@ RECIPES: Mapping[str, Definition] = MappingProxyType(
         "objects": Definition(objects.build, ("fastestdet",)),
         "streets": Definition(segmenter.build_streets),
         "person": Definition(segmenter.build_person),
+        "style-net": Definition(style_net.build, (style_net.TEACHER,)),
         **{name: Definition(build) for name, build in (siamese.BUILDS | vqa.BUILDS).items()},
     }
 )
