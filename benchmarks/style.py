@@ -1,6 +1,6 @@
 """The objective that `muster style` reaches, and how soon, beside a plain implementation; an album, killed twice.
 
-    python benchmarks/style.py [--evaluations 60] [--weights-dir ../shared/data/weights] [--keep FOLDER]
+    python benchmarks/style.py [--evaluations 60] [--weights-dir ../shared/data/weights] [--keep FOLDER] [--net FILE]
 
 - objective_to_reference: J of Muster's picture ÷ J of the plain one's, after as many evaluations of J and its gradient,
   those of coarse pictures counted like all others; the largest of all pairs of a photo and a style. Both pictures are
@@ -11,14 +11,22 @@
 - seconds_per_photo: side → of Muster, the Gram matrices of the style included; plain_seconds_per_photo: of the other.
 - album: 12 photos in 2 styles by 2 workers, undisturbed; and with SIGKILL to the command and all it started, twice,
   each time after some photos. `same`: rows, but for their seconds, and pictures are equal, bit for bit.
-- net_ratio: of a feed-forward network, which is not there: null.
+- net_ratio: seconds of Muster's descent ÷ those of a network that has learnt its style, for the same photos in this
+  very run; the least of all pairs. net_seconds_per_photo: side → of the network, the mean of REPEATS. `--net`: the
+  weights of a training; without them it has learnt nothing, which takes as long.
+- net_strips: of a photo of LARGE pixels that the network is shown whole, and in strips: seconds; MiB that a process
+  holds beside the program; `apart`: how many levels of 255 the two pictures differ, the mean and the most; `seam`: how
+  much more a row at the edge of a strip differs from the next one than in the picture of the whole, the mean over rows,
+  as a share.
 
 Photos are those of `muster demo`, styles are drawn here. The last line is one JSON object.
 """
 
 import argparse
 import json
+import multiprocessing
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -37,10 +45,12 @@ from torchvision.models import squeezenet1_0
 
 import muster
 from muster.arrays import Pixels
-from muster.storage import manifest, tables
+from muster.pipeline.work.weights import parse_given
+from muster.storage import downloads, manifest, tables
 from muster.storage.library import open_library
 from muster.tasks.models import zoo
 from muster.tasks.models.style_costs import Recipe
+from muster.tasks.models.style_net import AT_ONCE, STEP, Painter, StyleNet, from_state
 from muster.tasks.models.style_transfer import Transfer
 
 WEIGHTS = Path(os.environ.get("MUSTER_TEST_DATA", Path(__file__).parents[2] / "shared" / "data")) / "weights"
@@ -48,6 +58,8 @@ FILE = "squeezenet1_0_imagenet.pth"
 ALPHA, CONTENT, LAYERS = 0.02, 7, (1, 4, 7, 10, 12)
 PAIRS = {256: (("collins", "waves"), ("coffee", "mosaic")), 512: (("coffee", "waves"),)}
 PHOTOS = 12
+REPEATS = 5
+LARGE = (2048, 3072)
 
 
 # ---- pictures of style -----------------------------------------------------------------------------------------------
@@ -180,6 +192,56 @@ def compare(weights: Path, photo: Pixels, style: Pixels, evaluations: int) -> di
     }
 
 
+# ---- a network -------------------------------------------------------------------------------------------------------
+
+
+def network(file: Path | None) -> StyleNet:
+    torch.manual_seed(0)
+    return StyleNet() if file is None else from_state(parse_given(downloads.read(file)))
+
+
+def of_network(file: Path | None, photo: Pixels) -> float:
+    """Seconds for a photo."""
+    painter = Painter(network(file), torch.device("cpu"))
+    painter(photo)
+    begun = time.monotonic()
+    for _ in range(REPEATS):
+        painter(photo)
+    return (time.monotonic() - begun) / REPEATS
+
+
+def large(file: Path | None, at_once: int) -> tuple[Pixels, float, float]:
+    """The picture of a large photo, seconds, and MiB that were taken beside the program."""
+    torch.set_num_threads(1)
+    picture = Image.fromarray(shown(Path(), "coffee", 600)).resize(LARGE[::-1], Image.Resampling.BICUBIC)
+    noise = np.random.default_rng(0).integers(-12, 13, (*LARGE, 3))  # what is enlarged has no details
+    photo = np.clip(np.asarray(picture) + noise, 0, 255).astype(np.uint8)
+    painter = Painter(network(file), torch.device("cpu"), at_once=at_once)
+    painter(photo[:256, :256])
+    before, begun = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    found = painter(photo)
+    seconds = time.monotonic() - begun
+    return found, seconds, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+
+
+def strips(file: Path | None) -> dict[str, Any]:
+    pictures, facts = [], dict[str, Any]()
+    for name, at_once in (("whole", LARGE[0] * LARGE[1]), ("strips", AT_ONCE)):
+        with multiprocessing.get_context("spawn").Pool(1) as process:  # its own peak of memory
+            picture, seconds, mib = process.apply(large, (file, at_once))
+        pictures.append(picture.astype(np.float32))
+        facts[name] = {"seconds": round(seconds, 1), "mib": round(mib)}
+    whole, cut = pictures
+    rows = AT_ONCE // LARGE[1] // STEP * STEP
+    edges = [np.abs(each[rows::rows] - each[rows - 1 : -1 : rows]).mean() for each in (cut, whole)]
+    apart = np.abs(whole - cut)
+    return {
+        **facts,
+        "apart": [round(float(apart.mean()), 4), int(apart.max())],
+        "seam": round(float(edges[0] / edges[1] - 1), 5),
+    }
+
+
 # ---- an album that is killed -----------------------------------------------------------------------------------------
 
 
@@ -262,15 +324,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--evaluations", type=int, default=60)
     parser.add_argument("--weights-dir", type=Path, default=WEIGHTS)
+    parser.add_argument("--net", type=Path, help="weights of `muster train style-net`")
     parser.add_argument("--keep", type=Path, help="an empty folder for the album, which stays")
     options = parser.parse_args()
     torch.set_num_threads(1)
     found: dict[int, list[dict[str, float]]] = {}
     for side, pairs in PAIRS.items():
         for photo, style in pairs:
-            each = compare(
-                options.weights_dir / FILE, shown(Path(), photo, side), STYLES[style](side), options.evaluations
-            )
+            pixels = shown(Path(), photo, side)
+            each = compare(options.weights_dir / FILE, pixels, STYLES[style](side), options.evaluations)
+            each["net_seconds"] = of_network(options.net, pixels)
             found.setdefault(side, []).append(each)
             print(f"{side} {photo} {style}: {each}", file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory() as temporary:
@@ -280,7 +343,9 @@ def main() -> None:
         "to_uncut": round(max(each["objective"] / each["uncut"] for pairs in found.values() for each in pairs), 4),
         "seconds_per_photo": _means(found, "seconds"),
         "plain_seconds_per_photo": _means(found, "plain_seconds"),
-        "net_ratio": None,
+        "net_seconds_per_photo": _means(found, "net_seconds"),
+        "net_ratio": round(min(each["seconds"] / each["net_seconds"] for pairs in found.values() for each in pairs), 1),
+        "net_strips": strips(options.net),
         "album": survived,
         "evaluations": options.evaluations,
         "pairs": {
@@ -294,7 +359,7 @@ def main() -> None:
 
 
 def _means(found: dict[int, list[dict[str, float]]], name: str) -> dict[int, float]:
-    return {side: round(float(np.mean([each[name] for each in pairs])), 2) for side, pairs in found.items()}
+    return {side: round(float(np.mean([each[name] for each in pairs])), 3) for side, pairs in found.items()}
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from muster.chosen import AnyTask, choice_of
 from muster.library import several, silent
 from muster.pipeline.evaluate import faces
 from muster.pipeline.evaluate import identify as searches
+from muster.pipeline.evaluate import labels as whole_photos
 from muster.pipeline.evaluate import masks as label_images
 from muster.pipeline.evaluate import objects as boxes
 from muster.pipeline.evaluate import pairs as claims
@@ -88,6 +89,26 @@ def objects(
     file = boxes.find_labels(str(images)) if annotations is None else Path(annotations)
     config = _config(library, task, machine)
     return boxes.evaluate(str(images), file, config, on_progress or silent, config.choices[0].name)
+
+
+def labels(
+    images: str | Path,
+    *,
+    label: str | None = None,
+    annotations: str | Path | None = None,
+    library: str | Path = "",
+    task: AnyTask = "labels",
+    machine: Machine | None = None,
+    on_progress: OnProgress | None = None,
+) -> dict[str, Any]:
+    """Do the labels say what photos show? Of photos that show one class each, `top1` and `top5`; where they show any
+    number, `map`; of both the calibration error, and figures by class.
+
+    `label`: the column that says it, of texts or of lists of them; the folder each lies in where None. `annotations`: a
+    COCO file that does, in its place.
+    """
+    file, config = None if annotations is None else Path(annotations), _config(library, task, machine)
+    return whole_photos.evaluate(str(images), label, file, config, on_progress or silent)
 
 
 def masks(

@@ -182,12 +182,14 @@ class Library:
         model: str | None = None,
         weights: str | Path | None = None,
         layers: str | Iterable[str] = (),
+        ascent: bool = False,
         machine: Machine | None = None,
         on_download: OnDownload | None = None,
     ) -> UnitPages:
         """Write pages of what `units` answers, with the parts of the photos that were seen, into the folder `out`.
 
-        `weights`: the file that the rows were made by, where it is your own. `layers`: these alone.
+        `weights`: the file that the rows were made by, where it is your own. `layers`: these alone. `ascent`: beside
+        the patches a picture for each unit that was made to excite it, by gradient ascent.
         """
         from muster.pipeline.people.pages import folder_for
         from muster.pipeline.units import Network, write_pages
@@ -198,7 +200,7 @@ class Library:
         with self._in_use():
             folder = folder_for(self.uri, out)
             with forget.steady(self._files):
-                summary = write_pages(self._files, network, several(layers), folder)
+                summary = write_pages(self._files, network, several(layers), folder, ascent)
         return UnitPages(**asdict(summary), out=folder, index=(folder / "index.html").absolute().as_uri())
 
     def name(self, person: str | int, name: str, *, merge: bool = False, model: str | None = None) -> dict[str, Any]:
@@ -302,7 +304,8 @@ class Library:
     ) -> StyleSummary:
         """Paint photos in the style of pictures, into the folder `out`. Interrupted, it keeps what it has done.
 
-        `styles`: a picture, several, or each with its weight. `photos`: which, as `search` takes it; all where "".
+        `styles`: a picture, several, or each with its weight; none where `weights` are of the `model` "net", which has
+        learnt its style. `photos`: which, as `search` takes it; all where "".
         `sheet`: each with α/β from 1e-4 to 1, on one sheet. `options`: those of the task, such as `alpha`, `side` and
         `steps`. Called again with the same `out` it goes on; with other styles it adds theirs. docs/style.md.
         """
@@ -317,22 +320,43 @@ class Library:
 
     # ---- what is there -----------------------------------------------------------------------------------------------
 
-    def search(self, text: str, *, model: str | None = None) -> SearchResult:
+    def search(
+        self,
+        text: str = "",
+        *,
+        like: str | Path | None = None,
+        most: int = 50,
+        model: str | None = None,
+        machine: Machine | None = None,
+        on_download: OnDownload | None = None,
+    ) -> SearchResult:
         """Photos by people, objects, scenes, dates, places, cameras, folders and file names: "anna -bob dog 2019".
 
-        docs/commands.md has the language. `model`: whose faces; those of `model_of` where None. Raises NotYetError
-        where no photo was looked at yet.
+        docs/commands.md has the language. `like`: a photo, in the library or a file; of those found, the `most` that
+        look most like it, the nearest first, and a column `similarity`, the cosine of their embeddings by the task
+        `features`. `model`: whose faces; those of `model_of` where None. Raises NotYetError where no photo was looked
+        at yet, or has features.
         """
+        from muster.pipeline.alike import nearest
         from muster.pipeline.people.searching import opened
+        from muster.pipeline.work.machine import Machine
         from muster.results import SearchResult
 
+        if most < 1:
+            raise InputError(f"`most` {most}: at least 1 is needed")
         with self._in_use():
             forget.settled(self._files)
             search = opened(self._files, model)
         found = search.run(text)
+        rows, similarities = found.rows, None
+        if like is not None:
+            similarities, rows = nearest(
+                self._files.uri, search.index, str(like), rows, most, machine or Machine(), on_download
+            )
+        table = search.table(rows)
         return SearchResult(
             query=text,
-            table=search.table(found.rows),
+            table=table if similarities is None else table.append_column("similarity", [similarities]),
             understood=found.understood,
             unknown=found.unknown,
             notes=found.notes,

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from muster.library import several, silent
+from muster.library import Texts, several, silent
 from muster.pipeline import train as training
 from muster.pipeline.work.machine import Machine
 from muster.pipeline.work.training import Training
@@ -23,6 +23,7 @@ def train(
     label: str | None = None,
     labels: Iterable[str | Path] = (),
     scenes: Iterable[str | Path] = (),
+    styles: Texts = (),
     limit: int | None = None,
     steps: int | None = None,
     rate: float | None = None,
@@ -37,8 +38,9 @@ def train(
 
     `images`: photos to learn from, as `Library.scan` takes them; `label`: their column that names who or what it is,
     the folder where None. `labels`: for each source of images a folder of label images, or a COCO file. `scenes`:
-    photos to put faces into. `limit`, `steps`, `rate`, `seed`: as the recipe has them where None. `start`: the folder
-    of an earlier training, to begin with its weights. `machine`: one process, unless it says how many `workers`.
+    photos to put faces into. `styles`: pictures whose style is learnt. `limit`, `steps`, `rate`, `seed`: as the
+    recipe has them where None. `start`: the folder of an earlier training, to begin with its weights. `machine`: one
+    process, unless it says how many `workers`.
     """
     inputs = Inputs(
         images=list(several(images)),
@@ -46,6 +48,7 @@ def train(
         label=label,
         labels=list(several(labels)),
         scenes=list(several(scenes)),
+        styles=list(several(styles)),
         limit=limit,
         steps=steps,
         rate=rate,

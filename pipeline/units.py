@@ -1,14 +1,15 @@
 """What the units of a network see in a library: the shards' best put together, and the pages of it."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from muster.arrays import matrix
+from muster.arrays import Pixels, matrix
 from muster.errors import ImageError, InputError
 from muster.pipeline.findings.sources import Source, chosen_source, sources_of
 from muster.pipeline.work.choice import TaskChoice
@@ -25,6 +26,7 @@ from muster.web.stages import Stage, StagesSource
 from muster.web.units import Layer, Patch, Photo, Unit, UnitsSource, UnitsSummary, write_units
 
 SCORES = 10  # that are shown
+AT_ONCE = 8  # units whose pictures are made together
 
 
 def best_of(library: LibraryFiles, model: str | None) -> pa.Table:
@@ -65,8 +67,11 @@ class Network(NamedTuple):
         return TaskChoice(name="units", model=self.model, weights=Path(self.weights) if self.weights else None)
 
 
-def write_pages(library: LibraryFiles, network: Network, layers: Sequence[str], out: Path) -> UnitsSummary:
-    """The pages of a network's units, in the folder `out`; of these layers alone, where some are named.
+def write_pages(
+    library: LibraryFiles, network: Network, layers: Sequence[str], out: Path, ascent: bool = False
+) -> UnitsSummary:
+    """The pages of a network's units, in the folder `out`; of these layers alone, where some are named. `ascent`: with
+    a picture for each unit that was made to excite it.
 
     InputError names the nearest where the network has no such layer.
     """
@@ -78,7 +83,17 @@ def write_pages(library: LibraryFiles, network: Network, layers: Sequence[str], 
         )
     task = network.loaded()
     wanted = _wanted(task, layers)
-    return write_units(_source(library, source, best_of(library, source.fingerprint), task, wanted), out)
+    made = _source(library, source, best_of(library, source.fingerprint), task, wanted)
+    return write_units(replace(made, ascents=_ascents(task, made.layers)) if ascent else made, out)
+
+
+def _ascents(task: Units, layers: Sequence[Layer]) -> Iterator[tuple[str, Pixels]]:
+    """Layer by layer, a few units at once."""
+    for layer in layers:
+        for begin in range(0, len(layer.units), AT_ONCE):
+            some = layer.units[begin : begin + AT_ONCE]
+            pictures = task.ascended(layer.number, [unit.number for unit in some])
+            yield from ((layer.ascent_of(unit), each) for unit, each in zip(some, pictures, strict=True))
 
 
 def write_stages(picture: Path, network: Network, out: Path) -> int:

@@ -76,6 +76,18 @@ def number(least: float, most: float) -> Callable[[Any], float]:
     return parse
 
 
+def whole(least: int, most: int) -> Callable[[Any], int]:
+    """For `Option.parse`: a whole number between these, both included."""
+
+    def parse(value: Any) -> int:
+        found = number(least, most)(value)
+        if found != int(found):
+            raise ValueError(f"give a whole number from {least} to {most}")
+        return int(found)
+
+    return parse
+
+
 @dataclass(frozen=True, kw_only=True)
 class Findings:
     """What the rows of a task mean, as names of their columns: export, overlay, pages, status and counts follow it.

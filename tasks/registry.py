@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # torch takes seconds to import, and a list of names needs no
 OWN: Mapping[str, str] = MappingProxyType(
     {
         "faces": "muster.tasks.faces:Faces",
+        "features": "muster.tasks.features:Features",
         "labels": "muster.tasks.labels:Labels",
         "masks": "muster.tasks.masks:Masks",
         "objects": "muster.tasks.objects:Objects",

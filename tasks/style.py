@@ -1,7 +1,7 @@
 """The task `style`: each photo painted anew in the style of other pictures, one row for each.
 
-How: muster.tasks.models.style_transfer. One photo takes seconds to minutes, so that `muster style` gives each a shard
-of its own (docs/adr/0039-style.md).
+How: muster.tasks.models.style_transfer, or by a network that has learnt a style, muster.tasks.models.style_net. One
+photo takes up to minutes, so that `muster style` gives each a shard of its own (docs/adr/0039-style.md).
 """
 
 import base64
@@ -20,21 +20,15 @@ import torch
 from muster.arrays import Pixels
 from muster.colour import in_srgb
 from muster.errors import TaskError
-from muster.tasks.base import IMAGE_ID, Findings, Image, Option, StateDict, Task, number, shrink
+from muster.tasks.base import IMAGE_ID, Findings, Image, Option, StateDict, Task, number, shrink, whole
 from muster.tasks.models import zoo
 from muster.tasks.models.style_costs import LEAST, Recipe
+from muster.tasks.models.style_net import Painter, StyleNet
 from muster.tasks.models.style_transfer import Painted, Transfer
+from muster.tasks.models.zoo.style import LAYERS, MODELS, NET
 
 QUALITY = 92
 SECONDS_PER_STEP = 5.0  # that an evaluation at 256 pixels may take: VGG-19 takes 1 on a slow core
-
-# By entry of the zoo: the layer of the content, and those of the style, each as much as the others.
-_SQUEEZENET = ("features.7", [f"features.{number}" for number in (1, 4, 7, 10, 12)])
-_LAYERS = {
-    "squeezenet": _SQUEEZENET,
-    "squeezenet-torchvision": _SQUEEZENET,
-    "vgg19": ("features.22", [f"features.{number}" for number in (1, 6, 11, 20, 29)]),  # relu4_2; relu1_1 to relu5_1
-}
 
 
 # ---- options ---------------------------------------------------------------------------------------------------------
@@ -102,30 +96,20 @@ def _one_of(*names: str) -> Callable[[Any], str]:
     return parse
 
 
-def _whole(least: int, most: int) -> Callable[[Any], int]:
-    def parse(value: Any) -> int:
-        found = number(least, most)(value)
-        if found != int(found):
-            raise ValueError(f"give a whole number from {least} to {most}")
-        return int(found)
-
-    return parse
-
-
 OPTIONS: Mapping[str, Option] = {
     "style": Option(_styles, "Pictures whose style is taken, with weights."),
     "alpha": Option(number(0, 1e6), "How much the picture is held to the photo.", 0.02),
     "beta": Option(number(0, 1e6), "How much it is held to the style.", 1.0),
     "content": Option(str, "Layer whose maps are the content.", None),
     "layers": Option(_layers, "Layers whose Gram matrices are the style: NAME or NAME=WEIGHT, with commas.", None),
-    "side": Option(_whole(LEAST, 4096), "Longest side of the pictures, in pixels.", 512),
-    "steps": Option(_whole(1, 100_000), "Evaluations of the cost and its gradient.", 200),
+    "side": Option(whole(LEAST, 4096), "Longest side of the pictures, in pixels.", 512),
+    "steps": Option(whole(1, 100_000), "Evaluations of the cost and its gradient.", 200),
     "optimiser": Option(_one_of("lbfgs", "adam"), "lbfgs or adam.", "lbfgs"),
     "start": Option(_one_of("content", "noise"), "Where it begins: content, the photo, or noise.", "content"),
     "colours": Option(
         _one_of("style", "photo"), "Whose colours: style, or photo, of which brightness alone changes.", "style"
     ),
-    "seed": Option(_whole(0, 2**31 - 1), "Of the noise.", 0),
+    "seed": Option(whole(0, 2**31 - 1), "Of the noise.", 0),
 }
 
 
@@ -153,10 +137,18 @@ class Style(Task):
     options = OPTIONS
     findings = Findings(noun="styled photo", filters=False)
     clock = staticmethod(time.monotonic)
+    parameters: Mapping[str, Any]
 
-    def __init__(
+    def __init__(self, model: str | None = None, **options: Any) -> None:
+        self.models = zoo.roles(self.name, model or zoo.DEFAULTS[self.name])
+        self.learnt = self.models == MODELS[NET]
+        if self.learnt:
+            self._by_network(**options)
+        else:
+            self._by_descent(**options)
+
+    def _by_descent(
         self,
-        model: str | None = None,
         style: Sequence[Mapping[str, Any]] | None = None,
         alpha: float = 0.02,
         beta: float = 1.0,
@@ -169,8 +161,7 @@ class Style(Task):
             raise TaskError("task 'style' needs pictures of a style: take `style`, which reads them")
         if not alpha and not beta:
             raise TaskError("style: `alpha` and `beta` are both 0, so that nothing is asked for: give one of them")
-        self.models = zoo.roles(self.name, model or zoo.DEFAULTS[self.name])
-        usual_content, usual_layers = _LAYERS.get(self.models["network"], (None, None))
+        usual_content, usual_layers = LAYERS.get(self.models["network"], (None, None))
         if not (content or usual_content) or not (layers or usual_layers):
             raise TaskError("style: `content` and `layers` must name layers of a network that Muster does not know")
         shares = layers or dict.fromkeys(usual_layers or (), 1.0)
@@ -179,32 +170,52 @@ class Style(Task):
         self.patience = SECONDS_PER_STEP * self.recipe.steps * max(1.0, (self.max_side / 256) ** 2)
         self._pictures = _pictures(style)
         drawn = [{"sha256": str(each["sha256"]), "weight": float(each["weight"])} for each in style]
-        self.parameters: Mapping[str, Any] = {"style": drawn, **vars(self.recipe), "layers": dict(shares)}
+        self.parameters = {"style": drawn, **vars(self.recipe), "layers": dict(shares)}
+
+    def _by_network(self, side: int = 512, colours: str = "style", **others: Any) -> None:
+        """`others`: what a network that has learnt its style cannot be asked for."""
+        for name, value in others.items():
+            if value not in (None, OPTIONS[name].default):
+                text = f"style: a network that has learnt its style takes `side` and `colours`, and no `{name}`"
+                raise TaskError(text)
+        self.max_side = side
+        self.patience = SECONDS_PER_STEP * max(1.0, (side / 256) ** 2)
+        self.parameters = {"side": side, "colours": colours}
 
     def load(self, device: torch.device, weights: Mapping[str, StateDict]) -> None:
         entry = self.models["network"]
         network = zoo.ENTRIES[entry].build(weights[entry]).to(device)
-        self.transfer = Transfer(network, self.recipe, self._pictures)  # type: ignore[arg-type]
+        if isinstance(network, StyleNet):
+            self.painter = Painter(network, device, self.parameters["colours"])
+        else:
+            self.transfer = Transfer(network, self.recipe, self._pictures)  # type: ignore[arg-type]
 
     def __call__(self, images: Sequence[Image]) -> pa.Table:
         return pa.Table.from_pylist([self._row(image) for image in images], self.schema)
 
     def _row(self, image: Image) -> dict[str, Any]:
         begun = self.clock()
-        painted = self.transfer(in_srgb(shrink(image, self.max_side).pixels, image.profile))
+        pixels = in_srgb(shrink(image, self.max_side).pixels, image.profile)
+        if self.learnt:
+            facts = _picture(self.painter(pixels))
+            return {"image_id": image.image_id, "seconds": self.clock() - begun, **facts}
+        painted = self.transfer(pixels)
         if not math.isfinite(painted.content + painted.style):
             raise TaskError("the cost was never a number: take a smaller `alpha` and `beta`")
         return {"image_id": image.image_id, "seconds": self.clock() - begun, **self._facts(painted)}
 
     def _facts(self, painted: Painted) -> dict[str, Any]:
         return {
-            "width": painted.pixels.shape[1],
-            "height": painted.pixels.shape[0],
+            **_picture(painted.pixels),
             "cost": self.recipe.alpha * painted.content + self.recipe.beta * painted.style,
             "content_cost": painted.content,
             "style_cost": painted.style,
             "layer_costs": painted.layers,
             "costs": painted.curve,
             "steps": len(painted.curve),
-            "jpeg": simplejpeg.encode_jpeg(painted.pixels, quality=QUALITY, colorsubsampling="444"),
         }
+
+
+def _picture(pixels: Pixels) -> dict[str, Any]:
+    jpeg = simplejpeg.encode_jpeg(pixels, quality=QUALITY, colorsubsampling="444")
+    return {"width": pixels.shape[1], "height": pixels.shape[0], "jpeg": jpeg}

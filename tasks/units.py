@@ -21,10 +21,11 @@ from muster.errors import TaskError
 from muster.tasks import masks, scenes
 from muster.tasks.base import CHOSEN, IMAGE_ID, Findings, Image, StateDict, Task, shrink
 from muster.tasks.models import zoo
+from muster.tasks.models.ascent import Shown, ascended
 from muster.tasks.models.classifiers import Classifier
 from muster.tasks.models.daynight import SIDE, DayNight
 from muster.tasks.models.fields import Ints
-from muster.tasks.models.layers import Watched
+from muster.tasks.models.layers import Watched, up_to
 from muster.tasks.models.stages import step
 from muster.tasks.models.zoo.masks import FORMS, Semantic
 from muster.tasks.models.zoo.plain import CLASSES
@@ -138,6 +139,27 @@ class Units(Task):
             chances = values.sigmoid()
         ranked = sorted(zip(self.categories, chances.tolist(), strict=True), key=lambda each: -each[1])
         return [(label, chance) for label, chance in ranked]
+
+    def ascended(self, layer: int, units: Sequence[int]) -> list[Pixels]:
+        """For each of some units of a layer a picture that excites it, made from nothing: what it sees of that, uint8
+        RGB (h, w, 3)."""
+        height, width = self.size
+        row, column = (span.low.shape[1] // 2 for span in self.watched.fields(height, width)[layer])
+        chosen = torch.tensor(units, device=self.device)
+        network = up_to(self.network, layer, self.size).to(self.device)
+        pictures = ascended(network, chosen, (row, column), self.size, self._shown())
+        pixels = (pictures * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+        every, first = np.array(units), int(self.watched.starts[layer])
+        at = (np.full(len(every), place) for place in (row, column))
+        boxes = self.watched.boxes(self.size, self.size, first + every, *at)
+        return [each[y0:y1, x0:x1] for each, (x0, y0, x1, y1) in zip(pixels, boxes.tolist(), strict=True)]
+
+    def _shown(self) -> Shown:
+        """By what it is shown of black, red, green and blue."""
+        colours = np.array([(0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255)], np.uint8)
+        seen = [self.view(np.tile(colour, (64, 64, 1))).input[0, :, 0, 0] for colour in colours]
+        black = seen[0]
+        return Shown(torch.stack([each - black for each in seen[1:]], 1).to(self.device), black.to(self.device))
 
     def _chosen(self, images: Sequence[Image], values: F32) -> tuple[Ints, Ints]:
         """Of `values` (images, units) the best, as the index of an image and of a unit, in this order."""

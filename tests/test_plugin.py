@@ -54,7 +54,8 @@ def test_a_plugin_is_among_the_tasks(run: Run) -> None:
     assert (done.code, done.out) == (2, "")
     assert (
         done.error
-        == "muster: no task 'colour'; known: colours, faces, labels, masks, objects, previews, scenes, style, units"
+        == "muster: no task 'colour'; known: colours, faces, features, labels, masks, objects, previews, scenes, style,"
+        " units"
     )
 
 
@@ -172,7 +173,7 @@ def test_a_library_of_a_plugin_that_is_gone(muster: Run, library: Path, tmp_path
     done = muster("run", "--tasks", TASKS, *place)
     assert (done.code, done.error) == (
         2,
-        "muster: no task 'colours'; known: faces, labels, masks, objects, previews, scenes, style, units",
+        "muster: no task 'colours'; known: faces, features, labels, masks, objects, previews, scenes, style, units",
     )
 
 
@@ -197,6 +198,7 @@ def test_a_worker_without_the_plugin_says_what_it_lacks(plugin_site: Path) -> No
         sent = pickle.dumps(TaskChoice(name="colours", options={"min_area": "0.2"}))
         assert pickle.loads(sent).load(torch.device("cpu"), None).parameters == {"min_area": 0.2}
     with pytest.raises(
-        TaskError, match="no task 'colours'; known: faces, labels, masks, objects, previews, scenes, style, units"
+        TaskError,
+        match="no task 'colours'; known: faces, features, labels, masks, objects, previews, scenes, style, units",
     ):
         pickle.loads(sent).load(torch.device("cpu"), None)

@@ -3,7 +3,7 @@
 index.html                       the layers, and the filters of the first
 layers/<layer>.html, .2.html …   the units of one, each with its patches
 units/<layer>/<unit>.html        one unit: its patches, and beside each the photo that it was cut from
-patches/xx/…, photos/xx/…, filters/, static/
+patches/xx/…, photos/xx/…, filters/, ascents/, static/
 """
 
 import io
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from muster.arrays import F32
+from muster.arrays import F32, Pixels
 from muster.colour import in_srgb
 from muster.errors import ImageError
 from muster.storage import manifest, tables
@@ -75,6 +75,10 @@ class Layer:
     def silent(self) -> int:
         return sum(not unit.patches for unit in self.units)
 
+    def ascent_of(self, unit: Unit) -> str:
+        """The file of the picture that was made to excite a unit."""
+        return f"ascents/{self.slug}/{unit.number}.png"
+
     def page_of(self, unit: Unit) -> str:
         return f"units/{self.slug}/{unit.number}.html"
 
@@ -90,7 +94,8 @@ class Photo:
 class UnitsSource:
     """What the pages are made from. `network`: its name; `photos`: image_id → photo, of all that can be seen, of
     `looked_at` that were; `shards`: of the manifest; `previews`: the fingerprint of that table, None where there is
-    none. `filters`: (units, height, width, 3) in -1..1, of the first layer; None where that is not shown."""
+    none. `filters`: (units, height, width, 3) in -1..1, of the first layer; None where that is not shown. `ascents`: a
+    file for each unit, as `Layer.ascent_of` has it, and the picture, made while they are asked for; None: none."""
 
     library: LibraryFiles
     network: str
@@ -100,6 +105,7 @@ class UnitsSource:
     shards: Sequence[str]
     previews: str | None
     filters: F32 | None
+    ascents: Iterable[tuple[str, Pixels]] | None = None
 
 
 @dataclass(frozen=True)
@@ -131,17 +137,20 @@ def write_units(source: UnitsSource, out: Path) -> UnitsSummary:
         for number, each in enumerate(source.filters if source.filters is not None else ())
     }
     pages, statics = list(_pages(source)), {f"static/{name}": HERE / "static" / name for name in STATICS}
-    site.begin({*pictures, *filters, *statics, *(page.name for page in pages)})
+    made = {layer.ascent_of(unit) for layer in source.layers for unit in layer.units if source.ascents is not None}
+    site.begin({*pictures, *filters, *statics, *made, *(page.name for page in pages)})
     gone = _write_pictures(source, site, cut)
     for name, values in filters.items():
         site.write(name, _png((values * 127.5 + 127.5).round().astype(np.uint8)))
+    for name, pixels in source.ascents or ():
+        site.write(name, _png(pixels))
     for name, path in statics.items():
         site.write(name, path.read_bytes())
     render = _renderer(source, gone)
     for page in reversed(pages):  # the index last, so that its links always lead to finished pages
         site.write(page.name, render(page))
     lost = {photo_file(image) for image in gone} | {patch.file for image in gone for patch in cut[image]}
-    site.finish({*(pictures - lost), *filters, *statics, *(page.name for page in pages)})
+    site.finish({*(pictures - lost), *filters, *statics, *made, *(page.name for page in pages)})
     units = [unit for layer in source.layers for unit in layer.units]
     return UnitsSummary(
         layers=len(source.layers),

@@ -163,6 +163,48 @@ def evaluate_objects(
     report(facts, as_json, text)
 
 
+@evaluate_app.command("labels")
+def evaluate_labels(
+    images: ImagesOption,
+    label: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Column of what is on a photo: a text, or a list.", show_default="folder"),
+    ] = None,
+    annotations: Annotated[
+        Path | None,
+        typer.Option(help="COCO JSON that says what is on photos, in place of a column.", show_default="none"),
+    ] = None,
+    library: KeepOption = "",
+    model: ModelOption = [],  # noqa: B006
+    device: DeviceOption = "auto",
+    workers: WorkersOption = None,
+    weights_dir: WeightsOption = None,
+    weights: WeightsFileOption = [],  # noqa: B006
+    as_json: JsonOption = False,
+) -> None:
+    """Do the labels say what photos show? Top 1 and top 5, or mean average precision where they show several things.
+
+    Example: muster evaluate labels --images photos --model labels=head --weights labels=labels.safetensors
+    """
+    from muster.pipeline.cli.parse import chosen
+
+    machine = muster.Machine(device=device, workers=workers, weights_dir=weights_dir)
+    [task] = chosen("labels", model, weights)
+    with progress() as on_progress:
+        facts = muster.evaluate.labels(
+            images,
+            label=label,
+            annotations=annotations,
+            library=library,
+            task=task,
+            machine=machine,
+            on_progress=on_progress,
+        )
+    figures = ", ".join(f"{name} {facts[name]}" for name in ("top1", "top5", "map") if name in facts)
+    lines = [f"{facts['model']}: {figures}; calibration error {facts['calibration_error']}, {facts['images']} images"]
+    report(facts, as_json, *lines, *(f"{name}: {value}" for name, value in facts["per_class"].items()))
+
+
 @evaluate_app.command("masks")
 def evaluate_masks(
     images: ImagesOption,

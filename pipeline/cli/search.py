@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import muster
-from muster.pipeline.cli.console import JsonOption, pass_on, report, say
-from muster.pipeline.cli.options import LIBRARY, LibraryOption, ModelOption, TrustOption
+from muster.errors import InputError
+from muster.pipeline.cli.console import JsonOption, download_bar, pass_on, report, say
+from muster.pipeline.cli.options import LIBRARY, DeviceOption, LibraryOption, ModelOption, TrustOption, WeightsOption
 from muster.web.words import count, printable
 
 if TYPE_CHECKING:
@@ -18,11 +19,21 @@ if TYPE_CHECKING:
 
 def search(
     words: Annotated[
-        list[str], typer.Argument(metavar="QUERY", help='What to look for, in quotes: "anna -bob dog night 2019".')
-    ],
+        list[str] | None,
+        typer.Argument(metavar="QUERY", help='What to look for, in quotes: "anna -bob dog night 2019".'),
+    ] = None,
     library: LibraryOption = LIBRARY,
+    like: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PHOTO", help="Those that look like this photo: of the library, or a file.", show_default="any"
+        ),
+    ] = None,
+    most: Annotated[int, typer.Option(help="Photos like another at most.")] = 50,
     trust: TrustOption = False,
     model: ModelOption = [],  # noqa: B006
+    device: DeviceOption = "auto",
+    weights_dir: WeightsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Find photos by who and what is on them, when, where, and in which folder; exit code 1 where there are none.
@@ -33,13 +44,26 @@ def search(
     name. person: place: date: object: scene: camera: in: file: tag: album: where a word means several things.
     similar:PHOTO: photos that look like it, or show all the people on it. A query that begins with - comes after --.
 
+    --like: the nearest first, by what a network sees on the photo as a whole; it needs `muster run --tasks features`.
+
     Places are those of GeoNames (geonames.org, CC BY 4.0), as of July 2026; nothing is asked of the network.
 
     Example: muster search "anna -bob dog night 2019 lisbon" -l ./library
     """
     from muster.pipeline.cli.parse import parse_model
 
-    found = muster.open(library, trust=trust).search(" ".join(words), model=parse_model(model, "faces"))
+    if not words and like is None:
+        raise InputError("say what to look for: QUERY, or --like PHOTO")
+    machine = muster.Machine(device=device, weights_dir=weights_dir)
+    with download_bar() as on_download:
+        found = muster.open(library, trust=trust).search(
+            " ".join(words or ()),
+            like=like,
+            most=most,
+            model=parse_model(model, "faces"),
+            machine=machine,
+            on_download=on_download,
+        )
     for line in _remarks(found):
         say(f"muster: {line}")
     rows = found.table.to_pylist()
@@ -54,7 +78,8 @@ def search(
 def _line(row: dict[str, Any]) -> str:
     when = row["taken_at"].strftime("%Y-%m-%d %H:%M") if row["taken_at"] else ""
     place = ", ".join(filter(None, (row["city"] or row["place"], row["country"])))
-    return "\t".join(map(printable, (row["uri"], when, place))).rstrip("\t")
+    like = f"{row['similarity']:.3f}\t" if "similarity" in row else ""
+    return like + "\t".join(map(printable, (row["uri"], when, place))).rstrip("\t")
 
 
 def _remarks(found: "SearchResult") -> Iterator[str]:

@@ -43,8 +43,8 @@ SheetOption = Annotated[
 
 
 def style(
-    styles: StyleOption,
     out: OutOption,
+    styles: StyleOption = [],  # noqa: B006
     library: LibraryOption = LIBRARY,
     trust: TrustOption = False,
     photos: PhotosOption = "",
@@ -70,6 +70,8 @@ def style(
     as you like: it goes on photo by photo.
 
     In the folder there are then a JPEG for each photo, a curve of the costs, and a library with the table `style`.
+
+    With --model style=net, a network paints that has learnt a style (muster train style-net), in less than a second.
 
     Example: muster style --style starry_night.jpg --photos "beach 2019" --out ./painted -l ./library
     """

@@ -37,6 +37,12 @@ def train(
             help="detector: photos to put faces into; quality: to find what is no face. Repeatable.",
         ),
     ] = [],  # noqa: B006
+    styles: Annotated[
+        list[str],
+        typer.Option(
+            "--style", metavar="PICTURE", help="style-net: a picture whose style is learnt. Repeatable: mixed."
+        ),
+    ] = [],  # noqa: B006
     limit: Annotated[int | None, typer.Option(help="Take the first so many images.", show_default="all")] = None,
     steps: Annotated[int | None, typer.Option(help="Batches to train on.", show_default="the recipe's")] = None,
     rate: Annotated[float | None, typer.Option(help="Learning rate.", show_default="the recipe's")] = None,
@@ -63,6 +69,7 @@ def train(
             label=label,
             labels=labels,
             scenes=scenes,
+            styles=styles,
             limit=limit,
             steps=steps,
             rate=rate,

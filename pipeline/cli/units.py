@@ -25,6 +25,9 @@ def units(
     library: LibraryOption = LIBRARY,
     trust: TrustOption = False,
     layers: Annotated[list[str], typer.Option("--layer", metavar="NAME", help="Only this layer. Repeatable.")] = [],  # noqa: B006
+    ascent: Annotated[
+        bool, typer.Option("--ascent", help="Also a picture for each unit, made to excite it. Slow: name a layer.")
+    ] = False,
     image: Annotated[
         Path | None, typer.Option(metavar="FILE", help="What the network makes of this photo instead, stage by stage.")
     ] = None,
@@ -50,7 +53,13 @@ def units(
         else:
             opened = muster.open(library, trust=trust)
             pages = opened.unit_pages(
-                out, model=name, weights=file, layers=layers, machine=machine, on_download=on_download
+                out,
+                model=name,
+                weights=file,
+                layers=layers,
+                ascent=ascent,
+                machine=machine,
+                on_download=on_download,
             )
             facts = asdict(pages)
     if facts.get("gone"):

@@ -1,8 +1,10 @@
 """What every evaluation begins with: its photos take the same path as a user's."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import PurePosixPath
+from urllib.parse import unquote
 
 import pyarrow as pa
 
@@ -32,3 +34,14 @@ def file_names(images: pa.Table) -> list[str]:
 def short_names(images: pa.Table) -> list[str]:
     """These without folders, as files of labels are compared with them."""
     return list(map(image_name if file_column(images) == "uri" else file_name, file_names(images)))
+
+
+def folders(images: pa.Table) -> list[str]:
+    """The folder that each image lies in; "" where it lies in none."""
+    return [PurePosixPath(unquote(uri)).parent.name for uri in images["uri"].to_pylist()]
+
+
+def some(given: Iterable[str]) -> str:
+    """The first three of some names, for a message."""
+    names = list(given)
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -1,7 +1,7 @@
 """Objects against COCO annotations: they take the same path as a user's, and pycocotools compares."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from muster.errors import InputError
-from muster.pipeline.evaluate.common import scanned, short_names
+from muster.pipeline.evaluate.common import scanned, short_names, some
 from muster.pipeline.run import OnProgress, run
 from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.config import RunConfig
@@ -87,15 +87,10 @@ def _known(choice: TaskChoice, labels: CocoFile) -> dict[str, int]:
     known = {name: i for name, i in labels.categories.items() if name in classes}
     if not known:
         raise InputError(
-            f"`annotations` {labels.path}: the model knows none of its categories {_some(labels.categories)};"
-            f" it knows {_some(classes)}"
+            f"`annotations` {labels.path}: the model knows none of its categories {some(labels.categories)};"
+            f" it knows {some(classes)}"
         )
     return known
-
-
-def _some(given: Iterable[str]) -> str:
-    names = list(given)
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _boxes(library: LibraryFiles, choice: TaskChoice) -> Iterator[tuple[Any, ...]]:

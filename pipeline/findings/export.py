@@ -13,6 +13,7 @@ from muster.pipeline.findings.sources import categories_of, require_tasks, tasks
 from muster.storage.exchange.formats import FORMATS, check_out
 from muster.storage.exchange.photo import AnnotatedPhoto, public_uri
 from muster.storage.library import open_library
+from muster.tasks.base import Findings
 
 
 def export_annotations(
@@ -21,18 +22,20 @@ def export_annotations(
     """Write what these tasks found into `out`, and say what that was; InputError before anything is written."""
     if form not in FORMATS:
         raise InputError(f"`format` {form}: choose one of {', '.join(FORMATS)}")
+    chosen, out = FORMATS[form], Path(os.path.expanduser(out))
+
+    def fit(findings: Findings) -> bool:
+        return findings.placed or (chosen.whole and findings.drawn)
+
     if not tasks:
-        raise InputError(
-            f"`tasks` names no task: choose among {', '.join(tasks_that(lambda findings: findings.placed))}"
-        )
+        raise InputError(f"`tasks` names no task: choose among {', '.join(tasks_that(fit))}")
     if not 0 <= min_score <= 1:
         raise InputError(f"`min_score` {min_score}: a score is a number from 0 to 1")
     if form == "yolo" and len(tasks) > 1:
         raise InputError(f"`format` yolo: its files hold boxes or masks, so give one task, not {','.join(tasks)}")
-    chosen, out = FORMATS[form], Path(os.path.expanduser(out))
     library = open_library(uri)
     check_out(out, library, chosen.folder)
-    require_tasks(library, tasks, lambda findings: findings.placed)
+    require_tasks(library, tasks, fit)
     annotations = annotations_of(library, tasks, models)
     counts: Counter[str] = Counter()
     found = (_above(photo, min_score) for photo in annotations.photos(shard for shard, _ in annotations.shards))

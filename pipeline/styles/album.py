@@ -13,7 +13,7 @@ import pyarrow as pa
 import torch
 
 from muster.colour import in_srgb
-from muster.errors import ImageError, InputError, MissingError, NotYetError
+from muster.errors import InputError, MissingError, NotYetError
 from muster.pipeline import forget
 from muster.pipeline.people.searching import opened
 from muster.pipeline.run import OnProgress, Progress, RunSummary, fetch_weights, process
@@ -25,9 +25,10 @@ from muster.storage import chosen_photos, manifest, tables
 from muster.storage.downloads import OnDownload
 from muster.storage.library import LibraryFiles, open_library
 from muster.storage.new_files import check_local
-from muster.storage.photos import decode
-from muster.storage.uris import local_path, local_uri
+from muster.storage.photos.picture import read_picture
+from muster.storage.uris import local_path
 from muster.tasks.models.style_costs import LEAST
+from muster.tasks.models.zoo.style import NET
 from muster.tasks.style import OPTIONS, encoded
 
 RATIOS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # α/β of a sheet, as in figure 3 of the paper and beyond
@@ -51,12 +52,13 @@ class Request:
 @dataclass(frozen=True)
 class StyleSummary:
     """What was made. `pictures`: the folder with a JPEG for each photo; of a sheet, of its first column. `curve`: an
-    SVG of the costs. `sheet`: the contact sheet, if it was asked for. `library`: the one that has the table `style`.
-    `runs`: of each style that was painted, what `run` answered. `cost`: the mean of J over the photos."""
+    SVG of the costs, which are not known where a network painted that has learnt its style. `sheet`: the contact sheet,
+    if it was asked for. `library`: the one that has the table `style`. `runs`: of each style that was painted, what
+    `run` answered. `cost`: the mean of J over the photos."""
 
     out: Path
     pictures: Path
-    curve: Path
+    curve: Path | None
     sheet: Path | None
     library: str
     photos: int
@@ -91,7 +93,7 @@ def paint(
         first.load(torch.device("cpu"), machine.weights_dir)
     out.mkdir(exist_ok=True)
     album = open_library(out / TABLES, create=True)
-    title = plain("+".join(Path(local_path(name) or name).stem for name in request.styles))
+    title = _title(request)
     with forget.locked(album):
         chosen_photos.choose(album, chosen)
         runs = []
@@ -126,14 +128,15 @@ def _summary(
     first, rows = next(iter(choices.values())), next(iter(found.values()))
     pictures = out / f"{title}-{first.fingerprint[:6]}"
     curve, sheet = out / f"{pictures.name}.svg", out / f"{pictures.name}-sheet.jpg"
-    write_curve(rows["costs"].to_pylist(), curve)
+    known = rows["costs"].drop_null().to_pylist()
+    write_curve(known, curve)
     if len(choices) > 1 and rows.num_rows:
         write_sheet(found, sheet)
-    costs = [row for table in found.values() for row in table["cost"].to_pylist()]
+    costs = [row for table in found.values() for row in table["cost"].drop_null().to_pylist()]
     return StyleSummary(
         out=out,
         pictures=pictures,
-        curve=curve,
+        curve=curve if known else None,
         sheet=sheet if len(choices) > 1 and rows.num_rows else None,
         library=album.uri,
         photos=photos,
@@ -168,10 +171,13 @@ def _checked_out(library: LibraryFiles, out: Path) -> Path:
 
 def _choices(request: Request) -> dict[str, TaskChoice]:
     """Title → the task; one, or those of a sheet."""
-    if not request.styles:
-        raise InputError("`style` needs at least one picture of a style")
+    if not request.styles and request.model != NET:
+        raise InputError(f"`styles`: give at least one picture of a style, or the model `{NET}`, which has learnt one")
+    if request.sheet and request.model == NET:
+        raise InputError(f"a `sheet` shows α/β, and the model `{NET}` was trained with one: give pictures of a style")
     side = _side(request.options)
-    options = dict(request.options) | {"style": [_style(*each, side) for each in request.styles.items()]}
+    styles = [_style(*each, side) for each in request.styles.items()]
+    options = dict(request.options) | ({"style": styles} if styles else {})
     made = TaskChoice(name="style", model=request.model, options=options, weights=request.weights)
     if not request.sheet:
         return {"": made}
@@ -179,6 +185,14 @@ def _choices(request: Request) -> dict[str, TaskChoice]:
     if not beta:
         raise InputError("`beta` 0 has no α/β: a `sheet` needs a greater one")
     return {f"alpha/beta {ratio:g}": replace(made, options=options | {"alpha": ratio * beta}) for ratio in RATIOS}
+
+
+def _title(request: Request) -> str:
+    """What the pictures are named by: those of the style, or the network and the folder it lies in."""
+    if request.weights is not None and not request.styles:
+        file = request.weights.expanduser().absolute()
+        return plain(f"{file.parent.name}-{file.stem}")
+    return plain("+".join(Path(local_path(name) or name).stem for name in request.styles))
 
 
 def _side(options: Mapping[str, Any]) -> int:
@@ -191,19 +205,8 @@ def _side(options: Mapping[str, Any]) -> int:
 
 def _style(name: str, weight: float, side: int) -> dict[str, Any]:
     """A picture of a style, no longer than the pictures that are made; InputError where it is none."""
-    local = local_path(name)
-    uri = name if local is None else local_uri(str(Path(local).expanduser().absolute()))
-    try:
-        data = decode.read(uri)
-        photo = decode.decode(data, side)
-    except ImageError as error:
-        raise InputError(f"`style` {name}: {str(error).removeprefix(f'{uri}: ')}: give another picture") from None
-    width, height = photo.size
-    try:
-        return encoded(in_srgb(photo.pixels, photo.profile), photo.sha256, weight)
-    except ValueError:
-        needs = f"at least {LEAST} pixels on each side, at a `side` of {side} too"
-        raise InputError(f"`style` {name} has {width}×{height} pixels: a style needs {needs}") from None
+    photo = read_picture("styles", name, side, LEAST)
+    return encoded(in_srgb(photo.pixels, photo.profile), photo.sha256, weight)
 
 
 def _photos(library: LibraryFiles, query: str) -> pa.Table:

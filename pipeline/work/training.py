@@ -8,6 +8,7 @@ from muster.errors import InputError
 from muster.pipeline.work.machine import Machine, cores
 from muster.pipeline.work.weights import load_weights
 from muster.storage.photos.listing import locate
+from muster.storage.photos.picture import from_anywhere
 from muster.tasks.models import zoo
 from muster.training import recipes
 from muster.training.data.examples import OnSkipped
@@ -61,11 +62,11 @@ def absolute(training: Training) -> Training:
     given = training.inputs
     images = [_located("images", source) for source in given.images]
     scenes = [_located("scenes", source) for source in given.scenes]
+    styles = [from_anywhere(picture) for picture in given.styles]
     labels = [str(Path(source).expanduser().absolute()) for source in given.labels]
     start = given.start and given.start.expanduser().absolute()
-    inputs = replace(
-        given, images=images, labels=labels, scenes=scenes, out=given.out.expanduser().absolute(), start=start
-    )
+    out = given.out.expanduser().absolute()
+    inputs = replace(given, images=images, labels=labels, scenes=scenes, styles=styles, out=out, start=start)
     return replace(training, inputs=inputs)
 
 

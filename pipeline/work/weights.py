@@ -101,7 +101,7 @@ def parse(content: downloads.Content) -> StateDict:
 def given_entry(task: Task) -> Entry:
     """In whose place a user's file is: the network that has no other file, or the only one. InputError for several."""
     entries = [zoo.ENTRIES[name] for name in task.models.values()]
-    candidates = [entry for entry in entries if entry.given] or entries
+    candidates = [entry for entry in entries if entry.given and not entry.sha256] or entries
     if len(candidates) != 1:
         networks = f"has several networks ({', '.join(task.models)})" if candidates else "has no network"
         raise InputError(

@@ -15,7 +15,8 @@ COLUMNS = (
 
 
 def write_csv(photos: Photos, out: Path, categories: Mapping[str, int], info: Mapping[str, Any]) -> list[LeftOut]:
-    """One row per finding. `area`, `rle`: of masks; the last four: of faces. Formulas are disarmed, see `cell`."""
+    """One row per finding. `area`, `rle`: of masks; the last four: of faces; without a box: of whole photos. Formulas
+    are disarmed, see `cell`."""
     with new_text(out) as file:
         writer = csv.writer(file)  # lines end in CR LF (RFC 4180); then a lone CR in a name is quoted too
         writer.writerow(COLUMNS)
@@ -27,7 +28,7 @@ def write_csv(photos: Photos, out: Path, categories: Mapping[str, int], info: Ma
                     finding.task,
                     finding.label,
                     finding.score,
-                    *finding.box,
+                    *(("",) * 4 if finding.whole else finding.box),
                     finding.area,
                     counts,
                     finding.face_id,

@@ -19,7 +19,8 @@ from muster.storage.new_files import check_new
 
 @dataclass(frozen=True)
 class Format:
-    """`mask`: which form of masks it takes, "rle" or "outlines". `folder`: whether it is written into one.
+    """`mask`: which form of masks it takes, "rle" or "outlines". `folder`: whether it is written into one. `whole`:
+    whether it takes what is said of whole photos too.
 
     `write(photos, out, categories, info)` gives the photos that have no file there. `categories` are name → COCO's id,
     in the order of YOLO's class numbers.
@@ -28,11 +29,12 @@ class Format:
     write: Callable[[Photos, Path, Mapping[str, int], Mapping[str, Any]], list[LeftOut]]
     mask: str
     folder: bool
+    whole: bool = False
 
 
 FORMATS: Mapping[str, Format] = {
     "coco": Format(write_coco, "rle", folder=False),
-    "csv": Format(write_csv, "rle", folder=False),
+    "csv": Format(write_csv, "rle", folder=False, whole=True),
     "yolo": Format(write_yolo, "outlines", folder=True),
     "labelme": Format(write_labelme, "outlines", folder=True),
 }

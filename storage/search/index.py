@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from muster.arrays import I64, Bools
 from muster.storage.places import NOWHERE, Place, Places
+from muster.storage.search.alike import Alike
 from muster.storage.search.columns import Columns, Paths
 from muster.storage.search.fields import Field, Part, field_of
 from muster.storage.search.labels import distinct
@@ -36,7 +37,7 @@ class Where:
 @dataclass(frozen=True)
 class Index:
     """`fields`: by name; there may be several of one. `starred` (N,): favourites by tags; `favourites` (N,): by these
-    or by users."""
+    or by users. `alike`: None where photos have no embeddings."""
 
     columns: Columns
     paths: Paths
@@ -44,6 +45,7 @@ class Index:
     fields: Mapping[str, tuple[Field, ...]]
     starred: Bools
     favourites: Bools
+    alike: Alike | None = None
 
     def with_people(self, people: Field, favourites: Collection[str]) -> "Index":
         """The same, with others on the photos, but those whom tags name without a face. `favourites`: image_ids."""

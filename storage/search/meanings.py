@@ -126,6 +126,8 @@ def _alike(index: Index, rows: I64, photos: Bools) -> None:
         photos[row] = True
         if hashes[row]:
             photos |= (np.bitwise_count(hashes ^ hashes[row]) <= ALIKE_BITS) & (hashes != 0)
+    if index.alike is not None:
+        photos[index.alike.near(rows)] = True
 
 
 def _groups_of(rows: np.ndarray, starts: I64, row: int) -> list[int]:

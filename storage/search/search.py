@@ -15,6 +15,7 @@ from muster.storage import layout, tables
 from muster.storage.library import LibraryFiles
 from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.storage.search import columns, index, labels
+from muster.storage.search.alike import Alike, embeddings
 from muster.storage.search.index import Index
 from muster.storage.search.labels import Labels
 from muster.storage.search.meanings import LONGEST, Meaning, meanings, suggestions
@@ -84,8 +85,8 @@ class Search:
     """A library, opened for search. `index`: as it was when it was last read; replaced as a whole."""
 
     def __init__(self, library: LibraryFiles, labels: Sequence[Labels] = ()) -> None:
-        """`labels`: the tables that say what photos show. Reads all columns that are searched but those of people: see
-        `know`."""
+        """`labels`: the tables that say what photos show. Reads all columns that are searched but those of people, see
+        `know`, and embeddings."""
         self.library, self.labels = library, tuple(labels)
         self._stamp = self._now()
         self.index = _index(library, self.labels)
@@ -95,7 +96,8 @@ class Search:
         """What the index is made from: the manifest's shards and, of each table, those that are done."""
         from muster.storage import manifest  # as in columns.py
 
-        prints = (IMAGES_FINGERPRINT, *(each.fingerprint for each in self.labels))
+        alike = filter(None, [embeddings(self.library)])
+        prints = (IMAGES_FINGERPRINT, *(each.fingerprint for each in self.labels), *alike)
         done = tuple(tuple(tables.committed(self.library, name)) for name in prints)
         tagged = self.library.fs.get_file_info(self.library.at(layout.TAGS)).mtime_ns
         return tuple(manifest.shards(self.library)), done, tagged
@@ -145,7 +147,9 @@ def _index(library: LibraryFiles, tables: Sequence[Labels]) -> Index:
     starred: Bools = np.zeros(len(found), bool)
     rows = found.rows_of(marks["image_id"].filter(marks["favourite"].fill_null(False)))
     starred[rows[rows >= 0]] = True
-    return Index(found, paths, where, fields, starred, starred)
+    features = embeddings(library)
+    alike = None if features is None else Alike(library, features, found)
+    return Index(found, paths, where, fields, starred, starred, alike)
 
 
 def run(found: Index, text: str) -> Result:

@@ -13,6 +13,7 @@ from torch import nn
 
 from muster.arrays import Pixels
 from muster.errors import TaskError
+from muster.tasks.models import features
 from muster.tasks.models.state_dict import load
 
 _CAFFE_MEAN = (123.0, 117.0, 104.0)  # of ImageNet, red, green, blue, in 0..255
@@ -22,7 +23,7 @@ _BICUBIC = ("efficientnet_b0", "swin_t")
 @dataclass(frozen=True)
 class Shown:
     """How a picture is shown to a network: its shorter side made `resized` pixels long, then a square of `side` of its
-    middle; RGB in 0..1, less `mean`, over `std`; `flipped`: blue first."""
+    middle; RGB in 0..1, less `mean`, over `std`; `flipped`: blue first. `channels_last`: of its maps."""
 
     resized: int
     side: int
@@ -30,6 +31,7 @@ class Shown:
     std: Sequence[float] = (0.229, 0.224, 0.225)
     flipped: bool = False
     bicubic: bool = False
+    channels_last: bool = False
 
 
 class Classifier(nn.Module):
@@ -57,6 +59,13 @@ class Classifier(nn.Module):
         """(N, 3, H, W), RGB in 0..1 → (N, number of categories), logits."""
         scores: torch.Tensor = self.network(self.normalised(pictures))
         return scores
+
+    def maps(self, pictures: torch.Tensor) -> torch.Tensor:
+        """(N, 3, H, W), RGB in 0..1 → (N, D, h, w): what its last convolution, or block, gives."""
+        found: torch.Tensor = self.network.features(self.normalised(pictures))  # type: ignore[operator]
+        if self.shown.channels_last:
+            found = self.network.norm(found).permute(0, 3, 1, 2)  # type: ignore[operator]
+        return found
 
     def square(self, pixels: Pixels) -> Pixels:
         """The part of a picture that the network is shown: uint8 RGB (H, W, 3) → (side, side, 3).
@@ -86,6 +95,28 @@ def squeezenet(state: Mapping[str, torch.Tensor]) -> Classifier:
     return Classifier(_loaded("squeezenet", network, state), shown, SqueezeNet1_0_Weights.DEFAULT.meta["categories"])
 
 
+def own(state: Mapping[str, torch.Tensor]) -> Classifier:
+    """The network of `muster train features`."""
+    from torchvision.models import SqueezeNet1_0_Weights
+
+    network = load(features.Features(), state).eval().requires_grad_(False)
+    half = (0.5, 0.5, 0.5)
+    shown = Shown(features.RESIZED, features.SIDE, half, half)
+    return Classifier(network, shown, SqueezeNet1_0_Weights.DEFAULT.meta["categories"])
+
+
+class Embedder(nn.Module):
+    """What a classifier makes of pictures before it names what they show."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        self.classifier = classifier
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        """(N, 3, H, W), RGB in 0..1 → (N, D), not yet L2-normalised: maps, averaged over places."""
+        return self.classifier.maps(pictures).mean((2, 3))
+
+
 def torchvision(name: str, resized: int) -> Callable[[Mapping[str, torch.Tensor]], Classifier]:
     """What builds torchvision's network of that name for its ImageNet weights."""
 
@@ -93,7 +124,7 @@ def torchvision(name: str, resized: int) -> Callable[[Mapping[str, torch.Tensor]
         from torchvision.models import get_model, get_model_weights
 
         known = next(iter(get_model_weights(name)))
-        shown = Shown(resized, 224, bicubic=name in _BICUBIC)
+        shown = Shown(resized, 224, bicubic=name in _BICUBIC, channels_last=name == "swin_t")
         return Classifier(_loaded(name, get_model(name, weights=None), state), shown, known.meta["categories"])
 
     return build

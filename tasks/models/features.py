@@ -43,7 +43,11 @@ class Features(nn.Module):
             found.append(stage(found[-1]))
         return found[-2], found[-1]
 
+    def features(self, photos: torch.Tensor) -> torch.Tensor:
+        """The last of `maps`."""
+        return self.maps(photos)[1]
+
     def forward(self, photos: torch.Tensor) -> torch.Tensor:
         """(N, 3, S, S) normalised RGB → (N, 1000) logits."""
-        logits: torch.Tensor = self.head(self.maps(photos)[1].mean((2, 3)))
+        logits: torch.Tensor = self.head(self.features(photos).mean((2, 3)))
         return logits

@@ -130,6 +130,21 @@ class _Watch(nn.Module):
         return values, row + (self.rows.start or 0), column + (self.columns.start or 0)
 
 
+def up_to(network: nn.Module, number: int, size: tuple[int, int]) -> fx.GraphModule:
+    """What gives the map of the layer of this number, behind its norm and before its activation, in pictures of `size`
+    (height, width): where a unit does not fire, there is a gradient still."""
+    name = [node.name for _, node in _layers(traced(network).to("meta"), size)][number]
+    graph = traced(network)
+    [node] = [node for node in graph.graph.nodes if node.name == name]
+    while len(node.users) == 1 and isinstance(module_of(graph, next(iter(node.users))), nn.BatchNorm2d):
+        [node] = node.users
+    [output] = [node for node in graph.graph.nodes if node.op == "output"]
+    output.args = (node,)
+    graph.graph.eliminate_dead_code()
+    graph.recompile()
+    return graph
+
+
 # ---- in the graph ----------------------------------------------------------------------------------------------------
 
 

@@ -156,7 +156,6 @@ class _Shown:
 
     def __init__(self, photo: torch.Tensor, colours: str) -> None:
         self.photo, self.grey = photo, colours == "photo"
-        self.luma = torch.tensor(LUMA, device=photo.device).view(1, 3, 1, 1)
 
     def small(self, divisor: int) -> torch.Tensor:
         """The photo as it is painted: (1, 3 or 1, H, W)."""
@@ -164,7 +163,7 @@ class _Shown:
 
     def painted(self, picture: torch.Tensor) -> torch.Tensor:
         """Of (1, 3, H, W) what is painted: all, or the brightness."""
-        return self._brightness(picture) if self.grey else picture
+        return brightness(picture) if self.grey else picture
 
     def colour(self, picture: torch.Tensor) -> torch.Tensor:
         """What is painted → (1, 3, H, W)."""
@@ -173,16 +172,18 @@ class _Shown:
     def style(self, style: torch.Tensor) -> torch.Tensor:
         if not self.grey:
             return style
-        here, there = self._brightness(self.photo), self._brightness(style)
+        here, there = brightness(self.photo), brightness(style)
         found = (there - there.mean()) * (here.std() / there.std().clamp_min(1e-3)) + here.mean()
         return found.expand(-1, 3, -1, -1)
 
     def finished(self, picture: torch.Tensor) -> torch.Tensor:
         """What was painted → the picture, (1, 3, H, W)."""
-        return self.photo + picture - self._brightness(self.photo) if self.grey else picture
+        return self.photo + picture - brightness(self.photo) if self.grey else picture
 
-    def _brightness(self, picture: torch.Tensor) -> torch.Tensor:
-        return (picture * self.luma).sum(1, keepdim=True)
+
+def brightness(picture: torch.Tensor) -> torch.Tensor:
+    """(N, 3, H, W) → (N, 1, H, W)."""
+    return (picture * torch.tensor(LUMA, device=picture.device).view(1, 3, 1, 1)).sum(1, keepdim=True)
 
 
 def _of_shown(cost: Objective, shown: _Shown, picture: torch.Tensor) -> Costs:

@@ -128,10 +128,11 @@ def test_a_folder_that_a_process_does_not_see(tmp_path: Path) -> None:
 
 def test_names_that_hold_in_any_working_directory(tmp_path: Path, album: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(album.parent)
-    inputs = Inputs(images=[album.name, f"{album.name}/*.jpg"], out=Path("out"), scenes=[album.name])
+    inputs = Inputs(images=[album.name, f"{album.name}/*.jpg"], out=Path("out"), scenes=[album.name], styles=["a.jpg"])
     job = absolute(training(tmp_path, album, inputs=inputs))
     assert job.inputs.images == [str(album), f"{album}/*.jpg"]
     assert job.inputs.scenes == [str(album)]
+    assert job.inputs.styles == [str(album.parent / "a.jpg")]
     assert job.inputs.out == album.parent / "out"
 
 

@@ -131,6 +131,22 @@ def test_pages_show_each_unit_with_its_photos(library: LibraryFiles, photos: Pat
     assert before == {path: path.stat().st_mtime_ns for path in out.rglob("*.jpg")}  # none is cut again
 
 
+def test_pictures_made_for_units_are_beside_their_patches(library: LibraryFiles, tmp_path: Path) -> None:
+    """And go where the pages are written without them."""
+    out = tmp_path / "pages"
+    write_pages(library, NETWORK, ["features.0"], out, ascent=True)
+    made = sorted(path.relative_to(out).as_posix() for path in out.rglob("ascents/*/*.png"))
+    assert made == sorted(f"ascents/000-features-0/{unit}.png" for unit in range(16))
+    with Image.open(out / made[0]) as picture:
+        assert picture.size == (3, 3)
+    page = (out / "units/000-features-0/3.html").read_text()
+    assert 'src="../../ascents/000-features-0/3.png"' in page
+    assert "not a photo" in page
+    write_pages(library, NETWORK, ["features.0"], out)
+    assert not list(out.rglob("ascents/*/*.png"))
+    assert "ascents" not in (out / "units/000-features-0/3.html").read_text()
+
+
 def test_other_pages_are_not_replaced(library: LibraryFiles, photos: Path, tmp_path: Path) -> None:
     write_stages(photos / "00.png", NETWORK, tmp_path / "stages")
     before = sorted(path.name for path in (tmp_path / "stages").rglob("*"))

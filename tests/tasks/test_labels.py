@@ -1,20 +1,24 @@
-"""tasks/labels.py: what a photo shows, by the published SqueezeNet."""
+"""tasks/labels.py: what a photo shows, by the published SqueezeNet, and by heads."""
 
 from pathlib import Path
 
 import numpy as np
 import pyarrow.compute as pc
 import pytest
+import safetensors.torch
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as PillowImage
 
+from muster.errors import InputError, TaskError
 from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.weights import load_weights
-from muster.tasks.base import Image
-from muster.tasks.labels import MOST, Labels, best
+from muster.tasks.base import Image, StateDict
+from muster.tasks.features import PhotoEmbedder
+from muster.tasks.labels import Labels, best
 from muster.tasks.models import zoo
+from muster.tasks.models.head import Head, state_of
 
 
 def image(name: str) -> Image:
@@ -61,16 +65,59 @@ def test_scores_are_those_of_a_plain_loop_to_five_digits(task: Labels, weights: 
 def test_nothing_is_said_below_the_least_score(weights: Path) -> None:
     state = {"squeezenet": load_weights(zoo.ENTRIES["squeezenet"], weights)}
     photos = [image("coffee"), image("astronaut")]
-    strict, frank = Labels(min_score=0.7), Labels(min_score=0.0)
+    strict, frank = Labels("squeezenet", min_score=0.7), Labels("squeezenet", min_score=0.0, most=5)
     for each in (strict, frank):
         each.load(torch.device("cpu"), state)
     assert strict(photos)["label"].to_pylist() == ["espresso"]
-    assert frank(photos)["image_id"].to_pylist() == ["coffee"] * MOST + ["astronaut"] * MOST
+    assert frank(photos)["image_id"].to_pylist() == ["coffee"] * 5 + ["astronaut"] * 5
     assert pc.max(frank(photos)["score"]).as_py() <= 1
 
 
-@given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=30), st.floats(0, 1))
-def test_the_best_come_first(chances: list[float], least: float) -> None:
-    found = best(np.array(chances, np.float32), least)
-    assert [score for _, score in found] == sorted((c for c in chances if c >= least), reverse=True)[:MOST]
+@given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=30), st.floats(0, 1), st.integers(1, 30))
+def test_the_best_come_first(chances: list[float], least: float, most: int) -> None:
+    found = best(np.array(chances, np.float32), least, most)
+    assert [score for _, score in found] == sorted((c for c in chances if c >= least), reverse=True)[:most]
     assert all(chances[i] == score for i, score in found)
+
+
+# ---- heads -----------------------------------------------------------------------------------------------------------
+
+
+def of_two(weights: Path, model: str, several: bool) -> tuple[Labels, dict[str, StateDict]]:
+    """A head that knows two photos by their embeddings; it is as sure as they are apart."""
+    task = Labels(model, min_score=0.5)
+    base = task.models["classifier"]
+    state = load_weights(zoo.ENTRIES[base], weights)
+    embed = PhotoEmbedder(zoo.ENTRIES[base].build(state), torch.device("cpu"))
+    first, second = torch.from_numpy(embed([image("coffee"), image("astronaut")]))
+    apart = 100 * (first - second)
+    weight, bias = torch.stack([apart, -apart]), torch.zeros(2)
+    bias -= weight @ (first + second) / 2
+    head = Head(weight, bias, ["cup", "person"], base, several)
+    return task, {base: state, task.models["head"]: state_of(head)}
+
+
+@pytest.mark.parametrize("several", [True, False])
+@pytest.mark.parametrize("model", ["head", "head-squeezenet"])
+def test_a_head_says_its_own_classes(weights: Path, model: str, several: bool) -> None:
+    task, states = of_two(weights, model, several)
+    task.load(torch.device("cpu"), states)
+    rows = task([image("astronaut"), image("coffee")]).to_pylist()
+    assert [(row["label"], row["label_id"]) for row in rows] == [("person", 1), ("cup", 0)]
+
+
+def test_a_head_of_another_network_is_refused(weights: Path, tmp_path: Path) -> None:
+    """The file, and what to do, are named."""
+    _, states = of_two(weights, "head-squeezenet", True)
+    safetensors.torch.save_file(dict(states["squeezenet-head"]), tmp_path / "head.safetensors")
+    choice = TaskChoice(name="labels", model="head", weights=tmp_path / "head.safetensors")
+    with pytest.raises(InputError, match=r"head.safetensors.*learnt on what squeezenet gives.*muster-features"):
+        choice.try_weights(weights)
+    fitting = TaskChoice(name="labels", model="head-squeezenet", weights=tmp_path / "head.safetensors")
+    fitting.try_weights(weights)
+
+
+@pytest.mark.parametrize("value", [0, 1.5, "many", 100_001])
+def test_most_is_a_whole_number(value: object) -> None:
+    with pytest.raises(TaskError, match=r"whole number|number from"):
+        TaskChoice(name="labels", options={"most": value})

@@ -28,7 +28,9 @@ def test_a_list_of_names_imports_no_task_and_no_torch() -> None:
 
 
 def test_an_unknown_task_lists_the_known_ones() -> None:
-    with pytest.raises(TaskError, match="no task 'nonsense'; known: faces, labels, masks, objects, previews, scenes"):
+    with pytest.raises(
+        TaskError, match="no task 'nonsense'; known: faces, features, labels, masks, objects, previews, scenes"
+    ):
         registry.create("nonsense")
 
 
@@ -153,7 +155,17 @@ def test_the_name_of_a_task_of_ours_stays_ours(tmp_path: Path) -> None:
         with pytest.warns(
             PluginWarning, match=r"impostor 1\.0 registers 'faces' in muster\.tasks, which is Muster's own"
         ):
-            assert registry.names() == ["faces", "labels", "masks", "objects", "previews", "scenes", "style", "units"]
+            assert registry.names() == [
+                "faces",
+                "features",
+                "labels",
+                "masks",
+                "objects",
+                "previews",
+                "scenes",
+                "style",
+                "units",
+            ]
         with warnings.catch_warnings(action="error"):  # once in a process is enough
             assert registry.find("faces") is faces.Faces
         assert "impostor" not in sys.modules

@@ -6,17 +6,24 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from muster.arrays import Pixels
 from muster.errors import TaskError
 from muster.pipeline.work.choice import TaskChoice
+from muster.pipeline.work.weights import parse
+from muster.storage import downloads
 from muster.tasks import registry
-from muster.tasks.base import Option
+from muster.tasks.base import Image, Option
 from muster.tasks.models import zoo
-from muster.tasks.style import _LAYERS, OPTIONS, Style, _decoded, encoded
+from muster.tasks.models.style_net import StyleNet
+from muster.tasks.models.zoo.style import LAYERS, NET
+from muster.tasks.style import OPTIONS, Style, _decoded, encoded
 from muster.testing import check_task
+from muster.training.loop import half
 
 
 def picture(seed: int = 0, height: int = 40, width: int = 48) -> Pixels:
@@ -94,6 +101,50 @@ def test_layers_may_have_weights() -> None:
     assert layers == {"features.1": 1.0, "features.4": 0.5}
 
 
+@pytest.fixture
+def net(tmp_path: Path) -> Path:
+    """The weights of a small network, as a training writes them."""
+    torch.manual_seed(0)
+    file = tmp_path / "style-net.safetensors"
+    file.write_bytes(safetensors.torch.save(half(StyleNet((4, 6, 8), 1).state_dict())))
+    return file
+
+
+class Learnt(Style):
+    clock = staticmethod(lambda: 0.0)
+
+
+@pytest.mark.parametrize("options", [{}, {"side": 48, "colours": "photo"}])
+def test_the_contract_of_a_network_that_has_learnt_a_style(net: Path, options: dict[str, Any]) -> None:
+    state = parse(downloads.read(net))
+    check_task(Learnt, model=NET, options=options, weights={"muster-style-net": state})
+
+
+def test_what_a_network_costs_is_not_known(net: Path) -> None:
+    task = TaskChoice(name="style", model=NET, options={"side": 64}, weights=net).load(torch.device("cpu"), None)
+    [row] = task([Image("a", picture(1, 70, 90), 1.0, (90, 70))]).to_pylist()
+    assert (row["width"], row["height"], row["jpeg"][:2]) == (64, 50, b"\xff\xd8")
+    costs = ("cost", "content_cost", "style_cost", "layer_costs", "costs", "steps")
+    assert [row[name] for name in costs] == [None] * len(costs)
+
+
+@pytest.mark.parametrize(
+    "options", [{"alpha": 1}, {"beta": 0}, {"steps": 9}, {"layers": "features.1"}, {"seed": 1}, {"style": STYLE}]
+)
+def test_what_a_network_cannot_be_asked_for(options: dict[str, Any]) -> None:
+    [name] = options
+    with pytest.raises(TaskError, match=f"takes `side` and `colours`, and no `{name}`"):
+        registry.create("style", NET, options)
+
+
+def test_a_network_has_the_fingerprint_of_its_file(net: Path) -> None:
+    usual, small = (TaskChoice(name="style", model=NET, options=each, weights=net) for each in ({}, {"side": 64}))
+    found = {usual.fingerprint, small.fingerprint}
+    net.write_bytes(safetensors.torch.save(half(StyleNet((4, 6, 8), 1).state_dict())))
+    assert len(found | {TaskChoice(name="style", model=NET, weights=net).fingerprint}) == 3
+    assert usual.description["parameters"] == {"side": 512, "colours": "style"}
+
+
 def fingerprint(**options: Any) -> str:
     return TaskChoice(name="style", options={"style": STYLE, **options}).fingerprint
 
@@ -111,7 +162,7 @@ def test_the_fingerprint_holds_what_changes_rows_and_no_bytes_of_pictures() -> N
 
 
 def test_every_model_has_layers() -> None:
-    assert {roles["network"] for roles in zoo.MODELS["style"].values()} == _LAYERS.keys()
+    assert {roles["network"] for name, roles in zoo.MODELS["style"].items() if name != NET} == LAYERS.keys()
 
 
 def test_more_is_waited_for_larger_pictures() -> None:

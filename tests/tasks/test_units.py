@@ -179,3 +179,18 @@ def test_the_published_network(weights: Any) -> None:
     assert made.about(26).endswith("each sees the whole picture")
     assert made.label(26, 0) == "tench"
     assert made.label(0, 0) == ""
+
+
+def test_a_picture_made_for_a_unit_excites_it_more_than_photos(task: Units) -> None:
+    """It shows what the unit sees of it: of the first layer 3×3 pixels, of the last everything."""
+    last = len(task.watched.layers) - 1
+    photos = task([image(number) for number in range(12)]).to_pylist()
+    for number in (1, last):
+        layer = task.watched.layers[number]
+        made = task.ascended(number, [0, layer.units - 1])
+        field = task.watched.fields(*task.size)[number]
+        sides = {min(int((span.high - span.low).max()), side) for span, side in zip(field, task.size, strict=True)}
+        assert {each.shape for each in made} == {(side, side, 3) for side in sides}
+    pixels = task.ascended(last, [0])[0]
+    [row] = [row for row in task([Image("made", pixels, 1.0, task.size)]).to_pylist() if row["layer"] == layer.name]
+    assert row["value"] > max(row["value"] for row in photos if row["layer"] == layer.name)

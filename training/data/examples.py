@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from muster.errors import ImageError, InputError
 from muster.storage.photos import decode
-from muster.storage.photos.names import file_column, names_of
+from muster.storage.photos.names import file_column, name_of, names_of
 from muster.storage.photos.promotion import unite
 from muster.storage.photos.reader import Reader
 from muster.storage.photos.sources import find_images
@@ -27,7 +27,8 @@ PEOPLE_HELD_OUT = 0.18  # of the people: 869 of LFW's 4,859 here. No other share
 @dataclass(frozen=True)
 class Example:
     """One image of a source. `label`: of its label column, or of the folder it lies in; None where there is none.
-    `split`: what the column of this name in its table says, such as "train".
+    `labels`: all of them, where its label column holds lists. `split`: what the column of this name in its table says,
+    such as "train".
 
     `name`: a short one, for messages and pair files. `uri`, `source`: as muster.storage.photos.reader.Reader takes
     them.
@@ -38,6 +39,7 @@ class Example:
     label: str | None
     source: str = ""
     split: str | None = None
+    labels: tuple[str, ...] | None = None
 
 
 def find_examples(sources: Sequence[str], label: str | None, limit: int | None = None) -> list[Example]:
@@ -56,10 +58,23 @@ def find_examples(sources: Sequence[str], label: str | None, limit: int | None =
     uris = rows["uri"].to_pylist()
     named = file_column(rows)
     files = [None] * len(uris) if named == "uri" else rows[named].to_pylist()
-    labels = names_of(f"`label` {label}", rows[label]) if label is not None else [_folder(uri) for uri in uris]
     names = [file_name(file) if file else image_name(uri) for file, uri in zip(files, uris, strict=True)]
+    labels, several = _labels(rows, label)
     splits = _texts(rows, "split")
-    return [Example(*each) for each in zip(uris, names, labels, origins[: len(uris)], splits, strict=True)]
+    return [Example(*each) for each in zip(uris, names, labels, origins[: len(uris)], splits, several, strict=True)]
+
+
+def _labels(rows: pa.Table, label: str | None) -> tuple[list[str | None], list[tuple[str, ...] | None]]:
+    """The label of each row, and all of them where the column holds lists."""
+    if label is None:
+        return [_folder(uri) for uri in rows["uri"].to_pylist()], [None] * rows.num_rows
+    if not pa.types.is_list(rows[label].type) and not pa.types.is_large_list(rows[label].type):
+        return names_of(f"`label` {label}", rows[label]), [None] * rows.num_rows
+    lists = [
+        None if row is None else tuple(filter(None, (name_of(f"`label` {label}", value) for value in row)))
+        for row in rows[label].to_pylist()
+    ]
+    return [None] * rows.num_rows, lists
 
 
 def _texts(rows: pa.Table, column: str) -> list[str | None]:

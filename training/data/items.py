@@ -81,9 +81,9 @@ def read_items(sources: Sequence[str], label: str | None, plan: Plan, on_skipped
 
     InputError where a table is none, or has no such columns, or no column `label`.
     """
-    names, table = _read(sources, COLUMNS[plan.kind], label)
+    names, table = read_tables(sources, COLUMNS[plan.kind], label)
     made, kept = list[Made](), list[int]()
-    for row, values in enumerate(_rows(table, COLUMNS[plan.kind])):
+    for row, values in enumerate(rows_of(table, COLUMNS[plan.kind])):
         try:
             made.append(_MAKE[plan.kind](*values, plan))
             kept.append(row)
@@ -98,9 +98,9 @@ def read_items(sources: Sequence[str], label: str | None, plan: Plan, on_skipped
 def read_pairs(sources: Sequence[str], plan: Plan, on_skipped: OnSkipped) -> Pairs:
     """Pairs of texts in the columns PAIRED; a pair without two texts, or of which nothing is said, is told and left
     out. InputError where a table has no such columns, or nothing in them."""
-    names, table = _read(sources, PAIRED, None)
+    names, table = read_tables(sources, PAIRED, None)
     number, rows, same, kept = dict[str, int](), list[tuple[int, int]](), list[bool](), list[int]()
-    for row, (one, other, said) in enumerate(_rows(table, PAIRED)):
+    for row, (one, other, said) in enumerate(rows_of(table, PAIRED)):
         if said is None or not all(isinstance(text, str) and text.strip() for text in (one, other)):
             on_skipped(f"{names[row]}: it has no two texts, or does not say whether they are one")
             continue
@@ -115,7 +115,7 @@ def read_pairs(sources: Sequence[str], plan: Plan, on_skipped: OnSkipped) -> Pai
     return Pairs(items, np.array(rows), np.array(same), facts)
 
 
-def _read(sources: Sequence[str], columns: Sequence[str], label: str | None) -> tuple[list[str], pa.Table]:
+def read_tables(sources: Sequence[str], columns: Sequence[str], label: str | None) -> tuple[list[str], pa.Table]:
     """A name for each row, and the rows."""
     tables = {source: _table(source, columns, label) for source in sources}
     names = [f"{file_name(source)}, row {row}" for source, table in tables.items() for row in range(table.num_rows)]
@@ -138,7 +138,7 @@ def _table(source: str, columns: Sequence[str], label: str | None) -> pa.Table:
         raise InputError(f"cannot read {source} as Parquet: {error}") from None
 
 
-def _rows(table: pa.Table, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+def rows_of(table: pa.Table, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
     return zip(*(table[name].to_pylist() for name in columns), strict=True)
 
 
@@ -146,15 +146,15 @@ def _rows(table: pa.Table, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
 
 
 def _picture(data: bytes | None, plan: Plan) -> Made:
-    return encoders.ink(decode.decode(_bytes(data), 4 * max(plan.space)).pixels, plan)
+    return encoders.ink(decode.decode(read_bytes(data), 4 * max(plan.space)).pixels, plan)
 
 
 def _sound(data: bytes | None, plan: Plan) -> Made:
-    return encoders.wave(*_samples(_bytes(data)), plan)
+    return encoders.wave(*_samples(read_bytes(data)), plan)
 
 
 def _volume(data: bytes | None, shape: Sequence[int] | None, plan: Plan) -> Made:
-    values = np.frombuffer(_bytes(data), np.uint8)
+    values = np.frombuffer(read_bytes(data), np.uint8)
     if shape is None or len(shape) != 3 or min(shape) < 1 or np.prod(shape, dtype=object) != len(values):
         raise TaskError(f"{len(values)} bytes are no volume of shape {shape}")
     return encoders.cube(values.reshape(shape), plan)
@@ -163,7 +163,7 @@ def _volume(data: bytes | None, shape: Sequence[int] | None, plan: Plan) -> Made
 _MAKE: dict[str, Callable[..., Made]] = {"picture": _picture, "sound": _sound, "volume": _volume}
 
 
-def _bytes(data: bytes | None) -> bytes:
+def read_bytes(data: bytes | None) -> bytes:
     if not isinstance(data, bytes) or not data:
         raise TaskError("it is empty")
     return data

@@ -13,11 +13,14 @@ from muster.training.recipes import (
     detector,
     embedder,
     features,
+    labels,
     objects,
     quality,
     segmenter,
     siamese,
+    style_net,
     supervised,
+    vqa,
 )
 
 
@@ -36,6 +39,8 @@ RECIPES: Mapping[str, Definition] = MappingProxyType(
         "embedder-margin": Definition(supervised.build_margin, ("yunet-n",)),
         "detector": Definition(detector.build, ("yunet-n",)),
         "features": Definition(features.build, ("squeezenet",)),
+        "labels": Definition(labels.build_own, ("muster-features",)),
+        "labels-squeezenet": Definition(labels.build_squeezenet, ("squeezenet",)),
         "quality-own": Definition(quality.build_own, ("muster-detector", "muster-embedder")),
         "quality-published": Definition(quality.build_published, ("yunet-n", "mobilefacenet")),
         "daynight": Definition(daynight.build),
@@ -45,7 +50,8 @@ RECIPES: Mapping[str, Definition] = MappingProxyType(
         "objects": Definition(objects.build, ("fastestdet",)),
         "streets": Definition(segmenter.build_streets),
         "person": Definition(segmenter.build_person),
-        **{name: Definition(build) for name, build in siamese.BUILDS.items()},
+        "style-net": Definition(style_net.build, (style_net.TEACHER,)),
+        **{name: Definition(build) for name, build in (siamese.BUILDS | vqa.BUILDS).items()},
     }
 )
 

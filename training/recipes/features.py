@@ -216,14 +216,14 @@ def chances(sources: Sequence[str]) -> torch.Tensor:
     return torch.tensor([counts[source] ** -0.75 for source in sources])
 
 
-def view(pixels: Pixels, draw: np.random.Generator) -> Pixels:
-    """(S, S, 3): a part of a photo of any place, size and nearly any shape, half of them mirrored."""
+def view(pixels: Pixels, draw: np.random.Generator, size: int = SIDE) -> Pixels:
+    """(size, size, 3): a part of a photo of any place, size and nearly any shape, half of them mirrored."""
     height, width = pixels.shape[:2]
     area, ratio = draw.uniform(LEAST_AREA, 1) * height * width, np.exp(draw.uniform(-0.3, 0.3))
     across, down = min(width, (area * ratio) ** 0.5), min(height, (area / ratio) ** 0.5)
     left, top = draw.uniform(0, width - across), draw.uniform(0, height - down)
     box = (left, top, left + across, top + down)
-    found = np.asarray(Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BILINEAR, box))
+    found = np.asarray(Image.fromarray(pixels).resize((size, size), Image.Resampling.BILINEAR, box))
     return found[:, ::-1] if draw.random() < 0.5 else found
 
 

@@ -15,11 +15,12 @@ from typing import Any
 
 from muster.errors import TaskError
 from muster.tasks import plugins, registry
-from muster.tasks.models.zoo import classifiers, faces, labels, masks, objects, plain, scenes, style, units
+from muster.tasks.models.zoo import classifiers, faces, features, labels, masks, objects, plain, scenes, style, units
 from muster.tasks.models.zoo.entry import Entry
 
 _TASKS = {
     "faces": faces,
+    "features": features,
     "labels": labels,
     "masks": masks,
     "objects": objects,

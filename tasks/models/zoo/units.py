@@ -13,6 +13,6 @@ MODELS = {
         if isinstance(masks.FORMS[roles["segmenter"]], masks.Semantic)
     },
     **{entry.name.removeprefix("muster-"): {"network": entry.name} for entry in plain.ENTRIES},
-    **{entry.name: {"network": entry.name} for entry in classifiers.ENTRIES},
+    **{entry.name.removeprefix("muster-"): {"network": entry.name} for entry in classifiers.ENTRIES},
 }
 DEFAULT = "daynight"

@@ -71,10 +71,11 @@ def test_overlay(muster: Muster, found: LibraryFiles, tmp_path: Path) -> None:
         (["export", "--format", "csv", "--out", "library"], "library is there already, and is not overwritten"),
         (["export", "--format", "yolo", "--out", "library"], "give an empty folder or a new name"),
         (["export", "--format", "csv", "--out", "none/new"], "no folder"),
-        (["export", "--format", "csv", "--out", "NEW", "--tasks", "scenes"], "choose among faces, masks, objects"),
+        (["export", "--format", "coco", "--out", "NEW", "--tasks", "scenes"], "choose among faces, masks, objects"),
+        (["export", "--format", "csv", "--out", "NEW", "--tasks", "previews"], "faces, labels, masks, objects, scenes"),
         (
             ["export", "--format", "csv", "--out", "NEW", "--tasks", ","],
-            "--tasks names no task: choose among faces, masks, objects",
+            "--tasks names no task: choose among faces, labels, masks, objects, scenes",
         ),
         (["export", "--format", "yolo", "--out", "NEW", "--tasks", "masks,objects"], "give one task"),
         (["export", "--format", "csv", "--out", "NEW", "--min-score", "2"], "a score is a number from 0 to 1"),

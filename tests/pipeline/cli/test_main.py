@@ -457,6 +457,12 @@ def test_a_training_that_cannot_be(
     assert not list(tmp_path.glob("out/*.safetensors"))
 
 
+def test_a_style_that_cannot_be_learnt(muster: Muster, album: Path, weights: Path, tmp_path: Path) -> None:
+    command = ["train", "style-net", "--images", album, "--weights-dir", weights, "--out", tmp_path / "out"]
+    refused(muster(*command), 2, "name a picture of it with --style")
+    refused(muster(*command, "--style", album / "none.jpg"), 2, f"--style {album}/none.jpg: no such file")
+
+
 def test_a_folder_with_a_finished_model(muster: Muster, album: Path, tmp_path: Path, snapshot: Snapshot) -> None:
     (tmp_path / "daynight.safetensors").write_bytes(b"finished")
     before = snapshot(tmp_path)

@@ -2,11 +2,14 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from helpers.fixtures import Outcome
 from helpers.seen import seen
+from helpers.vectors import embeddings_of
+from muster.storage.library import open_library
 
 Muster = Callable[..., Outcome]
 
@@ -56,7 +59,9 @@ def test_bad_input(muster: Muster, library: Path, tmp_path: Path) -> None:
     for arguments, text in {
         ("x " * 65, "-l", library): "at most 64",
         ("x", "-l", tmp_path / "none"): "`muster scan",
-        ("-l", library): "QUERY",
+        ("-l", library): "say what to look for: QUERY, or --like PHOTO",
+        ("x", "--like", "beach.png", "-l", library): "--tasks features` first",
+        ("--like", "beach.png", "--most", 0, "-l", library): "--most 0: at least 1",
     }.items():
         outcome = muster("search", *arguments)
         assert outcome.code == 2
@@ -68,3 +73,13 @@ def test_before_a_run(muster: Muster, library: Path, tmp_path: Path) -> None:
     outcome = muster("search", "x", "-l", tmp_path / "new")
     assert outcome.code == 2
     assert "`muster run" in outcome.err
+
+
+def test_photos_like_one(muster: Muster, library: Path) -> None:
+    assert embeddings_of(open_library(library), lambda name: np.array([1, 0.5 * name.endswith("png")], np.float32))
+    outcome = muster("search", "--like", "beach.png", "-l", library)
+    assert outcome.code == 0, outcome.err
+    assert outcome.out == f"1.000\t{library.parent}/photos/Lisbon trip/beach\\x1b.jpg\t2019-05-03 10:00\n"
+    facts = json.loads(muster("search", "beach", "--like", "beach.png", "-l", library, "--json").out)
+    assert [row["similarity"] for row in facts["results"]] == [1.0]
+    assert muster("search", "beach.png", "--like", "beach.png", "-l", library).code == 1

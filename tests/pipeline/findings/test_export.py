@@ -189,3 +189,18 @@ def test_coco_of_an_export_gives_the_same_average_precision(data: Path, weights:
         judged.summarize()
     assert facts["ap"] > 0.05
     assert [facts["ap"], facts["ap50"]] == pytest.approx(judged.stats[:2].tolist(), abs=1e-5)
+
+
+def test_csv_takes_what_is_said_of_whole_photos(found: LibraryFiles, tmp_path: Path) -> None:
+    """Without a box; the other formats have no place for it."""
+    facts = export_annotations(found.uri, "csv", tmp_path / "out.csv", ("scenes", "objects"), {}, 0)
+    assert facts["annotations"] == 60
+    with (tmp_path / "out.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    days = [row for row in rows if row["task"] == "scenes"]
+    assert len(days) == 20
+    assert {(row["label"], row["score"], row["x0"], row["y1"]) for row in days} == {("day", "", "", "")}
+    assert all(row["x1"] for row in rows if row["task"] == "objects")
+    for form in ("coco", "yolo", "labelme"):
+        with pytest.raises(InputError, match="choose among faces, masks, objects"):
+            export_annotations(found.uri, form, tmp_path / form, ("scenes",), {}, 0)

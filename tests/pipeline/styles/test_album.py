@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from PIL import Image
 
@@ -21,7 +22,9 @@ from muster.pipeline.work.choice import choose
 from muster.pipeline.work.dispatch import Policy
 from muster.storage import manifest
 from muster.storage.library import open_library
+from muster.tasks.models.style_net import StyleNet
 from muster.tasks.style import encoded
+from muster.training.loop import half
 
 FAST = {"side": 48, "steps": 2}
 
@@ -127,6 +130,48 @@ def test_a_sheet_has_each_ratio(paint: Paint, photos: Path, tmp_path: Path, monk
     assert [run.processed for run in paint(sheet=True, steps=1).runs] == [0, 0]
 
 
+@pytest.fixture
+def net(tmp_path: Path) -> Path:
+    """The weights of a network that has learnt a style, as a training writes them."""
+    torch.manual_seed(0)
+    (tmp_path / "whirls").mkdir()
+    file = tmp_path / "whirls" / "style-net.safetensors"
+    file.write_bytes(safetensors.torch.save(half(StyleNet((4, 6, 8), 1).state_dict())))
+    return file
+
+
+def test_a_network_that_has_learnt_a_style_paints_an_album(
+    photos: Path, tmp_path: Path, net: Path, make_photos: Callable[..., Path], ray_cluster: None
+) -> None:
+    muster.scan(photos, library=tmp_path / "library")
+
+    def paint(**options: Any) -> StyleSummary:
+        machine = muster.Machine(device="cpu", workers=1)
+        given = {"model": "net", "weights": net, "side": 64, **options}
+        return muster.open(tmp_path / "library").style([], tmp_path / "out", machine=machine, **given)
+
+    for options, says in {
+        ("weights", None): "Muster has no weights of muster-style-net: train it with",
+        ("model", None): "at least one picture of a style, or the model `net`, which has learnt one",
+        ("sheet", True): "a `sheet` shows α/β",
+        ("alpha", 1): "takes `side` and `colours`, and no `alpha`",
+    }.items():
+        with pytest.raises(InputError, match=says):
+            paint(**dict([options]))
+    assert not (tmp_path / "out").exists()
+
+    first = paint()
+    assert (first.painted, first.runs[0].processed, first.cost, first.curve) == (3, 3, None, None)
+    assert first.pictures.name.startswith("whirls-style-net-")
+    before = jpegs(first.pictures)
+    assert len(before) == 3
+    make_photos(photos, range(3, 4))
+    muster.scan(photos, library=tmp_path / "library")
+    second = paint()
+    assert (second.painted, second.runs[0].processed) == (4, 1)
+    assert before.items() < jpegs(second.pictures).items()
+
+
 # ---- what cannot be --------------------------------------------------------------------------------------------------
 
 
@@ -186,6 +231,8 @@ def test_styles_that_cannot_be(paint: Paint, scanned: Path) -> None:
 
 def test_weights_that_are_none(paint: Paint, scanned: Path) -> None:
     torch.save({"a": torch.zeros(1)}, scanned / "mine.pth")
+    with pytest.raises(InputError, match=r"mine.pth: these are no weights of a network of a style: it has no 'head"):
+        paint(styles=[], model="net", weights=scanned / "mine.pth")
     with pytest.raises(InputError, match=r"mine.pth: these are no weights of squeezenet"):
         paint(weights=scanned / "mine.pth")
     (scanned / "mine.pth").write_bytes(b"x")

@@ -10,8 +10,8 @@ from PIL import Image
 
 from muster.errors import InputError, TaskError
 from muster.pipeline.work.weights import load_weights
-from muster.tasks.models import zoo
-from muster.tasks.models.classifiers import Classifier
+from muster.tasks.models import features, zoo
+from muster.tasks.models.classifiers import Classifier, Embedder
 
 BUILDERS = {
     "squeezenet-torchvision": "squeezenet1_0",
@@ -83,3 +83,21 @@ def test_what_only_a_user_can_have_says_how(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "squeezenet1_0_imagenet.pth").write_bytes(b"another")
     with pytest.raises(InputError, match=r"is not the file this model needs: .*: put it into the folder of"):
         load_weights(zoo.ENTRIES["squeezenet"], tmp_path)
+
+
+@pytest.mark.parametrize("name", [*LIGHT, "muster-features"])
+def test_embeddings_are_what_the_last_layer_sees(name: str) -> None:
+    """As many numbers as the entry says, not the same for other pictures; of Swin and our own network just those."""
+    from torchvision.models import get_model
+
+    torch.manual_seed(0)
+    own = name not in BUILDERS
+    plain = features.Features() if own else get_model(BUILDERS[name], weights=None)
+    classifier = zoo.ENTRIES[name].build(plain.eval().state_dict())
+    pictures = torch.rand(2, 3, classifier.side, classifier.side)
+    with torch.no_grad():
+        found, logits = Embedder(classifier)(pictures), classifier(pictures)
+    assert found.shape == (2, zoo.ENTRIES[name].width)
+    assert (found[0] - found[1]).abs().max() > 1e-4 * found.abs().max()
+    if name in ("swin", "muster-features"):
+        torch.testing.assert_close(plain.head(found), logits, rtol=1e-3, atol=1e-5)

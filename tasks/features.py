@@ -1,0 +1,74 @@
+"""The task `features`: a photo as a whole, as numbers that are near those of photos alike. One row per photo."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+import torch.nn.functional as F  # noqa: N812
+
+from muster.arrays import F32
+from muster.tasks.base import IMAGE_ID, Findings, Image, StateDict, Task, inference_dtype
+from muster.tasks.models import zoo
+from muster.tasks.models.classifiers import Classifier, Embedder
+from muster.tasks.models.fuse import for_inference
+
+BATCH = 16  # photos at once
+
+
+def schema(width: int) -> pa.Schema:
+    """Of photos whose embeddings have so many numbers."""
+    return pa.schema([IMAGE_ID, pa.field("embedding", pa.list_(pa.float32(), width))])
+
+
+class Features(Task):
+    """`schema`: of the default model; a task that was made has that of its own."""
+
+    name = "features"
+    version = 1
+    schema = schema(zoo.ENTRIES[zoo.MODELS["features"][zoo.DEFAULTS["features"]]["classifier"]].width)
+    max_side = 640  # 256 of the shorter side, of photos up to 5:2
+    findings = Findings(embedding="embedding", filters=False)
+
+    def __init__(self, model: str | None = None) -> None:
+        self.models = zoo.roles(self.name, model or zoo.DEFAULTS[self.name])
+        self.schema = schema(zoo.ENTRIES[self.models["classifier"]].width)
+
+    def load(self, device: torch.device, weights: Mapping[str, StateDict]) -> None:
+        entry = self.models["classifier"]
+        self.embedder = PhotoEmbedder(zoo.ENTRIES[entry].build(weights[entry]), device)
+
+    def __call__(self, images: Sequence[Image]) -> pa.Table:
+        if not images:
+            return self.schema.empty_table()
+        numbers = pa.array(self.embedder(images).ravel())
+        ids = [image.image_id for image in images]
+        kind = self.schema.field("embedding").type
+        return pa.table([ids, pa.FixedSizeListArray.from_arrays(numbers, type=kind)], schema=self.schema)
+
+
+class PhotoEmbedder:
+    """The embeddings of photos by a classifier, in the precision that is fastest on `device`."""
+
+    def __init__(self, classifier: Any, device: torch.device) -> None:
+        assert isinstance(classifier, Classifier)
+        self.classifier, self.device, self.dtype = classifier, device, inference_dtype(device)
+        self.network = for_inference(Embedder(classifier), device, self.dtype)
+
+    @torch.inference_mode()
+    def __call__(self, images: Sequence[Image]) -> F32:
+        """(N, D), L2-normalised; all zeros where a network gives nothing else."""
+        parts = [self._some(images[begin:][:BATCH]) for begin in range(0, len(images), BATCH)]
+        return torch.cat(parts).numpy()
+
+    def _some(self, images: Sequence[Image]) -> torch.Tensor:
+        return F.normalize(self.network(shown(self.classifier, images, self.device).to(self.dtype)).float()).cpu()
+
+
+def shown(classifier: Classifier, images: Sequence[Image], device: torch.device) -> torch.Tensor:
+    """What a classifier is shown: (N, 3, side, side), RGB in 0..1, float32, channels-last in memory."""
+    side = classifier.side
+    squares = np.array([classifier.square(image.pixels) for image in images], np.uint8).reshape(-1, side, side, 3)
+    photos = torch.from_numpy(squares).to(device).permute(0, 3, 1, 2).float() / 255
+    return photos.contiguous(memory_format=torch.channels_last)
