@@ -95,7 +95,7 @@ VOLUMES = Design(
     name="volumes",
     plan=VOLUME,
     loss="classes",
-    settings=Settings(steps=200, batch=16, learning_rate=2e-3, average=0.99),
+    settings=Settings(steps=700, batch=16, learning_rate=2e-3, average=0.99),
 )
 
 
@@ -321,6 +321,7 @@ class KindsRecipe(ItemsRecipe):
             figures["auc"] = metrics.area_under_roc(score, truth.numpy() == 1)
         return figures
 
+    @torch.inference_mode()
     def logits(self, network: nn.Module, rows: I64) -> torch.Tensor:
         """(N, C) on the CPU."""
         assert isinstance(network, Verifier)
