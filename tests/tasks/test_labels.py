@@ -80,6 +80,17 @@ def test_the_best_come_first(chances: list[float], least: float, most: int) -> N
     assert all(chances[i] == score for i, score in found)
 
 
+def test_what_is_on_them_by_networks_of_our_own() -> None:
+    """Of COCO's categories, the default."""
+    task = TaskChoice(name="labels", options={"min_score": 0.0, "most": 2}).load(torch.device("cpu"), None)
+    rows = task([image("coffee"), image("chelsea"), image("astronaut")]).to_pylist()
+    assert {row["image_id"]: row["label"] for row in reversed(rows)} == {
+        "coffee": "cup",
+        "chelsea": "cat",
+        "astronaut": "person",
+    }
+
+
 # ---- heads -----------------------------------------------------------------------------------------------------------
 
 

@@ -24,7 +24,7 @@ def test_a_list_of_names_imports_no_task_and_no_torch() -> None:
         "print(*(m for m in ('torch', 'muster.tasks.faces', 'muster.tasks.models') if m in sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["faces labels masks objects previews scenes style units", ""]
+    assert done.stdout.splitlines() == ["faces features labels masks objects previews scenes style units", ""]
 
 
 def test_an_unknown_task_lists_the_known_ones() -> None:
@@ -38,6 +38,7 @@ def test_a_plugin_is_a_task_like_any_other(tmp_path: Path) -> None:
     with installed(write(tmp_path, "means", MEANS)):
         assert registry.names() == [
             "faces",
+            "features",
             "labels",
             "masks",
             "means",

@@ -101,7 +101,7 @@ def _blamed(what: str, origin: EntryPoint, build: Callable[..., Any]) -> Callabl
 
 
 def _check(task: str, parts: Mapping[str, Entry | str]) -> None:
-    wanted = MODELS[task][DEFAULTS[task]].keys() if task in MODELS else parts.keys()
+    wanted = set.intersection(*map(set, MODELS.get(task, {"": parts}).values()))  # that each model of the task has
     if missing := wanted - parts.keys():
         raise TaskError(f"it has no {', '.join(sorted(missing))}: a model of {task} is {', '.join(sorted(wanted))}")
     for role, part in parts.items():

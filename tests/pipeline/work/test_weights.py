@@ -134,7 +134,7 @@ def test_a_packaged_file_that_is_not_what_it_was(own: Entry, tmp_path: Path, sta
 
 def test_what_only_the_user_can_have(muster: Callable[..., Outcome], weights: Path) -> None:
     given = {name for name, entry in zoo.ENTRIES.items() if entry.given and not entry.sha256}
-    assert given == {"muster-yolo", "sam"}
+    assert given == {"muster-yolo", "sam", "muster-head", "squeezenet-head", "muster-style-net"}
     assert not given & models.verify(weights).keys()
     assert {row["name"] for row in models.describe_all(weights) if row["how"] and not row["sha256"]} == given
     for name in given:
