@@ -35,13 +35,17 @@ class Answerer(nn.Module):
     def forward(self, pictures: torch.Tensor, questions: torch.Tensor, of: torch.Tensor) -> torch.Tensor:
         """Pictures (M, 3, SIDE, SIDE), RGB in -1..1, questions (N, L, PIECES) and the picture that each is `of`, (N,) →
         logits (N, answers)."""
-        asked = self.of_question(self.question(questions)).tanh() if self.question is not None else None
+        asked = self._asked(questions) if self.question is not None else None
         seen = self._seen(pictures)[of] if self.picture is not None else None
         if asked is None or seen is None:
             alone = asked if asked is not None else seen
             assert alone is not None
             return self.answer(torch.cat([alone, alone], 1))
         return self.answer(torch.cat([asked * seen, asked], 1))
+
+    def _asked(self, questions: torch.Tensor) -> torch.Tensor:
+        assert self.question is not None
+        return self.of_question(self.question(questions) * WORDS.dimensions**0.5).tanh()  # numbers of about 1
 
     def _seen(self, pictures: torch.Tensor) -> torch.Tensor:
         assert self.picture is not None
