@@ -173,6 +173,8 @@ def _choices(request: Request) -> dict[str, TaskChoice]:
     """Title → the task; one, or those of a sheet."""
     if not request.styles and request.model != NET:
         raise InputError(f"`styles`: give at least one picture of a style, or the model `{NET}`, which has learnt one")
+    if request.styles and request.model == NET:
+        raise InputError(f"`styles`: the model `{NET}` has learnt its style, and takes no other")
     if request.sheet and request.model == NET:
         raise InputError(f"a `sheet` shows α/β, and the model `{NET}` was trained with one: give pictures of a style")
     side = _side(request.options)

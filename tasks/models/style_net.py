@@ -95,6 +95,9 @@ class StyleNet(nn.Module):
 def from_state(state: Mapping[str, torch.Tensor]) -> StyleNet:
     """The network with the weights of a training, half or single precision; how wide and deep it is, is theirs.
     TaskError where they are of something else."""
+    for name, value in state.items():
+        if not value.isfinite().all():
+            raise TaskError(f"these are no weights of a network of a style: {name} holds what is no number")
     try:
         widths = [state[f"head.{number}.conv.weight"].shape[0] for number in range(3)]
         blocks = len({name.split(".")[1] for name in state if name.startswith("body.")})

@@ -37,7 +37,7 @@ def test_photos_are_painted(muster: Muster, place: Path) -> None:
         (("--alpha", "0", "--beta", "0"), "both 0"),
         (("--set", "objects.min_score=1"), "about style, not objects"),
         (("--model", "objects=yolo"), "about style|no model"),
-        (("--model", "style=net"), "takes `side` and `colours`, and no `style`"),
+        (("--model", "style=net"), "--style: the model `net` has learnt its style, and takes no other"),
         (("--style", "none.jpg"), "none.jpg: no such file"),
         (("--set", "style.layers=features.99"), "no layer 'features.99'; the nearest it has: features.9"),
     ],

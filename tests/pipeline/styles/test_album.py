@@ -232,7 +232,7 @@ def test_styles_that_cannot_be(paint: Paint, scanned: Path) -> None:
 def test_weights_that_are_none(paint: Paint, scanned: Path) -> None:
     torch.save({"a": torch.zeros(1)}, scanned / "mine.pth")
     with pytest.raises(InputError, match=r"mine.pth: these are no weights of a network of a style: it has no 'head"):
-        paint(styles=[], model="net", weights=scanned / "mine.pth")
+        paint(styles=[], model="net", weights=scanned / "mine.pth", steps=None)
     with pytest.raises(InputError, match=r"mine.pth: these are no weights of squeezenet"):
         paint(weights=scanned / "mine.pth")
     (scanned / "mine.pth").write_bytes(b"x")

@@ -82,3 +82,11 @@ def test_other_weights(drop: str) -> None:
     state = {name: value for name, value in network().state_dict().items() if name != drop}
     with pytest.raises(TaskError, match=f"no weights of a network of a style: .*{drop}"):
         from_state(state)
+
+
+def test_weights_that_are_no_numbers() -> None:
+    made = network()
+    with torch.no_grad():
+        made.change.bias[1] = torch.inf
+    with pytest.raises(TaskError, match=r"change\.bias holds what is no number"):
+        from_state(made.state_dict())
