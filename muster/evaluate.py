@@ -96,7 +96,6 @@ def labels(
     *,
     label: str | None = None,
     annotations: str | Path | None = None,
-    library: str | Path = "",
     task: AnyTask = "labels",
     machine: Machine | None = None,
     on_progress: OnProgress | None = None,
@@ -107,7 +106,7 @@ def labels(
     `label`: the column that says it, of texts or of lists of them; the folder each lies in where None. `annotations`: a
     COCO file that does, in its place.
     """
-    file, config = None if annotations is None else Path(annotations), _config(library, task, machine)
+    file, config = None if annotations is None else Path(annotations), _config("", task, machine)
     return whole_photos.evaluate(str(images), label, file, config, on_progress or silent)
 
 

@@ -14,6 +14,7 @@ import os
 import re
 import socket
 from functools import lru_cache
+from pathlib import PurePosixPath
 from urllib.parse import quote, unquote, unquote_to_bytes
 
 import pyarrow as pa
@@ -89,6 +90,11 @@ def split_inline(uri: str) -> tuple[str, int] | None:
     """The Parquet file and row of an inline image; None for any other URI."""
     match = _INLINE.fullmatch(uri)
     return (match[1], int(match[2])) if match else None
+
+
+def folder_of(uri: str) -> str | None:
+    """The name of the folder that an image lies in; None of one in a Parquet file, or in no folder."""
+    return None if split_inline(uri) else PurePosixPath(unquote(uri)).parent.name or None
 
 
 def bucket_of(uri: str) -> str:

@@ -43,7 +43,10 @@ class Claims:
 
 
 def each_in_turn(labels: Sequence[str]) -> Trials:
-    """Every item is enrolled, the first MOST of each label, and every later one tested against it."""
+    """Every item is enrolled, the first MOST of each label, and every later one tested against it. TaskError where
+    there is none."""
+    if not labels:
+        raise TaskError("there is no item to be tested")
     rows = np.concatenate([rows[:MOST] for rows in _rows_of(labels).values()])
     rows.sort()
     who = np.unique(np.asarray(labels)[rows], return_inverse=True)[1]
@@ -156,7 +159,7 @@ def _accuracy(found: Claims) -> dict[str, float]:
     count = min(FOLDS, len(people) if forged else len(people) // 2)
     if count < 2:
         return {}
-    fold = np.empty(people.max() + 1 + found.owner.max(), np.int64)
+    fold = np.full(people.max() + 1 + found.owner.max(), -1)  # whoever nobody claims to be is in none
     fold[random.permutation(people)] = np.arange(len(people)) % count
     inside = fold[found.claimed] == fold[found.owner]
     rows = []

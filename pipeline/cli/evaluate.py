@@ -174,7 +174,6 @@ def evaluate_labels(
         Path | None,
         typer.Option(help="COCO JSON that says what is on photos, in place of a column.", show_default="none"),
     ] = None,
-    library: KeepOption = "",
     model: ModelOption = [],  # noqa: B006
     device: DeviceOption = "auto",
     workers: WorkersOption = None,
@@ -195,7 +194,6 @@ def evaluate_labels(
             images,
             label=label,
             annotations=annotations,
-            library=library,
             task=task,
             machine=machine,
             on_progress=on_progress,

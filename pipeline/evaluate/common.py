@@ -3,8 +3,6 @@
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import PurePosixPath
-from urllib.parse import unquote
 
 import pyarrow as pa
 
@@ -34,11 +32,6 @@ def file_names(images: pa.Table) -> list[str]:
 def short_names(images: pa.Table) -> list[str]:
     """These without folders, as files of labels are compared with them."""
     return list(map(image_name if file_column(images) == "uri" else file_name, file_names(images)))
-
-
-def folders(images: pa.Table) -> list[str]:
-    """The folder that each image lies in; "" where it lies in none."""
-    return [PurePosixPath(unquote(uri)).parent.name for uri in images["uri"].to_pylist()]
 
 
 def some(given: Iterable[str]) -> str:

@@ -12,14 +12,15 @@ import torch
 
 from muster.arrays import F32, Bools
 from muster.errors import InputError
-from muster.pipeline.evaluate.common import folders, scanned, short_names, some
+from muster.pipeline.evaluate.common import scanned, short_names, some
 from muster.pipeline.run import OnProgress, run
 from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.config import RunConfig
 from muster.storage import manifest, tables
 from muster.storage.exchange.coco import read_coco
 from muster.storage.library import LibraryFiles
-from muster.storage.photos.names import name_of, names_of
+from muster.storage.photos.names import labels_of, names_of
+from muster.storage.uris import folder_of
 from muster.tasks.labels import Labels
 from muster.tasks.metrics.labels import judge_one, judge_several
 from muster.tasks.models import coco_labels
@@ -44,7 +45,8 @@ class Truth:
 def evaluate(
     images: str, label: str | None, annotations: Path | None, config: RunConfig, on_progress: OnProgress
 ) -> dict[str, Any]:
-    """Scan and run `images` into a library (config.library, or one thrown away where it is ""), and judge the labels.
+    """Scan and run `images` into a library that is thrown away, and judge the labels. In one that is kept everything
+    would be on every photo from then on.
 
     `annotations`: a COCO file that says what is on photos; else `label`, the column that does, or the folder that each
     lies in. Judged is what photos show of the classes that the model knows; where a photo shows one class, and the
@@ -52,7 +54,7 @@ def evaluate(
     of. `errors`: photos that could not be read; they count as wrong. Raises InputError where the model knows none.
     """
     choice = replace(config.choice("labels"), options=EVERYTHING)
-    with scanned(images, config.library) as library:
+    with scanned(images, "") as library:
         found = manifest.read_manifest(library)
         truth = of_file(annotations, found) if annotations is not None else of_rows(found, label)
         known = _known(choice, truth, config)
@@ -86,12 +88,10 @@ def _several(chances: F32, rows: Sequence[Sequence[int]], known: Mapping[str, in
 
 
 def of_file(path: Path, images: pa.Table) -> Truth:
-    """By a COCO file of boxes: crowds too are there."""
-    file = read_coco(path, coco_labels.SPELLINGS)
-    called = {number: name for name, number in file.categories.items()}
-    on = {name: {called[each["category_id"]] for each in found} for name, found in file.of_photos().items()}
+    """By a COCO file of boxes."""
+    on = read_coco(path, coco_labels.SPELLINGS).labels()
     ids = images["image_id"].to_pylist()
-    of = {i: sorted(on[name]) for i, name in zip(ids, short_names(images), strict=True) if name in on}
+    of = {i: on[name] for i, name in zip(ids, short_names(images), strict=True) if name in on}
     if not of:
         raise InputError(f"`annotations` {path}: none of its photos is among `images`")
     return Truth(of, True, f"`annotations` {path}")
@@ -101,7 +101,13 @@ def of_rows(images: pa.Table, label: str | None) -> Truth:
     """By a column of the manifest, of names or of lists of them; by folders where None."""
     ids = images["image_id"].to_pylist()
     if label is None:
-        return Truth({i: [name] for i, name in zip(ids, folders(images), strict=True) if name}, False, "`images`")
+        folders = map(folder_of, images["uri"].to_pylist())
+        of = {i: [name] for i, name in zip(ids, folders, strict=True) if name}
+        if not of:
+            raise InputError(
+                "`images` lie in no folder that says what they show: name the column that does with `label`"
+            )
+        return Truth(of, False, "`images`")
     where = f"`label` {label}"
     if label not in images.column_names:
         raise InputError(f"{where}: no such column; known: {', '.join(images.column_names)}")
@@ -109,7 +115,7 @@ def of_rows(images: pa.Table, label: str | None) -> Truth:
     if not pa.types.is_list(column.type) and not pa.types.is_large_list(column.type):
         return Truth({i: [name] for i, name in zip(ids, names_of(where, column), strict=True) if name}, False, where)
     rows = zip(ids, column.to_pylist(), strict=True)
-    return Truth({i: [str(name_of(where, each)) for each in row] for i, row in rows if row is not None}, True, where)
+    return Truth({i: labels_of(where, row) for i, row in rows if row is not None}, True, where)
 
 
 def _known(choice: TaskChoice, truth: Truth, config: RunConfig) -> dict[str, int]:

@@ -31,7 +31,7 @@ def evaluate(model: Path, sources: Sequence[str], label: str | None, on_skipped:
             raise InputError(f"`label` {label}: {design.name} compares pairs of texts, whose columns have fixed names")
         pairs = read_pairs(sources, design.plan, on_skipped)
         rows = [row for row, split in enumerate(pairs.said("split")) if split != TRAIN]
-        found = siamese.claims_of_pairs(network, pairs, np.array(rows, np.int64), design) if rows else {}
+        found = siamese.claims_of_pairs(network, pairs, np.array(rows, np.int64), design)
     else:
         items, labels = siamese.read_labelled(sources, label, None, design.plan, on_skipped)
         kept = [row for row, split in enumerate(items.said("split")) if split != TRAIN]

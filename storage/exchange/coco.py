@@ -37,6 +37,14 @@ class CocoFile:
             found[names[each["image_id"]]].append(each)
         return found
 
+    def labels(self) -> dict[str, tuple[str, ...]]:
+        """File name → the categories on it, each once; crowds too are there."""
+        names = {number: name for name, number in self.categories.items()}
+        return {
+            photo: tuple(sorted({names[each["category_id"]] for each in annotations}))
+            for photo, annotations in self.of_photos().items()
+        }
+
 
 def read_coco(path: Path, spellings: Mapping[str, str]) -> CocoFile:
     """A COCO file; InputError where it is none, or does not fit together. `spellings`: other names of categories."""

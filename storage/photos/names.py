@@ -1,5 +1,6 @@
 """What stands in a column that names people or kinds, as text."""
 
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
@@ -22,6 +23,11 @@ def name_of(where: str, value: Any) -> str | None:
             raise InputError(f"{where}: {value} is a number that is no name: write the column as text")
         return str(int(value))
     return str(value)
+
+
+def labels_of(where: str, row: Iterable[Any]) -> tuple[str, ...]:
+    """The names in a list; what is no name is left out."""
+    return tuple(filter(None, (name_of(where, value) for value in row)))
 
 
 def file_column(rows: pa.Table) -> str:

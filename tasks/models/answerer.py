@@ -5,14 +5,13 @@ multiplied number by number, and a softmax tells the answers. That the question 
 the paper: it alone says which answers there may be at all.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
 
 from muster.tasks.models.encoders import Block, Encoder, Plan
-from muster.tasks.models.state_dict import load
+from muster.tasks.models.state_dict import facts_of, load, of_facts
 
 SIDE = 64  # pixels
 WORDS = Plan("text", (20,), (32, 48), (1,), dimensions=64, buckets=1 << 11)
@@ -60,12 +59,11 @@ def _pictures() -> nn.Sequential:
 
 
 def state_of(network: Answerer) -> dict[str, torch.Tensor]:
-    """What is kept; `said` are the bytes of a JSON text, which half precision holds exactly."""
-    said = json.dumps({"answers": network.answers, "sees": network.sees}).encode()
-    return {**network.state_dict(), "said": torch.tensor(list(said), dtype=torch.float32)}
+    """What is kept of a network."""
+    return {**network.state_dict(), "said": of_facts({"answers": network.answers, "sees": network.sees})}
 
 
 def from_state(state: Mapping[str, torch.Tensor]) -> Answerer:
-    said = json.loads(bytes(state["said"].to(torch.uint8).tolist()))
+    said = facts_of(state["said"])
     others = {name: value for name, value in state.items() if name != "said"}
     return load(Answerer(said["answers"], said["sees"]), others)

@@ -1,12 +1,12 @@
 """A head: from a photo's embedding to how probable each of a few classes is. It is learnt by `muster train labels`."""
 
-import json
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
 
 from muster.errors import TaskError
+from muster.tasks.models.state_dict import facts_of, of_facts
 
 
 class Head(nn.Module):
@@ -28,14 +28,14 @@ class Head(nn.Module):
 
 
 def state_of(head: Head) -> dict[str, torch.Tensor]:
-    """What is kept of a head: `said` are the bytes of a JSON text, which half precision holds exactly."""
-    said = json.dumps({"classes": head.classes, "base": head.base, "several": head.several}).encode()
-    return {"weight": head.weight, "bias": head.bias, "said": torch.tensor(list(said), dtype=torch.float32)}
+    """What is kept of a head."""
+    said = of_facts({"classes": head.classes, "base": head.base, "several": head.several})
+    return {"weight": head.weight, "bias": head.bias, "said": said}
 
 
 def from_state(state: Mapping[str, torch.Tensor]) -> Head:
     """TaskError where it does not fit together."""
-    said = json.loads(bytes(state["said"].to(torch.uint8).tolist()))
+    said = facts_of(state["said"])
     weight, bias = (state[name].float() for name in ("weight", "bias"))
     classes = said["classes"]
     if weight.ndim != 2 or not len(classes) == len(weight) == len(bias):

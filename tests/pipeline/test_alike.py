@@ -64,6 +64,9 @@ def test_photos_like_a_file(library: LibraryFiles, tmp_path: Path) -> None:
     Image.fromarray(photos.astronaut()[:, ::-1]).save(tmp_path / "mirrored.png")
     [(name, similarity), *_] = found(library, like=tmp_path / "mirrored.png")
     assert (name, similarity > 0.9) == ("astronaut", True)
+    Image.fromarray(photos.astronaut()).save(tmp_path / "chelsea.jpg")  # a file goes before a name of the library
+    assert found(library, like=tmp_path / "chelsea.jpg")[0][0] == "astronaut"
+    assert found(library, like=(tmp_path / "chelsea.jpg").as_uri())[0][0] == "astronaut"
     (tmp_path / "words.jpg").write_text("no picture")
     for file, text in {"words.jpg": "words.jpg", "none.jpg": "none.jpg"}.items():
         with pytest.raises(InputError, match=f"`like` .*{text}: no photo of the library is called so, and as a file"):

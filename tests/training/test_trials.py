@@ -83,3 +83,20 @@ def test_pairs_are_told_apart_by_their_source() -> None:
     assert trials.as_numbers(found) == {"eer_a": 0, "eer_b": 0}
     many = trials.of_sources(np.tile(scores, 40), np.tile(same, 40), ["a"] * 200)
     assert trials.as_numbers(many).keys() == {"eer_a", "accuracy_a"}
+
+
+def test_who_is_of_no_claim_is_in_no_fold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last item of a table is claimed by nobody; whatever lies in memory, accuracy is the same."""
+    labels = [f"p{i // 4}" for i in range(40)] + ["alone"]
+    vectors = torch.nn.functional.normalize(torch.randn(41, 4, generator=torch.Generator().manual_seed(0)))
+    found = trials.claims(trials.each_in_turn(labels), vectors, lambda one, other: one @ other.T)["others"]
+    assert set(found.owner.tolist()) > set(found.claimed.tolist())
+    wanted = trials.summary(found)["accuracy"]
+    for value in (0, 1, 99):
+        monkeypatch.setattr(np, "empty", lambda shape, dtype=float, value=value: np.full(shape, value, dtype))
+        assert trials.summary(found)["accuracy"] == wanted
+
+
+def test_without_an_item_there_is_nothing_to_test() -> None:
+    with pytest.raises(TaskError, match="no item"):
+        trials.each_in_turn([])

@@ -5,19 +5,17 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import PurePosixPath
-from urllib.parse import unquote
 
 import pyarrow as pa
 
 from muster.errors import ImageError, InputError
 from muster.storage.photos import decode
-from muster.storage.photos.names import file_column, name_of, names_of
+from muster.storage.photos.names import file_column, labels_of, names_of
 from muster.storage.photos.promotion import unite
 from muster.storage.photos.reader import Reader
 from muster.storage.photos.sources import find_images
 from muster.storage.texts import file_name, image_name
-from muster.storage.uris import split_inline
+from muster.storage.uris import folder_of
 
 OnSkipped = Callable[[str], None]  # told of each image that cannot be used, with the reason
 TRAIN = "train"  # in a column `split`; every other word there keeps a photo out
@@ -67,13 +65,10 @@ def find_examples(sources: Sequence[str], label: str | None, limit: int | None =
 def _labels(rows: pa.Table, label: str | None) -> tuple[list[str | None], list[tuple[str, ...] | None]]:
     """The label of each row, and all of them where the column holds lists."""
     if label is None:
-        return [_folder(uri) for uri in rows["uri"].to_pylist()], [None] * rows.num_rows
+        return [folder_of(uri) for uri in rows["uri"].to_pylist()], [None] * rows.num_rows
     if not pa.types.is_list(rows[label].type) and not pa.types.is_large_list(rows[label].type):
         return names_of(f"`label` {label}", rows[label]), [None] * rows.num_rows
-    lists = [
-        None if row is None else tuple(filter(None, (name_of(f"`label` {label}", value) for value in row)))
-        for row in rows[label].to_pylist()
-    ]
+    lists = [None if row is None else labels_of(f"`label` {label}", row) for row in rows[label].to_pylist()]
     return [None] * rows.num_rows, lists
 
 
@@ -95,10 +90,6 @@ def of_each_label(examples: list[Example], limit: int | None) -> list[Example]:
             kept.append(example)
         seen[example.label, example.split] += 1
     return kept[:limit]
-
-
-def _folder(uri: str) -> str | None:
-    return None if split_inline(uri) else PurePosixPath(unquote(uri)).parent.name or None
 
 
 def read_photos(

@@ -52,7 +52,7 @@ class Items:
         """(N,): all of them where the table does not say."""
         if GENUINE not in self.facts.column_names:
             return np.ones(len(self.names), bool)
-        return np.array([value is not False for value in self.facts[GENUINE].to_pylist()])
+        return np.array([value is None or bool(value) for value in self.facts[GENUINE].to_pylist()])
 
 
 @dataclass(frozen=True)
@@ -133,9 +133,13 @@ def _table(source: str, columns: Sequence[str], label: str | None) -> pa.Table:
                 f"{source} has no column {' and no '.join(missing)}: items are read from {', '.join(columns)};"
                 f" it has {', '.join(known)}"
             )
-        return parquet.read()
+        table = parquet.read()
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"cannot read {source} as Parquet: {error}") from None
+    for name in {GENUINE, PAIRED[2]} & set(table.column_names):
+        if not (pa.types.is_boolean(table[name].type) or pa.types.is_integer(table[name].type)):
+            raise InputError(f"{source}: column {name} is {table[name].type}: write it as booleans, or as 0 and 1")
+    return table
 
 
 def rows_of(table: pa.Table, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
@@ -153,17 +157,20 @@ def _sound(data: bytes | None, plan: Plan) -> Made:
     return encoders.wave(*_samples(read_bytes(data)), plan)
 
 
-def _volume(data: bytes | None, shape: Sequence[int] | None, plan: Plan) -> Made:
+def _volume(data: bytes | None, shape: Sequence[float] | None, plan: Plan) -> Made:
     values = np.frombuffer(read_bytes(data), np.uint8)
-    if shape is None or len(shape) != 3 or min(shape) < 1 or np.prod(shape, dtype=object) != len(values):
+    sides = [int(side) for side in shape or () if side and side == int(side) > 0]
+    if shape is None or len(shape) != 3 or len(sides) != 3 or np.prod(sides, dtype=object) != len(values):
         raise TaskError(f"{len(values)} bytes are no volume of shape {shape}")
-    return encoders.cube(values.reshape(shape), plan)
+    return encoders.cube(values.reshape(sides), plan)
 
 
 _MAKE: dict[str, Callable[..., Made]] = {"picture": _picture, "sound": _sound, "volume": _volume}
 
 
-def read_bytes(data: bytes | None) -> bytes:
+def read_bytes(data: Any) -> bytes:
+    """What a cell holds: bytes, or a struct with `bytes`, as Hugging Face writes it. TaskError where it is empty."""
+    data = data.get("bytes") if isinstance(data, dict) else data
     if not isinstance(data, bytes) or not data:
         raise TaskError("it is empty")
     return data
@@ -180,7 +187,7 @@ def _samples(data: bytes) -> tuple[F32, int]:
                 opened.getnchannels(),
             )
             found = opened.readframes(said)
-    except (wave.Error, EOFError, ValueError) as error:
+    except (wave.Error, EOFError, ValueError, RuntimeError) as error:  # the last of a chunk longer than what holds it
         raise TaskError(f"it is no WAV file of whole numbers: {error or 'it is cut'}") from None
     if width not in _WIDTH or not 1000 <= rate <= 192_000:
         raise TaskError(f"{width} bytes a sample, {rate} samples a second: 1, 2 or 4, and 1000 to 192,000 are read")

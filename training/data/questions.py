@@ -1,5 +1,6 @@
 """Questions about pictures, with their answers, from Parquet tables."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,14 +36,15 @@ class Asked:
 
 
 def read_questions(sources: Sequence[str], side: int, plan: Plan, on_skipped: OnSkipped) -> Asked:
-    """Tables with the columns COLUMNS; `split` says which rows are for training, else a hash of the picture's name.
+    """Tables with the columns COLUMNS; `split` says which rows are for training, else a hash of the picture.
 
     What cannot be read is told and left out. InputError where a table has no such columns, or nothing is left.
     """
     names, table = read_tables(sources, COLUMNS, None)
     splits = table["split"].to_pylist() if "split" in table.column_names else [None] * table.num_rows
     texts, answers = dict[str, int](), dict[str, int]()
-    pictures, rows, out, kept = list[Any](), list[tuple[int, int, int]](), list[bool](), list[str]()
+    pictures, numbers = list[Any](), dict[str, int]()  # SHA-256 → number: a picture may be in several rows
+    rows, out, kept = list[tuple[int, int, int]](), list[bool](), list[str]()
     for name, split, (data, questions, said) in zip(names, splits, rows_of(table, COLUMNS), strict=True):
         try:
             pixels = thumbnail(decode.decode(read_bytes(data), 4 * side).pixels, side)
@@ -50,21 +52,23 @@ def read_questions(sources: Sequence[str], side: int, plan: Plan, on_skipped: On
         except (ImageError, TaskError) as error:
             on_skipped(f"{name}: {error}")
             continue
+        digest = hashlib.sha256(read_bytes(data)).hexdigest()
+        if digest not in numbers:
+            numbers[digest] = len(pictures)
+            pictures.append(pixels)
+            kept.append(name)
         for question, answer in pairs:
-            rows.append(
-                (len(pictures), texts.setdefault(question, len(texts)), answers.setdefault(answer, len(answers)))
-            )
-        out += [split != TRAIN if split is not None else held_out(name, PICTURES_HELD_OUT)] * len(pairs)
-        pictures.append(pixels)
-        kept.append(name)
+            asked, found = texts.setdefault(question, len(texts)), answers.setdefault(answer, len(answers))
+            rows.append((numbers[digest], asked, found))
+        out += [split != TRAIN if split is not None else held_out(digest, PICTURES_HELD_OUT)] * len(pairs)
     if not rows:
         raise InputError(f"no question of {', '.join(sources)} can be read")
     order = sorted(answers)  # by their names, not by who was asked first
     place = np.argsort(np.argsort(list(answers)))
-    found = np.array(rows, np.int64)
-    found[:, 2] = place[found[:, 2]]
+    numbered = np.array(rows, np.int64)
+    numbered[:, 2] = place[numbered[:, 2]]
     made = torch.from_numpy(np.stack([encoders.pieces(text, plan) for text in texts]))
-    return Asked(torch.from_numpy(np.stack(pictures)), made, found, np.array(out), order, kept)
+    return Asked(torch.from_numpy(np.stack(pictures)), made, numbered, np.array(out), order, kept)
 
 
 def _pairs(questions: Any, answers: Any) -> list[tuple[str, str]]:

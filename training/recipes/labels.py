@@ -234,19 +234,12 @@ def examples(inputs: Inputs) -> list[Example]:
         )
     found = []
     for source, path in zip(inputs.images, inputs.labels, strict=True):
-        known = of_coco(Path(path))
-        found += [replace(each, labels=known.get(each.name)) for each in find_examples([source], None, inputs.limit)]
+        known = read_coco(Path(path), coco_labels.SPELLINGS).labels()
+        listed = find_examples([source], None, inputs.limit)
+        if not any(each.name in known for each in listed):
+            raise InputError(f"`labels` {path}: none of its photos is among `images` {source}")
+        found += [replace(each, labels=known.get(each.name), label=None) for each in listed]
     return found
-
-
-def of_coco(path: Path) -> dict[str, tuple[str, ...]]:
-    """Name of a photo → the categories on it, each once."""
-    file = read_coco(path, coco_labels.SPELLINGS)
-    names = {number: name for name, number in file.categories.items()}
-    return {
-        photo: tuple(sorted({names[each["category_id"]] for each in annotations}))
-        for photo, annotations in file.of_photos().items()
-    }
 
 
 def kept_out(example: Example) -> bool:

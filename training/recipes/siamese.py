@@ -395,6 +395,8 @@ def claims_of(
 
 def claims_of_pairs(network: nn.Module, pairs: Pairs, rows: I64, design: Design) -> dict[str, Claims]:
     """The same of pairs, `rows` of them: of each `source` that a column names, else of `pairs`."""
+    if not len(rows):
+        return {}
     used = np.unique(pairs.rows[rows])
     vectors = embed(network, pairs.items.values[torch.from_numpy(used)], design.plan)
     pairs_of = vectors[torch.from_numpy(np.searchsorted(used, pairs.rows[rows]))]

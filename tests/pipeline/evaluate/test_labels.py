@@ -107,6 +107,10 @@ def test_a_coco_file(judged: Evaluate, folder: Path, tmp_path: Path) -> None:
 
 
 def test_labels_that_do_not_fit(judged: Evaluate, folder: Path, tmp_path: Path) -> None:
+    pq.write_table(pa.table({"image": [(folder / "cat/chelsea.png").read_bytes()]}), folder / "cat/rows.parquet")
+    with pytest.raises(InputError, match="lie in no folder that says what they show"):
+        judged(folder / "cat/rows.parquet")
+    (folder / "cat/rows.parquet").unlink()
     with pytest.raises(InputError, match="`label` kind: no such column; known: "):
         judged(folder, "kind")
     with pytest.raises(InputError, match="knows none of the classes dog; it knows cup, woman, cat and 1 more"):

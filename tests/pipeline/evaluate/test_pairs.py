@@ -53,7 +53,6 @@ def test_claims_of_a_table(model: Path, tmp_path: Path) -> None:
     others, forged = facts["others"], facts["forged"]
     assert (others["genuine"], others["impostors"], forged["impostors"]) == (32, 7 * 32, 16)
     assert others["eer_interval"][0] <= others["eer"] <= others["eer_interval"][1]
-    assert others["eer"] < 0.45 or forged["eer"] > others["eer"]
     assert others["det"][0] == [1, 0]
     text = CliRunner().invoke(app, ["evaluate", "pairs", str(model), "--images", file, "--label", "who"]).stdout
     assert f"others: EER {others['eer']} (" in text

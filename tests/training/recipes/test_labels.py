@@ -113,6 +113,10 @@ def test_what_coco_files_say(table: Table, tmp_path: Path) -> None:
     by_name = {int(name.split(".")[0]): truth for name, truth in zip(made.photos.names, made.photos.truth, strict=True)}
     assert by_name.keys() == set(range(41))
     assert all(truth.tolist() == [n % 3 == 1, n % 3 < 2] for n, truth in by_name.items())
+    others = {**content, "images": [{"id": n, "file_name": f"other-{n}.png"} for n in range(41)]}
+    (tmp_path / "others.json").write_text(json.dumps(others))
+    with pytest.raises(InputError, match=r"`labels` .*others.json: none of its photos is among `images`"):
+        recipe(tmp_path, source, label=None, labels=[str(tmp_path / "others.json")])
     with pytest.raises(InputError, match="give a COCO file for each"):
         recipe(tmp_path, source, source, label=None, labels=[str(tmp_path / "boxes.json")])
 

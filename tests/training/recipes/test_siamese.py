@@ -200,3 +200,27 @@ def test_tables_of_the_lectures_are_read(
     batch = recipe.batch(0, 0, 4)
     value = recipe.loss(recipe.network(), batch)["loss"].detach()
     assert torch.isfinite(value)
+
+
+def test_a_training_ends_where_nobody_is_kept_out_to_measure_with(tmp_path: Path) -> None:
+    """People whom the hash keeps, pairs that the table calls training: there are no figures, and a model."""
+    file = volumes(tmp_path / "v.parquet", who=[f"p{i % 3}" for i in range(60)], split=["train"] * 60)
+    for name, source, label, design in (
+        ("people", file, "who", CUBES),
+        ("pairs", pairs(tmp_path / "q.parquet", split=["train"] * 40), None, WORDS),
+    ):
+        recipe = siamese.build(given(source, label), design)
+        model = loop.train(recipe, tmp_path / name, CPU, lambda report: None)
+        assert model.is_file()
+        assert recipe.measure(recipe.network().eval()) == {}
+
+
+def test_flags_may_be_numbers_and_no_texts(tmp_path: Path) -> None:
+    forged = volumes(tmp_path / "v.parquet", genuine=[int(i % 5 < 4) for i in range(60)])
+    recipe = siamese.build(given(forged), CUBES)
+    assert isinstance(recipe, siamese.ItemsRecipe)
+    assert recipe.genuine.tolist() == [i % 5 < 4 for i in range(60)]
+    with pytest.raises(InputError, match="column genuine is string: write it as booleans, or as 0 and 1"):
+        siamese.build(given(volumes(tmp_path / "t.parquet", genuine=["0"] * 60)), CUBES)
+    with pytest.raises(InputError, match="column is_duplicate is string"):
+        siamese.build(given(pairs(tmp_path / "q.parquet", is_duplicate=["1"] * 40), None), WORDS)

@@ -21,6 +21,7 @@ from muster.pipeline.work.weights import parse
 from muster.storage import downloads
 from muster.tasks.models.answerer import SIDE, WORDS, Answerer, from_state, state_of
 from muster.tasks.models.encoders import pieces
+from muster.training.data.questions import read_questions
 from muster.training.inputs import Inputs
 from muster.training.loop import Recipe, Report, half, train
 from muster.training.recipes.vqa import VqaRecipe
@@ -126,6 +127,17 @@ def test_what_is_no_table_of_questions(tmp_path: Path, table: str) -> None:
         recipe(tmp_path, str(tmp_path / "same.parquet"))
     with pytest.raises(InputError, match="`label` kind"):
         recipe(tmp_path, table, label="kind")
+
+
+def test_a_picture_in_several_rows_is_one(tmp_path: Path) -> None:
+    """Either all that is asked of it is learnt from, or nothing."""
+    shown = [picture([*COLOURS][n % 3], n) for n in range(12)]
+    rows = {"image": shown * 3, "questions": [[q] for q in QUESTIONS for _ in shown]}
+    rows["answers"] = [[answers([*COLOURS][n % 3])[q]] for q in range(3) for n in range(12)]
+    pq.write_table(pa.table(rows), tmp_path / "rows.parquet")
+    asked = read_questions([str(tmp_path / "rows.parquet")], SIDE, WORDS, print)
+    assert (len(asked.pictures), len(asked.rows)) == (12, 36)
+    assert all(len(set(asked.kept_out[asked.rows[:, 0] == n])) == 1 for n in range(12))
 
 
 @pytest.mark.parametrize("sees", ["both", "question", "picture"])
