@@ -34,7 +34,8 @@ def train(
         typer.Option(
             "--scenes",
             metavar="SOURCE",
-            help="detector: photos to put faces into; quality: to find what is no face. Repeatable.",
+            help="detector: photos to put faces into; localise: to draw over; quality: to find what is no face."
+            " Repeatable.",
         ),
     ] = [],  # noqa: B006
     styles: Annotated[

@@ -120,6 +120,11 @@ def held_out(name: str, share: float) -> bool:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4]) < share * 2**32
 
 
+def said_or_held_out(example: Example, share: float) -> bool:
+    """Whether an image is kept out of training: as its table says in a column `split`, else a share by name."""
+    return example.split != TRAIN if example.split is not None else held_out(example.name, share)
+
+
 def person_held_out(example: Example) -> bool:
     """Whether the person in an image is kept out of every training. Without a label, the image is its own person."""
     return held_out(example.label or example.name, PEOPLE_HELD_OUT)

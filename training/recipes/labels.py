@@ -29,7 +29,7 @@ from muster.tasks.features import PhotoEmbedder
 from muster.tasks.metrics.labels import judge_one, judge_several
 from muster.tasks.models import coco_labels, zoo
 from muster.tasks.models.head import Head, state_of
-from muster.training.data.examples import TRAIN, Example, find_examples, held_out, of_each_label, read_photos
+from muster.training.data.examples import Example, find_examples, of_each_label, read_photos, said_or_held_out
 from muster.training.inputs import Inputs
 from muster.training.loop import Batch, Recipe, Settings, adjusted, seed_of
 from muster.training.recipes.classifier import LEAST, check_classes
@@ -198,13 +198,14 @@ def read_labelled(inputs: Inputs, embed: PhotoEmbedder) -> Labelled:
     listed = examples(inputs)
     several = any(example.labels is not None for example in listed)
     if not several:
-        check_classes([e.label for e in listed], [kept_out(e) for e in listed])
+        check_classes([e.label for e in listed], [said_or_held_out(e, HELD_OUT) for e in listed])
     known = [example for example in listed if said(example, several) is not None]
     for example in listed:
         if said(example, several) is None:
             inputs.on_skipped(f"{example.name}: nothing says what it shows")
     read, vectors = embedded(known, embed, inputs)
-    out = [kept_out(example) for example in read]
+    # The share by name is that which the network of the embeddings did not learn from either.
+    out = [said_or_held_out(example, HELD_OUT) for example in read]
     classes = several_classes(read, out, inputs) if several else sorted({str(example.label) for example in read})
     if not several:
         check_classes([example.label for example in read], out)
@@ -240,11 +241,6 @@ def examples(inputs: Inputs) -> list[Example]:
             raise InputError(f"`labels` {path}: none of its photos is among `images` {source}")
         found += [replace(each, labels=known.get(each.name), label=None) for each in listed]
     return found
-
-
-def kept_out(example: Example) -> bool:
-    """As its table says, else a share by name: that which the network of the embeddings did not learn from either."""
-    return example.split != TRAIN if example.split is not None else held_out(example.name, HELD_OUT)
 
 
 def several_classes(read: Sequence[Example], out: Sequence[bool], inputs: Inputs) -> list[str]:
