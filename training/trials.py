@@ -98,7 +98,7 @@ def claims(trials: Trials, vectors: torch.Tensor, scores: Scores) -> dict[str, C
     mine, counted = trials.who[:, None] == trials.owner, np.ones(values.shape, bool)
     if many == 1:
         counted = trials.enrolled < trials.tested  # each pair once, and nothing beside itself
-    kinds = {"others": (mine | ~mine) & trials.genuine & counted, "forged": mine & counted}
+    kinds = {"others": counted & trials.genuine, "forged": mine & counted}
     kept = {}
     for name, use in kinds.items():
         same = (mine & trials.genuine)[use]

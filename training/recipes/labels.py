@@ -26,6 +26,7 @@ from muster.errors import InputError
 from muster.storage.exchange.coco import read_coco
 from muster.tasks.base import Image
 from muster.tasks.features import PhotoEmbedder
+from muster.tasks.labels import Labels
 from muster.tasks.metrics.labels import judge_one, judge_several
 from muster.tasks.models import coco_labels, zoo
 from muster.tasks.models.head import Head, state_of
@@ -40,7 +41,6 @@ SETTINGS = Settings(steps=600, batch=256, learning_rate=0.01, average=0.99, repo
 # .343; .302 at 0.5, .342 at 60), 3 to 5 for 3,200 of CIFAR-10 (accuracy .665 to .670; .637 at 0.5, .648 at 20).
 DECAY, MOST_DECAY = 8000, 30.0
 FOLDS = 4
-MOST_SIDE = 640  # pixels, as the task has it
 AT_ONCE = 64  # photos
 
 
@@ -258,7 +258,7 @@ def several_classes(read: Sequence[Example], out: Sequence[bool], inputs: Inputs
 def embedded(known: Sequence[Example], embed: PhotoEmbedder, inputs: Inputs) -> tuple[list[Example], torch.Tensor]:
     """Those that can be read, and the embeddings of all, then of all mirrored: (2 N, D)."""
     read, parts = list[Example](), list[tuple[Any, Any]]()
-    for some in _together(read_photos(known, MOST_SIDE, inputs.on_skipped)):
+    for some in _together(read_photos(known, Labels.max_side, inputs.on_skipped)):
         read += [example for example, _ in some]
         parts.append((embed([_image(p) for _, p in some]), embed([_image(p[:, ::-1].copy()) for _, p in some])))
     if len(read) < 2:

@@ -244,7 +244,7 @@ class ItemsRecipe(_Siamese):
 
 class PairsRecipe(_Siamese):
     """From pairs of texts of which is said whether they mean one thing. Texts that pairs hold together are of one
-    class, of which batches take whole pairs: so a pair that is none is always seen as such."""
+    class, of which batches take whole pairs: so a pair that is none is seen as such, unless others hold it together."""
 
     def __init__(self, inputs: Inputs, design: Design) -> None:
         if inputs.label is not None:
