@@ -21,7 +21,7 @@ from muster.training.data.examples import find_examples, read_photos, said_or_he
 from muster.training.inputs import Inputs
 from muster.training.loop import Batch, Recipe, Settings, adjusted, seed_of
 
-SETTINGS = Settings(steps=2000, batch=64, learning_rate=2e-3, average=0.99, report_every=50)
+SETTINGS = Settings(steps=3000, batch=64, learning_rate=2e-3, average=0.99, report_every=50)
 ALPHA = 20.0  # of the boxes' squared error, whose numbers are in 0..1
 EMPTY = 0.1  # share of scenes without a digit
 DIGIT = 28  # pixels
