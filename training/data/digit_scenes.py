@@ -15,7 +15,7 @@ from muster.training.data.boxed_photos import NOTHING
 
 SIDE = 128  # pixels of a scene
 TEXTURE = 192  # pixels of a texture, of which scenes show a part
-SIZES = (20.0, 72.0)  # pixels of the square that a digit is drawn in
+SIZES = (20.0, 72.0)  # of several in a scene
 TURN = 0.5  # radians, each way
 INK = 0.35  # of a digit's brightness, from which on it is inside its box
 TRIES = 8  # places for a digit, until it hardly covers another
@@ -34,11 +34,13 @@ class Scenes:
 
 @dataclass(frozen=True)
 class Drawer:
-    """`digits` (D, 28, 28) float32 in 0..1, bright; `classes` (D,); `textures` (T, 3, S, S) uint8, S at least SIDE."""
+    """`digits` (D, 28, 28) float32 in 0..1, bright; `classes` (D,); `textures` (T, 3, S, S) uint8, S at least SIDE;
+    `sizes`: least and largest of the squares that digits are drawn in, in pixels, at most 90: turned they are wider."""
 
     digits: torch.Tensor
     classes: torch.Tensor
     textures: torch.Tensor
+    sizes: tuple[float, float] = SIZES
 
     def scenes(self, counts: Sequence[int], random: torch.Generator) -> Scenes:
         """A scene with as many digits as each of `counts` says; one that finds no place is left out."""
@@ -71,7 +73,7 @@ class Drawer:
     ) -> tuple[torch.Tensor, tuple[int, int], torch.Tensor] | None:
         """Its ink, (S, S) in 0..1, where the corner of that is in the scene, and its box there."""
         for _ in range(TRIES):
-            size, angle = float(uniform(1, *SIZES, random)), float(uniform(1, -TURN, TURN, random))
+            size, angle = float(uniform(1, *self.sizes, random)), float(uniform(1, -TURN, TURN, random))
             ink = drawn(digit, size, angle, uniform(2, -0.5, 0.5, random))
             corner = uniform(2, 0, SIDE - len(ink) + 1, random).long()
             box = around(ink)

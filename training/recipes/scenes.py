@@ -28,7 +28,7 @@ class Kind(Protocol):
 
 
 KINDS: Mapping[str, tuple[Kind, Settings]] = {
-    "window": (window.Windows, Settings(steps=1500, batch=16, learning_rate=2e-3, average=0.99)),
+    "window": (window.Windows, Settings(steps=1000, batch=16, learning_rate=2e-3, average=0.99)),
     "rcnn": (regions.rcnn, Settings(steps=1000, batch=16, learning_rate=1e-3, average=0.99)),
     "fast-rcnn": (regions.fast_rcnn, Settings(steps=1500, batch=16, learning_rate=1e-3, average=0.99)),
     "faster-rcnn": (regions.faster_rcnn, Settings(steps=2500, batch=16, learning_rate=1e-3, average=0.99)),
