@@ -43,6 +43,7 @@ from muster.training.data.examples import PEOPLE_HELD_OUT, held_out
 from muster.training.data.items import Pairs
 from muster.training.inputs import Inputs
 from muster.training.recipes import siamese
+from muster.training.recipes.siamese_pairs import PairsRecipe
 
 DATA = Path(os.environ.get("MUSTER_TEST_DATA", Path(__file__).parents[1].parent / "shared" / "data"))
 TABLES = {
@@ -100,7 +101,7 @@ def bags(pairs: Pairs, learnt: Sequence[int], measured: Sequence[int]) -> F64:
 def questions(folder: Path, source: str, names: Sequence[str]) -> dict[str, Any]:
     """By each loss, and by words alone."""
     recipe = siamese.build(Inputs(images=[source], out=folder), siamese.QUESTIONS)
-    assert isinstance(recipe, siamese.PairsRecipe)
+    assert isinstance(recipe, PairsRecipe)
     said = [str(recipe.pairs.said("source")[row]) for row in recipe.measured]
     alone = trials.of_sources(
         bags(recipe.pairs, recipe.learnt, recipe.measured), recipe.pairs.same[recipe.measured], said

@@ -14,8 +14,8 @@ from muster.tasks.models.encoders import Verifier
 from muster.training import trials
 from muster.training.data.examples import TRAIN, OnSkipped
 from muster.training.data.items import read_pairs
-from muster.training.recipes import siamese
-from muster.training.recipes.siamese import Design
+from muster.training.recipes import siamese, siamese_items, siamese_pairs
+from muster.training.siamese import Design
 
 
 def evaluate(model: Path, sources: Sequence[str], label: str | None, on_skipped: OnSkipped) -> dict[str, Any]:
@@ -31,12 +31,12 @@ def evaluate(model: Path, sources: Sequence[str], label: str | None, on_skipped:
             raise InputError(f"`label` {label}: {design.name} compares pairs of texts, whose columns have fixed names")
         pairs = read_pairs(sources, design.plan, on_skipped)
         rows = [row for row, split in enumerate(pairs.said("split")) if split != TRAIN]
-        found = siamese.claims_of_pairs(network, pairs, np.array(rows, np.int64), design)
+        found = siamese_pairs.claims_of(network, pairs, np.array(rows, np.int64), design)
     else:
-        items, labels = siamese.read_labelled(sources, label, None, design.plan, on_skipped)
+        items, labels = siamese_items.read_labelled(sources, label, None, design.plan, on_skipped)
         kept = [row for row, split in enumerate(items.said("split")) if split != TRAIN]
         genuine = items.genuine()[kept]
-        found = siamese.claims_of(network, items.take(kept), [labels[row] for row in kept], genuine, design)
+        found = siamese_items.claims_of(network, items.take(kept), [labels[row] for row in kept], genuine, design)
     if not found:
         what = "pairs of both kinds" if design.plan.kind == "text" else "people of enough items"
         raise InputError(f"{', '.join(sources)}: there are too few {what} to tell anything")
