@@ -21,15 +21,16 @@ from muster.training.views import changed, taken
 
 SCALE = 16.0  # of cosines to classes: they are few
 MARGIN = 0.2  # of squared distances; FaceNet, section 4
-OF_PAIRS = ("triplet", "contrastive", "logistic")  # losses that need no more than which items of a batch are of one
+OF_PAIRS = ("triplet", "hard", "contrastive", "logistic")  # losses of no more than which items of a batch are of one
 
 
 @dataclass(frozen=True, kw_only=True)
 class Design:
-    """`loss`: one of OF_PAIRS; `margin`, over one vector for each person who is learnt; or `classes`, the same without
-    a margin, whose vectors are kept: they are what it is to tell apart. `each`: items of one person in a batch, and
-    `forged` as many that only claim to be of them. `enrolled`: by how many a person is known where it is measured.
-    `speed`: logarithm of how much faster or slower a sound is made at most."""
+    """`loss`: one of OF_PAIRS, of which `triplet` takes semi-hard triplets, `hard` the hardest in the second half of a
+    training; `margin`, over one vector for each person who is learnt; or `classes`, the same without a margin, whose
+    vectors are kept: they are what it is to tell apart. `each`: items of one person in a batch, and `forged` as many
+    that only claim to be of them. `enrolled`: by how many a person is known where it is measured. `speed`: logarithm
+    of how much faster or slower a sound is made at most."""
 
     name: str
     plan: Plan
@@ -114,7 +115,8 @@ def scores(network: nn.Module, one: torch.Tensor, other: torch.Tensor) -> torch.
 
 Loss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, bool], torch.Tensor]
 _LOSSES: Mapping[str, Loss] = {
-    "triplet": lambda found, _, labels, hard: losses.triplet(found, labels, MARGIN, hard)[0],
+    "triplet": lambda found, _, labels, hard: losses.triplet(found, labels, MARGIN, False)[0],
+    "hard": lambda found, _, labels, hard: losses.triplet(found, labels, MARGIN, hard)[0],
     "contrastive": lambda found, _, labels, hard: losses.contrastive(found, labels),
     "logistic": lambda found, head, labels, hard: losses.pairwise_logistic(found, head, labels),
     "margin": lambda found, people, labels, hard: losses.additive_margin_softmax(found, people, labels),

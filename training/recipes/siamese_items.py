@@ -40,16 +40,16 @@ class ItemsRecipe(Siamese):
         self.genuine, out = self.items.genuine(), self._kept_out()
         self.learnt, self.measured = np.flatnonzero(~out), np.flatnonzero(out)
         self.people = sorted({self.labels[row] for row in self.learnt})
-        super().__init__(inputs, design, len(self.learnt))
         self.own = self._rows(self.genuine)
         self.forgeries = self._rows(~self.genuine)
         self.drawn = [number for number, rows in enumerate(self.own) if len(rows) >= 2]
         if len(self.drawn) < 2:
             raise InputError(
                 f"{len(self.drawn)} of {len(self.people)} people or things have 2 items or more to learn from, without"
-                f" those that are kept out to measure with: {self.name} needs at least 2 with so many. Name the column"
-                " that says who or what an item is with `label`"
+                f" those that are kept out to measure with: {design.name} needs at least 2 with so many. Name the"
+                " column that says who or what an item is with `label`"
             )
+        super().__init__(inputs, design, len(self.learnt))
 
     def _kept_out(self) -> Bools:
         """(N,): people kept out of training, as the table says, else by a hash of their name."""

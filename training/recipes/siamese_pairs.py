@@ -38,9 +38,12 @@ class PairsRecipe(Siamese):
         self.items = self.pairs.items
         out = pairs_kept_out(self.pairs)
         self.learnt, self.measured = np.flatnonzero(~out)[: inputs.limit], np.flatnonzero(out)
-        super().__init__(inputs, design, 2 * len(self.learnt))
         if len(self.learnt) < 2:
-            raise InputError(f"{len(self.learnt)} pairs are left to learn from, without those that are kept out")
+            raise InputError(
+                f"{len(self.learnt)} pairs are left to learn from, without those that are kept out: {design.name} needs"
+                " 2 at least"
+            )
+        super().__init__(inputs, design, 2 * len(self.learnt))
         joined = self.pairs.rows[self.learnt[self.pairs.same[self.learnt]]]
         self.classes = connected(joined, len(self.items.names))
 

@@ -16,7 +16,7 @@ from muster.training.recipes.siamese_items import ItemsRecipe, KindsRecipe
 CPU = torch.device("cpu")
 
 
-@pytest.mark.parametrize("loss", ["triplet", "contrastive", "logistic", "margin", "classes"])
+@pytest.mark.parametrize("loss", ["triplet", "hard", "contrastive", "logistic", "margin", "classes"])
 def test_a_training_by_each_loss(loss: str, tmp_path: Path) -> None:
     columns = {"split": ["test" if i % 5 == 4 else "train" for i in range(60)]} if loss == "classes" else {}
     file = volumes(tmp_path / "v.parquet", people=2 if loss == "classes" else 12, each=30 if columns else 5, **columns)
