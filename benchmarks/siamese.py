@@ -1,6 +1,6 @@
 """Siamese networks: signatures, voices and questions by each loss; words and volumes by the same encoders.
 
-    python benchmarks/siamese.py --trained DIR [--data DIR]
+    python benchmarks/siamese.py --trained DIR [--data DIR] [--curves FILE.png]
 
 DIR has a folder for each recipe that was trained (`muster train NAME … --out DIR/NAME`); those that are not there are
 left out. `speech` is trained on `DIR/speech.parquet`, which the first call writes: spoken digits, of which a column
@@ -12,6 +12,8 @@ left out. `speech` is trained on `DIR/speech.parquet`, which the first call writ
 - speech: the share of digits that is right, of speakers it knows and of others, and how many.
 - volumes: area under ROC of those kept out; `volume`: by the number of voxels alone.
 
+- curves: equal error rates over the steps of these trainings, a panel for each kind of claims.
+
 The last line is one JSON object.
 """
 
@@ -20,7 +22,7 @@ import json
 import os
 import re
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
+from matplotlib.figure import Figure
 from safetensors.torch import load_file
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -43,6 +46,8 @@ from muster.training.data.examples import PEOPLE_HELD_OUT, held_out
 from muster.training.data.items import Pairs
 from muster.training.inputs import Inputs
 from muster.training.recipes import siamese
+from muster.training.recipes.siamese_pairs import PairsRecipe
+from muster.training.record import METRICS, read_metrics
 
 DATA = Path(os.environ.get("MUSTER_TEST_DATA", Path(__file__).parents[1].parent / "shared" / "data"))
 TABLES = {
@@ -100,7 +105,7 @@ def bags(pairs: Pairs, learnt: Sequence[int], measured: Sequence[int]) -> F64:
 def questions(folder: Path, source: str, names: Sequence[str]) -> dict[str, Any]:
     """By each loss, and by words alone."""
     recipe = siamese.build(Inputs(images=[source], out=folder), siamese.QUESTIONS)
-    assert isinstance(recipe, siamese.PairsRecipe)
+    assert isinstance(recipe, PairsRecipe)
     said = [str(recipe.pairs.said("source")[row]) for row in recipe.measured]
     alone = trials.of_sources(
         bags(recipe.pairs, recipe.learnt, recipe.measured), recipe.pairs.same[recipe.measured], said
@@ -144,16 +149,41 @@ def _area(scores: F64, sick: Bools) -> dict[str, Any]:
     }
 
 
+def curves(folder: Path, names: Sequence[str]) -> Figure:
+    """Error rates as trainings noted them, and that of their end."""
+    found: dict[str, dict[str, list[tuple[float, float]]]] = defaultdict(dict)
+    for name in names:
+        card = json.loads((folder / name / "card.json").read_text())
+        last = {"step": card["settings"]["steps"], **card["measured"]}
+        for line in [*read_metrics(folder / name / METRICS), last]:
+            for figure, value in line.items():
+                if figure.startswith("eer_"):
+                    panel = f"{name.split('-')[0]}, {figure.removeprefix('eer_')}"
+                    found[panel].setdefault(card["loss"], []).append((line["step"], 100 * value))
+    drawn = Figure(figsize=(3.2 * len(found), 3), layout="constrained")
+    for axes, (panel, lines) in zip(drawn.subplots(1, len(found), squeeze=False)[0], found.items(), strict=True):
+        for loss, points in lines.items():
+            axes.plot(*zip(*points, strict=True), linewidth=1, marker=".", label=loss)
+        axes.set(title=panel, xlabel="step", ylabel="EER, %", ylim=(0, None))
+        axes.legend(fontsize=7)
+    return drawn
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trained", type=Path, required=True)
     parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--curves", type=Path)
     given = parser.parse_args()
     folder, found = given.trained, {}
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "speech.parquet").exists():
         digits(given.data, folder / "speech.parquet")
     there = [name for name in siamese.DESIGNS if (folder / name / f"{name}.safetensors").exists()]
+    if given.curves is not None:
+        curves(folder, [name for name in there if "eer_" in (folder / name / "card.json").read_text()]).savefig(
+            given.curves, dpi=80
+        )
     for kind in ("signatures", "voice", "questions", "speech", "volumes"):
         names = [name for name in there if name.split("-")[0] == kind]
         table, label = TABLES.get(kind, ("", None))

@@ -22,6 +22,7 @@ from muster.pipeline.evaluate import pairs as claims
 from muster.pipeline.run import OnProgress
 from muster.pipeline.work.config import RunConfig
 from muster.pipeline.work.machine import Machine
+from muster.storage.new_files import check_local
 
 
 def verify(
@@ -129,15 +130,17 @@ def pairs(
     images: str | Path | Iterable[str | Path],
     label: str | None = None,
     *,
+    out: str | Path | None = None,
     on_skipped: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Are these two of one? Error rates of a siamese network, of every kind of claims that tables of items allow.
 
     `model`: NAME.safetensors, as the training of the recipe NAME wrote it. `images`: Parquet files of items that it has
     not learnt from; `label`: their column that says who an item is of, None for pairs of texts. Rows that a column
-    `split` names for training are left out.
+    `split` names for training are left out. `out`: a PNG to draw their DET curves into.
     """
-    return claims.evaluate(Path(model), list(several(images)), label, on_skipped or silent)
+    picture = None if out is None else check_local(out)
+    return claims.evaluate(Path(model), list(several(images)), label, on_skipped or silent, picture)
 
 
 def _faces(

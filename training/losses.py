@@ -9,6 +9,13 @@ import torch.nn.functional as F  # noqa: N812
 from muster.tasks.models.encoders import pair_logits
 
 
+def cosines(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """(N, D), (M, D) → (N, M) float32, of autocast too: in bfloat16 they would go in steps of .004 near 1, where the
+    distances of items of one are."""
+    with torch.autocast(one.device.type, enabled=False):
+        return F.normalize(one.float()) @ F.normalize(other.float()).T
+
+
 def distillation(student: torch.Tensor, teacher: torch.Tensor, similarity_weight: float = 4.0) -> torch.Tensor:
     """1 − cosine to the teacher's embedding of the same crop, and the batch's similarity matrices brought together.
 
@@ -47,8 +54,7 @@ def triplet(embeddings: torch.Tensor, labels: torch.Tensor, margin: float, hard:
     there is none, the pair does not count. `hard`: the nearest negative of all, which section 3.2 warns can collapse
     a network that begins with it. `labels`: (N,) integers; squared distances of normalised embeddings, in 0..4.
     """
-    vectors = F.normalize(embeddings.float())
-    distance = 2 - 2 * vectors @ vectors.T  # (N, N)
+    distance = 2 - 2 * cosines(embeddings, embeddings)  # (N, N)
     same = labels[:, None] == labels
     anchor, positive = (same & ~torch.eye(len(labels), dtype=torch.bool, device=same.device)).nonzero(as_tuple=True)
     near = distance[anchor, positive]  # (P,)
@@ -70,8 +76,7 @@ def contrastive(embeddings: torch.Tensor, labels: torch.Tensor, margin: float = 
     mean counts as much as the other's; other pairs beyond the margin, which teach nothing, are not in theirs.
     `labels`: (N,) integers; distances of normalised embeddings, in 0..2.
     """
-    vectors = F.normalize(embeddings.float())
-    square, same, other = _pairs(2 - 2 * vectors @ vectors.T, labels)
+    square, same, other = _pairs(2 - 2 * cosines(embeddings, embeddings), labels)
     distance = square[other].clamp(min=1e-6).sqrt()  # the root of 0 has no gradient
     near = (margin - distance[distance < margin]).square()
     return _mean(square[same]) + _mean(near)
@@ -83,7 +88,7 @@ def pairwise_logistic(embeddings: torch.Tensor, head: torch.Tensor, labels: torc
     The logit is a weighted sum over |f(x1) − f(x2)|: Taigman et al., DeepFace, CVPR 2014, section 4.2. `head`:
     (D + 1,), the weights and what is added; `labels`: (N,) integers.
     """
-    logits, same, other = _pairs(pair_logits(embeddings, embeddings, head), labels)
+    logits, same, other = _pairs(pair_logits(embeddings[:, None], embeddings, head), labels)
     return (_mean(F.softplus(-logits[same])) + _mean(F.softplus(logits[other]))) / 2
 
 
@@ -107,6 +112,5 @@ def additive_margin_softmax(
     eq. 6 (also CosFace, arXiv:1801.09414, eq. 4), with their scale 30 and margin 0.35. `people`: (P, D) learned
     vectors; `labels`: (N,) in 0..P−1.
     """
-    cosines = F.normalize(embeddings.float()) @ F.normalize(people.float()).T
-    lowered = cosines - margin * F.one_hot(labels, len(people))
+    lowered = cosines(embeddings, people) - margin * F.one_hot(labels, len(people))
     return F.cross_entropy(scale * lowered, labels)

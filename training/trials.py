@@ -3,21 +3,25 @@
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 import torch
+from scipy.stats import norm
 
 from muster.arrays import F64, I64, Bools, Floats
 from muster.errors import TaskError
 from muster.tasks.metrics import people as metrics
 
-Scores = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # (N, D), (M, D) → (N, M): the more alike, the higher
+Scores = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # (N, D), (N, D) → (N,): the more alike, the higher
+CLAIMS = 1 << 20  # of all that could be made, those of others beyond so many are drawn: it is seconds, not gigabytes
+CHUNK = 1 << 14  # claims whose vectors are laid beside each other at once
 RESAMPLES, CONFIDENCE = 200, 0.95
 FOLDS = 10
 MOST = 12  # items of one person, where each is enrolled in turn: nobody with hundreds decides a figure
 FARS = ("1e-1", "1e-2")
-POINTS = 50  # of a curve
+POINTS, DEVIATES = 50, 3.5  # of a curve, along each axis, from .0002 to .9998
 
 
 @dataclass(frozen=True)
@@ -88,24 +92,46 @@ def claims(trials: Trials, vectors: torch.Tensor, scores: Scores) -> dict[str, C
     The latter after Kholmatov and Yanikoglu, Identity authentication using improved online signature verification
     method, Pattern Recognition Letters 26, 2005, section 3: whose own signatures differ, of them much may differ.
     """
-    many = trials.enrolled.shape[1]
-    found = torch.stack([scores(vectors[rows], vectors[trials.tested]).mean(0) for rows in trials.enrolled])
-    if many > 1:
-        own = torch.stack([scores(vectors[rows], vectors[rows]) for rows in trials.enrolled])
-        apart = ~torch.eye(many, dtype=torch.bool)
-        found = found - own[:, apart].mean(1, keepdim=True)
-    values = found.double().cpu().numpy()
-    mine, counted = trials.who[:, None] == trials.owner, np.ones(values.shape, bool)
-    if many == 1:
-        counted = trials.enrolled < trials.tested  # each pair once, and nothing beside itself
-    kinds = {"others": counted & trials.genuine, "forged": mine & counted}
-    kept = {}
-    for name, use in kinds.items():
-        same = (mine & trials.genuine)[use]
-        if same.any() and not same.all():
-            claimed, owner = (np.broadcast_to(each, use.shape)[use] for each in (trials.who[:, None], trials.owner))
-            kept[name] = Claims(values[use], same, claimed, owner)
-    return kept
+    enrolment, test = _met(trials)
+    if trials.enrolled.shape[1] == 1:
+        once = trials.enrolled[enrolment, 0] < trials.tested[test]  # each pair once, and nothing beside itself
+        enrolment, test = enrolment[once], test[once]
+    values = _alike(trials, vectors, scores, enrolment, test)
+    claimed, owner, genuine = trials.who[enrolment], trials.owner[test], trials.genuine[test]
+    same = (claimed == owner) & genuine
+    kinds = {"others": genuine, "forged": claimed == owner}
+    return {
+        name: Claims(values[use], same[use], claimed[use], owner[use])
+        for name, use in kinds.items()
+        if same[use].any() and not same[use].all()
+    }
+
+
+def _met(trials: Trials) -> tuple[I64, I64]:
+    """Which enrolment (C,) each claim names, and which of the tested (C,) makes it: all that there are, or where these
+    are more than CLAIMS, whoever names themself, and so many at random."""
+    many, tested = len(trials.who), len(trials.owner)
+    if many * tested <= CLAIMS:
+        return np.divmod(np.arange(many * tested), tested)
+    by_owner = np.argsort(trials.owner, kind="stable")
+    first, last = (np.searchsorted(trials.owner[by_owner], trials.who, side) for side in ("left", "right"))
+    own = [i * tested + by_owner[start:end] for i, (start, end) in enumerate(zip(first, last, strict=True))]
+    drawn = np.random.default_rng(0).integers(0, many * tested, CLAIMS)
+    return np.divmod(np.unique(np.concatenate([*own, drawn])), tested)
+
+
+def _alike(trials: Trials, vectors: torch.Tensor, scores: Scores, enrolment: I64, test: I64) -> F64:
+    """(C,), of each claim; see `claims`."""
+    enrolled = vectors[torch.from_numpy(trials.enrolled)].unbind(1)  # K of (E, D)
+    apart = [scores(one, other) for one, other in combinations(enrolled, 2)]
+    among = torch.stack(apart).mean(0) if apart else torch.zeros(len(trials.who))
+    parts = []
+    for begin in range(0, len(test), CHUNK):
+        named = torch.from_numpy(enrolment[begin : begin + CHUNK])
+        claimant = vectors[torch.from_numpy(trials.tested[test[begin : begin + CHUNK]])]
+        found = torch.stack([scores(each[named], claimant) for each in enrolled]).mean(0)
+        parts.append(found - among[named])
+    return torch.cat(parts).double().numpy()
 
 
 def of_sources(scores: Floats, same: Bools, sources: Sequence[str]) -> dict[str, Claims]:
@@ -133,7 +159,9 @@ def summary(found: Claims) -> dict[str, Any]:
     for far in FARS:
         facts[f"tar_at_far_{far}"] = round(metrics.tar_at_far(found.scores, found.same, float(far)), 4)
     _, accepted, rejected = metrics.det_curve(found.scores, found.same)
-    some = np.unique(np.linspace(0, len(accepted) - 1, POINTS).round().astype(int))
+    shares = norm.cdf(np.linspace(-DEVIATES, DEVIATES, POINTS))  # evenly along the axes that such curves are drawn on
+    last = len(accepted) - 1
+    some = np.unique([0, *np.searchsorted(-accepted, -shares).clip(max=last), *np.searchsorted(rejected, shares), last])
     return facts | {"det": np.stack([accepted, rejected], 1)[some].round(4).tolist()}
 
 
@@ -141,13 +169,14 @@ def _interval(found: Claims) -> list[float]:
     """By bootstrap over people (Efron, Annals of Statistics 7, 1979; percentiles): a claim counts as often as whom it
     names is drawn, times as often as whose it is, where that is another."""
     random, count = np.random.default_rng(0), int(max(found.claimed.max(), found.owner.max())) + 1
-    values = []
-    for _ in range(RESAMPLES):
+    own = found.claimed == found.owner
+
+    def weights() -> F64:
         drawn: F64 = np.bincount(random.integers(0, count, count), minlength=count).astype(np.float64)
-        weights = drawn[found.claimed] * np.where(found.claimed == found.owner, 1, drawn[found.owner])
-        if weights[found.same].any() and weights[~found.same].any():
-            values.append(metrics.equal_error_rate(found.scores, found.same, weights))
-    bounds = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]) if values else (0.0, 1.0)
+        return drawn[found.claimed] * np.where(own, 1, drawn[found.owner])
+
+    values = metrics.equal_error_rates(found.scores, found.same, (weights() for _ in range(RESAMPLES)))
+    bounds = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]) if len(values) else (0.0, 1.0)
     return [round(float(bound), 4) for bound in bounds]
 
 

@@ -232,7 +232,7 @@ def _training_line(r: Any) -> str:
 
 @contextmanager
 def skipped() -> Iterator[Any]:
-    """Names the first images that cannot be used, and counts them all."""
+    """Names the first images, sounds or texts that cannot be used, and counts them all."""
     texts: list[str] = []
 
     def on_skipped(text: str) -> None:
@@ -242,7 +242,7 @@ def skipped() -> Iterator[Any]:
 
     yield on_skipped
     if len(texts) > 5:
-        say(f"left out: {len(texts)} images in all")
+        say(f"left out: {len(texts)} in all")
 
 
 @contextmanager

@@ -244,6 +244,9 @@ def evaluate_pairs(
         str | None,
         typer.Option(metavar="COLUMN", help="Their column that says who an item is of.", show_default="pairs of texts"),
     ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="PNG to draw DET curves into.", show_default="none")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Are these two of one? Error rates of a siamese network: signatures, voices, pairs of questions.
@@ -251,7 +254,7 @@ def evaluate_pairs(
     Example: muster evaluate pairs signatures/signatures.safetensors --images new.parquet --label person
     """
     with skipped() as on_skipped:
-        facts = muster.evaluate.pairs(model, images, label, on_skipped=on_skipped)
+        facts = muster.evaluate.pairs(model, images, label, out=out, on_skipped=on_skipped)
     report(facts, as_json, *(_claims(kind, each) for kind, each in facts.items() if isinstance(each, dict)))
 
 

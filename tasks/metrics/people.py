@@ -1,5 +1,6 @@
 """How good clusters and scores are, given the truth: pairwise and BCubed F, TAR at FAR, accuracy over folds."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,28 +88,50 @@ def tar_at_far(scores: Floats, same: Bools, far: float) -> float:
     return 1.0 if allowed == len(impostors) else float((scores[same] > impostors[allowed]).mean())
 
 
-def det_curve(scores: Floats, same: Bools, weights: Floats | None = None) -> tuple[Floats, Floats, Floats]:
+def det_curve(scores: Floats, same: Bools) -> tuple[Floats, Floats, Floats]:
     """Each threshold t, ascending, where `score >= t` says same, and there the shares of impostors let in and of
     genuine pairs turned away: (T,) float64 each, the first with all accepted, the last with none.
 
-    `scores`: (N,), higher is more alike. `same`: (N,) bool. `weights`: (N,), how often a pair counts; 1 where None.
-    Source: Martin, Doddington, Kamm, Ordowski, Przybocki, The DET Curve in Assessment of Detection Task Performance,
-    Eurospeech 1997.
+    `scores`: (N,), higher is more alike. `same`: (N,) bool. Source: Martin, Doddington, Kamm, Ordowski, Przybocki, The
+    DET Curve in Assessment of Detection Task Performance, Eurospeech 1997.
     """
     scores, same = _scores(scores, same)
-    counts = np.ones(len(scores)) if weights is None else np.asarray(weights, np.float64)
-    genuine, impostor = counts * same, counts * ~same
-    if not genuine.sum() or not impostor.sum():
+    if same.all() or not same.any():
         raise TaskError("error rates need genuine and impostor pairs")
     thresholds, code = np.unique(scores, return_inverse=True)
-    below = [np.append(0, np.cumsum(np.bincount(code, each)) / each.sum()) for each in (genuine, impostor)]
-    return np.append(thresholds, np.inf), 1 - below[1], below[0]
+    return np.append(thresholds, np.inf), *_error_rates(code, same, np.ones(len(same)))
 
 
-def equal_error_rate(scores: Floats, same: Bools, weights: Floats | None = None) -> float:
+def _error_rates(code: Ints, same: Bools, weights: Floats) -> tuple[Floats, Floats]:
+    """The shares of impostors let in and of genuine pairs turned away, at a threshold before each code and one after
+    all. `code`: (N,), the place of each score among all that there are; `weights`: (N,), how often a pair counts."""
+    below = [
+        np.append(0, np.cumsum(np.bincount(code[kind], weights[kind], code.max() + 1)) / weights[kind].sum())
+        for kind in (same, ~same)
+    ]
+    return 1 - below[1], below[0]
+
+
+def equal_error_rate(scores: Floats, same: Bools) -> float:
     """Where as large a share of impostors is let in as of genuine pairs is turned away; between two thresholds, the
     middle. As `det_curve` otherwise."""
-    _, accepted, rejected = det_curve(scores, same, weights)
+    _, accepted, rejected = det_curve(scores, same)
+    return _where_equal(accepted, rejected)
+
+
+def equal_error_rates(scores: Floats, same: Bools, weights: Iterable[Floats]) -> Floats:
+    """The same, for each of `weights` (N,), which say how often a pair counts: (W,) float64. Where none of a kind
+    counts there is no rate, and it is left out."""
+    scores, same = _scores(scores, same)
+    order = np.argsort(scores)  # once: each of the weights is then summed from front to back
+    code, same = np.unique(scores[order], return_inverse=True)[1], same[order]
+    ordered = (each[order] for each in weights)
+    return np.array(
+        [_where_equal(*_error_rates(code, same, each)) for each in ordered if each[same].any() and each[~same].any()]
+    )
+
+
+def _where_equal(accepted: Floats, rejected: Floats) -> float:
     after = int(np.argmax(rejected >= accepted))
     at = [after] if rejected[after] == accepted[after] else [after - 1, after]
     gap = np.abs(rejected[at] - accepted[at])

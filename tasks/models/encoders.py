@@ -203,15 +203,15 @@ def fresh_head(dimensions: int) -> torch.Tensor:
 
 
 def pair_logits(one: torch.Tensor, other: torch.Tensor, head: torch.Tensor) -> torch.Tensor:
-    """(N, D), (M, D), (D + 1,) → (N, M): the sum over |one − other|, weighted by all but the last of `head`, which is
+    """(…, D) twice, (D + 1,) → (…): the sum over |one − other|, weighted by all but the last of `head`, which is
     added."""
-    return (one[:, None] - other).abs().float() @ head[:-1] + head[-1]
+    with torch.autocast(one.device.type, enabled=False):  # as the cosines of muster.training.losses
+        return (one - other).abs().float() @ head[:-1].float() + head[-1]
 
 
 def similarity(one: torch.Tensor, other: torch.Tensor, head: torch.Tensor | None) -> torch.Tensor:
-    """Embeddings (N, D) and (M, D) → (N, M) float32, the more alike, the higher: cosines, or logits where a head was
-    learnt."""
-    return one @ other.T if head is None else pair_logits(one, other, head)
+    """Embeddings (…, D) twice → (…) float32, the more alike, the higher: cosines, or logits where a head was learnt."""
+    return (one * other).sum(-1) if head is None else pair_logits(one, other, head)
 
 
 def from_state(state: Mapping[str, torch.Tensor], plan: Plan) -> Verifier:

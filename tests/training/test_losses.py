@@ -118,3 +118,18 @@ def test_pairwise_logistic_by_hand() -> None:
     found = losses.pairwise_logistic(embeddings, head, labels)
     assert found.item() == pytest.approx((same + other) / 2)
     assert losses.pairwise_logistic(embeddings, head, torch.tensor([0, 1, 0])) > found
+
+
+def test_losses_are_in_float32_whatever_the_network_is_in() -> None:
+    """Items of one are so near each other that bfloat16 could not tell their distances."""
+    found = F.normalize(vectors(6, 0) * 0.02 + vectors(1, 1))
+    labels, head = torch.tensor([0, 0, 0, 1, 1, 1]), torch.full((17,), -1.0)
+    for loss in (
+        lambda: losses.triplet(found, labels, 0.2, True)[0],
+        lambda: losses.contrastive(found, labels),
+        lambda: losses.pairwise_logistic(found, head, labels),
+        lambda: losses.additive_margin_softmax(found, vectors(2, 3), labels),
+    ):
+        with torch.autocast("cpu", torch.bfloat16):
+            lower = loss()
+        assert lower.item() == loss().item()

@@ -9,7 +9,7 @@ from muster.training import trials
 
 
 def cosine(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    return one @ other.T
+    return (one * other).sum(1)
 
 
 def written(people: int, genuine: int, forged: int) -> tuple[list[str], np.ndarray]:
@@ -89,7 +89,7 @@ def test_who_is_of_no_claim_is_in_no_fold(monkeypatch: pytest.MonkeyPatch) -> No
     """The last item of a table is claimed by nobody; whatever lies in memory, accuracy is the same."""
     labels = [f"p{i // 4}" for i in range(40)] + ["alone"]
     vectors = torch.nn.functional.normalize(torch.randn(41, 4, generator=torch.Generator().manual_seed(0)))
-    found = trials.claims(trials.each_in_turn(labels), vectors, lambda one, other: one @ other.T)["others"]
+    found = trials.claims(trials.each_in_turn(labels), vectors, cosine)["others"]
     assert set(found.owner.tolist()) > set(found.claimed.tolist())
     wanted = trials.summary(found)["accuracy"]
     for value in (0, 1, 99):
@@ -100,3 +100,22 @@ def test_who_is_of_no_claim_is_in_no_fold(monkeypatch: pytest.MonkeyPatch) -> No
 def test_without_an_item_there_is_nothing_to_test() -> None:
     with pytest.raises(TaskError, match="no item"):
         trials.each_in_turn([])
+
+
+def test_of_many_people_claims_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever names themself is there whatever is drawn, nobody twice, and scores are what they were."""
+    random = np.random.default_rng(0)
+    labels = [f"p{n}" for n in random.permutation(np.repeat(np.arange(60), 4))]
+    genuine = np.array([labels[:row].count(label) < 2 or row % 3 > 0 for row, label in enumerate(labels)])
+    vectors = torch.nn.functional.normalize(torch.randn(240, 4))
+    for found in (trials.each_in_turn(labels), trials.enrolled_by(labels, genuine, 1)):
+        monkeypatch.setattr(trials, "CLAIMS", 1 << 20)
+        every = trials.claims(found, vectors, cosine)
+        monkeypatch.setattr(trials, "CLAIMS", 2000)
+        monkeypatch.setattr(trials, "CHUNK", 77)
+        for kind, some in trials.claims(found, vectors, cosine).items():
+            assert some.same.sum() == every[kind].same.sum()
+            assert ((some.claimed == some.owner) | (kind == "others")).all()
+            assert len(np.unique(some.scores)) == len(some.scores)
+            assert set(some.scores.round(5)) <= set(every[kind].scores.round(5))
+        assert 0 < (~some.same).sum() <= 2000

@@ -2,6 +2,7 @@
 texts of which one says whether they are of one."""
 
 import io
+import math
 import wave
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -159,8 +160,9 @@ def _sound(data: bytes | None, plan: Plan) -> Made:
 
 def _volume(data: bytes | None, shape: Sequence[float] | None, plan: Plan) -> Made:
     values = np.frombuffer(read_bytes(data), np.uint8)
-    sides = [int(side) for side in shape or () if side and side == int(side) > 0]
-    if shape is None or len(shape) != 3 or len(sides) != 3 or np.prod(sides, dtype=object) != len(values):
+    said = shape if isinstance(shape, Sequence) and len(shape) == 3 else ()
+    sides = [int(side) for side in said if isinstance(side, int | float) and side > 0 and side % 1 == 0]
+    if len(sides) != 3 or math.prod(sides) != len(values):
         raise TaskError(f"{len(values)} bytes are no volume of shape {shape}")
     return encoders.cube(values.reshape(sides), plan)
 
@@ -169,10 +171,13 @@ _MAKE: dict[str, Callable[..., Made]] = {"picture": _picture, "sound": _sound, "
 
 
 def read_bytes(data: Any) -> bytes:
-    """What a cell holds: bytes, or a struct with `bytes`, as Hugging Face writes it. TaskError where it is empty."""
+    """What a cell holds: bytes, or a struct with `bytes`, as Hugging Face writes it. TaskError where it is empty or
+    something else."""
     data = data.get("bytes") if isinstance(data, dict) else data
-    if not isinstance(data, bytes) or not data:
+    if not data:
         raise TaskError("it is empty")
+    if not isinstance(data, bytes):
+        raise TaskError(f"it holds no bytes: {str(data)[:60]}")
     return data
 
 
@@ -188,7 +193,7 @@ def _samples(data: bytes) -> tuple[F32, int]:
             )
             found = opened.readframes(said)
     except (wave.Error, EOFError, ValueError, RuntimeError) as error:  # the last of a chunk longer than what holds it
-        raise TaskError(f"it is no WAV file of whole numbers: {error or 'it is cut'}") from None
+        raise TaskError(f"it is no WAV file of whole numbers: {str(error) or 'it is cut'}") from None
     if width not in _WIDTH or not 1000 <= rate <= 192_000:
         raise TaskError(f"{width} bytes a sample, {rate} samples a second: 1, 2 or 4, and 1000 to 192,000 are read")
     if not found or len(found) < said * width * channels:

@@ -500,7 +500,7 @@ def test_a_training_from_the_command_line(muster: Muster, data: Path, tmp_path: 
     assert facts["measured"]
     lines = outcome.err.splitlines()
     assert sum(line.startswith("left out: broken") for line in lines) == 5
-    assert lines[-1] == "left out: 8 images in all"
+    assert lines[-1] == "left out: 8 in all"
     losses = [float(line.split("loss ")[1].split(",")[0]) for line in lines if line.startswith("step ")]
     assert len(losses) == 2
     assert max(losses) < 0.6  # that of knowing nothing is 0.69

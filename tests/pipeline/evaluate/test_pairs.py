@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import safetensors.torch
+from PIL import Image
 from typer.testing import CliRunner
 
 from muster.errors import InputError
@@ -57,6 +58,18 @@ def test_claims_of_a_table(model: Path, tmp_path: Path) -> None:
     text = CliRunner().invoke(app, ["evaluate", "pairs", str(model), "--images", file, "--label", "who"]).stdout
     assert f"others: EER {others['eer']} (" in text
     assert "TAR" in text
+
+
+def test_curves_are_drawn(model: Path, tmp_path: Path) -> None:
+    file, curve = table(tmp_path / "t.parquet"), tmp_path / "det.png"
+    facts = pairs.evaluate(model, [file], "who", print, curve)
+    det = np.array(facts["others"]["det"])
+    assert (np.diff(det[:, 0]) <= 0).all()
+    assert (np.diff(det[:, 1]) >= 0).all()
+    with Image.open(curve) as picture:
+        assert len(picture.convert("RGB").getcolors(1 << 16)) > 10  # two curves, and what is beside them
+    with pytest.raises(InputError, match="no folder"):
+        pairs.evaluate(model, [file], "who", print, tmp_path / "nowhere/det.png")
 
 
 def test_what_was_learnt_from_is_left_out(model: Path, tmp_path: Path) -> None:

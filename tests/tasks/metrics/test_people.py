@@ -146,9 +146,9 @@ def test_weights_are_how_often_a_pair_counts(count: int, seed: int) -> None:
     weights = random.integers(0, 3, count)
     weights[:2] = 1
     again = np.repeat(np.arange(count), weights)
-    found = people.equal_error_rate(scores, same, weights)
-    assert found == pytest.approx(people.equal_error_rate(scores[again], same[again]))
-    assert 0 <= found <= 1
+    found = people.equal_error_rates(scores, same, [weights, np.zeros(count), np.ones(count)])
+    assert found[0] == pytest.approx(people.equal_error_rate(scores[again], same[again]))
+    assert found[1:].tolist() == [people.equal_error_rate(scores, same)]  # of none there is no rate
 
 
 @given(st.integers(2, 40), st.integers(0, 999))

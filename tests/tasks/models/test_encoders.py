@@ -66,8 +66,8 @@ def test_weights_are_read_back(kind: str) -> None:
 
 def test_a_head_says_what_differences_are_worth() -> None:
     one, other = torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 0.0], [0.0, 1.0]])
-    assert encoders.similarity(one, other, None).tolist() == [[1.0, 0.0]]
-    assert encoders.similarity(one, other, torch.tensor([-2.0, -3.0, 0.5])).tolist() == [[0.5, -4.5]]
+    assert encoders.similarity(one, other, None).tolist() == [1.0, 0.0]
+    assert encoders.similarity(one, other, torch.tensor([-2.0, -3.0, 0.5])).tolist() == [0.5, -4.5]
 
 
 def test_gradients_of_volumes_are_those_of_float32() -> None:

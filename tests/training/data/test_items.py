@@ -61,6 +61,7 @@ def test_sounds_that_do_not_do_are_named_and_left_out(tmp_path: Path) -> None:
         "it is no WAV file": b"ID3 a song",
         "of 4000 samples it has 1000": wav(0.5)[: 44 + 2000],
         "it has 0": wav(0.5)[:44],
+        "whole numbers: it is cut": wav(0.5)[:30],
         "there is no sound": wav(0),
         "1000 to 192,000": wav(0.1, 800),
         "1073741827 samples a second": at_rate(wav(0.1), 1073741827),
@@ -69,9 +70,9 @@ def test_sounds_that_do_not_do_are_named_and_left_out(tmp_path: Path) -> None:
     file = table(tmp_path / "clips.parquet", audio=sounds, who=[str(i) for i in range(len(sounds))])
     skipped: list[str] = []
     items = read_items([file], "who", SOUND, skipped.append)
-    assert items.names == ["clips.parquet, row 0", "clips.parquet, row 9"]
-    assert items.said("who") == ["0", "9"]
-    assert len(skipped) == 8
+    assert items.names == ["clips.parquet, row 0", "clips.parquet, row 10"]
+    assert items.said("who") == ["0", "10"]
+    assert len(skipped) == 9
     for row, (why, said) in enumerate(zip(bad, skipped, strict=False), 1):
         assert said.startswith(f"clips.parquet, row {row}: ")
         assert why in said or why == "there is no sound"
@@ -96,6 +97,19 @@ def test_volumes_of_other_sizes(tmp_path: Path) -> None:
     items = read_items([file], "who", VOLUME, skipped.append)
     assert (tuple(items.values.shape), int(items.values.min())) == ((3, 6, 6, 6), 255)
     assert len(skipped) == 5
+    for shape in ("6x6x6", 216, [6.0, 6.5, 6.0]):
+        table(tmp_path / "v.parquet", volume=data[:1], shape=[shape], who=["a"])
+        with pytest.raises(InputError, match=r"no volume of .* can be read"):
+            read_items([file], "who", VOLUME, skipped.append)
+        assert skipped[-1].endswith(f"216 bytes are no volume of shape {shape}")
+
+
+@pytest.mark.parametrize("value", ["a.wav", 7])
+def test_cells_that_hold_no_bytes_are_told(value: object, tmp_path: Path) -> None:
+    skipped: list[str] = []
+    with pytest.raises(InputError, match=r"no sound of .* can be read"):
+        read_items([table(tmp_path / "s.parquet", audio=[value], who=["a"])], "who", SOUND, skipped.append)
+    assert skipped == [f"s.parquet, row 0: it holds no bytes: {value}"]
 
 
 def test_texts_of_any_length(tmp_path: Path) -> None:
