@@ -17,6 +17,7 @@ from muster.training import losses
 from muster.training.data.items import Items
 from muster.training.inputs import Inputs
 from muster.training.loop import Batch, Settings, adjusted
+from muster.training.trials import Scores
 from muster.training.views import changed, taken
 
 SCALE = 16.0  # of cosines to classes: they are few
@@ -30,7 +31,7 @@ class Design:
     training; `margin`, over one vector for each person who is learnt; or `classes`, the same without a margin, whose
     vectors are kept: they are what it is to tell apart. `each`: items of one person in a batch, and `forged` as many
     that only claim to be of them. `enrolled`: by how many a person is known where it is measured. `speed`: logarithm
-    of how much faster or slower a sound is made at most."""
+    of how much faster or slower a sound is made at most. `beside_cohort`: see the function."""
 
     name: str
     plan: Plan
@@ -40,6 +41,7 @@ class Design:
     forged: int = 0
     enrolled: int = 1
     speed: float = 0.04
+    beside_cohort: bool = False
 
 
 class Siamese:
@@ -103,12 +105,29 @@ def embed(network: nn.Module, values: torch.Tensor, plan: Plan) -> torch.Tensor:
 
 
 def scores(network: nn.Module, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    """Embeddings (N, D) twice, on the CPU → (N,): how alike each is to the one beside it."""
+    """Embeddings (…, D) twice, on the CPU → (…): how alike each is to the one beside it."""
     head = network.head
     if head is not None:
         assert isinstance(head, torch.Tensor)
         head = head.detach().float().cpu()
     return encoders.similarity(one, other, head)
+
+
+def beside_cohort(network: nn.Module, vectors: torch.Tensor, cohort: torch.Tensor) -> tuple[torch.Tensor, Scores]:
+    """Embeddings (N, D) → (N, D + 2), and what compares these: by how many standard deviations two are more alike than
+    one of them is to the cohort (P, D), the mean over both. Who is like everybody is so not taken for anybody.
+
+    S-norm: Kenny, Bayesian Speaker Verification with Heavy-Tailed Priors, Odyssey 2010, section 5; Shum, Dehak, Dehak,
+    Glass, Unsupervised Speaker Adaptation Based on the Cosine Similarity, Odyssey 2010.
+    """
+    found = torch.cat([scores(network, part[:, None], cohort) for part in vectors.split(32)])  # (N, P)
+    spread, mean = torch.std_mean(found, 1)
+
+    def normed(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        alike = scores(network, one[:, :-2], other[:, :-2])
+        return ((alike - one[:, -2]) / one[:, -1] + (alike - other[:, -2]) / other[:, -1]) / 2
+
+    return torch.cat([vectors, torch.stack([mean, spread.clamp(min=1e-6)], 1)], 1), normed
 
 
 # ---- losses: embeddings, what the network has besides them, numbers of who or what each is, the second half or not ---

@@ -48,7 +48,8 @@ def evaluate(
         items, labels = siamese_items.read_labelled(sources, label, None, design.plan, on_skipped)
         kept = [row for row, split in enumerate(items.said("split")) if split != TRAIN]
         genuine = items.genuine()[kept]
-        found = siamese_items.claims_of(network, items.take(kept), [labels[row] for row in kept], genuine, design)
+        named = [labels[row] for row in kept]
+        found = siamese_items.claims_of(network, items.take(kept), named, genuine, design, network.cohort)
     if not found:
         what = "pairs of both kinds" if design.plan.kind == "text" else "people of enough items"
         raise InputError(f"{', '.join(sources)}: there are too few {what} to tell anything")

@@ -183,13 +183,23 @@ class Encoder(nn.Module):
 
 class Verifier(nn.Module):
     """An encoder, and how two of its embeddings are compared: by their cosine, or by a `head` (see `pair_logits`) that
-    was learnt with them; `classes` (C, D), where it was trained to tell so many classes apart."""
+    was learnt with them; `classes` (C, D), where it was trained to tell so many classes apart; `cohort` (P, D), one
+    embedding for each person that it was trained with, where scores are measured beside these."""
 
-    def __init__(self, plan: Plan, head: torch.Tensor | None = None, classes: torch.Tensor | None = None) -> None:
+    cohort: torch.Tensor | None
+
+    def __init__(
+        self,
+        plan: Plan,
+        head: torch.Tensor | None = None,
+        classes: torch.Tensor | None = None,
+        cohort: torch.Tensor | None = None,
+    ) -> None:
         super().__init__()
         self.encoder = Encoder(plan)
         self.head = None if head is None else nn.Parameter(head)
         self.classes = None if classes is None else nn.Parameter(classes)
+        self.register_buffer("cohort", cohort)
 
     def forward(self, items: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Embeddings, and what the loss needs besides them."""
@@ -216,7 +226,7 @@ def similarity(one: torch.Tensor, other: torch.Tensor, head: torch.Tensor | None
 
 def from_state(state: Mapping[str, torch.Tensor], plan: Plan) -> Verifier:
     """The network with the weights of a training, in half or single precision."""
-    return load(Verifier(plan, state.get("head"), state.get("classes")), state)
+    return load(Verifier(plan, *(state.get(name) for name in ("head", "classes", "cohort"))), state)
 
 
 # ---- items as encoders take them -------------------------------------------------------------------------------------

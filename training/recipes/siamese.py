@@ -34,7 +34,8 @@ VOICE = Design(
     name="voice",
     plan=SOUND,
     loss="margin",
-    settings=Settings(steps=400, batch=64, learning_rate=2e-3, average=0.99, measure_every=50),
+    settings=Settings(steps=400, batch=64, learning_rate=2e-3, average=0.99, measure_every=100),
+    beside_cohort=True,
 )
 QUESTIONS = Design(
     name="questions",

@@ -5,7 +5,7 @@ People are kept out by a hash of their name, items of classes by one of their ow
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -24,7 +24,7 @@ from muster.training.data.examples import TRAIN, OnSkipped, held_out
 from muster.training.data.items import Items, read_items
 from muster.training.inputs import Inputs
 from muster.training.loop import Batch, seed_of
-from muster.training.siamese import SCALE, Design, Siamese, embed, scores
+from muster.training.siamese import SCALE, Design, Siamese, beside_cohort, embed, scores
 from muster.training.trials import Claims
 
 ITEMS_HELD_OUT = 1 / 6
@@ -100,7 +100,21 @@ class ItemsRecipe(Siamese):
     def claims(self, network: nn.Module) -> dict[str, Claims]:
         """Of people kept out."""
         labels, genuine = [self.labels[row] for row in self.measured], self.genuine[self.measured]
-        return claims_of(network, self.items.take(self.measured.tolist()), labels, genuine, self.design)
+        items = self.items.take(self.measured.tolist())
+        return claims_of(network, items, labels, genuine, self.design, self._cohort(network))
+
+    def weights(self, network: nn.Module) -> Mapping[str, torch.Tensor]:
+        cohort = self._cohort(network)
+        return {**super().weights(network), **({} if cohort is None else {"cohort": cohort})}
+
+    @torch.inference_mode()
+    def _cohort(self, network: nn.Module) -> torch.Tensor | None:
+        """(P, D): what each person who is learnt from is like on average, where the design asks for it."""
+        if not self.design.beside_cohort:
+            return None
+        own = [rows for rows in self.own if len(rows)]
+        vectors = self.embedded(network, np.concatenate(own))
+        return F.normalize(torch.stack([each.mean(0) for each in vectors.split(list(map(len, own)))]))
 
     def card(self) -> dict[str, Any]:
         out = {"people": len({self.labels[row] for row in self.measured}), "items": len(self.measured)}
@@ -172,10 +186,15 @@ def read_labelled(
 
 
 def claims_of(
-    network: nn.Module, items: Items, labels: Sequence[str], genuine: Bools, design: Design
+    network: nn.Module,
+    items: Items,
+    labels: Sequence[str],
+    genuine: Bools,
+    design: Design,
+    cohort: torch.Tensor | None,
 ) -> dict[str, Claims]:
-    """What items claim, and how like they are (see muster.training.trials). `labels`, `genuine`: of each item. Nothing
-    where people are too few."""
+    """What items claim, and how like they are (see muster.training.trials). `labels`, `genuine`: of each item;
+    `cohort`: see beside_cohort. Nothing where people are too few."""
     try:
         if design.enrolled > 1:
             found = trials.enrolled_by(labels, genuine, design.enrolled)
@@ -184,4 +203,7 @@ def claims_of(
             found = trials.each_in_turn([label for label, real in zip(labels, genuine, strict=True) if real])
     except TaskError:
         return {}
-    return trials.claims(found, embed(network, items.values, design.plan), partial(scores, network))
+    vectors = embed(network, items.values, design.plan)
+    if cohort is None:
+        return trials.claims(found, vectors, partial(scores, network))
+    return trials.claims(found, *beside_cohort(network, vectors, cohort))

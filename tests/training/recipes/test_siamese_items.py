@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -11,7 +12,7 @@ from helpers.items import CUBES, given, volumes
 from muster.errors import InputError
 from muster.tasks.models import encoders
 from muster.training import loop
-from muster.training.recipes.siamese_items import ItemsRecipe, KindsRecipe
+from muster.training.recipes.siamese_items import ItemsRecipe, KindsRecipe, claims_of
 
 CPU = torch.device("cpu")
 
@@ -30,24 +31,19 @@ def test_a_training_by_each_loss(loss: str, tmp_path: Path) -> None:
     assert all(0 <= value <= 1 for value in measured.values())
 
 
-def test_a_training_that_was_killed_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
-    file, lines = volumes(tmp_path / "v.parquet"), []
-    for name, kills in (("whole", False), ("killed", True)):
-        recipe, out = ItemsRecipe(given(file), CUBES), tmp_path / name
-        if kills:
-            recipe.settings = replace(recipe.settings, checkpoint_seconds=0)
-
-            def stop(report: loop.Report) -> None:
-                if report.step == 4:
-                    raise KeyboardInterrupt
-
-            with pytest.raises(KeyboardInterrupt):
-                loop.train(recipe, out, CPU, stop)
-            assert (out / loop.CHECKPOINT).exists()
-        loop.train(recipe, out, CPU, lambda report: None)
-        lines.append((out / "metrics.jsonl").read_text())
-    assert lines[0] == lines[1]
-    assert lines[0].count("\n") == 6
+def test_scores_beside_a_cohort_are_those_of_the_file_of_weights(tmp_path: Path) -> None:
+    recipe = ItemsRecipe(given(volumes(tmp_path / "v.parquet")), replace(CUBES, beside_cohort=True))
+    loop.train(recipe, tmp_path / "out", CPU, lambda report: None)
+    network = encoders.from_state(safetensors.torch.load_file(tmp_path / "out/cubes.safetensors"), CUBES.plan).eval()
+    assert network.cohort is not None
+    assert network.cohort.shape == (len(recipe.people), 8)
+    rows = recipe.measured.tolist()
+    labels, genuine = [recipe.labels[row] for row in rows], recipe.genuine[rows]
+    found = claims_of(network, recipe.items.take(rows), labels, genuine, recipe.design, network.cohort)
+    wanted = recipe.claims(network)["others"].scores
+    assert np.allclose(found["others"].scores, wanted, atol=0.05 * np.ptp(wanted))
+    plain = claims_of(network, recipe.items.take(rows), labels, genuine, recipe.design, None)["others"].scores
+    assert not np.allclose(plain, wanted, atol=0.05)
 
 
 def test_batches_hold_few_of_many_and_what_is_not_genuine(tmp_path: Path) -> None:
