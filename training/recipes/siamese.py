@@ -13,7 +13,7 @@ from muster.training.inputs import Inputs
 from muster.training.loop import Recipe, Settings
 from muster.training.recipes.siamese_items import ItemsRecipe, KindsRecipe
 from muster.training.recipes.siamese_pairs import PairsRecipe
-from muster.training.siamese import OF_PAIRS, Design
+from muster.training.siamese import Design
 
 PICTURE = Plan("picture", (96, 160), (16, 32, 64, 96), (3, 5), dimensions=64)
 SOUND = Plan("sound", (encoders.RATE,), (64, 96, 128), (1,), dimensions=64)
@@ -33,7 +33,7 @@ SIGNATURES = Design(
 VOICE = Design(
     name="voice",
     plan=SOUND,
-    loss="margin",
+    loss="triplet",
     settings=Settings(steps=400, batch=64, learning_rate=2e-3, average=0.99, measure_every=100),
     beside_cohort=True,
 )
@@ -59,7 +59,7 @@ VOLUMES = Design(
 
 
 def _others(design: Design, *names: str) -> Iterator[Design]:
-    """The same with other losses, to be compared: `signatures-triplet`."""
+    """The same with other losses, to be compared: `signatures-triplet`, `voice-margin`."""
     yield design
     yield from (replace(design, name=f"{design.name}-{loss}", loss=loss) for loss in names)
 
@@ -68,7 +68,7 @@ DESIGNS: Mapping[str, Design] = {
     design.name: design
     for design in (
         *_others(SIGNATURES, "triplet", "contrastive", "logistic"),
-        *_others(VOICE, *OF_PAIRS),
+        *_others(VOICE, "margin", "hard", "contrastive", "logistic"),
         *_others(QUESTIONS, "triplet", "logistic"),
         SPEECH,
         VOLUMES,
