@@ -112,9 +112,9 @@ class Faces(Task):
         self.detector = for_inference(zoo.ENTRIES[detector].build(weights[detector]), device, self.dtype)
         self.mirror = zoo.ENTRIES[embedder].mirror
         self.embedder = for_inference(zoo.ENTRIES[embedder].build(weights[embedder]), device, self.dtype)
-        if self._frontal:  # in float32: half precision would move landmarks by half a pixel
+        if self._frontal:
             name = self.models["landmarks"]
-            self.landmarks = for_inference(zoo.ENTRIES[name].build(weights[name]), device, torch.float32)
+            self.landmarks = for_inference(zoo.ENTRIES[name].build(weights[name]), device, self.dtype)
 
     @torch.inference_mode()
     def __call__(self, images: Sequence[Image]) -> pa.Table:
@@ -140,8 +140,11 @@ class Faces(Task):
         """Of turned faces the embedding of what they are from in front too, as a sum; the others as they are."""
         least = self._parameters.frontal_from
         turned = (pose(landmarks)[:, 0].abs() > (least or 0)).nonzero()[:, 0]  # of no known pose: none
-        images = [owners[i].pixels for i in turned.tolist()]
-        crops = frontal(images, find68(self.landmarks, images, landmarks[turned]))
+        parts = []
+        for part in turned.split(_EMBED_CROPS):  # one, empty, of none
+            images = [owners[i].pixels for i in part.tolist()]
+            parts.append(frontal(images, find68(self.landmarks, images, landmarks[part])))
+        crops = torch.cat(parts)
         there = (crops > 0).flatten(1).any(1)  # where the 68 landmarks are none of a face, it is black
         turned, crops = turned[there], crops[there]
         other = embed(self.embedder, crops, self.dtype, self.mirror).embeddings

@@ -164,7 +164,9 @@ def test_models_of_plugins_are_listed_and_checked() -> None:
     assert rows["faces", "wide", "embedder"]["path"].endswith("packages/wide-embedder.safetensors")
     assert rows["faces", "wide", "detector"]["name"] == "muster-detector"
     assert weights.verify(None)["wide-quality"] == "ok"
-    with pytest.raises(TaskError, match="task 'faces' has no model 'wid'; known: own, published, own-frontal, published-frontal, wide"):
+    with pytest.raises(
+        TaskError, match="task 'faces' has no model 'wid'; known: own, published, own-frontal, published-frontal, wide"
+    ):
         TaskChoice(name="faces", model="wid")
 
 
@@ -173,7 +175,7 @@ def test_a_list_of_models_imports_no_plugin(tmp_path: Path) -> None:
     code = "from muster.tasks.models import zoo; print(zoo.names('faces'))"
     code = f"import sys; sys.path.insert(0, {str(folder)!r}); {code}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "['own', 'published', 'wide']\n"
+    assert done.stdout == "['own', 'published', 'own-frontal', 'published-frontal', 'wide']\n"
 
 
 def test_strangers_of_another_width(tmp_path: Path) -> None:

@@ -79,11 +79,10 @@ def find68(network: nn.Module, images: Sequence[Pixels], landmarks: torch.Tensor
     `images`: N of them, uint8 RGB (H, W, 3), the one each face is in. The mean of what the network says of a crop and
     of its mirror image, which are on the average 1.7 pixels of 112 apart (300 faces of LFW).
     """
-    device = next(chain(network.parameters(), network.buffers())).device
-    crops = normalised(align(images, landmarks, target=_LOOSE).to(device))
-    upright, turned = (
-        network(each.contiguous(memory_format=torch.channels_last)).cpu() for each in (crops, crops.flip(3))
-    )
+    weight = next(chain(network.parameters(), network.buffers()))
+    crops = normalised(align(images, landmarks, target=_LOOSE).to(weight.device)).to(weight.dtype)
+    both = (each.contiguous(memory_format=torch.channels_last) for each in (crops, crops.flip(3)))
+    upright, turned = (network(each).cpu().float() for each in both)
     turned = torch.stack([1 - turned[..., 0], turned[..., 1]], 2)[:, MIRROR]
     points = (upright + turned) / 2 * CROP - 0.5
     matrix = similarity(landmarks, _LOOSE)

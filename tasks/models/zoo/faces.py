@@ -63,7 +63,7 @@ ENTRIES = (
         build=landmarks68.from_published,
         size=(112, 112),
         outputs=("landmarks",),
-        how="put it into the folder of --weights-dir, or name a file of such weights with --weights TASK=FILE",
+        how="put it into the folder of --weights-dir (faces has several networks, and takes no --weights faces=FILE)",
     ),
     Entry(
         name="muster-detector",
