@@ -19,17 +19,23 @@ from muster.colour import in_srgb
 from muster.errors import TaskError
 from muster.tasks.base import IMAGE_ID, Findings, Image, StateDict, Task, inference_dtype, shrink
 from muster.tasks.geometry.align import align, misfit
+from muster.tasks.geometry.frontal import frontal
+from muster.tasks.geometry.head import pose
 from muster.tasks.models import zoo
 from muster.tasks.models.fuse import for_inference
+from muster.tasks.models.landmarks68 import find68
 from muster.tasks.models.yunet import STRIDES
 
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _DETECT_PIXELS = 16 * 640 * 640  # per batch: activations of larger ones leave the caches
 _EMBED_CROPS = 16
+FRONTAL_FROM = 15.0
+FRONTAL_WEIGHT = 0.5  # of what the embedder says of a face from in front, beside what it says of the face as it is
+POSE = ("yaw", "pitch", "roll")
 
 
-def schema(width: int) -> pa.Schema:
-    """Of faces whose embeddings have so many numbers."""
+def schema(width: int, pose: bool = False) -> pa.Schema:
+    """Of faces whose embeddings have so many numbers. `pose`: with the columns of `POSE`."""
     return pa.schema(
         [
             IMAGE_ID,
@@ -40,6 +46,7 @@ def schema(width: int) -> pa.Schema:
             pa.field("quality", pa.float32()),
             pa.field("embedding", pa.list_(pa.float32(), width)),
             pa.field("thumbnail", pa.binary()),
+            *(pa.field(name, pa.float32()) for name in POSE if pose),
         ]
     )
 
@@ -53,6 +60,7 @@ class FaceParameters:
     min_score: float = 0.6
     max_overlap: float = 0.3  # intersection over union
     double_between: tuple[int, int] | None = None  # images this long are also looked at in double size
+    frontal_from: float | None = None  # degrees of yaw: faces turned further are also looked at from in front
     max_inside: float = 0.7  # share of a find that lies in a better one: eyes of a face too large to be seen whole
 
 
@@ -81,11 +89,13 @@ class Faces(Task):
     def __init__(self, model: str | None = None, parameters: FaceParameters | None = None) -> None:
         self.models = zoo.roles(self.name, model or zoo.DEFAULTS[self.name])
         double = zoo.ENTRIES[self.models["detector"]].double_between
-        self._parameters = parameters or FaceParameters(double_between=double)
+        self._frontal = "landmarks" in self.models
+        least = FRONTAL_FROM if self._frontal else None
+        self._parameters = parameters or FaceParameters(double_between=double, frontal_from=least)
         self.parameters: Mapping[str, Any] = {k: v for k, v in asdict(self._parameters).items() if v is not None}
         self.max_side = self._parameters.max_side
         self.width = zoo.ENTRIES[self.models["embedder"]].width
-        self.schema = schema(self.width)
+        self.schema = schema(self.width, self._frontal)
 
     def load(self, device: torch.device, weights: Mapping[str, StateDict]) -> None:
         self.load_networks(device, weights)
@@ -102,6 +112,9 @@ class Faces(Task):
         self.detector = for_inference(zoo.ENTRIES[detector].build(weights[detector]), device, self.dtype)
         self.mirror = zoo.ENTRIES[embedder].mirror
         self.embedder = for_inference(zoo.ENTRIES[embedder].build(weights[embedder]), device, self.dtype)
+        if self._frontal:
+            name = self.models["landmarks"]
+            self.landmarks = for_inference(zoo.ENTRIES[name].build(weights[name]), device, self.dtype)
 
     @torch.inference_mode()
     def __call__(self, images: Sequence[Image]) -> pa.Table:
@@ -118,7 +131,26 @@ class Faces(Task):
         faces = Detections(*(torch.cat(parts) for parts in zip(_EMPTY, *found, strict=True)))
         crops = align([image.pixels for image in owners], faces.landmarks)
         vectors = embed(self.embedder, crops, self.dtype, self.mirror)
-        return Found(owners, faces, vectors, signs(crops, faces, vectors))
+        said = signs(crops, faces, vectors)
+        if self._frontal:
+            vectors = self.with_frontal(owners, faces.landmarks, vectors)
+        return Found(owners, faces, vectors, said)
+
+    def with_frontal(self, owners: Sequence[Image], landmarks: torch.Tensor, vectors: "Vectors") -> "Vectors":
+        """Of turned faces the embedding of what they are from in front too, as a sum; the others as they are."""
+        least = self._parameters.frontal_from
+        turned = (pose(landmarks)[:, 0].abs() > (least or 0)).nonzero()[:, 0]  # of no known pose: none
+        parts = []
+        for part in turned.split(_EMBED_CROPS):  # one, empty, of none
+            images = [owners[i].pixels for i in part.tolist()]
+            parts.append(frontal(images, find68(self.landmarks, images, landmarks[part])))
+        crops = torch.cat(parts)
+        there = (crops > 0).flatten(1).any(1)  # where the 68 landmarks are none of a face, it is black
+        turned, crops = turned[there], crops[there]
+        other = embed(self.embedder, crops, self.dtype, self.mirror).embeddings
+        embeddings = vectors.embeddings.clone()
+        embeddings[turned] = F.normalize(embeddings[turned] + FRONTAL_WEIGHT * other)
+        return vectors._replace(embeddings=embeddings)
 
 
 @dataclass(frozen=True)
@@ -150,6 +182,8 @@ def _rows(found: Found, quality: F32, schema: pa.Schema) -> pa.Table:
         _lists(found.vectors.embeddings.numpy(), schema.field("embedding").type),
         [thumbnail(image.pixels, box, image.profile) for image, box in zip(owners, boxes, strict=True)],
     ]
+    if set(POSE) <= set(schema.names):
+        columns += [pa.array(each, pa.float32(), from_pandas=True) for each in pose(found.faces.landmarks).T.numpy()]
     return pa.table(columns, schema)
 
 

@@ -158,13 +158,15 @@ def test_a_model_of_a_plugin_keeps_the_contract() -> None:
 
 @pytest.mark.usefixtures("wide")
 def test_models_of_plugins_are_listed_and_checked() -> None:
-    assert zoo.names("faces") == ["own", "published", "wide"]
+    assert zoo.names("faces") == [*zoo.MODELS["faces"], "wide"]
     rows = {(row["task"], row["model"], row["role"]): row for row in weights.describe_all(None)}
     assert rows["faces", "wide", "embedder"]["name"] == "wide-embedder"
     assert rows["faces", "wide", "embedder"]["path"].endswith("packages/wide-embedder.safetensors")
     assert rows["faces", "wide", "detector"]["name"] == "muster-detector"
     assert weights.verify(None)["wide-quality"] == "ok"
-    with pytest.raises(TaskError, match="task 'faces' has no model 'wid'; known: own, published, wide"):
+    with pytest.raises(
+        TaskError, match="task 'faces' has no model 'wid'; known: own, published, own-frontal, published-frontal, wide"
+    ):
         TaskChoice(name="faces", model="wid")
 
 
@@ -173,7 +175,7 @@ def test_a_list_of_models_imports_no_plugin(tmp_path: Path) -> None:
     code = "from muster.tasks.models import zoo; print(zoo.names('faces'))"
     code = f"import sys; sys.path.insert(0, {str(folder)!r}); {code}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "['own', 'published', 'wide']\n"
+    assert done.stdout == "['own', 'published', 'own-frontal', 'published-frontal', 'wide']\n"
 
 
 def test_strangers_of_another_width(tmp_path: Path) -> None:
@@ -222,7 +224,7 @@ def test_a_model_of_no_task_is_named_and_the_others_are_listed(tmp_path: Path, n
     with installed(write(tmp_path, "wide", {f"muster.models:{name}": "wide:WIDE"}, SOURCE)):
         with pytest.warns(PluginWarning, match=rf"of wide 1\.0: it is registered as '{name}': write TASK\.NAME"):
             listed = zoo.everything()
-        assert zoo.names("faces") == ["own", "published"]
+        assert zoo.names("faces") == list(zoo.MODELS["faces"])
         assert {task: list(models) for task, models in listed.items()} == {t: list(m) for t, m in zoo.MODELS.items()}
 
 
@@ -241,7 +243,7 @@ def test_a_name_of_ours_stays_ours(tmp_path: Path) -> None:
         with pytest.warns(
             PluginWarning, match=r"wide 1\.0 registers 'faces\.own' in muster\.models, which is Muster's own"
         ):
-            assert zoo.names("faces") == ["own", "published"]
+            assert zoo.names("faces") == list(zoo.MODELS["faces"])
         assert zoo.roles("faces", "own")["embedder"] == "muster-embedder"
 
 

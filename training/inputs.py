@@ -12,8 +12,8 @@ class Inputs:
     """`images`: sources as `muster scan` takes them. `label`: their column that says who or what it is; None: the
     folder an image lies in. `labels`: for each source of images, a folder of label images of the same names, or a COCO
     file (segmenters, objects, labels); COCO files that say where people are in the scenes (detector, quality).
-    `scenes`: sources of photos to paste faces into (detector), to draw over (localise), or in which to look for what is
-    no face (quality).
+    `scenes`: sources of photos to paste faces into (detector), to draw over (localise, and the detectors of scenes), or
+    in which to look for what is no face (quality).
     `styles`: pictures whose style is learnt (style-net). `weights`: zoo entry → state dict of the published networks
     the recipe learns from. `out`: the training's folder, where prepared data may be kept. `limit`: take the first so
     many images. `steps`, `rate`, `seed`: in place of the recipe's own. `on_skipped` is told of each image that cannot

@@ -34,7 +34,7 @@ def train(
         typer.Option(
             "--scenes",
             metavar="SOURCE",
-            help="detector: photos to put faces into; localise: to draw over; quality: to find what is no face."
+            help="detector: photos to put faces into; localise, yolo …: to draw over; quality: to find what is no face."
             " Repeatable.",
         ),
     ] = [],  # noqa: B006

@@ -38,17 +38,19 @@ def misfit(landmarks: torch.Tensor) -> torch.Tensor:
     return (moved - TEMPLATE.to(landmarks)).norm(dim=2).mean(1)
 
 
-def align(images: Sequence[Pixels], landmarks: torch.Tensor, margin: int = 0) -> torch.Tensor:
+def align(
+    images: Sequence[Pixels], landmarks: torch.Tensor, margin: int = 0, target: torch.Tensor = TEMPLATE
+) -> torch.Tensor:
     """The faces with these landmarks (N, 5, 2; in pixels) as crops on the template: (N, 112, 112, 3) uint8 RGB.
 
-    `images`: N of them, (H, W, 3), the one each face is in. With `margin`, that many more pixels of it on each side:
-    (N, 112 + 2 · margin, …). Bilinear; a face larger than its crop is first averaged down by whole factors, so that it
-    does not alias. Outside the image is black.
+    `images`: N of them, (H, W, 3), the one each face is in. `target`: (5, 2), another template. With `margin`, that
+    many more pixels of it on each side: (N, 112 + 2 · margin, …). Bilinear; a face larger than its crop is first
+    averaged down by whole factors, so that it does not alias. Outside the image is black.
     """
     grid, side = _crop_grid(margin), CROP + 2 * margin
     crops = torch.zeros(len(landmarks), side, side, 3, dtype=torch.uint8)
     bottom = torch.tensor([0.0, 0.0, 1.0]).expand(len(landmarks), 1, 3)
-    to_image, failed = torch.linalg.inv_ex(torch.cat([similarity(landmarks), bottom], 1))
+    to_image, failed = torch.linalg.inv_ex(torch.cat([similarity(landmarks, target), bottom], 1))
     to_image = to_image[:, :2]
     corners = grid[[0, side - 1, side * (side - 1), side * side - 1]] @ to_image.mT  # (N, 4, 2), in the image
     lows = corners.amin(1).floor().long().clamp_min(0)
@@ -59,11 +61,11 @@ def align(images: Sequence[Pixels], landmarks: torch.Tensor, margin: int = 0) ->
         region = images[i][top:bottom_edge, left:right]
         if region.size and not failed[i]:  # landmarks all in one point have no inverse
             whole = max(1, min(int(steps[i]), *region.shape[:2]))
-            crops[i] = _sample(torch.from_numpy(region.astype(np.float32)), points[i].view(side, side, 2), whole)
+            crops[i] = sampled(torch.from_numpy(region.astype(np.float32)), points[i].view(side, side, 2), whole)
     return crops
 
 
-def _sample(region: torch.Tensor, points: torch.Tensor, step: int) -> torch.Tensor:
+def sampled(region: torch.Tensor, points: torch.Tensor, step: int) -> torch.Tensor:
     """Pixels of `region` (H, W, 3; float32) at `points` (side, side, 2; xy), averaged over `step`: (side, side, 3)."""
     source = region.permute(2, 0, 1)[None]
     if step > 1:

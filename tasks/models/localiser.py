@@ -14,7 +14,7 @@ from muster.tasks.models.face_embedder import Block, conv
 from muster.tasks.models.state_dict import load
 
 SIDE = 128  # pixels
-_WIDTHS = (24, 48, 96, 128)  # channels at strides 2, 4, 8 and 16
+_WIDTHS = (24, 48, 96, 128, 192)  # channels at strides 2, 4, 8, 16 and 32
 _HIDDEN = 128
 
 
@@ -35,15 +35,16 @@ class Localiser(nn.Module):
         layers += [Block(*pair, 2) for pair in zip(_WIDTHS, others, strict=False)]
         self.features = nn.Sequential(*layers)
         self.head = nn.Sequential(
-            nn.Flatten(),
-            nn.Linear(_WIDTHS[-1] * (SIDE // 16) ** 2, _HIDDEN),
+            nn.Linear(_WIDTHS[-1] * ((SIDE // 32) ** 2 + 1), _HIDDEN),
             nn.ReLU(),
             nn.Linear(_HIDDEN, 5 + classes),
         )
 
     def forward(self, images: torch.Tensor) -> Found:
         """(N, 3, SIDE, SIDE) RGB, -1..1."""
-        values = self.head(self.features(images)).float()
+        maps = self.features(images)
+        seen = [maps.flatten(1), maps.amax((2, 3))]  # what is where, and what is anywhere: that tells the class
+        values = self.head(torch.cat(seen, 1)).float()
         return Found(values[:, 0], values[:, 1:5].sigmoid(), values[:, 5:])
 
 
@@ -61,4 +62,4 @@ def middles(boxes: torch.Tensor) -> torch.Tensor:
 
 def from_state(state: Mapping[str, torch.Tensor]) -> Localiser:
     """The network with the weights of a training, in half or single precision."""
-    return load(Localiser(len(state["head.3.bias"]) - 5), state)
+    return load(Localiser(len(state["head.2.bias"]) - 5), state)

@@ -1,5 +1,6 @@
 """A photo painted anew in the style of other pictures, by descent on its pixels. What it costs: style_costs.py."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -9,8 +10,9 @@ import torch
 from torch.nn.functional import interpolate, pad
 
 from muster.arrays import F32, Pixels
+from muster.errors import TaskError
 from muster.tasks.models.classifiers import Classifier
-from muster.tasks.models.style_costs import LEAST, Costs, Maps, Objective, Recipe, gram
+from muster.tasks.models.style_costs import AT_ONCE, LEAST, Costs, Maps, Objective, Recipe, grams
 
 COARSE = 256  # pixels of the longest side below which no coarser picture is made first
 COARSE_SHARE = 0.15  # of the evaluations that are left, for a coarser picture
@@ -74,10 +76,22 @@ class Descent:
 class Transfer:
     """Paints photos in a mixture of styles: their Gram matrices, averaged by weight."""
 
-    def __init__(self, classifier: Classifier, recipe: Recipe, styles: Sequence[tuple[Pixels, float]]) -> None:
-        """`styles`: uint8 RGB pictures with their weights. TaskError where the network has not the layers."""
+    def __init__(
+        self,
+        classifier: Classifier,
+        recipe: Recipe,
+        styles: Sequence[tuple[Pixels, float]],
+        at_once: int = AT_ONCE,
+    ) -> None:
+        """`styles`: uint8 RGB pictures with their weights. `at_once`: as AT_ONCE. TaskError where the network has not
+        the layers, or the side is too large for it."""
         self.recipe, self.device = recipe, classifier.mean.device
-        self.maps = Maps(classifier, list(dict.fromkeys([recipe.content, *recipe.layers])))
+        self.maps = Maps(classifier, list(dict.fromkeys([recipe.content, *recipe.layers])), at_once)
+        try:
+            self.maps.tiles(torch.empty(1, 3, recipe.side, recipe.side, device="meta"))
+        except TaskError as error:
+            largest = math.isqrt(at_once)
+            raise TaskError(f"a `side` of {recipe.side} is too large: {error}. Take {largest} at most") from None
         self.styles = [(self._tensor(pixels), weight) for pixels, weight in styles]
         self._aims: dict[int, dict[str, torch.Tensor]] = {}  # by how much they were made smaller
 
@@ -111,7 +125,8 @@ class Transfer:
             start = self._start(small) if before is None else _finer(picture, before, small, self.recipe.start)
             descent = Descent(partial(_of_shown, cost, shown), start)
             steps = left if divisor == 1 else max(1, round(COARSE_SHARE * left))
-            descent.run(self.recipe.optimiser, steps)
+            # What L-BFGS would keep, 2 · HISTORY pictures, is many times as much as the maps of a tile.
+            descent.run("adam" if len(cost.tiles) > 1 else self.recipe.optimiser, steps)
             picture, before, left = descent.picture, small, left - steps
             curve += descent.curve
             sides.append((max(small.shape[2:]), steps))
@@ -137,10 +152,10 @@ class Transfer:
             return self._aims[divisor]
         total, aims = sum(weight for _, weight in self.styles), dict[str, torch.Tensor]()
         for style, weight in self.styles:
-            with torch.no_grad():
-                found = self.maps(shown.style(_sized(style, [max(LEAST, each // divisor) for each in style.shape[2:]])))
+            small = _sized(style, [max(LEAST, each // divisor) for each in style.shape[2:]])
+            found = grams(self.maps, shown.style(small), self.recipe.layers)
             for name in self.recipe.layers:
-                each = gram(found[name]) * (weight / total)
+                each = found[name] * (weight / total)
                 aims[name] = aims[name] + each if name in aims else each
         self._aims[divisor] = aims
         return aims

@@ -316,3 +316,45 @@ def test_small_faces_of_small_images_are_seen_in_double_size() -> None:
     [box] = found(480, entry.double_between)
     assert box == pytest.approx((210, 208, 220, 221), abs=4)
     assert found(700, entry.double_between) == found(700, None)
+
+
+@pytest.fixture(scope="module")
+def frontal_task(data: Path) -> Faces:
+    task = Faces("published-frontal")
+    task.load(torch.device("cpu"), weights(data, "published-frontal"))
+    return task
+
+
+def test_frontal_changes_the_embeddings_of_turned_faces_alone(
+    task: Faces, frontal_task: Faces, lfw: list[Image]
+) -> None:
+    """All else is as ever, bit for bit; embeddings of turned faces are others, and of the same people."""
+    plain, turned = task(lfw), frontal_task(lfw)
+    assert turned.drop_columns(["embedding", *faces.POSE]).equals(plain.drop_columns("embedding"))
+    yaw = np.abs(turned["yaw"].to_numpy())
+    assert 0 < (yaw > faces.FRONTAL_FROM).sum() < len(yaw)
+    for angle, one, other in zip(yaw, plain["embedding"].to_pylist(), turned["embedding"].to_pylist(), strict=True):
+        assert (one == other) == (angle <= faces.FRONTAL_FROM)
+        assert np.dot(one, other) > 0.85
+        assert np.linalg.norm(other) == pytest.approx(1, abs=1e-5)
+
+
+def test_pose_is_null_where_it_is_not_known(frontal_task: Faces, lfw: list[Image]) -> None:
+    """Landmarks that are none of a face from in front: the embedding is that of five points, and there is no pose."""
+    landmarks = torch.stack([torch.ones(5, 2), TEMPLATE[[1, 0, 2, 4, 3]], TEMPLATE + torch.nan])
+    found = faces.Detections(torch.tensor([[0.0, 0, 50, 50]] * 3), torch.full((3,), 0.9), landmarks)
+    vectors = faces.Vectors(torch.eye(3, 128), torch.ones(3), torch.ones(3))
+    with torch.inference_mode():
+        after = frontal_task.with_frontal([lfw[0]] * 3, landmarks, vectors)
+    assert after.embeddings.equal(vectors.embeddings)
+    rows = faces._rows(faces.Found([lfw[0]] * 3, found, after, torch.zeros(3, 8)), np.ones(3), frontal_task.schema)
+    assert rows.select(faces.POSE).to_pylist() == [dict.fromkeys(faces.POSE)] * 3
+
+
+def test_models_from_in_front_are_others() -> None:
+    for name in ("own", "published"):
+        plain, front = Faces(name), Faces(f"{name}-frontal")
+        assert "frontal_from" not in plain.parameters
+        assert front.parameters["frontal_from"] == faces.FRONTAL_FROM
+        assert front.models == {**plain.models, "landmarks": "landmarks68"}
+        assert front.schema.names == [*plain.schema.names, *faces.POSE]

@@ -15,7 +15,7 @@ from muster.training.data.boxed_photos import NOTHING
 
 SIDE = 128  # pixels of a scene
 TEXTURE = 192  # pixels of a texture, of which scenes show a part
-SIZES = (20.0, 72.0)  # pixels of the square that a digit is drawn in
+SIZES = (20.0, 72.0)  # of several in a scene
 TURN = 0.5  # radians, each way
 INK = 0.35  # of a digit's brightness, from which on it is inside its box
 TRIES = 8  # places for a digit, until it hardly covers another
@@ -34,11 +34,13 @@ class Scenes:
 
 @dataclass(frozen=True)
 class Drawer:
-    """`digits` (D, 28, 28) float32 in 0..1, bright; `classes` (D,); `textures` (T, 3, S, S) uint8, S at least SIDE."""
+    """`digits` (D, 28, 28) float32 in 0..1, bright; `classes` (D,); `textures` (T, 3, S, S) uint8, S at least SIDE;
+    `sizes`: least and largest of the squares that digits are drawn in, in pixels, at most 90: turned they are wider."""
 
     digits: torch.Tensor
     classes: torch.Tensor
     textures: torch.Tensor
+    sizes: tuple[float, float] = SIZES
 
     def scenes(self, counts: Sequence[int], random: torch.Generator) -> Scenes:
         """A scene with as many digits as each of `counts` says; one that finds no place is left out."""
@@ -51,9 +53,10 @@ class Drawer:
                 number = int(torch.randint(len(self.digits), (1,), generator=random))
                 found = self._placed(self.digits[number], boxes[row, :placed], random)
                 if found is not None:
-                    ink, boxes[row, placed] = found
+                    ink, (x, y), boxes[row, placed] = found
                     labels[row, placed] = self.classes[number]
-                    images[row] = images[row] * (1 - ink) + _colour(random) * ink
+                    part = images[row, :, y : y + len(ink), x : x + len(ink)]
+                    part += (_colour(random) - part) * ink
                     placed += 1
         return Scenes(images, boxes, labels)
 
@@ -67,25 +70,29 @@ class Drawer:
 
     def _placed(
         self, digit: torch.Tensor, others: torch.Tensor, random: torch.Generator
-    ) -> tuple[torch.Tensor, torch.Tensor] | None:
-        """Its ink in the scene, (SIDE, SIDE) in 0..1, and its box."""
+    ) -> tuple[torch.Tensor, tuple[int, int], torch.Tensor] | None:
+        """Its ink, (S, S) in 0..1, where the corner of that is in the scene, and its box there."""
         for _ in range(TRIES):
-            size, angle = float(uniform(1, *SIZES, random)), float(uniform(1, -TURN, TURN, random))
-            centre = uniform(2, size / 2, SIDE - size / 2, random)
-            ink = drawn(digit, size, angle, centre)
+            size, angle = float(uniform(1, *self.sizes, random)), float(uniform(1, -TURN, TURN, random))
+            ink = drawn(digit, size, angle, uniform(2, -0.5, 0.5, random))
+            corner = uniform(2, 0, SIDE - len(ink) + 1, random).long()
             box = around(ink)
-            if box is not None and (not len(others) or float(_covered(box, others).max()) <= COVERED):
-                return ink, box
+            if box is not None and (
+                not len(others) or float(_covered(box + corner.repeat(2), others).max()) <= COVERED
+            ):
+                x, y = corner.tolist()
+                return ink, (x, y), box + corner.repeat(2)
         return None
 
 
-def drawn(digit: torch.Tensor, size: float, angle: float, centre: torch.Tensor) -> torch.Tensor:
-    """A digit (28, 28) in a scene: (SIDE, SIDE). `centre`: x, y in pixels."""
-    cos, sin, scale = math.cos(angle), math.sin(angle), SIDE / size
-    x, y = (centre * 2 / SIDE - 1).tolist()
-    turn = torch.tensor([[cos, sin], [-sin, cos]]) * scale
-    matrix = torch.cat([turn, -(turn @ torch.tensor([[x], [y]]))], 1)
-    grid = F.affine_grid(matrix[None], [1, 1, SIDE, SIDE], align_corners=False)
+def drawn(digit: torch.Tensor, size: float, angle: float, aside: torch.Tensor) -> torch.Tensor:
+    """A digit (28, 28) in a square of `size` pixels and its turn, (S, S) with an even S. `aside`: x, y in pixels, from
+    the middle."""
+    cos, sin = math.cos(angle), math.sin(angle)
+    side = 2 * math.ceil((abs(cos) + abs(sin)) * size / 2 + 1)
+    turn = torch.tensor([[cos, sin], [-sin, cos]]) * (side / size)
+    matrix = torch.cat([turn, -(turn @ (aside * 2 / side)[:, None])], 1)
+    grid = F.affine_grid(matrix[None], [1, 1, side, side], align_corners=False)
     return F.grid_sample(digit[None, None], grid, align_corners=False)[0, 0]
 
 

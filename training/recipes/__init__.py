@@ -17,6 +17,7 @@ from muster.training.recipes import (
     localise,
     objects,
     quality,
+    scenes,
     segmenter,
     siamese,
     style_net,
@@ -53,7 +54,7 @@ RECIPES: Mapping[str, Definition] = MappingProxyType(
         "streets": Definition(segmenter.build_streets),
         "person": Definition(segmenter.build_person),
         "style-net": Definition(style_net.build, (style_net.TEACHER,)),
-        **{name: Definition(build) for name, build in (siamese.BUILDS | vqa.BUILDS).items()},
+        **{name: Definition(build) for name, build in (scenes.BUILDS | siamese.BUILDS | vqa.BUILDS).items()},
     }
 )
 

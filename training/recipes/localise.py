@@ -21,8 +21,9 @@ from muster.training.data.examples import find_examples, read_photos, said_or_he
 from muster.training.inputs import Inputs
 from muster.training.loop import Batch, Recipe, Settings, adjusted, seed_of
 
-SETTINGS = Settings(steps=2000, batch=64, learning_rate=2e-3, average=0.99, report_every=50)
+SETTINGS = Settings(steps=6000, batch=32, learning_rate=1.5e-3, average=0.998, report_every=50)
 ALPHA = 20.0  # of the boxes' squared error, whose numbers are in 0..1
+SIZES = (28.0, 90.0)  # pixels of the square that the digit is drawn in: it is what the picture is of
 EMPTY = 0.1  # share of scenes without a digit
 DIGIT = 28  # pixels
 HELD_OUT = 1 / 6
@@ -35,7 +36,7 @@ class LocaliseRecipe:
     def __init__(self, inputs: Inputs) -> None:
         self.classes, learnt, kept = read_digits(inputs)
         textures, others = read_textures(inputs)
-        self.drawer, self.other = Drawer(*learnt, textures), Drawer(*kept, others)
+        self.drawer, self.other = Drawer(*learnt, textures, SIZES), Drawer(*kept, others, SIZES)
         self.settings = adjusted(SETTINGS, inputs, SETTINGS.batch)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 

@@ -1,6 +1,6 @@
 """Networks of the task `faces`."""
 
-from muster.tasks.models import face_detector, face_embedder, face_quality, mobilefacenet, yunet
+from muster.tasks.models import face_detector, face_embedder, face_quality, landmarks68, mobilefacenet, yunet
 from muster.tasks.models.zoo.entry import Entry
 
 
@@ -51,6 +51,21 @@ ENTRIES = (
         width=128,
     ),
     Entry(
+        name="landmarks68",
+        file="face_landmark_68.safetensors",
+        url="",
+        sha256="70be22b67d203c688ed2a011d0b92edffedfa4af18904cae8e779a3eae871256",
+        licence="MIT",
+        source="faceLandmark68Net of face-api.js, github.com/justadudewhohacks/face-api.js, decoded",
+        training_data="about 35,000 faces of its author",
+        preprocessing="RGB, 0..255, 112×112 aligned to the five-point template 32 pixels higher, less (122.782,"
+        " 117.001, 104.298), over 255",
+        build=landmarks68.from_published,
+        size=(112, 112),
+        outputs=("landmarks",),
+        how="put it into the folder of --weights-dir (faces has several networks, and takes no --weights faces=FILE)",
+    ),
+    Entry(
         name="muster-detector",
         file="muster-detector.safetensors",
         url="",
@@ -86,4 +101,5 @@ MODELS = {
     "own": {"detector": "muster-detector", "embedder": "muster-embedder", "quality": "muster-quality-own"},
     "published": {"detector": "yunet-n", "embedder": "mobilefacenet", "quality": "muster-quality-published"},
 }
+MODELS |= {f"{name}-frontal": {**roles, "landmarks": "landmarks68"} for name, roles in MODELS.items()}
 DEFAULT = "own"

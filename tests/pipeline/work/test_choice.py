@@ -16,6 +16,8 @@ FINGERPRINTS = {
     "previews": "128b32e9c29ad0b8",
     "faces=own": "8ed690abc7bde016",
     "faces=published": "4f3eea6eb99753ac",
+    "faces=own-frontal": "56a6da0be997f87f",
+    "faces=published-frontal": "2921d4e570f878b0",
     "features=own": "c50c0258baf3c5b3",
     "features=squeezenet": "741206f3540c7c82",
     "features=squeezenet-torchvision": "0217b6122272c77b",

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.styles import RECIPE, by_the_formula, network, picture, tensor
+from muster.errors import TaskError
 from muster.tasks.models import style_transfer
 from muster.tasks.models.style_costs import LEAST, Recipe, gram
 from muster.tasks.models.style_transfer import LUMA, Transfer, _divisors
@@ -33,6 +34,40 @@ def test_coarse_to_fine_takes_as_many_evaluations_as_were_asked_for(monkeypatch:
     assert painted.sides == ((145, 2), (290, 10))
     assert len(painted.curve) == RECIPE.steps
     assert painted.pixels.shape == (290, 270, 3)
+
+
+def test_a_picture_in_tiles_is_painted_by_adam_and_costs_what_it_costs_as_a_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(style_transfer, "COARSE", 64)
+    used = list[tuple[int, str]]()
+    run = style_transfer.Descent.run
+
+    def noted(self: style_transfer.Descent, optimiser: str, steps: int) -> None:
+        used.append((max(self.at.shape[2:]), optimiser))
+        run(self, optimiser, steps)
+
+    monkeypatch.setattr(style_transfer.Descent, "run", noted)
+    photo, style = picture(3, 130, 96), picture(4, 150, 110) // 3
+    recipe = Recipe(0.1, 1.0, "2", {"1": 1.0, "2": 3.0}, side=130, steps=20)
+    transfer = Transfer(network(), recipe, [(style, 1.0)], at_once=65 * 65)
+    painted = transfer(photo)
+    assert used == [(65, "lbfgs"), (130, "adam")]
+    cost = recipe.alpha * painted.content + recipe.beta * painted.style
+    assert cost == pytest.approx(by_the_formula(recipe, *map(tensor, (painted.pixels, photo, style))), rel=1e-4)
+    assert cost < painted.curve[0]
+    again = Transfer(network(), recipe, [(style, 1.0)], at_once=65 * 65)(photo)
+    assert np.array_equal(again.pixels, painted.pixels)
+    assert again.curve == painted.curve
+
+
+def test_a_side_that_needs_tiles_of_a_network_that_has_none_is_refused_before_a_photo_is_seen() -> None:
+    classifier = network()
+    classifier.network.insert(3, torch.nn.InstanceNorm2d(6))
+    styles = [(picture(4), 1.0)]
+    Transfer(classifier, Recipe(0.1, 1.0, "3", {"1": 1.0}, side=1024), styles)
+    with pytest.raises(TaskError, match=r"a `side` of 1025 is too large: the network has no tiles.* Take 1024 at most"):
+        Transfer(classifier, Recipe(0.1, 1.0, "3", {"1": 1.0}, side=1025), styles)
 
 
 def test_one_picture_is_painted_the_same_whatever_came_before() -> None:
