@@ -57,6 +57,7 @@ TABLES = {
     "volumes": ("volumes_adrenal", "label"),
 }
 RESAMPLES = 500
+LOSSES = ("margin", "triplet", "hard", "contrastive", "logistic")  # each of a colour
 
 
 def digits(data: Path, file: Path) -> None:
@@ -163,7 +164,7 @@ def curves(folder: Path, names: Sequence[str]) -> Figure:
     drawn = Figure(figsize=(3.2 * len(found), 3), layout="constrained")
     for axes, (panel, lines) in zip(drawn.subplots(1, len(found), squeeze=False)[0], found.items(), strict=True):
         for loss, points in lines.items():
-            axes.plot(*zip(*points, strict=True), linewidth=1, marker=".", label=loss)
+            axes.plot(*zip(*points, strict=True), f"C{LOSSES.index(loss)}", linewidth=1, marker=".", label=loss)
         axes.set(title=panel, xlabel="step", ylabel="EER, %", ylim=(0, None))
         axes.legend(fontsize=7)
     return drawn

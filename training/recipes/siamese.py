@@ -25,7 +25,7 @@ SIGNATURES = Design(
     name="signatures",
     plan=PICTURE,
     loss="margin",
-    settings=Settings(steps=300, batch=64, learning_rate=2e-3, average=0.99, measure_every=50),
+    settings=Settings(steps=300, batch=64, learning_rate=2e-3, average=0.99, measure_every=60),
     each=5,
     forged=3,
     enrolled=5,
@@ -41,7 +41,7 @@ QUESTIONS = Design(
     name="questions",
     plan=TEXT,
     loss="contrastive",
-    settings=Settings(steps=300, batch=128, learning_rate=1e-3, average=0.99, measure_every=50),
+    settings=Settings(steps=300, batch=128, learning_rate=1e-3, average=0.99, measure_every=60),
 )
 SPEECH = Design(
     name="speech",
