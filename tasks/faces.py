@@ -29,7 +29,7 @@ from muster.tasks.models.yunet import STRIDES
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _DETECT_PIXELS = 16 * 640 * 640  # per batch: activations of larger ones leave the caches
 _EMBED_CROPS = 16
-FRONTAL_FROM = 15.0
+FRONTAL_FROM = 15.0  # degrees of yaw
 FRONTAL_WEIGHT = 0.5  # of what the embedder says of a face from in front, beside what it says of the face as it is
 POSE = ("yaw", "pitch", "roll")
 
@@ -60,7 +60,7 @@ class FaceParameters:
     min_score: float = 0.6
     max_overlap: float = 0.3  # intersection over union
     double_between: tuple[int, int] | None = None  # images this long are also looked at in double size
-    frontal_from: float | None = None  # degrees of yaw: faces turned further are also looked at from in front
+    frontal_from: float | None = None  # FRONTAL_FROM where turned faces are also looked at from in front
     max_inside: float = 0.7  # share of a find that lies in a better one: eyes of a face too large to be seen whole
 
 
@@ -91,7 +91,8 @@ class Faces(Task):
         double = zoo.ENTRIES[self.models["detector"]].double_between
         self._frontal = "landmarks" in self.models
         least = FRONTAL_FROM if self._frontal else None
-        self._parameters = parameters or FaceParameters(double_between=double, frontal_from=least)
+        self._parameters = parameters or FaceParameters(double_between=double)
+        self._parameters = replace(self._parameters, frontal_from=least)
         self.parameters: Mapping[str, Any] = {k: v for k, v in asdict(self._parameters).items() if v is not None}
         self.max_side = self._parameters.max_side
         self.width = zoo.ENTRIES[self.models["embedder"]].width
@@ -138,8 +139,7 @@ class Faces(Task):
 
     def with_frontal(self, owners: Sequence[Image], landmarks: torch.Tensor, vectors: "Vectors") -> "Vectors":
         """Of turned faces the embedding of what they are from in front too, as a sum; the others as they are."""
-        least = self._parameters.frontal_from
-        turned = (pose(landmarks)[:, 0].abs() > (least or 0)).nonzero()[:, 0]  # of no known pose: none
+        turned = (pose(landmarks)[:, 0].abs() > FRONTAL_FROM).nonzero()[:, 0]  # of no known pose: none
         parts = []
         for part in turned.split(_EMBED_CROPS):  # one, empty, of none
             images = [owners[i].pixels for i in part.tolist()]

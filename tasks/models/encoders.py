@@ -225,7 +225,13 @@ def similarity(one: torch.Tensor, other: torch.Tensor, head: torch.Tensor | None
 
 
 def from_state(state: Mapping[str, torch.Tensor], plan: Plan) -> Verifier:
-    """The network with the weights of a training, in half or single precision."""
+    """The network with the weights of a training, in half or single precision. RuntimeError, as torch's own, where they
+    are of other shapes."""
+    size = plan.dimensions
+    for name, columns, least in (("head", size + 1, 1), ("classes", size, 1), ("cohort", size, 2)):
+        shape = tuple(state[name].shape) if name in state else (least, columns)
+        if shape[-1:] != (columns,) or shape[0] < least:
+            raise RuntimeError(f"{name} of shape {shape} is none of embeddings of {size} numbers")
     return load(Verifier(plan, *(state.get(name) for name in ("head", "classes", "cohort"))), state)
 
 

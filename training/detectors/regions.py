@@ -25,7 +25,6 @@ from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.ops import roi_align
 
-from muster.errors import InputError
 from muster.training.detectors.backbone import COARSE, FINE, WIDTHS, Answer, Backbone, Boxes, Images
 
 HIDDEN = 192
@@ -43,10 +42,8 @@ def proposals(image: torch.Tensor) -> torch.Tensor:
     Felzenszwalb and Huttenlocher, Efficient Graph-Based Image Segmentation, IJCV 2004: what selective search, R-CNN's
     own proposals, begins with.
     """
-    try:
-        from skimage.segmentation import felzenszwalb
-    except ImportError:
-        raise InputError("regions of R-CNN and Fast R-CNN are segments: pip install scikit-image") from None
+    from skimage.segmentation import felzenszwalb
+
     segments = felzenszwalb(
         image.permute(1, 2, 0).numpy(), scale=COARSENESS, sigma=SMOOTHING, min_size=LEAST, channel_axis=-1
     )

@@ -18,10 +18,8 @@ FACTORS = (0.65, 0.85, 1.15, 1.5, 2.0, 2.6)  # by which a picture is resized
 BORDER = 12  # pixels around it, so that a window may look beyond
 SHAPE = 0.8  # width over height of what is found: the mean of digits; a window cannot say
 HIDDEN = 192
-NEAR, FAR = (
-    0.6,
-    0.4,
-)  # overlap of a window's middle with an object's square, from which it shows it, and below which not
+NEAR = 0.6  # overlap of a window's middle with an object's square, from which on it shows it
+FAR = 0.4  # and below which it does not
 NEITHER = -100  # class of windows that are between
 AROUND, ANYWHERE = 8, 16  # windows to learn from, of each object and of a picture
 LEAST, OVERLAP, MOST = 0.02, 0.3, 30  # score, of two finds of one class, and finds of a picture
@@ -102,7 +100,7 @@ def _around(boxes: torch.Tensor) -> torch.Tensor:
 
 def _windows(boxes: torch.Tensor, shape: torch.Size) -> torch.Tensor:
     """Windows to learn from, (M, 4): half of those of an object show it, the others are aside; and ANYWHERE."""
-    objects = _around(boxes).repeat(AROUND, 1)
+    objects = _around(boxes).repeat_interleave(AROUND, 0)
     wide = torch.arange(len(objects), device=boxes.device) % 2 * 3.0 + 1
     count, side = len(objects), objects[:, 2] - objects[:, 0]
     aside = torch.rand(count, 2, device=boxes.device) * 2 - 1

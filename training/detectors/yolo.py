@@ -21,7 +21,7 @@ LEAST, OVERLAP, MOST = 0.02, 0.4, 30  # score, of two finds of one class, and fi
 class Grid(nn.Module):
     def __init__(self, classes: int) -> None:
         super().__init__()
-        self.maps, self.classes = Backbone(), classes
+        self.maps = Backbone()
         said = nn.Conv2d(WIDTHS[-1], BOXES * (5 + classes), 1)
         self.head = nn.Sequential(layer(WIDTHS[-1], WIDTHS[-1]), said)
         with torch.no_grad():  # most cells have none

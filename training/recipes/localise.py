@@ -122,7 +122,7 @@ def read_digits(inputs: Inputs) -> tuple[list[str], Digits, Digits]:
 def read_textures(inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
     """(N, 3, S, S) uint8: those to learn over, and those kept out."""
     if not inputs.scenes:
-        raise InputError("recipe localise draws over textures: name photos for them with `scenes`")
+        raise InputError("this training draws over textures: name photos for them with `scenes`")
     made: tuple[list[Any], list[Any]] = ([], [])
     for example, photo in read_photos(find_examples(inputs.scenes, None), 4 * SIDE, inputs.on_skipped):
         made[said_or_held_out(example, HELD_OUT)].append(texture(photo.pixels))

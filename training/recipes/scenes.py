@@ -1,5 +1,6 @@
 """The detectors of the history, from a sliding window to one look: digits in scenes, all in one way."""
 
+import importlib.util
 import itertools
 from collections.abc import Mapping
 from functools import partial
@@ -8,6 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from muster.errors import InputError
 from muster.tasks.metrics.coco import judge, xywh
 from muster.training.data.boxed_photos import NOTHING
 from muster.training.data.digit_scenes import SIDE, Drawer, Scenes
@@ -42,6 +44,8 @@ class ScenesRecipe:
     def __init__(self, name: str, inputs: Inputs) -> None:
         self.name = name
         self.kind, settings = KINDS[name]
+        if name in SEGMENTED and importlib.util.find_spec("skimage") is None:
+            raise InputError(f"regions of {name} are segments: pip install scikit-image")
         self.classes, learnt, kept = read_digits(inputs)
         textures, others = read_textures(inputs)
         self.drawer, self.other = Drawer(*learnt, textures), Drawer(*kept, others)

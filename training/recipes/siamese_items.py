@@ -25,7 +25,7 @@ from muster.training.data.items import Items, read_items
 from muster.training.inputs import Inputs
 from muster.training.loop import Batch, seed_of
 from muster.training.siamese import SCALE, Design, Siamese, beside_cohort, embed, scores
-from muster.training.trials import Claims
+from muster.training.trials import MOST, Claims
 
 ITEMS_HELD_OUT = 1 / 6
 
@@ -112,7 +112,7 @@ class ItemsRecipe(Siamese):
         """(P, D): what each person who is learnt from is like on average, where the design asks for it."""
         if not self.design.beside_cohort:
             return None
-        own = [rows for rows in self.own if len(rows)]
+        own = [rows[:MOST] for rows in self.own if len(rows)]
         vectors = self.embedded(network, np.concatenate(own))
         return F.normalize(torch.stack([each.mean(0) for each in vectors.split(list(map(len, own)))]))
 

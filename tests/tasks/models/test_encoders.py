@@ -166,3 +166,13 @@ def test_volumes_of_other_sizes_are_fitted(shape: tuple[int, int, int]) -> None:
     plan = Plan("volume", (28, 28, 28), (8,), (1, 1, 1))
     found = encoders.cube(np.full(shape, 200, np.uint8), plan)
     assert (found.shape, found.dtype, found.min(), found.max()) == (plan.space, np.uint8, 200, 200)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"), [("cohort", (10, 7)), ("cohort", (1, 8)), ("head", (8,)), ("classes", (3, 5))]
+)
+def test_weights_of_other_shapes(name: str, shape: tuple[int, ...]) -> None:
+    plan = PLANS["sound"]
+    state = Verifier(plan).state_dict() | {name: torch.zeros(shape)}
+    with pytest.raises(RuntimeError, match=f"{name} of shape .* is none of embeddings of 8 numbers"):
+        encoders.from_state(state, plan)

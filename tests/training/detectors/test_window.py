@@ -63,6 +63,16 @@ def test_what_windows_show() -> None:
     assert window._shown(windows, nothing).tolist() == [0, 0, 0]
 
 
+def test_every_object_is_shown_by_windows() -> None:
+    torch.manual_seed(0)
+    boxes = torch.tensor([[10.0, 10, 40, 40], [80, 80, 120, 120], [10, 80, 30, 110], [80, 10, 100, 40]])
+    truth = Boxes(boxes=boxes, labels=torch.arange(1, 5))
+    shown = torch.cat([window._shown(window._windows(boxes, torch.Size([128, 128])), truth) for _ in range(20)])
+    counts = torch.bincount(shown[shown > 0], minlength=5)[1:] / 20
+    assert (counts > 2).all()
+    assert counts.max() < 2 * counts.min()
+
+
 def test_it_learns_from_scenes_with_and_without_objects() -> None:
     torch.manual_seed(0)
     network = Windows(3)

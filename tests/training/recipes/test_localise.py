@@ -102,7 +102,7 @@ def test_a_training_that_goes_on_ends_as_one_that_was_not_stopped(tables: tuple[
 
 def test_too_little_to_learn_from(tables: tuple[str, str], tmp_path: Path) -> None:
     for more, text in {
-        "scenes": "draws over textures: name photos for them with `scenes`",
+        "scenes": "this training draws over textures: name photos for them with `scenes`",
         "limit": "this training needs some of both",
     }.items():
         with pytest.raises(InputError, match=text):

@@ -116,5 +116,12 @@ def test_scenes_hold_one_to_eight(inputs: Inputs) -> None:
 
 
 def test_photos_to_draw_over_are_needed(inputs: Inputs) -> None:
-    with pytest.raises(InputError, match="draws over textures: name photos for them with `scenes`"):
+    with pytest.raises(InputError, match="this training draws over textures: name photos for them with `scenes`"):
         recipe("yolo", replace(inputs, scenes=[]))
+
+
+def test_what_segments_is_needed(inputs: Inputs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scenes.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match="regions of rcnn are segments: pip install scikit-image"):
+        recipe("rcnn", inputs)
+    recipe("ssd", inputs)
