@@ -141,7 +141,7 @@ def test_01_no_open_file_of_ray_is_there_for_others(running: Run) -> None:
     written = [file for file in files if file.is_file() and str(file).startswith(("/tmp/", "/dev/shm/", "/run/"))]
     assert any(running.ray in file.parents for file in written)
     for file in written:
-        if running.folder not in file.parents:
+        if not {running.folder, Path(sys.prefix)} & {*file.parents}:  # what is installed may lie in /tmp too
             assert subprocess.run([*NOBODY, "test", "-r", file, "-o", "-w", file]).returncode == 1, file
 
 
