@@ -11,12 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import safetensors.torch
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from helpers.trainings import check_it_goes_on
 from muster.errors import InputError
 from muster.pipeline.work.training import Training
 from muster.pipeline.work.weights import parse
@@ -146,27 +146,8 @@ def test_too_little_to_learn_from(table: Table, tmp_path: Path) -> None:
 
 
 def test_a_training_that_goes_on_ends_as_one_that_was_not_stopped(table: Table, tmp_path: Path) -> None:
-    """Stopped at step 100 of 120, with the checkpoint of then."""
     source = table([*COLOURS] * 8)
-
-    class StoppedError(Exception):
-        pass
-
-    def stop(report: Report) -> None:
-        if report.step == 100:
-            raise StoppedError
-
-    def made() -> Recipe:
-        found = recipe(tmp_path, source)
-        found.settings = replace(found.settings, checkpoint_seconds=0, report_every=20)
-        return found
-
-    trained(made(), tmp_path / "whole")
-    with pytest.raises(StoppedError):
-        trained(made(), tmp_path / "parts", stop)
-    trained(made(), tmp_path / "parts")
-    whole, parts = (safetensors.torch.load_file(tmp_path / name / "labels.safetensors") for name in ("whole", "parts"))
-    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    check_it_goes_on(lambda: recipe(tmp_path, source), tmp_path, at=100)
 
 
 @settings(max_examples=15, deadline=None)

@@ -10,14 +10,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import safetensors.torch
 import torch
 from PIL import Image
 
+from helpers.trainings import check_it_goes_on
 from muster.errors import InputError
 from muster.pipeline.work.training import Training
 from muster.training.inputs import Inputs
-from muster.training.loop import Recipe, Report, train
+from muster.training.loop import Recipe, train
 from muster.training.recipes.localise import EMPTY, LocaliseRecipe, some
 
 CPU = torch.device("cpu")
@@ -78,26 +78,12 @@ def test_where_nothing_is_only_that_counts(tables: tuple[str, str], tmp_path: Pa
 
 
 def test_a_training_that_goes_on_ends_as_one_that_was_not_stopped(tables: tuple[str, str], tmp_path: Path) -> None:
-    class StoppedError(Exception):
-        pass
-
-    def stop(report: Report) -> None:
-        if report.step == 2:
-            raise StoppedError
-
     def made() -> Recipe:
         found = recipe(tmp_path, tables)
-        found.settings = replace(found.settings, steps=4, batch=4, checkpoint_seconds=0, report_every=2)
+        found.settings = replace(found.settings, steps=4, batch=4)
         return found
 
-    train(made(), tmp_path / "whole", CPU, lambda report: None)
-    with pytest.raises(StoppedError):
-        train(made(), tmp_path / "parts", CPU, stop)
-    train(made(), tmp_path / "parts", CPU, lambda report: None)
-    whole, parts = (
-        safetensors.torch.load_file(tmp_path / name / "localise.safetensors") for name in ("whole", "parts")
-    )
-    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    check_it_goes_on(made, tmp_path, at=2)
 
 
 def test_too_little_to_learn_from(tables: tuple[str, str], tmp_path: Path) -> None:

@@ -13,12 +13,13 @@ import safetensors.torch
 import torch
 from PIL import Image
 
+from helpers.trainings import check_it_goes_on
 from muster.errors import InputError
 from muster.pipeline.work.training import Training
 from muster.training.data.boxed_photos import NOTHING
 from muster.training.detectors.backbone import Found
 from muster.training.inputs import Inputs
-from muster.training.loop import Recipe, Report, train
+from muster.training.loop import Report, train
 from muster.training.recipes import scenes
 from muster.training.recipes.scenes import KINDS, ScenesRecipe, held_out, judged
 
@@ -74,26 +75,9 @@ def test_every_detector_trains_and_is_measured(
 def test_a_training_that_goes_on_ends_as_one_that_was_not_stopped(
     inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Of the one that draws regions by chance."""
     monkeypatch.setattr(scenes, "MEASURED", 2)
-
-    class StoppedError(Exception):
-        pass
-
-    def stop(report: Report) -> None:
-        if report.step == 2:
-            raise StoppedError
-
-    def made() -> Recipe:
-        return recipe("faster-rcnn", inputs, steps=4, checkpoint_seconds=0)  # which draws regions by chance
-
-    train(made(), tmp_path / "whole", CPU, lambda report: None)
-    with pytest.raises(StoppedError):
-        train(made(), tmp_path / "parts", CPU, stop)
-    train(made(), tmp_path / "parts", CPU, lambda report: None)
-    whole, parts = (
-        safetensors.torch.load_file(tmp_path / name / "faster-rcnn.safetensors") for name in ("whole", "parts")
-    )
-    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    check_it_goes_on(lambda: recipe("faster-rcnn", inputs, steps=4), tmp_path, at=2)
 
 
 def test_what_is_right_is_judged_so(inputs: Inputs) -> None:

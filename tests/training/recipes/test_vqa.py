@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import safetensors.torch
 import torch
 from PIL import Image
 
+from helpers.trainings import check_it_goes_on
 from muster.errors import InputError
 from muster.pipeline.work.training import Training
 from muster.pipeline.work.weights import parse
@@ -23,7 +23,7 @@ from muster.tasks.models.answerer import SIDE, WORDS, Answerer, from_state, stat
 from muster.tasks.models.encoders import pieces
 from muster.training.data.questions import read_questions
 from muster.training.inputs import Inputs
-from muster.training.loop import Recipe, Report, half, train
+from muster.training.loop import Recipe, half, train
 from muster.training.recipes.vqa import VqaRecipe
 
 CPU = torch.device("cpu")
@@ -87,24 +87,12 @@ def test_it_looks(table: str, tmp_path: Path) -> None:
 
 
 def test_a_training_that_goes_on_ends_as_one_that_was_not_stopped(table: str, tmp_path: Path) -> None:
-    class StoppedError(Exception):
-        pass
-
-    def stop(report: Report) -> None:
-        if report.step == 5:
-            raise StoppedError
-
     def made() -> Recipe:
         found = recipe(tmp_path, table)
-        found.settings = replace(found.settings, steps=10, checkpoint_seconds=0, report_every=5)
+        found.settings = replace(found.settings, steps=10)
         return found
 
-    train(made(), tmp_path / "whole", CPU, lambda report: None)
-    with pytest.raises(StoppedError):
-        train(made(), tmp_path / "parts", CPU, stop)
-    train(made(), tmp_path / "parts", CPU, lambda report: None)
-    whole, parts = (safetensors.torch.load_file(tmp_path / name / "vqa.safetensors") for name in ("whole", "parts"))
-    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    check_it_goes_on(made, tmp_path, at=5)
 
 
 def test_two_processes_share_a_batch(table: str, tmp_path: Path) -> None:
