@@ -6,8 +6,10 @@ from typing import NotRequired, TypedDict
 
 import torch
 from torch import nn
+from torchvision.ops import batched_nms
 
 WIDTHS = (24, 48, 96, 128)  # channels at strides 2, 4, 8 and 16
+LEAST, MOST = 0.02, 30  # score of a find, and finds of a picture
 FINE, COARSE = "8", "16"  # maps, by their stride
 
 
@@ -33,6 +35,22 @@ Answer = Losses | list[Found]  # of a detector: the parts of its loss where it i
 
 def layer(inputs: int, outputs: int, stride: int = 1, padding: int = 1) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride, padding, bias=False), nn.BatchNorm2d(outputs), nn.ReLU())
+
+
+def scaled(boxes: torch.Tensor, width: float, height: float) -> torch.Tensor:
+    """(M, 4), made so many times as wide and as high, around their middles."""
+    middle, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2
+    half = half * half.new_tensor([width, height])
+    return torch.cat([middle - half, middle + half], 1)
+
+
+def surest(boxes: torch.Tensor, scores: torch.Tensor, labels: torch.Tensor, most: float) -> Found:
+    """Of boxes (M, 4), scores and labels (M,) at most MOST that are surer than LEAST, and overlap no surer one of their
+    class by more than `most`."""
+    sure = scores > LEAST
+    boxes, scores, labels = boxes[sure], scores[sure], labels[sure]
+    kept = batched_nms(boxes, scores, labels, most)[:MOST]
+    return Found(boxes=boxes[kept], scores=scores[kept], labels=labels[kept])
 
 
 class Backbone(nn.Module):

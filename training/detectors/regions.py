@@ -25,14 +25,25 @@ from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.ops import roi_align
 
-from muster.training.detectors.backbone import COARSE, FINE, WIDTHS, Answer, Backbone, Boxes, Images
+from muster.training.detectors.backbone import (
+    COARSE,
+    FINE,
+    LEAST,
+    MOST,
+    WIDTHS,
+    Answer,
+    Backbone,
+    Boxes,
+    Images,
+    scaled,
+)
 
 HIDDEN = 192
 WARPED = 48  # pixels of a region as R-CNN's network sees it
 CONTEXT = 1.15  # times its own size, so that it sees what is around
 POOLED = 5  # cells of a region, each way, as Fast R-CNN cuts it from the map
 REGIONS = 64  # at most, of a picture
-COARSENESS, SMOOTHING, LEAST = 300, 0.5, 30  # of the segmentation: its k, sigma in pixels, and least area in pixels
+COARSENESS, SMOOTHING, SEGMENT = 300, 0.5, 30  # of the segmentation: its k, sigma in pixels, and least area in pixels
 ANCHORS, ASPECTS = ((16, 28, 48),), ((1.0, 2.0),)  # sides in pixels, and height over width
 
 
@@ -45,7 +56,7 @@ def proposals(image: torch.Tensor) -> torch.Tensor:
     from skimage.segmentation import felzenszwalb
 
     segments = felzenszwalb(
-        image.permute(1, 2, 0).numpy(), scale=COARSENESS, sigma=SMOOTHING, min_size=LEAST, channel_axis=-1
+        image.permute(1, 2, 0).numpy(), scale=COARSENESS, sigma=SMOOTHING, min_size=SEGMENT, channel_axis=-1
     )
     found = [[x.start, y.start, x.stop, y.stop] for y, x in find_objects(segments + 1)]
     areas = [(x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in found]
@@ -75,9 +86,9 @@ class Regions(nn.Module):
             batch_size_per_image=32,
             positive_fraction=0.5,
             bbox_reg_weights=None,
-            score_thresh=0.02,
+            score_thresh=LEAST,
             nms_thresh=0.4,
-            detections_per_img=30,
+            detections_per_img=MOST,
         )
 
     def forward(self, images: Images, truth: list[Boxes] | None = None) -> Answer:
@@ -125,10 +136,7 @@ class _Shared(nn.Module):
 
 def warped(maps: dict[str, torch.Tensor], regions: Sequence[torch.Tensor], sizes: Any) -> torch.Tensor:
     """(N, 3, WARPED, WARPED): what each region shows, with CONTEXT, squeezed into a square."""
-    wide = []
-    for boxes in regions:
-        middle, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) * (CONTEXT / 2)
-        wide.append(torch.cat([middle - half, middle + half], 1))
+    wide = [scaled(boxes, CONTEXT, CONTEXT) for boxes in regions]
     return roi_align(maps["1"], wide, WARPED, aligned=True)
 
 

@@ -12,7 +12,7 @@ from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
 from torchvision.models.detection.ssd import SSD, SSDHead
 
 from muster.training.data.digit_scenes import SIDE
-from muster.training.detectors.backbone import COARSE, FINE, WIDTHS, Answer, Backbone, Boxes, Images, layer
+from muster.training.detectors.backbone import COARSE, FINE, LEAST, MOST, WIDTHS, Answer, Backbone, Boxes, Images, layer
 
 SCALES = (0.14, 0.28, 0.5)  # of the side: of the default boxes of each map, and beyond the last
 ASPECTS = ([2], [2])  # 1:1 in two sizes, 2:1 and 1:2
@@ -45,9 +45,9 @@ class SingleShot(nn.Module):
             image_mean=[0.0] * 3,
             image_std=[1.0] * 3,
             head=SSDHead(list(WIDTHS[2:]), boxes.num_anchors_per_location(), classes + 1),
-            score_thresh=0.02,
+            score_thresh=LEAST,
             nms_thresh=0.4,
-            detections_per_img=30,
+            detections_per_img=MOST,
             topk_candidates=100,
             _skip_resize=True,
         )

@@ -8,9 +8,9 @@ once, and the answers are the same. For that to be so nothing may be padded.
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
-from torchvision.ops import batched_nms, box_iou, roi_align
+from torchvision.ops import box_iou, roi_align
 
-from muster.training.detectors.backbone import FINE, WIDTHS, Answer, Backbone, Boxes, Found, Images
+from muster.training.detectors.backbone import FINE, WIDTHS, Answer, Backbone, Boxes, Found, Images, scaled, surest
 
 WINDOW, STEP = 55, 8  # pixels
 INSIDE = 36  # pixels of its middle that an object fills
@@ -22,7 +22,7 @@ NEAR = 0.6  # overlap of a window's middle with an object's square, from which o
 FAR = 0.4  # and below which it does not
 NEITHER = -100  # class of windows that are between
 AROUND, ANYWHERE = 8, 16  # windows to learn from, of each object and of a picture
-LEAST, OVERLAP, MOST = 0.02, 0.3, 30  # score, of two finds of one class, and finds of a picture
+OVERLAP = 0.3  # of two finds of one class, at most
 
 
 class Windows(nn.Module):
@@ -65,11 +65,7 @@ class Windows(nn.Module):
             scores.append(logits[0].flatten(1).T.softmax(1)[:, 1:])
             boxes.append(squares(logits.shape[2:], factor).to(image))
         score, label = torch.cat(scores).max(1)
-        sure = score > LEAST
-        narrow = _scaled(torch.cat(boxes)[sure], SHAPE, 1.0)
-        found, score, label = narrow, score[sure], label[sure] + 1
-        kept = batched_nms(found, score, label, OVERLAP)[:MOST]
-        return Found(boxes=found[kept], scores=score[kept], labels=label[kept])
+        return surest(scaled(torch.cat(boxes), SHAPE, 1.0), score, label + 1, OVERLAP)
 
 
 def resized(image: torch.Tensor, factor: float) -> torch.Tensor:
@@ -83,13 +79,6 @@ def squares(shape: torch.Size, factor: float) -> torch.Tensor:
     y, x = torch.meshgrid(torch.arange(shape[0]), torch.arange(shape[1]), indexing="ij")
     corner = torch.stack([x, y], -1).flatten(0, 1) * STEP + (WINDOW - INSIDE) / 2 - BORDER
     return torch.cat([corner, corner + INSIDE], 1) / factor
-
-
-def _scaled(boxes: torch.Tensor, width: float, height: float) -> torch.Tensor:
-    """Made so many times as wide and as high, around their middles."""
-    middle, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2
-    half = half * half.new_tensor([width, height])
-    return torch.cat([middle - half, middle + half], 1)
 
 
 def _around(boxes: torch.Tensor) -> torch.Tensor:
@@ -117,6 +106,6 @@ def _shown(windows: torch.Tensor, truth: Boxes) -> torch.Tensor:
     """The class of each window: an object's, 0 of none, or NEITHER."""
     if not len(truth["boxes"]):
         return torch.zeros(len(windows), dtype=torch.long, device=windows.device)
-    overlap, which = box_iou(_scaled(windows, *(INSIDE / WINDOW,) * 2), _around(truth["boxes"])).max(1)
+    overlap, which = box_iou(scaled(windows, *(INSIDE / WINDOW,) * 2), _around(truth["boxes"])).max(1)
     classes = torch.where(overlap >= NEAR, truth["labels"][which], NEITHER)
     return torch.where(overlap < FAR, 0, classes)

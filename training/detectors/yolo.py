@@ -9,13 +9,13 @@ S×S×B×(5 + C) of the lecture.
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
-from torchvision.ops import batched_nms
 
-from muster.training.detectors.backbone import COARSE, WIDTHS, Answer, Backbone, Boxes, Found, Images, layer
+from muster.training.detectors.backbone import COARSE, WIDTHS, Answer, Backbone, Boxes, Found, Images, layer, surest
+from muster.training.face_maps import overlap
 
 BOXES = 2  # of a cell
 PLACE, NONE = 5.0, 0.5  # weights of places and sizes, and of boxes without an object: section 2.2
-LEAST, OVERLAP, MOST = 0.02, 0.4, 30  # score, of two finds of one class, and finds of a picture
+OVERLAP = 0.4  # of two finds of one class, at most
 
 
 class Grid(nn.Module):
@@ -58,7 +58,7 @@ def losses(cells: torch.Tensor, sides: torch.Tensor, truth: list[Boxes]) -> dict
     middle = (boxes[:, :2] + boxes[:, 2:]) / 2 / sides * torch.tensor([width, height]).to(boxes)
     x, y = middle.long().clamp_(max=width - 1).unbind(1)
     said = places(cells, sides)[owner, y, x]  # (M, B, 4)
-    best = _overlaps(said.detach(), boxes).argmax(1)
+    best = overlap(said.detach(), boxes[:, None])[0].argmax(1)
     mine = cells[owner, y, x, best]
     part, size = mine[:, 1:5].sigmoid(), (boxes[:, 2:] - boxes[:, :2]) / sides
     wanted = torch.cat([middle - torch.stack([x, y], 1), size.sqrt()], 1)
@@ -72,18 +72,7 @@ def losses(cells: torch.Tensor, sides: torch.Tensor, truth: list[Boxes]) -> dict
     }
 
 
-def _overlaps(said: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
-    """(M, B, 4) and (M, 4) → (M, B): intersection over union."""
-    low, high = torch.maximum(said[..., :2], boxes[:, None, :2]), torch.minimum(said[..., 2:], boxes[:, None, 2:])
-    shared = (high - low).clamp(min=0).prod(-1)
-    areas = (said[..., 2:] - said[..., :2]).prod(-1) + (boxes[:, 2:] - boxes[:, :2]).prod(-1)[:, None]
-    return shared / (areas - shared)
-
-
 def _found(cells: torch.Tensor, sides: torch.Tensor) -> Found:
     chance, label = cells[..., 5:].softmax(-1).max(-1)
-    scores = (cells[..., 0].sigmoid() * chance).flatten()
-    sure = scores > LEAST
-    boxes, scores, labels = places(cells, sides).flatten(0, 2)[sure], scores[sure], label.flatten()[sure] + 1
-    kept = batched_nms(boxes, scores, labels, OVERLAP)[:MOST]
-    return Found(boxes=boxes[kept], scores=scores[kept], labels=labels[kept])
+    scores = cells[..., 0].sigmoid() * chance
+    return surest(places(cells, sides).flatten(0, 2), scores.flatten(), label.flatten() + 1, OVERLAP)

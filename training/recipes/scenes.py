@@ -72,7 +72,7 @@ class ScenesRecipe:
     def measure(self, network: nn.Module) -> dict[str, float]:
         """Average precision on scenes of digits and textures that are kept out."""
         device = next(network.parameters()).device
-        scenes = held_out(self.other)
+        scenes = held_out(self.other, MEASURED)
         found = [network([image.to(device) * 2 - 1])[0] for image in scenes.images]
         return judged(self.classes, scenes, found)
 
@@ -106,7 +106,7 @@ def some(drawer: Drawer, count: int, random: torch.Generator) -> Scenes:
     return drawer.scenes(torch.randint(1, MOST + 1, (count,), generator=random).tolist(), random)
 
 
-def held_out(drawer: Drawer, count: int = MEASURED) -> Scenes:
+def held_out(drawer: Drawer, count: int) -> Scenes:
     """The scenes that every detector is measured on."""
     return some(drawer, count, torch.Generator().manual_seed(0))
 
