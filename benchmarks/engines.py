@@ -1,11 +1,12 @@
-"""Muster, Ray Data and a plain loop on the same images, with the same decoder and the same networks, in one run.
+"""Muster, Ray Data, Daft and bare loops on the same images, with the same decoder and networks, in one run.
 
-    python benchmarks/engines.py [--model TASK=NAME] [--images IMAGES.parquet] [--limit N] [--rounds N]
+    python benchmarks/engines.py [--model TASK=NAME] [--images IMAGES.parquet] [--limit N] [--workers N] [--rounds N]
 
-By default `scenes=own`, a light model, so that what an engine does besides is seen. A heavy one binds all alike:
-`faces=own` takes 7 ms for a photo whose decoding takes half of one.
+By default `scenes=own`, a light model, so that what an engine does besides is seen, on two sets: 10,562 LFW photos of
+162×162 pixels, and 600 of 1600×1200, cut from the phone photos. A heavy model binds all alike: `faces=own` takes 7 ms
+for a photo whose decoding takes half of one.
 
-Each at 1 and at 2 workers, `--rounds` times in turn, so that a machine that changes speed changes all:
+Each with `--workers`, `--rounds` times in turn, so that a machine that changes speed changes all:
 
 - muster: `muster run --tasks TASK --workers N` into a fresh library.
 - ray_data: `read_parquet(…).repartition(…).map(decode).map_batches(Model, …).write_parquet(…)`, as Ray Data's guide to
@@ -14,18 +15,21 @@ Each at 1 and at 2 workers, `--rounds` times in turn, so that a machine that cha
   stands still.
 - ray_data_fused: the same with decoding inside the class, so that no pixels cross the object store, as one who knows
   Ray Data well would write it on CPUs.
-- loop: a tuned single process, nothing written: torch on N threads, decoding ahead in N threads, batches of 64.
-- side_by_side: two at once of that loop with one thread each, as two workers are: what this machine gives for twice
-  the processes (`machine_scaling_1_to_2`, beside loop_1).
+- daft: the same, fused, as a class in Daft's native runner; where Daft is installed.
+- bare: as many processes as workers, each with one thread, on all the images: they read, decode and run the task, and
+  write nothing. What the machine gives.
 
+All of them decode with Muster's decoder and take the hashes that Muster's table of images has: SHA-256 and perceptual.
 Start-up (processes, Ray, weights) is not in the rates, and shown apart. Muster's clock starts when all its workers are
-ready. So does Ray Data's, where a first actor may have begun by then: batches that were done before do not count. Both
-write their tables before the clock stops.
-Ratios are of medians. Ray gives its workers a lower priority (nice 15), and the loop has none: on a machine that does
-other work as well, `ratio_to_loop` says little. The last line is one JSON object.
+ready. So do the others', where a first worker may have begun by then: batches that were done before do not count. All
+but the bare ones write their tables before the clock stops.
+Ratios are of medians. Ray gives its workers a lower priority (nice 15), and the bare loops have none: on a machine that
+does other work as well, `ratio_to_bare` says little. The last line is one JSON object; its ratios are the lower of both
+sets.
 """
 
 import argparse
+import io
 import json
 import os
 import secrets
@@ -34,9 +38,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pyarrow as pa
@@ -45,7 +50,8 @@ import pyarrow.parquet as pq
 DATA = Path(os.environ.get("MUSTER_TEST_DATA", Path(__file__).parents[1].parent / "shared" / "data"))
 CORES = 2
 BATCH = 64
-# For the loops what a worker sets by mallopt (pipeline/work/worker.py): the memory of a batch is kept for the next one.
+SIZE = (1600, 1200)
+# For the bare loops what a worker sets by mallopt (pipeline/work/worker.py): memory of a batch is kept for the next.
 KEEP_MEMORY = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(1 << 28)}
 
 
@@ -97,7 +103,7 @@ class Model:
         from muster.tasks.base import Image
 
         if "image" in batch:
-            images = [_decode(data, self.task.max_side) for data in batch["image"]]
+            images = [_decode(data, self.task.max_side, str(number)) for number, data in enumerate(batch["image"])]
         else:
             columns = zip(batch["pixels"], batch["scale"], batch["size"], strict=True)
             images = [Image("", pixels, scale, tuple(size)) for pixels, scale, size in columns]
@@ -140,41 +146,79 @@ def ray_data(images: Path, model: str, workers: int, fused: bool) -> None:
             num_cpus=0.5,
         ).write_parquet(folder + "/rows")
         end = time.time()
-        done = [[line.split() for line in path.read_text().splitlines()] for path in notes.iterdir()]
-        rows = pq.read_table(folder + "/rows").num_rows
+        report(notes, end, rows_of(folder + "/rows").num_rows)
     ray.shutdown()
+
+
+def rows_of(folder: str) -> pa.Table:
+    return pq.read_table(folder)
+
+
+def report(notes: Path, end: float, rows: int) -> None:
+    """Print what was done from when the last worker was ready until `end`."""
+    done = [[line.split() for line in path.read_text().splitlines()] for path in notes.iterdir()]
     ready = max(float(lines[0][0]) for lines in done)
     count = sum(int(images) for lines in done for at, images in lines if float(at) > ready)
     print(json.dumps({"images": count, "seconds": end - ready, "rows": rows}))
 
 
-# ---- loop ------------------------------------------------------------------------------------------------------------
+# ---- daft ------------------------------------------------------------------------------------------------------------
 
 
-def loop(images: Path, model: str, threads: int) -> None:
+def by_daft(images: Path, model: str, workers: int) -> None:
+    """In a process of its own; prints the result. Its workers are processes, as Python holds a lock."""
+    import daft
+
+    with tempfile.TemporaryDirectory() as folder:
+        notes = Path(folder, "notes")
+        notes.mkdir()
+
+        @daft.cls(max_concurrency=workers, use_process=True)
+        class InDaft:
+            def __init__(self) -> None:
+                self.model = Model(model, str(notes))
+
+            @daft.method.batch(return_dtype=daft.DataType.string(), batch_size=BATCH)
+            def rows(self, image: Any) -> Any:
+                found = self.model({"image": image.to_pylist()})
+                by_image: dict[str, list[Any]] = {str(number): [] for number in range(len(image))}
+                for row in found.to_pylist():
+                    by_image[row["image_id"]].append(row)
+                return daft.Series.from_pylist([json.dumps(each, default=str) for each in by_image.values()])
+
+        photos = daft.read_parquet(str(images)).into_partitions(8 * workers)
+        photos.select(InDaft().rows(photos["image"])).write_parquet(folder + "/rows")
+        report(
+            notes, time.time(), sum(len(json.loads(each)) for each in rows_of(folder + "/rows").column(0).to_pylist())
+        )
+
+
+# ---- bare ------------------------------------------------------------------------------------------------------------
+
+
+def bare(images: Path, model: str) -> None:
     """In a process of its own: says when it is ready, begins when a line comes in, prints the result."""
     import torch
 
-    from muster.pipeline.work.worker import ahead
-
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)
     task = _load(model)
-    photos = pq.read_table(images, columns=["image"])["image"].to_pylist()
 
-    def all_of(photos: list[bytes]) -> int:
-        rows = 0
-        with ThreadPoolExecutor(threads) as pool:
-            photos_ahead = ahead(pool, lambda data: _decode(data, task.max_side), photos, limit=2 * BATCH)
-            while batch := list(islice(photos_ahead, BATCH)):
-                rows += task(batch).num_rows
-        return rows
+    def all_of(limit: int | None) -> tuple[int, int]:
+        rows = seen = 0
+        for batch in pq.ParquetFile(images).iter_batches(BATCH, columns=["image"]):
+            photos = batch["image"].to_pylist()
+            rows += task([_decode(data, task.max_side) for data in photos]).num_rows
+            seen += len(photos)
+            if limit is not None and seen >= limit:
+                break
+        return seen, rows
 
-    all_of(photos[:BATCH])
+    all_of(BATCH)
     print("ready", flush=True)
     sys.stdin.readline()
     start = time.perf_counter()
-    rows = all_of(photos)
-    print(json.dumps({"images": len(photos), "seconds": time.perf_counter() - start, "rows": rows}))
+    seen, rows = all_of(None)
+    print(json.dumps({"images": seen, "seconds": time.perf_counter() - start, "rows": rows}))
 
 
 def _load(model: str) -> Any:
@@ -187,12 +231,13 @@ def _load(model: str) -> Any:
     return TaskChoice(name=task, model=name or None).load(torch.device("cpu"), weights)
 
 
-def _decode(data: bytes, max_side: int) -> Any:
-    from muster.storage.photos import decode
+def _decode(data: bytes, max_side: int, name: str = "") -> Any:
+    from muster.storage.photos import decode, pixels
     from muster.tasks.base import Image
 
     photo = decode.decode(data, max_side)
-    return Image("", photo.pixels, photo.scale, photo.size)
+    pixels.perceptual_hash(photo.pixels)
+    return Image(name, photo.pixels, photo.scale, photo.size)
 
 
 # ---- all together ----------------------------------------------------------------------------------------------------
@@ -213,10 +258,10 @@ def answer(command: list[str]) -> dict[str, Any]:
     return facts
 
 
-def loops(images: Path, model: str, threads: int, processes: int) -> dict[str, float]:
-    """The loop in so many processes, which begin together; what they do together until the last one ends."""
+def bares(images: Path, model: str, processes: int) -> dict[str, float]:
+    """So many bare loops, which begin together; what they do together until the last one ends."""
     started = time.perf_counter()
-    command = _command("loop", images, model, threads)
+    command = _command("bare", images, model, 1)
     environment = {**os.environ, **KEEP_MEMORY}
     running = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
@@ -250,23 +295,45 @@ def _result(images: int, seconds: float, rows: int, started: float) -> dict[str,
     return {"rate": images / seconds, "startup": startup, "rows": rows}
 
 
-def one_round(images: Path, model: str) -> dict[str, dict[str, float]]:
-    measured = {}
-    for workers in (1, 2):
-        measured[f"muster_{workers}"] = muster(images, model, workers)
-        measured[f"ray_data_{workers}"] = in_process("ray_data", images, model, workers)
-        measured[f"ray_data_fused_{workers}"] = in_process("ray_data_fused", images, model, workers)
-        measured[f"loop_{workers}"] = loops(images, model, workers, processes=1)
-    measured["side_by_side"] = loops(images, model, 1, processes=2)
+def one_round(images: Path, model: str, workers: int) -> dict[str, dict[str, float]]:
+    measured = {"muster": muster(images, model, workers)}
+    for way in ("ray_data", "ray_data_fused", *(["daft"] if find_spec("daft") else [])):
+        measured[way] = in_process(way, images, model, workers)
+    measured["bare"] = bares(images, model, workers)
     if len({each["rows"] for each in measured.values()}) > 1:
         print(f"not the same rows: { ({name: each['rows'] for name, each in measured.items()}) }", file=sys.stderr)
     return measured
 
 
-def subset(images: Path, limit: int, folder: str) -> Path:
-    """The first `limit` rows in a Parquet file of their own, in row groups that Ray Data can read in parallel."""
-    path = Path(folder) / "images.parquet"
-    pq.write_table(pq.read_table(images, columns=["image"]).slice(0, limit), path, row_group_size=256)
+def lfw(limit: int) -> list[bytes]:
+    return pq.read_table(DATA / "lfw/lfw.parquet", columns=["image"])["image"].slice(0, limit).to_pylist()
+
+
+def large(limit: int) -> list[bytes]:
+    """JPEGs of 1600×1200 pixels: parts of the phone photos."""
+    from PIL import Image
+
+    random = Random(0)
+    photos = [Image.open(path).convert("RGB") for path in sorted((DATA / "photos/phone").glob("*.jpg"))]
+    found = []
+    for number in range(limit):
+        photo = photos[number % len(photos)]
+        width = int(min(photo.width, photo.height * 4 / 3) * random.uniform(0.55, 1))
+        height = width * 3 // 4
+        x, y = random.randint(0, photo.width - width), random.randint(0, photo.height - height)
+        file = io.BytesIO()
+        photo.resize(SIZE, Image.Resampling.LANCZOS, (x, y, x + width, y + height)).save(file, "JPEG", quality=88)
+        found.append(file.getvalue())
+    return found
+
+
+def given(path: Path) -> Callable[[int], list[bytes]]:
+    return lambda limit: pq.read_table(path, columns=["image"])["image"].slice(0, limit).to_pylist()
+
+
+def written(photos: list[bytes], path: Path) -> Path:
+    """In row groups that Ray Data can read in parallel."""
+    pq.write_table(pa.table({"image": photos}), path, row_group_size=min(256, -(-len(photos) // 16)))
     return path
 
 
@@ -276,13 +343,7 @@ def summary(rounds: list[dict[str, dict[str, float]]]) -> dict[str, Any]:
 
     rate = {name: median(name, "rate") for name in rounds[0]}
     return {
-        "ratio_to_ray_data": round(rate["muster_2"] / rate["ray_data_2"], 3),
-        "ratio_to_ray_data_fused": round(rate["muster_2"] / rate["ray_data_fused_2"], 3),
-        "ratio_to_loop": round(rate["muster_2"] / rate["loop_2"], 3),
-        "scaling_1_to_2": round(rate["muster_2"] / rate["muster_1"], 3),
-        "machine_scaling_1_to_2": round(rate["side_by_side"] / rate["loop_1"], 3),
-        "ratio_to_ray_data_at_1": round(rate["muster_1"] / rate["ray_data_1"], 3),
-        "ratio_to_loop_at_1": round(rate["muster_1"] / rate["loop_1"], 3),
+        **{f"ratio_to_{name}": round(rate["muster"] / rate[name], 3) for name in rate if name != "muster"},
         "images_per_second": {name: round(value, 1) for name, value in rate.items()},
         "startup_seconds": {name: round(median(name, "startup"), 1) for name in rate},
         "rows": {name: each["rows"] for name, each in rounds[0].items()},
@@ -293,29 +354,37 @@ def summary(rounds: list[dict[str, dict[str, float]]]) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="scenes=own")
-    parser.add_argument("--images", type=Path, default=DATA / "lfw/lfw.parquet")
-    parser.add_argument("--limit", type=int, default=12000)
-    parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument(
-        "--way", choices=("ray_data", "ray_data_fused", "loop"), help="one way alone, for a process of its own"
-    )
-    parser.add_argument("--workers", type=int, default=2, help="with --way")
+    parser.add_argument("--images", type=Path, help="a Parquet file instead of both sets")
+    parser.add_argument("--limit", type=int, help="images of each set")
+    parser.add_argument("--workers", type=int, default=CORES)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--way", choices=("ray_data", "ray_data_fused", "daft", "bare"), help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.way == "loop":
-        loop(args.images, args.model, args.workers)
-        return
-    if args.way:
+    if args.way == "bare":
+        bare(args.images, args.model)
+    elif args.way == "daft":
+        by_daft(args.images, args.model, args.workers)
+    elif args.way:
         ray_data(args.images, args.model, args.workers, fused=args.way == "ray_data_fused")
-        return
-    rounds = []
+    else:
+        compare(args)
+
+
+def compare(args: argparse.Namespace) -> None:
+    sets = {"given": (given(args.images), 12_000)} if args.images else {"lfw": (lfw, 12_000), "large": (large, 600)}
+    results = {}
     with tempfile.TemporaryDirectory() as folder:
-        images = subset(args.images, args.limit, folder)
-        for number in range(args.rounds):
-            rounds.append(one_round(images, args.model))
-            rates = ", ".join(f"{name} {each['rate']:.1f}/s" for name, each in rounds[-1].items())
-            print(f"round {number + 1}: {rates}", file=sys.stderr)
-        count = pq.read_metadata(images).num_rows
-    print(json.dumps({"images": count, **summary(rounds)}))
+        for name, (photos, limit) in sets.items():
+            images = written(photos(args.limit or limit), Path(folder, f"{name}.parquet"))
+            rounds = []
+            for number in range(args.rounds):
+                rounds.append(one_round(images, args.model, args.workers))
+                rates = ", ".join(f"{way} {each['rate']:.1f}/s" for way, each in rounds[-1].items())
+                print(f"{name}, round {number + 1}: {rates}", file=sys.stderr, flush=True)
+            results[name] = {"images": pq.read_metadata(images).num_rows, **summary(rounds)}
+    ratios = [key for key in next(iter(results.values())) if key.startswith("ratio_to_")]
+    lower = {key: min(each[key] for each in results.values()) for key in ratios}
+    print(json.dumps({**lower, "workers": args.workers, "model": args.model, "sets": results}))
 
 
 if __name__ == "__main__":

@@ -102,6 +102,7 @@ class Library:
         *,
         machine: Machine | None = None,
         retry_errors: bool = False,
+        trace: str | Path | None = None,
         on_progress: OnProgress | None = None,
         on_download: OnDownload | None = None,
     ) -> RunSummary:
@@ -110,11 +111,12 @@ class Library:
         `tasks`: names, or what `muster.task` gives; without a model they have the library's (`model_of`), and with one
         it becomes the library's. `machine`: where; by default a worker per GPU or core of this
         machine, in a Ray of its own that ends with the run. `retry_errors`: also images whose error may have passed.
+        `trace`: a file, new or replaced, for what the workers did when; Perfetto and Chrome's about:tracing draw it.
         """
         from muster.pipeline.run import run
         from muster.pipeline.usual import with_usual_models
 
-        config = _config(self.uri, tasks, machine, retry_errors)
+        config = _config(self.uri, tasks, machine, retry_errors, trace)
         with self._in_use():
             return run(with_usual_models(self._files, config), on_progress or silent, on_download)
 
@@ -657,13 +659,25 @@ def _sources(given: Iterable[Texts]) -> list[str]:
     return names
 
 
-def _config(library: str, tasks: Iterable[AnyTask], machine: Machine | None, retry_errors: bool = False) -> RunConfig:
+def _config(
+    library: str,
+    tasks: Iterable[AnyTask],
+    machine: Machine | None,
+    retry_errors: bool = False,
+    trace: str | Path | None = None,
+) -> RunConfig:
     from muster.chosen import choice_of
     from muster.pipeline.work.config import RunConfig
     from muster.pipeline.work.machine import Machine
 
     choices = tuple(map(choice_of, [tasks] if isinstance(tasks, str) else tasks))
-    return RunConfig(library=library, choices=choices, machine=machine or Machine(), retry_errors=retry_errors)
+    return RunConfig(
+        library=library,
+        choices=choices,
+        machine=machine or Machine(),
+        retry_errors=retry_errors,
+        trace=None if trace is None else Path(trace),
+    )
 
 
 def silent(what: object) -> None:

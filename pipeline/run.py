@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -13,6 +13,7 @@ from muster.pipeline import forget
 from muster.pipeline.distributed import actors
 from muster.pipeline.distributed.reach import require_answer
 from muster.pipeline.failures import first_failures
+from muster.pipeline.trace import Trace
 from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.config import RunConfig
 from muster.pipeline.work.dispatch import Dispatcher, Order, Policy
@@ -97,13 +98,28 @@ def process(
 ) -> RunSummary:
     """What `run` does. The caller holds the lock, see forget.locked."""
     began = time.monotonic()
-    config = replace(config, library=library.uri)
+    if config.trace is not None:
+        library.check_outside(config.trace, "trace")
+    with nullcontext() if config.trace is None else closing(Trace(config.trace)) as trace:
+        return _process(
+            library, replace(config, library=library.uri), Progress(0, began), trace, on_progress, on_download
+        )
+
+
+def _process(
+    library: LibraryFiles,
+    config: RunConfig,
+    progress: Progress,
+    trace: Trace | None,
+    on_progress: OnProgress,
+    on_download: downloads.OnDownload | None,
+) -> RunSummary:
     shared_shards.remove_all(library)
     record(library, config)
     again = transient(library, config.choices) if config.retry_errors else []
     orders = pending(library, config.choices, again)
-    none = Counter({choice.name: 0 for choice in config.choices})
-    progress = Progress(sum(order.images for order in orders), began, rows=none)
+    progress.total = sum(order.images for order in orders)
+    progress.rows = Counter({choice.name: 0 for choice in config.choices})
     workers = 0
     if orders:
         _check_access(library, orders)
@@ -116,7 +132,7 @@ def process(
             actors.check_reach(config.machine, config.library, config.choices)
             for fingerprint, shard in again:
                 tables.forget_shard(library, fingerprint, shard)
-            workers = _work(library, config, orders, progress, on_progress)
+            workers = _work(library, config, orders, progress, on_progress, trace)
     return summarise(library, config.choices, progress, workers)
 
 
@@ -187,7 +203,12 @@ def fetch_weights(config: RunConfig, on_download: downloads.OnDownload | None) -
 
 
 def _work(
-    library: LibraryFiles, config: RunConfig, orders: Sequence[Order], progress: Progress, on_progress: OnProgress
+    library: LibraryFiles,
+    config: RunConfig,
+    orders: Sequence[Order],
+    progress: Progress,
+    on_progress: OnProgress,
+    trace: Trace | None,
 ) -> int:
     """Do these orders; returns how many workers did."""
     count = min(actors.available_workers(config.machine), len(orders))
@@ -197,6 +218,8 @@ def _work(
 
     def on_done(order: Order, result: Mapping[str, Any]) -> None:
         progress.add(result)
+        if trace is not None:
+            trace.add(result["process"], order.key, result["spans"])
         on_progress(progress)
 
     def members(order: Order) -> Sequence[str]:

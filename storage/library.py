@@ -63,10 +63,10 @@ class LibraryFiles:
             return other.local.resolve().is_relative_to(self.local.resolve())
         return self.fs.type_name == other.fs.type_name and f"{other.path}/".startswith(f"{self.path}/")
 
-    def check_outside(self, out: Path) -> None:
+    def check_outside(self, out: Path, parameter: str = "out") -> None:
         """InputError where a user's own file would lie in it: `muster forget` would not know what in it is to go."""
         if self.holds(out):
-            raise InputError(f"`out` {out} lies in the library {self.uri}: give a place outside of it")
+            raise InputError(f"`{parameter}` {out} lies in the library {self.uri}: give a place outside of it")
 
     @property
     def local(self) -> Path | None:
@@ -138,11 +138,11 @@ class LibraryFiles:
         """Try once on a local disk, and several times in a bucket, whose errors may pass."""
         return attempt() if self.disk else retried(f"{verb} {self.at(name)}", attempt)
 
-    def write(self, name: str, data: bytes) -> None:
-        """Put one file in place, whole; an existing one is replaced."""
+    def write(self, name: str, data: bytes, sync: bool = True) -> None:
+        """Put one file in place, whole; an existing one is replaced. `sync`: it outlasts a machine that loses power."""
         data = self._sealed(name, data)
         if self.disk is not None:
-            self.disk.write(name, data)
+            self.disk.write(name, data, sync)
         else:
             self._repeat("write", name, lambda: self._put(name, data))
 

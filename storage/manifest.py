@@ -48,7 +48,7 @@ SCHEMA = pa.schema(
         "source": pa.string(),  # the source that found it
     }
 )
-SHARDS_WANTED = 64  # of one scan, so that a small album still spreads over workers
+SHARDS_WANTED = 32  # of one scan, so that a small album still spreads over workers
 SHARD_ROWS = (8, 256)  # at least, so that a shard is worth its files; at most, so that a retry is cheap
 HOW_TO_DROP = "To drop its photos from the library, scan a folder above it that still holds photos."
 

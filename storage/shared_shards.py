@@ -2,7 +2,8 @@
 
 `LIBRARY/_parts/<fingerprint>/shard-<id>/<k>-of-<n>/` holds the rows of one part, a Parquet file per table; `done.json`
 in it, written last, makes them count. Whoever finds all parts done writes the shard as if it had done it alone, so that
-tables look the same however many shared them. What a run that was cut off left here is removed by the next one.
+tables look the same however many shared them. What a run that was cut off left here is removed by the next one: so
+nothing here need outlast a machine that loses power.
 """
 
 import contextlib
@@ -36,8 +37,8 @@ def write_part(
         return
     folder = _folder(fingerprint, shard, part)
     for table, each in rows.items():
-        library.write(f"{folder}/{table}.parquet", tables.to_parquet(each))
-    library.write(f"{folder}/done.json", dump_json({"tables": list(rows)}))
+        library.write(f"{folder}/{table}.parquet", tables.to_parquet(each), sync=False)
+    library.write(f"{folder}/done.json", dump_json({"tables": list(rows)}), sync=False)
     folders = [_folder(fingerprint, shard, (number, part[1])) for number in range(part[1])]
     if not all(library.has(f"{each}/done.json") for each in folders):  # cheaper than reading the parts that exist
         return

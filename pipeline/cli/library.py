@@ -114,6 +114,9 @@ def run(
     min_score: MinScoreOption = None,
     settings: SetOption = [],  # noqa: B006
     weights: WeightsFileOption = [],  # noqa: B006
+    trace: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write what the workers did when, for Perfetto to draw.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Process every image that the tasks have not seen yet. Stop it and run it again as often as you like.
@@ -131,7 +134,12 @@ def run(
     choices = chosen(tasks, model, weights, classes, min_score, settings, opened.model_of)
     with progress() as on_progress, download_bar() as on_download:
         summary = opened.run(
-            choices, machine=machine, retry_errors=retry_errors, on_progress=on_progress, on_download=on_download
+            choices,
+            machine=machine,
+            retry_errors=retry_errors,
+            trace=trace,
+            on_progress=on_progress,
+            on_download=on_download,
         )
     say_errors(asdict(summary), library)
     report(asdict(summary), as_json, *_run_text(asdict(summary)))

@@ -1,6 +1,7 @@
 """Ray: a local cluster for one command, and the pool of worker actors the dispatcher speaks to."""
 
 import contextlib
+import gc
 import os
 import secrets
 import signal
@@ -135,11 +136,18 @@ def check_reach(machine: Machine, library: str, choices: Sequence[TaskChoice] = 
 
 class _Actor(ShardWorker):
     def __init__(
-        self, library: str, choices: Sequence[TaskChoice], device: str, weights_dir: Path | None, folder: str | None
+        self,
+        library: str,
+        choices: Sequence[TaskChoice],
+        device: str,
+        weights_dir: Path | None,
+        folder: str | None,
+        spare: bool,
     ) -> None:
         if folder is not None:  # the driver's: files that the environment names may be relative to it
             os.chdir(folder)
-        super().__init__(library, choices, device, weights_dir, decoder_threads(device))
+        super().__init__(library, choices, device, weights_dir, decoder_threads(device, spare))
+        gc.freeze()  # torch's half a million objects stay: to look through them took 3 % of a light run
         self.metrics = WorkerMetrics()
 
     def ready(self) -> bool:
@@ -162,7 +170,8 @@ class RayWorkers:
     def __init__(self, library: str, choices: Sequence[TaskChoice], machine: Machine) -> None:
         folder = os.getcwd() if machine.address is None else None
         device = "cuda" if machine.on_gpu else "cpu"
-        self.arguments = (library, choices, device, machine.weights_dir, folder)
+        spare = machine.address is None and machine.worker_count < cores()
+        self.arguments = (library, choices, device, machine.weights_dir, folder, spare)
         self.options = _resources(machine)
         self.actors: dict[WorkerId, Any] = {}
         self.calls: dict[Any, tuple[WorkerId, Order]] = {}
@@ -212,8 +221,8 @@ class RayWorkers:
         import ray
 
         worker, self.started = self.started, self.started + 1
-        # Two calls at a time, so that the next shard decodes, and the last one is written, while another is in the
-        # model: 201 images/s against 191 with one call (two cores, means of 5 in turn); with one worker 111 and 100.
+        # Two calls at a time, so that one shard is written, or beside decoders read and decoded, while the model has
+        # another.
         # And a thread that says that it is there, whatever the others do.
         actor = ray.remote(max_concurrency=2, concurrency_groups={"alive": 1}, **self.options)(_Actor)
         self.actors[worker] = actor.remote(*self.arguments)
@@ -306,11 +315,11 @@ def _free(options: dict[str, Any]) -> str:
     return f"{free:g} of the cluster's {there:g} {kind}s are free"
 
 
-def decoder_threads(device: str) -> int:
-    """Of a worker on this node. One on a CPU, where the model runs on the same core; beside a GPU, its share of the
-    node's cores."""
+def decoder_threads(device: str, spare: bool) -> int:
+    """Of a worker on this node. Beside a GPU, its share of the node's cores. On a CPU the model has the core: one where
+    there are `spare` ones, else none."""
     if device == "cpu":
-        return 1
+        return int(spare)
     import ray
 
     here = ray.get_runtime_context().get_node_id()

@@ -1,6 +1,7 @@
 """What a run was asked to do, validated once at the edge."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from muster.errors import InputError
 from muster.pipeline.work.choice import TaskChoice, choose
@@ -13,7 +14,8 @@ DEFAULT_TASKS = ("faces", "previews")
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """One run. `retry_errors`: of images whose error may have passed since, see muster.pipeline.run.TRANSIENT. `kept`:
-    tasks whose model the library is to take from now on where none is named, see muster.pipeline.usual.
+    tasks whose model the library is to take from now on where none is named, see muster.pipeline.usual. `trace`: a file
+    for what the workers did when, see muster.pipeline.trace.
 
     Raises InputError where the values cannot be.
     """
@@ -23,6 +25,7 @@ class RunConfig:
     machine: Machine = field(default_factory=Machine)
     retry_errors: bool = False
     kept: tuple[str, ...] = ()
+    trace: Path | None = None
 
     def __post_init__(self) -> None:
         names = [choice.name for choice in self.choices]

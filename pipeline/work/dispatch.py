@@ -9,7 +9,8 @@ tried in halves, committing nothing, until those that kill stand alone (twice, s
 a node that went away); then the shard runs with them left out, and they become rows with their error. A worker that
 went with its node, or was asked to end by it, puts no suspicion on what it held.
 
-When fewer than two shards a worker are left, these are cut into parts, so that all take part in them.
+When fewer than two shards a worker are left, these are cut into parts, so that all take part in them, unless they take
+so little time that writing the parts would take longer than waiting for the last worker.
 
 Every worker first gets a check: a probe of an image that went well before, or of none. One that dies of it has not
 started, and that is held against no shard: otherwise a disk that hangs would turn every image into an error.
@@ -28,6 +29,7 @@ from muster.storage.shared_shards import Part
 
 WorkerId = int
 ROOM_SECONDS = 10.0  # between two looks at whether nodes have come
+PART_SECONDS = 0.25  # that a part of a shard takes at least: its files, which are read once more, take a tenth of that
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +169,7 @@ class Dispatcher:
         self.alone: deque[Order] = deque()  # suspects and probes: a worker that holds one holds nothing else
         self.open = len(self.queue)  # shards, or parts of them, neither done nor failed
         self.shared = False  # whether the last shards have been cut into parts
+        self.begun, self.images = math.inf, 0  # when the first shard was handed out; images of those that are done
         self.uncommitted: dict[str, tuple[Order, int]] = {}  # shard → as a whole, and its parts that are not done
         self.failed: dict[str, str] = {}
         self.running: dict[WorkerId, list[tuple[Order, float]]] = {}  # what each worker holds, until when
@@ -225,7 +228,7 @@ class Dispatcher:
         self.shared = True
         for _ in range(shards):
             order = self.queue.popleft()
-            count = min(-(-8 * workers // shards), order.images // IMAGES_PER_CALL)
+            count = min(-(-8 * workers // shards), order.images // IMAGES_PER_CALL, self._worth(order, workers))
             if count < 2 or order.attempt > 1:
                 self.queue.append(order)
                 continue
@@ -233,6 +236,13 @@ class Dispatcher:
             self.queue += [replace(order, part=p, images=len(slice_of(range(order.images), p))) for p in parts]
             self.uncommitted[order.shard] = (order, count)
             self.open += count - 1
+
+    def _worth(self, order: Order, workers: int) -> int:
+        """How many parts an order is worth, by what those that are done took; any number where none is."""
+        if not self.images:
+            return order.images
+        seconds = (self.clock() - self.begun) * workers / self.images * order.images
+        return int(seconds / PART_SECONDS)
 
     def _start(self) -> None:
         worker = self.workers.start()
@@ -251,7 +261,10 @@ class Dispatcher:
         for before, _ in held:
             images += before.images
         seconds = policy.startup if worker in self.starting else policy.grace + policy.per_image * images
-        deadline = self.clock() + seconds
+        now = self.clock()
+        deadline = now + seconds
+        if images:
+            self.begun = min(self.begun, now)
         if deadline < self.next_deadline:
             self.next_deadline = deadline
         held.append((order, deadline))
@@ -305,6 +318,7 @@ class Dispatcher:
             self.alone.append(self.searches[order.key].next())
             return
         self._close(order)
+        self.images += order.images
         on_done(order, event.result)
         if order.part is not None:
             self._settle(order, event.result["committed"])

@@ -1,17 +1,19 @@
 """A worker: loads its tasks once, then turns shards into committed tables.
 
-`ShardWorker` does not know that it runs in a Ray actor. Reader and decoder threads run ahead of the model by a bounded
-number of files and images.
+`ShardWorker` does not know that it runs in a Ray actor. Reader threads run ahead by a bounded number of files, because
+disks and networks are waited for. Decoding has threads of its own only where cores are left for them: beside a GPU, or
+where fewer workers than cores were asked for. On one core they only cost what handing over costs.
 """
 
 import ctypes
 import errno
 import os
+import socket
 import threading
-import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -26,11 +28,13 @@ from muster.errors import ImageError, LibraryGoneError, MusterError, TaskError
 from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.dispatch import Order
 from muster.pipeline.work.parts import IMAGES_PER_CALL, slice_of
+from muster.pipeline.work.spans import Spans
 from muster.storage import manifest, shared_shards, tables
 from muster.storage.library import open_library
 from muster.storage.outcomes import ERRORS, IMAGES, IMAGES_FINGERPRINT
 from muster.storage.photos import decode
 from muster.storage.photos.decode import Photo
+from muster.storage.photos.pixels import perceptual_hash
 from muster.storage.photos.reader import Reader
 from muster.tasks import base
 
@@ -39,9 +43,9 @@ R = TypeVar("R")
 Ceilings = dict[tuple[str, int], int]  # (task, bits of the longest side in pixels) → images that fit into memory
 
 KEPT = 1 << 30  # bytes of resident memory above which a worker gives back what it does not use
-AT_ONCE = 4  # files read, then decoded, by one thread: to hand over a small one costs as much as to read it
-AHEAD = 4  # so many times AT_ONCE are read before they are decoded, and decoded before the model wants them
-MIN_SIDE = 512  # where no task asks for more; the perceptual hash differs by a few bits between sizes
+FILES_AHEAD = 32  # are read before they are decoded; as many are decoded before the model wants them, beside decoders
+AT_ONCE = 8  # of these one thread reads or decodes: to hand over a small one costs as much as to read it
+MIN_SIDE = 256  # where no task asks for more: eight pixels for each that the perceptual hash looks at
 
 SKIPPED = {
     "crash": "the worker process died on this image: its decoder or a model crashed",
@@ -55,6 +59,14 @@ class Row(NamedTuple):
     image_id: str
     uri: str
     source: str
+
+
+class Seen(NamedTuple):
+    """An image, and what came of it. `phash`: of a photo, where the order wants it."""
+
+    image_id: str
+    outcome: Photo | ImageError
+    phash: int | None = None
 
 
 @dataclass
@@ -73,44 +85,38 @@ class _Found:
 
 class ShardWorker:
     def __init__(
-        self, library: str, choices: Sequence[TaskChoice], device: str, weights_dir: Path | None, threads: int = 1
+        self, library: str, choices: Sequence[TaskChoice], device: str, weights_dir: Path | None, decoders: int = 0
     ) -> None:
-        """`device`: "cpu" or "cuda". `threads`: of torch on a CPU, and decoders."""
+        """`device`: "cpu" or "cuda". `decoders`: threads that decode; 0: the one that runs the tasks does."""
         if device == "cpu":
-            torch.set_num_threads(threads)
+            torch.set_num_threads(1)
             _keep_memory()
         self.library = open_library(library, trusted=True)  # the driver has asked
         self.tasks = {choice.name: choice.load(torch.device(device), weights_dir) for choice in choices}
         self.fingerprints = {choice.name: choice.fingerprint for choice in choices}
-        self.threads, self.decoders = threads, ThreadPoolExecutor(threads)
+        self.threads, self.decoders = decoders, ThreadPoolExecutor(decoders, "decoder") if decoders else None
         self.ceilings: Ceilings = {}
-        self.model = threading.Lock()  # one shard at a time, where two are processed (pipeline/distributed/actors.py)
+        self.process_name = f"worker {os.getpid()} on {socket.gethostname()}"
+        # One shard at a time is computed, where two are processed (pipeline/distributed/actors.py); beside decoders,
+        # only the tasks are.
+        self.turn = threading.RLock()
 
     def process(self, order: Order) -> dict[str, Any]:
-        """Do one shard and commit its tables. Returns counts and seconds.
+        """Do one shard and commit its tables. Returns counts, and when it did what.
 
         Raises MusterError where the library cannot be read or written.
         """
-        started, waited = time.monotonic(), {"decode": 0.0, "model": 0.0}
-        reader, rows = self._images(order)
+        spans = Spans()
         given = [self.tasks[name] for name in order.tasks]
         found = _Found(
             facts=[], rows={t.name: [t.schema.empty_table()] for t in given}, errors={t.name: [] for t in given}
         )
         side = max([MIN_SIDE, *(task.max_side for task in given)])
-        for chunk in timed(chunks(self._decoded(reader, rows, side, dict(order.skip))), waited):
-            found.facts += [_facts(image_id, outcome) for image_id, outcome in chunk]
-            good = [image_of(image_id, photo) for image_id, photo in chunk if isinstance(photo, Photo)]
-            begun = time.monotonic()
-            for task in given if good else []:
-                with self.model:
-                    rows_of_task, failed = apply(task, good, self.ceilings)
-                found.rows[task.name] = [kept(task, [*found.rows[task.name], rows_of_task])]
-                found.errors[task.name] += failed
-            waited["model"] += time.monotonic() - begun
-            for name in order.tasks:  # so that a task knows what it lacks, whatever becomes of the row in `images`
-                found.errors[name] += [_error(i, name, o) for i, o in chunk if isinstance(o, ImageError)]
-        committed = order.probe is None and self._commit(order, found)
+        with self._reading(order, spans) as (rows, files), nullcontext() if self.decoders else self._turn(spans):
+            for chunk in chunks(self._seen(rows, files, side, order.facts, spans)):
+                self._apply(given, chunk, order.facts, found, spans)
+        with spans("commit", len(rows)):
+            committed = order.probe is None and self._commit(order, found)
         _give_back_memory()
         kinds = found.kinds()
         return {
@@ -119,9 +125,42 @@ class ShardWorker:
             "error_kinds": dict(Counter(kinds.values())),
             "rows": {name: sum(each.num_rows for each in tables) for name, tables in found.rows.items()},
             "committed": committed,
-            "seconds": time.monotonic() - started,
-            "waited": waited,
+            "waited": self._waited(spans),
+            "process": self.process_name,
+            "spans": spans.all,
         }
+
+    def _waited(self, spans: Spans) -> dict[str, float]:
+        """Seconds that the tasks waited for decoded images, and that these waited for the tasks."""
+        decoding = () if self.decoders else ("decode", "hash")
+        return {"decode": spans.seconds("wait", *decoding), "model": spans.seconds("turn", *self.tasks)}
+
+    @contextmanager
+    def _turn(self, spans: Spans) -> Iterator[None]:
+        """Wait until no other shard is computed."""
+        with spans("turn"):
+            self.turn.acquire()
+        try:
+            yield
+        finally:
+            self.turn.release()
+
+    def _apply(
+        self, given: Sequence[base.Task], chunk: Sequence[Seen], facts: bool, found: _Found, spans: Spans
+    ) -> None:
+        """Have the tasks see a chunk of images, and note what comes of each."""
+        if facts:
+            found.facts += map(_facts, chunk)
+        good = [image_of(seen.image_id, seen.outcome) for seen in chunk if isinstance(seen.outcome, Photo)]
+        for task in given if good else []:
+            with self._turn(spans), spans(task.name, len(good)):
+                rows_of_task, failed = apply(task, good, self.ceilings)
+            found.rows[task.name] = [kept(task, [*found.rows[task.name], rows_of_task])]
+            found.errors[task.name] += failed
+        for task in given:  # so that a task knows what it lacks, whatever becomes of the row in `images`
+            found.errors[task.name] += [
+                _error(seen.image_id, task.name, seen.outcome) for seen in chunk if isinstance(seen.outcome, ImageError)
+            ]
 
     def _images(self, order: Order) -> tuple[Reader, list[Row]]:
         """The images of an order, and what reads them."""
@@ -131,25 +170,52 @@ class ShardWorker:
         wanted = None if order.probe is None else set(order.probe)
         return Reader(table["uri"].to_pylist()), [row for row in rows if wanted is None or row.image_id in wanted]
 
-    def _decoded(
-        self, reader: Reader, rows: Sequence[Row], max_side: int, skip: Mapping[str, str]
-    ) -> Iterator[tuple[str, Photo | ImageError]]:
-        """image_id and what came of it, in order; read and decoded ahead of the caller."""
+    @contextmanager
+    def _reading(self, order: Order, spans: Spans) -> Iterator[tuple[list[Row], Iterator[list[bytes | ImageError]]]]:
+        """The images of an order, and what each file holds, in lists of at most AT_ONCE; it begins to read at once."""
+        with spans("manifest"):
+            reader, rows = self._images(order)
+        skip = dict(order.skip)
 
-        def read(row: Row) -> bytes | ImageError:
+        def one(row: Row) -> bytes | ImageError:
             kind = skip.get(row.image_id)
             return ImageError(kind, SKIPPED[kind]) if kind else _outcome(reader.read, row.uri, row.source)
+
+        def read(some: Sequence[Row]) -> list[bytes | ImageError]:
+            with spans("read", len(some)):
+                return [one(row) for row in some]
+
+        at_once = min(AT_ONCE, FILES_AHEAD // max(reader.threads, 1))
+        if not reader.threads:
+            yield rows, map(read, chunks(rows, at_once))
+            return
+        with ThreadPoolExecutor(reader.threads, "reader") as readers:
+            try:
+                yield rows, ahead(readers, read, chunks(rows, at_once), FILES_AHEAD // at_once)
+            finally:  # where a bucket stays away, those that wait for a thread would each try for a minute
+                readers.shutdown(wait=False, cancel_futures=True)
+
+    def _seen(
+        self, rows: Sequence[Row], files: Iterator[list[bytes | ImageError]], max_side: int, hashed: bool, spans: Spans
+    ) -> Iterator[Seen]:
+        """What came of each image, in order; beside decoders, they run ahead of the caller."""
 
         def photo(data: bytes | ImageError) -> Photo | ImageError:
             return data if isinstance(data, ImageError) else _outcome(decode.decode, data, max_side)
 
-        with ThreadPoolExecutor(4) as readers:
-            read_ahead = ahead(readers, _each(read), chunks(rows, AT_ONCE), AHEAD)
-            decoded = chain.from_iterable(ahead(self.decoders, _each(photo), read_ahead, max(AHEAD, self.threads)))
-            try:
-                yield from zip((row.image_id for row in rows), decoded, strict=True)
-            finally:  # where a bucket stays away, those that wait for a thread would each try for a minute
-                readers.shutdown(wait=False, cancel_futures=True)
+        def decoded(some: Sequence[bytes | ImageError]) -> list[tuple[Photo | ImageError, int | None]]:
+            with spans("decode", len(some)):
+                photos = [photo(data) for data in some]
+            with spans("hash", len(some)) if hashed else nullcontext():
+                return [(each, _phash(each) if hashed else None) for each in photos]
+
+        photos: Iterator[list[tuple[Photo | ImageError, int | None]]]
+        if self.decoders is None:
+            photos = map(decoded, timed(files, spans))
+        else:
+            photos = timed(ahead(self.decoders, decoded, files, max(FILES_AHEAD // AT_ONCE, self.threads)), spans)
+        for row, outcome in zip(rows, chain.from_iterable(photos), strict=True):
+            yield Seen(row.image_id, *outcome)
 
     def _commit(self, order: Order, found: "_Found") -> bool:
         """Whether the shard is committed now; a part of one may have to wait for the others."""
@@ -179,13 +245,12 @@ def chunks(items: Iterable[T], size: int = IMAGES_PER_CALL) -> Iterator[list[T]]
         yield chunk
 
 
-def timed(items: Iterable[T], waited: dict[str, float]) -> Iterator[T]:
-    """The same items; the seconds that each was waited for are added to `waited["decode"]`."""
+def timed(items: Iterable[T], spans: Spans) -> Iterator[T]:
+    """The same items; how long each was waited for is noted."""
     iterator = iter(items)
     while True:
-        begun = time.monotonic()
-        item = next(iterator, None)
-        waited["decode"] += time.monotonic() - begun
+        with spans("wait"):
+            item = next(iterator, None)
         if item is None:
             return
         yield item
@@ -254,17 +319,17 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 def ahead(pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T], limit: int) -> Iterator[R]:
-    """`map` in a pool that runs at most `limit` items ahead of the caller."""
+    """`map` in a pool that runs at most `limit` items ahead of the caller, and begins at once."""
     iterator = iter(items)
     running: deque[Future[R]] = deque(pool.submit(function, item) for item in islice(iterator, limit))
-    while running:
-        result = running.popleft().result()
-        running.extend(pool.submit(function, item) for item in islice(iterator, 1))
-        yield result
 
+    def results() -> Iterator[R]:
+        while running:
+            result = running.popleft().result()
+            running.extend(pool.submit(function, item) for item in islice(iterator, 1))
+            yield result
 
-def _each(function: Callable[[T], R]) -> Callable[[Iterable[T]], list[R]]:
-    return lambda items: [function(item) for item in items]
+    return results()
 
 
 def _outcome(function: Callable[..., R], *arguments: Any) -> R | ImageError:
@@ -285,16 +350,21 @@ def _error(image_id: str, task: str, error: ImageError) -> dict[str, str]:
     return {"image_id": image_id, "task": task, "error_kind": error.kind, "error": str(error)}
 
 
-def _facts(image_id: str, outcome: Photo | ImageError) -> dict[str, Any]:
+def _facts(seen: Seen) -> dict[str, Any]:
     """The row of `images`."""
+    image_id, outcome, phash = seen
     if isinstance(outcome, ImageError):
         width, height = outcome.size or (None, None)
         known = {"format": outcome.format, "sha256": outcome.sha256, "width": width, "height": height}
         return {"image_id": image_id, "status": "error", "error_kind": outcome.kind, "error": str(outcome), **known}
     width, height = outcome.size
-    names = ("format", "orientation", "taken_at", "latitude", "longitude", "camera", "sha256", "phash")
+    names = ("format", "orientation", "taken_at", "latitude", "longitude", "camera", "sha256")
     facts = {name: getattr(outcome, name) for name in names}
-    return {"image_id": image_id, "status": "ok", "width": width, "height": height, **facts}
+    return {"image_id": image_id, "status": "ok", "width": width, "height": height, **facts, "phash": phash}
+
+
+def _phash(outcome: Photo | ImageError) -> int | None:
+    return perceptual_hash(outcome.pixels) if isinstance(outcome, Photo) else None
 
 
 def _keep_memory() -> None:

@@ -19,7 +19,7 @@ from muster.storage.files import open_regular
 from muster.storage.photos import heif, png
 from muster.storage.photos.exif import facts, orientation, read_exif
 from muster.storage.photos.first_bytes import ISO_BRANDS, OTHER_IMAGES, OURS, TIFF
-from muster.storage.photos.pixels import TURNED_BY_LOADING, dct_divisor, perceptual_hash, profile_of, upright_pixels
+from muster.storage.photos.pixels import TURNED_BY_LOADING, dct_divisor, profile_of, upright_pixels
 from muster.storage.photos.tiff import MAX_NUMBERS, is_described, is_misread, numbers_in, photo_page
 from muster.storage.retry import retried
 from muster.storage.uris import filesystem_of, local_path
@@ -52,8 +52,8 @@ class Photo:
     pixels: (H, W, 3) uint8 RGB, C-contiguous, upright. scale: decoded longest side / full longest side, in (0, 1].
     size: (width, height) of the full upright image. format: "jpeg", "heic", … orientation: EXIF 1..8, what was
     applied. taken_at: local time without zone, as cameras write it. latitude, longitude: decimal degrees, both or
-    neither. sha256: of the bytes, hex. phash: see `perceptual_hash`. profile:
-    the file's ICC profile, which the pixels are in, if any (`muster.colour`).
+    neither. sha256: of the bytes, hex. profile: the file's ICC profile, which the pixels are in, if any
+    (`muster.colour`).
     """
 
     pixels: Pixels
@@ -66,7 +66,6 @@ class Photo:
     longitude: float | None
     camera: str | None
     sha256: str
-    phash: int
     profile: bytes | None = None
 
 
@@ -247,7 +246,6 @@ def _photo(image: ImageFile.ImageFile, data: bytes, max_side: int | None, name: 
         format=name,
         orientation=turn,
         sha256=sha256,
-        phash=perceptual_hash(pixels),
         profile=profile_of(image),
         **found._asdict(),
     )

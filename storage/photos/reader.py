@@ -20,6 +20,7 @@ BATCH_BYTES = 8 << 20  # of images taken from a Parquet file at once, as far as 
 BATCH_ROWS = (5, 256)
 BATCH_MOST = 256 << 20  # of a batch, if all its rows shared the largest image there may be
 PAGE_MOST, DENSEST = 1 << 29, 20  # a page may be longer than this only if it is not packed more than this many times
+THREADS = {(False, False): 4, (False, True): 16, (True, False): 0, (True, True): 1}  # by inline and remote
 BATCHES_HELD = 4  # with at least 5 rows each, a thread 15 rows behind the others still finds its row
 BUCKETS = 16  # asked at once before a run
 IMAGES_TRIED = 3  # images asked for in a bucket; if none may be read, no image of it may
@@ -38,9 +39,15 @@ class Reader:
     """
 
     def __init__(self, uris: Iterable[str] = ()) -> None:
-        """`uris`: all that will be read; tells whether they lie in one place or in several, see `_from_elsewhere`."""
+        """`uris`: all that will be read; tells whether they lie in one place or in several, see `_from_elsewhere`.
+
+        `threads`: how many are worth while: rows of a Parquet file come one after another, and if that lies here, the
+        system has read ahead; 0: none.
+        """
         self._lock = threading.Lock()
-        self._several = len({place_of(uri) for uri in uris}) > 1
+        where = {(split_inline(uri) is not None, place_of(uri)) for uri in uris}
+        self._several = len({place for _, place in where}) > 1
+        self.threads = max((THREADS[inline, bool(place)] for inline, place in where), default=0)
         self._answered: set[str] = set()  # places that have answered
         self._away: dict[str, str] = {}  # place that has not answered → why
         self._forget()

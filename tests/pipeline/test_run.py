@@ -5,7 +5,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -103,16 +105,44 @@ def scanned(tmp_path: Path, photos: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
+def trace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where that run writes what its workers did."""
+    return tmp_path_factory.mktemp("trace") / "trace.json"
+
+
+@pytest.fixture(scope="module")
 def uninterrupted(
-    tmp_path_factory: pytest.TempPathFactory, photos: Path, weights: Path, ray_cluster: None, rows_of: RowsOf
+    tmp_path_factory: pytest.TempPathFactory,
+    photos: Path,
+    weights: Path,
+    ray_cluster: None,
+    rows_of: RowsOf,
+    trace: Path,
 ) -> dict[str, Any]:
     """The tables of a run that nothing disturbed."""
     folder = tmp_path_factory.mktemp("uninterrupted") / "L"
     scan(open_library(folder, create=True), [str(photos)])
-    summary = run(config_of(folder, workers=2, weights_dir=weights), lambda progress: None)
+    summary = run(replace(config_of(folder, workers=2, weights_dir=weights), trace=trace), lambda progress: None)
     assert (summary.images, summary.ok, summary.errors, summary.processed) == (PHOTOS, PHOTOS, 0, PHOTOS)
     assert summary.rows["faces"] == PHOTOS // 3
     return rows_of(folder)
+
+
+def test_a_trace_says_what_was_done_to_every_image(uninterrupted: dict[str, Any], trace: Path) -> None:
+    spans = [event for event in json.loads(trace.read_text()) if event["ph"] == "X"]
+    images: Counter[str] = Counter()
+    for span in spans:
+        images[span["name"]] += span["args"].get("images", 0)
+    done = dict.fromkeys(("read", "decode", "hash", "faces", "previews", "commit"), PHOTOS)
+    assert +images == done
+    assert len({span["pid"] for span in spans}) == 2  # workers
+
+
+@pytest.mark.parametrize(("name", "reason"), [("missing/t.json", "cannot be written"), ("L/t.json", "in the library")])
+def test_a_trace_that_cannot_be_is_said_before_anything_is_done(scanned: Path, name: str, reason: str) -> None:
+    with pytest.raises(InputError, match=f"`trace` .*{reason}"):
+        run(replace(config_of(scanned), trace=scanned.parent / name), lambda progress: None)
+    assert not tables.descriptions(open_library(scanned))
 
 
 def start(folder: Path, weights: Path) -> subprocess.Popen[str]:

@@ -423,7 +423,7 @@ def test_library_on_another_filesystem(photos: Path) -> None:
 # ---- shards ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("images", "sizes"), [(1, [1]), (20, [8, 8, 4]), (640, [10] * 64), (16_640, [256] * 65)])
+@pytest.mark.parametrize(("images", "sizes"), [(1, [1]), (20, [8, 8, 4]), (640, [20] * 32), (16_640, [256] * 65)])
 def test_size_of_shards(photos: Path, library: LibraryFiles, images: int, sizes: list[int]) -> None:
     pq.write_table(pa.table({"uri": [f"s3://b/{i}.jpg" for i in range(images)]}), photos / "x.parquet")
     result = scan(library, [str(photos / "x.parquet")])

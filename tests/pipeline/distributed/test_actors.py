@@ -190,5 +190,7 @@ def test_how_many_workers(ray_cluster: None) -> None:
     assert available_workers(Machine(workers=5)) == 5
     assert available_workers(Machine(device="cpu")) == len(os.sched_getaffinity(0))
     assert available_workers(Machine(device="cpu", address="auto")) == 2  # as this Ray was told it has
-    assert decoder_threads("cpu") == 1
-    assert decoder_threads("cuda") == max(2, len(os.sched_getaffinity(0)))  # of this node, which has no GPU
+    assert [decoder_threads("cpu", spare) for spare in (False, True)] == [0, 1]
+    assert decoder_threads("cuda", spare=False) == max(
+        2, len(os.sched_getaffinity(0))
+    )  # of this node, which has no GPU

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from muster.errors import Stopped
 from muster.pipeline.work import dispatch as dispatch_module
 from muster.pipeline.work import parts
-from muster.pipeline.work.dispatch import Died, Dispatcher, Done, Event, Failed, Order, Policy, WorkerId
+from muster.pipeline.work.dispatch import PART_SECONDS, Died, Dispatcher, Done, Event, Failed, Order, Policy, WorkerId
 from muster.pipeline.work.parts import slice_of
 
 POLICY = Policy(held=2, deaths=1000, startup=50.0, grace=10.0, per_image=1.0)
@@ -47,6 +47,7 @@ class World:
     losses: int = 0
     away: int = 0
     taken: float = 0.0  # how often parts of a shard are taken away
+    speed: float = 1.0  # how many times as fast as they might be the workers are
     noise: float = 0.0  # how many events come again, or from workers that are gone
 
     def orders(self) -> list[Order]:
@@ -102,7 +103,7 @@ class Simulation:
         """Decide when and how this ends."""
         images = sum(held.images for held in self.held[worker])
         limit = POLICY.grace + images * POLICY.per_image if worker in self.ready else POLICY.startup
-        world, seconds = self.world, self.random.uniform(0.1, 0.9) * limit
+        world, seconds = self.world, self.random.uniform(0.1, 0.9) * limit / self.world.speed
         fates = {world.bad[image] for image in world.touched(order) if image in world.bad}
         event: Event = Done(worker, order, {})
         if fates:
@@ -305,6 +306,15 @@ def test_the_last_shards_are_cut_into_parts() -> None:
         parts = [simulation.world.members(order) for order in cut if order.shard == shard]
         assert sorted(itertools.chain(*parts)) == sorted(simulation.world.shards[shard])
         assert min(map(len, parts)) >= 2
+
+
+def test_shards_that_take_no_time_are_not_cut() -> None:
+    world = plain(40, images=20)
+    world.speed = 10 * (POLICY.grace + 2 * 20 * POLICY.per_image) / PART_SECONDS  # at most a tenth of it for a shard
+    simulation = Simulation(world)
+    done, _ = dispatch(simulation, count=4)
+    assert len(done) == 40
+    assert not any(order.part for _, order in simulation.submitted)
 
 
 def test_a_shard_that_goes_down_with_its_node_is_no_suspect() -> None:

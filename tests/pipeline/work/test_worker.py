@@ -2,6 +2,7 @@ import errno
 import os
 import pickle
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -26,6 +27,7 @@ from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.dispatch import Order
 from muster.pipeline.work.parts import slice_of
 from muster.pipeline.work.worker import (
+    MIN_SIDE,
     ShardWorker,
     ahead,
     apply,
@@ -34,8 +36,10 @@ from muster.pipeline.work.worker import (
 )
 from muster.storage import tables
 from muster.storage.library import LibraryFiles, open_library
-from muster.storage.manifest import scan, shards
+from muster.storage.manifest import read_shard, scan, shards
 from muster.storage.outcomes import ERRORS, IMAGES_FINGERPRINT
+from muster.storage.photos import decode
+from muster.storage.photos.pixels import perceptual_hash
 from muster.tasks import base
 from muster.tasks.faces import Faces
 from muster.tasks.models import zoo
@@ -213,9 +217,9 @@ def scanned(tmp_path: Path, album: Path) -> LibraryFiles:
     return library
 
 
-def worker_of(library: LibraryFiles, task: Widths) -> ShardWorker:
+def worker_of(library: LibraryFiles, task: Widths, decoders: int = 0) -> ShardWorker:
     """A worker whose one task is `task`."""
-    worker = ShardWorker(library.uri, [], "cpu", None)
+    worker = ShardWorker(library.uri, [], "cpu", None, decoders)
     worker.tasks[task.name], worker.fingerprints[task.name] = task, "f" * 16
     return worker
 
@@ -239,8 +243,6 @@ def others(library: LibraryFiles, order: Order) -> list[Order]:
 
 
 def members(library: LibraryFiles, order: Order) -> list[str]:
-    from muster.storage.manifest import read_shard
-
     return read_shard(library, order.shard)["image_id"].to_pylist()
 
 
@@ -334,6 +336,47 @@ def test_two_shards_at_once_are_each_their_own(scanned: LibraryFiles) -> None:
     assert sorted(row["image_id"] for row in rows(scanned, "widths")) == sorted(
         name for name, row in image_rows(scanned).items() if row["status"] == "ok"
     )
+
+
+def test_decoders_make_the_rows_that_one_thread_makes(scanned: LibraryFiles, tmp_path: Path, album: Path) -> None:
+    other = open_library(tmp_path / "other", create=True)
+    scan(other, [str(album)])
+    for library, decoders in ((scanned, 0), (other, 3)):
+        worker = worker_of(library, Widths(), decoders)
+        for shard, number in shards(library):
+            worker.process(Order(shard, ("widths",), number))
+    assert image_rows(scanned) == image_rows(other)
+    assert rows(scanned, "widths") == rows(other, "widths")
+
+
+@pytest.mark.parametrize("decoders", [0, 2])
+def test_a_worker_says_what_it_did_when(scanned: LibraryFiles, decoders: int) -> None:
+    before = time.time()
+    result = worker_of(scanned, Widths(), decoders).process(first(scanned, "widths"))
+    spans = {span.name: span for span in result["spans"]}
+    assert set(spans) == {"manifest", "read", "wait", "decode", "hash", "turn", "widths", "commit"}
+    assert {name: span.images for name, span in spans.items() if span.images} == dict.fromkeys(
+        ("read", "decode", "hash", "widths", "commit"), 8
+    )
+    assert all(before <= span.begun <= time.time() - span.seconds for span in spans.values())
+    assert spans["read"].thread.startswith("reader")
+    assert spans["decode"].thread.startswith("decoder" if decoders else threading.current_thread().name)
+    assert result["process"].startswith(f"worker {os.getpid()} on ")
+    decoding = 0.0 if decoders else spans["decode"].seconds + spans["hash"].seconds
+    waited = sum(span.seconds for span in result["spans"] if span.name == "wait")
+    assert result["waited"]["decode"] == pytest.approx(waited + decoding)
+    assert result["waited"]["model"] >= spans["widths"].seconds
+
+
+def test_photos_are_hashed_where_their_rows_are_made(scanned: LibraryFiles) -> None:
+    order = first(scanned, "widths")
+    worker_of(scanned, Widths()).process(order)
+    table = read_shard(scanned, order.shard)
+    for image_id, uri in zip(table["image_id"].to_pylist(), table["uri"].to_pylist(), strict=True):
+        photo = decode.decode(decode.read(uri), MIN_SIDE)
+        assert image_rows(scanned)[image_id]["phash"] == perceptual_hash(photo.pixels)
+    again = worker_of(scanned, Widths()).process(replace(order, facts=False))
+    assert "hash" not in {span.name for span in again["spans"]}
 
 
 def test_broken_files_are_rows(processed: Path, album: Path) -> None:

@@ -19,8 +19,8 @@ from helpers.profiles import ADOBE
 from muster.colour import MAX_PROFILE
 from muster.errors import ImageError
 from muster.storage.photos import decode as images
-from muster.storage.photos.decode import KINDS, Photo, decode, perceptual_hash, read
-from muster.storage.photos.pixels import upright
+from muster.storage.photos.decode import KINDS, Photo, decode, read
+from muster.storage.photos.pixels import perceptual_hash, upright
 
 # muster.storage.photos.decode ignores Pillow's warnings; pytest's "error" goes before that and would turn them into
 # exceptions.
@@ -67,7 +67,7 @@ def try_decode(data: bytes, max_side: int | None = None) -> Photo | ImageError:
         assert photo.pixels.flags.c_contiguous
         assert photo.scale == max(width, height) / max(photo.size)
         assert max_side is None or max(width, height) == min(max_side, max(photo.size))
-        assert -(2**63) <= photo.phash < 2**63
+        assert -(2**63) <= perceptual_hash(photo.pixels) < 2**63
         return photo
     assert error.kind in KINDS
     assert str(error)
@@ -385,10 +385,16 @@ def test_hash_of_copies_and_of_others(data: Path) -> None:
         ]
         for copy in copies:
             again = decode(encode(copy, format="JPEG", quality=60))
-            assert distance(photo.phash, again.phash) <= 8
-    for i, photo in enumerate(photos):
-        for other in photos[i + 1 :]:
-            assert distance(photo.phash, other.phash) >= 16
+            assert distance(perceptual_hash(photo.pixels), perceptual_hash(again.pixels)) <= 8
+    hashes = [perceptual_hash(photo.pixels) for photo in photos]
+    for i, one in enumerate(hashes):
+        assert all(distance(one, other) >= 16 for other in hashes[i + 1 :])
+
+
+def test_hash_at_the_sizes_that_workers_decode_to(data: Path) -> None:
+    for file in sorted((data / "photos" / "groups").glob("*.jpg")):
+        hashes = [perceptual_hash(decode(file.read_bytes(), side).pixels) for side in (256, 512, 1024, 1600)]
+        assert all(distance(hashes[0], other) <= 8 for other in hashes)
 
 
 # ---- hostile bytes
@@ -538,7 +544,7 @@ def test_threads_get_what_one_gets(data: Path) -> None:
         together = list(pool.map(lambda content: decode(content, 200), contents))
     for one, other in zip(alone, together, strict=True):
         assert (one.pixels == other.pixels).all()
-        assert (one.taken_at, one.phash, one.camera) == (other.taken_at, other.phash, other.camera)
+        assert (one.taken_at, one.sha256, one.camera) == (other.taken_at, other.sha256, other.camera)
 
 
 # ---- reading

@@ -197,3 +197,18 @@ def test_what_is_not_read_is_a_final_error(uri: str) -> None:
         Reader().read(uri, "/m.parquet")
     assert error.value.kind == "unsupported"
     assert error.value.kind not in TRANSIENT
+
+
+@pytest.mark.parametrize(
+    ("uris", "threads"),
+    [
+        ([], 0),
+        (["file:///a.jpg", "file:///b.jpg"], 4),
+        ([inline_uri("/a.parquet", 0), inline_uri("/a.parquet", 1)], 0),
+        ([inline_uri("s3://bucket/a.parquet", 0)], 1),
+        (["s3://bucket/a.jpg"], 16),
+        ([inline_uri("/a.parquet", 0), "file:///b.jpg", "s3://bucket/a.jpg"], 16),
+    ],
+)
+def test_threads_that_are_worth_while(uris: list[str], threads: int) -> None:
+    assert Reader(uris).threads == threads
