@@ -164,7 +164,7 @@ def take_in(library: LibraryFiles, each: Sequence[Found], verify: bool = False) 
         plan = _plan(library, old, stored, found, from_parquet, searched, verify)
         library.write(SCANNING, dump_json(plan.dropped))
         _write_all(library, _moved(old, plan))
-        _write_all(library, _cut(plan.fresh))
+        _write_all(library, _cut(plan.fresh, {file: rows for place in places for file, rows in place.groups.items()}))
         _drop(library, old, plan)
         library.remove(SCANNING)
     new = plan.fresh.num_rows - plan.changed
@@ -491,14 +491,35 @@ def _below(uris: pa.ChunkedArray, folder: str) -> Bools:
     return _mask(pc.starts_with(uris, prefix.rstrip("/") + "/"))
 
 
-def _cut(rows: pa.Table) -> Iterator[pa.Table]:
-    """Rows in order of uri, as shards. None has images of two Parquet files, so that a worker reads from one."""
+def _cut(rows: pa.Table, groups: Mapping[str, Sequence[int]]) -> Iterator[pa.Table]:
+    """Rows in order of uri, as shards. None has images of two Parquet files, so that a worker reads from one.
+
+    `groups`: as in Found. A row group is read from its start for each shard in it, so shards are made of whole ones, as
+    far as these are not larger than a shard may be.
+    """
     size = min(max(-(-rows.num_rows // SHARDS_WANTED), SHARD_ROWS[0]), SHARD_ROWS[1])
     order = sorted((split_inline(uri) or ("", 0), uri, row) for row, uri in enumerate(rows["uri"].to_pylist()))
-    for _, group in groupby(order, key=lambda item: item[0][0]):
-        numbers = [row for _, _, row in group]
-        for start in range(0, len(numbers), size):
-            yield rows.take(numbers[start : start + size])
+    for parquet, items in groupby(order, key=lambda item: item[0][0]):
+        ends = np.cumsum(groups.get(parquet, ()))
+        by_group = groupby(items, key=lambda item: int(np.searchsorted(ends, item[0][1], "right")))
+        most = SHARD_ROWS[1] if len(ends) else size
+        for numbers in _joined(([row for _, _, row in group] for _, group in by_group), size, most):
+            yield rows.take(numbers)
+
+
+def _joined(groups: Iterable[list[int]], size: int, most: int) -> Iterator[list[int]]:
+    """Groups put together up to `size`; those of more than `most` are cut."""
+    shard: list[int] = []
+    for group in groups:
+        if shard and len(shard) + len(group) > size:
+            yield shard
+            shard = []
+        shard += group
+        if len(shard) > most:
+            yield from (shard[start : start + size] for start in range(0, len(shard), size))
+            shard = []
+    if shard:
+        yield shard
 
 
 def _slices(old: Sequence[tuple[str, int]]) -> Iterator[tuple[str, slice]]:

@@ -35,6 +35,7 @@ from muster.storage.uris import (
     unread,
 )
 
+HEAVY_GROUP = 8 << 20  # bytes of the images of a row group from which on shards begin where row groups do
 LARGE_GROUP = 2048  # images in a row group: a shard (up to 256) reads its row group from the start, on average 4 times
 # as much as it needs; 82 times for 42,000
 MAX_TABLE = 2 << 30  # bytes that all rows of a source may take in memory
@@ -54,11 +55,13 @@ _WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 
 @dataclass
 class Listed:
-    """What Parquet files list. `rows`: SCHEMA and user columns. `skipped`, `large_groups`, `unread`: as in Found."""
+    """What Parquet files list. `rows`: SCHEMA and user columns. `skipped`, `large_groups`, `groups`, `unread`: as in
+    Found."""
 
     rows: pa.Table = field(default_factory=SCHEMA.empty_table)
     skipped: Counter[str] = field(default_factory=Counter)
     large_groups: dict[str, int] = field(default_factory=dict)
+    groups: dict[str, list[int]] = field(default_factory=dict)
     unread: Counter[str] = field(default_factory=Counter)
     memory: int = 0  # bytes that its rows take
 
@@ -243,6 +246,8 @@ def _inline_rows(
     lacking = _lacking(opened, image)
     if max(groups, default=0) > LARGE_GROUP and not lacking.all():
         listed.large_groups[opened.uri] = max(groups)
+    if groups and _image_bytes(opened.parquet, image) > HEAVY_GROUP * len(groups):
+        listed.groups[opened.uri] = groups
     rows = [File(inline_uri(opened.uri, row), None, modified) for row in range(len(lacking))]
     if lacking.any():
         kept = next(name for name, read in opened.wanted.items() if read == f"{image.name}.{PATH}")
@@ -252,6 +257,13 @@ def _inline_rows(
         for row, found in zip(elsewhere, files, strict=True):
             rows[row] = found
     return rows_of(rows) if rows else SCHEMA.empty_table()
+
+
+def _image_bytes(parquet: pq.ParquetFile, image: ImageColumn) -> int:
+    """As the file says, which may say anything."""
+    column = next(n for n in range(len(parquet.schema)) if parquet.schema.column(n).path == image.leaf)
+    groups = map(parquet.metadata.row_group, range(parquet.num_row_groups))
+    return sum(group.column(column).total_uncompressed_size for group in groups)
 
 
 def _lacking(opened: _Opened, image: ImageColumn) -> Bools:

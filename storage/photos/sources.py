@@ -42,7 +42,7 @@ class Found:
     `folder`: URI of the folder that was searched, if any; `unreadable`: URIs of folders in it that could not be;
     `outside`: links that lead out of it and were not followed.
     `left_out`: as in listing.Listing. `skipped`: suffix → number of files that are no images. `large_groups`: as in
-    manifest.ScanResult.
+    manifest.ScanResult. `groups`: Parquet file with images → rows of each of its row groups, where these are heavy.
     """
 
     source: str
@@ -54,6 +54,7 @@ class Found:
     left_out: Counter[str] = field(default_factory=Counter)
     skipped: Counter[str] = field(default_factory=Counter)
     large_groups: dict[str, int] = field(default_factory=dict)
+    groups: dict[str, list[int]] = field(default_factory=dict)
     unread: Counter[str] = field(default_factory=Counter)  # why rows of Parquet files name nothing that is read → rows
 
 
@@ -93,6 +94,7 @@ def find_images(
         _refuse_managed(place, listing.files)
         listed = parquet_rows.read(kinds["parquet"], place.uri, library)
         found.rows, found.large_groups, found.unread = listed.rows, listed.large_groups, listed.unread
+        found.groups = listed.groups
         found.skipped.update(listed.skipped)
     if not found.rows.num_rows:
         kind = InputError if found.folder is None else MissingError

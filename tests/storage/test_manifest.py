@@ -30,6 +30,7 @@ from muster.storage.manifest import (
     scan,
     shards,
 )
+from muster.storage.photos import parquet_rows
 from muster.storage.photos.reader import Reader
 
 TASKS = ("aaaa", "bbbb")  # fingerprints
@@ -434,6 +435,33 @@ def test_size_of_shards(photos: Path, library: LibraryFiles, images: int, sizes:
         rows = read_shard(library, shard)
         assert rows.num_rows == number
         assert rows["uri"].to_pylist() == sorted(rows["uri"].to_pylist())
+
+
+@pytest.mark.parametrize(
+    ("group", "sizes"),
+    [(64, [64] * 9 + [24]), (10, [10] * 60), (300, [19] * 30 + [15] * 2), (4, [16] * 37 + [8])],
+)
+def test_shards_are_whole_row_groups_where_these_are_heavy(
+    photos: Path, library: LibraryFiles, monkeypatch: pytest.MonkeyPatch, group: int, sizes: list[int]
+) -> None:
+    """600 rows, of which 19 would be a shard."""
+    table = pa.table({"image": pa.array([b"%d" % i * 100 for i in range(600)], pa.binary())})
+    pq.write_table(table, photos / "x.parquet", row_group_size=group)
+    monkeypatch.setattr(parquet_rows, "HEAVY_GROUP", 100)
+    scan(library, [str(photos / "x.parquet")])
+    found = [read_shard(library, shard)["uri"].to_pylist() for shard, _ in shards(library)]
+    assert sorted(map(len, found)) == sorted(sizes)
+    numbers = [[int(uri.rpartition("=")[2]) for uri in uris] for uris in found]
+    assert sorted(number for each in numbers for number in each) == list(range(600))
+    if group < 256:
+        assert all(rows[0] % group == 0 for rows in numbers)
+
+
+def test_light_row_groups_do_not_matter(photos: Path, library: LibraryFiles) -> None:
+    table = pa.table({"image": pa.array([b"%d" % i for i in range(600)], pa.binary())})
+    pq.write_table(table, photos / "x.parquet", row_group_size=64)
+    scan(library, [str(photos / "x.parquet")])
+    assert sorted(number for _, number in shards(library)) == [11] + [19] * 31
 
 
 # ---- any sequence, and any interruption ------------------------------------------------------------------------------
