@@ -93,6 +93,7 @@ class ShardWorker:
             _keep_memory()
         self.library = open_library(library, trusted=True)  # the driver has asked
         self.tasks = {choice.name: choice.load(torch.device(device), weights_dir) for choice in choices}
+        pa.array(())  # for which pyarrow imports pandas, where that is installed: a fifth of a second
         self.fingerprints = {choice.name: choice.fingerprint for choice in choices}
         self.threads, self.decoders = decoders, ThreadPoolExecutor(decoders, "decoder") if decoders else None
         self.ceilings: Ceilings = {}
