@@ -13,6 +13,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -26,7 +27,8 @@ from muster.errors import ImageError, LibraryGoneError, MusterError, TaskError
 from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.dispatch import Order
 from muster.pipeline.work.parts import IMAGES_PER_CALL, slice_of
-from muster.storage import manifest, shared_shards, tables
+from muster.pipeline.work.taken import Taken, mean, place
+from muster.storage import commit_facts, manifest, shared_shards, tables
 from muster.storage.library import open_library
 from muster.storage.outcomes import ERRORS, IMAGES, IMAGES_FINGERPRINT
 from muster.storage.photos import decode
@@ -84,6 +86,8 @@ class ShardWorker:
         self.fingerprints = {choice.name: choice.fingerprint for choice in choices}
         self.threads, self.decoders = threads, ThreadPoolExecutor(threads)
         self.ceilings: Ceilings = {}
+        self.seen = 0, time.monotonic()  # images that all tasks have been through, and when (pipeline/work/pace.py)
+        self.counting = threading.Lock()
         self.model = threading.Lock()  # one shard at a time, where two are processed (pipeline/distributed/actors.py)
 
     def process(self, order: Order) -> dict[str, Any]:
@@ -91,14 +95,14 @@ class ShardWorker:
 
         Raises MusterError where the library cannot be read or written.
         """
-        started, waited = time.monotonic(), {"decode": 0.0, "model": 0.0}
+        started, waited, taken = time.monotonic(), {"decode": 0.0, "model": 0.0}, Taken()
         reader, rows = self._images(order)
         given = [self.tasks[name] for name in order.tasks]
         found = _Found(
             facts=[], rows={t.name: [t.schema.empty_table()] for t in given}, errors={t.name: [] for t in given}
         )
         side = max([MIN_SIDE, *(task.max_side for task in given)])
-        for chunk in timed(chunks(self._decoded(reader, rows, side, dict(order.skip))), waited):
+        for chunk in timed(chunks(self._decoded(reader, rows, side, dict(order.skip), taken)), waited):
             found.facts += [_facts(image_id, outcome) for image_id, outcome in chunk]
             good = [image_of(image_id, photo) for image_id, photo in chunk if isinstance(photo, Photo)]
             begun = time.monotonic()
@@ -108,15 +112,22 @@ class ShardWorker:
                 found.rows[task.name] = [kept(task, [*found.rows[task.name], rows_of_task])]
                 found.errors[task.name] += failed
             waited["model"] += time.monotonic() - begun
+            if order.probe is None:
+                with self.counting:
+                    self.seen = self.seen[0] + len(chunk), time.monotonic()
             for name in order.tasks:  # so that a task knows what it lacks, whatever becomes of the row in `images`
                 found.errors[name] += [_error(i, name, o) for i, o in chunk if isinstance(o, ImageError)]
-        committed = order.probe is None and self._commit(order, found)
+        committed = order.probe is None and self._commit(order, found, taken)
         _give_back_memory()
         kinds = found.kinds()
         return {
             "images": len(rows),
             "errors": len(kinds),
-            "error_kinds": dict(Counter(kinds.values())),
+            "errors_by": Counter(  # kind and place → images
+                (kinds[row.image_id], place(row.uri, row.source)) for row in rows if row.image_id in kinds
+            ),
+            "bytes": sum(taken.sizes.values()),
+            "ahead": {"read": AT_ONCE * mean(taken.read), "decoded": AT_ONCE * mean(taken.decoded)},
             "rows": {name: sum(each.num_rows for each in tables) for name, tables in found.rows.items()},
             "committed": committed,
             "seconds": time.monotonic() - started,
@@ -132,27 +143,34 @@ class ShardWorker:
         return Reader(table["uri"].to_pylist()), [row for row in rows if wanted is None or row.image_id in wanted]
 
     def _decoded(
-        self, reader: Reader, rows: Sequence[Row], max_side: int, skip: Mapping[str, str]
+        self, reader: Reader, rows: Sequence[Row], max_side: int, skip: Mapping[str, str], taken: Taken
     ) -> Iterator[tuple[str, Photo | ImageError]]:
         """image_id and what came of it, in order; read and decoded ahead of the caller."""
 
-        def read(row: Row) -> bytes | ImageError:
-            kind = skip.get(row.image_id)
-            return ImageError(kind, SKIPPED[kind]) if kind else _outcome(reader.read, row.uri, row.source)
+        def read(row: Row) -> tuple[str, bytes | ImageError]:
+            if kind := skip.get(row.image_id):
+                return row.image_id, ImageError(kind, SKIPPED[kind])
+            data = taken.timed(row.image_id, _outcome, reader.read, row.uri, row.source)
+            taken.sizes[row.image_id] = 0 if isinstance(data, ImageError) else len(data)
+            return row.image_id, data
 
-        def photo(data: bytes | ImageError) -> Photo | ImageError:
-            return data if isinstance(data, ImageError) else _outcome(decode.decode, data, max_side)
+        def photo(named: tuple[str, bytes | ImageError]) -> tuple[str, Photo | ImageError]:
+            image_id, data = named
+            if isinstance(data, ImageError):
+                return image_id, data
+            return image_id, taken.timed(image_id, _outcome, decode.decode, data, max_side)
 
         with ThreadPoolExecutor(4) as readers:
-            read_ahead = ahead(readers, _each(read), chunks(rows, AT_ONCE), AHEAD)
-            decoded = chain.from_iterable(ahead(self.decoders, _each(photo), read_ahead, max(AHEAD, self.threads)))
+            read_ahead = ahead(readers, _each(read), chunks(rows, AT_ONCE), AHEAD, taken.read)
+            decoded = ahead(self.decoders, _each(photo), read_ahead, max(AHEAD, self.threads), taken.decoded)
             try:
-                yield from zip((row.image_id for row in rows), decoded, strict=True)
+                yield from chain.from_iterable(decoded)
             finally:  # where a bucket stays away, those that wait for a thread would each try for a minute
                 readers.shutdown(wait=False, cancel_futures=True)
 
-    def _commit(self, order: Order, found: "_Found") -> bool:
+    def _commit(self, order: Order, found: "_Found", taken: Taken) -> bool:
         """Whether the shard is committed now; a part of one may have to wait for the others."""
+        now = datetime.now(UTC)
         written: dict[str, dict[str, pa.Table]] = {}  # fingerprint → table → rows
         # Images first: a photo that cannot be read next time is then an error of the task, and has its row.
         if order.facts:
@@ -162,11 +180,12 @@ class ShardWorker:
             written[self.fingerprints[name]] = {name: pa.concat_tables(each), **failed}
         try:
             for fingerprint, rows in written.items():
+                facts = commit_facts.made(now, taken.seconds if fingerprint == IMAGES_FINGERPRINT else {})
                 if order.part is None:
-                    tables.write_shard(self.library, fingerprint, order.shard, rows)
+                    tables.write_shard(self.library, fingerprint, order.shard, rows, facts)
                 else:
                     reduced = {name: lambda rows, task=task: kept(task, [rows]) for name, task in self.tasks.items()}
-                    shared_shards.write_part(self.library, fingerprint, order.shard, order.part, rows, reduced)
+                    shared_shards.write_part(self.library, fingerprint, order.shard, order.part, rows, reduced, facts)
             return all(tables.is_committed(self.library, fingerprint, order.shard) for fingerprint in written)
         except OSError as error:
             raise MusterError(f"cannot write to library {self.library.uri}: {error.strerror or error}") from error
@@ -253,11 +272,15 @@ def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or text
 
 
-def ahead(pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T], limit: int) -> Iterator[R]:
-    """`map` in a pool that runs at most `limit` items ahead of the caller."""
+def ahead(
+    pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T], limit: int, lay: list[int]
+) -> Iterator[R]:
+    """`map` in a pool that runs at most `limit` items ahead of the caller. `lay`: how many were done by then is added,
+    each time that one is wanted."""
     iterator = iter(items)
     running: deque[Future[R]] = deque(pool.submit(function, item) for item in islice(iterator, limit))
     while running:
+        lay.append(sum(map(Future.done, running)))
         result = running.popleft().result()
         running.extend(pool.submit(function, item) for item in islice(iterator, 1))
         yield result

@@ -41,6 +41,25 @@ def test_results_alone_are_on_stdout(as_json: bool, result: str) -> None:
     assert set(done.stderr.splitlines()) >= {*SAID, "of one that outlives us"}
 
 
+@pytest.mark.parametrize("terminal", [False, True])
+@pytest.mark.parametrize(("left", "said"), [(90.4, "90 s left"), (3750.4, "1:02:30 left")])
+def test_the_time_left_is_the_same_on_a_terminal_and_elsewhere(terminal: bool, left: float, said: str) -> None:
+    code = f"""
+import time
+from muster.pipeline.run import Progress
+with console.progress() as show:
+    show(Progress(1000, 0.0, images=100, errors=1, under_way=20, pace=4.0, ends=time.monotonic() + {left}))
+"""
+    reader, writer = os.openpty() if terminal else os.pipe()
+    try:
+        assert run(code, stderr=writer, env={**os.environ, "TERM": "xterm", "COLUMNS": "150"}).returncode == 0
+        text = os.read(reader, 1 << 16).decode()
+    finally:
+        os.close(reader)
+        os.close(writer)
+    assert f"120/1,000 images, 4.0/s, 1 error, {said}" in text
+
+
 def test_the_log_of_a_job_is_a_result_where_no_json_is_asked_for() -> None:
     assert run('console.pass_on("a\\nb", False)').stdout == "a\nb"
     done = run('console.pass_on("a\\nb", True)\nconsole.report({}, True)')
