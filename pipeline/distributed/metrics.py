@@ -33,7 +33,7 @@ class WorkerMetrics:
         """Count one shard's `result`, as of ShardWorker.process."""
         counts: list[tuple[Any, dict[str, str], float]] = [(self.images, {}, result["images"])]
         for (kind, place), number in result["errors_by"].items():
-            counts.append((self.errors, {"kind": kind, "source": self._known(place)}, number))
+            counts.append((self.errors, {"kind": kind, "source": self.named(place)}, number))
         counts += [(self.bytes, {}, result["bytes"])]
         counts += [(self.decode_wait, {}, result["waited"]["decode"]), (self.model_wait, {}, result["waited"]["model"])]
         for counter, tags, amount in counts:
@@ -44,7 +44,7 @@ class WorkerMetrics:
         for task in {task for task, _ in ceilings}:
             self.ceiling.set(min(most for (name, _), most in ceilings.items() if name == task), {"task": task})
 
-    def _known(self, place: str) -> str:
+    def named(self, place: str) -> str:
         """The place itself, of the first that had errors here."""
         if len(self.places) < self.most:
             self.places.add(place)

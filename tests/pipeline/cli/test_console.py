@@ -45,10 +45,9 @@ def test_results_alone_are_on_stdout(as_json: bool, result: str) -> None:
 @pytest.mark.parametrize(("left", "said"), [(90.4, "90 s left"), (3750.4, "1:02:30 left")])
 def test_the_time_left_is_the_same_on_a_terminal_and_elsewhere(terminal: bool, left: float, said: str) -> None:
     code = f"""
-import time
-from muster.pipeline.run import Progress
+from types import SimpleNamespace
 with console.progress() as show:
-    show(Progress(1000, 0.0, images=100, errors=1, under_way=20, pace=4.0, ends=time.monotonic() + {left}))
+    show(SimpleNamespace(total=1000, images=100, under_way=20, errors=1, rows={{}}, pace=4.0, left={left}))
 """
     reader, writer = os.openpty() if terminal else os.pipe()
     try:
