@@ -1,6 +1,7 @@
 """Which images could not be read, or were too much for a task; and why."""
 
 from collections.abc import Collection, Mapping, Sequence
+from heapq import nlargest
 from typing import Any
 
 import pyarrow as pa
@@ -8,7 +9,7 @@ import pyarrow.compute as pc
 
 from muster.errors import InputError
 from muster.pipeline.usual import rows_by_use
-from muster.storage import manifest, tables
+from muster.storage import commit_facts, manifest, tables
 from muster.storage.exchange.photo import public_uri
 from muster.storage.library import LibraryFiles
 from muster.storage.outcomes import IMAGES_FINGERPRINT
@@ -49,6 +50,30 @@ def first_failures(library: LibraryFiles, commits: Commits) -> list[dict[str, An
             break
         found += _of_shard(library, shard, made).to_pylist()
     return found[:3]
+
+
+def newest_failures(library: LibraryFiles, commits: Commits, most: int) -> list[dict[str, Any]]:
+    """Up to `most` of these rows, the newest first, with `at`: when its shard was done, as ISO text in UTC; None where
+    an older version did it. Chosen by the commits; of tables only those are read that one of them is in."""
+    unreadable = tables.failures(library, commits.get("images", ()))
+    each = (
+        (commit_facts.of(commit).get("at", ""), commit["shard"], task, image)
+        for task, of_task in commits.items()
+        for commit in of_task
+        for image in tables.failures(library, [commit])
+        if task == "images" or image not in unreadable
+    )
+    newest = nlargest(most, each)
+    failing = _failing(
+        library,
+        {task: [c for c in of_task if c["shard"] in {n[1] for n in newest}] for task, of_task in commits.items()},
+    )
+    rows = {
+        (row["image_id"], row["task"] or "images"): row
+        for shard, made in failing.items()
+        for row in _of_shard(library, shard, made).to_pylist()
+    }
+    return [rows[image, task] | {"at": at or None} for at, _, task, image in newest if (image, task) in rows]
 
 
 def _failing(library: LibraryFiles, commits: Commits) -> dict[str, list[tuple[str, str]]]:

@@ -31,7 +31,12 @@ TRANSIENT = ("not_found", "permission", "unreadable", "timeout", "crash", "out_o
 
 @dataclass
 class Progress:
-    """How far a run is. `began`: when it was asked for; `ready`: when its workers were; both of time.monotonic()."""
+    """How far a run is. `began`: when it was asked for; `ready`: when its workers were; both of time.monotonic().
+
+    `images`: of the shards that are done. `under_way`: those that workers have been through, of other shards. `pace`:
+    images per second of the workers by now; `ends`: of time.monotonic(), when all will be done. Both follow the workers
+    from second to second, and are 0 until these have called their tasks a second time.
+    """
 
     total: int
     began: float
@@ -40,7 +45,15 @@ class Progress:
     errors: int = 0
     rows: Counter[str] = field(default_factory=Counter)  # task → how many this run has made
     seconds: float = 0.0  # from ready to the last result
+    under_way: int = 0
+    pace: float = 0.0
+    ends: float = 0.0
     waiting: str = ""  # what the workers, which have not started yet, wait for
+
+    @property
+    def left(self) -> float | None:
+        """Seconds until all is done; None where it is not known yet."""
+        return max(0.0, self.ends - time.monotonic()) if self.ends else None
 
     @property
     def rate(self) -> float:
@@ -220,18 +233,31 @@ def _work(
         progress.add(result)
         if trace is not None:
             trace.add(result["process"], order.key, result["spans"])
+        progress.under_way = max(0, progress.under_way - result["images"])  # until the workers are asked again
         on_progress(progress)
 
     def members(order: Order) -> Sequence[str]:
         images: list[str] = manifest.read_shard(library, order.shard)["image_id"].to_pylist()
         return slice_of(images, order.part)
 
+    def on_beat() -> None:
+        held = pool.held()
+        progress.under_way = sum(map(pool.pace.under_way, held))
+        progress.pace = pool.pace.rate(held)
+        left = pool.pace.left(max(0, progress.total - progress.images - sum(held.values())), held)
+        progress.ends = 0.0 if left is None else time.monotonic() + left
+        pool.metrics.waiting.set(len(dispatcher.queue) + len(dispatcher.alone))
+        on_progress(progress)
+
     room = partial(actors.available_workers, config.machine)
     try:
-        with closing(actors.RayWorkers(config.library, config.choices, config.machine)) as pool:
+        with closing(
+            actors.RayWorkers(config.library, config.choices, config.machine, on_beat, traced=trace is not None)
+        ) as pool:
             pool.prepare(count, on_wait)
             progress.ready = time.monotonic()
-            failed = Dispatcher(orders, pool, count, members, policy=patient(config.choices), room=room).run(on_done)
+            dispatcher = Dispatcher(orders, pool, count, members, policy=patient(config.choices), room=room)
+            failed = dispatcher.run(on_done)
     except Stopped as stopped:
         raise MusterError(f"{stopped}. What was done is kept; run again to go on") from stopped
     if failed:

@@ -13,7 +13,8 @@ from types import MappingProxyType
 
 import pyarrow as pa
 
-from muster.storage import layout, tables
+from muster.storage import commit_facts, layout, tables
+from muster.storage.commit_facts import NO_FACTS, Facts
 from muster.storage.library import LibraryFiles, dump_json
 
 _ALL: Mapping[str, Callable[[pa.Table], pa.Table]] = MappingProxyType({})
@@ -27,18 +28,20 @@ def write_part(
     part: Part,
     rows: Mapping[str, pa.Table],
     reduced: Mapping[str, Callable[[pa.Table], pa.Table]] = _ALL,
+    facts: Facts = NO_FACTS,
 ) -> None:
     """Write one part of a shard; commits the shard where it was the last.
 
     `rows`: table name → rows of this part. `reduced`: table name → what the shard keeps of the rows of all parts, where
-    that is not all. May be called again for the same part, by anyone.
+    that is not all. `facts`: see muster.storage.commit_facts. May be called again for the same part, by anyone.
     """
     if tables.is_committed(library, fingerprint, shard):
         return
     folder = _folder(fingerprint, shard, part)
     for table, each in rows.items():
         library.write(f"{folder}/{table}.parquet", tables.to_parquet(each), sync=False)
-    library.write(f"{folder}/done.json", dump_json({"tables": list(rows)}), sync=False)
+    done = dump_json({"tables": list(rows), "facts": dict(facts)})
+    library.write(f"{folder}/done.json", done, sync=False)
     folders = [_folder(fingerprint, shard, (number, part[1])) for number in range(part[1])]
     if not all(library.has(f"{each}/done.json") for each in folders):  # cheaper than reading the parts that exist
         return
@@ -46,10 +49,10 @@ def write_part(
         found = [_read(library, each) for each in folders]
     except FileNotFoundError:  # another worker has committed the shard, and removed the parts
         return
-    names = dict.fromkeys(name for each in found for name in each)
-    whole = {name: pa.concat_tables([each[name] for each in found if name in each]) for name in names}
+    names = dict.fromkeys(name for each, _ in found for name in each)
+    whole = {name: pa.concat_tables([each[name] for each, _ in found if name in each]) for name in names}
     whole = {name: reduced[name](each) if name in reduced else each for name, each in whole.items()}
-    tables.write_shard(library, fingerprint, shard, whole)
+    tables.write_shard(library, fingerprint, shard, whole, commit_facts.joined(facts for _, facts in found))
     _remove(library, layout.parts(fingerprint, shard))
 
 
@@ -68,6 +71,8 @@ def _folder(fingerprint: str, shard: str, part: Part) -> str:
     return f"{layout.parts(fingerprint, shard)}/{part[0]}-of-{part[1]}"
 
 
-def _read(library: LibraryFiles, folder: str) -> dict[str, pa.Table]:
-    names = json.loads(library.read(f"{folder}/done.json"))["tables"]
-    return {name: tables.from_parquet(library.read(f"{folder}/{name}.parquet")) for name in names}
+def _read(library: LibraryFiles, folder: str) -> tuple[dict[str, pa.Table], Facts]:
+    """The tables of a part, and its facts."""
+    done = json.loads(library.read(f"{folder}/done.json"))
+    rows = {name: tables.from_parquet(library.read(f"{folder}/{name}.parquet")) for name in done["tables"]}
+    return rows, commit_facts.of(done)

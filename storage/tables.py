@@ -19,7 +19,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from muster.errors import DecryptionError, InputError, MusterError, NotYetError
-from muster.storage import layout
+from muster.storage import commit_facts, layout
+from muster.storage.commit_facts import NO_FACTS, Facts
 from muster.storage.library import LibraryFiles, dump_json
 
 TABLE = re.compile("[a-z][a-z0-9_]*")  # a legal table name: it becomes one folder of the library
@@ -93,17 +94,19 @@ def from_parquet(data: bytes) -> pa.Table:
     return parquet_file(data).read(use_threads=False)
 
 
-def write_shard(library: LibraryFiles, fingerprint: str, shard: str, rows: Mapping[str, pa.Table]) -> bool:
+def write_shard(
+    library: LibraryFiles, fingerprint: str, shard: str, rows: Mapping[str, pa.Table], facts: Facts = NO_FACTS
+) -> bool:
     """Write one shard's rows of one task, table by table, then commit them.
 
-    `rows`: table name → rows, each beginning with `image_id`.
+    `rows`: table name → rows, each beginning with `image_id`. `facts`: see muster.storage.commit_facts.
     Returns False where the shard was already committed; what was written then stays as it is.
     """
     if is_committed(library, fingerprint, shard):
         return False
     files = [_write_file(library, table, fingerprint, shard, part) for table, part in rows.items()]
     commit = {"shard": shard, "fingerprint": fingerprint, "files": files, "failed": _failed(rows)}
-    commit["facts"] = {}  # nothing is in it; Muster before 0.2 takes a commit without it for damaged
+    commit["facts"] = dict(facts)  # Muster before 0.2 takes a commit without it for damaged
     if library.create(layout.commit(fingerprint, shard), dump_json(commit)):
         return True
     theirs = _read_commit(library, fingerprint, shard)["files"]
@@ -285,7 +288,7 @@ def replace_shard(library: LibraryFiles, old: str, new: str, keep: Sequence[str]
             rows = {f["table"]: _read_file(library, f) for f in commit["files"]}
             left = {t: r.filter(pc.is_in(r["image_id"], value_set=kept)) for t, r in rows.items()}
             if all(CHOSEN not in (r.schema.metadata or {}) or r.num_rows == left[t].num_rows for t, r in rows.items()):
-                write_shard(library, name, new, left)
+                write_shard(library, name, new, left, commit_facts.without_others(commit_facts.of(commit), set(keep)))
         library.remove(layout.commit(name, old))
         for table in folders:
             library.remove(layout.rows(table, name, old))

@@ -11,6 +11,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
@@ -135,21 +136,22 @@ def progress() -> Iterator[Any]:
     if not sys.stderr.isatty():
         yield _stoppable(_PlainProgress())
         return
-    with _bar() as bar:
+    with _bar(time_left=False) as bar:
         task = bar.add_task("starting", total=None)
 
         def show(p: Any) -> None:
-            bar.update(task, total=p.total, completed=p.images, description=printable(_line(p)))
+            bar.update(task, total=p.total, completed=p.images + p.under_way, description=printable(_line(p)))
 
         yield _stoppable(show)
 
 
-def _bar() -> "Bar":
+def _bar(time_left: bool = True) -> "Bar":
+    """`time_left`: by rich, of the last steps; else it is in the description."""
     from rich.console import Console  # it takes a twentieth of a second to import, and most commands draw nothing
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (BarColumn(), TextColumn("{task.description}", markup=False), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True), transient=True)
+    columns = [BarColumn(), TextColumn("{task.description}", markup=False)]
+    return Progress(*columns, *[TimeRemainingColumn()] * time_left, console=Console(stderr=True), transient=True)
 
 
 def _stoppable(show: Callable[[Any], None]) -> Callable[[Any], None]:
@@ -172,15 +174,19 @@ class _PlainProgress:
     def __call__(self, p: Any) -> None:
         if time.monotonic() - self.last >= 10 or p.images >= p.total:
             self.last = time.monotonic()
-            left = f", {(p.total - p.images) / p.rate:.0f} s left" if p.rate else ""
-            say(_line(p) + left)
+            say(_line(p))
 
 
 def _line(p: Any) -> str:
-    if not p.images:
+    if not (done := p.images + p.under_way):
         return f"{count(p.total, 'image')} to process, {p.waiting or 'starting workers'}"
     found = ", ".join([*counted(p.rows), count(p.errors, "error")])
-    return f"{p.images}/{count(p.total, 'image')}, {p.rate:.1f}/s, {found}"
+    left = "" if p.left is None or done >= p.total else f", {_duration(p.left)} left"
+    return f"{done}/{count(p.total, 'image')}, {p.pace or p.rate:.1f}/s, {found}{left}"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else str(timedelta(seconds=round(seconds)))
 
 
 def counted(rows: Mapping[str, int]) -> list[str]:

@@ -371,11 +371,19 @@ def status(library: LibraryOption = LIBRARY, trust: TrustOption = False, as_json
     tasks = [table["task"] for table in facts["tables"]]
     lines += [_table_text(table, tasks.count(table["task"]) > 1) for table in facts["tables"]]
     if facts["errors"] or any(table["errors"] for table in facts["tables"]):
-        lines.append(f"`muster errors -l {shlex.quote(library)}` shows the errors")
+        lines.append(f"`muster errors -l {shlex.quote(library)}` shows all errors; the newest:")
+        lines += [f"  {_time_text(row['at'])}: {_error_text(row)}" for row in facts["newest_errors"]]
+    if facts["slowest"]:
+        lines.append("slowest to read and decode:")
+        lines += [f"  {row['seconds']:.3f} s  {row['uri']}" for row in facts["slowest"]]
     lines += _said_text(facts["people"])
     if facts["scan_interrupted"]:
         lines.append("a scan was interrupted: scan again, or any other command puts it in order")
     report(facts, as_json, *lines)
+
+
+def _time_text(at: str | None) -> str:
+    return f"{at[:16].replace('T', ' ')} UTC" if at else "time not known"
 
 
 def _said_text(facts: dict[str, Any]) -> list[str]:

@@ -7,22 +7,25 @@ import secrets
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from muster.errors import MusterError
 from muster.pipeline.distributed import private, shipped
-from muster.pipeline.distributed.metrics import DriverMetrics, WorkerMetrics
+from muster.pipeline.distributed.metrics import PLACES, DriverMetrics, WorkerMetrics
 from muster.pipeline.distributed.reach import about_token, environment, refuse_local, require_answer, token_source
 from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.dispatch import Died, Done, Event, Failed, Order, Policy, WorkerId
 from muster.pipeline.work.machine import Machine, cores
+from muster.pipeline.work.pace import Pace, Seen
 from muster.pipeline.work.worker import ShardWorker, is_fatal
 from muster.storage.uris import local_path
 
 WAIT_SECONDS = 20.0  # between words about a cluster that has no room for a worker
-PING_SECONDS, SILENT_SECONDS = 10.0, 60.0  # between two questions whether a worker is there; until it is given up
+PING_SECONDS, SILENT_SECONDS = 1.0, 60.0  # between two questions to a worker how far it is; until it is given up
+PINGS_PER_SECOND = 1000  # to all workers together: 10,000 of them are asked every ten seconds
 ENDED_FROM_OUTSIDE = ("node has died", "receives a SIGTERM")  # as Ray words the end of an actor
 _one_at_a_time = threading.RLock()  # a process has one Ray, and one environment that it is started with
 
@@ -143,23 +146,29 @@ class _Actor(ShardWorker):
         weights_dir: Path | None,
         folder: str | None,
         spare: bool,
+        traced: bool,
     ) -> None:
         if folder is not None:  # the driver's: files that the environment names may be relative to it
             os.chdir(folder)
         super().__init__(library, choices, device, weights_dir, decoder_threads(device, spare))
+        self.traced = traced
         gc.freeze()  # torch's half a million objects stay: to look through them took 3 % of a light run
-        self.metrics = WorkerMetrics()
+        # On this machine alone others may read metrics, and a folder's name is not theirs to know.
+        self.metrics = WorkerMetrics(PLACES if folder is None else 0)
 
-    def ready(self) -> bool:
-        return True
+    def how_far(self) -> Seen:
+        """Answered at once, whatever else is at work."""
+        return self.seen
 
     def attempt(self, order: Order) -> dict[str, Any]:
-        """`process`, with errors as values: {"result": …} or {"reason": …, "fatal": …}."""
+        """`process`, with errors as values: {"result": …, "seen": …} or {"reason": …, "fatal": …}."""
         try:
             result = self.process(order)
             if order.probe is None:
                 self.metrics.add(result, self.ceilings)
-            return {"result": result}
+            if not self.traced:
+                del result["spans"]  # 150 of them for 256 photos
+            return {"result": result, "seen": self.seen}
         except MusterError as error:
             return {"reason": str(error), "fatal": is_fatal(error)}
 
@@ -167,11 +176,20 @@ class _Actor(ShardWorker):
 class RayWorkers:
     """Worker actors as the dispatcher's `Workers`."""
 
-    def __init__(self, library: str, choices: Sequence[TaskChoice], machine: Machine) -> None:
+    def __init__(
+        self,
+        library: str,
+        choices: Sequence[TaskChoice],
+        machine: Machine,
+        on_beat: Callable[[], None] = lambda: None,
+        traced: bool = False,
+    ) -> None:
+        """`on_beat`: called within `wait`, each time that the workers have been asked how far they are. `traced`:
+        results say what was done when."""
         folder = os.getcwd() if machine.address is None else None
         device = "cuda" if machine.on_gpu else "cpu"
         spare = machine.address is None and machine.worker_count < cores()
-        self.arguments = (library, choices, device, machine.weights_dir, folder, spare)
+        self.arguments = (library, choices, device, machine.weights_dir, folder, spare, traced)
         self.options = _resources(machine)
         self.actors: dict[WorkerId, Any] = {}
         self.calls: dict[Any, tuple[WorkerId, Order]] = {}
@@ -182,6 +200,7 @@ class RayWorkers:
         self.started = 0
         self.local = machine.address is None
         self.metrics = DriverMetrics()
+        self.pace, self.on_beat = Pace(), on_beat
 
     def prepare(self, count: int, on_wait: Callable[[str], None] = lambda text: None) -> None:
         """Start workers ahead of their first orders; returns when all on this machine, or one in a cluster, are ready.
@@ -192,7 +211,7 @@ class RayWorkers:
         from ray.exceptions import RayActorError, RayTaskError
 
         self.spare = [self._create() for _ in range(count)]
-        calls = [self.actors[worker].ready.remote() for worker in self.spare]
+        calls = [self.actors[worker].how_far.remote() for worker in self.spare]
         wanted, patience = count if self.local else 1, Policy().startup
         deadline = time.monotonic() + patience
         while len(ready := ray.wait(calls, num_returns=wanted, timeout=WAIT_SECONDS)[0]) < wanted:
@@ -234,22 +253,40 @@ class RayWorkers:
     def wait(self, seconds: float) -> list[Event]:
         import ray
 
+        silent = self._silent()
         calls = list(self.calls)
         self.metrics.in_flight.set(len(calls))
+        self.metrics.workers.set(len(self.actors))
         ready, _ = ray.wait(calls, num_returns=1, timeout=seconds)
         if ready:  # and whatever else is there by now: one look at all calls serves all of them
             ready, _ = ray.wait(calls, num_returns=len(calls), timeout=0)
-        return [self._event(call) for call in ready if call in self.calls] + self._silent()
+        return [self._event(call) for call in ready if call in self.calls] + silent
+
+    def held(self) -> dict[WorkerId, int]:
+        """Images of the shards that each worker holds, who holds some."""
+        images: Counter[WorkerId] = Counter()
+        for worker, order in self.calls.values():
+            if order.probe is None:
+                images[worker] += order.images
+        return images
 
     def _silent(self) -> list[Event]:
-        """Kill workers that do not even answer a ping: they are stopped, or hang while they hold Python's lock."""
+        """Ask workers how far they are, and kill those that do not even answer: they are stopped, or hang while they
+        hold Python's lock."""
         import ray
+        from ray.exceptions import RayActorError
 
         if (now := time.monotonic()) < self.next_ping:
             return []
-        self.next_ping = now + min(PING_SECONDS, SILENT_SECONDS / 2)
-        answered = ray.wait(pings, num_returns=len(pings), timeout=0)[0] if (pings := list(self.pings.values())) else []
-        for worker in [worker for worker, ping in self.pings.items() if ping in answered]:
+        self.next_ping = now + min(max(PING_SECONDS, len(self.actors) / PINGS_PER_SECOND), SILENT_SECONDS / 2)
+        answered = set(
+            ray.wait(pings, num_returns=len(pings), timeout=0)[0] if (pings := [*self.pings.values()]) else []
+        )
+        there = {worker: ping for worker, ping in self.pings.items() if ping in answered}
+        with contextlib.suppress(RayActorError):  # of one that died: its call says so
+            for worker, seen in zip(there, ray.get(list(there.values())), strict=True):
+                self.pace.say(worker, seen)
+        for worker in there:
             self.heard[worker] = now
             del self.pings[worker]
         silent = [w for w in self.pings if now - self.heard[w] >= SILENT_SECONDS]
@@ -257,7 +294,8 @@ class RayWorkers:
             self.kill(worker)
         for worker in self.heard.keys() - self.pings.keys():
             self.heard[worker] = now
-            self.pings[worker] = self.actors[worker].ready.options(concurrency_group="alive").remote()
+            self.pings[worker] = self.actors[worker].how_far.options(concurrency_group="alive").remote()
+        self.on_beat()
         text = f"it did not answer for {SILENT_SECONDS:.0f} s: it was stopped, or hangs in native code"
         return [Died(worker, text, silent=True) for worker in silent]
 
@@ -276,7 +314,10 @@ class RayWorkers:
             return Failed(worker, order, str(error))
         self.heard.setdefault(worker, time.monotonic())
         if "result" in answer:
+            self.pace.say(worker, answer["seen"])
+            self.pace.given_back[worker] += order.images if order.probe is None else 0
             return Done(worker, order, answer["result"])
+        self.pace.give_up(worker)
         return Failed(worker, order, answer["reason"], answer["fatal"])
 
     def kill(self, worker: WorkerId) -> None:
@@ -286,7 +327,7 @@ class RayWorkers:
         self._forget(worker)
 
     def _forget(self, worker: WorkerId) -> None:
-        for known in (self.actors, self.heard, self.pings):
+        for known in (self.actors, self.heard, self.pings, self.pace.workers):
             known.pop(worker, None)
         self.calls = {call: held for call, held in self.calls.items() if held[0] != worker}
 

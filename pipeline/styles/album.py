@@ -109,8 +109,13 @@ def paint(
 
 
 def _writing(pictures: Pictures, on_progress: OnProgress) -> OnProgress:
+    written = 0
+
     def told(progress: Progress) -> None:
-        pictures.write()
+        nonlocal written
+        if progress.images > written:  # it is told more often than a shard is done
+            written = progress.images
+            pictures.write()
         on_progress(progress)
 
     return told

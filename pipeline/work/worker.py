@@ -10,11 +10,13 @@ import errno
 import os
 import socket
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -29,7 +31,8 @@ from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.dispatch import Order
 from muster.pipeline.work.parts import IMAGES_PER_CALL, slice_of
 from muster.pipeline.work.spans import Spans
-from muster.storage import manifest, shared_shards, tables
+from muster.pipeline.work.taken import Taken, mean, place
+from muster.storage import commit_facts, manifest, shared_shards, tables
 from muster.storage.library import open_library
 from muster.storage.outcomes import ERRORS, IMAGES, IMAGES_FINGERPRINT
 from muster.storage.photos import decode
@@ -61,7 +64,10 @@ class Row(NamedTuple):
     source: str
 
 
-class Seen(NamedTuple):
+File = tuple[str, bytes | ImageError]  # image_id, and what is in its file
+
+
+class LookedAt(NamedTuple):
     """An image, and what came of it. `phash`: of a photo, where the order wants it."""
 
     image_id: str
@@ -98,6 +104,8 @@ class ShardWorker:
         self.threads, self.decoders = decoders, ThreadPoolExecutor(decoders, "decoder") if decoders else None
         self.ceilings: Ceilings = {}
         self.process_name = f"worker {os.getpid()} on {socket.gethostname()}"
+        self.seen = 0, time.monotonic()  # images that all tasks have been through, and when (pipeline/work/pace.py)
+        self.counting = threading.Lock()
         # One shard at a time is computed, where two are processed (pipeline/distributed/actors.py); beside decoders,
         # only the tasks are.
         self.turn = threading.RLock()
@@ -107,23 +115,30 @@ class ShardWorker:
 
         Raises MusterError where the library cannot be read or written.
         """
-        spans = Spans()
+        spans, taken = Spans(), Taken()
         given = [self.tasks[name] for name in order.tasks]
         found = _Found(
             facts=[], rows={t.name: [t.schema.empty_table()] for t in given}, errors={t.name: [] for t in given}
         )
         side = max([MIN_SIDE, *(task.max_side for task in given)])
-        with self._reading(order, spans) as (rows, files), nullcontext() if self.decoders else self._turn(spans):
-            for chunk in chunks(self._seen(rows, files, side, order.facts, spans)):
+        with self._reading(order, spans, taken) as (rows, files), nullcontext() if self.decoders else self._turn(spans):
+            for chunk in chunks(self._looked_at(files, side, order.facts, spans, taken)):
                 self._apply(given, chunk, order.facts, found, spans)
+                if order.probe is None:
+                    with self.counting:
+                        self.seen = self.seen[0] + len(chunk), time.monotonic()
         with spans("commit", len(rows)):
-            committed = order.probe is None and self._commit(order, found)
+            committed = order.probe is None and self._commit(order, found, taken)
         _give_back_memory()
         kinds = found.kinds()
         return {
             "images": len(rows),
             "errors": len(kinds),
-            "error_kinds": dict(Counter(kinds.values())),
+            "errors_by": Counter(  # kind and place → images
+                (kinds[row.image_id], place(row.uri, row.source)) for row in rows if row.image_id in kinds
+            ),
+            "bytes": sum(taken.sizes.values()),
+            "ahead": {"read": taken.at_once * mean(taken.read), "decoded": taken.at_once * mean(taken.decoded)},
             "rows": {name: sum(each.num_rows for each in tables) for name, tables in found.rows.items()},
             "committed": committed,
             "waited": self._waited(spans),
@@ -147,12 +162,12 @@ class ShardWorker:
             self.turn.release()
 
     def _apply(
-        self, given: Sequence[base.Task], chunk: Sequence[Seen], facts: bool, found: _Found, spans: Spans
+        self, given: Sequence[base.Task], chunk: Sequence[LookedAt], facts: bool, found: _Found, spans: Spans
     ) -> None:
         """Have the tasks see a chunk of images, and note what comes of each."""
         if facts:
             found.facts += map(_facts, chunk)
-        good = [image_of(seen.image_id, seen.outcome) for seen in chunk if isinstance(seen.outcome, Photo)]
+        good = [image_of(each.image_id, each.outcome) for each in chunk if isinstance(each.outcome, Photo)]
         for task in given if good else []:
             with self._turn(spans), spans(task.name, len(good)):
                 rows_of_task, failed = apply(task, good, self.ceilings)
@@ -160,7 +175,7 @@ class ShardWorker:
             found.errors[task.name] += failed
         for task in given:  # so that a task knows what it lacks, whatever becomes of the row in `images`
             found.errors[task.name] += [
-                _error(seen.image_id, task.name, seen.outcome) for seen in chunk if isinstance(seen.outcome, ImageError)
+                _error(each.image_id, task.name, each.outcome) for each in chunk if isinstance(each.outcome, ImageError)
             ]
 
     def _images(self, order: Order) -> tuple[Reader, list[Row]]:
@@ -172,54 +187,62 @@ class ShardWorker:
         return Reader(table["uri"].to_pylist()), [row for row in rows if wanted is None or row.image_id in wanted]
 
     @contextmanager
-    def _reading(self, order: Order, spans: Spans) -> Iterator[tuple[list[Row], Iterator[list[bytes | ImageError]]]]:
-        """The images of an order, and what each file holds, in lists of at most AT_ONCE; it begins to read at once."""
+    def _reading(self, order: Order, spans: Spans, taken: Taken) -> Iterator[tuple[list[Row], Iterator[list[File]]]]:
+        """The images of an order, and what the file of each holds, in lists of at most AT_ONCE; it reads at once."""
         with spans("manifest"):
             reader, rows = self._images(order)
         skip = dict(order.skip)
 
-        def one(row: Row) -> bytes | ImageError:
-            kind = skip.get(row.image_id)
-            return ImageError(kind, SKIPPED[kind]) if kind else _outcome(reader.read, row.uri, row.source)
+        def one(row: Row) -> File:
+            if kind := skip.get(row.image_id):
+                return row.image_id, ImageError(kind, SKIPPED[kind])
+            data = taken.timed(row.image_id, _outcome, reader.read, row.uri, row.source)
+            taken.sizes[row.image_id] = 0 if isinstance(data, ImageError) else len(data)
+            return row.image_id, data
 
-        def read(some: Sequence[Row]) -> list[bytes | ImageError]:
+        def read(some: Sequence[Row]) -> list[File]:
             with spans("read", len(some)):
                 return [one(row) for row in some]
 
-        at_once = min(AT_ONCE, FILES_AHEAD // max(reader.threads, 1))
+        at_once = taken.at_once = min(AT_ONCE, FILES_AHEAD // max(reader.threads, 1))
         if not reader.threads:
             yield rows, map(read, chunks(rows, at_once))
             return
         with ThreadPoolExecutor(reader.threads, "reader") as readers:
             try:
-                yield rows, ahead(readers, read, chunks(rows, at_once), FILES_AHEAD // at_once)
+                yield rows, ahead(readers, read, chunks(rows, at_once), FILES_AHEAD // at_once, taken.read)
             finally:  # where a bucket stays away, those that wait for a thread would each try for a minute
                 readers.shutdown(wait=False, cancel_futures=True)
 
-    def _seen(
-        self, rows: Sequence[Row], files: Iterator[list[bytes | ImageError]], max_side: int, hashed: bool, spans: Spans
-    ) -> Iterator[Seen]:
+    def _looked_at(
+        self, files: Iterator[list[File]], max_side: int, hashed: bool, spans: Spans, taken: Taken
+    ) -> Iterator[LookedAt]:
         """What came of each image, in order; beside decoders, they run ahead of the caller."""
 
-        def photo(data: bytes | ImageError) -> Photo | ImageError:
-            return data if isinstance(data, ImageError) else _outcome(decode.decode, data, max_side)
+        def photo(image_id: str, data: bytes | ImageError) -> Photo | ImageError:
+            if isinstance(data, ImageError):
+                return data
+            return taken.timed(image_id, _outcome, decode.decode, data, max_side)
 
-        def decoded(some: Sequence[bytes | ImageError]) -> list[tuple[Photo | ImageError, int | None]]:
+        def decoded(some: Sequence[File]) -> list[LookedAt]:
             with spans("decode", len(some)):
-                photos = [photo(data) for data in some]
-            with spans("hash", len(some)) if hashed else nullcontext():
-                return [(each, _phash(each) if hashed else None) for each in photos]
+                photos = [(image_id, photo(image_id, data)) for image_id, data in some]
+            if not hashed:
+                return [LookedAt(*each) for each in photos]
+            with spans("hash", len(some)):
+                return [LookedAt(*each, _phash(each[1])) for each in photos]
 
-        photos: Iterator[list[tuple[Photo | ImageError, int | None]]]
+        found: Iterator[list[LookedAt]]
         if self.decoders is None:
-            photos = map(decoded, timed(files, spans))
+            found = map(decoded, timed(files, spans))
         else:
-            photos = timed(ahead(self.decoders, decoded, files, max(FILES_AHEAD // AT_ONCE, self.threads)), spans)
-        for row, outcome in zip(rows, chain.from_iterable(photos), strict=True):
-            yield Seen(row.image_id, *outcome)
+            limit = max(FILES_AHEAD // AT_ONCE, self.threads)
+            found = timed(ahead(self.decoders, decoded, files, limit, taken.decoded), spans)
+        return chain.from_iterable(found)
 
-    def _commit(self, order: Order, found: "_Found") -> bool:
+    def _commit(self, order: Order, found: "_Found", taken: Taken) -> bool:
         """Whether the shard is committed now; a part of one may have to wait for the others."""
+        now = datetime.now(UTC)
         written: dict[str, dict[str, pa.Table]] = {}  # fingerprint → table → rows
         # Images first: a photo that cannot be read next time is then an error of the task, and has its row.
         if order.facts:
@@ -229,11 +252,12 @@ class ShardWorker:
             written[self.fingerprints[name]] = {name: pa.concat_tables(each), **failed}
         try:
             for fingerprint, rows in written.items():
+                facts = commit_facts.made(now, taken.seconds if fingerprint == IMAGES_FINGERPRINT else {})
                 if order.part is None:
-                    tables.write_shard(self.library, fingerprint, order.shard, rows)
+                    tables.write_shard(self.library, fingerprint, order.shard, rows, facts)
                 else:
                     reduced = {name: lambda rows, task=task: kept(task, [rows]) for name, task in self.tasks.items()}
-                    shared_shards.write_part(self.library, fingerprint, order.shard, order.part, rows, reduced)
+                    shared_shards.write_part(self.library, fingerprint, order.shard, order.part, rows, reduced, facts)
             return all(tables.is_committed(self.library, fingerprint, order.shard) for fingerprint in written)
         except OSError as error:
             raise MusterError(f"cannot write to library {self.library.uri}: {error.strerror or error}") from error
@@ -319,13 +343,23 @@ def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or text
 
 
-def ahead(pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T], limit: int) -> Iterator[R]:
-    """`map` in a pool that runs at most `limit` items ahead of the caller, and begins at once."""
-    iterator = iter(items)
+def ahead(
+    pool: ThreadPoolExecutor,
+    function: Callable[[T], R],
+    items: Iterable[T],
+    limit: int,
+    lay: list[int] | None = None,
+) -> Iterator[R]:
+    """`map` in a pool that runs at most `limit` items ahead of the caller, and begins at once.
+
+    `lay`: how many were done by then is added, each time that one is wanted.
+    """
+    iterator, lay = iter(items), [] if lay is None else lay
     running: deque[Future[R]] = deque(pool.submit(function, item) for item in islice(iterator, limit))
 
     def results() -> Iterator[R]:
         while running:
+            lay.append(sum(map(Future.done, running)))
             result = running.popleft().result()
             running.extend(pool.submit(function, item) for item in islice(iterator, 1))
             yield result
@@ -351,9 +385,9 @@ def _error(image_id: str, task: str, error: ImageError) -> dict[str, str]:
     return {"image_id": image_id, "task": task, "error_kind": error.kind, "error": str(error)}
 
 
-def _facts(seen: Seen) -> dict[str, Any]:
+def _facts(looked_at: LookedAt) -> dict[str, Any]:
     """The row of `images`."""
-    image_id, outcome, phash = seen
+    image_id, outcome, phash = looked_at
     if isinstance(outcome, ImageError):
         width, height = outcome.size or (None, None)
         known = {"format": outcome.format, "sha256": outcome.sha256, "width": width, "height": height}

@@ -10,9 +10,9 @@ import muster
 from helpers.findings import commit, scanned
 from helpers.fixtures import Outcome
 from muster.errors import InputError
-from muster.pipeline.failures import FAILURES, failures
+from muster.pipeline.failures import FAILURES, failures, newest_failures
 from muster.pipeline.work.choice import TaskChoice
-from muster.storage import manifest
+from muster.storage import layout, manifest, tables
 from muster.storage.library import open_library
 
 Muster = Callable[..., Outcome]
@@ -79,7 +79,27 @@ def test_a_run_names_the_first_three_and_where_all_are(muster: Muster, failed: P
         "truncated",
         "not_an_image",
     ]
-    assert f"`muster errors -l {failed}` shows the errors" in muster("status", "-l", failed).out
+    assert f"`muster errors -l {failed}` shows all errors" in muster("status", "-l", failed).out
+
+
+def test_the_newest_come_first_and_only_their_tables_are_read(failed: Path) -> None:
+    library = open_library(failed)
+    used = {"objects": OBJECTS.fingerprint, "faces": TaskChoice(name="faces").fingerprint}
+    commits = {task: tables.commits(library, name) for task, name in used.items()}
+    days = ["2026-03-04", "2026-03-01", None, "2026-03-03", *["2026-03-02"] * 20]
+    made = sorted((each["shard"], task, each) for task in used for each in commits[task] if each["failed"])
+    want: list[tuple[str, str, str, str]] = []
+    for day, (shard, task, each) in zip(days, made, strict=False):
+        each["facts"] = {"at": f"{day}T00:00:00+00:00", "slowest": {}} if day else {}
+        want += [(each["facts"].get("at", ""), shard, task, image) for image in each["failed"]]
+    want.sort(reverse=True)
+    for kept in {shard for _, shard, _, _ in want} - {shard for _, shard, _, _ in want[:3]}:
+        for name in used.values():
+            library.remove(layout.rows("errors", name, kept))
+    rows = newest_failures(library, commits, 3)
+    assert [(row["at"], row["shard"], row["task"], row["image_id"]) for row in rows] == want[:3]
+    assert all((row["error_kind"], row["error"]) == ("task", "x") for row in rows)
+    assert all(row["uri"].endswith(".jpg") for row in rows)
 
 
 def muster_errors(muster: Muster, library: Path, *options: str) -> dict[str, list[Any]]:

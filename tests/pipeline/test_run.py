@@ -324,6 +324,24 @@ def without_a_photo(album: Path, folder: Path) -> tuple[LibraryFiles, Path]:
     return library, photos
 
 
+def test_a_run_says_each_second_how_far_it_is(
+    tmp_path: Path, make_photos: Callable[..., Path], weights: Path, ray_cluster: None
+) -> None:
+    """A shard of one worker's: before it is done nothing else could be told."""
+    scan(open_library(tmp_path / "L", create=True), [str(make_photos(tmp_path / "photos", range(200)))])
+    said: list[tuple[int, int, float | None]] = []
+
+    def on_progress(progress: Progress) -> None:
+        assert progress.images + progress.under_way <= progress.total
+        said.append((progress.images, progress.under_way, progress.left))
+
+    config = config_of(tmp_path / "L", "faces", workers=1, weights_dir=weights)
+    assert run(config, on_progress).ok == 200
+    assert said[0] == (0, 0, None)
+    assert any(left is not None and left > 0 for _, _, left in said)
+    assert said[-1][:2] == (200, 0)
+
+
 def test_an_error_that_may_pass_is_tried_again_when_asked(
     album: Path, tmp_path: Path, weights: Path, work: Callable[..., Sequence[dict[str, Any]]], rows_of: RowsOf
 ) -> None:
@@ -467,6 +485,9 @@ def test_progress_counts_shards() -> None:
     progress.add({"images": 8, "errors": 0, "rows": {}})
     assert (progress.images, progress.errors, progress.rows["faces"]) == (16, 1, 3)
     assert progress.rate == pytest.approx(1.6, abs=0.1)
+    assert progress.left is None
+    progress.ends = time.monotonic() + 100
+    assert 90 < (progress.left or 0) <= 100
 
 
 def test_a_commit_names_its_files(processed: Path) -> None:

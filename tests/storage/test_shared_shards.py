@@ -1,5 +1,6 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from muster.pipeline.work import parts
-from muster.storage import shared_shards, tables
+from muster.storage import commit_facts, shared_shards, tables
 from muster.storage.library import LibraryFiles, open_library
 
 NAME = "0" * 16
@@ -65,6 +66,16 @@ def test_a_shard_keeps_what_its_task_keeps_of_all_parts(tmp_path: Path) -> None:
     found = tables.require(library, "things", NAME)
     assert found["image_id"].to_pylist() == ["i000", "i000", "i001"]
     assert tables.require(library, "errors", NAME)["image_id"].to_pylist() == ["i000", "i007"]
+
+
+def test_what_a_commit_says_is_of_all_parts(tmp_path: Path) -> None:
+    library, at = open_library(tmp_path / "L", create=True), datetime(2026, 3, 1, tzinfo=UTC)
+    for number in (1, 0):
+        facts = commit_facts.made(at + timedelta(days=number), {f"i{number}": number + 0.5})
+        rows = rows_of(parts.slice_of(range(8), (number, 2)))
+        shared_shards.write_part(library, NAME, "s", (number, 2), rows, facts=facts)
+    [commit] = tables.commits(library, NAME)
+    assert commit_facts.of(commit) == {"at": "2026-03-02T00:00:00+00:00", "slowest": {"i1": 1.5, "i0": 0.5}}
 
 
 def test_parts_written_at_the_same_time(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import itertools
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from muster.errors import InputError, MusterError
-from muster.storage import tables
+from muster.storage import commit_facts, tables
 from muster.storage.layout import MARKER
 from muster.storage.library import LibraryFiles, open_library
 from muster.storage.tables import (
@@ -113,6 +114,16 @@ def test_a_shard_that_is_replaced_forgets_what_failed(library: LibraryFiles) -> 
     write_shard(library, name, "old", {"images": images})
     replace_shard(library, "old", "new", ["a"])
     assert failures(library, commits(library, name)) == {"a": "empty"}
+
+
+def test_a_shard_that_is_replaced_names_no_image_that_is_gone(library: LibraryFiles) -> None:
+    name = tables.describe(library, {"task": "faces"})
+    facts = commit_facts.made(datetime.now(UTC), {"a": 2.0, "b": 3.0})
+    write_shard(library, name, "old", {"faces": faces(["a", "b"])}, facts)
+    assert [commit_facts.of(commit) for commit in commits(library, name)] == [facts]
+    replace_shard(library, "old", "new", ["a"])
+    assert [commit["facts"] for commit in commits(library, name)] == [{"at": facts["at"], "slowest": {"a": 2.0}}]
+    assert all(b'"b"' not in data for data in everything(library).values())
 
 
 def test_rows_come_back_as_they_were(library: LibraryFiles) -> None:

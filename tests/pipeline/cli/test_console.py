@@ -41,6 +41,24 @@ def test_results_alone_are_on_stdout(as_json: bool, result: str) -> None:
     assert set(done.stderr.splitlines()) >= {*SAID, "of one that outlives us"}
 
 
+@pytest.mark.parametrize("terminal", [False, True])
+@pytest.mark.parametrize(("left", "said"), [(90.4, "90 s left"), (3750.4, "1:02:30 left")])
+def test_the_time_left_is_the_same_on_a_terminal_and_elsewhere(terminal: bool, left: float, said: str) -> None:
+    code = f"""
+from types import SimpleNamespace
+with console.progress() as show:
+    show(SimpleNamespace(total=1000, images=100, under_way=20, errors=1, rows={{}}, pace=4.0, left={left}))
+"""
+    reader, writer = os.openpty() if terminal else os.pipe()
+    try:
+        assert run(code, stderr=writer, env={**os.environ, "TERM": "xterm", "COLUMNS": "150"}).returncode == 0
+        text = os.read(reader, 1 << 16).decode()
+    finally:
+        os.close(reader)
+        os.close(writer)
+    assert f"120/1,000 images, 4.0/s, 1 error, {said}" in text
+
+
 def test_the_log_of_a_job_is_a_result_where_no_json_is_asked_for() -> None:
     assert run('console.pass_on("a\\nb", False)').stdout == "a\nb"
     done = run('console.pass_on("a\\nb", True)\nconsole.report({}, True)')

@@ -3,6 +3,7 @@ import os
 import pickle
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -34,7 +35,7 @@ from muster.pipeline.work.worker import (
     chunks,
     is_fatal,
 )
-from muster.storage import tables
+from muster.storage import commit_facts, tables
 from muster.storage.library import LibraryFiles, open_library
 from muster.storage.manifest import read_shard, scan, shards
 from muster.storage.outcomes import ERRORS, IMAGES_FINGERPRINT
@@ -186,17 +187,19 @@ def test_out_of_memory_on_one_image_is_its_error() -> None:
 @given(st.integers(0, 50), st.integers(1, 8))
 def test_ahead_keeps_the_order_and_the_limit(number: int, limit: int) -> None:
     asked: list[int] = []
+    lay: list[int] = []
     with ThreadPoolExecutor(3) as pool:
         items = (asked.append(i) or i for i in range(number))
-        for i, result in enumerate(ahead(pool, lambda n: n * n, items, limit)):
+        for i, result in enumerate(ahead(pool, lambda n: n * n, items, limit, lay)):
             assert result == i * i
             assert len(asked) <= i + 1 + limit
-    assert len(asked) == number
+    assert len(asked) == len(lay) == number
+    assert all(0 <= each <= min(limit, number) for each in lay)
 
 
 def test_ahead_passes_a_failure_on() -> None:
     with ThreadPoolExecutor(2) as pool, pytest.raises(ZeroDivisionError):
-        list(ahead(pool, lambda n: 1 // n, [1, 0, 1], 2))
+        list(ahead(pool, lambda n: 1 // n, [1, 0, 1], 2, []))
 
 
 @given(st.integers(0, 200))
@@ -261,6 +264,11 @@ def test_a_shard_in_parts_gives_the_rows_of_the_shard(
         result = worker_of(other, Widths([ids[2], ids[6]])).process(part)
         assert (result["images"], result["committed"]) == (part.images, number == 1)
     assert image_rows(other) == image_rows(scanned)
+    for name in (IMAGES_FINGERPRINT, "f" * 16):
+        [facts], [whole] = ([commit_facts.of(c) for c in tables.commits(each, name)] for each in (other, scanned))
+        assert facts["at"] >= whole["at"]
+        assert len(facts["slowest"]) == len(whole["slowest"]) == (5 if name == IMAGES_FINGERPRINT else 0)
+        assert facts["slowest"].keys() <= set(ids)
     for table in ("widths", "errors"):
         assert rows(other, table) == rows(scanned, table)
 
@@ -306,6 +314,16 @@ def test_an_image_that_was_well_and_is_no_more_is_an_error_of_the_new_task(scann
     assert image_rows(scanned)[ids[1]]["status"] == "ok"
     [error] = rows(scanned, "errors")
     assert (error["image_id"], error["task"], error["error_kind"]) == (ids[1], "widths", "crash")
+
+
+def test_what_was_read_and_where_it_failed_is_counted(scanned: LibraryFiles, album: Path) -> None:
+    worker = worker_of(scanned, Widths())
+    results = [worker.process(Order(shard, ("widths",), number)) for shard, number in shards(scanned)]
+    assert sum(result["bytes"] for result in results) == sum(file.stat().st_size for file in album.iterdir())
+    errors = sum((result["errors_by"] for result in results), Counter[tuple[str, str]]())
+    assert errors == {("truncated", str(album)): 1, ("not_an_image", str(album)): 1}
+    assert all(0 <= mean <= 32 for result in results for mean in result["ahead"].values())
+    assert worker.seen[0] == 26
 
 
 def test_a_probe_commits_nothing(scanned: LibraryFiles) -> None:
