@@ -14,6 +14,7 @@ from muster.errors import MusterError
 from muster.pipeline.distributed import private, shipped
 from muster.pipeline.distributed.metrics import DriverMetrics, WorkerMetrics
 from muster.pipeline.distributed.reach import about_token, environment, refuse_local, require_answer, token_source
+from muster.pipeline.work import gpu
 from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.dispatch import Died, Done, Event, Failed, Order, Policy, WorkerId
 from muster.pipeline.work.machine import Machine, cores
@@ -135,18 +136,27 @@ def check_reach(machine: Machine, library: str, choices: Sequence[TaskChoice] = 
 
 class _Actor(ShardWorker):
     def __init__(
-        self, library: str, choices: Sequence[TaskChoice], device: str, weights_dir: Path | None, folder: str | None
+        self,
+        library: str,
+        choices: Sequence[TaskChoice],
+        device: str,
+        weights_dir: Path | None,
+        folder: str | None,
+        per_gpu: int,
     ) -> None:
         if folder is not None:  # the driver's: files that the environment names may be relative to it
             os.chdir(folder)
-        super().__init__(library, choices, device, weights_dir, decoder_threads(device))
+        if device == "cuda":
+            gpu.keep_to_share(per_gpu)
+        super().__init__(library, choices, device, weights_dir, decoder_threads(device, per_gpu))
         self.metrics = WorkerMetrics()
 
     def ready(self) -> bool:
         return True
 
     def attempt(self, order: Order) -> dict[str, Any]:
-        """`process`, with errors as values: {"result": …} or {"reason": …, "fatal": …}."""
+        """`process`, with errors as values: {"result": …}, {"reason": …, "fatal": …}, or {"lost": …} where the worker
+        is to be ended, as its GPU cannot be used from this process any more."""
         try:
             result = self.process(order)
             if order.probe is None:
@@ -154,6 +164,10 @@ class _Actor(ShardWorker):
             return {"result": result}
         except MusterError as error:
             return {"reason": str(error), "fatal": is_fatal(error)}
+        except RuntimeError as error:
+            if not gpu.is_lost(error):
+                raise
+            return {"lost": f"the GPU failed: {' '.join(str(error).split())[:300]}"}
 
 
 class RayWorkers:
@@ -162,7 +176,7 @@ class RayWorkers:
     def __init__(self, library: str, choices: Sequence[TaskChoice], machine: Machine) -> None:
         folder = os.getcwd() if machine.address is None else None
         device = "cuda" if machine.on_gpu else "cpu"
-        self.arguments = (library, choices, device, machine.weights_dir, folder)
+        self.arguments = (library, choices, device, machine.weights_dir, folder, machine.per_gpu)
         self.options = _resources(machine)
         self.actors: dict[WorkerId, Any] = {}
         self.calls: dict[Any, tuple[WorkerId, Order]] = {}
@@ -268,6 +282,9 @@ class RayWorkers:
         self.heard.setdefault(worker, time.monotonic())
         if "result" in answer:
             return Done(worker, order, answer["result"])
+        if "lost" in answer:
+            self.kill(worker)
+            return Died(worker, answer["lost"])
         return Failed(worker, order, answer["reason"], answer["fatal"])
 
     def kill(self, worker: WorkerId) -> None:
@@ -292,8 +309,8 @@ def ended_from_outside(error: Any) -> bool:
 
 def _resources(machine: Machine) -> dict[str, Any]:
     """What an actor asks of Ray. On this machine alone the pool is sized here, and Ray is asked for nothing."""
-    if machine.on_gpu:
-        return {"num_gpus": 1, "num_cpus": 0}
+    if machine.on_gpu:  # Ray counts in ten-thousandths of a GPU
+        return {"num_gpus": 1 if machine.per_gpu == 1 else 10_000 // machine.per_gpu / 10_000, "num_cpus": 0}
     return {"num_cpus": 0 if machine.address is None else 1}
 
 
@@ -306,16 +323,16 @@ def _free(options: dict[str, Any]) -> str:
     return f"{free:g} of the cluster's {there:g} {kind}s are free"
 
 
-def decoder_threads(device: str) -> int:
+def decoder_threads(device: str, per_gpu: int = 1) -> int:
     """Of a worker on this node. One on a CPU, where the model runs on the same core; beside a GPU, its share of the
-    node's cores."""
+    node's cores. `per_gpu`: how many workers share a GPU."""
     if device == "cpu":
         return 1
     import ray
 
     here = ray.get_runtime_context().get_node_id()
     gpus = next(node["Resources"].get("GPU", 1) for node in ray.nodes() if node["NodeID"] == here)
-    return max(2, cores() // max(1, int(gpus)))
+    return max(2, cores() // (max(1, int(gpus)) * per_gpu))
 
 
 def available_workers(machine: Machine) -> int:

@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 import torch
 
 from muster.errors import ImageError, LibraryGoneError, MusterError, TaskError
+from muster.pipeline.work import gpu
 from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.dispatch import Order
 from muster.pipeline.work.parts import IMAGES_PER_CALL, slice_of
@@ -41,6 +42,7 @@ Ceilings = dict[tuple[str, int], int]  # (task, bits of the longest side in pixe
 KEPT = 1 << 30  # bytes of resident memory above which a worker gives back what it does not use
 AT_ONCE = 4  # files read, then decoded, by one thread: to hand over a small one costs as much as to read it
 AHEAD = 4  # so many times AT_ONCE are read before they are decoded, and decoded before the model wants them
+OUT_OF_MEMORY = ("allocate memory", "CUDA error: out of memory", "ALLOC_FAILED")  # in the text of a RuntimeError
 MIN_SIDE = 512  # where no task asks for more; the perceptual hash differs by a few bits between sizes
 
 SKIPPED = {
@@ -202,6 +204,8 @@ def apply(task: base.Task, batch: Sequence[base.Image], ceilings: Ceilings) -> t
     try:
         return checked(task(batch), task, batch), []
     except Exception as error:  # a task may fail in any way; its cause becomes the image's row
+        if gpu.is_lost(error):  # of no image: whoever called is to end this process
+            raise
         out_of_memory = is_out_of_memory(error)
         if isinstance(error, torch.OutOfMemoryError):
             torch.cuda.empty_cache()
@@ -248,8 +252,8 @@ def _joined(results: Iterable[tuple[pa.Table, list[dict[str, str]]]]) -> tuple[p
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Of the device or the host; torch says the latter in a RuntimeError of its own."""
-    text = "allocate memory" in str(error) and isinstance(error, RuntimeError)
+    """Of the device or the host; torch, and libraries below it, have RuntimeErrors of their own for both."""
+    text = any(words in str(error) for words in OUT_OF_MEMORY) and isinstance(error, RuntimeError)
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or text
 
 
