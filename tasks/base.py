@@ -197,6 +197,16 @@ def shrink(image: Image, max_side: int) -> Image:
     return replace(image, pixels=np.asarray(small), scale=image.scale * max(size) / max(height, width))
 
 
+def to_device(pixels: "torch.Tensor", device: "torch.device") -> "torch.Tensor":
+    """Pixels as they are, uint8, on the device that is to normalise them: a quarter of what is moved in float32.
+
+    To a GPU by way of pinned memory, which torch keeps for the next ones: nothing waits for the copy but what uses it.
+    """
+    if device.type != "cuda":
+        return pixels.to(device)
+    return pixels.pin_memory().to(device, non_blocking=True)
+
+
 def inference_dtype(device: "torch.device") -> "torch.dtype":
     """bfloat16 where the device multiplies it natively (AMX or AVX-512-BF16 on CPUs), else float32.
 

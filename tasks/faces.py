@@ -17,7 +17,7 @@ from PIL import Image as PillowImage
 from muster.arrays import F32, Pixels
 from muster.colour import in_srgb
 from muster.errors import TaskError
-from muster.tasks.base import IMAGE_ID, Findings, Image, StateDict, Task, inference_dtype, shrink
+from muster.tasks.base import IMAGE_ID, Findings, Image, StateDict, Task, inference_dtype, shrink, to_device
 from muster.tasks.geometry.align import align, misfit
 from muster.tasks.geometry.frontal import frontal
 from muster.tasks.geometry.head import pose
@@ -222,7 +222,7 @@ def detect(
     """
     found: dict[int, Detections] = {}
     for batch, padded in _batches(images, parameters):
-        found |= zip(batch, _detect_batch(network, padded.to(device), parameters, dtype), strict=True)
+        found |= zip(batch, _detect_batch(network, to_device(padded, device), parameters, dtype), strict=True)
     return [found[i] for i in range(len(images))]
 
 
@@ -324,7 +324,7 @@ def embed(network: torch.nn.Module, crops: torch.Tensor, dtype: torch.dtype, mir
     device = next(chain(network.parameters(), network.buffers())).device
     parts = []
     for batch in crops.split(_EMBED_CROPS):  # one, empty, of none: it has the width too
-        upright = normalised(batch.to(device)).permute(0, 3, 1, 2).to(dtype)  # channels-last in memory
+        upright = normalised(to_device(batch, device)).permute(0, 3, 1, 2).to(dtype)  # channels-last in memory
         one = network(upright).float()
         other = one
         if mirror:

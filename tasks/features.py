@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 from muster.arrays import F32
-from muster.tasks.base import IMAGE_ID, Findings, Image, StateDict, Task, inference_dtype
+from muster.tasks.base import IMAGE_ID, Findings, Image, StateDict, Task, inference_dtype, to_device
 from muster.tasks.models import zoo
 from muster.tasks.models.classifiers import Classifier, Embedder
 from muster.tasks.models.fuse import for_inference
@@ -70,5 +70,5 @@ def shown(classifier: Classifier, images: Sequence[Image], device: torch.device)
     """What a classifier is shown: (N, 3, side, side), RGB in 0..1, float32, channels-last in memory."""
     side = classifier.side
     squares = np.array([classifier.square(image.pixels) for image in images], np.uint8).reshape(-1, side, side, 3)
-    photos = torch.from_numpy(squares).to(device).permute(0, 3, 1, 2).float() / 255
+    photos = to_device(torch.from_numpy(squares), device).permute(0, 3, 1, 2).float() / 255
     return photos.contiguous(memory_format=torch.channels_last)

@@ -18,7 +18,7 @@ from PIL import Image as PillowImage
 
 from muster.arrays import Bools, Pixels, matrix
 from muster.errors import TaskError
-from muster.tasks.base import IMAGE_ID, Findings, Image, Option, StateDict, Task, shrink
+from muster.tasks.base import IMAGE_ID, Findings, Image, Option, StateDict, Task, shrink, to_device
 from muster.tasks.geometry import rle
 from muster.tasks.models import coco_labels, sam, zoo
 from muster.tasks.models.fuse import for_inference
@@ -26,6 +26,7 @@ from muster.tasks.models.zoo import masks
 from muster.tasks.models.zoo.masks import Form, Instances, Prompted, Semantic
 from muster.tasks.objects import CLASSES, MIN_SCORE, Objects
 
+CPU = torch.device("cpu")
 SCHEMA = pa.schema(
     [
         IMAGE_ID,
@@ -152,7 +153,7 @@ def segment(
     network: torch.nn.Module, pixels: Pixels, form: Semantic, device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """uint8 RGB (H, W, 3) → the class of each pixel and its probability, both (H, W), on `device`."""
-    x = normalised(pixels, form).to(device)
+    x = normalised(pixels, form, device)
     height, width = x.shape[2:]
     padded = F.pad(x, (0, -width % form.multiple, 0, -height % form.multiple), value=form.padding)
     logits = network(padded).contiguous()  # of channels-last ones resizing takes 10 ms, not 1.6
@@ -161,13 +162,14 @@ def segment(
     return logits.max(0).indices, logits.softmax(0).amax(0)
 
 
-def normalised(pixels: Pixels, form: Semantic) -> torch.Tensor:
+def normalised(pixels: Pixels, form: Semantic, device: torch.device = CPU) -> torch.Tensor:
     """uint8 RGB (H, W, 3) → (1, 3, h, w) float32 as the network takes it, not yet padded; channels-last in memory."""
     height, width = form.input_size(*pixels.shape[:2])
     if (height, width) != pixels.shape[:2]:
         pixels = np.asarray(PillowImage.fromarray(pixels).resize((width, height), PillowImage.Resampling.BILINEAR))
-    mean, std = torch.tensor(form.mean), torch.tensor(form.std)
-    x = torch.tensor(pixels).flip(2) if form.bgr else torch.tensor(pixels)
+    mean, std = torch.tensor(form.mean, device=device), torch.tensor(form.std, device=device)
+    x = to_device(torch.tensor(pixels), device)
+    x = x.flip(2) if form.bgr else x
     return ((x / 255 - mean) / std).permute(2, 0, 1)[None]
 
 
@@ -188,7 +190,7 @@ def by_class(labels: torch.Tensor, chances: torch.Tensor, background: int | None
 
 def instances(network: torch.nn.Module, pixels: Pixels, form: Instances, device: torch.device) -> Iterator[Find]:
     """The things in an image, uint8 RGB (H, W, 3), best first."""
-    x = torch.tensor(pixels, device=device).permute(2, 0, 1) / 255
+    x = to_device(torch.tensor(pixels), device).permute(2, 0, 1) / 255
     [found] = network([x])
     for label, score, chance in zip(found["labels"].tolist(), found["scores"].tolist(), found["masks"], strict=True):
         if form.class_of[label] >= 0:

@@ -16,7 +16,7 @@ from torch import nn
 
 from muster.arrays import Pixels
 from muster.errors import TaskError
-from muster.tasks.base import IMAGE_ID, Findings, Image, Option, StateDict, Task, number, shrink
+from muster.tasks.base import IMAGE_ID, Findings, Image, Option, StateDict, Task, number, shrink, to_device
 from muster.tasks.models import coco_labels, fastestdet, filter_scores, torchvision_detectors, yolo, zoo
 from muster.tasks.models.fuse import for_inference
 
@@ -65,8 +65,8 @@ class _FastestDet:
     def __call__(self, images: Sequence[Pixels]) -> list[Found]:
         found = []
         for start in range(0, len(images), _BATCH):
-            squares = torch.cat([_square(pixels) for pixels in images[start : start + _BATCH]]).to(self.device)
-            bgr = squares.flip(1).contiguous(memory_format=torch.channels_last) / 255
+            squares = torch.cat([_square(pixels) for pixels in images[start : start + _BATCH]])
+            bgr = to_device(squares, self.device).flip(1).contiguous(memory_format=torch.channels_last) / 255
             parts = [part.cpu() for part in fastestdet.decode(self.network(bgr))]
             found += [Found(*each) for each in zip(*parts, strict=True)]
         return found
@@ -93,7 +93,7 @@ class _Torchvision:
 
     def _detect(self, pixels: Pixels) -> Found:
         height, width = pixels.shape[:2]
-        found = torchvision_detectors.detect(self.network, torch.tensor(pixels, device=self.device))
+        found = torchvision_detectors.detect(self.network, to_device(torch.tensor(pixels), self.device))
         boxes, scores, labels = (part.cpu() for part in found)
         return Found(boxes / torch.tensor([width, height, width, height]), scores, labels)
 
@@ -109,7 +109,7 @@ class _Yolo:
 
     def _detect(self, pixels: Pixels) -> Found:
         height, width = pixels.shape[:2]
-        x = torch.tensor(pixels, device=self.device).permute(2, 0, 1)[None] / 127.5 - 1
+        x = to_device(torch.tensor(pixels), self.device).permute(2, 0, 1)[None] / 127.5 - 1
         padded = F.pad(x, (0, -width % 32, 0, -height % 32), value=-1.0)  # black, as in its training
         boxes, scores, labels = (part[0].cpu() for part in yolo.decode(self.network(padded)))
         return Found(boxes / torch.tensor([width, height, width, height]), scores, labels)

@@ -15,7 +15,7 @@ import torch
 from PIL import Image as PillowImage
 
 from muster.arrays import F64, Pixels
-from muster.tasks.base import IMAGE_ID, Findings, Image, StateDict, Task
+from muster.tasks.base import IMAGE_ID, Findings, Image, StateDict, Task, to_device
 from muster.tasks.models import zoo
 from muster.tasks.models.daynight import SIDE
 from muster.tasks.models.fuse import for_inference
@@ -79,7 +79,7 @@ class Scenes(Task):
     @torch.inference_mode()
     def __call__(self, images: Sequence[Image]) -> pa.Table:
         small = torch.from_numpy(np.array([thumbnail(i.pixels) for i in images], np.uint8).reshape(-1, SIDE, SIDE, 3))
-        chances = self.network(normalised(small.to(self.device))).sigmoid().tolist() if images else []
+        chances = self.network(normalised(to_device(small, self.device))).sigmoid().tolist() if images else []
         rows = [_row(image, p, self._parameters) for image, p in zip(images, chances, strict=True)]
         return pa.Table.from_pylist(rows, SCHEMA)
 

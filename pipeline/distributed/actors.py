@@ -16,6 +16,7 @@ from muster.errors import MusterError
 from muster.pipeline.distributed import private, shipped
 from muster.pipeline.distributed.metrics import PLACES, DriverMetrics, WorkerMetrics
 from muster.pipeline.distributed.reach import about_token, environment, refuse_local, require_answer, token_source
+from muster.pipeline.work import gpu
 from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.dispatch import Died, Done, Event, Failed, Order, Policy, WorkerId
 from muster.pipeline.work.machine import Machine, cores
@@ -146,11 +147,14 @@ class _Actor(ShardWorker):
         weights_dir: Path | None,
         folder: str | None,
         spare: bool,
+        per_gpu: int,
         traced: bool,
     ) -> None:
         if folder is not None:  # the driver's: files that the environment names may be relative to it
             os.chdir(folder)
-        super().__init__(library, choices, device, weights_dir, decoder_threads(device, spare))
+        if device == "cuda":
+            gpu.keep_to_share(per_gpu)
+        super().__init__(library, choices, device, weights_dir, decoder_threads(device, spare, per_gpu))
         self.traced = traced
         gc.freeze()  # torch's half a million objects stay: to look through them took 3 % of a light run
         # On this machine alone others may read metrics, and a folder's name is not theirs to know.
@@ -161,7 +165,8 @@ class _Actor(ShardWorker):
         return self.seen
 
     def attempt(self, order: Order) -> dict[str, Any]:
-        """`process`, with errors as values: {"result": …, "seen": …} or {"reason": …, "fatal": …}."""
+        """`process`, with errors as values: {"result": …, "seen": …}, {"reason": …, "fatal": …}, or {"lost": …} where
+        the worker is to be ended, as its GPU cannot be used from this process any more."""
         try:
             result = self.process(order)
             if order.probe is None:
@@ -171,6 +176,10 @@ class _Actor(ShardWorker):
             return {"result": result, "seen": self.seen}
         except MusterError as error:
             return {"reason": str(error), "fatal": is_fatal(error)}
+        except RuntimeError as error:
+            if not gpu.is_lost(error):
+                raise
+            return {"lost": f"the GPU failed: {' '.join(str(error).split())[:300]}"}
 
 
 class RayWorkers:
@@ -189,7 +198,7 @@ class RayWorkers:
         folder = os.getcwd() if machine.address is None else None
         device = "cuda" if machine.on_gpu else "cpu"
         spare = machine.address is None and machine.worker_count < cores()
-        self.arguments = (library, choices, device, machine.weights_dir, folder, spare, traced)
+        self.arguments = (library, choices, device, machine.weights_dir, folder, spare, machine.per_gpu, traced)
         self.options = _resources(machine)
         self.actors: dict[WorkerId, Any] = {}
         self.calls: dict[Any, tuple[WorkerId, Order]] = {}
@@ -317,6 +326,9 @@ class RayWorkers:
             self.pace.say(worker, answer["seen"])
             self.pace.given_back[worker] += order.images if order.probe is None else 0
             return Done(worker, order, answer["result"])
+        if "lost" in answer:
+            self.kill(worker)
+            return Died(worker, answer["lost"])
         self.pace.give_up(worker)
         return Failed(worker, order, answer["reason"], answer["fatal"])
 
@@ -342,8 +354,8 @@ def ended_from_outside(error: Any) -> bool:
 
 def _resources(machine: Machine) -> dict[str, Any]:
     """What an actor asks of Ray. On this machine alone the pool is sized here, and Ray is asked for nothing."""
-    if machine.on_gpu:
-        return {"num_gpus": 1, "num_cpus": 0}
+    if machine.on_gpu:  # Ray counts in ten-thousandths of a GPU
+        return {"num_gpus": 1 if machine.per_gpu == 1 else 10_000 // machine.per_gpu / 10_000, "num_cpus": 0}
     return {"num_cpus": 0 if machine.address is None else 1}
 
 
@@ -356,16 +368,16 @@ def _free(options: dict[str, Any]) -> str:
     return f"{free:g} of the cluster's {there:g} {kind}s are free"
 
 
-def decoder_threads(device: str, spare: bool) -> int:
-    """Of a worker on this node. Beside a GPU, its share of the node's cores. On a CPU the model has the core: one where
-    there are `spare` ones, else none."""
+def decoder_threads(device: str, spare: bool = False, per_gpu: int = 1) -> int:
+    """Of a worker on this node. Beside a GPU, which `per_gpu` workers share, its share of the node's cores. On a CPU
+    the model has the core: one where there are `spare` ones, else none."""
     if device == "cpu":
         return int(spare)
     import ray
 
     here = ray.get_runtime_context().get_node_id()
     gpus = next(node["Resources"].get("GPU", 1) for node in ray.nodes() if node["NodeID"] == here)
-    return max(2, cores() // max(1, int(gpus)))
+    return max(2, cores() // (max(1, int(gpus)) * per_gpu))
 
 
 def available_workers(machine: Machine) -> int:

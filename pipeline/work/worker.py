@@ -27,6 +27,7 @@ import pyarrow.compute as pc
 import torch
 
 from muster.errors import ImageError, LibraryGoneError, MusterError, TaskError
+from muster.pipeline.work import gpu
 from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.dispatch import Order
 from muster.pipeline.work.parts import IMAGES_PER_CALL, slice_of
@@ -48,6 +49,7 @@ Ceilings = dict[tuple[str, int], int]  # (task, bits of the longest side in pixe
 KEPT = 1 << 30  # bytes of resident memory above which a worker gives back what it does not use
 FILES_AHEAD = 32  # are read before they are decoded; as many are decoded before the model wants them, beside decoders
 AT_ONCE = 8  # of these one thread reads or decodes: to hand over a small one costs as much as to read it
+OUT_OF_MEMORY = ("allocate memory", "CUDA error: out of memory", "ALLOC_FAILED")  # in the text of a RuntimeError
 MIN_SIDE = 256  # where no task asks for more: eight pixels for each that the perceptual hash looks at
 
 SKIPPED = {
@@ -292,6 +294,8 @@ def apply(task: base.Task, batch: Sequence[base.Image], ceilings: Ceilings) -> t
     try:
         return checked(task(batch), task, batch), []
     except Exception as error:  # a task may fail in any way; its cause becomes the image's row
+        if gpu.is_lost(error):  # of no image: whoever called is to end this process
+            raise
         out_of_memory = is_out_of_memory(error)
         if isinstance(error, torch.OutOfMemoryError):
             torch.cuda.empty_cache()
@@ -338,8 +342,8 @@ def _joined(results: Iterable[tuple[pa.Table, list[dict[str, str]]]]) -> tuple[p
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Of the device or the host; torch says the latter in a RuntimeError of its own."""
-    text = "allocate memory" in str(error) and isinstance(error, RuntimeError)
+    """Of the device or the host; torch, and libraries below it, have RuntimeErrors of their own for both."""
+    text = any(words in str(error) for words in OUT_OF_MEMORY) and isinstance(error, RuntimeError)
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or text
 
 

@@ -14,6 +14,7 @@ from torch import nn
 
 from muster.arrays import Pixels
 from muster.errors import TaskError
+from muster.tasks.base import to_device
 from muster.tasks.geometry.align import CROP, TEMPLATE, align, similarity
 
 POINTS = 68
@@ -80,7 +81,7 @@ def find68(network: nn.Module, images: Sequence[Pixels], landmarks: torch.Tensor
     of its mirror image, which are on the average 1.7 pixels of 112 apart (300 faces of LFW).
     """
     weight = next(chain(network.parameters(), network.buffers()))
-    crops = normalised(align(images, landmarks, target=_LOOSE).to(weight.device)).to(weight.dtype)
+    crops = normalised(to_device(align(images, landmarks, target=_LOOSE), weight.device)).to(weight.dtype)
     both = (each.contiguous(memory_format=torch.channels_last) for each in (crops, crops.flip(3)))
     upright, turned = (network(each).cpu().float() for each in both)
     turned = torch.stack([1 - turned[..., 0], turned[..., 1]], 2)[:, MIRROR]

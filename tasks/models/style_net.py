@@ -18,7 +18,7 @@ from torch.nn.functional import interpolate, pad
 
 from muster.arrays import Pixels
 from muster.errors import TaskError
-from muster.tasks.base import inference_dtype
+from muster.tasks.base import inference_dtype, to_device
 from muster.tasks.models.state_dict import load
 from muster.tasks.models.style_transfer import brightness
 
@@ -131,7 +131,7 @@ class Painter:
 
     def _tensor(self, pixels: Pixels) -> torch.Tensor:
         """(1, 3, H, W) in 0..1, its edges repeated to sides that the network takes."""
-        found = torch.from_numpy(np.array(pixels)).to(self.device).permute(2, 0, 1)[None].to(self.dtype) / 255
+        found = to_device(torch.from_numpy(np.array(pixels)), self.device).permute(2, 0, 1)[None].to(self.dtype) / 255
         right, below = (max(LEAST, -(-each // STEP) * STEP) - each for each in (pixels.shape[1], pixels.shape[0]))
         shown = pad(found, (0, right, 0, below), mode="replicate")
         return shown.contiguous(memory_format=torch.channels_last)

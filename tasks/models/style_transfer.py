@@ -11,6 +11,7 @@ from torch.nn.functional import interpolate, pad
 
 from muster.arrays import F32, Pixels
 from muster.errors import TaskError
+from muster.tasks.base import to_device
 from muster.tasks.models.classifiers import Classifier
 from muster.tasks.models.style_costs import AT_ONCE, LEAST, Costs, Maps, Objective, Recipe, grams
 
@@ -136,7 +137,7 @@ class Transfer:
 
     def _tensor(self, pixels: Pixels) -> torch.Tensor:
         """(H, W, 3) → (1, 3, H, W) in 0..1, with its edges repeated where it is smaller than LEAST."""
-        found = torch.from_numpy(np.array(pixels)).to(self.device).permute(2, 0, 1)[None].float() / 255
+        found = to_device(torch.from_numpy(np.array(pixels)), self.device).permute(2, 0, 1)[None].float() / 255
         right, below = (max(0, LEAST - each) for each in (pixels.shape[1], pixels.shape[0]))
         return pad(found, (0, right, 0, below), mode="replicate")
 

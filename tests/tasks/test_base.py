@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from muster.tasks.base import Image, number, shrink
+from muster.tasks.base import Image, number, shrink, to_device
 
 pytestmark = pytest.mark.precision
 
@@ -20,6 +21,17 @@ def test_shrink(height: int, width: int) -> None:
     assert small.scale == pytest.approx(60 / max(small.size))
     assert small.size == image.size
     assert shrink(image, 1000) is image
+
+
+@pytest.mark.parametrize("kind", ["cpu", "cuda"])
+def test_pixels_are_the_same_on_every_device(kind: str) -> None:
+    if kind == "cuda" and not torch.cuda.is_available():
+        pytest.skip("there is no CUDA device here")
+    pixels = torch.arange(2 * 5 * 7 * 3, dtype=torch.uint8).view(2, 5, 7, 3)
+    for given in (pixels, pixels.permute(0, 3, 1, 2), pixels[:0]):
+        there = to_device(given, torch.device(kind))
+        assert (there.device.type, there.dtype) == (kind, torch.uint8)
+        assert torch.equal(there.cpu(), given)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processors are asked for in /proc/cpuinfo")

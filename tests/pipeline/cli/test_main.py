@@ -22,6 +22,7 @@ import muster as muster_api
 from helpers.fixtures import Outcome
 from muster.pipeline.cli import console, main
 from muster.pipeline.people.grouping import cluster_faces
+from muster.pipeline.work.machine import cores
 from muster.storage import layout, tables
 from muster.storage.library import open_library
 from muster.tasks.models import zoo
@@ -29,6 +30,7 @@ from muster.tasks.models import zoo
 Muster = Callable[..., Outcome]
 Snapshot = Callable[[Path], dict[str, tuple[str, int]]]
 NOBODY = 65534
+TOO_MANY = str(cores() + 1)  # of those that need a core of their own
 
 
 def refused(outcome: Outcome, code: int, *parts: str) -> None:
@@ -393,6 +395,7 @@ def test_run_onto_a_full_disk_keeps_what_was_done(
     [
         (["run", "--workers", "0"], ["--workers 0", "at least 1"]),
         (["run", "--workers", "-3"], ["--workers -3", "at least 1"]),
+        (["run", "--workers", "1000000"], ["--workers 1000000", "GiB of memory are free here, enough for"]),
         (["run", "--device", "tpu"], ["--device tpu", "auto, cpu, cuda"]),
         (["run", "--tasks", "smiles"], ["'smiles'", "faces, features, labels, masks, objects, previews"]),
         (["run", "--tasks", ","], ["--tasks", "faces, features, labels, masks, objects, previews"]),
@@ -442,7 +445,7 @@ def test_cuda_without_a_device(muster: Muster, library: Path) -> None:
         (["train", "daynight", "--images", "{album}", "--rate", "0"], ["--rate 0", "above 0"]),
         (["train", "daynight", "--images", "{album}", "--rate", "nan"], ["--rate nan", "above 0"]),
         (["train", "daynight", "--images", "{album}", "--workers", "0"], ["--workers 0", "at least 1"]),
-        (["train", "daynight", "--images", "{album}", "--workers", "9999"], ["--workers 9999", "of its own"]),
+        (["train", "daynight", "--images", "{album}", "--workers", TOO_MANY], [f"--workers {TOO_MANY}", "of its own"]),
         (["train", "daynight", "--images", "{album}", "--device", "tpu"], ["--device tpu", "auto, cpu, cuda"]),
         (["train", "daynight", "--images", "{album}", "--weights-dir", "/none"], ["--weights-dir /none"]),
         (["train", "daynight", "--images", "{album}", "--label", "sky"], ["--label sky", "no such column", "{album}"]),

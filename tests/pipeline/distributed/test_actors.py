@@ -14,6 +14,7 @@ from muster.errors import MusterError
 from muster.pipeline.distributed import actors
 from muster.pipeline.distributed.actors import (
     RayWorkers,
+    _resources,
     available_workers,
     connected,
     decoder_threads,
@@ -191,6 +192,15 @@ def test_how_many_workers(ray_cluster: None) -> None:
     assert available_workers(Machine(device="cpu")) == len(os.sched_getaffinity(0))
     assert available_workers(Machine(device="cpu", address="auto")) == 2  # as this Ray was told it has
     assert [decoder_threads("cpu", spare) for spare in (False, True)] == [0, 1]
-    assert decoder_threads("cuda", spare=False) == max(
-        2, len(os.sched_getaffinity(0))
-    )  # of this node, which has no GPU
+    assert decoder_threads("cuda") == max(2, len(os.sched_getaffinity(0)))  # of this node, which has no GPU
+    assert decoder_threads("cuda", per_gpu=64) == 2
+
+
+def test_what_a_worker_asks_of_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a GPU that several share so little that all of them have room."""
+    for per_gpu in (1, 2, 3, 7, 64):
+        monkeypatch.setattr(Machine, "per_gpu", per_gpu)
+        asked = _resources(Machine(device="cuda", address="auto"))
+        assert 1 - per_gpu / 10_000 < per_gpu * asked["num_gpus"] <= 1
+        assert asked["num_cpus"] == 0
+    assert _resources(HERE) == {"num_cpus": 0}

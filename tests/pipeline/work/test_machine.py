@@ -1,14 +1,19 @@
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from muster.errors import InputError
-from muster.pipeline.work.machine import Machine, cores
+from muster.pipeline.work import machine, memory
+from muster.pipeline.work.machine import Machine, MachineWarning, cores
+
+GIB = 1 << 30
 
 
-def test_defaults() -> None:
+def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available", lambda: None)
     machine = Machine()
     assert machine.on_gpu == torch.cuda.is_available()
     if not machine.on_gpu:
@@ -23,13 +28,56 @@ def test_cores_where_the_system_does_not_say_which_are_ours(monkeypatch: pytest.
     assert cores() == os.cpu_count()
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+def test_more_workers_than_memory_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available", lambda: 3 * GIB)
+    assert Machine(device="cpu", workers=3).worker_count == 3
+    text = r"`workers` 4: 3\.0 GiB of memory are free here, enough for 3, as each takes about 800 MiB"
+    with pytest.warns(MachineWarning, match=text):
+        assert Machine(device="cpu", workers=4).worker_count == 4
+    with pytest.warns(MachineWarning):
+        Machine(device="cpu", workers=10)
+    with pytest.raises(InputError, match=r"`workers` 11: 3\.0 GiB of memory are free here, enough for 10 at most"):
+        Machine(device="cpu", workers=11)
+    assert Machine(device="cpu", workers=1000, address="head:1").workers == 1000  # other machines have their own
+
+
+def test_without_a_number_there_are_as_many_workers_as_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "cores", lambda: 8)
+    for free, count in ((100 * GIB, 8), (3 * GIB, 3), (GIB // 8, 1), (None, 8)):
+        monkeypatch.setattr(memory, "available", lambda free=free: free)
+        assert Machine(device="cpu").worker_count == count
+    monkeypatch.setattr(memory, "available", lambda: GIB // 8)
+    assert Machine(device="cpu", workers=1).worker_count == 1  # one is always tried
+
+
+@pytest.fixture
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As torch says it of two GPUs of 8 and 4 GiB, wherever this runs."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(
+        torch.cuda, "get_device_properties", lambda i: SimpleNamespace(total_memory=(8 * GIB, 4 * GIB)[i])
+    )
+    monkeypatch.setattr(memory, "available", lambda: 100 * GIB)
+
+
+@pytest.mark.usefixtures("two_gpus")
 @pytest.mark.parametrize("device", ["auto", "cuda"])
-def test_more_workers_than_gpus(device: str) -> None:
-    count = torch.cuda.device_count()
-    assert Machine(device=device, workers=count).worker_count == count
-    with pytest.raises(InputError, match=f"`workers` {count + 1}: a worker takes a GPU of its own"):
-        Machine(device=device, workers=count + 1)
+def test_workers_share_gpus_where_there_are_more_of_them(device: str) -> None:
+    assert (Machine(device=device).worker_count, Machine(device=device).per_gpu) == (2, 1)
+    shared = {workers: Machine(device=device, workers=workers).per_gpu for workers in (1, 2, 3, 4, 5)}
+    assert shared == {1: 1, 2: 1, 3: 2, 4: 2, 5: 3}
+    with pytest.raises(
+        InputError,
+        match=r"5 `workers` would share a GPU with 4\.0 GiB",
+    ):
+        Machine(device=device, workers=9)
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_no_gpu_is_shared_in_a_cluster_or_without_one() -> None:
+    assert Machine(device="cuda", workers=8, address="head:1").per_gpu == 1
+    assert Machine(device="cpu", workers=8).per_gpu == 1
 
 
 @pytest.mark.parametrize(
