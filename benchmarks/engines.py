@@ -186,7 +186,7 @@ def by_daft(images: Path, model: str, workers: int) -> None:
                     by_image[row["image_id"]].append(row)
                 return daft.Series.from_pylist([json.dumps(each, default=str) for each in by_image.values()])
 
-        photos = daft.read_parquet(str(images)).into_partitions(8 * workers)
+        photos = daft.read_parquet(str(images))
         photos.select(InDaft().rows(photos["image"])).write_parquet(folder + "/rows")
         report(
             notes, time.time(), sum(len(json.loads(each)) for each in rows_of(folder + "/rows").column(0).to_pylist())

@@ -54,7 +54,9 @@ def first_failures(library: LibraryFiles, commits: Commits) -> list[dict[str, An
 
 def newest_failures(library: LibraryFiles, commits: Commits, most: int) -> list[dict[str, Any]]:
     """Up to `most` of these rows, the newest first, with `at`: when its shard was done, as ISO text in UTC; None where
-    an older version did it. Chosen by the commits; of tables only those are read that one of them is in."""
+    an older version did it. Chosen by the commits; of tables only those are read that one of them is in. What commits
+    of 0.1 have, which do not list errors, is left out."""
+    commits = {task: [each for each in of_task if each.get("failed") is not None] for task, of_task in commits.items()}
     unreadable = tables.failures(library, commits.get("images", ()))
     each = (
         (commit_facts.of(commit).get("at", ""), commit["shard"], task, image)

@@ -111,37 +111,25 @@ def process(
 ) -> RunSummary:
     """What `run` does. The caller holds the lock, see forget.locked."""
     began = time.monotonic()
+    config = replace(config, library=library.uri)
     if config.trace is not None:
         library.check_outside(config.trace, "trace")
-    with nullcontext() if config.trace is None else closing(Trace(config.trace)) as trace:
-        return _process(
-            library, replace(config, library=library.uri), Progress(0, began), trace, on_progress, on_download
-        )
-
-
-def _process(
-    library: LibraryFiles,
-    config: RunConfig,
-    progress: Progress,
-    trace: Trace | None,
-    on_progress: OnProgress,
-    on_download: downloads.OnDownload | None,
-) -> RunSummary:
     shared_shards.remove_all(library)
     record(library, config)
     again = transient(library, config.choices) if config.retry_errors else []
     orders = pending(library, config.choices, again)
-    progress.total = sum(order.images for order in orders)
-    progress.rows = Counter({choice.name: 0 for choice in config.choices})
-    workers = 0
+    none = Counter({choice.name: 0 for choice in config.choices})
+    progress = Progress(sum(order.images for order in orders), began, rows=none)
+    workers, trace = 0, None
     if orders:
+        trace = None if config.trace is None else Trace(config.trace)
         _check_access(library, orders)
         fetch_weights(config, on_download)
     # Now, and not at the end: whoever goes on with this run need not name them again.
     keep_models(library, {c.name: c.model for c in config.choices if c.model and c.name in config.kept})
     if orders:
         on_progress(progress)
-        with actors.connected(config.machine.address):
+        with actors.connected(config.machine.address), nullcontext() if trace is None else closing(trace):
             actors.check_reach(config.machine, config.library, config.choices)
             for fingerprint, shard in again:
                 tables.forget_shard(library, fingerprint, shard)
@@ -249,7 +237,8 @@ def _work(
         pool.metrics.waiting.set(len(dispatcher.queue) + len(dispatcher.alone))
         on_progress(progress)
 
-    room = partial(actors.available_workers, config.machine)
+    # Nodes may come to a cluster; on one machine only memory comes and goes.
+    room = None if config.machine.address is None else partial(actors.available_workers, config.machine)
     try:
         with closing(
             actors.RayWorkers(config.library, config.choices, config.machine, on_beat, traced=trace is not None)

@@ -502,24 +502,28 @@ def _cut(rows: pa.Table, groups: Mapping[str, Sequence[int]]) -> Iterator[pa.Tab
     for parquet, items in groupby(order, key=lambda item: item[0][0]):
         ends = np.cumsum(groups.get(parquet, ()))
         by_group = groupby(items, key=lambda item: int(np.searchsorted(ends, item[0][1], "right")))
-        most = SHARD_ROWS[1] if len(ends) else size
-        for numbers in _joined(([row for _, _, row in group] for _, group in by_group), size, most):
+        found = [[row for _, _, row in group] for _, group in by_group]
+        for numbers in _joined(found, size) if len(ends) else _pieces(found[0], size):
             yield rows.take(numbers)
 
 
-def _joined(groups: Iterable[list[int]], size: int, most: int) -> Iterator[list[int]]:
-    """Groups put together up to `size`; those of more than `most` are cut."""
+def _joined(groups: Iterable[list[int]], size: int) -> Iterator[list[int]]:
+    """Groups put together up to `size`; those that are larger than any shard are cut, evenly."""
     shard: list[int] = []
     for group in groups:
         if shard and len(shard) + len(group) > size:
             yield shard
             shard = []
         shard += group
-        if len(shard) > most:
-            yield from (shard[start : start + size] for start in range(0, len(shard), size))
+        if len(shard) > SHARD_ROWS[1]:
+            yield from _pieces(shard, -(-len(shard) // -(-len(shard) // size)))
             shard = []
     if shard:
         yield shard
+
+
+def _pieces(shard: list[int], size: int) -> Iterator[list[int]]:
+    return (shard[start : start + size] for start in range(0, len(shard), size))
 
 
 def _slices(old: Sequence[tuple[str, int]]) -> Iterator[tuple[str, slice]]:

@@ -179,7 +179,7 @@ class _PlainProgress:
 
 def _line(p: Any) -> str:
     if not (done := p.images + p.under_way):
-        return f"{count(p.total, 'image')} to process, {p.waiting or 'starting workers'}"
+        return f"{count(p.total, 'image')} to process, {p.waiting or ('reading' if p.ready else 'starting workers')}"
     found = ", ".join([*counted(p.rows), count(p.errors, "error")])
     left = "" if p.left is None or done >= p.total else f", {_duration(p.left)} left"
     return f"{done}/{count(p.total, 'image')}, {p.pace or p.rate:.1f}/s, {found}{left}"

@@ -128,6 +128,8 @@ def _request(context: typer.Context, arguments: list[str], shared: bool) -> "Req
     typed = {p.name: given.get_parameter_source(p.name).name == "COMMANDLINE" for p in command.params}
     if typed["address"]:
         raise InputError("muster submit -- run --address: the address belongs before --, to submit")
+    if typed["trace"]:
+        raise InputError("muster submit -- run --trace: a job keeps no file for you; `muster run --address` writes one")
     values = {p.name: given.params[p.name] if typed[p.name] else p.default for p in command.params}
     folder = _absolute(str(values["weights_dir"])) if values["weights_dir"] else None
     identity = {name: values[name] for name in values.keys() - set(_ASIDE)}

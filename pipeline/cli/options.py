@@ -29,7 +29,9 @@ WeightsFileOption = Annotated[
     ),
 ]
 DeviceOption = Annotated[str, typer.Option(help="cpu, cuda, or auto: cuda where there is one.")]
-WorkersOption = Annotated[int | None, typer.Option(help="Number of workers.", show_default="one per GPU or core")]
+WorkersOption = Annotated[
+    int | None, typer.Option(help="Number of workers.", show_default="one per GPU, or per core as memory allows")
+]
 AddressOption = Annotated[
     str | None, typer.Option(envvar="RAY_ADDRESS", help="A running Ray cluster.", show_default="this machine alone")
 ]

@@ -166,7 +166,11 @@ class _Actor(ShardWorker):
 
     def attempt(self, order: Order) -> dict[str, Any]:
         """`process`, with errors as values: {"result": …, "seen": …}, {"reason": …, "fatal": …}, or {"lost": …} where
-        the worker is to be ended, as its GPU cannot be used from this process any more."""
+        the worker is to be ended, as its GPU cannot be used from this process any more. `through`: how many of the
+        order's images count in `seen`."""
+        return self._attempted(order) | {"through": self.through.pop(order.key, 0)}
+
+    def _attempted(self, order: Order) -> dict[str, Any]:
         try:
             result = self.process(order)
             if order.probe is None:
@@ -265,7 +269,7 @@ class RayWorkers:
         silent = self._silent()
         calls = list(self.calls)
         self.metrics.in_flight.set(len(calls))
-        self.metrics.workers.set(len(self.actors))
+        self.metrics.workers.set(len(self.heard))
         ready, _ = ray.wait(calls, num_returns=1, timeout=seconds)
         if ready:  # and whatever else is there by now: one look at all calls serves all of them
             ready, _ = ray.wait(calls, num_returns=len(calls), timeout=0)
@@ -322,14 +326,13 @@ class RayWorkers:
         except RayTaskError as error:  # a fault in Muster, not in the data: show the whole traceback
             return Failed(worker, order, str(error))
         self.heard.setdefault(worker, time.monotonic())
+        self.pace.given_back[worker] += answer["through"]
         if "result" in answer:
             self.pace.say(worker, answer["seen"])
-            self.pace.given_back[worker] += order.images if order.probe is None else 0
             return Done(worker, order, answer["result"])
         if "lost" in answer:
             self.kill(worker)
             return Died(worker, answer["lost"])
-        self.pace.give_up(worker)
         return Failed(worker, order, answer["reason"], answer["fatal"])
 
     def kill(self, worker: WorkerId) -> None:

@@ -39,8 +39,9 @@ class WorkerMetrics:
         for counter, tags, amount in counts:
             if amount > 0:
                 counter.inc(amount, tags)
-        self.read.set(result["ahead"]["read"])
-        self.decoded.set(result["ahead"]["decoded"])
+        for name, gauge in (("read", self.read), ("decoded", self.decoded)):
+            if name in result["ahead"]:
+                gauge.set(result["ahead"][name])
         for task in {task for task, _ in ceilings}:
             self.ceiling.set(min(most for (name, _), most in ceilings.items() if name == task), {"task": task})
 

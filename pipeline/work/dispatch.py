@@ -169,7 +169,8 @@ class Dispatcher:
         self.alone: deque[Order] = deque()  # suspects and probes: a worker that holds one holds nothing else
         self.open = len(self.queue)  # shards, or parts of them, neither done nor failed
         self.shared = False  # whether the last shards have been cut into parts
-        self.begun, self.images = math.inf, 0  # when the first shard was handed out; images of those that are done
+        self.begun = math.inf  # when the first shard was handed out
+        self.done = self.images = 0  # shards that are done, or parts of them, and their images
         self.uncommitted: dict[str, tuple[Order, int]] = {}  # shard → as a whole, and its parts that are not done
         self.failed: dict[str, str] = {}
         self.running: dict[WorkerId, list[tuple[Order, float]]] = {}  # what each worker holds, until when
@@ -241,7 +242,8 @@ class Dispatcher:
         """How many parts an order is worth, by what those that are done took; any number where none is."""
         if not self.images:
             return order.images
-        seconds = (self.clock() - self.begun) * workers / self.images * order.images
+        # Of what was worked at meanwhile, as much again as is done by as many at once is still in hand.
+        seconds = (self.clock() - self.begun) * min(workers, self.done) / self.images * order.images
         return int(seconds / PART_SECONDS)
 
     def _start(self) -> None:
@@ -318,7 +320,7 @@ class Dispatcher:
             self.alone.append(self.searches[order.key].next())
             return
         self._close(order)
-        self.images += order.images
+        self.done, self.images = self.done + 1, self.images + order.images
         on_done(order, event.result)
         if order.part is not None:
             self._settle(order, event.result["committed"])

@@ -7,8 +7,9 @@ from muster.errors import InputError
 CONTEXT = 512 << 20  # bytes that CUDA takes for a process, besides what torch allocates
 LEAST = 1 << 30  # bytes of a GPU without which no worker is tried: that, the networks, and a batch of one image
 # The process is as it was after these; whichever image it was for may be the reason.
-PASSING = ("out of memory", "ALLOC_FAILED", "invalid argument", "invalid configuration argument")
-LASTING = ("CUDA error", "CUDA driver error", "CUDNN_STATUS_EXECUTION_FAILED", "CUDNN_STATUS_INTERNAL_ERROR")
+PASSING = ("out of memory", "invalid argument", "invalid configuration argument", "CUBLAS_", "CUDNN_", "CUSOLVER_")
+LASTING = ("CUDA error", "CUDA driver error")
+EXECUTION_FAILED = "STATUS_EXECUTION_FAILED"  # of cuBLAS and cuDNN: a kernel failed; their other errors are of one call
 
 
 def share_of(total: int, workers: int) -> float:
@@ -42,7 +43,8 @@ def is_lost(error: Exception) -> bool:
     the same way, whatever image it is for (CUDA says of these errors that the process must end)."""
     text = str(error)
     lasting = isinstance(error, torch.AcceleratorError) or any(words in text for words in LASTING)
-    return isinstance(error, RuntimeError) and lasting and not any(words in text for words in PASSING)
+    passing = any(words in text for words in PASSING)
+    return isinstance(error, RuntimeError) and (EXECUTION_FAILED in text or (lasting and not passing))
 
 
 def _gib(size: int) -> str:

@@ -55,7 +55,7 @@ class Machine:
     def _check_room(self) -> None:
         """InputError where so many workers cannot fit into the memory of this machine and of its GPUs; a MachineWarning
         where they may not."""
-        if self.on_gpu:
+        if self.per_gpu > 1:
             totals = [torch.cuda.get_device_properties(i).total_memory for i in range(torch.cuda.device_count())]
             gpu.share_of(min(totals), self.per_gpu)
         free = memory.available()
@@ -64,7 +64,9 @@ class Machine:
         many = f"`workers` {self.workers}: {free / (1 << 30):.1f} GiB of memory are free here, "
         if self.workers > max(1, least := free // memory.LEAST):
             each = f"as each takes {memory.LEAST >> 20} MiB before it has seen a photo"
-            raise InputError(f"{many}enough for {least} at most, {each}; give fewer, or use a cluster of machines")
+            raise InputError(
+                f"{many}enough for {max(1, least)} at most, {each}; give fewer, or use a cluster of machines"
+            )
         if self.workers > (usual := max(1, free // memory.USUAL)):
             each = f"as each takes about {memory.USUAL >> 20} MiB with `faces` and photos of phones"
             warnings.warn(

@@ -14,7 +14,8 @@ def available(root: Path = Path("/")) -> int | None:
 
     Without swap: Ray ends workers when memory is full, whatever swap there is.
     """
-    return min([*_of_system(root), *_of_groups(root)], default=None)
+    least = min([*_of_system(root), *_of_groups(root)], default=None)
+    return None if least is None else max(0, least)  # a group may be over its limit for a moment
 
 
 def _of_system(root: Path) -> Iterator[int]:
@@ -35,9 +36,9 @@ def _of_groups(root: Path) -> Iterator[int]:
     for line in lines:
         _, controllers, name = line.split(":", 2)
         if controllers == "":
-            top, limit, used, cache = root / "sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"
+            top, limit, used, cache = root / "sys/fs/cgroup", "memory.max", "memory.current", ""
         elif "memory" in controllers.split(","):
-            top, cache = root / "sys/fs/cgroup/memory", "total_inactive_file"
+            top, cache = root / "sys/fs/cgroup/memory", "total_"
             limit, used = "memory.limit_in_bytes", "memory.usage_in_bytes"
         else:
             continue
@@ -46,4 +47,5 @@ def _of_groups(root: Path) -> Iterator[int]:
             with suppress(OSError, ValueError, KeyError):  # of the outermost, or "max": no limit
                 most, taken = (int((group / file).read_text()) for file in (limit, used))
                 facts = dict(fact.split() for fact in (group / "memory.stat").read_text().splitlines())
-                yield most - taken + int(facts[cache])
+                files = sum(int(facts[f"{cache}{kind}_file"]) for kind in ("inactive", "active"))  # can be read again
+                yield most - taken + files

@@ -37,7 +37,7 @@ class _Worker:
 class Pace:
     def __init__(self) -> None:
         self.workers: dict[WorkerId, _Worker] = {}
-        self.given_back: Counter[WorkerId] = Counter()  # images of each worker's shards that are done
+        self.given_back: Counter[WorkerId] = Counter()  # of these, images of orders that are done or have failed
 
     def say(self, worker: WorkerId, seen: Seen) -> None:
         """A worker has said how far it is."""
@@ -50,10 +50,6 @@ class Pace:
         """Images that a worker has been through, of shards that it has not given back."""
         said = self.workers[worker].last[0] if worker in self.workers else 0
         return max(0, said - self.given_back[worker])
-
-    def give_up(self, worker: WorkerId) -> None:
-        """What a worker has under way comes to nothing."""
-        self.given_back[worker] += self.under_way(worker)
 
     def rate(self, held: Mapping[WorkerId, int]) -> float:
         """Images per second of those who hold some; 0 where it is not known yet."""

@@ -1,9 +1,8 @@
 """What reading and decoding the images of an order takes: for metrics and, of the slowest, for the shard's commit."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from statistics import fmean
 from typing import TypeVar
 
 from muster.storage.exchange.photo import public_uri
@@ -31,10 +30,6 @@ class Taken:
             return function(*arguments)
         finally:
             self.seconds[image_id] = self.seconds.get(image_id, 0.0) + time.monotonic() - begun
-
-
-def mean(numbers: Sequence[int]) -> float:
-    return fmean(numbers) if numbers else 0.0
 
 
 def place(uri: str, source: str) -> str:

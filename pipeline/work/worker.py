@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain, islice
 from pathlib import Path
+from statistics import fmean
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -32,7 +33,7 @@ from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.dispatch import Order
 from muster.pipeline.work.parts import IMAGES_PER_CALL, slice_of
 from muster.pipeline.work.spans import Spans
-from muster.pipeline.work.taken import Taken, mean, place
+from muster.pipeline.work.taken import Taken, place
 from muster.storage import commit_facts, manifest, shared_shards, tables
 from muster.storage.library import open_library
 from muster.storage.outcomes import ERRORS, IMAGES, IMAGES_FINGERPRINT
@@ -47,9 +48,15 @@ R = TypeVar("R")
 Ceilings = dict[tuple[str, int], int]  # (task, bits of the longest side in pixels) → images that fit into memory
 
 KEPT = 1 << 30  # bytes of resident memory above which a worker gives back what it does not use
-FILES_AHEAD = 32  # are read before they are decoded; as many are decoded before the model wants them, beside decoders
-AT_ONCE = 8  # of these one thread reads or decodes: to hand over a small one costs as much as to read it
-OUT_OF_MEMORY = ("allocate memory", "CUDA error: out of memory", "ALLOC_FAILED")  # in the text of a RuntimeError
+FILES_AHEAD = 32  # are read before they are decoded
+DECODED_AHEAD = 2 * IMAGES_PER_CALL  # beside decoders; more where these are more than 8
+AT_ONCE = 8  # files that one thread reads, and then decodes: to hand over a small one costs as much as to read it
+OUT_OF_MEMORY = (
+    "allocate memory",
+    "CUDA error: out of memory",
+    "ALLOC_FAILED",
+    "CUBLAS_STATUS_NOT_INITIALIZED",
+)  # in the text of a RuntimeError
 MIN_SIDE = 256  # where no task asks for more: eight pixels for each that the perceptual hash looks at
 
 SKIPPED = {
@@ -107,6 +114,7 @@ class ShardWorker:
         self.ceilings: Ceilings = {}
         self.process_name = f"worker {os.getpid()} on {socket.gethostname()}"
         self.seen = 0, time.monotonic()  # images that all tasks have been through, and when (pipeline/work/pace.py)
+        self.through: Counter[str] = Counter()  # of these, by key of an order that is not given back
         self.counting = threading.Lock()
         # One shard at a time is computed, where two are processed (pipeline/distributed/actors.py); beside decoders,
         # only the tasks are.
@@ -129,6 +137,7 @@ class ShardWorker:
                 if order.probe is None:
                     with self.counting:
                         self.seen = self.seen[0] + len(chunk), time.monotonic()
+                        self.through[order.key] += len(chunk)
         with spans("commit", len(rows)):
             committed = order.probe is None and self._commit(order, found, taken)
         _give_back_memory()
@@ -140,7 +149,11 @@ class ShardWorker:
                 (kinds[row.image_id], place(row.uri, row.source)) for row in rows if row.image_id in kinds
             ),
             "bytes": sum(taken.sizes.values()),
-            "ahead": {"read": taken.at_once * mean(taken.read), "decoded": taken.at_once * mean(taken.decoded)},
+            "ahead": {  # images, where something runs ahead
+                name: taken.at_once * fmean(lay)
+                for name, lay in (("read", taken.read), ("decoded", taken.decoded))
+                if lay
+            },
             "rows": {name: sum(each.num_rows for each in tables) for name, tables in found.rows.items()},
             "committed": committed,
             "waited": self._waited(spans),
@@ -150,8 +163,9 @@ class ShardWorker:
 
     def _waited(self, spans: Spans) -> dict[str, float]:
         """Seconds that the tasks waited for decoded images, and that these waited for the tasks."""
-        decoding = () if self.decoders else ("decode", "hash")
-        return {"decode": spans.seconds("wait", *decoding), "model": spans.seconds("turn", *self.tasks)}
+        if self.decoders:
+            return {"decode": spans.seconds("wait"), "model": spans.seconds("turn", *self.tasks)}
+        return {"decode": spans.seconds("wait", "decode", "hash"), "model": spans.seconds(*self.tasks)}
 
     @contextmanager
     def _turn(self, spans: Spans) -> Iterator[None]:
@@ -238,8 +252,10 @@ class ShardWorker:
         if self.decoders is None:
             found = map(decoded, timed(files, spans))
         else:
-            limit = max(FILES_AHEAD // AT_ONCE, self.threads)
-            found = timed(ahead(self.decoders, decoded, files, limit, taken.decoded), spans)
+            limit = max(DECODED_AHEAD // taken.at_once, self.threads)
+            with spans("wait"):  # for the first that are read
+                decoding = ahead(self.decoders, decoded, files, limit, taken.decoded)
+            found = timed(decoding, spans)
         return chain.from_iterable(found)
 
     def _commit(self, order: Order, found: "_Found", taken: Taken) -> bool:

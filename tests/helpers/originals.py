@@ -20,6 +20,7 @@ from muster.storage import clusters, manifest, tables
 from muster.storage.library import LibraryFiles, open_library
 from muster.storage.outcomes import ERRORS, IMAGES, IMAGES_FINGERPRINT
 from muster.storage.photos.decode import decode
+from muster.storage.photos.pixels import perceptual_hash
 from muster.web.live.album import LiveAlbum
 from muster.web.live.app import app
 from muster.web.live.columns import LiveSource
@@ -117,7 +118,8 @@ class Originals:
                 {"image_id": image_id, "status": "error", "error_kind": error.kind, "error": str(error)}
             )
             return
-        known = {n: getattr(photo, n) for n in ("format", "orientation", "taken_at", "camera", "sha256", "phash")}
+        known = {n: getattr(photo, n) for n in ("format", "orientation", "taken_at", "camera", "sha256")}
+        known["phash"] = perceptual_hash(photo.pixels)
         size = {"width": photo.size[0], "height": photo.size[1]}
         rows["images"].append({"image_id": image_id, "status": "ok", **size, **known, **self.facts[name]})
         for n, _ in enumerate(self.faces[name]):

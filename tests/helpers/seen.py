@@ -9,11 +9,12 @@ from muster.storage import manifest, tables
 from muster.storage.library import LibraryFiles, open_library
 from muster.storage.outcomes import IMAGES, IMAGES_DESCRIPTION
 from muster.storage.photos.decode import decode
+from muster.storage.photos.pixels import perceptual_hash
 from muster.storage.photos.reader import Reader
 from muster.tasks.base import Image
 from muster.tasks.previews import SIDE, Previews
 
-FACTS = ("format", "orientation", "taken_at", "latitude", "longitude", "camera", "sha256", "phash")
+FACTS = ("format", "orientation", "taken_at", "latitude", "longitude", "camera", "sha256")
 
 
 def seen(folder: Path, *sources: Path, previews: bool = True) -> LibraryFiles:
@@ -33,7 +34,7 @@ def look(library: LibraryFiles, previews: bool = True) -> None:
         rows, images = [], []
         for row in manifest.read_shard(library, shard).to_pylist():
             photo = decode(reader.read(row["uri"]), SIDE)
-            facts = {name: getattr(photo, name) for name in FACTS}
+            facts = {name: getattr(photo, name) for name in FACTS} | {"phash": perceptual_hash(photo.pixels)}
             size = {"width": photo.size[0], "height": photo.size[1]}
             rows.append({"image_id": row["image_id"], "status": "ok", **size, **facts})
             images.append(Image(row["image_id"], photo.pixels, photo.scale, photo.size))

@@ -20,9 +20,10 @@ from safetensors.torch import save_file
 from helpers.fixtures import Outcome
 from helpers.runs import config_of
 from muster.errors import InputError, MusterError
+from muster.pipeline.distributed import actors as actors_module
 from muster.pipeline.run import Progress, pending, run, summarise, transient
 from muster.pipeline.work.dispatch import Order
-from muster.storage import tables
+from muster.storage import manifest, tables
 from muster.storage.library import LibraryFiles, open_library
 from muster.storage.manifest import read_manifest, scan, shards
 from muster.storage.outcomes import IMAGES_FINGERPRINT
@@ -142,7 +143,7 @@ def test_a_trace_says_what_was_done_to_every_image(uninterrupted: dict[str, Any]
 def test_a_trace_that_cannot_be_is_said_before_anything_is_done(scanned: Path, name: str, reason: str) -> None:
     with pytest.raises(InputError, match=f"`trace` .*{reason}"):
         run(replace(config_of(scanned), trace=scanned.parent / name), lambda progress: None)
-    assert not tables.descriptions(open_library(scanned))
+    assert not open_library(scanned).names("_commits")
 
 
 def start(folder: Path, weights: Path) -> subprocess.Popen[str]:
@@ -325,9 +326,16 @@ def without_a_photo(album: Path, folder: Path) -> tuple[LibraryFiles, Path]:
 
 
 def test_a_run_says_each_second_how_far_it_is(
-    tmp_path: Path, make_photos: Callable[..., Path], weights: Path, ray_cluster: None
+    tmp_path: Path,
+    make_photos: Callable[..., Path],
+    weights: Path,
+    ray_cluster: None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A shard of one worker's: before it is done nothing else could be told."""
+    monkeypatch.setattr(manifest, "SHARDS_WANTED", 1)
+    monkeypatch.setattr("muster.pipeline.work.dispatch.IMAGES_PER_CALL", 200)  # so that it is not cut
+    monkeypatch.setattr(actors_module, "PING_SECONDS", 0.1)
     scan(open_library(tmp_path / "L", create=True), [str(make_photos(tmp_path / "photos", range(200)))])
     said: list[tuple[int, int, float | None]] = []
 
@@ -338,6 +346,7 @@ def test_a_run_says_each_second_how_far_it_is(
     config = config_of(tmp_path / "L", "faces", workers=1, weights_dir=weights)
     assert run(config, on_progress).ok == 200
     assert said[0] == (0, 0, None)
+    assert any(images == 0 < under_way for images, under_way, _ in said)
     assert any(left is not None and left > 0 for _, _, left in said)
     assert said[-1][:2] == (200, 0)
 

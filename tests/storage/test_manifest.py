@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from muster.errors import InputError, MusterError
-from muster.storage import tables
+from muster.storage import manifest, tables
 from muster.storage.library import LibraryFiles, open_library
 from muster.storage.manifest import (
     SCHEMA,
@@ -455,6 +455,17 @@ def test_shards_are_whole_row_groups_where_these_are_heavy(
     assert sorted(number for each in numbers for number in each) == list(range(600))
     if group < 256:
         assert all(rows[0] % group == 0 for rows in numbers)
+
+
+def test_a_heavy_row_group_that_is_too_large_is_cut_evenly(
+    photos: Path, library: LibraryFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = pa.table({"image": pa.array([b"%d" % i * 100 for i in range(600)], pa.binary())})
+    pq.write_table(table, photos / "x.parquet", row_group_size=260)
+    monkeypatch.setattr(parquet_rows, "HEAVY_GROUP", 100)
+    monkeypatch.setattr(manifest, "SHARDS_WANTED", 1)
+    scan(library, [str(photos / "x.parquet")])
+    assert sorted(number for _, number in shards(library)) == [80, 130, 130, 130, 130]
 
 
 def test_light_row_groups_do_not_matter(photos: Path, library: LibraryFiles) -> None:

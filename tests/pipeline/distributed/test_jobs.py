@@ -196,6 +196,8 @@ def test_what_runs_on_a_cluster_is_run(muster: Muster) -> None:
     assert (other.code, "only `muster run` can be submitted" in other.error) == (2, True)
     twice = muster("submit", "--", "run", "--address", "auto")
     assert (twice.code, "the address belongs before --" in twice.error) == (2, True)
+    traced = muster("submit", "--", "run", "--trace", "t.json")
+    assert (traced.code, "a job keeps no file" in traced.error) == (2, True)
     wrong = muster("submit", "run", "--wrokers", "2")
     assert (wrong.code, "--wrokers" in wrong.err, wrong.out) == (2, True, "")
 

@@ -28,9 +28,10 @@ IMAGES, EACH, PEOPLE = 700, 4, 20
 
 
 @pytest.fixture
-def library(tmp_path: Path) -> LibraryFiles:
+def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LibraryFiles:
     """Some 2,000 faces of 20 people, in several shards; some images have none."""
     pq.write_table(pa.table({"uri": [f"{tmp_path}/{i}.jpg" for i in range(IMAGES)]}), tmp_path / "photos.parquet")
+    monkeypatch.setattr(manifest, "SHARDS_WANTED", 64)
     library = open_library(tmp_path / "L", create=True)
     manifest.scan(library, [str(tmp_path / "photos.parquet")])
     random = np.random.default_rng(0)

@@ -309,12 +309,13 @@ def test_the_last_shards_are_cut_into_parts() -> None:
 
 
 def test_shards_that_take_no_time_are_not_cut() -> None:
-    world = plain(40, images=20)
-    world.speed = 10 * (POLICY.grace + 2 * 20 * POLICY.per_image) / PART_SECONDS  # at most a tenth of it for a shard
-    simulation = Simulation(world)
-    done, _ = dispatch(simulation, count=4)
-    assert len(done) == 40
-    assert not any(order.part for _, order in simulation.submitted)
+    world = plain(120, images=20)
+    world.speed = (POLICY.grace + 2 * 20 * POLICY.per_image) / PART_SECONDS  # at most .9 of it for a shard, and less
+    for workers in (2, 4, 16):
+        simulation = Simulation(world)
+        done, _ = dispatch(simulation, count=workers)
+        assert len(done) == 120
+        assert not any(order.part for _, order in simulation.submitted)
 
 
 def test_a_shard_that_goes_down_with_its_node_is_no_suspect() -> None:

@@ -19,10 +19,11 @@ def write(root: Path, files: dict[str, object]) -> Path:
 def group(folder: str, most: object, used: int, cache: int, version: int = 2) -> dict[str, object]:
     names = ("max", "current", "") if version == 2 else ("limit_in_bytes", "usage_in_bytes", "total_")
     limit, usage, prefix = names
+    files = f"{prefix}inactive_file {cache - cache // 4}\n{prefix}active_file {cache // 4}"
     return {
         f"{folder}/memory.{limit}": most,
         f"{folder}/memory.{usage}": used,
-        f"{folder}/memory.stat": f"anon 5\n{prefix}inactive_file {cache}",
+        f"{folder}/memory.stat": f"anon 5\n{files}",
     }
 
 
@@ -51,6 +52,11 @@ def test_a_limit_holds_for_the_groups_below_it(tmp_path: Path, name: str) -> Non
     write(root, group("sys/fs/cgroup/a", 4 * GIB, 3 * GIB, GIB))
     write(root, group("sys/fs/cgroup/a/b", 8 * GIB, GIB, 0))
     assert memory.available(root) == 2 * GIB
+
+
+def test_a_group_over_its_limit_has_nothing(tmp_path: Path) -> None:
+    root = write(tmp_path, {**SYSTEM, "proc/self/cgroup": "0::/a"})
+    assert memory.available(write(root, group("sys/fs/cgroup/a", GIB, 2 * GIB, 0))) == 0
 
 
 def test_version_1_in_a_container_that_has_its_hosts_name(tmp_path: Path) -> None:

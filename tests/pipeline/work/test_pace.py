@@ -156,10 +156,10 @@ def test_a_first_call_counts_only_where_it_was_long() -> None:
     assert slow.left(0, {0: 64}) == pytest.approx(32 * WARM_UP)  # half of what it holds is done
 
 
-def test_what_is_given_up_is_not_under_way() -> None:
+def test_what_is_given_back_is_not_under_way() -> None:
     pace = Pace()
     pace.say(0, (32, 1.0))
     assert (pace.under_way(0), pace.under_way(1)) == (32, 0)
-    pace.give_up(0)
+    pace.given_back[0] += 32
     pace.say(0, (40, 2.0))
     assert pace.under_way(0) == 8
