@@ -149,7 +149,7 @@ def work_here() -> None:
     from muster.pipeline.distributed import actors
     from muster.pipeline.work.worker import ShardWorker
 
-    def work(library: Any, config: Any, orders: Any, progress: Any, on_progress: Any) -> int:
+    def work(library: Any, config: Any, orders: Any, progress: Any, on_progress: Any, trace: Any) -> int:
         progress.ready = time.monotonic()
         worker = ShardWorker(library.uri, config.choices, "cpu", config.machine.weights_dir)
         for order in orders:
