@@ -22,6 +22,7 @@ from muster.pipeline.people.faces import (
     rows_of_distinct_files,
 )
 from muster.pipeline.people.said import SaidHere, said_here
+from muster.pipeline.people.tracks import entries, tracks_of
 from muster.pipeline.work.machine import Machine
 from muster.storage import clusters, layout, tables
 from muster.storage.index import vectors
@@ -135,12 +136,14 @@ def _by_this_machine(
     distinct, here = faces.part(rows), said_here(library, faces.fingerprint)
     spread: Spread = map if machine is None else partial(ray_kmeans.spread, machine, library.uri)
     said = None if here is None else here.said.part(rows)
-    alike, labels, how = _labels(library, distinct, method, k, same_photo, spread, said)
+    found = entries(distinct, tracks_of(library, faces, place), said)
+    *both, how = _labels(library, found.faces, method, k, same_photo, spread, found.said)
+    alike, labels = map(found.labels, both)
     known = method == "graph"  # see muster.tasks.people.certainty
     certain = certainty(distinct.embeddings, labels if known else np.full_like(labels, -1), distinct.strangers)
     held = 0 if same_photo or method == "kmeans" else _held_apart(distinct, labels)
-    found = _Found(faces.fingerprint, faces.table, alike, labels, certain, how, held, here)
-    return _in_all_copies(found, rows, place, distinct.embeddings.__getitem__)
+    answer = _Found(faces.fingerprint, faces.table, alike, labels, certain, how, held, here)
+    return _in_all_copies(answer, rows, place, distinct.embeddings.__getitem__)
 
 
 def _in_all_copies(found: _Found, rows: I64, place: I64, take: Take) -> _Found:
