@@ -19,6 +19,8 @@ from muster.pipeline.cli.options import (
     DeviceOption,
     ExcludeOption,
     FollowLinksOption,
+    FpsOption,
+    FramesOption,
     KOption,
     LibraryOption,
     MethodOption,
@@ -37,6 +39,7 @@ from muster.pipeline.cli.options import (
     WorkersOption,
 )
 from muster.pipeline.cli.tags import tags_text
+from muster.storage.photos import video
 from muster.storage.photos.left_out import said
 from muster.web.words import count
 
@@ -56,6 +59,8 @@ def scan(
     trust: TrustOption = False,
     follow_links: FollowLinksOption = False,
     exclude: ExcludeOption = [],  # noqa: B006
+    fps: FpsOption = 1.0,
+    frames: FramesOption = None,
     verify: VerifyOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -64,7 +69,14 @@ def scan(
     Example: muster scan ~/Pictures 's3://bucket/photos/' -l ./library
     """
     result = muster.scan(
-        *sources, library=library, follow_links=follow_links, exclude=exclude, verify=verify, trust=trust
+        *sources,
+        library=library,
+        follow_links=follow_links,
+        exclude=exclude,
+        fps=fps,
+        frames=frames,
+        verify=verify,
+        trust=trust,
     )
     _say_left_out(result)
     moved = f"{result.moved} moved or with another time, " if result.moved else ""
@@ -87,6 +99,8 @@ def _say_left_out(result: "ScanResult") -> None:
         texts.append(count(result.duplicates, one, f"{many} columns"))
     if texts:
         say(f"muster: left out: {', '.join(texts)}")
+    if missing := video.missing(result.skipped):
+        say(f"muster: {missing}")
     for folder in result.unreadable:
         say(f"muster: cannot list {folder}: what is in it was left out")
     for folder, links in result.links_out.items():
@@ -316,6 +330,8 @@ def photos(
     weights_dir: WeightsOption = None,
     follow_links: FollowLinksOption = False,
     exclude: ExcludeOption = [],  # noqa: B006
+    fps: FpsOption = 1.0,
+    frames: FramesOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Photos in, people pages out: scan, run, cluster and people in one. The JSON has each step's under its name.
@@ -338,6 +354,8 @@ def photos(
             machine=muster.Machine(device=device, workers=workers, weights_dir=weights_dir),
             follow_links=follow_links,
             exclude=exclude,
+            fps=fps,
+            frames=frames,
             trust=trust,
             on_scan=_say_found,
             on_progress=on_progress,

@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from muster.arrays import F64
+from muster.distribution import DISTRIBUTION
 from muster.errors import ImageError
 from muster.storage.bytes_at import Bytes, open_bytes
 from muster.storage.photos.containers import Container, Items
@@ -28,9 +29,13 @@ from muster.storage.photos.rows import rows_of, with_user_columns
 from muster.storage.photos.wishes import Wishes
 from muster.storage.uris import inside_uri
 
-SUFFIXES = ".3g2 .3gp .avi .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .qt .webm .wmv"
+SUFFIXES = (
+    *(".3g2", ".3gp", ".avi", ".m2ts", ".m4v", ".mkv", ".mov"),
+    *(".mp4", ".mpeg", ".mpg", ".mts", ".qt", ".webm", ".wmv"),
+)
 KIND = "t"  # of addresses
 MOST = 100_000  # moments of one video where nobody says fewer: 27 hours at one a second. A header may claim centuries
+LATEST = 1e9  # seconds; a moment is before
 FAR = 10.0  # seconds; in a file without an index, what is further ahead is sought instead of decoded up to
 LATE = 0.25  # seconds that a moment may lie behind the last frame: indexes count in the order of decoding
 BACK = (0, 1, 4, 16, 64)  # seconds that are gone further back where a file's index led behind what was wanted
@@ -42,6 +47,21 @@ _NO_INDEX = ("mpegts", "mpeg")  # demuxers: their files have none
 
 def installed() -> bool:
     return find_spec("av") is not None
+
+
+def missing(suffixes: Iterable[str]) -> str | None:
+    """What to install where some of these are of videos, and nothing reads them; None where nothing is missing."""
+    if installed() or not {*suffixes} & {*SUFFIXES}:
+        return None
+    return f"videos are read where {DISTRIBUTION}[video] is installed"
+
+
+def length(uri: str) -> float:
+    """Seconds, as the file claims. Raises as `open_video` does."""
+    import av
+
+    with closing(open_video(uri)) as video:
+        return float(video.container.duration or 0) / av.time_base
 
 
 # ---- listing -----------------------------------------------------------------------------------------------
@@ -62,7 +82,7 @@ def _moments(uri: str, wishes: Wishes) -> list[float]:
     try:
         with closing(open_video(uri)) as video:
             times = frame_times(video)
-    except ImageError:
+    except (ImageError, OSError, pa.ArrowException):
         return [0.0]
     found = moments(times.frames, times.keyframes, wishes.fps, min(wishes.frames or MOST, MOST))
     return found.tolist() or [0.0]
@@ -278,7 +298,12 @@ class Frames:
         self._next: _Frame | None = None  # the one after it
 
     def read(self, key: str) -> bytes:
-        moment = float(key)  # the reader of addresses has seen to it that it is one
+        try:
+            moment = float(key)
+        except ValueError:
+            moment = -1.0
+        if not 0 <= moment < LATEST:
+            raise ImageError("unreadable", "no moment of a video is called so")
         try:
             with errors():
                 frame = self._at(moment)
@@ -354,6 +379,4 @@ class Frames:
                     yield _Frame(self._video.seconds(picture.pts), picture, damaged)
 
 
-CONTAINER = Container(
-    suffixes=tuple(SUFFIXES.split()), list=list_moments, open=Frames, beside_photos=True, in_order=True
-)
+CONTAINER = Container(suffixes=SUFFIXES, list=list_moments, open=Frames, beside_photos=True, in_order=True)

@@ -92,9 +92,9 @@ def test_one_pass_decodes_no_frame_twice_and_leaves_out_what_no_moment_needs(tmp
     original = Frames._decoded
 
     def counted(self):
-        for frame in original(self):
-            decoded.append(round(frame.time * 25))
-            yield frame
+        for each in original(self):
+            decoded.append(round(each.time * 25))
+            yield each
 
     monkeypatch.setattr(Frames, "_decoded", counted)
     assert frames_of(clip, 0, 0.04, 0.4, 1.28, 1.32) == [0, 1, 10, 32, 33]
