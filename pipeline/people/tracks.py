@@ -1,9 +1,8 @@
-"""Faces of videos enter clustering as tracks: one face for all moments that show it without a break."""
+"""Faces of videos enter clustering as tracks: those that follow each other without a break are one person."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
@@ -14,47 +13,33 @@ from muster.storage import manifest
 from muster.storage.library import LibraryFiles
 from muster.storage.photos.video import KIND
 from muster.storage.uris import split_inside
-from muster.tasks.people.graph import GraphParameters
 from muster.tasks.people.numbering import by_size
 from muster.tasks.people.said import Said
-from muster.tasks.people.tracks import join, tracks
+from muster.tasks.people.tracks import best, spread, tracks
 
-LEAST = 2  # good faces of a track that is a person by itself, as a cluster has two faces
+MOST = 10  # faces of a track that are clustered, its best
 
 
 @dataclass(frozen=True)
-class Entries:
-    """What is clustered. `faces`: a row for each entry, (E,), a face or a track. `entry`: (M,), that of each face.
-    `good`: (E,), how many of its faces are good; 1 of a face of a photo. `said`: of the entries."""
+class Tracked:
+    """What is clustered: of faces (M,) those in `rows`, (E,). `track`: (M,), that of each; faces of which different
+    things were said are in different ones."""
 
-    faces: Faces
-    entry: I64
-    good: I64
-    said: Said | None
+    track: I64
+    rows: I64
 
     def labels(self, labels: I64) -> I64:
-        """(M,) of the faces, from those of the entries (E,): a track of LEAST good faces is somebody also where nobody
-        else is like it."""
-        alone = np.flatnonzero((labels < 0) & (self.good >= LEAST))
-        labels = labels.copy()
-        labels[alone] = labels.max(initial=-1) + 1 + np.arange(len(alone))
-        return by_size(labels[self.entry])
+        """(M,) of all faces, from those of `rows` (E,)."""
+        return by_size(spread(self.track, self.rows, labels))
 
 
-def entries(faces: Faces, track: I64 | None, said: Said | None) -> Entries:
-    """`faces`: distinct ones, (M,). `track`: (M,), see `tracks_of`; None: there are no videos. Of a track, faces of
-    which different things were said are different entries."""
+def tracked(faces: Faces, track: I64 | None, said: Said | None) -> Tracked | None:
+    """`faces`: distinct ones, (M,). `track`: see `tracks_of`."""
     if track is None:
-        count = len(faces.embeddings)
-        return Entries(faces, np.arange(count), np.ones(count, np.int64), said)
-    entry = np.unique(np.stack([track, *_said_of_each(said, len(track))]), axis=1, return_inverse=True)[1].reshape(-1)
-    photos = faces.photos
-    one = join(entry, faces.embeddings, faces.quality, photos, GraphParameters().min_quality)
-    first, image = (np.unique(each, return_index=True)[1] for each in (entry, photos))
-    table = pa.table({"image_id": faces.table["image_id"].take(image[one.photos]), "quality": one.quality})
-    joined = replace(faces, table=table, embeddings=one.embeddings)
-    several = np.bincount(entry) > 1
-    return Entries(joined, entry, np.where(several, one.faces, 1), None if said is None else said.part(first))
+        return None
+    parts = np.stack([track, *_said_of_each(said, len(track))])
+    one: I64 = np.unique(parts, axis=1, return_inverse=True)[1].reshape(-1)
+    return Tracked(one, best(one, faces.quality, MOST))
 
 
 def _said_of_each(said: Said | None, count: int) -> list[I64]:

@@ -1,6 +1,4 @@
-"""Faces of consecutive moments of one video that are one face: a track, which enters clustering as one."""
-
-from typing import NamedTuple
+"""Faces of consecutive moments of one video that are one face: a track."""
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -8,18 +6,8 @@ from scipy.optimize import linear_sum_assignment
 from muster.arrays import F32, F64, I64
 
 OVERLAP = 0.2  # intersection over union of the boxes of two moments
-ALIKE = 0.4  # cosine of a face with the last one of its track
+ALIKE = 0.5  # cosine of a face with the last one of its track
 GAP = 2.5  # seconds between them, at most: at one moment a second, one may be missing
-
-
-class Joined(NamedTuple):
-    """A row for each track, (T,): `embeddings` (T, D), L2-normalised; `quality`; `photos`, see `join`; `faces`: how
-    many of its faces are good."""
-
-    embeddings: F32
-    quality: F32
-    photos: I64
-    faces: I64
 
 
 def tracks(videos: I64, moments: F64, boxes: F32, embeddings: F32) -> I64:
@@ -70,31 +58,27 @@ def _numbered(first: I64) -> I64:
     return number[place.reshape(-1)]
 
 
-def join(track: I64, embeddings: F32, quality: F32, photos: I64, least: float) -> Joined:
-    """Each track as one face, the mean of its good ones; of one without any, of all.
+def best(track: I64, quality: F32, most: int) -> I64:
+    """The rows, ascending, of the `most` best faces of each track: (M,). `track`, `quality`: (N,).
 
-    `track`: (N,), from 0. `quality`, `least`: faces of at least that are good. `photos`: (N,), which photo, or moment,
-    a face is in. A track counts as a face of that of its moments that shows most faces: so two who are seen together
-    are, as a rule, two faces of one photo, who are two people.
+    Faces of one track are alike: 50 of them would be all the neighbours that each of them has.
     """
-    count = int(track.max(initial=-1)) + 1
-    good = quality >= least
-    used = good | ~(np.bincount(track[good], minlength=count) > 0)[track]
-    sums = np.zeros((count, embeddings.shape[1]), np.float32)
-    np.add.at(sums, track[used], embeddings[used])
-    length = np.linalg.norm(sums, axis=1, keepdims=True)
-    faces = np.bincount(track[used], minlength=count)
-    mean = np.bincount(track[used], quality[used], count) / np.maximum(faces, 1)
-    return Joined(
-        np.asarray(sums / np.maximum(length, 1e-9), np.float32),
-        np.asarray(mean, np.float32),
-        _photo_of_each(track, photos),
-        np.bincount(track[good], minlength=count),
-    )
+    order = np.lexsort((-quality, track))
+    starts = np.flatnonzero(np.diff(track[order], prepend=-1))
+    place = np.arange(len(order)) - np.repeat(starts, np.diff(starts, append=len(order)))
+    return np.sort(order[place < most])
 
 
-def _photo_of_each(track: I64, photos: I64) -> I64:
-    """(T,): see `join`."""
-    _, place, shown = np.unique(photos, return_inverse=True, return_counts=True)
-    order = np.lexsort((photos, -shown[place.reshape(-1)], track))
-    return photos[order[np.diff(track[order], prepend=-1) > 0]]
+def spread(track: I64, rows: I64, labels: I64) -> I64:
+    """(N,): for each face the label that most of the faces of its track have, -1 where none of these has one.
+
+    `track`: (N,). `labels`: (M,), of the faces in `rows`, -1 for a face alone. Of labels that as many have, the
+    smallest, which is that of the larger cluster.
+    """
+    found = np.full(int(track.max(initial=-1)) + 1, -1)
+    named = labels >= 0
+    pairs, counts = np.unique(np.stack([track[rows][named], labels[named]]), axis=1, return_counts=True)
+    order = np.lexsort((pairs[1], -counts, pairs[0]))
+    first = order[np.diff(pairs[0][order], prepend=-1) > 0]
+    found[pairs[0][first]] = pairs[1][first]
+    return found[track]

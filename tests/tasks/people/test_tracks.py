@@ -1,10 +1,9 @@
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.embeddings import people
-from muster.tasks.people.tracks import GAP, join, tracks
+from muster.tasks.people.tracks import GAP, best, spread, tracks
 
 HERE, THERE = [0, 0, 10, 10], [50, 0, 60, 10]
 
@@ -64,40 +63,29 @@ def test_no_track_has_two_faces_of_a_moment_and_the_order_of_rows_is_of_no_accou
 
 
 def test_no_faces_are_no_tracks():
-    nothing = np.empty((0, 4), np.float32)
-    track = tracks(np.empty(0, np.int64), np.empty(0), nothing, nothing)
-    assert track.tolist() == []
-    assert join(track, nothing, np.empty(0, np.float32), np.empty(0, np.int64), 0.25).photos.tolist() == []
+    nothing, none = np.empty((0, 4), np.float32), np.empty(0, np.int64)
+    assert tracks(none, np.empty(0), nothing, nothing).tolist() == []
+    assert best(none, np.empty(0, np.float32), 3).tolist() == []
+    assert spread(none, none, none).tolist() == []
 
 
-def joined(track, quality, photos, embeddings=None):
-    faces = np.eye(len(track), dtype=np.float32) if embeddings is None else embeddings
-    return join(np.array(track), faces, np.array(quality, np.float32), np.array(photos), 0.25)
+def test_the_best_faces_of_a_track_stand_for_it():
+    assert best(np.array([1, 0, 0, 0, 1]), np.array([0.1, 0.5, 0.9, 0.7, 0.2]), 2).tolist() == [0, 2, 3, 4]
+    assert best(np.array([0, 1, 2]), np.zeros(3), 1).tolist() == [0, 1, 2]
 
 
-def test_a_track_is_the_mean_of_its_good_faces():
-    one = joined([0, 0, 0], [0.8, 0.4, 0.1], [0, 1, 2])
-    assert one.embeddings[0] == pytest.approx([0.5**0.5, 0.5**0.5, 0])
-    assert one.quality == pytest.approx([0.6])
-    assert one.faces.tolist() == [2]
+def test_a_track_is_who_most_of_its_faces_are_and_all_of_it_is():
+    track = np.array([0, 0, 0, 0, 1, 1, 2])
+    assert spread(track, np.array([0, 1, 2, 4, 6]), np.array([3, 3, 1, -1, 0])).tolist() == [3, 3, 3, 3, -1, -1, 0]
+    assert spread(np.array([0, 0]), np.array([0, 1]), np.array([5, 2])).tolist() == [2, 2], "the larger cluster"
 
 
-def test_a_track_without_a_good_face_stays_poor():
-    one = joined([0, 0], [0.2, 0.1], [0, 1])
-    assert one.quality == pytest.approx([0.15])
-    assert one.faces.tolist() == [0]
-    assert np.linalg.norm(one.embeddings[0]) == pytest.approx(1)
-
-
-def test_tracks_that_are_seen_together_are_faces_of_one_photo():
-    # 0 and 1 in moment 7, 2 in moment 8
-    one = joined([0, 0, 1, 1, 2], [1] * 5, [6, 7, 7, 9, 8])
-    assert one.photos.tolist() == [7, 7, 8]
-
-
-@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=20, unique=True))
-def test_a_track_counts_as_in_a_photo_that_shows_it(pairs):
-    photos, who = np.array(sorted(pairs)).T
-    track = np.unique(who, return_inverse=True)[1]
-    one = joined(track, [1] * len(track), photos)
-    assert all(photo in photos[track == number] for number, photo in enumerate(one.photos.tolist()))
+@given(st.lists(st.tuples(st.integers(0, 5), st.floats(0, 1)), min_size=1, max_size=30), st.integers(1, 5))
+def test_of_each_track_as_many_stand_for_it_as_may(faces, most):
+    track, quality = (np.array(column) for column in zip(*faces, strict=True))
+    rows = best(track, quality, most)
+    assert (np.diff(rows) > 0).all()
+    for number in set(track.tolist()):
+        taken, left = quality[rows[track[rows] == number]], np.delete(quality, rows)[np.delete(track, rows) == number]
+        assert len(taken) == min(most, int((track == number).sum()))
+        assert not len(left) or taken.min() >= left.max()
