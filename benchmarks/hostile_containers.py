@@ -159,7 +159,7 @@ def through(paths: Sequence[Path]) -> tuple[Counter[str], list[str]]:
             facts.update(json.loads(line))
             continue
         process.kill()
-        process.wait()
+        process.communicate()
         process = None
         lost.append(path.name)
         print(f"lost: {path.name}", file=sys.stderr)
