@@ -118,7 +118,7 @@ def _take_in(found: Found, files: Sequence[File], wishes: Wishes, rows: pa.Table
     parts = {found.source: rows} if rows is not None and rows.num_rows else {}
     stills = stems(rows["uri"].to_pylist()) if rows is not None and files else frozenset()
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        listed = pool.map(lambda file: _items(file, wishes, stills), files)
+        listed = pool.map(lambda file: _listed(file, wishes, stills), files)
         for file, items in zip(files, listed, strict=True):
             parts[file.uri] = items.rows
             found.left_out.update(items.left_out)
@@ -126,12 +126,15 @@ def _take_in(found: Found, files: Sequence[File], wishes: Wishes, rows: pa.Table
     found.rows = unite(parts, texts=True)
 
 
-def _items(file: File, wishes: Wishes, stills: frozenset[str]) -> Items:
+def _listed(file: File, wishes: Wishes, stills: frozenset[str]) -> Items:
     if hangs_on(file.uri, stills):
         return Items(SCHEMA.empty_table(), Counter({CLIPS: 1}))
     container = of_suffix(suffix_of(file.uri))
     assert container is not None  # of files that were sorted out by their suffixes
-    return container.list(file, wishes)
+    try:
+        return container.list(file, wishes)
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"cannot read {file.uri}: {getattr(error, 'strerror', None) or error}") from None
 
 
 def _refuse_managed(place: Place, files: Sequence[File]) -> None:
