@@ -30,9 +30,12 @@ KINDS = (
     "unreadable",  # reading failed for another reason: a folder, a network error, a bad URI
     "empty",  # zero bytes
     "not_an_image",  # bytes of no format known here
-    "unsupported",  # a known format that is not read here: PDF, camera raw, video, …; or an address: http, …
+    "unsupported",  # a known format that is not read here: PDF, camera raw, video, …; or an address: ftp, …
     "truncated",  # the file ends before its pixels do
     "corrupt",  # the decoder gave up
+    "gone",  # of a web server: it says that there is no such file (404, 410)
+    "refused",  # of a web server: it does not give it, its robots directives disallow it, or we may not ask there
+    "timeout",  # a web server did not send it in time
     "too_large",  # decoding would take more than MAX_MEMORY, or the file is longer than MAX_FILE
 )
 MAX_MEMORY = 1200 << 20  # bytes held while one image is decoded, estimated from its header before anything is allocated
