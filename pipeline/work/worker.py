@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -35,6 +35,7 @@ from muster.pipeline.work.parts import IMAGES_PER_CALL, slice_of
 from muster.pipeline.work.spans import Spans
 from muster.pipeline.work.taken import Taken, place
 from muster.storage import commit_facts, manifest, shared_shards, tables
+from muster.storage.commit_facts import Facts
 from muster.storage.library import open_library
 from muster.storage.outcomes import ERRORS, IMAGES, IMAGES_FINGERPRINT
 from muster.storage.photos import decode
@@ -199,8 +200,9 @@ class ShardWorker:
         table = manifest.read_shard(self.library, order.shard)
         named = zip(table["image_id"].to_pylist(), manifest.named(self.library, table), strict=True)
         rows = slice_of([Row(image_id, *each) for image_id, each in named], order.part)
-        wanted = None if order.probe is None else set(order.probe)
-        return Reader(table["uri"].to_pylist()), [row for row in rows if wanted is None or row.image_id in wanted]
+        for wanted in (order.only, order.probe):
+            rows = rows if wanted is None else [row for row in rows if row.image_id in set(wanted)]
+        return Reader(table["uri"].to_pylist()), rows
 
     @contextmanager
     def _reading(self, order: Order, spans: Spans, taken: Taken) -> Iterator[tuple[list[Row], Iterator[list[File]]]]:
@@ -271,14 +273,46 @@ class ShardWorker:
         try:
             for fingerprint, rows in written.items():
                 facts = commit_facts.made(now, taken.seconds if fingerprint == IMAGES_FINGERPRINT else {})
-                if order.part is None:
+                if order.only is not None:
+                    self._write_again(fingerprint, order.shard, rows, facts)
+                elif order.part is None:
                     tables.write_shard(self.library, fingerprint, order.shard, rows, facts)
                 else:
-                    reduced = {name: lambda rows, task=task: kept(task, [rows]) for name, task in self.tasks.items()}
+                    reduced = self._reduced()
                     shared_shards.write_part(self.library, fingerprint, order.shard, order.part, rows, reduced, facts)
             return all(tables.is_committed(self.library, fingerprint, order.shard) for fingerprint in written)
         except OSError as error:
             raise MusterError(f"cannot write to library {self.library.uri}: {error.strerror or error}") from error
+
+
+    def _reduced(self) -> dict[str, Callable[[pa.Table], pa.Table]]:
+        """Table → what a shard keeps of the rows of all its images."""
+        return {name: lambda rows, task=task: kept(task, [rows]) for name, task in self.tasks.items()}
+
+    def _write_again(self, fingerprint: str, shard: str, rows: Mapping[str, pa.Table], facts: Facts) -> None:
+        """Commit a shard of these rows, of some of its images, and of those of the others, which were laid aside."""
+        if tables.is_committed(self.library, fingerprint, shard):
+            return
+        others, before = shared_shards.laid_aside(self.library, fingerprint, shard)
+        images = manifest.read_shard(self.library, shard)["image_id"]
+        whole = together([others, rows], images, self._reduced())
+        tables.write_shard(self.library, fingerprint, shard, whole, commit_facts.joined([before, facts]))
+        shared_shards.remove_aside(self.library, fingerprint, shard)
+
+
+def together(
+    parts: Sequence[Mapping[str, pa.Table]],
+    images: pa.ChunkedArray,
+    reduced: Mapping[str, Callable[[pa.Table], pa.Table]],
+) -> dict[str, pa.Table]:
+    """Table → the rows of all parts, in order of `images`, as far as a shard keeps them."""
+    found = {}
+    for name in dict.fromkeys(name for part in parts for name in part):
+        rows = pa.concat_tables([part[name] for part in parts if name in part])
+        place = pc.index_in(rows["image_id"], value_set=images).to_numpy()
+        rows = rows.take(np.argsort(place, kind="stable"))
+        found[name] = reduced[name](rows) if name in reduced else rows
+    return found
 
 
 def chunks(items: Iterable[T], size: int = IMAGES_PER_CALL) -> Iterator[list[T]]:

@@ -21,8 +21,9 @@ from helpers.fixtures import Outcome
 from helpers.runs import config_of
 from muster.errors import InputError, MusterError
 from muster.pipeline.distributed import actors as actors_module
-from muster.pipeline.run import Progress, pending, run, summarise, transient
+from muster.pipeline.run import Progress, make_way, narrowed, pending, run, summarise, transient
 from muster.pipeline.work.dispatch import Order
+from muster.pipeline.work.worker import ShardWorker
 from muster.storage import manifest, tables
 from muster.storage.library import LibraryFiles, open_library
 from muster.storage.manifest import read_manifest, scan, shards
@@ -365,13 +366,50 @@ def test_an_error_that_may_pass_is_tried_again_when_asked(
     [order] = pending(library, choices, again)
     assert pending(library, choices) == []  # nothing is dropped before the run can begin
     for fingerprint, shard in again:
-        tables.forget_shard(library, fingerprint, shard)
+        tables.forget_shard(library, fingerprint, shard)  # as where a run ends between this and its first shard
     assert again[-1][0] == IMAGES_FINGERPRINT
     assert (order.tasks, order.facts) == (("faces", "previews"), True)
     assert [sum(result["images"] for result in work(tmp_path / "L", weights))] == [order.images]
     after = summarise(library, choices, Progress(0, 0.0), 0)
     assert (after.errors, after.transient, after.rows["faces"]) == (2, 0, 8)
     assert transient(library, choices) == []
+
+
+def test_only_images_whose_error_may_pass_are_read_again(
+    album: Path, tmp_path: Path, weights: Path, work: Callable[..., Sequence[dict[str, Any]]], rows_of: RowsOf
+) -> None:
+    library, photos = without_a_photo(album, tmp_path)
+    work(tmp_path / "L", weights)
+    config, lacking = config_of(tmp_path / "L"), rows_of(tmp_path / "L")
+    (tmp_path / "away.jpg").rename(photos / "0003.jpg")
+    again = transient(library, config.choices)
+    [order] = narrowed(library, pending(library, config.choices, again), config.choices, again)
+    [gone] = [row["image_id"] for row in manifest.read_manifest(library).to_pylist() if "0003" in row["uri"]]
+    assert (order.only, order.images, order.facts) == ((gone,), 1, True)
+    make_way(library, [order], again)
+    assert [each.only for each in pending(library, config.choices)] == [None]  # nothing is lost if a run ends here
+    worker = ShardWorker(str(tmp_path / "L"), config.choices, "cpu", weights)
+    result = worker.process(order)
+    assert (result["images"], result["errors"], result["committed"]) == (1, 0, True)
+    assert worker.process(order)["committed"]  # a second worker's
+    assert [library.names(f"_parts/{name}") for name in library.names("_parts")] == [[]] * 3
+    now, whole = rows_of(tmp_path / "L"), open_library(tmp_path / "W", create=True)
+    assert now != lacking
+    scan(whole, [str(photos)])
+    work(tmp_path / "W", weights)
+    assert now == rows_of(tmp_path / "W")
+
+
+def test_a_shard_that_lacks_more_is_done_as_a_whole(
+    album: Path, tmp_path: Path, weights: Path, work: Callable[..., Sequence[dict[str, Any]]]
+) -> None:
+    library, _ = without_a_photo(album, tmp_path)
+    work(tmp_path / "L", weights, ("faces",))
+    choices = config_of(tmp_path / "L", "faces", "previews").choices
+    again = transient(library, choices)
+    orders = narrowed(library, pending(library, choices, again), choices, again)
+    assert again
+    assert {order.only for order in orders} == {None}
 
 
 def test_faces_are_counted_where_asked_for(processed: Path) -> None:
