@@ -229,6 +229,8 @@ def _photo(image: ImageFile.ImageFile, data: bytes, max_side: int | None, name: 
         raise ImageError("too_large", text)
     with _one_large if need > LARGE else nullcontext():
         if image.format == "PNG":  # its EXIF may stand behind the pixels
+            if png.is_cut(data):
+                raise ImageError("truncated", "the file is cut short")
             image.load()
         exif = read_exif(image)
         turn = heif.orientation(data) if image.format == "HEIF" else orientation(exif)

@@ -57,7 +57,7 @@ _BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)  # lengths: two letters alone begi
 _UNPACK = "unpack it into a folder, and name that"
 _NAME_PHOTOS = "name photos, a folder of them, or a Parquet file"
 _OTHERS = {  # how it begins → what it is, and what to do
-    b"PK\3\4": ("a zip archive, or a document in one", _UNPACK),
+    b"PK\3\4": ("a zip archive, or a document in one", "if photos are in it, give it a name that ends in .zip"),
     b"PK\5\6": ("an empty zip archive", _NAME_PHOTOS),
     b"Rar!": ("a rar archive", _UNPACK),
     b"7z\xbc\xaf": ("a 7z archive", _UNPACK),
@@ -92,8 +92,8 @@ def is_photo(head: bytes) -> bool:
 
 def refusal(head: bytes, suffix: str) -> str:
     """What a file is that is no photo, and what to do about it, for messages. Nothing in it is quoted."""
-    if head[257:262] == b"ustar" or suffix == ".tar":
-        return f"a tar archive, such as a WebDataset shard, and these are not read yet: {_UNPACK}"
+    if head[257:262] == b"ustar":
+        return "a tar archive: give it a name that ends in .tar"
     if suffix in RAW_SUFFIXES:
         return "camera raw, which is not read: export it as JPEG, and name that"
     for magic, (what, remedy) in _OTHERS.items():
