@@ -10,6 +10,7 @@
     /loop/…           a redirect to itself; /to?URL: a redirect to URL
     /html/…           a web page with status 200; /robots/DIRECTIVE/…: the image, under X-Robots-Tag
     /recovers/K/WHAT/…: WHAT for the first K requests of this path, then the image
+    /zipped/NAME      the file of this name, which is compressed, as what it was before
     /noranges/NAME    the image, never a part of it; /plain/NAME: parts, with neither ETag nor Last-Modified
     /counts           requests by path, as JSON
 
@@ -99,6 +100,8 @@ class UrlServer:
             return _send(
                 writer, 200, b"<!DOCTYPE html><html><body>Sign in</body></html>", {"Content-Type": "text/html"}
             )
+        if kind == "zipped":
+            return _send(writer, 200, self.files[rest], {"Content-Encoding": "gzip"})
         if kind in ("stall", "silent", "trickle", "headers", "drop", "endless", "short"):
             return await self._fail(kind, writer)
         extra = {"X-Robots-Tag": unquote(rest.partition("/")[0])} if kind == "robots" else {}

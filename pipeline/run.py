@@ -24,6 +24,7 @@ from muster.storage.library import LibraryFiles, open_library
 from muster.storage.models import keep_models
 from muster.storage.outcomes import IMAGES_DESCRIPTION, IMAGES_FINGERPRINT
 from muster.storage.photos import reader
+from muster.storage.uris import plain_source
 from muster.tasks.base import Task
 
 TRANSIENT = ("not_found", "permission", "unreadable", "timeout", "crash", "out_of_memory")  # may pass
@@ -192,8 +193,16 @@ def _transient_images(library: LibraryFiles, table: str, fingerprint: str, shard
     rows = tables.read(library, table, fingerprint, ["image_id", "error_kind"], [shard])
     if rows is None:
         return set()
-    kinds = zip(rows["image_id"].to_pylist(), rows["error_kind"].to_pylist(), strict=True)
-    return {image for image, kind in kinds if kind in TRANSIENT}
+    kinds = dict(zip(rows["image_id"].to_pylist(), rows["error_kind"].to_pylist(), strict=True))
+    now = _allowed(library, shard) if "private" in kinds.values() else set()
+    return {image for image, kind in kinds.items() if kind in TRANSIENT or (kind == "private" and image in now)}
+
+
+def _allowed(library: LibraryFiles, shard: str) -> set[str]:
+    """Images of a shard that may lie in private networks by now."""
+    rows = manifest.read_shard(library, shard)
+    named = zip(rows["image_id"].to_pylist(), rows["source"].to_pylist(), strict=True)
+    return {image for image, source in named if plain_source(source)[1]}
 
 
 def narrowed(

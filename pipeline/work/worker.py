@@ -13,10 +13,11 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from statistics import fmean
@@ -51,6 +52,8 @@ Ceilings = dict[tuple[str, int], int]  # (task, bits of the longest side in pixe
 KEPT = 1 << 30  # bytes of resident memory above which a worker gives back what it does not use
 FILES_AHEAD = 32  # are read before they are decoded
 DECODED_AHEAD = 2 * IMAGES_PER_CALL  # beside decoders; more where these are more than 8
+FAR_AHEAD = 256  # files of web servers: of a shard, all, so that one that stalls costs its time once for all that do
+HELD = 128 << 20  # bytes of files that are read before they are wanted
 AT_ONCE = 8  # files that one thread reads, and then decodes: to hand over a small one costs as much as to read it
 OUT_OF_MEMORY = (
     "allocate memory",
@@ -202,7 +205,7 @@ class ShardWorker:
         rows = slice_of([Row(image_id, *each) for image_id, each in named], order.part)
         for wanted in (order.only, order.probe):
             rows = rows if wanted is None else [row for row in rows if row.image_id in set(wanted)]
-        return Reader(table["uri"].to_pylist()), rows
+        return Reader(table["uri"].to_pylist()), list(rows)
 
     @contextmanager
     def _reading(self, order: Order, spans: Spans, taken: Taken) -> Iterator[tuple[list[Row], Iterator[list[File]]]]:
@@ -222,13 +225,16 @@ class ShardWorker:
             with spans("read", len(some)):
                 return [one(row) for row in some]
 
-        at_once = taken.at_once = min(AT_ONCE, FILES_AHEAD // max(reader.threads, 1))
+        at_once = taken.at_once = 1 if reader.far else min(AT_ONCE, FILES_AHEAD // max(reader.threads, 1))
         if not reader.threads:
             yield rows, map(read, chunks(rows, at_once))
             return
         with ThreadPoolExecutor(reader.threads, "reader") as readers:
             try:
-                yield rows, ahead(readers, read, chunks(rows, at_once), FILES_AHEAD // at_once, taken.read)
+                if reader.far:
+                    yield rows, far_ahead(readers, read, chunks(rows, at_once), taken.read)
+                else:
+                    yield rows, ahead(readers, read, chunks(rows, at_once), FILES_AHEAD // at_once, taken.read)
             finally:  # where a bucket stays away, those that wait for a thread would each try for a minute
                 readers.shutdown(wait=False, cancel_futures=True)
 
@@ -284,10 +290,9 @@ class ShardWorker:
         except OSError as error:
             raise MusterError(f"cannot write to library {self.library.uri}: {error.strerror or error}") from error
 
-
     def _reduced(self) -> dict[str, Callable[[pa.Table], pa.Table]]:
         """Table → what a shard keeps of the rows of all its images."""
-        return {name: lambda rows, task=task: kept(task, [rows]) for name, task in self.tasks.items()}
+        return {name: partial(_kept, task) for name, task in self.tasks.items()}
 
     def _write_again(self, fingerprint: str, shard: str, rows: Mapping[str, pa.Table], facts: Facts) -> None:
         """Commit a shard of these rows, of some of its images, and of those of the others, which were laid aside."""
@@ -366,6 +371,10 @@ def kept(task: base.Task, rows: Sequence[pa.Table]) -> pa.Table:
     return task.reduced(together) if hasattr(task, "reduced") else together
 
 
+def _kept(task: base.Task, rows: pa.Table) -> pa.Table:
+    return kept(task, [rows])
+
+
 def checked(rows: pa.Table, task: base.Task, batch: Sequence[base.Image]) -> pa.Table:
     """TaskError where a task has not made what it says of itself: written, its rows would damage the table."""
     if not isinstance(rows, pa.Table) or not rows.schema.equals(task.schema):
@@ -419,6 +428,37 @@ def ahead(
             yield result
 
     return results()
+
+
+def far_ahead(
+    pool: ThreadPoolExecutor, read: Callable[[T], list[File]], items: Iterable[T], lay: list[int]
+) -> Iterator[list[File]]:
+    """As `ahead`, of files that may be waited for very long: those behind them are read meanwhile, as long as what is
+    read and not wanted yet takes no more than HELD."""
+    iterator, running = iter(items), deque[Future[list[File]]]()
+
+    def go_on() -> None:
+        while len(running) < FAR_AHEAD and _held(running) <= HELD and (some := list(islice(iterator, 1))):
+            running.append(pool.submit(read, *some))
+
+    def results() -> Iterator[list[File]]:
+        while running:
+            while not running[0].done():
+                wait([running[0]], timeout=0.05)
+                go_on()
+            lay.append(sum(map(Future.done, running)))
+            result = running.popleft().result()
+            go_on()
+            yield result
+
+    go_on()
+    return results()
+
+
+def _held(running: Iterable[Future[list[File]]]) -> int:
+    """Bytes of the files that are read."""
+    done = (future.result() for future in running if future.done() and future.exception() is None)
+    return sum(len(data) for files in done for _, data in files if not isinstance(data, ImageError))
 
 
 def _outcome(function: Callable[..., R], *arguments: Any) -> R | ImageError:

@@ -54,8 +54,8 @@ class Facts:
 
 
 def read(url: str, limit: int) -> bytes:
-    """All of a file. Raises ImageError: `gone`, `refused`, `not_an_image`, `too_large` and `unsupported` are final;
-    `unreadable` and `timeout` may pass."""
+    """All of a file. Raises ImageError: `gone`, `refused`, `private`, `not_an_image`, `too_large` and `unsupported` are
+    final; `unreadable` and `timeout` may pass."""
 
     def attempt() -> bytes:
         with answer(url, {}) as (_, response):

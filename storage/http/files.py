@@ -17,15 +17,17 @@ from muster.storage.http.requests import public
 T = TypeVar("T")
 
 MOST = 8 << 20  # bytes asked for at once: each request has its time
-_ERRNO = {"gone": errno.ENOENT, "refused": errno.EACCES}
+_ERRNO = {"gone": errno.ENOENT, "refused": errno.EACCES, "private": errno.EACCES}
 _MAY_PASS = ("unreadable", "timeout")
 
 
 class HttpFile(io.RawIOBase):
     """Each read is a request, tried again by itself. Raises OSError, or UnreachableError.
 
-    What was allowed when it was opened stays so, whichever thread reads.
+    What was allowed when it was opened stays so, whichever thread reads; several may at once.
     """
+
+    ahead = 1 << 20  # bytes that are worth reading at once, where the next part may be wanted too
 
     def __init__(self, url: str) -> None:
         super().__init__()
@@ -39,11 +41,9 @@ class HttpFile(io.RawIOBase):
 
     def read_at(self, offset: int, length: int) -> bytes:
         """Bytes from `offset`, fewer where the file ends."""
-        ends, pieces = min(offset + length, self.size), []
+        ends = min(offset + length, self.size)
         with private_addresses(self._private):
-            for at in range(offset, ends, MOST):
-                pieces.append(self._piece(at, min(MOST, ends - at)))
-        return b"".join(pieces)
+            return b"".join(self._piece(at, min(MOST, ends - at)) for at in range(offset, ends, MOST))
 
     def _piece(self, offset: int, length: int) -> bytes:
         return _or_os_error(lambda: fetch.part(self._url, offset, length, self._facts))
@@ -67,7 +67,7 @@ class HttpFile(io.RawIOBase):
         return data
 
 
-class HttpFiles(pafs.FileSystemHandler):
+class HttpFiles(pafs.FileSystemHandler):  # type: ignore[misc] # pyarrow has no types
     """Paths are whole URLs. Servers do not list their files, and nothing is written to them."""
 
     def get_type_name(self) -> str:

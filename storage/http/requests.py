@@ -1,7 +1,8 @@
 """One request to a server: redirects followed by hand, every hop checked; what went wrong, as an ImageError or Passing.
 
 Which errors are final, and which may pass, is said here alone: 404 and 410 are `gone`, what a server or its robots
-directives do not let us have is `refused`; a server that is busy, drops or does not answer may do so later.
+directives do not let us have is `refused`, and what lies where it may not be asked for `private`; a server that is
+busy, drops or does not answer may do so later.
 """
 
 import re
@@ -88,7 +89,7 @@ def place(url: str) -> Place:
         raise ImageError("unsupported", f"{public(url)}: a URL with a user name in it is not read")
     name = parsed.host.strip("[]").rstrip(".").lower()
     if not private_allowed() and names_private(name):
-        raise ImageError("refused", PRIVATE.format(name))
+        raise ImageError("private", PRIVATE.format(name))
     return Place(parsed.scheme, name, parsed.port or _PORTS[parsed.scheme], parsed.request_uri)
 
 
@@ -230,7 +231,7 @@ def _checked(here: Place) -> list[str]:
         here.host.addresses = time.monotonic() + LOOKED_UP, known
     allowed = known if private_allowed() else [each for each in known if not is_private(each)]
     if not allowed:
-        raise ImageError("refused", PRIVATE.format(here.name))
+        raise ImageError("private", PRIVATE.format(here.name))
     return allowed
 
 

@@ -5,15 +5,17 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 import pyarrow as pa
 from pyarrow.fs import FileType
 
 from muster.errors import InputError, MissingError
 from muster.storage.files import open_regular
+from muster.storage.http.addresses import private_addresses
 from muster.storage.library import LibraryFiles
 from muster.storage.photos import parquet_rows
-from muster.storage.photos.containers import Container
+from muster.storage.photos.containers import Container, Items
 from muster.storage.photos.first_bytes import (
     HEAD,
     IMAGE_SUFFIXES,
@@ -62,6 +64,7 @@ class Found:
     large_groups: dict[str, int] = field(default_factory=dict)
     groups: dict[str, list[int]] = field(default_factory=dict)
     unread: Counter[str] = field(default_factory=Counter)  # why rows of Parquet files name nothing that is read → rows
+    allow_private: bool = False  # whether its images may lie on web servers at private addresses
 
 
 def find_images(source: str, library: LibraryFiles | None, wishes: Wishes = PLAIN) -> Found:
@@ -72,6 +75,11 @@ def find_images(source: str, library: LibraryFiles | None, wishes: Wishes = PLAI
     own files are left out; None where there is none yet. Raises InputError where there is nothing to find
     (MissingError: in a folder), or as locate() and list_files() do.
     """
+    with private_addresses(wishes.allow_private):
+        return _find_images(source, library, wishes)
+
+
+def _find_images(source: str, library: LibraryFiles | None, wishes: Wishes) -> Found:
     place = locate(source)
     listing = list_files(place, library, wishes.follow_links, wishes.exclude)
     found = Found(
@@ -80,6 +88,7 @@ def find_images(source: str, library: LibraryFiles | None, wishes: Wishes = PLAI
         unreadable=listing.unreadable,
         outside=listing.outside,
         left_out=listing.left_out,
+        allow_private=wishes.allow_private,
     )
     kinds: dict[str, list[File]] = {"image": [], "beside": [], "archive": [], "parquet": []}
     for file in listing.files:
@@ -102,7 +111,7 @@ def find_images(source: str, library: LibraryFiles | None, wishes: Wishes = PLAI
     elif kinds["parquet"]:
         found.from_parquet = True
         _refuse_managed(place, listing.files)
-        listed = parquet_rows.read(kinds["parquet"], place.uri, library)
+        listed = parquet_rows.read(kinds["parquet"], place.uri, library, wishes.column)
         found.rows, found.large_groups, found.unread = listed.rows, listed.large_groups, listed.unread
         found.groups = listed.groups
         found.skipped.update(listed.skipped)
@@ -116,12 +125,17 @@ def _take_in(found: Found, files: Sequence[File], wishes: Wishes, rows: pa.Table
     """What is in these files, beside `rows`. The user's columns become texts where those of two files differ."""
     parts = {found.source: rows} if rows is not None and rows.num_rows else {}
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        listed = pool.map(lambda file: _container(file).list(file, wishes), files)
+        listed = pool.map(partial(_items, wishes), files)
         for file, items in zip(files, listed, strict=True):
             parts[file.uri] = items.rows
             found.left_out.update(items.left_out)
             found.skipped.update(items.skipped)
     found.rows = unite(parts, texts=True)
+
+
+def _items(wishes: Wishes, file: File) -> Items:
+    with private_addresses(wishes.allow_private):  # in this thread, too
+        return _container(file).list(file, wishes)
 
 
 def _container(file: File) -> Container:

@@ -329,7 +329,7 @@ def test_any_bad_source_leaves_the_library_alone(photos: Path, library: LibraryF
     put(photos, "2.jpg")
     (photos / "empty").mkdir()
     (photos / "bad.parquet").write_bytes(b"PAR1")
-    pq.write_table(pa.table({"file": ["1.jpg"]}), photos / "useless.parquet")
+    pq.write_table(pa.table({"thing": ["1.jpg"]}), photos / "useless.parquet")
     for bad in ("missing", "empty", "bad.parquet", "useless.parquet", "*.tif"):
         with pytest.raises(InputError) as refused:
             scan(library, [str(photos), str(photos / bad)])
@@ -655,10 +655,10 @@ def test_types_that_do_not_fit_an_older_scan(photos: Path, library: LibraryFiles
 
 def test_rows_that_name_nothing_that_is_read(photos: Path, library: LibraryFiles) -> None:
     put(photos, "a.jpg")
-    pq.write_table(pa.table({"uri": ["http://host/a.jpg", "a.jpg", "ftp://host/b.jpg"]}), photos / "x.parquet")
+    pq.write_table(pa.table({"uri": ["hf://host/a.jpg", "a.jpg", "ftp://host/b.jpg"]}), photos / "x.parquet")
     result = scan(library, [str(photos / "x.parquet")])
     assert result.found == 3
-    assert [reason.partition(" ")[0] for reason in result.unread] == ["http://", "ftp://"]
+    assert [reason.partition(" ")[0] for reason in result.unread] == ["hf://", "ftp://"]
     assert list(result.unread.values()) == [1, 1]
 
 

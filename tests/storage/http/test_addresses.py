@@ -57,10 +57,9 @@ def test_names_are_looked_up_and_numbers_as_the_system_reads_them() -> None:
     assert addresses.addresses("localhost", 80, 5) in (["127.0.0.1"], ["::1", "127.0.0.1"], ["127.0.0.1", "::1"])
     for form in ("127.1", "2130706433", "0x7f000001"):
         assert addresses.addresses(form, 80, 5) == ["127.0.0.1"]
-    with pytest.raises(OSError, match="."):
-        addresses.addresses("nobody.invalid", 80, 5)
-    with pytest.raises(OSError, match="."):
-        addresses.addresses("a" * 300, 80, 5)
+    for nobody in ("nobody.invalid", "a" * 300):
+        with pytest.raises(OSError, match=r"(?i)name|too long|label|resol"):
+            addresses.addresses(nobody, 80, 5)
 
 
 def test_look_ups_that_hang_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:

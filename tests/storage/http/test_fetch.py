@@ -1,7 +1,9 @@
 import errno
+import gzip
 import socket
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -165,6 +167,17 @@ def test_the_limit_counts_before_and_while_it_is_read(web: UrlServer) -> None:
     before = sum(web.counts.values())
     assert kind_of(f"{web.home}/endless/b.jpg", 3 * fetch.LARGE) == "too_large"
     assert sum(web.counts.values()) == before + 1
+
+
+@pytest.mark.usefixtures("private")
+def test_what_a_server_compressed_counts_as_it_is_unpacked(web: UrlServer) -> None:
+    web.files |= {"a.gz": gzip.compress(bytes(1000)), "bomb.gz": gzip.compress(bytes(200 << 20))}
+    assert fetch.read(f"{web.home}/zipped/a.gz", LIMIT) == bytes(1000)
+    tracemalloc.start()
+    assert kind_of(f"{web.home}/zipped/bomb.gz") == "too_large"
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 16 * LIMIT
 
 
 @pytest.mark.usefixtures("private")

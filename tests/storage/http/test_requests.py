@@ -42,8 +42,8 @@ def test_where_a_url_leads(url: str, authority: str, target: str) -> None:
         ("http://a b/a.jpg", "unsupported", "not a URL"),
         ("ftp://host/a.jpg", "unsupported", "not a URL of http"),
         ("http://anna:secret@host/a.jpg", "unsupported", "a user name in it"),
-        ("http://127.0.0.1/a.jpg", "refused", "private network"),
-        ("http://localhost/a.jpg", "refused", "`allow_private` is not set"),
+        ("http://127.0.0.1/a.jpg", "private", "private network"),
+        ("http://localhost/a.jpg", "private", "`allow_private` is not set"),
     ],
 )
 def test_what_is_not_asked(url: str, kind: str, text: str) -> None:
@@ -58,7 +58,7 @@ def test_what_is_not_asked(url: str, kind: str, text: str) -> None:
 def test_this_machine_is_not_asked_however_it_is_written(web: UrlServer, host: str) -> None:
     with pytest.raises(ImageError, match="private network") as caught:
         fetch.read(f"http://{host}:{web.port}/good/{host}.jpg", LIMIT)
-    assert caught.value.kind == "refused"
+    assert caught.value.kind == "private"
     assert not any(host in path for path in web.counts)
 
 
@@ -88,7 +88,7 @@ def test_no_redirect_leads_into_a_private_network(
         assert not names_private("0")
     with pytest.raises(ImageError, match="private network") as caught:
         fetch.read(f"{url}/to?{there.format(port=web.port)}", LIMIT)
-    assert caught.value.kind == "refused"
+    assert caught.value.kind == "private"
     assert web.counts["/good/secret"] == 0
 
 

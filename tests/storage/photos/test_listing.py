@@ -165,8 +165,8 @@ def test_ways_to_write_a_path(photos: Path, library: LibraryFiles, monkeypatch: 
         ),
         *(
             "hf://datasets/a/b",
-            "http://a/b.jpg",
-            "https://a/b.jpg",
+            "http://127.0.0.1/b.jpg",
+            "https://a:b@c/b.jpg",
             "S3://bucket/a",
             "fsspec+nothing://a",
             "fsspec+none://a",
@@ -193,7 +193,8 @@ def test_an_empty_text_is_not_the_current_folder(photos: Path, source: str, monk
 def test_advice_for_what_cannot_be_a_source() -> None:
     for source, advice in {
         "hf://datasets/a/b": "hf://.*download",
-        "https://a/b.jpg": "https://.*download",
+        "ftp://a/b.jpg": "ftp://.*download",
+        "https://10.0.0.1/b.jpg": "`allow_private` is not set",
         "file://host/a.jpg": "another machine",
         "C:\\photos": "Windows",
         "-": "standard input",

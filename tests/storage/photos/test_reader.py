@@ -191,7 +191,7 @@ def test_columns_that_are_called_as_parts_of_it(tmp_path: Path) -> None:
     assert Reader().read(inside_uri(str(tmp_path / "x.parquet"), "row", 1)) == b"b"
 
 
-@pytest.mark.parametrize("uri", ["http://127.0.0.1:1/a.jpg", "file://host/a.jpg", "hf://datasets/a.jpg"])
+@pytest.mark.parametrize("uri", ["ftp://127.0.0.1:1/a.jpg", "file://host/a.jpg", "hf://datasets/a.jpg"])
 def test_what_is_not_read_is_a_final_error(uri: str) -> None:
     with pytest.raises(ImageError) as error:
         Reader().read(uri, "/m.parquet")
