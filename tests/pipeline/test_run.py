@@ -12,13 +12,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from benchmarks.url_server import UrlServer
 from helpers.fixtures import Outcome
 from helpers.runs import config_of
+from helpers.urls import quick, web
 from muster.errors import InputError, MusterError
 from muster.pipeline.distributed import actors as actors_module
 from muster.pipeline.run import Progress, make_way, narrowed, pending, run, summarise, transient
@@ -29,11 +33,13 @@ from muster.storage.library import LibraryFiles, open_library
 from muster.storage.manifest import read_manifest, scan, shards
 from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.storage.photos.first_bytes import IMAGE_SUFFIXES
+from muster.storage.photos.wishes import Wishes
 from muster.tasks.models.fastestdet import FastestDet
 from muster.tasks.models.yolo import Yolo
 
 Muster = Callable[..., Outcome]
 Snapshot = Callable[[Path], dict[str, tuple[str, int]]]
+__all__ = ["quick", "web"]
 RowsOf = Callable[[Path], dict[str, Any]]
 Process = tuple[int, int]  # its id, and when it began
 PHOTOS = 240
@@ -544,3 +550,44 @@ def test_a_commit_names_its_files(processed: Path) -> None:
         assert facts["fingerprint"] == commit.parent.name
         for file in facts["files"]:
             assert (processed / file["name"]).is_file()
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_web_server_is_asked_again_only_for_what_may_pass(
+    web: UrlServer, tmp_path: Path, work: Callable[..., Sequence[dict[str, Any]]]
+) -> None:
+    """One row for each URL; what lies in a private network is asked for once a scan allows it."""
+    final = {"missing/a.jpg": "gone", "forbidden/b.jpg": "refused", "html/c.jpg": "not_an_image", "good/d.jpg": None}
+    passing = {"recovers/3/drop/e.jpg": "unreadable", "recovers/1/silent/f.jpg": "timeout"}
+    urls = [f"{web.home}/{path}" for path in (final | passing)]
+    pq.write_table(pa.table({"URL": urls}), tmp_path / "list.parquet")
+    library = open_library(tmp_path / "L", create=True)
+
+    def kinds() -> dict[str, str | None]:
+        uris = {row["image_id"]: row["uri"] for row in read_manifest(library).to_pylist()}
+        rows = tables.require(library, "images", IMAGES_FINGERPRINT).to_pylist()
+        assert len(rows) == len(urls)
+        return {uris[row["image_id"]].removeprefix(f"{web.home}/"): row["error_kind"] for row in rows}
+
+    def again() -> None:
+        redone = transient(library, [])
+        orders = narrowed(library, pending(library, [], redone), [], redone)
+        make_way(library, orders, redone)
+        worker = ShardWorker(library.uri, [], "cpu", None)
+        for order in orders:
+            worker.process(order)
+
+    scan(library, [str(tmp_path / "list.parquet")])
+    work(tmp_path / "L", None, ())
+    assert set(kinds().values()) == {"private"}
+    again()
+    assert not web.counts
+    scan(library, [str(tmp_path / "list.parquet")], Wishes(allow_private=True))
+    again()
+    assert kinds() == final | passing
+    before = web.counts.copy()
+    again()
+    assert kinds() == final | dict.fromkeys(passing)
+    asked = {path for path, count in web.counts.items() if count > before[path]}
+    assert asked == {f"/{path}" for path in passing}
+    assert transient(library, []) == []
