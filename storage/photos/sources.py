@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 
 import pyarrow as pa
 from pyarrow.fs import FileType
@@ -15,7 +14,7 @@ from muster.storage.files import open_regular
 from muster.storage.http.addresses import private_addresses
 from muster.storage.library import LibraryFiles
 from muster.storage.photos import parquet_rows
-from muster.storage.photos.containers import Container, Items
+from muster.storage.photos.containers import Items
 from muster.storage.photos.first_bytes import (
     HEAD,
     IMAGE_SUFFIXES,
@@ -125,7 +124,7 @@ def _take_in(found: Found, files: Sequence[File], wishes: Wishes, rows: pa.Table
     """What is in these files, beside `rows`. The user's columns become texts where those of two files differ."""
     parts = {found.source: rows} if rows is not None and rows.num_rows else {}
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        listed = pool.map(partial(_items, wishes), files)
+        listed = pool.map(lambda file: _listed(file, wishes), files)
         for file, items in zip(files, listed, strict=True):
             parts[file.uri] = items.rows
             found.left_out.update(items.left_out)
@@ -133,15 +132,14 @@ def _take_in(found: Found, files: Sequence[File], wishes: Wishes, rows: pa.Table
     found.rows = unite(parts, texts=True)
 
 
-def _items(wishes: Wishes, file: File) -> Items:
-    with private_addresses(wishes.allow_private):  # in this thread, too
-        return _container(file).list(file, wishes)
-
-
-def _container(file: File) -> Container:
+def _listed(file: File, wishes: Wishes) -> Items:
     container = of_suffix(suffix_of(file.uri))
     assert container is not None  # of files that were sorted out by their suffixes
-    return container
+    try:
+        with private_addresses(wishes.allow_private):  # in this thread, too
+            return container.list(file, wishes)
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"cannot read {file.uri}: {getattr(error, 'strerror', None) or error}") from None
 
 
 def _refuse_managed(place: Place, files: Sequence[File]) -> None:
