@@ -6,7 +6,7 @@ that a notebook is as safe as a command. What a verb needs is imported when it i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from datetime import date
@@ -90,6 +90,8 @@ class Library:
         follow_links: bool = False,
         exclude: Texts = (),
         verify: bool = False,
+        column: str | None = None,
+        allow_private: bool = False,
         fps: float = 1.0,
         frames: int | None = None,
     ) -> ScanResult:
@@ -97,15 +99,14 @@ class Library:
 
         `sources`: folders, globs, files or Parquet manifests; local or any URI. `follow_links`: also links that lead
         out of these folders. `exclude`: globs of what is left out of them, as lines of a .musterignore are. `verify`:
-        every local photo is read, to find those that were changed and kept their size and time. `fps`, `frames`: of a
-        video, moments in each second, and at most.
+        every local photo is read, to find those that were changed and kept their size and time. `column`: of Parquet
+        files that names images. `allow_private`: their web servers may lie at private addresses, now and when they are
+        read. `fps`, `frames`: of a video, moments of each second, and at most.
         """
-        wishes = Wishes(follow_links, several(exclude), fps=fps, frames=frames)
-        return self._scan(_sources(sources), wishes, verify)
-
-    def _scan(self, sources: Sequence[str], wishes: Wishes, verify: bool) -> ScanResult:
+        names = _sources(sources)
+        wishes = Wishes(follow_links, several(exclude), column, allow_private, fps, frames)
         with self._in_use(), forget.locked(self._files):
-            return manifest.scan(self._files, sources, wishes, verify)
+            return manifest.scan(self._files, names, wishes, verify)
 
     def run(
         self,
@@ -583,12 +584,15 @@ def scan(
     follow_links: bool = False,
     exclude: Texts = (),
     verify: bool = False,
+    column: str | None = None,
+    allow_private: bool = False,
     fps: float = 1.0,
     frames: int | None = None,
     trust: bool = False,
 ) -> ScanResult:
     """As `Library.scan`, in a library that is made where there is none: not for a scan that is refused."""
-    return _scanned(sources, library, Wishes(follow_links, several(exclude), fps=fps, frames=frames), trust, verify)[1]
+    wishes = Wishes(follow_links, several(exclude), column, allow_private, fps, frames)
+    return _scanned(sources, library, wishes, trust, verify)[1]
 
 
 def _scanned(
@@ -603,7 +607,7 @@ def _scanned(
         files = open_library(place, create=True, before=lambda: found.extend(manifest.found_in(None, names, wishes)))
         if not found:  # the library was there
             opened = Library(files, trust)
-            return opened, opened._scan(names, wishes, verify)
+            return opened, opened.scan(*names, verify=verify, **vars(wishes))
         with forget.locked(files):
             return Library(files, trust), manifest.take_in(files, found)
 

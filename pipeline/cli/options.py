@@ -59,6 +59,19 @@ FpsOption = Annotated[float, typer.Option(metavar="NUMBER", help="Videos: moment
 FramesOption = Annotated[
     int | None, typer.Option(metavar="NUMBER", help="Videos: moments of each at most.", show_default="any number")
 ]
+ColumnOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="Column of Parquet files that names images: URLs or paths. By default uri, url or path."
+    ),
+]
+AllowPrivateOption = Annotated[
+    bool,
+    typer.Option(
+        "--allow-private",
+        help="Ask web servers on this machine and in private networks, too, for the images that these sources name.",
+    ),
+]
 VerifyOption = Annotated[
     bool,
     typer.Option(

@@ -10,11 +10,15 @@ MOST_FPS = 1000
 
 @dataclass(frozen=True)
 class Wishes:
-    """`follow_links`: also those that lead out of a source. `exclude`: globs of what is left out. `fps`: moments of
-    each second of a video; `frames`: of each video at most, None: any number. InputError for what cannot be."""
+    """`follow_links`: also those that lead out of a source. `exclude`: globs of what is left out. `column`: of Parquet
+    files that names images; None: the one that is usual. `allow_private`: whether web servers at private addresses may
+    be asked, now and whenever the images are read. `fps`: moments of each second of a video; `frames`: of each video at
+    most, None: any number. InputError for what cannot be."""
 
     follow_links: bool = False
     exclude: Collection[str] = ()
+    column: str | None = None
+    allow_private: bool = False
     fps: float = 1.0
     frames: int | None = None
 
