@@ -4,10 +4,12 @@ import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 from unicodedata import category
 from urllib.parse import unquote, urlsplit
 
-from muster.storage.uris import split_inside
+if TYPE_CHECKING:
+    from muster.storage.uris import Inside
 
 SURENESS = ((0.98, "sure"), (0.9, "fairly sure"), (0.0, "not sure"))
 
@@ -73,7 +75,7 @@ def original(uri: str) -> str | None:
 
     Of a moment it has the time, at which browsers begin to play: https://www.w3.org/TR/media-frags/.
     """
-    inside = split_inside(uri)
+    inside = _inside(uri)
     if inside and inside.kind == "t":
         link = original(inside.container)
         return link and f"{link}#t={inside.place:g}"
@@ -90,13 +92,19 @@ def clock(seconds: float) -> str:
 
 def in_order(uri: str) -> tuple[str, float, str]:
     """By which images are sorted that nothing else tells apart: by name, those inside one file as they follow there."""
-    inside = split_inside(uri)
+    inside = _inside(uri)
     return (inside.container, inside.place, uri) if inside else (uri, 0.0, uri)
+
+
+def _inside(uri: str) -> "Inside | None":
+    from muster.storage.uris import split_inside  # which brings pyarrow: the command line takes words from here at once
+
+    return split_inside(uri)
 
 
 def _split(uri: str) -> tuple[str, str]:
     """A path, and what is said behind its name. What is in an archive has a path in it."""
-    inside = None if os.path.isfile(uri) else split_inside(uri)
+    inside = None if os.path.isfile(uri) else _inside(uri)
     if inside is None:
         return uri, ""
     if inside.kind == "member":

@@ -41,7 +41,6 @@ from muster.pipeline.cli.options import (
     WorkersOption,
 )
 from muster.pipeline.cli.tags import tags_text
-from muster.storage.photos import video
 from muster.storage.photos.left_out import said
 from muster.web.words import count
 
@@ -105,6 +104,8 @@ def _say_left_out(result: "ScanResult") -> None:
         texts.append(count(result.duplicates, one, f"{many} columns"))
     if texts:
         say(f"muster: left out: {', '.join(texts)}")
+    from muster.storage.photos import video  # which `scan` has brought
+
     if missing := video.missing(result.skipped):
         say(f"muster: {missing}")
     for folder in result.unreadable:

@@ -41,8 +41,7 @@ def is_list_of_sets(text: str) -> bool:
 
 def pairs_of(path: Path, text: str, images: pa.Table) -> Pairs:
     """Raises InputError where a line is no pair, or a set is not among `images`. The first may be names of columns."""
-    rows, named = [], sets_of(images)
-    number: dict[str, int] = {}
+    named, number, rows = sets_of(images), dict[str, int](), list[tuple[int, int, bool, int]]()
     for line, cells in enumerate(map(_cells, text.splitlines()), 1):
         if not any(cells) or (not rows and not cells[0].isdigit()):
             continue
