@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from benchmarks import chaos, hostile
-from muster.storage.photos.decode import MAX_MEMORY
+from muster.storage.photos.rendered import MAX_MEMORY
 
 MUTANTS = 150
 # One image is decoded at a time, within MAX_MEMORY. On top come the images that are ready (at most 32 for the tasks and

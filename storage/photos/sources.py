@@ -13,16 +13,19 @@ from muster.storage.files import open_regular
 from muster.storage.library import LibraryFiles
 from muster.storage.photos import parquet_rows
 from muster.storage.photos.first_bytes import (
+    BESIDE_RAW,
     HEAD,
     IMAGE_SUFFIXES,
     NO_PHOTOS,
+    RAW,
     RAW_SUFFIXES,
     SUFFIXES,
     is_photo,
     refusal,
+    stem_of,
     suffix_of,
 )
-from muster.storage.photos.left_out import said
+from muster.storage.photos.left_out import PAIRED, said
 from muster.storage.photos.listing import File, Place, head_of, list_files, locate
 from muster.storage.photos.parquet_rows import SCHEMA, rows_of
 from muster.storage.retry import retried
@@ -86,8 +89,8 @@ def find_images(
             kinds["image"].append(file)
         else:
             found.skipped[suffix] += 1
-    if kinds["image"]:
-        found.rows = rows_of(kinds["image"])
+    if images := _without_pairs(kinds["image"], found.left_out):
+        found.rows = rows_of(images)
         found.skipped.update([PARQUET] * len(kinds["parquet"]))
     elif kinds["parquet"]:
         found.from_parquet = True
@@ -100,6 +103,15 @@ def find_images(
         kind = InputError if found.folder is None else MissingError
         raise kind(_nothing_found(source, found))
     return found
+
+
+def _without_pairs(files: Sequence[File], left_out: Counter[str]) -> list[File]:
+    """Cameras write one photo as raw and as JPEG or HEIC, of one name: the latter is taken, as the camera made it."""
+    made = {stem_of(file.uri) for file in files if suffix_of(file.uri) in BESIDE_RAW}
+    kept = [file for file in files if suffix_of(file.uri) not in RAW_SUFFIXES or stem_of(file.uri) not in made]
+    if len(kept) < len(files):
+        left_out[PAIRED] += len(files) - len(kept)
+    return kept
 
 
 def _refuse_managed(place: Place, files: Sequence[File]) -> None:
@@ -139,7 +151,7 @@ def _is_photo(source: str, place: Place, suffix: str) -> bool:
         head = head_of(place)
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"cannot read {source}: {getattr(error, 'strerror', None) or error}") from None
-    if is_photo(head) and suffix not in RAW_SUFFIXES:
+    if is_photo(head) and not (suffix in RAW_SUFFIXES and not RAW.read):
         return True
     raise InputError(f"{source} is {refusal(head, suffix)}")
 
