@@ -4,10 +4,11 @@
 
 All of `broken/`, and real photos (JPEG, HEIC, AVIF, WebP, PNG, …; with `--of` files of these suffixes alone, and
 nothing of `broken/`) with bytes flipped, an end cut off, or a piece of another photo written into them, go through a
-worker in a process of its own (`work`): the same shards, tasks and commits as in a run. A worker that dies, or is longer
-than `LIMIT` over one image, is counted and the image named; another goes on without that image. Progress goes to stderr.
-The last line is one JSON object: rows per image, the slowest image, and by how much the worker's peak of resident memory
-rose over its start, and with which image. Exit code 1 where a worker is lost, or an image has not exactly one row.
+worker in a process of its own (`work`): the same shards, tasks and commits as in a run. A worker that dies, or is
+longer than `LIMIT` over one image, is counted and the image named; another goes on without that image. Progress goes
+to stderr. The last line is one JSON object: rows per image, the slowest image, and by how much the worker's peak of
+resident memory rose over its start, and with which image. Exit code 1 where a worker is lost, or an image has not
+exactly one row.
 """
 
 import argparse

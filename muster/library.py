@@ -20,6 +20,7 @@ from muster.storage.gallery import audit, gallery
 from muster.storage.gallery.answers import check_out, write_answers
 from muster.storage.library import decrypted, open_library, trusting
 from muster.storage.photos.sources import Found
+from muster.storage.photos.wishes import Wishes
 from muster.storage.texts import normal
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class Library:
         """
         names, out = _sources(sources), several(exclude)
         with self._in_use(), forget.locked(self._files):
-            return manifest.scan(self._files, names, follow_links, out, verify)
+            return manifest.scan(self._files, names, Wishes(follow_links, out), verify)
 
     def run(
         self,
@@ -589,7 +590,7 @@ def _scanned(
     names, out, found = _sources(sources), several(exclude), list[Found]()
     with trusting(trust):
         files = open_library(
-            place, create=True, before=lambda: found.extend(manifest.found_in(None, names, follow_links, out))
+            place, create=True, before=lambda: found.extend(manifest.found_in(None, names, Wishes(follow_links, out)))
         )
         if not found:  # the library was there
             opened = Library(files, trust)

@@ -18,7 +18,7 @@ from muster.storage.tags import reading, table, takeout
 from muster.storage.tags.beside import writer_of
 from muster.storage.tags.regions import Picture
 from muster.storage.tags.sidecars import Listing, Sidecars, of_folder, stamp
-from muster.storage.uris import local_path, split_inline
+from muster.storage.uris import local_path, split_inside
 
 THREADS = 8  # that list folders and read files: they wait more than they compute
 
@@ -83,7 +83,7 @@ def _local(rows: pa.Table) -> dict[str, dict[str, list[tuple[str, object, object
     found: dict[str, dict[str, list[tuple[str, object, object]]]] = defaultdict(lambda: defaultdict(list))
     columns = (rows[name].to_pylist() for name in ("image_id", "uri", "size", "modified"))
     for image_id, uri, size, modified in zip(*columns, strict=True):
-        path = None if split_inline(uri) else local_path(uri)
+        path = None if split_inside(uri) else local_path(uri)
         if path is not None:
             folder, name = os.path.split(path)
             found[folder][name].append((image_id, size, modified))

@@ -14,12 +14,13 @@ images may have one name, where files had changed places.
 
 import hashlib
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -35,9 +36,10 @@ from muster.storage.photos.left_out import total
 from muster.storage.photos.listing import covers
 from muster.storage.photos.promotion import unite
 from muster.storage.photos.sources import Found, find_images
+from muster.storage.photos.wishes import PLAIN, Wishes
 from muster.storage.same_photos import Known, find, of_roster, same_photos
 from muster.storage.tags import table as tags
-from muster.storage.uris import exists, local_path, local_uri, refusal, split_inline
+from muster.storage.uris import exists, local_path, local_uri, refusal, split_inside
 
 SCHEMA = pa.schema(
     {
@@ -87,27 +89,23 @@ class ScanResult:
 def scan(
     library: LibraryFiles,
     sources: Sequence[str],
-    follow_links: bool = False,
-    exclude: Collection[str] = (),
+    wishes: Wishes = PLAIN,
     verify: bool = False,
 ) -> ScanResult:
     """Bring the manifest up to date with what `sources` hold; other images stay. The caller holds library.lock().
 
-    `follow_links`: also those that lead out of a source. `exclude`: globs of what is left out. `verify`: files are read
-    to find those that changed, and kept their size and time.
+    `verify`: files are read to find those that changed, and kept their size and time.
     Raises InputError or MusterError, before anything is written, where a source cannot be used.
     """
-    return take_in(library, found_in(library, sources, follow_links, exclude), verify)
+    return take_in(library, found_in(library, sources, wishes), verify)
 
 
-def found_in(
-    library: LibraryFiles | None, sources: Sequence[str], follow_links: bool = False, exclude: Collection[str] = ()
-) -> list[Found]:
+def found_in(library: LibraryFiles | None, sources: Sequence[str], wishes: Wishes = PLAIN) -> list[Found]:
     """What `sources` hold, as `find_images` has it. `library`: None where it is yet to be made."""
     if not sources:
         raise InputError("nothing to scan: name at least one folder, file, glob or Parquet file")
     try:
-        found = [find_images(source, library, follow_links, exclude) for source in sources]
+        found = [find_images(source, library, wishes) for source in sources]
     except MissingError as error:
         hint = f". {HOW_TO_DROP}" if library and _knows_some(library, sources) else ""
         raise MissingError(f"{error}{hint}") from None
@@ -119,7 +117,7 @@ def found_in(
 
 def _missing(found: pa.Table) -> int:
     rows = found["uri"].filter(pc.is_null(found["modified"])).to_pylist()
-    return sum(local_path(uri) is not None and split_inline(uri) is None for uri in rows)
+    return sum(local_path(uri) is not None and split_inside(uri) is None for uri in rows)
 
 
 def _check_files(library: LibraryFiles, place: Found) -> None:
@@ -129,7 +127,7 @@ def _check_files(library: LibraryFiles, place: Found) -> None:
     """
     if not place.rows["modified"].null_count:
         return
-    uris = [uri for uri in place.rows["uri"].to_pylist() if local_path(uri) is not None and split_inline(uri) is None]
+    uris = [uri for uri in place.rows["uri"].to_pylist() if local_path(uri) is not None and split_inside(uri) is None]
     named = pc.is_in(place.rows["uri"], value_set=pa.array(uris, pa.string()))
     if not uris or pc.any(pc.and_(named, pc.is_valid(place.rows["modified"]))).as_py():
         return
@@ -498,13 +496,29 @@ def _cut(rows: pa.Table, groups: Mapping[str, Sequence[int]]) -> Iterator[pa.Tab
     far as these are not larger than a shard may be.
     """
     size = min(max(-(-rows.num_rows // SHARDS_WANTED), SHARD_ROWS[0]), SHARD_ROWS[1])
-    order = sorted((split_inline(uri) or ("", 0), uri, row) for row, uri in enumerate(rows["uri"].to_pylist()))
-    for parquet, items in groupby(order, key=lambda item: item[0][0]):
+    order = sorted((_place(uri), row) for row, uri in enumerate(rows["uri"].to_pylist()))
+    for parquet, items in groupby(order, key=lambda item: item[0].parquet):
         ends = np.cumsum(groups.get(parquet, ()))
-        by_group = groupby(items, key=lambda item: int(np.searchsorted(ends, item[0][1], "right")))
-        found = [[row for _, _, row in group] for _, group in by_group]
+        by_group = groupby(items, key=lambda item: int(np.searchsorted(ends, item[0].place, "right")))
+        found = [[row for _, row in group] for _, group in by_group]
         for numbers in _joined(found, size) if len(ends) else _pieces(found[0], size):
             yield rows.take(numbers)
+
+
+class _Place(NamedTuple):
+    """By which images are put into shards: `parquet`: the file with rows that it lies in, if it does."""
+
+    parquet: str
+    container: str
+    place: float
+    uri: str
+
+
+def _place(uri: str) -> _Place:
+    inside = split_inside(uri)
+    if inside is None:
+        return _Place("", "", 0, uri)
+    return _Place(inside.container if inside.kind == "row" else "", inside.container, inside.place, uri)
 
 
 def _joined(groups: Iterable[list[int]], size: int) -> Iterator[list[int]]:

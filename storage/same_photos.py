@@ -26,7 +26,7 @@ from muster.storage.files import open_regular
 from muster.storage.library import LibraryFiles
 from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.storage.photos.reader import Reader
-from muster.storage.uris import local_path, path_of, split_inline
+from muster.storage.uris import container_of, local_path, path_of, split_inside
 
 BURST = 16  # photos of one moment, at most: where more have one time, a program gave it to them, and it tells nothing
 SAMPLE = 16  # of those told by name, size and time: read after all, as a program may have made others like them
@@ -135,9 +135,9 @@ def of_roster(rows: pa.Table) -> Bools:
 
 def digests(uris: Sequence[str]) -> list[str | None]:
     """SHA-256 of each image; None of what does not lie on this machine's disks, or cannot be read."""
-    groups: defaultdict[str, list[int]] = defaultdict(list)  # the images of a Parquet file are read one after the other
+    groups: defaultdict[str, list[int]] = defaultdict(list)  # those inside one file are read one after the other
     for number, uri in enumerate(uris):
-        groups[(split_inline(uri) or (uri,))[0]].append(number)
+        groups[container_of(uri)].append(number)
     found: list[str | None] = [None] * len(uris)
 
     def read(numbers: Iterable[int]) -> None:
@@ -155,7 +155,7 @@ def _digest(uri: str, reader: Reader) -> str | None:
     try:
         if path is None:
             return None
-        if split_inline(uri):
+        if split_inside(uri):
             return tables.digest(reader.read(uri))
         digest = hashlib.sha256()
         with open_regular(path) as file:
@@ -203,7 +203,7 @@ def _free(known: Known, found: pa.Table, photo: I64, sizes: set[int | None]) -> 
     rows = [
         each
         for each in _files(known.rows, np.flatnonzero(fit))
-        if not (known.unseen[each[0]] and there((split_inline(each[1]) or (each[1],))[0]))
+        if not (known.unseen[each[0]] and there(container_of(each[1])))
     ]
     if not rows:
         return []

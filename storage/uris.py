@@ -2,9 +2,10 @@
 
 - Local files: plain absolute paths, exactly as on disk, because these read best and open everywhere. Two kinds of names
   would not survive that and are percent-encoded file:// URIs: names that are not UTF-8, and names that end like an
-  image inside a Parquet file.
+  image inside another file.
 - Files elsewhere: percent-encoded URIs that `pyarrow.fs` opens.
-- Images inside a Parquet file: `<uri of that file>#row=<number, from 0>`.
+- Images inside another file: `<uri of that file>#<kind>=<key>`, such as `a.parquet#row=3` (counted from 0),
+  `a.tar#member=b.jpg&at=512+20480`, `a.mp4#t=12.4` (muster.storage.photos.containers has the kinds).
 
 What the user types is trusted, options and all. What stands in a row of a user's file is not: see `refusal`.
 """
@@ -15,6 +16,7 @@ import re
 import socket
 from functools import lru_cache
 from pathlib import PurePosixPath
+from typing import NamedTuple
 from urllib.parse import quote, unquote, unquote_to_bytes
 
 import pyarrow as pa
@@ -42,7 +44,23 @@ _METADATA = [ipaddress.ip_address(each) for each in ("fd00:ec2::254", "100.100.1
 _HOW = "name it, or a folder above it, on the command line"
 
 _FILE = re.compile(r"file:(?://(?:localhost)?(?=/)|(?!//))(/.*)", re.IGNORECASE | re.DOTALL)
-_INLINE = re.compile(r"(.*\.(?:parquet|parq|pq)(?:\?[^#]*)?)#row=(\d+)", re.IGNORECASE | re.DOTALL)
+_ROW = re.compile(r"(.*\.(?:parquet|parq|pq|arrow|lance)(?:\?[^#]*)?)#(row)=(\d+)", re.IGNORECASE | re.DOTALL)
+_ITEM = re.compile(r"(.*\.\w{1,12}(?:\?[^#]*)?)#(t|member|item)=([^#]+)", re.DOTALL)
+_PLACE = re.compile(r"(?:.*&at=)?(\d+(?:\.\d+)?)(?:\+\d+)?", re.DOTALL)  # of a row, a time, or a member
+
+
+class Inside(NamedTuple):
+    """Where an image lies that is no file of its own: in which, what the key is, and the key."""
+
+    container: str
+    kind: str
+    key: str
+
+    @property
+    def place(self) -> float:
+        """By which images of one container are read one after the other; 0 where the key does not tell."""
+        match = _PLACE.fullmatch(self.key)
+        return float(match[1]) if match else 0.0
 
 
 def local_uri(path: str) -> str:
@@ -51,7 +69,7 @@ def local_uri(path: str) -> str:
         path.encode()
     except UnicodeEncodeError:
         return "file://" + quote(os.fsencode(path))
-    return "file://" + quote(path) if split_inline(path) else path
+    return "file://" + quote(path) if split_inside(path) else path
 
 
 def local_path(uri: str) -> str | None:
@@ -82,19 +100,25 @@ def path_of(uri: str) -> str:
     return unquote(uri.partition("?")[0]) if path is None else path
 
 
-def inline_uri(parquet: str, row: int) -> str:
-    return f"{parquet}#row={row}"
+def inside_uri(container: str, kind: str, key: str | int) -> str:
+    return f"{container}#{kind}={key}"
 
 
-def split_inline(uri: str) -> tuple[str, int] | None:
-    """The Parquet file and row of an inline image; None for any other URI."""
-    match = _INLINE.fullmatch(uri)
-    return (match[1], int(match[2])) if match else None
+def split_inside(uri: str) -> Inside | None:
+    """None where the image is a file of its own."""
+    match = (_ROW.fullmatch(uri) or _ITEM.fullmatch(uri)) if "#" in uri else None
+    return Inside(match[1], match[2], match[3]) if match else None
+
+
+def container_of(uri: str) -> str:
+    """The file that an image lies in; of one that is a file of its own, that."""
+    inside = split_inside(uri)
+    return inside.container if inside else uri
 
 
 def folder_of(uri: str) -> str | None:
-    """The name of the folder that an image lies in; None of one in a Parquet file, or in no folder."""
-    return None if split_inline(uri) else PurePosixPath(unquote(uri)).parent.name or None
+    """The name of the folder that an image lies in; None of one inside another file, or in no folder."""
+    return None if split_inside(uri) else PurePosixPath(unquote(uri)).parent.name or None
 
 
 def bucket_of(uri: str) -> str:
@@ -113,8 +137,7 @@ def _connection(uri: str) -> tuple[str, str, str]:
     """Scheme, authority (user, host and port) and options, with their question mark; all "" for local files."""
     if local_path(uri) is not None:
         return "", "", ""
-    parquet = split_inline(uri)
-    location, question, query = (parquet[0] if parquet else uri).partition("?")
+    location, question, query = container_of(uri).partition("?")
     scheme, _, rest = location.partition("://")
     return scheme, rest.partition("/")[0], question + query
 
@@ -201,12 +224,11 @@ _connect_once = lru_cache(maxsize=64)(connect)  # a client per bucket, not per f
 
 
 def exists(uri: str) -> bool:
-    """Whether the file is there; for an inline image, its Parquet file.
+    """Whether the file is there; of an image inside another, that one.
 
     Raises OSError or MusterError where it cannot tell.
     """
-    parquet = split_inline(uri)
-    uri = parquet[0] if parquet else uri
+    uri = container_of(uri)
     if (path := local_path(uri)) is not None:
         return os.path.exists(path)
     fs, path = filesystem_of(uri)

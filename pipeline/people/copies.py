@@ -18,7 +18,7 @@ from muster.storage.library import LibraryFiles
 from muster.storage.new_files import new_folder
 from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.storage.photos.reader import Reader
-from muster.storage.uris import local_path, split_inline
+from muster.storage.uris import local_path, split_inside
 from muster.web.album import load_album
 
 SUFFIXES = {"jpeg": ".jpg", "tiff": ".tif"}
@@ -77,11 +77,12 @@ def _suffixes(library: LibraryFiles) -> Mapping[str, str]:
 
 
 def _name(row: Mapping[str, Any], uri: str, suffix: str) -> str:
-    """A file's own name; of a row of a Parquet file what its column `file` says, or its number and that file's."""
+    """A file's own name; of one inside another file what its column `file` says, or its
+    key and that file's."""
     if known := parts_of(str(row.get("file") or "")):
         name = known[-1]
-    elif inline := split_inline(uri):
-        name = f"{PurePosixPath(name_of(inline[0])[-1]).stem}-{inline[1]}{suffix}"
+    elif (inside := split_inside(uri)) and inside.kind != "member":
+        name = f"{PurePosixPath(name_of(inside.container)[-1]).stem}-{inside.key}{suffix}"
     else:
         name = name_of(uri)[-1]
     return name if PurePosixPath(name).suffix else f"{name}{suffix}"
@@ -89,7 +90,7 @@ def _name(row: Mapping[str, Any], uri: str, suffix: str) -> str:
 
 def _write(folder: Path, name: str, row: Mapping[str, Any], uri: str, data: bytes, hard_links: bool) -> bool:
     """Whether it is a link, as rows of Parquet files and what is in a bucket cannot be."""
-    path = None if split_inline(uri) else local_path(uri)
+    path = None if split_inside(uri) else local_path(uri)
     if hard_links and path is not None:
         there = os.path.realpath(path)
         try:

@@ -17,7 +17,7 @@ from muster.storage.new_files import check_local, check_replaced
 from muster.storage.tags import beside, people_csv
 from muster.storage.tags.elements import SidecarError
 from muster.storage.tags.write import Merged, merged, without
-from muster.storage.uris import local_path, split_inline
+from muster.storage.uris import local_path, split_inside
 
 FOLDERS = 100  # whose listings are kept: photos come nearly folder by folder
 
@@ -131,8 +131,8 @@ class _Sidecars:
         self._result.left_out.append(LeftOut(public_uri(photo.uri), why))
 
     def _one(self, photo: Photo) -> None:
-        path = None if split_inline(photo.uri) else local_path(photo.uri)
-        if path is None and (self._out is None or split_inline(photo.uri)):
+        path = None if split_inside(photo.uri) else local_path(photo.uri)
+        if path is None and (self._out is None or split_inside(photo.uri)):
             if photo.people:
                 self._leave_out(photo, "in a Parquet file or bucket there is no place beside it")
             return

@@ -7,7 +7,7 @@ from typing import Any
 
 from muster.storage.exchange.photo import AnnotatedPhoto, Finding, LeftOut, Photos, file_of
 from muster.storage.new_files import new_folder
-from muster.storage.uris import local_path, split_inline
+from muster.storage.uris import local_path, split_inside
 
 
 def write_labelme(photos: Photos, out: Path, categories: Mapping[str, int], info: Mapping[str, Any]) -> list[LeftOut]:
@@ -38,7 +38,7 @@ def _labelme(photo: AnnotatedPhoto) -> dict[str, Any]:
 
 def _image_path(photo: AnnotatedPhoto) -> str:
     """As labelme looks for it, from the folder of the JSON: where it lies, or, if that is no file here, beside it."""
-    path = None if split_inline(photo.uri) else local_path(photo.uri)
+    path = None if split_inside(photo.uri) else local_path(photo.uri)
     name = PurePosixPath(photo.name)
     return path or (name.name if name.suffix else f"{name.name}.jpg")
 

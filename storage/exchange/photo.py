@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import unquote
 
-from muster.storage.uris import local_path, split_inline
+from muster.storage.uris import local_path, split_inside
 
 Box = tuple[float, float, float, float]  # x0, y0, x1, y1
 Outline = Sequence[tuple[float, float]]  # x, y of each corner, closed
@@ -94,11 +94,11 @@ class LeftOut:
 def name_of(uri: str) -> Name:
     """`/a/1.jpg` → ("a", "1.jpg"); `s3://bucket/b%20c.jpg?region=x` → ("bucket", "b c.jpg").
 
-    An image inside a Parquet file: the name of that file, then the row. A name on this disk that is not UTF-8 stays
-    what it is, as Python spells it, so that it still leads there.
+    An image inside another file: the name of that file, then its row, time or own name. A name on this disk that is not
+    UTF-8 stays what it is, as Python spells it, so that it still leads there.
     """
-    if (inline := split_inline(uri)) is not None:
-        return (*name_of(inline[0]), str(inline[1]))
+    if (inside := split_inside(uri)) is not None:
+        return (*name_of(inside.container), *parts_of(unquote(inside.key.partition("&at=")[0])))
     if (path := local_path(uri)) is not None:
         return parts_of(path)
     return parts_of(unquote(uri.partition("://")[2].partition("?")[0].rpartition("@")[2]))

@@ -7,7 +7,7 @@ from typing import Any
 
 from muster.storage.exchange.photo import AnnotatedPhoto, LeftOut, Photos, file_of
 from muster.storage.new_files import new_folder
-from muster.storage.uris import split_inline
+from muster.storage.uris import split_inside
 
 
 def write_yolo(photos: Photos, out: Path, categories: Mapping[str, int], info: Mapping[str, Any]) -> list[LeftOut]:
@@ -31,7 +31,7 @@ def write_yolo(photos: Photos, out: Path, categories: Mapping[str, int], info: M
                     continue
                 with file:
                     file.writelines(_yolo_lines(photo, numbers))
-                image = f"images/{photo.name}.jpg" if split_inline(photo.uri) else f"images/{photo.name}"
+                image = f"images/{photo.name}.jpg" if split_inside(photo.uri) else f"images/{photo.name}"
                 if Path(file.name) == folder / _yolo_label(image) and _is_line(image):
                     images.write(f"./{image}\n")
     return left_out

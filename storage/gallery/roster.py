@@ -12,7 +12,7 @@ from muster.storage.gallery import dates, roster_csv
 from muster.storage.gallery.entry import Entry, columns_of, entry_of, is_image, is_missing, word
 from muster.storage.library import LibraryFiles
 from muster.storage.photos.listing import locate
-from muster.storage.photos.parquet_rows import SCHEMA
+from muster.storage.photos.rows import SCHEMA
 from muster.storage.photos.sources import PARQUET, find_images
 from muster.storage.texts import normal
 from muster.storage.uris import path_of, refusal

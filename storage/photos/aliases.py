@@ -17,17 +17,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from muster.storage.files import inode
-from muster.storage.uris import inline_uri, local_path, local_uri, split_inline
+from muster.storage.uris import Inside, inside_uri, local_path, local_uri, split_inside
 
 Inode = tuple[int, int]  # device and inode
 
 
 class _Name(NamedTuple):
-    """Of a local file: `folder`, a path; `name` in it; `row` of the image that is meant, where the file is Parquet."""
+    """Of a local file: `folder`, a path; `name` in it; `inside`: where in it the image lies that is meant."""
 
     folder: str
     name: str
-    row: int | None
+    inside: Inside | None
 
 
 def other_names(known: pa.Table, found: pa.Table) -> tuple[dict[str, str], dict[str, str]]:
@@ -44,7 +44,7 @@ def other_names(known: pa.Table, found: pa.Table) -> tuple[dict[str, str], dict[
         return {}, {}
     stored, home = set(known["uri"].to_pylist()), cache(_home)
     real = {uri: _real(name) for uri, name in parts.items()}
-    names: dict[tuple[Inode | None, str, int | None], str] = {}
+    names: dict[tuple[Inode | None, str, Inside | None], str] = {}
     folders: dict[Inode | None, str] = {}
     by_link = cache(lambda folder: os.path.realpath(folder) != folder)
     for uri in sorted(
@@ -142,20 +142,20 @@ def _others(rows: pa.Table, known: pa.Table) -> pa.Table:
 
 def _split(uri: str) -> _Name | None:
     """None where it is not local."""
-    parquet, row = split_inline(uri) or (uri, None)
-    path = local_path(parquet)
-    return None if path is None else _Name(*os.path.split(path), row)
+    inside = split_inside(uri)
+    path = local_path(inside.container if inside else uri)
+    return None if path is None else _Name(*os.path.split(path), inside)
 
 
 def _joined(folder: str, name: _Name) -> str:
     uri = local_uri(os.path.join(folder, name.name))
-    return uri if name.row is None else inline_uri(uri, name.row)
+    return uri if name.inside is None else inside_uri(uri, name.inside.kind, name.inside.key)
 
 
 def _real(name: _Name) -> _Name:
     """Where a link leads; what is no link is itself."""
     path = os.path.join(name.folder, name.name)
-    return _Name(*os.path.split(os.path.realpath(path)), name.row) if os.path.islink(path) else name
+    return _Name(*os.path.split(os.path.realpath(path)), name.inside) if os.path.islink(path) else name
 
 
 def _home(folder: str) -> Inode | None:

@@ -250,6 +250,8 @@ def _photo(
         raise ImageError("truncated", "the file is cut short")
     with memory(full, _memory(image, data, side)):
         if image.format == "PNG":  # its EXIF may stand behind the pixels
+            if png.is_cut(data):
+                raise ImageError("truncated", "the file is cut short")
             image.load()
         exif = read_exif(image)
         turn = turned or (heif.orientation(data) if image.format == "HEIF" else orientation(exif))

@@ -118,7 +118,7 @@ OTHER_IMAGES = {
 _UNPACK = "unpack it into a folder, and name that"
 _NAME_PHOTOS = "name photos, a folder of them, or a Parquet file"
 _OTHERS = {  # how it begins → what it is, and what to do
-    b"PK\3\4": ("a zip archive, or a document in one", _UNPACK),
+    b"PK\3\4": ("a zip archive, or a document in one", "if photos are in it, give it a name that ends in .zip"),
     b"PK\5\6": ("an empty zip archive", _NAME_PHOTOS),
     b"Rar!": ("a rar archive", _UNPACK),
     b"7z\xbc\xaf": ("a 7z archive", _UNPACK),
@@ -169,8 +169,8 @@ def _missing(kind: Format) -> str:
 
 def refusal(head: bytes, suffix: str) -> str:
     """What a file is that is no photo, and what to do about it, for messages. Nothing in it is quoted."""
-    if head[257:262] == b"ustar" or suffix == ".tar":
-        return f"a tar archive, such as a WebDataset shard, and these are not read yet: {_UNPACK}"
+    if head[257:262] == b"ustar":
+        return "a tar archive: give it a name that ends in .tar"
     if (kind := RAW if suffix in RAW_SUFFIXES else format_of(head)) is not None and not kind.read:
         return f"of a kind that is not read without another package: {_missing(kind)}"
     for magic, (what, remedy) in _OTHERS.items():

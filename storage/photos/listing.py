@@ -21,7 +21,17 @@ from muster.storage.photos import left_out
 from muster.storage.photos.first_bytes import HEAD, IMAGE_SUFFIXES, suffix_of
 from muster.storage.photos.left_out import IGNORE, NOMEDIA
 from muster.storage.retry import retried
-from muster.storage.uris import filesystem_of, local_path, local_uri, path_of, place_of, unread
+from muster.storage.uris import (
+    container_of,
+    filesystem_of,
+    inside_uri,
+    local_path,
+    local_uri,
+    path_of,
+    place_of,
+    split_inside,
+    unread,
+)
 
 MUSTERS_OWN = {  # a folder that holds a file of this name and beginning was made by Muster: its pictures are copies
     "library.json": rb'\{\s*"format": \d+,\s*"muster":',
@@ -76,18 +86,18 @@ def covers(source: str) -> Callable[[str], bool]:
     def covered(uri: str) -> bool:
         if options and uri.partition("?")[2].partition("#")[0] != options:
             return False
-        name = _on_its_filesystem(uri)
+        name = path_of(container_of(uri))
         if name.startswith(f"{home}/"):
             return bool(matches(name[len(home) + 1 :]))
-        return not pattern and (name == home or name.startswith(f"{home}#row="))
+        return not pattern and home in (name, _on_its_filesystem(uri))
 
     return covered
 
 
 def _on_its_filesystem(uri: str) -> str:
-    """As `path_of`, with the row of a Parquet file."""
-    parquet, _, row = ("", "", "") if local_path(uri) is not None else uri.partition("#row=")
-    return path_of(parquet) + f"#row={row}" if row else path_of(uri)
+    """As `path_of`, with where it lies inside another file."""
+    inside = None if local_path(uri) is not None else split_inside(uri)
+    return inside_uri(path_of(inside.container), inside.kind, inside.key) if inside else path_of(uri)
 
 
 def head_of(place: Place) -> bytes:
@@ -274,7 +284,7 @@ def _walk(
             if is_folder and level == depth:
                 continue
             if kind := rules.kind(entry.path[start:], is_folder):
-                _count(listing, kind, entry.name, is_folder)
+                count_left_out(listing.left_out, kind, entry.name, is_folder)
                 continue
             if not follow and entry.is_symlink() and not _below(entry.path, home):
                 listing.outside.append(local_uri(entry.path))
@@ -308,11 +318,11 @@ def _patterns(entry: os.DirEntry[str]) -> str:
         return ""
 
 
-def _count(listing: Listing, kind: str, name: str, folder: bool) -> None:
+def count_left_out(counts: Counter[str], kind: str, name: str, folder: bool) -> None:
     """Of hidden files, photos: .DS_Store lies everywhere, and ._IMG_1.jpg beside every photo from a Mac."""
     if kind == left_out.HIDDEN and not folder and (name.startswith("._") or suffix_of(name) not in IMAGE_SUFFIXES):
         return
-    listing.left_out[kind] += 1
+    counts[kind] += 1
 
 
 def _is_marker(name: str, path: str, fs: pafs.FileSystem | None = None) -> bool:
@@ -378,7 +388,7 @@ def _list_remote(
         if info.path.startswith(tuple(own)) or is_left_out(_parent(info.path[start:])):
             continue
         if kind := rules.kind(info.path[start:], False):
-            _count(listing, kind, info.base_name, False)
+            count_left_out(listing.left_out, kind, info.base_name, False)
         else:
             yield info.path, _remote_file(place, info)
 

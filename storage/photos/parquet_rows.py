@@ -24,14 +24,15 @@ from muster.storage.photos.image_column import PATH, ImageColumn, image_column, 
 from muster.storage.photos.listing import File
 from muster.storage.photos.promotion import FOLDERS, unite
 from muster.storage.photos.reader import batch_rows, images_of
+from muster.storage.photos.rows import SCHEMA, rows_of, with_user_columns
 from muster.storage.uris import (
-    inline_uri,
+    inside_uri,
     local_path,
     local_uri,
     open_parquet,
     parquet_file,
     path_of,
-    split_inline,
+    split_inside,
     unread,
 )
 
@@ -42,8 +43,6 @@ MAX_TABLE = 2 << 30  # bytes that all rows of a source may take in memory
 ROW_BYTES = 200  # of a row in memory, beside its columns
 AT_ONCE = 256 << 20  # bytes decoded at once, if all rows shared the largest value there may be
 _TOO_LARGE = f"all rows of a source may take {MAX_TABLE >> 30} GiB in memory; scan it in parts"
-SCHEMA = pa.schema({"uri": pa.string(), "size": pa.int64(), "modified": pa.timestamp("us", "UTC")})
-RESERVED = ("image_id", "uri", "size", "modified", "source")  # a user column of this name is kept as user_<name>
 NO_PARTITION = "__HIVE_DEFAULT_PARTITION__"  # what stands in the name of a folder for null
 _PARTITION = re.compile(r"([^=]+)=(.*)", re.DOTALL)
 _WHOLE = re.compile(r"0|-?[1-9]\d{0,17}", re.ASCII)  # so many digits fit into 64 bits; 007 is no number, but a name
@@ -75,11 +74,6 @@ def read(files: Sequence[File], root: str, library: LibraryFiles | None) -> List
     folders = _folder_columns({file.uri: partitions(file.uri, root) for file in files})
     listed.rows = unite({file.uri: _parquet_rows(file, folders[file.uri], library, listed) for file in files})
     return listed
-
-
-def rows_of(files: Iterable[File]) -> pa.Table:
-    uris, sizes, times = zip(*files, strict=True)
-    return pa.table([pa.array(c, t) for c, t in zip((uris, sizes, times), SCHEMA.types, strict=True)], schema=SCHEMA)
 
 
 # ---- columns in the names of folders ---------------------------------------------------------------------------------
@@ -233,7 +227,7 @@ def _parquet_rows(
         listed.memory += rows.num_rows * (8 + len(str(value)))
         _count(file.uri, {name: 0}, listed.memory)
         columns[name] = pa.field(name, value.type, metadata=FOLDERS), pa.repeat(value, rows.num_rows)
-    return _with_user_columns(rows, columns)
+    return with_user_columns(rows, columns)
 
 
 def _inline_rows(
@@ -248,7 +242,7 @@ def _inline_rows(
         listed.large_groups[opened.uri] = max(groups)
     if groups and _image_bytes(opened.parquet, image) > HEAVY_GROUP * len(groups):
         listed.groups[opened.uri] = groups
-    rows = [File(inline_uri(opened.uri, row), None, modified) for row in range(len(lacking))]
+    rows = [File(inside_uri(opened.uri, "row", row), None, modified) for row in range(len(lacking))]
     if lacking.any():
         kept = next(name for name, read in opened.wanted.items() if read == f"{image.name}.{PATH}")
         paths = table[kept].to_pylist()
@@ -480,14 +474,5 @@ def _look_at(uri: str, parquet: str) -> File:
         except (OSError, ValueError):  # missing, or not a possible name: the image gets its error row later
             continue
         return File(local_uri(place), status.st_size, status.st_mtime_ns // 1000)
-    inline = split_inline(places[0])
-    return File(inline_uri(local_uri(inline[0]), inline[1]) if inline else local_uri(places[0]), None, None)
-
-
-def _with_user_columns(rows: pa.Table, columns: Mapping[str, tuple[pa.Field, pa.ChunkedArray]]) -> pa.Table:
-    for name, (kind, values) in columns.items():
-        kept = name
-        while kept in RESERVED or kept in rows.schema.names:
-            kept = f"user_{kept}"
-        rows = rows.append_column(kind.with_name(kept), values)
-    return rows
+    inside = split_inside(places[0])
+    return File(inside_uri(local_uri(inside[0]), *inside[1:]) if inside else local_uri(places[0]), None, None)

@@ -17,12 +17,10 @@ def without_broken_chunks(data: bytes) -> bytes | None:
     """
     if not data.startswith(SIGNATURE) or len(data) > MOST:
         return None
-    starts = [len(SIGNATURE)]
     kept = [SIGNATURE]
-    while (at := starts[-1]) + 8 <= len(data) and data[at + 4 : at + 8] != b"IEND":
-        starts.append(at + 12 + int.from_bytes(data[at : at + 4], "big"))
-        if len(starts) > CHUNKS:
-            return None
+    starts = _starts(data)
+    if len(starts) > CHUNKS:
+        return None
     for start, end in pairwise(starts):
         chunk = memoryview(data)[start:end]
         if end > len(data):
@@ -33,3 +31,17 @@ def without_broken_chunks(data: bytes) -> bytes | None:
             return None
     mended = b"".join([*kept, _END])
     return None if data.startswith(mended) else mended
+
+
+def is_cut(data: bytes) -> bool:
+    """Whether a part with pixels goes on behind the last byte: Pillow takes whatever stands there for pixels."""
+    starts = _starts(data)
+    return len(starts) > 1 and starts[-1] > len(data) and data[starts[-2] + 4 : starts[-2] + 8] == b"IDAT"
+
+
+def _starts(data: bytes) -> list[int]:
+    """Where its chunks begin, and where the last one ends, in front of IEND; at most CHUNKS and one."""
+    starts = [len(SIGNATURE)]
+    while (at := starts[-1]) + 8 <= len(data) and data[at + 4 : at + 8] != b"IEND" and len(starts) <= CHUNKS:
+        starts.append(at + 12 + int.from_bytes(data[at : at + 4], "big"))
+    return starts

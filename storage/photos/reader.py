@@ -1,8 +1,8 @@
-"""The bytes of an image by its URI, wherever it lies, also inside a Parquet file."""
+"""The bytes of an image by its URI, wherever it lies, also inside a Parquet file or an archive."""
 
 import threading
 from bisect import bisect_right
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
@@ -13,14 +13,28 @@ import pyarrow.compute as pc
 from muster.errors import ImageError, MusterError, UnreachableError
 from muster.storage import parquet_pages
 from muster.storage.photos import decode
+from muster.storage.photos.containers import Opened
+from muster.storage.photos.first_bytes import suffix_of
 from muster.storage.photos.image_column import ImageColumn, image_column
-from muster.storage.uris import bucket_of, exists, local_path, open_parquet, place_of, refusal, split_inline, unread
+from muster.storage.photos.kinds import of_suffix
+from muster.storage.uris import (
+    Inside,
+    bucket_of,
+    exists,
+    local_path,
+    open_parquet,
+    place_of,
+    refusal,
+    split_inside,
+    unread,
+)
 
 BATCH_BYTES = 8 << 20  # of images taken from a Parquet file at once, as far as BATCH_ROWS allow
 BATCH_ROWS = (5, 256)
 BATCH_MOST = 256 << 20  # of a batch, if all its rows shared the largest image there may be
 PAGE_MOST, DENSEST = 1 << 29, 20  # a page may be longer than this only if it is not packed more than this many times
-THREADS = {(False, False): 4, (False, True): 16, (True, False): 0, (True, True): 1}  # by inline and remote
+THREADS = {(False, False): 4, (False, True): 16, (True, False): 0, (True, True): 1}  # by in order, and remote
+OPEN = 16  # containers that one Reader holds open
 BATCHES_HELD = 4  # with at least 5 rows each, a thread 15 rows behind the others still finds its row
 BUCKETS = 16  # asked at once before a run
 IMAGES_TRIED = 3  # images asked for in a bucket; if none may be read, no image of it may
@@ -45,9 +59,10 @@ class Reader:
         system has read ahead; 0: none.
         """
         self._lock = threading.Lock()
-        where = {(split_inline(uri) is not None, place_of(uri)) for uri in uris}
+        where = {(_in_order(uri), place_of(uri)) for uri in uris}
         self._several = len({place for _, place in where}) > 1
-        self.threads = max((THREADS[inline, bool(place)] for inline, place in where), default=0)
+        self.threads = max((THREADS[in_order, bool(place)] for in_order, place in where), default=0)
+        self._kept: OrderedDict[str, Opened] = OrderedDict()  # containers, the one used last behind the others
         self._answered: set[str] = set()  # places that have answered
         self._away: dict[str, str] = {}  # place that has not answered → why
         self._forget()
@@ -85,13 +100,15 @@ class Reader:
         return data
 
     def _bytes(self, uri: str) -> bytes:
-        inline = split_inline(uri)
-        if inline is None:
+        inside = split_inside(uri)
+        if inside is None:
             return decode.read(uri)
+        if inside.kind != "row":
+            return self._item(uri, inside)
         with self._lock:
             try:
-                data = self._value(*inline)
-            except (OSError, pa.ArrowException, IndexError, KeyError) as error:
+                data = self._value(inside.container, int(inside.key))
+            except (OSError, pa.ArrowException, IndexError, KeyError, ValueError) as error:
                 self._forget()
                 raise _image_error(uri, error) from error
             except MusterError:
@@ -100,6 +117,25 @@ class Reader:
         if data is None:
             raise ImageError("empty", f"{uri}: the row has no bytes")
         return data
+
+    def _item(self, uri: str, inside: Inside) -> bytes:
+        try:
+            return self._opened(inside.container).read(inside.key)
+        except (OSError, pa.ArrowException) as error:
+            raise _image_error(uri, error) from error
+
+    def _opened(self, container: str) -> Opened:
+        with self._lock:
+            kept = self._kept.pop(container, None)
+            if kept is None:
+                kind = of_suffix(suffix_of(container))
+                if kind is None:
+                    raise ImageError("unsupported", f"{container}: nothing here reads what is inside such files")
+                kept = kind.open(container)
+            self._kept[container] = kept
+            if len(self._kept) > OPEN:  # whoever reads from it still closes it, once it is done
+                self._kept.popitem(last=False)
+            return kept
 
     def _forget(self) -> None:
         self._parquet = ""
@@ -164,6 +200,15 @@ class Reader:
         if known not in _walked:  # every shard of a row group comes by here, and in a bucket each page costs a request
             _walked[known] = parquet_pages.column(self._source, self._file, group, column)
         return _walked[known]
+
+
+def _in_order(uri: str) -> bool:
+    """Whether it is read after those in front of it in its file: a row of a Parquet file, a moment of a video."""
+    inside = split_inside(uri)
+    if inside is None or inside.kind == "row":
+        return inside is not None
+    container = of_suffix(suffix_of(inside.container))
+    return container is not None and container.in_order
 
 
 def batch_rows(sizes: Sequence[parquet_pages.Column], rows: int) -> int:
@@ -234,4 +279,4 @@ def _image_error(uri: str, error: Exception) -> ImageError:
     if isinstance(error, IndexError):
         return ImageError("unreadable", f"{uri}: {error}")
     # Not what Arrow says: it lists the columns of a file that is no collection of images.
-    return ImageError("unreadable", f"{uri}: its Parquet file cannot be read, or has no column of images")
+    return ImageError("unreadable", f"{uri}: the file that it lies in cannot be read, or is no collection of images")

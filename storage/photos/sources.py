@@ -2,7 +2,8 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -12,6 +13,7 @@ from muster.errors import InputError, MissingError
 from muster.storage.files import open_regular
 from muster.storage.library import LibraryFiles
 from muster.storage.photos import parquet_rows
+from muster.storage.photos.containers import Container
 from muster.storage.photos.first_bytes import (
     BESIDE_RAW,
     HEAD,
@@ -25,12 +27,16 @@ from muster.storage.photos.first_bytes import (
     stem_of,
     suffix_of,
 )
+from muster.storage.photos.kinds import of_suffix
 from muster.storage.photos.left_out import PAIRED, said
 from muster.storage.photos.listing import File, Place, head_of, list_files, locate
-from muster.storage.photos.parquet_rows import SCHEMA, rows_of
+from muster.storage.photos.promotion import unite
+from muster.storage.photos.rows import SCHEMA, rows_of
+from muster.storage.photos.wishes import PLAIN, Wishes
 from muster.storage.retry import retried
 from muster.storage.uris import local_path
 
+AT_ONCE = 8  # archives that are listed
 PARQUET = ".parquet"
 PARQUET_SUFFIXES = (PARQUET, ".parq", ".pq")
 _UNFINISHED = re.compile(r"/_[^/=]*/")  # in Spark's folders _temporary, and others of such names, lies what is no data
@@ -61,18 +67,16 @@ class Found:
     unread: Counter[str] = field(default_factory=Counter)  # why rows of Parquet files name nothing that is read → rows
 
 
-def find_images(
-    source: str, library: LibraryFiles | None, follow_links: bool = False, exclude: Iterable[str] = ()
-) -> Found:
+def find_images(source: str, library: LibraryFiles | None, wishes: Wishes = PLAIN) -> Found:
     """The images of one source: a folder, glob, image file or Parquet file, at a local path or a pyarrow.fs URI.
 
-    A single photo counts whatever its suffix. Folders and globs give their image files; only where they have none, the
-    rows of their Parquet files. `library`: whose own files are left out; None where there is none yet. `follow_links`:
-    also those that lead out of the folder. `exclude`: globs of files and folders below it that are left out. Raises
-    InputError where there is nothing to find (MissingError: in a folder), or as locate() and list_files() do.
+    A single photo counts whatever its suffix. Folders and globs give their image files; where they have none, what is
+    in their archives; and only where they have none of these either, the rows of their Parquet files. `library`: whose
+    own files are left out; None where there is none yet. Raises InputError where there is nothing to find
+    (MissingError: in a folder), or as locate() and list_files() do.
     """
     place = locate(source)
-    listing = list_files(place, library, follow_links, exclude)
+    listing = list_files(place, library, wishes.follow_links, wishes.exclude)
     found = Found(
         place.source,
         folder=None if place.file else place.uri,
@@ -80,17 +84,23 @@ def find_images(
         outside=listing.outside,
         left_out=listing.left_out,
     )
-    kinds: dict[str, list[File]] = {"image": [], "parquet": []}
+    kinds: dict[str, list[File]] = {"image": [], "beside": [], "archive": [], "parquet": []}
     for file in listing.files:
         suffix = suffix_of(file.uri)
         if suffix in PARQUET_SUFFIXES and not re.search(_UNFINISHED, file.uri[len(place.uri.partition("?")[0]) :]):
             kinds["parquet"].append(file)
+        elif container := of_suffix(suffix):
+            kinds["beside" if container.beside_photos else "archive"].append(file)
         elif suffix in IMAGE_SUFFIXES or (_is_photo(source, place, suffix) if place.file else _looks_so(file, suffix)):
             kinds["image"].append(file)
         else:
             found.skipped[suffix] += 1
-    if images := _without_pairs(kinds["image"], found.left_out):
-        found.rows = rows_of(images)
+    if kinds["image"] or kinds["beside"]:
+        _take_in(found, kinds["beside"], wishes, rows_of(_without_pairs(kinds["image"], found.left_out)))
+        found.skipped.update(suffix_of(file.uri) for file in kinds["archive"])
+    elif kinds["archive"]:
+        _take_in(found, kinds["archive"], wishes)
+    if found.rows.num_rows:
         found.skipped.update([PARQUET] * len(kinds["parquet"]))
     elif kinds["parquet"]:
         found.from_parquet = True
@@ -112,6 +122,24 @@ def _without_pairs(files: Sequence[File], left_out: Counter[str]) -> list[File]:
     if len(kept) < len(files):
         left_out[PAIRED] += len(files) - len(kept)
     return kept
+
+
+def _take_in(found: Found, files: Sequence[File], wishes: Wishes, rows: pa.Table | None = None) -> None:
+    """What is in these files, beside `rows`. The user's columns become texts where those of two files differ."""
+    parts = {found.source: rows} if rows is not None and rows.num_rows else {}
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        listed = pool.map(lambda file: _container(file).list(file, wishes), files)
+        for file, items in zip(files, listed, strict=True):
+            parts[file.uri] = items.rows
+            found.left_out.update(items.left_out)
+            found.skipped.update(items.skipped)
+    found.rows = unite(parts, texts=True)
+
+
+def _container(file: File) -> Container:
+    container = of_suffix(suffix_of(file.uri))
+    assert container is not None  # of files that were sorted out by their suffixes
+    return container
 
 
 def _refuse_managed(place: Place, files: Sequence[File]) -> None:
@@ -165,6 +193,5 @@ def _nothing_found(source: str, found: Found) -> str:
         + (f"; left out: {others}" if others else "")
         + (f"; folders that cannot be read: {len(found.unreadable)}" if found.unreadable else "")
         + (f"; links that lead out of it: {len(found.outside)} (`follow_links` takes them in)" if found.outside else "")
-        + (". Tars are not read yet: unpack them" if found.skipped[".tar"] else "")
         + f". Files ending in {SUFFIXES} count, and any photo or folder named by itself"
     )

@@ -30,6 +30,7 @@ from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.storage.photos.decode import decode
 from muster.storage.photos.reader import Reader, check_access
 from muster.storage.photos.sources import Found
+from muster.storage.photos.wishes import Wishes
 from muster.storage.uris import refusal
 
 Muster = Callable[..., Outcome]
@@ -428,8 +429,8 @@ def test_27_what_links_led_to_before_stays_known(tmp_path: Path, make_photos: Ca
     (photos / "folder").symlink_to(others)
     (photos / "0009.jpg").symlink_to(make_photos(tmp_path / "more", range(5, 6)) / "0005.jpg")
     library = open_library(tmp_path / "library", create=True)
-    assert manifest.scan(library, [str(photos)], follow_links=True).found == 6
+    assert manifest.scan(library, [str(photos)], Wishes(follow_links=True)).found == 6
     again = manifest.scan(library, [str(photos)])
     assert (again.found, again.gone, again.links_out) == (2, 0, {str(photos): 2})
     assert len(manifest.read_manifest(library)) == 6
-    assert manifest.scan(library, [str(photos)], follow_links=True).new == 0
+    assert manifest.scan(library, [str(photos)], Wishes(follow_links=True)).new == 0

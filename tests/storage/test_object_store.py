@@ -42,7 +42,7 @@ from muster.storage.people import facts
 from muster.storage.people.ledger import ContradictionError, Ledger
 from muster.storage.photos import decode
 from muster.storage.photos.reader import Reader, check_access
-from muster.storage.uris import exists, inline_uri
+from muster.storage.uris import exists, inside_uri
 
 Muster = Callable[..., Outcome]
 Fault = Literal["throttle", "deny", "drop", "stall"]
@@ -365,7 +365,7 @@ def test_images_inside_a_parquet_file(way: Way, bucket: Callable[..., str], no_w
     way.fault = every_third
     reader = Reader()
     source = bucket("x.parquet")
-    assert [reader.read(inline_uri(source, row), source) for row in range(30)] == photos
+    assert [reader.read(inside_uri(source, "row", row), source) for row in range(30)] == photos
     assert read >= 6
 
 

@@ -20,6 +20,7 @@ from muster.storage.library import LibraryFiles, open_library
 from muster.storage.manifest import ScanResult, read_manifest, read_shard, repair, scan, shards
 from muster.storage.outcomes import IMAGES, IMAGES_FINGERPRINT
 from muster.storage.photos.reader import Reader
+from muster.storage.photos.wishes import Wishes
 
 FACES = "aaaa"  # a fingerprint
 
@@ -325,7 +326,7 @@ def test_what_cannot_be_listed_is_not_taken_for_gone(photos: Path, library: Libr
     put(photos.parent / "outside" / "a.jpg", "a", 1)
     (photos / "link").symlink_to(photos.parent / "outside")
     put(photos / "b.jpg")
-    scan(library, [str(photos)], follow_links=True)
+    scan(library, [str(photos)], Wishes(follow_links=True))
     run(library)
     before = ids(library, photos)
     put(photos / "copy.jpg", "a", 2)

@@ -10,14 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from muster.storage.uris import (
+    Inside,
+    container_of,
     exists,
     filesystem_of,
-    inline_uri,
+    inside_uri,
     local_path,
     local_uri,
     place_of,
     refusal,
-    split_inline,
+    split_inside,
     unread,
 )
 
@@ -29,14 +31,23 @@ def test_every_local_name_comes_back(name: str) -> None:
     path = "/photos/" + name
     uri = local_uri(path)
     assert local_path(uri) == path
-    assert split_inline(uri) is None
+    assert split_inside(uri) is None
     uri.encode()  # fits into a table
 
 
-@given(names, st.integers(0, 10**9))
-def test_inline_images_come_back(name: str, row: int) -> None:
-    parquet = local_uri(f"/photos/{name}.parquet")
-    assert split_inline(inline_uri(parquet, row)) == (parquet, row)
+@given(
+    names, st.sampled_from([(".parquet", "row", "12"), (".tar", "member", "a%20b.jpg&at=0+7"), (".mp4", "t", "1.5")])
+)
+def test_what_is_inside_a_file_comes_back(name: str, item: tuple[str, str, str]) -> None:
+    suffix, kind, key = item
+    container = local_uri(f"/photos/{name}{suffix}")
+    assert split_inside(inside_uri(container, kind, key)) == (container, kind, key)
+    assert container_of(inside_uri(container, kind, key)) == container_of(container) == container
+
+
+def test_items_have_an_order_in_their_file() -> None:
+    keys = {"3": 3, "12.4": 12.4, "a%261.jpg&at=512+9": 512, "a.jpg": 0, "1.jpg": 0}
+    assert {key: Inside("x", "item", key).place for key in keys} == keys
 
 
 @pytest.mark.parametrize(
@@ -54,7 +65,7 @@ def test_plain_where_possible(path: str, uri: str) -> None:
 
 def test_other_filesystems() -> None:
     assert local_path("s3://bucket/a.jpg") is None
-    assert split_inline("s3://bucket/x.parquet?region=eu#row=12") == ("s3://bucket/x.parquet?region=eu", 12)
+    assert split_inside("s3://bucket/x.parquet?region=eu#row=12") == ("s3://bucket/x.parquet?region=eu", "row", "12")
     fs, path = filesystem_of("fsspec+memory://uris/a%20b%23.jpg")
     assert path == "/uris/a b#.jpg"
     assert filesystem_of("fsspec+memory://uris/c.jpg")[0] is fs

@@ -143,10 +143,10 @@ def named_in(source: LiveSource, photo: Photo) -> Named | None:
 def _file(named: Named) -> BinaryIO:
     """The original, at its start. Raises ImageError."""
     from muster.storage.photos.reader import Reader
-    from muster.storage.uris import local_path, split_inline
+    from muster.storage.uris import local_path, split_inside
 
     path = local_path(named.uri)
-    if path is None or split_inline(named.uri):
+    if path is None or split_inside(named.uri):
         return io.BytesIO(Reader().read(named.uri, named.source))
     return _local(path, named)
 

@@ -4,6 +4,7 @@ import base64
 import io
 import os
 import tarfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image
 
 from helpers.fixtures import Outcome
+from helpers.originals import picture
 from muster.errors import InputError
 from muster.library import scan
 from muster.pipeline.cli.library import REASONS
@@ -134,7 +136,7 @@ def test_a_scan_that_is_refused_leaves_no_library(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     with tarfile.open(tmp_path / "shard.tar", "w") as archive:
-        archive.addfile(tarfile.TarInfo("000.jpg"), io.BytesIO())
+        archive.addfile(tarfile.TarInfo("000.mov"), io.BytesIO())
     (tmp_path / "there").mkdir()
     before = sorted(tmp_path.rglob("*"))
     for library in ("new/deep", "there"):
@@ -145,13 +147,17 @@ def test_a_scan_that_is_refused_leaves_no_library(
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_tar_is_refused_with_what_to_do(muster: Muster, tmp_path: Path) -> None:
+def test_archives_are_read_as_they_lie(muster: Muster, tmp_path: Path) -> None:
+    """Also where a folder holds nothing else."""
+    jpeg = picture()
     with tarfile.open(tmp_path / "shard-000000.tar", "w") as archive:
-        archive.addfile(tarfile.TarInfo("000.jpg"), io.BytesIO())
-    for source in (tmp_path / "shard-000000.tar", tmp_path):
-        outcome = muster("scan", source, "-l", tmp_path / "L")
-        assert outcome.code == 2
-        assert "unpack" in outcome.err
+        info = tarfile.TarInfo("000.jpg")
+        info.size = len(jpeg)
+        archive.addfile(info, io.BytesIO(jpeg))
+    with zipfile.ZipFile(tmp_path / "takeout.zip", "w") as packed:
+        packed.writestr("Takeout/Google Photos/a.jpg", jpeg, zipfile.ZIP_DEFLATED)
+    assert muster("scan", tmp_path / "shard-000000.tar", "-l", tmp_path / "one").out.startswith("1 image")
+    assert muster("scan", tmp_path, "-l", tmp_path / "L").out.startswith("2 images")
 
 
 def test_a_library_is_made_with_its_key_once_the_scan_is_good(

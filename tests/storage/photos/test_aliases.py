@@ -13,6 +13,7 @@ from muster.storage.library import LibraryFiles
 from muster.storage.manifest import ScanResult, read_manifest, scan
 from muster.storage.photos.aliases import other_names
 from muster.storage.photos.sources import SCHEMA
+from muster.storage.photos.wishes import Wishes
 from muster.storage.uris import local_uri
 
 
@@ -86,7 +87,7 @@ def test_what_goes_from_a_folder_goes_by_either_name(place: Path, library: Libra
 def test_what_cannot_be_listed_stays_by_either_name(place: Path, library: LibraryFiles) -> None:
     put(place / "elsewhere" / "d.jpg", 7)
     (place / "photos" / "out").symlink_to(place / "elsewhere")
-    scan(library, [str(place / "photos")], follow_links=True)
+    scan(library, [str(place / "photos")], Wishes(follow_links=True))
     result = scan(library, [str(place / "link")])
     assert result.links_out == {str(place / "link"): 1}
     assert names(library, place) == sorted([*PHOTOS, "photos/out/d.jpg"])
@@ -129,7 +130,7 @@ def test_a_link_to_a_photo_that_is_found_too(place: Path, library: LibraryFiles)
 def test_a_link_that_leads_out_is_the_only_name_here(place: Path, library: LibraryFiles) -> None:
     (place / "best").mkdir()
     (place / "best" / "1.jpg").symlink_to("../photos/a.jpg")
-    assert counts(scan(library, [str(place / "best")], follow_links=True)) == (1, 0, 0, 0, 0)
+    assert counts(scan(library, [str(place / "best")], Wishes(follow_links=True))) == (1, 0, 0, 0, 0)
     assert names(library, place) == ["best/1.jpg"]
     assert counts(scan(library, [str(place / "photos")])) == (2, 0, 0, 1, 0)
     assert names(library, place) == ["best/1.jpg", *PHOTOS[1:]]

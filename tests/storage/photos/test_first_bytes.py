@@ -52,8 +52,8 @@ def table() -> bytes:
 
 
 OTHERS: dict[str, tuple[Callable[[], bytes], str]] = {
-    "shard.tar": (tar, "tar.*WebDataset.*unpack"),
-    "a.zip": (archived, "zip.*unpack"),
+    "shard": (tar, r"tar.*\.tar"),
+    "a": (archived, r"zip.*\.zip"),
     "a.tgz": (lambda: b"\x1f\x8b\x08", "gzip.*unpack"),
     "table": (table, r"Parquet.*\.parquet"),
     "a.mp4": (lambda: b"\0\0\0\x18ftypisom\0\0", "video"),
@@ -64,7 +64,7 @@ OTHERS: dict[str, tuple[Callable[[], bytes], str]] = {
     "a.txt": (lambda: b"BMW 320i and others like it", "text"),
     "a.json": (lambda: b' {"a": 1}', "JSON"),
     "a.html": (lambda: b"<!doctype html>", "HTML"),
-    "a": (lambda: b"\0\1\2\3", "no format known"),
+    "a.b": (lambda: b"\0\1\2\3", "no format known"),
     "empty": (lambda: b"", "empty"),
 }
 

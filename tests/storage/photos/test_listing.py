@@ -168,7 +168,7 @@ def test_ways_to_write_a_path(photos: Path, library: LibraryFiles, monkeypatch: 
             "http://a/b.jpg",
             "https://a/b.jpg",
             "S3://bucket/a",
-            "fsspec+hf://a",
+            "fsspec+nothing://a",
             "fsspec+none://a",
         ),
         *("~nobody.of.this.name/a", "mailto:a", "gdrive://a", "file://host/a.jpg", "file:/missing"),

@@ -20,7 +20,7 @@ from muster.storage.library import LibraryFiles
 from muster.storage.photos import parquet_rows
 from muster.storage.photos.parquet_rows import LARGE_GROUP, NO_PARTITION, partitions
 from muster.storage.photos.sources import find_images
-from muster.storage.uris import local_path, split_inline
+from muster.storage.uris import local_path, split_inside
 
 BYTES = pa.array([b"1", b"2", None])
 
@@ -515,7 +515,7 @@ def test_other_suffixes(folder: Path, library: LibraryFiles, suffix: str) -> Non
     path = write(folder / f"x{suffix}", image=BYTES)
     for source in (path, folder):
         assert [row["uri"] for row in found(source, library)[1]] == [f"{path}#row={i}" for i in range(3)]
-    assert split_inline(f"{path}#row=1") == (str(path), 1)
+    assert split_inside(f"{path}#row=1") == (str(path), "row", "1")
 
 
 def test_lfw(data: Path, library: LibraryFiles) -> None:

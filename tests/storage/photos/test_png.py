@@ -58,7 +58,7 @@ def test_a_file_that_is_cut_has_all_of_its_pixels_or_none(cut: int, behind: byte
     except ImageError:
         assert cut < end_of_pixels
     else:
-        assert cut >= end_of_pixels
+        assert cut >= end_of_pixels - 4, "its check sum may be another"
         assert (pixels == PIXELS).all()
 
 

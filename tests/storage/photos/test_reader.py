@@ -17,7 +17,7 @@ from muster.errors import ImageError
 from muster.pipeline.run import TRANSIENT
 from muster.storage.photos import reader
 from muster.storage.photos.reader import Reader
-from muster.storage.uris import inline_uri, local_uri
+from muster.storage.uris import inside_uri, local_uri
 
 ROWS = 1000
 
@@ -58,13 +58,13 @@ class Counting(Reader):
 @given(rows=st.lists(st.integers(0, ROWS - 1), max_size=20))
 def test_any_order(parquet: str, rows: list[int]) -> None:
     read = Reader().read
-    assert [read(inline_uri(parquet, row)) for row in rows] == [value(row) for row in rows]
+    assert [read(inside_uri(parquet, "row", row)) for row in rows] == [value(row) for row in rows]
 
 
 def test_rising_rows_are_read_in_one_go(parquet: str) -> None:
     counting = Counting()
     for row in range(ROWS):
-        assert counting.read(inline_uri(parquet, row)) == value(row)
+        assert counting.read(inside_uri(parquet, "row", row)) == value(row)
     assert counting.seeks == 1
 
 
@@ -76,7 +76,7 @@ def test_threads_share_one_stream(parquet: str) -> None:
             if row >= 16:
                 assert pending.popleft().result() == value(row - 16)
             if row < ROWS:
-                pending.append(pool.submit(counting.read, inline_uri(parquet, row)))
+                pending.append(pool.submit(counting.read, inside_uri(parquet, "row", row)))
     assert counting.seeks == 1
 
 
@@ -84,17 +84,17 @@ def test_files_take_turns(parquet: str, tmp_path: Path) -> None:
     other = write(tmp_path / "y.parquet", [b"a", b"b"])
     (tmp_path / "photo.jpg").write_bytes(b"photo")
     read = Reader().read
-    assert read(inline_uri(other, 1)) == b"b"
-    assert read(inline_uri(parquet, 999)) == value(999)
+    assert read(inside_uri(other, "row", 1)) == b"b"
+    assert read(inside_uri(parquet, "row", 999)) == value(999)
     assert read(str(tmp_path / "photo.jpg")) == b"photo"
-    assert read(inline_uri(other, 0)) == b"a"
+    assert read(inside_uri(other, "row", 0)) == b"a"
 
 
 def test_files_that_look_like_inline_images(tmp_path: Path) -> None:
     (tmp_path / "x.parquet#row=0").write_bytes(b"real")
     write(tmp_path / "x.parquet", [b"inline"])
     assert Reader().read(local_uri(str(tmp_path / "x.parquet#row=0"))) == b"real"
-    assert Reader().read(inline_uri(str(tmp_path / "x.parquet"), 0)) == b"inline"
+    assert Reader().read(inside_uri(str(tmp_path / "x.parquet"), "row", 0)) == b"inline"
 
 
 def test_names_that_are_not_utf8(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_names_that_are_not_utf8(tmp_path: Path) -> None:
     path = os.path.join(tmp_path, os.fsdecode(b"\xff.parquet"))
     with open(path, "wb") as file:
         pq.write_table(pa.table({"image": [b"a"]}), file)
-    assert Reader().read(inline_uri(local_uri(path), 0)) == b"a"
+    assert Reader().read(inside_uri(local_uri(path), "row", 0)) == b"a"
 
 
 def test_other_filesystems() -> None:
@@ -120,23 +120,23 @@ def test_other_filesystems() -> None:
 def test_one_bad_row_does_not_spoil_the_next(tmp_path: Path) -> None:
     uri = write(tmp_path / "x.parquet", [b"a", None, b"", b"d"])
     read = Reader().read
-    assert read(inline_uri(uri, 0)) == b"a"
+    assert read(inside_uri(uri, "row", 0)) == b"a"
     with pytest.raises(ImageError) as error:
-        read(inline_uri(uri, 1))
+        read(inside_uri(uri, "row", 1))
     assert error.value.kind == "empty"
-    assert read(inline_uri(uri, 2)) == b""
+    assert read(inside_uri(uri, "row", 2)) == b""
     with pytest.raises(ImageError, match="4 rows"):
-        read(inline_uri(uri, 4))
-    assert read(inline_uri(uri, 3)) == b"d"
+        read(inside_uri(uri, "row", 4))
+    assert read(inside_uri(uri, "row", 3)) == b"d"
 
 
 def test_file_that_vanished_or_changed(tmp_path: Path) -> None:
     with pytest.raises(ImageError) as error:
-        Reader().read(inline_uri(str(tmp_path / "x.parquet"), 0))
+        Reader().read(inside_uri(str(tmp_path / "x.parquet"), "row", 0))
     assert error.value.kind == "not_found"
     pq.write_table(pa.table({"other": [1]}), tmp_path / "x.parquet")
     with pytest.raises(ImageError) as error:
-        Reader().read(inline_uri(str(tmp_path / "x.parquet"), 0))
+        Reader().read(inside_uri(str(tmp_path / "x.parquet"), "row", 0))
     assert error.value.kind == "unreadable"
 
 
@@ -151,9 +151,9 @@ def test_damage_inside_the_file(tmp_path: Path) -> None:
     path.write_bytes(data)
     read = Reader().read
     with pytest.raises(ImageError) as error:
-        read(inline_uri(str(path), 3))
+        read(inside_uri(str(path), "row", 3))
     assert error.value.kind == "unreadable"
-    assert len(read(inline_uri(str(path), 30))) == 50
+    assert len(read(inside_uri(str(path), "row", 30))) == 50
 
 
 def test_memory_is_bounded_by_pages_not_by_row_groups(tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_memory_is_bounded_by_pages_not_by_row_groups(tmp_path: Path) -> None:
     read, before = Reader().read, pa.total_allocated_bytes()
     held = []
     for row, image in enumerate(images):
-        assert read(inline_uri(uri, row)) == image
+        assert read(inside_uri(uri, "row", row)) == image
         held.append(pa.total_allocated_bytes() - before)
     assert max(held) < 8 << 20 < os.path.getsize(uri) // 4
 
@@ -178,9 +178,9 @@ def test_images_of_hugging_face(tmp_path: Path, name: str) -> None:
     for row in range(100):
         if row % 7 == 3:
             with pytest.raises(ImageError, match="no bytes"):
-                counting.read(inline_uri(uri, row))
+                counting.read(inside_uri(uri, "row", row))
         else:
-            assert counting.read(inline_uri(uri, row)) == value(row)
+            assert counting.read(inside_uri(uri, "row", row)) == value(row)
     assert counting.seeks == 1
 
 
@@ -188,7 +188,7 @@ def test_columns_that_are_called_as_parts_of_it(tmp_path: Path) -> None:
     """Arrow reads them, too."""
     table = pa.table({"image.width": [3, 4], "image": [b"a", b"b"], "image.name": ["x", "y"]})
     pq.write_table(table, tmp_path / "x.parquet")
-    assert Reader().read(inline_uri(str(tmp_path / "x.parquet"), 1)) == b"b"
+    assert Reader().read(inside_uri(str(tmp_path / "x.parquet"), "row", 1)) == b"b"
 
 
 @pytest.mark.parametrize("uri", ["http://127.0.0.1:1/a.jpg", "file://host/a.jpg", "hf://datasets/a.jpg"])
@@ -204,10 +204,10 @@ def test_what_is_not_read_is_a_final_error(uri: str) -> None:
     [
         ([], 0),
         (["file:///a.jpg", "file:///b.jpg"], 4),
-        ([inline_uri("/a.parquet", 0), inline_uri("/a.parquet", 1)], 0),
-        ([inline_uri("s3://bucket/a.parquet", 0)], 1),
+        ([inside_uri("/a.parquet", "row", 0), inside_uri("/a.parquet", "row", 1)], 0),
+        ([inside_uri("s3://bucket/a.parquet", "row", 0)], 1),
         (["s3://bucket/a.jpg"], 16),
-        ([inline_uri("/a.parquet", 0), "file:///b.jpg", "s3://bucket/a.jpg"], 16),
+        ([inside_uri("/a.parquet", "row", 0), "file:///b.jpg", "s3://bucket/a.jpg"], 16),
     ],
 )
 def test_threads_that_are_worth_while(uris: list[str], threads: int) -> None:
