@@ -24,7 +24,7 @@ _OTHER_FILES = (
     " .3gp .aac .avi .flac .insv .lrv .m2ts .m4a .m4v .mkv .mov .mp3 .mp4 .mpeg .mpg .mts .ogg .opus .vob .wav .webm"
     " .wmv"
     # documents, tables and archives
-    " .7z .arrow .bz2 .csv .db .doc .docx .eml .epub .feather .gz .h5 .hdf5 .htm .html .idx .json .jsonl .key .lmdb"
+    " .7z .bz2 .csv .db .doc .docx .eml .epub .feather .gz .h5 .hdf5 .htm .html .idx .json .jsonl .key .lmdb"
     " .log .mat .md .npy .npz .numbers .odt .pages .pdf .pickle .pkl .ppt .pptx .rar .rst .rtf .sqlite .tar .tex"
     " .tfrecord .tgz .toml .tsv .txt .xls .xlsx .xml .xz .yaml .yml .zip .zst"
     # code and models
@@ -35,6 +35,8 @@ BESIDE_RAW = frozenset((".jpg", ".jpeg", ".heic", ".heif", ".hif"))  # that came
 # Other files are called so too: volumes, point clouds, packed pages. Those are looked into.
 _AMBIGUOUS = frozenset((".raw", ".ptx", ".bay", ".ari", ".fff", ".mos"))
 
+PARQUET_SUFFIXES = (".parquet", ".parq", ".pq")
+LANCE = ".lance"  # a folder, which is one file to us
 HEAD = 512  # bytes that tell all that is told here
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the latter of files above 4 GB
 ISO_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"avif", b"avis")
@@ -127,7 +129,7 @@ _OTHERS = {  # how it begins → what it is, and what to do
     b"\xfd7zXZ": ("an xz archive", _UNPACK),
     b"\x28\xb5\x2f\xfd": ("a zstd archive", _UNPACK),
     b"PAR1": ("a Parquet file", "give it a name that ends in .parquet"),
-    b"ARROW1": ("an Arrow file", "write it as Parquet"),
+    b"ARROW1": ("an Arrow file", "give it a name that ends in .arrow"),
     b"\x89HDF": ("an HDF5 file", "write its images as files, or as Parquet"),
     b"\x93NUMPY": ("a NumPy array", "write its images as files, or as Parquet"),
     b"SQLite format 3": ("an SQLite database", _NAME_PHOTOS),

@@ -12,6 +12,7 @@ from muster.storage.photos.first_bytes import JXL, needed
 from muster.storage.photos.heif import boxes
 from muster.storage.photos.pixels import rgb
 from muster.storage.photos.rendered import Rendered, memory
+from muster.storage.rust import no_panic
 
 BARE = b"\xff\x0a"  # a codestream without boxes around it
 _HEADER = 128  # bytes that are looked at; what is read here takes at most 60
@@ -44,10 +45,9 @@ def render(data: bytes, max_side: int | None) -> Rendered:
     pixels = found.size[0] * found.size[1]
     with memory(found.size, pixels * (_BYTES_PER_PIXEL + _BYTES_PER_EXTRA * found.extra)):
         try:
-            was_jpeg, about, content, profile, others = Decoder(num_threads=0)(data)
-        except BaseException as error:  # a panic of Rust is no Exception
-            if isinstance(error, KeyboardInterrupt | SystemExit):
-                raise
+            with no_panic():
+                was_jpeg, about, content, profile, others = Decoder(num_threads=0)(data)
+        except (RuntimeError, ValueError):
             raise ImageError("corrupt", "libjxl cannot decode it") from None
         if was_jpeg:
             return Rendered(picture=content)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 from pyarrow.fs import FileType
 
+from muster.distribution import DISTRIBUTION
 from muster.errors import InputError, MissingError
 from muster.storage.files import open_regular
 from muster.storage.library import LibraryFiles
@@ -18,7 +19,9 @@ from muster.storage.photos.first_bytes import (
     BESIDE_RAW,
     HEAD,
     IMAGE_SUFFIXES,
+    LANCE,
     NO_PHOTOS,
+    PARQUET_SUFFIXES,
     RAW,
     RAW_SUFFIXES,
     SUFFIXES,
@@ -28,7 +31,7 @@ from muster.storage.photos.first_bytes import (
     suffix_of,
 )
 from muster.storage.photos.kinds import of_suffix
-from muster.storage.photos.left_out import PAIRED, said
+from muster.storage.photos.left_out import CACHES, PAIRED, said
 from muster.storage.photos.listing import File, Place, head_of, list_files, locate
 from muster.storage.photos.promotion import unite
 from muster.storage.photos.rows import SCHEMA, rows_of
@@ -37,9 +40,9 @@ from muster.storage.retry import retried
 from muster.storage.uris import local_path
 
 AT_ONCE = 8  # archives that are listed
-PARQUET = ".parquet"
-PARQUET_SUFFIXES = (PARQUET, ".parq", ".pq")
+PARQUET = PARQUET_SUFFIXES[0]
 _UNFINISHED = re.compile(r"/_[^/=]*/")  # in Spark's folders _temporary, and others of such names, lies what is no data
+_MADE = re.compile(r"/cache-[0-9a-f]+(?:_\d+_of_\d+)?\.arrow$")  # by `datasets`, of what lies beside it
 _MANAGED = re.compile(r"/_delta_log/|/metadata/[^/]*\.metadata\.json")
 
 
@@ -89,6 +92,8 @@ def find_images(source: str, library: LibraryFiles | None, wishes: Wishes = PLAI
         suffix = suffix_of(file.uri)
         if suffix in PARQUET_SUFFIXES and not re.search(_UNFINISHED, file.uri[len(place.uri.partition("?")[0]) :]):
             kinds["parquet"].append(file)
+        elif not place.file and re.search(_MADE, file.uri):
+            found.left_out[CACHES] += 1
         elif container := of_suffix(suffix):
             kinds["beside" if container.beside_photos else "archive"].append(file)
         elif suffix in IMAGE_SUFFIXES or (_is_photo(source, place, suffix) if place.file else _looks_so(file, suffix)):
@@ -175,6 +180,8 @@ def _looks_so(file: File, suffix: str) -> bool:
 
 def _is_photo(source: str, place: Place, suffix: str) -> bool:
     """The same of a file that is named by itself. InputError, with what it is, where it is none."""
+    if suffix == LANCE:
+        raise InputError(f"{source} is a data set of Lance: pip install '{DISTRIBUTION}[lance]' to read it")
     try:
         head = head_of(place)
     except (OSError, pa.ArrowException) as error:
