@@ -1,9 +1,11 @@
 """Does `muster run` lose rows when workers, a node and the driver itself are killed? Real processes, real SIGKILLs.
 
     python benchmarks/chaos.py [--seeds 3] [--images 2000] [--first-seed 0] [--tasks faces,previews] [--short]
+        [--source folder|tar]
 
-- The photos are faces of LFW; among them lie one that crashes its decoder (a read of address 0) and one that hangs it
-  (a native call that never returns and keeps the interpreter's lock): `inject` puts both into the worker processes.
+- The photos are faces of LFW, as files or in a tar (`--source`); among them lie one that crashes its decoder (a read of
+  address 0) and one that hangs it (a native call that never returns and keeps the interpreter's lock): `inject` puts
+  both into the worker processes.
 - The undisturbed run is `muster run` on this machine. Its rows for these two are errors, `crash` and `timeout`.
   `--short` has their rows from one worker in this process instead, which is told to leave the two out, and puts them
   into a shard of their own, so that they are found in fewer steps.
@@ -24,6 +26,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 from collections import Counter
@@ -82,8 +85,8 @@ def drive(arguments: Sequence[str]) -> None:
 # ---- what is processed -----------------------------------------------------------------------------------------------
 
 
-def make_photos(folder: Path, number: int, apart: bool) -> list[Path]:
-    """Folders to scan in turn: the first faces of LFW as files; the two that kill are among them, or apart."""
+def make_photos(folder: Path, number: int, apart: bool, source: str) -> list[Path]:
+    """Folders, or tars, to scan in turn: the first faces of LFW; the two that kill are among them, or apart."""
     photos = pq.read_table(DATA / "lfw/lfw.parquet", columns=["image"]).slice(0, number)["image"].to_pylist()
     folders = [folder / "photos", folder / "apart"]
     for each in folders:
@@ -92,7 +95,15 @@ def make_photos(folder: Path, number: int, apart: bool) -> list[Path]:
         mark = {number // 3: MARKS["crash"], 2 * number // 3: MARKS["timeout"]}.get(i)
         where = folders[int(apart and mark is not None)]
         (where / f"{i:05d}.jpg").write_bytes(marked(photo, mark) if mark else photo)
-    return folders if apart else folders[:1]
+    folders = folders if apart else folders[:1]
+    return [tarred(each) for each in folders] if source == "tar" else folders
+
+
+def tarred(folder: Path) -> Path:
+    with tarfile.open(folder.with_suffix(".tar"), "w") as archive:
+        for path in sorted(folder.iterdir()):
+            archive.add(path, path.name)
+    return folder.with_suffix(".tar")
 
 
 def marked(jpeg: bytes, mark: bytes) -> bytes:
@@ -343,10 +354,11 @@ def told(library: Path, tasks: str) -> Rows:
     from muster.pipeline.work.worker import ShardWorker
     from muster.storage import manifest
     from muster.storage.library import open_library
+    from muster.storage.photos.reader import Reader
 
     opened = open_library(library)
-    rows = manifest.read_manifest(opened).select(["image_id", "uri"]).to_pylist()
-    heads = {row["image_id"]: Path(row["uri"]).read_bytes()[:64] for row in rows}
+    rows, reader = manifest.read_manifest(opened).select(["image_id", "uri"]).to_pylist(), Reader()
+    heads = {row["image_id"]: reader.read(row["uri"])[:64] for row in rows}
     skip = tuple((i, kind) for i, head in heads.items() for kind, mark in MARKS.items() if mark in head)
     config = RunConfig(library=str(library), choices=choose(tasks.split(",")))
     record(opened, config)
@@ -368,10 +380,11 @@ def one_seed(seed: int, library: Path, workers: int, short: bool, tasks: str) ->
     return world
 
 
-def chaos(seeds: Sequence[int], images: int, workers: int, short: bool, folder: Path, tasks: str) -> dict[str, Any]:
-    """All seeds over the same photos; the figures. `workers`: how many of them are killed in each run."""
-    started = time.monotonic()
-    photos = make_photos(folder / "photos", images, apart=short)
+def chaos(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """All seeds over the same photos; the figures."""
+    started, seeds = time.monotonic(), range(args.first_seed, args.first_seed + args.seeds)
+    images, workers, short, tasks = args.images, args.workers, args.short, args.tasks
+    photos = make_photos(folder / "photos", images, short, args.source)
     expected = (told if short else undisturbed)(scanned(folder / "undisturbed", photos), tasks)
     say(f"undisturbed: {len(expected)} rows in {time.monotonic() - started:.0f} s")
     kills, wrong, stops = Counter[str](), Counter[str](), list[str]()
@@ -414,12 +427,12 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=8, help="how many worker processes are killed in each run")
     parser.add_argument("--tasks", default="faces,previews")
     parser.add_argument("--short", action="store_true")
+    parser.add_argument("--source", choices=["folder", "tar"], default="folder")
     args = parser.parse_args()
-    seeds = range(args.first_seed, args.first_seed + args.seeds)
     os.environ.pop("RAY_ADDRESS", None)
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as faults:
         os.environ |= environment(Path(faults)) | {"CHAOS_SECONDS": str(SECONDS[args.short])}
-        facts = chaos(seeds, args.images, args.workers, args.short, Path(folder), args.tasks)
+        facts = chaos(args, Path(folder))
     print(json.dumps(facts))
     return int(any(facts[f"{name}_rows"] for name in ("lost", "extra", "differing")))
 

@@ -43,7 +43,8 @@ def other_names(known: pa.Table, found: pa.Table) -> tuple[dict[str, str], dict[
     if not parts:
         return {}, {}
     stored, home = set(known["uri"].to_pylist()), cache(_home)
-    real = {uri: _real(name) for uri, name in parts.items()}
+    place = cache(_real)  # of a file: archives hold many
+    real = {uri: _Name(*place(name.folder, name.name), name.inside) for uri, name in parts.items()}
     names: dict[tuple[Inode | None, str, Inside | None], str] = {}
     folders: dict[Inode | None, str] = {}
     by_link = cache(lambda folder: os.path.realpath(folder) != folder)
@@ -152,10 +153,10 @@ def _joined(folder: str, name: _Name) -> str:
     return uri if name.inside is None else inside_uri(uri, name.inside.kind, name.inside.key)
 
 
-def _real(name: _Name) -> _Name:
+def _real(folder: str, name: str) -> tuple[str, str]:
     """Where a link leads; what is no link is itself."""
-    path = os.path.join(name.folder, name.name)
-    return _Name(*os.path.split(os.path.realpath(path)), name.inside) if os.path.islink(path) else name
+    path = os.path.join(folder, name)
+    return os.path.split(os.path.realpath(path)) if os.path.islink(path) else (folder, name)
 
 
 def _home(folder: str) -> Inode | None:

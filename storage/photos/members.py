@@ -147,13 +147,16 @@ def _rows(file: File, samples: Iterable[tuple[str, list[Member]]], read: Callabl
 
 
 def _said(group: Iterable[Member], read: Callable[[Member], bytes]) -> dict[str, Any]:
-    """Columns, by what lies beside a photo. What is no JSON object, or too long, says nothing."""
+    """Columns, by what lies beside a photo. What is no JSON object, broken or too long says nothing."""
     found = dict[str, Any]()
     for member in group:
         suffix = suffix_of(member.name)
         if suffix in IMAGE_SUFFIXES or member.size > SIBLING:
             continue
-        text = read(member).decode("utf-8-sig", errors="replace")
+        try:
+            text = read(member).decode("utf-8-sig", errors="replace")
+        except ImageError:  # it is broken, and its photo may be whole
+            continue
         if suffix in _TEXTS:
             found[_TEXTS[suffix]] = text.strip()
         else:

@@ -14,7 +14,7 @@ from muster.errors import InputError, MissingError
 from muster.storage.files import open_regular
 from muster.storage.library import LibraryFiles
 from muster.storage.photos import parquet_rows
-from muster.storage.photos.containers import Container
+from muster.storage.photos.containers import Items
 from muster.storage.photos.first_bytes import (
     BESIDE_RAW,
     HEAD,
@@ -133,7 +133,7 @@ def _take_in(found: Found, files: Sequence[File], wishes: Wishes, rows: pa.Table
     """What is in these files, beside `rows`. The user's columns become texts where those of two files differ."""
     parts = {found.source: rows} if rows is not None and rows.num_rows else {}
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        listed = pool.map(lambda file: _container(file).list(file, wishes), files)
+        listed = pool.map(lambda file: _listed(file, wishes), files)
         for file, items in zip(files, listed, strict=True):
             parts[file.uri] = items.rows
             found.left_out.update(items.left_out)
@@ -141,10 +141,13 @@ def _take_in(found: Found, files: Sequence[File], wishes: Wishes, rows: pa.Table
     found.rows = unite(parts, texts=True)
 
 
-def _container(file: File) -> Container:
+def _listed(file: File, wishes: Wishes) -> Items:
     container = of_suffix(suffix_of(file.uri))
     assert container is not None  # of files that were sorted out by their suffixes
-    return container
+    try:
+        return container.list(file, wishes)
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"cannot read {file.uri}: {getattr(error, 'strerror', None) or error}") from None
 
 
 def _refuse_managed(place: Place, files: Sequence[File]) -> None:

@@ -146,3 +146,11 @@ def _kind(uri: str) -> str:
         return "read" if Reader().read(uri) is not None else ""
     except ImageError as error:
         return error.kind
+
+
+def test_a_json_that_is_broken_says_nothing(tmp_path: Path) -> None:
+    path = Path(
+        written(tmp_path / "x.zip", {"a.jpg": b"a", "a.json": b'{"x": 1}', "b.jpg": b"b", "b.json": b'{"x": 2}'})
+    )
+    path.write_bytes(path.read_bytes().replace(b"PK\3\4", b"PK\3\5", 2).replace(b"PK\3\5", b"PK\3\4", 1))
+    assert find_images(str(path), None).rows["x"].to_pylist() == [None, 2]
