@@ -60,7 +60,7 @@ def write_lance(samples: Iterable[Sample], out: Path, schema: pa.Schema) -> None
     reader = pa.RecordBatchReader.from_batches(table_schema(schema), noted())
     with new_folder(out) as folder:
         try:
-            lance.write_dataset(reader, str(folder), mode="overwrite", max_bytes_per_file=FILE_BYTES)
+            lance.write_dataset(reader, str(folder), mode="create", max_bytes_per_file=FILE_BYTES)
         except OSError:
             if failed:  # Lance makes a text of it
                 raise failed[0] from None

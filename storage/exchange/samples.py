@@ -2,7 +2,7 @@
 
 import hashlib
 import io
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, time, timedelta
 from decimal import Decimal
@@ -18,6 +18,7 @@ from muster.storage.exchange.photo import AnnotatedPhoto, Finding, LeftOut, Phot
 from muster.storage.photos.decode import decode
 from muster.storage.photos.first_bytes import HEAD, RAW_SUFFIXES, format_of, suffix_of
 from muster.storage.photos.reader import Reader
+from muster.storage.photos.rows import free_name
 from muster.storage.uris import path_of, split_inside
 
 IMAGE = "image"  # the column of a table that has the file
@@ -64,15 +65,9 @@ def schema_of(users: pa.Schema, tasks: Mapping[str, Says], crops: bool) -> pa.Sc
     taken = {IMAGE, *own, *tasks}
     fields = [pa.field(name, kind) for name, kind in own.items()]
     for user in users:
-        fields.append(pa.field(_renamed(user.name, taken), user.type, metadata={"user": user.name}))
+        fields.append(pa.field(free_name(user.name, taken), user.type, metadata={"user": user.name}))
         taken.add(fields[-1].name)
     return pa.schema([*fields, *(pa.field(task, pa.list_(_finding(says))) for task, says in tasks.items())])
-
-
-def _renamed(name: str, taken: Iterable[str]) -> str:
-    while name in taken:
-        name = f"user_{name}"
-    return name
 
 
 def _finding(says: Says) -> pa.DataType:

@@ -24,7 +24,7 @@ from muster.storage.photos.image_column import PATH, ImageColumn, image_column, 
 from muster.storage.photos.listing import File
 from muster.storage.photos.promotion import FOLDERS, unite
 from muster.storage.photos.row_batches import batch_rows
-from muster.storage.photos.rows import SCHEMA, rows_of, with_user_columns
+from muster.storage.photos.rows import SCHEMA, free_name, rows_of, with_user_columns
 from muster.storage.uris import (
     inside_uri,
     local_path,
@@ -141,7 +141,7 @@ class Columns:
         names = {}
         for name, kind in self.kinds.items():
             if is_image_struct(kind):
-                names[_other(f"{name}_{PATH}", self.kinds)] = f"{name}.{PATH}"
+                names[free_name(f"{name}_{PATH}", self.kinds)] = f"{name}.{PATH}"
             elif self.image is None or name != self.image.name:
                 names[name] = name
         return names
@@ -194,12 +194,6 @@ def _check_texts(uri: str, name: str, values: pa.Array) -> None:
         values.validate(full=True)
     except pa.ArrowInvalid:
         raise InputError(f"{uri}: column {name!r} has texts that are not UTF-8: write them as such") from None
-
-
-def _other(name: str, taken: Iterable[str]) -> str:
-    while name in taken:
-        name = f"user_{name}"
-    return name
 
 
 def _leaf_count(kind: pa.DataType) -> int:
