@@ -23,3 +23,15 @@ def origin() -> str | None:
     except PackageNotFoundError:  # a job's code comes to its nodes without metadata
         return None
     return str(json.loads(noted)["url"]) if noted else None
+
+
+def named() -> tuple[str, str]:
+    """Name and version, as a User-Agent has them, and the project's page; what is not known is left out."""
+    from importlib.metadata import PackageNotFoundError, metadata
+
+    try:
+        known = metadata(DISTRIBUTION)
+    except PackageNotFoundError:  # a job's code comes to its nodes without metadata
+        return DISTRIBUTION, ""
+    pages = dict(each.split(", ", 1) for each in known.get_all("Project-URL") or ())
+    return f"{DISTRIBUTION}/{known['Version']}", pages.get("Homepage", "")

@@ -85,17 +85,25 @@ class Library:
     # ---- photos ------------------------------------------------------------------------------------------------------
 
     def scan(
-        self, *sources: Texts, follow_links: bool = False, exclude: Texts = (), verify: bool = False
+        self,
+        *sources: Texts,
+        follow_links: bool = False,
+        exclude: Texts = (),
+        verify: bool = False,
+        column: str | None = None,
+        allow_private: bool = False,
     ) -> ScanResult:
         """Find images, and note them in the manifest. A later scan finds what is new, changed, moved or gone.
 
         `sources`: folders, globs, files or Parquet manifests; local or any URI. `follow_links`: also links that lead
         out of these folders. `exclude`: globs of what is left out of them, as lines of a .musterignore are. `verify`:
-        every local photo is read, to find those that were changed and kept their size and time.
+        every local photo is read, to find those that were changed and kept their size and time. `column`: of Parquet
+        files that names images. `allow_private`: their web servers may lie at private addresses, now and when they are
+        read.
         """
-        names, out = _sources(sources), several(exclude)
+        names, wishes = _sources(sources), Wishes(follow_links, several(exclude), column, allow_private)
         with self._in_use(), forget.locked(self._files):
-            return manifest.scan(self._files, names, Wishes(follow_links, out), verify)
+            return manifest.scan(self._files, names, wishes, verify)
 
     def run(
         self,
@@ -576,28 +584,27 @@ def scan(
     follow_links: bool = False,
     exclude: Texts = (),
     verify: bool = False,
+    column: str | None = None,
+    allow_private: bool = False,
     trust: bool = False,
 ) -> ScanResult:
     """As `Library.scan`, in a library that is made where there is none: not for a scan that is refused."""
-    return _scanned(sources, library, follow_links, exclude, trust, verify)[1]
+    return _scanned(sources, library, Wishes(follow_links, several(exclude), column, allow_private), trust, verify)[1]
 
 
 def _scanned(
     sources: Iterable[Texts],
     place: str | Path,
-    follow_links: bool,
-    exclude: Texts,
+    wishes: Wishes,
     trust: bool,
     verify: bool = False,
 ) -> tuple[Library, ScanResult]:
-    names, out, found = _sources(sources), several(exclude), list[Found]()
+    names, found = _sources(sources), list[Found]()
     with trusting(trust):
-        files = open_library(
-            place, create=True, before=lambda: found.extend(manifest.found_in(None, names, Wishes(follow_links, out)))
-        )
+        files = open_library(place, create=True, before=lambda: found.extend(manifest.found_in(None, names, wishes)))
         if not found:  # the library was there
             opened = Library(files, trust)
-            return opened, opened.scan(*names, follow_links=follow_links, exclude=out, verify=verify)
+            return opened, opened.scan(*names, verify=verify, **vars(wishes))
         with forget.locked(files):
             return Library(files, trust), manifest.take_in(files, found)
 
@@ -634,7 +641,7 @@ def photos(
         names = ",".join(choice.name for choice in config.choices)
         raise InputError(f"`tasks` {names}: the people pages need {' and '.join(missing)} too")
     model = config.choice("faces").model
-    opened, found = _scanned(sources, library, follow_links, exclude, trust)
+    opened, found = _scanned(sources, library, Wishes(follow_links, several(exclude)), trust)
     if on_scan is not None:
         on_scan(found)
     run = opened.run(config.choices, machine=machine, on_progress=on_progress, on_download=on_download)

@@ -30,7 +30,7 @@ from muster.storage.photos.listing import covers
 from muster.storage.photos.names import name_of
 from muster.storage.tags import table as tags
 from muster.storage.texts import normal
-from muster.storage.uris import local_path, local_uri
+from muster.storage.uris import local_path, local_uri, plain_source
 from muster.web.site import MARKER, Site
 
 PATIENCE = 60.0  # seconds to wait for a library that another command holds, where the work is done, or nearly nothing
@@ -205,7 +205,8 @@ def forget(library: LibraryFiles, names: Sequence[str], reason: str) -> list[Rec
     images = manifest.read_manifest(library)
     people = spellings([*(known.people if known else ()), *roster.values()])
     uris = [*images["uri"].to_pylist(), *roster, *(known.faces["uri"].to_pylist() if known else ())]
-    sources = dict(zip(images["uri"].to_pylist(), images["source"].to_pylist(), strict=True))
+    named = (plain_source(source)[0] for source in images["source"].to_pylist())
+    sources = dict(zip(images["uri"].to_pylist(), named, strict=True))
     spelt, ids = spellings(uris), set(images["image_id"].to_pylist())
     wanted, before = _Wanted(set(), set(), set(), set()), []
     if not all(map(str.strip, names)):  # a variable of a script that is not set, and not the folder it runs in

@@ -24,6 +24,7 @@ from muster.storage.library import LibraryFiles, open_library
 from muster.storage.models import keep_models
 from muster.storage.outcomes import IMAGES_DESCRIPTION, IMAGES_FINGERPRINT
 from muster.storage.photos import reader
+from muster.storage.uris import plain_source
 from muster.tasks.base import Task
 
 TRANSIENT = ("not_found", "permission", "unreadable", "timeout", "crash", "out_of_memory")  # may pass
@@ -117,7 +118,7 @@ def process(
     shared_shards.remove_all(library)
     record(library, config)
     again = transient(library, config.choices) if config.retry_errors else []
-    orders = pending(library, config.choices, again)
+    orders = narrowed(library, pending(library, config.choices, again), config.choices, again)
     none = Counter({choice.name: 0 for choice in config.choices})
     progress = Progress(sum(order.images for order in orders), began, rows=none)
     workers, trace = 0, None
@@ -131,8 +132,7 @@ def process(
         on_progress(progress)
         with actors.connected(config.machine.address), nullcontext() if trace is None else closing(trace):
             actors.check_reach(config.machine, config.library, config.choices)
-            for fingerprint, shard in again:
-                tables.forget_shard(library, fingerprint, shard)
+            make_way(library, orders, again)
             workers = _work(library, config, orders, progress, on_progress, trace)
     return summarise(library, config.choices, progress, workers)
 
@@ -186,8 +186,53 @@ def transient(library: LibraryFiles, choices: Sequence[TaskChoice]) -> list[tupl
 
 
 def _is_transient(library: LibraryFiles, table: str, fingerprint: str, shard: str) -> bool:
-    rows = tables.read(library, table, fingerprint, ["error_kind"], [shard])
-    return rows is not None and not set(TRANSIENT).isdisjoint(rows["error_kind"].to_pylist())
+    return bool(_transient_images(library, table, fingerprint, shard))
+
+
+def _transient_images(library: LibraryFiles, table: str, fingerprint: str, shard: str) -> set[str]:
+    rows = tables.read(library, table, fingerprint, ["image_id", "error_kind"], [shard])
+    if rows is None:
+        return set()
+    kinds = dict(zip(rows["image_id"].to_pylist(), rows["error_kind"].to_pylist(), strict=True))
+    now = _allowed(library, shard) if "private" in kinds.values() else set()
+    return {image for image, kind in kinds.items() if kind in TRANSIENT or (kind == "private" and image in now)}
+
+
+def _allowed(library: LibraryFiles, shard: str) -> set[str]:
+    """Images of a shard that may lie in private networks by now."""
+    rows = manifest.read_shard(library, shard)
+    named = zip(rows["image_id"].to_pylist(), rows["source"].to_pylist(), strict=True)
+    return {image for image, source in named if plain_source(source)[1]}
+
+
+def narrowed(
+    library: LibraryFiles, orders: Sequence[Order], choices: Sequence[TaskChoice], again: Sequence[tuple[str, str]]
+) -> list[Order]:
+    """The same orders; those that make rows anew are for the images alone whose error may have passed, where nothing
+    else is lacking. So a web server is not asked again for what it has given, or does not have."""
+    by_task = {choice.name: choice.fingerprint for choice in choices}
+    held: dict[str, set[str]] = {}
+    for fingerprint, shard in again:
+        held.setdefault(shard, set()).add(fingerprint)
+    found = []
+    for order in orders:
+        wanted = {IMAGES_FINGERPRINT, *(by_task[name] for name in order.tasks)}
+        if order.facts and held.get(order.shard) == wanted:
+            tabled = {name: "images" if name == IMAGES_FINGERPRINT else "errors" for name in wanted}
+            images = set().union(*(_transient_images(library, tabled[name], name, order.shard) for name in wanted))
+            order = replace(order, only=tuple(sorted(images)), images=len(images))
+        found.append(order)
+    return found
+
+
+def make_way(library: LibraryFiles, orders: Sequence[Order], again: Sequence[tuple[str, str]]) -> None:
+    """Forget the rows that are made anew; what an order keeps of them is laid aside. The caller holds the lock."""
+    only = {order.shard: order.only for order in orders if order.only is not None}
+    for fingerprint, shard in again:
+        if shard in only:
+            shared_shards.lay_aside(library, fingerprint, shard, only[shard] or ())
+        else:
+            tables.forget_shard(library, fingerprint, shard)
 
 
 def _check_access(library: LibraryFiles, orders: Sequence[Order]) -> None:
@@ -226,7 +271,7 @@ def _work(
 
     def members(order: Order) -> Sequence[str]:
         images: list[str] = manifest.read_shard(library, order.shard)["image_id"].to_pylist()
-        return slice_of(images, order.part)
+        return order.only or slice_of(images, order.part)
 
     def on_beat() -> None:
         held = pool.held()

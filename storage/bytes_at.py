@@ -7,8 +7,9 @@ from typing import Protocol
 import pyarrow.fs as pafs
 
 from muster.storage.files import open_regular
+from muster.storage.http.files import HttpFile
 from muster.storage.retry import retried
-from muster.storage.uris import filesystem_of, local_path
+from muster.storage.uris import filesystem_of, is_http, local_path
 
 
 class Bytes(Protocol):
@@ -60,4 +61,6 @@ class RemoteBytes:
 def open_bytes(uri: str) -> Bytes:
     """Of a file by its URI (muster.storage.uris). Raises OSError, pyarrow.ArrowException or UnreachableError."""
     path = local_path(uri)
+    if is_http(uri):
+        return HttpFile(uri)
     return RemoteBytes(*filesystem_of(uri)) if path is None else LocalBytes(path)

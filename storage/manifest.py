@@ -39,7 +39,7 @@ from muster.storage.photos.sources import Found, find_images
 from muster.storage.photos.wishes import PLAIN, Wishes
 from muster.storage.same_photos import Known, find, of_roster, same_photos
 from muster.storage.tags import table as tags
-from muster.storage.uris import exists, local_path, local_uri, refusal, split_inside
+from muster.storage.uris import allowing_private, exists, is_http, local_path, local_uri, refusal, split_inside
 
 SCHEMA = pa.schema(
     {
@@ -355,7 +355,12 @@ def _merge(places: Sequence[Found]) -> tuple[pa.Table, Bools, int]:
 def _in_order(place: Found) -> pa.Table:
     """The rows of a source with `source` and an `image_id` that is still to be given, columns in order of SCHEMA."""
     rows = place.rows.add_column(0, "image_id", pa.nulls(place.rows.num_rows, pa.string()))
-    return rows.add_column(4, "source", pa.array([place.source] * rows.num_rows, pa.string()))
+    if place.allow_private:
+        allowed = allowing_private(place.source)
+        sources = [allowed if is_http(uri) else place.source for uri in rows["uri"].to_pylist()]
+    else:
+        sources = [place.source] * rows.num_rows
+    return rows.add_column(4, "source", pa.array(sources, pa.string()))
 
 
 def _first_names(stored: pa.Table, found: pa.Table) -> tuple[pa.Table, dict[str, str]]:
@@ -471,7 +476,8 @@ def _lost(stored: pa.Table, missing: Bools, places: Sequence[Found], roster: str
     does what was found by links that are not followed any more: neither one nor the other.
     """
     uris, seen = stored["uri"], pc.is_valid(stored["modified"]).to_numpy()
-    ours = _mask(pc.is_in(stored["source"], value_set=pa.array({place.source for place in places}, pa.string())))
+    names = {name for place in places for name in (place.source, allowing_private(place.source))}
+    ours = _mask(pc.is_in(stored["source"], value_set=pa.array(names, pa.string())))
     if any(place.source == roster for place in places):  # also where the library was, before it was moved
         ours |= of_roster(stored)
     for folder in {place.folder for place in places if place.folder}:

@@ -3,7 +3,7 @@
 - Local files: plain absolute paths, exactly as on disk, because these read best and open everywhere. Two kinds of names
   would not survive that and are percent-encoded file:// URIs: names that are not UTF-8, and names that end like an
   image inside another file.
-- Files elsewhere: percent-encoded URIs that `pyarrow.fs` opens.
+- Files elsewhere: percent-encoded URIs that `pyarrow.fs` opens, and URLs of web servers.
 - Images inside another file: `<uri of that file>#<kind>=<key>`, such as `a.parquet#row=3` (counted from 0),
   `a.tar#member=b.jpg&at=512+20480`, `a.mp4#t=12.4` (muster.storage.photos.containers has the kinds).
 
@@ -24,6 +24,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from muster.storage.files import open_regular
+from muster.storage.http.files import HttpFiles
 from muster.storage.parquet_pages import Source
 from muster.storage.retry import RetriedFile, retried
 
@@ -34,7 +35,8 @@ REQUEST_ATTEMPTS = 3  # of one request to S3, with waits from 0 to 1 s, then to 
 _BUCKETS = ("s3", "gs", "gcs")  # schemes whose URIs name a bucket: without options they lead to its provider alone
 _HOSTS = ("hdfs", "viewfs")  # schemes whose URIs name the host to connect to
 _AZURE = ("abfs", "abfss")
-READ = (*_BUCKETS, *_HOSTS, *_AZURE)  # schemes; beside them what `fsspec` knows, as fsspec+<scheme>
+_HTTP = ("http", "https")
+READ = (*_BUCKETS, *_HOSTS, *_AZURE, *_HTTP)  # schemes; beside them what `fsspec` knows, as fsspec+<scheme>
 _AZURES_OWN = (
     ".blob.core.windows.net",
     ".dfs.core.windows.net",
@@ -42,6 +44,8 @@ _AZURES_OWN = (
 _AUTHORITY = re.compile(r"(?:[^@]*@)?([\w.-]*|\[[\da-fA-F:.]+\])(:\d+)?", re.ASCII)
 _METADATA = [ipaddress.ip_address(each) for each in ("fd00:ec2::254", "100.100.100.200")]  # of AWS, Alibaba
 _HOW = "name it, or a folder above it, on the command line"
+_PRIVATE = "private:"  # before a source whose rows may name web servers at private addresses: no path begins so
+_WEB = pafs.PyFileSystem(HttpFiles())
 
 _FILE = re.compile(r"file:(?://(?:localhost)?(?=/)|(?!//))(/.*)", re.IGNORECASE | re.DOTALL)
 _ROW = re.compile(r"(.*\.(?:parquet|parq|pq|arrow|lance)(?:\?[^#]*)?)#(row)=(\d+)", re.IGNORECASE | re.DOTALL)
@@ -94,6 +98,16 @@ def unread(uri: str) -> str | None:
     return f"{scheme}:// is not read: download the photos and name the files (local paths, {known})"
 
 
+def is_http(uri: str) -> bool:
+    return uri[:8].lower().startswith(("http://", "https://"))
+
+
+def host_of(uri: str) -> str:
+    """The name of the host that the URL of a web server names, without user and port."""
+    authority = _connection(uri)[1].rpartition("@")[2]
+    return authority if authority.endswith("]") else re.sub(r":\d*$", "", authority)
+
+
 def path_of(uri: str) -> str:
     """Its local path, or the URI without options and percent signs: names in it are as on its file system."""
     path = local_path(uri)
@@ -139,14 +153,28 @@ def _connection(uri: str) -> tuple[str, str, str]:
         return "", "", ""
     location, question, query = container_of(uri).partition("?")
     scheme, _, rest = location.partition("://")
+    if is_http(uri):  # what follows the question mark is of the file, and not of the connection
+        return scheme.lower(), rest.partition("/")[0].lower(), ""
     return scheme, rest.partition("/")[0], question + query
 
 
 def filesystem_of(uri: str) -> tuple[pafs.FileSystem, str]:
     """The filesystem of a URI, and the path on it. Raises OSError or pyarrow.ArrowException."""
+    if is_http(uri):
+        return _WEB, uri
     _, slash, path = uri.partition("?")[0].partition("://")[2].partition("/")
     fs, root = _connect_once(place_of(uri))
     return fs, root.rstrip("/") + slash + unquote(path)
+
+
+def allowing_private(source: str) -> str:
+    """A source, in tables, whose rows may name web servers at private addresses."""
+    return _PRIVATE + source
+
+
+def plain_source(source: str) -> tuple[str, bool]:
+    """A source as it was named, and whether its rows may name web servers at private addresses."""
+    return source.removeprefix(_PRIVATE), source.startswith(_PRIVATE)
 
 
 def refusal(uri: str, source: str) -> str | None:
@@ -154,14 +182,17 @@ def refusal(uri: str, source: str) -> str | None:
 
     `source`: what the user named, in which the row was found. Whoever writes a row must not choose where our
     credentials go, or have us ask what listens on this machine: so a row has the options of its source or none, and
-    names a host of its own only where that is neither this machine nor a metadata service.
+    names a host of its own only where that is neither this machine nor a metadata service. A web server gets no
+    credentials; where it may lie, muster.storage.http sees to when it is asked.
     """
     if local_path(uri) is not None:
         return None
     if (reason := unread(uri)) is not None:
         return reason
+    if is_http(uri):
+        return None
     scheme, host, options = _connection(uri)
-    known_scheme, known_host, known_options = _connection(source)
+    known_scheme, known_host, known_options = _connection(plain_source(source)[0])
     if options and (scheme, options) != (known_scheme, known_options):
         return f"{bucket_of(uri)}: a URI in a row has the options of its source, or none: {_HOW}"
     if scheme in _BUCKETS or (scheme, host) == (known_scheme, known_host):

@@ -15,7 +15,9 @@ from muster.pipeline.cli.options import (
     LIBRARY,
     TASKS,
     AddressOption,
+    AllowPrivateOption,
     ClassesOption,
+    ColumnOption,
     DeviceOption,
     ExcludeOption,
     FollowLinksOption,
@@ -57,6 +59,8 @@ def scan(
     follow_links: FollowLinksOption = False,
     exclude: ExcludeOption = [],  # noqa: B006
     verify: VerifyOption = False,
+    column: ColumnOption = None,
+    allow_private: AllowPrivateOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Find images and note them in the library's manifest; a later scan finds what is new, changed, moved or gone.
@@ -64,7 +68,14 @@ def scan(
     Example: muster scan ~/Pictures 's3://bucket/photos/' -l ./library
     """
     result = muster.scan(
-        *sources, library=library, follow_links=follow_links, exclude=exclude, verify=verify, trust=trust
+        *sources,
+        library=library,
+        follow_links=follow_links,
+        exclude=exclude,
+        verify=verify,
+        column=column,
+        allow_private=allow_private,
+        trust=trust,
     )
     _say_left_out(result)
     moved = f"{result.moved} moved or with another time, " if result.moved else ""
@@ -92,6 +103,7 @@ def _say_left_out(result: "ScanResult") -> None:
     for folder, links in result.links_out.items():
         say(f"muster: left out of {folder}: {count(links, 'link')} that lead out of it; --follow-links takes them in")
     for reason, rows in sorted(result.unread.items(), key=lambda each: -each[1])[:REASONS]:
+        reason = reason.replace("`allow_private`", "--allow-private")
         say(f"muster: {count(rows, 'image')} cannot be read: {reason}")
     if result.missing:
         say(f"muster: {count(result.missing, 'image')} not found: no file is there, or a link leads nowhere")

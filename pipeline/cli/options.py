@@ -55,6 +55,19 @@ ExcludeOption = Annotated[
         help="Files or folders/ to leave out: '*.png', 'private/', '/2019/raw'. Repeatable. See .musterignore.",
     ),
 ]
+ColumnOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="Column of Parquet files that names images: URLs or paths. By default uri, url or path."
+    ),
+]
+AllowPrivateOption = Annotated[
+    bool,
+    typer.Option(
+        "--allow-private",
+        help="Ask web servers on this machine and in private networks, too, for the images that these sources name.",
+    ),
+]
 VerifyOption = Annotated[
     bool,
     typer.Option(

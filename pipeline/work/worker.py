@@ -12,11 +12,12 @@ import socket
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from statistics import fmean
@@ -35,6 +36,7 @@ from muster.pipeline.work.parts import IMAGES_PER_CALL, slice_of
 from muster.pipeline.work.spans import Spans
 from muster.pipeline.work.taken import Taken, place
 from muster.storage import commit_facts, manifest, shared_shards, tables
+from muster.storage.commit_facts import Facts
 from muster.storage.library import open_library
 from muster.storage.outcomes import ERRORS, IMAGES, IMAGES_FINGERPRINT
 from muster.storage.photos import decode
@@ -50,6 +52,8 @@ Ceilings = dict[tuple[str, int], int]  # (task, bits of the longest side in pixe
 KEPT = 1 << 30  # bytes of resident memory above which a worker gives back what it does not use
 FILES_AHEAD = 32  # are read before they are decoded
 DECODED_AHEAD = 2 * IMAGES_PER_CALL  # beside decoders; more where these are more than 8
+FAR_AHEAD = 256  # files of web servers: of a shard, all, so that one that stalls costs its time once for all that do
+HELD = 128 << 20  # bytes of files that are read before they are wanted
 AT_ONCE = 8  # files that one thread reads, and then decodes: to hand over a small one costs as much as to read it
 OUT_OF_MEMORY = (
     "allocate memory",
@@ -199,8 +203,9 @@ class ShardWorker:
         table = manifest.read_shard(self.library, order.shard)
         named = zip(table["image_id"].to_pylist(), manifest.named(self.library, table), strict=True)
         rows = slice_of([Row(image_id, *each) for image_id, each in named], order.part)
-        wanted = None if order.probe is None else set(order.probe)
-        return Reader(table["uri"].to_pylist()), [row for row in rows if wanted is None or row.image_id in wanted]
+        for wanted in (order.only, order.probe):
+            rows = rows if wanted is None else [row for row in rows if row.image_id in set(wanted)]
+        return Reader(table["uri"].to_pylist()), list(rows)
 
     @contextmanager
     def _reading(self, order: Order, spans: Spans, taken: Taken) -> Iterator[tuple[list[Row], Iterator[list[File]]]]:
@@ -220,13 +225,16 @@ class ShardWorker:
             with spans("read", len(some)):
                 return [one(row) for row in some]
 
-        at_once = taken.at_once = min(AT_ONCE, FILES_AHEAD // max(reader.threads, 1))
+        at_once = taken.at_once = 1 if reader.far else min(AT_ONCE, FILES_AHEAD // max(reader.threads, 1))
         if not reader.threads:
             yield rows, map(read, chunks(rows, at_once))
             return
         with ThreadPoolExecutor(reader.threads, "reader") as readers:
             try:
-                yield rows, ahead(readers, read, chunks(rows, at_once), FILES_AHEAD // at_once, taken.read)
+                if reader.far:
+                    yield rows, far_ahead(readers, read, chunks(rows, at_once), taken.read)
+                else:
+                    yield rows, ahead(readers, read, chunks(rows, at_once), FILES_AHEAD // at_once, taken.read)
             finally:  # where a bucket stays away, those that wait for a thread would each try for a minute
                 readers.shutdown(wait=False, cancel_futures=True)
 
@@ -271,14 +279,45 @@ class ShardWorker:
         try:
             for fingerprint, rows in written.items():
                 facts = commit_facts.made(now, taken.seconds if fingerprint == IMAGES_FINGERPRINT else {})
-                if order.part is None:
+                if order.only is not None:
+                    self._write_again(fingerprint, order.shard, rows, facts)
+                elif order.part is None:
                     tables.write_shard(self.library, fingerprint, order.shard, rows, facts)
                 else:
-                    reduced = {name: lambda rows, task=task: kept(task, [rows]) for name, task in self.tasks.items()}
+                    reduced = self._reduced()
                     shared_shards.write_part(self.library, fingerprint, order.shard, order.part, rows, reduced, facts)
             return all(tables.is_committed(self.library, fingerprint, order.shard) for fingerprint in written)
         except OSError as error:
             raise MusterError(f"cannot write to library {self.library.uri}: {error.strerror or error}") from error
+
+    def _reduced(self) -> dict[str, Callable[[pa.Table], pa.Table]]:
+        """Table → what a shard keeps of the rows of all its images."""
+        return {name: partial(_kept, task) for name, task in self.tasks.items()}
+
+    def _write_again(self, fingerprint: str, shard: str, rows: Mapping[str, pa.Table], facts: Facts) -> None:
+        """Commit a shard of these rows, of some of its images, and of those of the others, which were laid aside."""
+        if tables.is_committed(self.library, fingerprint, shard):
+            return
+        others, before = shared_shards.laid_aside(self.library, fingerprint, shard)
+        images = manifest.read_shard(self.library, shard)["image_id"]
+        whole = together([others, rows], images, self._reduced())
+        tables.write_shard(self.library, fingerprint, shard, whole, commit_facts.joined([before, facts]))
+        shared_shards.remove_aside(self.library, fingerprint, shard)
+
+
+def together(
+    parts: Sequence[Mapping[str, pa.Table]],
+    images: pa.ChunkedArray,
+    reduced: Mapping[str, Callable[[pa.Table], pa.Table]],
+) -> dict[str, pa.Table]:
+    """Table → the rows of all parts, in order of `images`, as far as a shard keeps them."""
+    found = {}
+    for name in dict.fromkeys(name for part in parts for name in part):
+        rows = pa.concat_tables([part[name] for part in parts if name in part])
+        place = pc.index_in(rows["image_id"], value_set=images).to_numpy()
+        rows = rows.take(np.argsort(place, kind="stable"))
+        found[name] = reduced[name](rows) if name in reduced else rows
+    return found
 
 
 def chunks(items: Iterable[T], size: int = IMAGES_PER_CALL) -> Iterator[list[T]]:
@@ -330,6 +369,10 @@ def kept(task: base.Task, rows: Sequence[pa.Table]) -> pa.Table:
     """What a shard keeps of the rows of a task's calls. A task that is no subclass of base.Task keeps all."""
     together = pa.concat_tables(rows)
     return task.reduced(together) if hasattr(task, "reduced") else together
+
+
+def _kept(task: base.Task, rows: pa.Table) -> pa.Table:
+    return kept(task, [rows])
 
 
 def checked(rows: pa.Table, task: base.Task, batch: Sequence[base.Image]) -> pa.Table:
@@ -385,6 +428,37 @@ def ahead(
             yield result
 
     return results()
+
+
+def far_ahead(
+    pool: ThreadPoolExecutor, read: Callable[[T], list[File]], items: Iterable[T], lay: list[int]
+) -> Iterator[list[File]]:
+    """As `ahead`, of files that may be waited for very long: those behind them are read meanwhile, as long as what is
+    read and not wanted yet takes no more than HELD."""
+    iterator, running = iter(items), deque[Future[list[File]]]()
+
+    def go_on() -> None:
+        while len(running) < FAR_AHEAD and _held(running) <= HELD and (some := list(islice(iterator, 1))):
+            running.append(pool.submit(read, *some))
+
+    def results() -> Iterator[list[File]]:
+        while running:
+            while not running[0].done():
+                wait([running[0]], timeout=0.05)
+                go_on()
+            lay.append(sum(map(Future.done, running)))
+            result = running.popleft().result()
+            go_on()
+            yield result
+
+    go_on()
+    return results()
+
+
+def _held(running: Iterable[Future[list[File]]]) -> int:
+    """Bytes of the files that are read."""
+    done = (future.result() for future in running if future.done() and future.exception() is None)
+    return sum(len(data) for files in done for _, data in files if not isinstance(data, ImageError))
 
 
 def _outcome(function: Callable[..., R], *arguments: Any) -> R | ImageError:

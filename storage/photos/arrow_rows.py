@@ -97,7 +97,7 @@ def _list(file: File, wishes: Wishes) -> Items:
     listed = Listed()
     try:
         schema, batches = _batches(file.uri)
-        columns = Columns(file.uri, schema, images_in(file.uri, schema))
+        columns = Columns(file.uri, schema, *images_in(file.uri, schema, wishes.column))
         table = gathered(columns, map(columns.kept, map(_validated, batches)), listed)
         lacking = columns.image and _lacking(file.uri, columns.image)
     except (pa.ArrowException, OSError) as error:

@@ -16,6 +16,7 @@ from PIL import Image, ImageFile, JpegImagePlugin, PsdImagePlugin, TiffImagePlug
 from muster.arrays import Pixels
 from muster.errors import ImageError
 from muster.storage.files import open_regular
+from muster.storage.http import fetch
 from muster.storage.photos import heif, jxl, png, psd, raw
 from muster.storage.photos.exif import CameraFacts, facts, orientation, read_exif
 from muster.storage.photos.first_bytes import (
@@ -34,7 +35,7 @@ from muster.storage.photos.pixels import TURNED_BY_LOADING, dct_divisor, profile
 from muster.storage.photos.rendered import Rendered, memory
 from muster.storage.photos.tiff import MAX_NUMBERS, is_described, is_misread, numbers_in, photo_page
 from muster.storage.retry import retried
-from muster.storage.uris import filesystem_of, local_path
+from muster.storage.uris import filesystem_of, is_http, local_path
 
 KINDS = (
     "not_found",  # no such file or object
@@ -42,9 +43,13 @@ KINDS = (
     "unreadable",  # reading failed for another reason: a folder, a network error, a bad URI
     "empty",  # zero bytes
     "not_an_image",  # bytes of no format known here
-    "unsupported",  # a known format that is not read here: PDF, video, …; or an address: http, …
+    "unsupported",  # a known format that is not read here: PDF, video, …; or an address: ftp, …
     "truncated",  # the file ends before its pixels do
     "corrupt",  # the decoder gave up
+    "gone",  # of a web server: it says that there is no such file (404, 410)
+    "refused",  # of a web server: it does not give it, or its robots directives disallow it
+    "private",  # of a web server on this machine or in a private network, which a scan has to allow
+    "timeout",  # a web server did not send it in time
     "too_large",  # decoding would take more than MAX_MEMORY, or the file is longer than MAX_FILE
 )
 MAX_FILE = 1 << 29  # bytes
@@ -359,6 +364,9 @@ def _read_local(path: str) -> bytes:
 
 
 def _read_elsewhere(uri: str) -> bytes:
+    if is_http(uri):
+        return fetch.read(uri, MAX_FILE)
+
     def attempt() -> bytes:
         filesystem, path = filesystem_of(uri)
         with filesystem.open_input_file(path) as file:

@@ -40,7 +40,7 @@ def _list(file: File, wishes: Wishes) -> Items:
     listed = Listed()
     try:
         data = _open(file.uri)
-        columns = Columns(file.uri, data.schema, images_in(file.uri, data.schema))
+        columns = Columns(file.uri, data.schema, *images_in(file.uri, data.schema, wishes.column))
         read = {name: _sql(path) for name, path in columns.wanted.items()}
         table = gathered(columns, (_plain(columns, batch) for batch in _scan(data, read)), listed)
         lacking = None

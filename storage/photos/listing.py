@@ -16,6 +16,7 @@ import pyarrow.fs as pafs
 
 from muster.errors import InputError, MissingError, MusterError, UnreachableError
 from muster.storage.files import inode, open_regular
+from muster.storage.http import fetch
 from muster.storage.library import LibraryFiles
 from muster.storage.photos import left_out
 from muster.storage.photos.first_bytes import HEAD, IMAGE_SUFFIXES, LANCE, suffix_of
@@ -25,6 +26,7 @@ from muster.storage.uris import (
     container_of,
     filesystem_of,
     inside_uri,
+    is_http,
     local_path,
     local_uri,
     path_of,
@@ -65,7 +67,9 @@ def locate(source: str) -> Place:
     if not source.strip():
         raise InputError("a source is an empty text: name a folder, file, glob or Parquet file")
     path = local_path(source)
-    return _locate_remote(source) if path is None else _locate_local(source, path)
+    if path is not None:
+        return _locate_local(source, path)
+    return _locate_on_the_web(source) if is_http(source) else _locate_remote(source)
 
 
 def covers(source: str) -> Callable[[str], bool]:
@@ -73,6 +77,8 @@ def covers(source: str) -> Callable[[str], bool]:
 
     By their names alone: what a scan has found may be gone by now. Options of a bucket need not be named.
     """
+    if is_http(source):
+        return lambda uri: source in (uri, container_of(uri)) or uri.startswith(f"{source.rstrip('/')}/")
     path = local_path(source)
     if path is None:
         url, _, options = source.partition("?")
@@ -110,6 +116,8 @@ def head_of(place: Place) -> bytes:
     if isinstance(place.fs, pafs.LocalFileSystem):
         with open_regular(place.path) as file:
             return file.read(HEAD)
+    if is_http(place.uri):
+        return fetch.first(place.uri, HEAD)
     return retried(f"read {place.source}", begins)
 
 
@@ -216,6 +224,20 @@ def _locate_remote(source: str) -> Place:
         raise MissingError(f"cannot read {source}: nothing is there")
     place = Place(source=source.rstrip("/"), fs=fs, uri=folder, path=path, pattern=pattern)
     return replace(place, file=_remote_file(place, info)) if info.is_file else place
+
+
+def _locate_on_the_web(source: str) -> Place:
+    """One file: a server does not list others, and in a URL an asterisk is one."""
+    uri = source.strip().partition("#")[0]
+    fs, path = filesystem_of(uri)
+    try:
+        info = fs.get_file_info(path)
+    except OSError as error:
+        raise InputError(f"cannot read {source}: {error.strerror or error}") from None
+    if info.type == pafs.FileType.NotFound:
+        raise MissingError(f"cannot read {source}: nothing is there")
+    file = File(uri, info.size, None if info.mtime_ns is None else info.mtime_ns // 1000)
+    return Place(source=uri, fs=fs, uri=uri, path=path, file=file)
 
 
 def _advice(source: str) -> str:

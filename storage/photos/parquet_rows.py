@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import PurePosixPath
 from unicodedata import normalize
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urljoin
 
 import numpy as np
 import pyarrow as pa
@@ -18,15 +18,19 @@ import pyarrow.parquet as pq
 from muster.arrays import Bools
 from muster.errors import InputError
 from muster.storage import parquet_pages
+from muster.storage.http.addresses import names_private, private_allowed
 from muster.storage.layout import ROSTER
 from muster.storage.library import LibraryFiles
+from muster.storage.photos.first_bytes import IMAGE_SUFFIXES, suffix_of
 from muster.storage.photos.image_column import PATH, ImageColumn, image_column, images_of, is_image_struct, plain
 from muster.storage.photos.listing import File
 from muster.storage.photos.promotion import FOLDERS, unite
 from muster.storage.photos.row_batches import batch_rows
 from muster.storage.photos.rows import SCHEMA, free_name, rows_of, with_user_columns
 from muster.storage.uris import (
+    host_of,
     inside_uri,
+    is_http,
     local_path,
     local_uri,
     open_parquet,
@@ -46,7 +50,12 @@ _TOO_LARGE = f"all rows of a source may take {MAX_TABLE >> 30} GiB in memory; sc
 NO_PARTITION = "__HIVE_DEFAULT_PARTITION__"  # what stands in the name of a folder for null
 _PARTITION = re.compile(r"([^=]+)=(.*)", re.DOTALL)
 _WHOLE = re.compile(r"0|-?[1-9]\d{0,17}", re.ASCII)  # so many digits fit into 64 bits; 007 is no number, but a name
-_FILES = ("uri", "path", "file", "file_name", "filename", "file_path", "filepath", "image_path", "img_path")
+_FILES = (  # columns that name images, in small letters: the first that there is does; `url` as LAION and img2dataset
+    # have it
+    "uri",
+    *("url", "image_url", "img_url", "image_uri"),
+    *("path", "file_name", "filename", "file", "file_path", "filepath", "image_path", "img_path"),
+)
 YEAR_9999 = 253_370_764_800.0  # in seconds from 1970: the last that Python knows
 _TICKS = {"s": 1, "ms": 1000, "us": 1_000_000, "ns": 1_000_000_000}
 _WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
@@ -65,14 +74,16 @@ class Listed:
     memory: int = 0  # bytes that its rows take
 
 
-def read(files: Sequence[File], root: str, library: LibraryFiles | None) -> Listed:
+def read(files: Sequence[File], root: str, library: LibraryFiles | None, column: str | None = None) -> Listed:
     """All rows of these Parquet files of one source, which lie below `root`, or are it.
 
+    `column`: that names images, or a field of one (`image.url`); None: one of _FILES, where none holds their bytes.
     Raises InputError where a file cannot be read, or where columns do not fit together.
     """
     listed = Listed()
     folders = _folder_columns({file.uri: partitions(file.uri, root) for file in files})
-    listed.rows = unite({file.uri: _parquet_rows(file, folders[file.uri], library, listed) for file in files})
+    wanted = (folders, library, column, listed)
+    listed.rows = unite({file.uri: _parquet_rows(file, *wanted) for file in files})
     return listed
 
 
@@ -125,11 +136,13 @@ def _kind(values: Sequence[str]) -> pa.DataType:
 
 @dataclass(frozen=True)
 class Columns:
-    """Of a file with rows. `image`: its column of images; None where it lists files."""
+    """Of a file with rows. `image`: its column of images; None where `names`, a column or a field of one, names their
+    files."""
 
     uri: str
     arrow: pa.Schema
     image: ImageColumn | None
+    names: str
 
     @cached_property
     def kinds(self) -> dict[str, pa.DataType]:
@@ -156,7 +169,7 @@ class Columns:
         whole = read in self.kinds
         values = batch.column(read) if whole else pc.struct_field(batch.column(read.removesuffix(f".{PATH}")), PATH)
         values = values.cast(self.schema.field(name).type)
-        if read != "uri" or self.image:  # names of files may be any bytes
+        if read != self.names or self.image:  # names of files may be any bytes
             _check_texts(self.uri, name, values)
         return values
 
@@ -206,17 +219,21 @@ def _leaf_count(kind: pa.DataType) -> int:
 
 
 def _parquet_rows(
-    file: File, folders: Mapping[str, pa.Scalar], library: LibraryFiles | None, listed: Listed
+    file: File,
+    folders: Mapping[str, Mapping[str, pa.Scalar]],
+    library: LibraryFiles | None,
+    column: str | None,
+    listed: Listed,
 ) -> pa.Table:
-    """The images that a Parquet file names in `uri` or holds. All other columns are the user's, and those in `folders`,
-    which go before one of the file that is called so, as DuckDB has it."""
+    """The images that a Parquet file names or holds. All columns but `uri` are the user's, and those in `folders`, by
+    file, which go before one of the file that is called so, as DuckDB has it."""
     try:
         if library and file.uri == library.uri_of(ROSTER):  # may be encrypted
             parquet, below = parquet_file(pa.BufferReader(library.read(ROSTER)))
         else:
             parquet, below = open_parquet(file.uri)
         schema = parquet.schema_arrow
-        opened = _Opened(file.uri, schema, images_in(file.uri, schema), parquet, below)
+        opened = _Opened(file.uri, schema, *images_in(file.uri, schema, column), parquet, below)
         table = _read(opened, listed)
         lacking = _lacking(opened, opened.image, listed) if opened.image else None
     except (pa.ArrowException, OSError) as error:
@@ -225,7 +242,7 @@ def _parquet_rows(
     if not rows.num_rows:
         return SCHEMA.empty_table()
     columns = fields_of(table)
-    for name, value in folders.items():
+    for name, value in folders[file.uri].items():
         listed.memory += rows.num_rows * (8 + len(str(value)))
         _count(file.uri, {name: 0}, listed.memory)
         columns[name] = pa.field(name, value.type, metadata=FOLDERS), pa.repeat(value, rows.num_rows)
@@ -245,10 +262,11 @@ def photo_rows(
     Bytes are not read here, so that sizes are not known. A rewritten file is known by its time.
     """
     if lacking is None:
-        named = table.filter(pc.fill_null(pc.not_equal(table["uri"], ""), False))
-        if empty := table.num_rows - named.num_rows:
-            listed.skipped["rows without uri"] += empty
-        return _listed_rows(columns.uri, named, listed)
+        names = _names(columns, table)
+        there = pc.fill_null(pc.not_equal(names, ""), False)
+        if empty := len(names) - (pc.sum(there).as_py() or 0):
+            listed.skipped[f"rows without {columns.names}"] += empty
+        return _listed_rows(columns.uri, names.filter(there), table.filter(there), listed)
     rows = [File(inside_uri(columns.uri, "row", row), None, modified) for row in range(len(lacking))]
     if lacking.any() and columns.image:
         kept = next(name for name, read in columns.wanted.items() if read == f"{columns.image.name}.{PATH}")
@@ -392,20 +410,52 @@ def _count(uri: str, taken: Mapping[str, int], before: int) -> None:
 # ---- what is in it ---------------------------------------------------------------------------------------------------
 
 
-def images_in(uri: str, schema: pa.Schema) -> ImageColumn | None:
-    """The column of images; None where `uri` names their files. InputError where the file neither holds nor names
-    any."""
-    kinds = {column.name: plain(column.type) for column in schema}
+def images_in(uri: str, schema: pa.Schema, column: str | None) -> tuple[ImageColumn | None, str]:
+    """The column of images; or None, and what names their files: a column, or a field of one (`image.url`).
+
+    `column`: that is to name them, if any. InputError where the file neither holds nor names any.
+    """
+    kinds = {each.name: plain(each.type) for each in schema}
     if len(kinds) < len(schema):
         raise InputError(f"{uri} has several columns of one name: {', '.join(schema.names)}")
-    image = image_column(schema)
-    if image or kinds.get("uri") == pa.string():
-        return image
-    columns = ", ".join(f"{column.name} ({column.type})" for column in schema)
+    columns = ", ".join(f"{each.name} ({each.type})" for each in schema) or "none"
+    if column is not None:
+        if _kind_of(kinds, column) == pa.string():
+            return None, column
+        raise InputError(f"{uri} has no column {column!r} of text (string) that names images. It has: {columns}")
+    if image := image_column(schema):
+        return image, ""
+    texts = {name.strip(" \ufeff").lower(): name for name, kind in kinds.items() if kind == pa.string()}
+    texts |= {name: name for name in ("uri",) if kinds.get(name) == pa.string()}
+    if found := next((texts[name] for name in _FILES if name in texts), None):
+        return None, found
     raise InputError(
-        f"{uri} has no usable column: it needs `uri` (string) or `image` (binary, the bytes of image files)."
-        f"{''.join(f' {each}.' for each in _hints(kinds))} It has: {columns or 'none'}"
+        f"{uri} has no usable column: it needs `uri`, `url` or `path` (string), another that `column` names, or"
+        f" `image` (binary, the bytes of image files).{''.join(f' {each}.' for each in _hints(kinds))}"
+        f" It has: {columns}"
     )
+
+
+def _kind_of(kinds: Mapping[str, pa.DataType], column: str) -> pa.DataType | None:
+    """Of a column, or of a field of one."""
+    if column in kinds:
+        return kinds[column]
+    name, *fields = column.split(".")
+    kind = kinds.get(name)
+    for each in fields:
+        if kind is None or not pa.types.is_struct(kind) or kind.get_field_index(each) < 0:
+            return None
+        kind = plain(kind.field(each).type)
+    return kind
+
+
+def _names(opened: Columns, table: pa.Table) -> pa.ChunkedArray:
+    """What names the files, as texts."""
+    kept = {read: name for name, read in opened.wanted.items()}
+    if (name := kept.get(opened.names)) is not None:
+        return table[name]
+    name, *fields = opened.names.split(".")
+    return pc.struct_field(table[kept[name]], fields).cast(pa.string())
 
 
 def _hints(kinds: Mapping[str, pa.DataType]) -> Iterator[str]:
@@ -414,35 +464,31 @@ def _hints(kinds: Mapping[str, pa.DataType]) -> Iterator[str]:
         yield f"Several columns hold images ({', '.join(structs)}): rename one to `image`"
     for name, kind in kinds.items():
         plain_name = name.strip(" \ufeff").lower()
-        if plain_name == "uri" and kind != pa.string():
+        if plain_name in ("uri", "url") and kind != pa.string():
             yield f"`{name}` is {kind}: write it as text (string)"
         elif name == "image" and kind == pa.string():
-            yield "`image` is text: if it names files, rename it to `uri`; base64 is to be decoded to bytes"
+            yield "`image` is text: if it names files, set `column` to it; base64 is to be decoded to bytes"
         elif name == "image" and pa.types.is_nested(kind):
             yield f"`image` is {kind}: write the bytes of each file as one binary value"
-        elif kind == pa.string() and plain_name in ("url", "image_url"):
-            yield f"If `{name}` names files, rename it to `uri`; http:// is not read: download the photos first"
-        elif kind == pa.string() and plain_name in _FILES:
-            yield f"If `{name}` names files, rename it to `uri`"
         elif kind == pa.binary():
             yield f"If `{name}` holds image files, rename it to `image`"
 
 
-def _listed_rows(parquet: str, table: pa.Table, listed: Listed) -> tuple[pa.Table, pa.Table]:
-    """Rows for the files named in `uri`, and the columns that are not in them.
+def _listed_rows(parquet: str, texts: pa.ChunkedArray, table: pa.Table, listed: Listed) -> tuple[pa.Table, pa.Table]:
+    """Rows for the files of these names, and the columns that are not in them.
 
     Where files cannot be looked at, columns `size` and `modified` are believed.
     """
     if not table.num_rows:
         return SCHEMA.empty_table(), table
-    names = [os.fsdecode(name) for name in table["uri"].cast(pa.binary()).to_pylist()]
+    names = [os.fsdecode(name) for name in texts.cast(pa.binary()).to_pylist()]
     rows = rows_of(_look_at_all(names, parquet, listed))
     for name, fits in (("size", pa.types.is_integer), ("modified", pa.types.is_timestamp)):
         if name in table.schema.names and fits(table.schema.field(name).type):
             given = _possible(table[name]).cast(SCHEMA.field(name).type, safe=False)
             rows = rows.set_column(SCHEMA.get_field_index(name), name, pc.coalesce(rows[name], given))
             table = table.drop_columns([name])
-    return rows, table.drop_columns(["uri"])
+    return rows, table.drop_columns(["uri"]) if "uri" in table.column_names else table
 
 
 def _possible(values: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -471,6 +517,8 @@ def _unread(name: str, uri: str) -> str | None:
         return "data: is an image as text: write its bytes to a column `image`"
     if _WINDOWS.match(name):
         return "paths of a Windows machine: give names relative to the Parquet file"
+    if is_http(uri) and not private_allowed() and names_private(host_of(uri)):
+        return "they lie on this machine or in a private network, and `allow_private` is not set"
     return unread(uri)
 
 
@@ -483,10 +531,15 @@ def _look_at(uri: str, parquet: str) -> File:
     if local_path(uri.strip()) != uri.strip():  # a URI, in which a blank is %20
         uri = uri.strip()
     path, folder = local_path(uri), ""
+    if is_http(uri):
+        whole, _, fragment = uri.partition("#")  # which no server is asked for
+        uri = whole if fragment and suffix_of(whole) in IMAGE_SUFFIXES else uri
     if path is None:
         return File(os.fsencode(uri).decode(errors="replace"), None, None)
     if not os.path.isabs(path):
         home = local_path(parquet)
+        if is_http(parquet):
+            return File(urljoin(parquet, quote(os.fsencode(path))), None, None)
         if home is None:
             base, question, query = parquet.partition("?")
             return File(base.rpartition("/")[0] + "/" + quote(os.fsencode(path)) + question + query, None, None)

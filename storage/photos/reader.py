@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from muster.errors import ImageError, MusterError, UnreachableError
 from muster.storage import parquet_pages
+from muster.storage.http.addresses import private_addresses
 from muster.storage.photos import decode
 from muster.storage.photos.containers import Opened
 from muster.storage.photos.first_bytes import PARQUET_SUFFIXES, suffix_of
@@ -21,15 +22,18 @@ from muster.storage.uris import (
     Inside,
     bucket_of,
     exists,
+    is_http,
     local_path,
     open_parquet,
     place_of,
+    plain_source,
     refusal,
     split_inside,
     unread,
 )
 
 THREADS = {(False, False): 4, (False, True): 16, (True, False): 0, (True, True): 1}  # by in order, and remote
+WEB_THREADS = 64  # for files of web servers, each of which is asked by a few at once
 OPEN = 16  # containers that one Reader holds open
 BATCHES_HELD = 4  # with at least 5 rows each, a thread 15 rows behind the others still finds its row
 BUCKETS = 16  # asked at once before a run
@@ -52,12 +56,16 @@ class Reader:
         """`uris`: all that will be read; tells whether they lie in one place or in several, see `_from_elsewhere`.
 
         `threads`: how many are worth while: rows of a Parquet file come one after another, and if that lies here, the
-        system has read ahead; 0: none.
+        system has read ahead; 0: none. `far`: whether some of them may be waited for so long that all others should be
+        read meanwhile, as files of web servers.
         """
         self._lock = threading.Lock()
-        where = {(_in_order(uri), place_of(uri)) for uri in uris}
-        self._several = len({place for _, place in where}) > 1
-        self.threads = max((THREADS[in_order, bool(place)] for in_order, place in where), default=0)
+        where = {(_in_order(uri), place_of(uri), _on_the_web(uri)) for uri in uris}
+        self._several = len({place for _, place, _ in where}) > 1
+        self.far = any(web for *_, web in where)
+        self.threads = max((THREADS[in_order, bool(place)] for in_order, place, _ in where), default=0)
+        if self.far:
+            self.threads = WEB_THREADS
         self._kept: OrderedDict[str, Opened] = OrderedDict()  # containers, the one used last behind the others
         self._answered: set[str] = set()  # places that have answered
         self._away: dict[str, str] = {}  # place that has not answered → why
@@ -72,7 +80,8 @@ class Reader:
             return self._bytes(uri)
         if (reason := refusal(uri, source)) is not None:
             raise ImageError("unreadable" if unread(uri) is None else "unsupported", reason)
-        return self._from_elsewhere(uri, place_of(uri))
+        with private_addresses(plain_source(source)[1]):
+            return self._bytes(uri) if _on_the_web(uri) else self._from_elsewhere(uri, place_of(uri))
 
     def _from_elsewhere(self, uri: str, place: str) -> bytes:
         """Read from a bucket. A place that never answers costs its own images an error, where others answer.
@@ -202,6 +211,11 @@ def _in_parquet(inside: Inside) -> bool:
     return inside.kind == "row" and suffix_of(inside.container) in PARQUET_SUFFIXES
 
 
+def _on_the_web(uri: str) -> bool:
+    """Whether it is a file of its own on a web server; these are judged one by one (muster.storage.http)."""
+    return is_http(uri) and split_inside(uri) is None
+
+
 def _in_order(uri: str) -> bool:
     """Whether it is read after those in front of it in its file: a row of a Parquet file, a moment of a video."""
     inside = split_inside(uri)
@@ -219,8 +233,8 @@ def check_access(images_of: Iterable[tuple[str, str]]) -> None:
     """
     buckets: dict[str, list[str]] = {}
     for uri, source in images_of:
-        if refusal(uri, source) is None:
-            buckets.setdefault(place_of(uri), []).append(uri)
+        if refusal(uri, source) is None:  # web servers, of which there may be millions, ask for no credentials
+            buckets.setdefault("" if is_http(uri) else place_of(uri), []).append(uri)
     if (
         "" in buckets or not 1 <= len(buckets) <= BUCKETS
     ):  # local files, or so many buckets that one of them will answer

@@ -12,6 +12,7 @@ from pyarrow.fs import FileType
 from muster.distribution import DISTRIBUTION
 from muster.errors import InputError, MissingError
 from muster.storage.files import open_regular
+from muster.storage.http.addresses import private_addresses
 from muster.storage.library import LibraryFiles
 from muster.storage.photos import parquet_rows
 from muster.storage.photos.containers import Items
@@ -68,6 +69,7 @@ class Found:
     large_groups: dict[str, int] = field(default_factory=dict)
     groups: dict[str, list[int]] = field(default_factory=dict)
     unread: Counter[str] = field(default_factory=Counter)  # why rows of Parquet files name nothing that is read → rows
+    allow_private: bool = False  # whether its images may lie on web servers at private addresses
 
 
 def find_images(source: str, library: LibraryFiles | None, wishes: Wishes = PLAIN) -> Found:
@@ -78,6 +80,11 @@ def find_images(source: str, library: LibraryFiles | None, wishes: Wishes = PLAI
     own files are left out; None where there is none yet. Raises InputError where there is nothing to find
     (MissingError: in a folder), or as locate() and list_files() do.
     """
+    with private_addresses(wishes.allow_private):
+        return _find_images(source, library, wishes)
+
+
+def _find_images(source: str, library: LibraryFiles | None, wishes: Wishes) -> Found:
     place = locate(source)
     listing = list_files(place, library, wishes.follow_links, wishes.exclude)
     found = Found(
@@ -86,6 +93,7 @@ def find_images(source: str, library: LibraryFiles | None, wishes: Wishes = PLAI
         unreadable=listing.unreadable,
         outside=listing.outside,
         left_out=listing.left_out,
+        allow_private=wishes.allow_private,
     )
     kinds: dict[str, list[File]] = {"image": [], "beside": [], "archive": [], "parquet": []}
     for file in listing.files:
@@ -110,7 +118,7 @@ def find_images(source: str, library: LibraryFiles | None, wishes: Wishes = PLAI
     elif kinds["parquet"]:
         found.from_parquet = True
         _refuse_managed(place, listing.files)
-        listed = parquet_rows.read(kinds["parquet"], place.uri, library)
+        listed = parquet_rows.read(kinds["parquet"], place.uri, library, wishes.column)
         found.rows, found.large_groups, found.unread = listed.rows, listed.large_groups, listed.unread
         found.groups = listed.groups
         found.skipped.update(listed.skipped)
@@ -145,7 +153,8 @@ def _listed(file: File, wishes: Wishes) -> Items:
     container = of_suffix(suffix_of(file.uri))
     assert container is not None  # of files that were sorted out by their suffixes
     try:
-        return container.list(file, wishes)
+        with private_addresses(wishes.allow_private):  # in this thread, too
+            return container.list(file, wishes)
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"cannot read {file.uri}: {getattr(error, 'strerror', None) or error}") from None
 

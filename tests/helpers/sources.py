@@ -12,7 +12,7 @@ from muster.storage.library import LibraryFiles
 from muster.storage.photos.sources import Found, find_images
 
 
-def write(path: Path, **columns: Any) -> Path:
+def write(path: Path, /, **columns: Any) -> Path:
     pq.write_table(pa.table(columns), path)
     return path
 

@@ -12,27 +12,34 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from benchmarks.url_server import UrlServer
 from helpers.fixtures import Outcome
 from helpers.runs import config_of
+from helpers.urls import quick, web
 from muster.errors import InputError, MusterError
 from muster.pipeline.distributed import actors as actors_module
-from muster.pipeline.run import Progress, pending, run, summarise, transient
+from muster.pipeline.run import Progress, make_way, narrowed, pending, run, summarise, transient
 from muster.pipeline.work.dispatch import Order
+from muster.pipeline.work.worker import ShardWorker
 from muster.storage import manifest, tables
 from muster.storage.library import LibraryFiles, open_library
 from muster.storage.manifest import read_manifest, scan, shards
 from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.storage.photos.first_bytes import IMAGE_SUFFIXES
+from muster.storage.photos.wishes import Wishes
 from muster.tasks.models.fastestdet import FastestDet
 from muster.tasks.models.yolo import Yolo
 
 Muster = Callable[..., Outcome]
 Snapshot = Callable[[Path], dict[str, tuple[str, int]]]
+__all__ = ["quick", "web"]
 RowsOf = Callable[[Path], dict[str, Any]]
 Process = tuple[int, int]  # its id, and when it began
 PHOTOS = 240
@@ -365,13 +372,50 @@ def test_an_error_that_may_pass_is_tried_again_when_asked(
     [order] = pending(library, choices, again)
     assert pending(library, choices) == []  # nothing is dropped before the run can begin
     for fingerprint, shard in again:
-        tables.forget_shard(library, fingerprint, shard)
+        tables.forget_shard(library, fingerprint, shard)  # as where a run ends between this and its first shard
     assert again[-1][0] == IMAGES_FINGERPRINT
     assert (order.tasks, order.facts) == (("faces", "previews"), True)
     assert [sum(result["images"] for result in work(tmp_path / "L", weights))] == [order.images]
     after = summarise(library, choices, Progress(0, 0.0), 0)
     assert (after.errors, after.transient, after.rows["faces"]) == (2, 0, 8)
     assert transient(library, choices) == []
+
+
+def test_only_images_whose_error_may_pass_are_read_again(
+    album: Path, tmp_path: Path, weights: Path, work: Callable[..., Sequence[dict[str, Any]]], rows_of: RowsOf
+) -> None:
+    library, photos = without_a_photo(album, tmp_path)
+    work(tmp_path / "L", weights)
+    config, lacking = config_of(tmp_path / "L"), rows_of(tmp_path / "L")
+    (tmp_path / "away.jpg").rename(photos / "0003.jpg")
+    again = transient(library, config.choices)
+    [order] = narrowed(library, pending(library, config.choices, again), config.choices, again)
+    [gone] = [row["image_id"] for row in manifest.read_manifest(library).to_pylist() if "0003" in row["uri"]]
+    assert (order.only, order.images, order.facts) == ((gone,), 1, True)
+    make_way(library, [order], again)
+    assert [each.only for each in pending(library, config.choices)] == [None]  # nothing is lost if a run ends here
+    worker = ShardWorker(str(tmp_path / "L"), config.choices, "cpu", weights)
+    result = worker.process(order)
+    assert (result["images"], result["errors"], result["committed"]) == (1, 0, True)
+    assert worker.process(order)["committed"]  # a second worker's
+    assert [library.names(f"_parts/{name}") for name in library.names("_parts")] == [[]] * 3
+    now, whole = rows_of(tmp_path / "L"), open_library(tmp_path / "W", create=True)
+    assert now != lacking
+    scan(whole, [str(photos)])
+    work(tmp_path / "W", weights)
+    assert now == rows_of(tmp_path / "W")
+
+
+def test_a_shard_that_lacks_more_is_done_as_a_whole(
+    album: Path, tmp_path: Path, weights: Path, work: Callable[..., Sequence[dict[str, Any]]]
+) -> None:
+    library, _ = without_a_photo(album, tmp_path)
+    work(tmp_path / "L", weights, ("faces",))
+    choices = config_of(tmp_path / "L", "faces", "previews").choices
+    again = transient(library, choices)
+    orders = narrowed(library, pending(library, choices, again), choices, again)
+    assert again
+    assert {order.only for order in orders} == {None}
 
 
 def test_faces_are_counted_where_asked_for(processed: Path) -> None:
@@ -506,3 +550,44 @@ def test_a_commit_names_its_files(processed: Path) -> None:
         assert facts["fingerprint"] == commit.parent.name
         for file in facts["files"]:
             assert (processed / file["name"]).is_file()
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_web_server_is_asked_again_only_for_what_may_pass(
+    web: UrlServer, tmp_path: Path, work: Callable[..., Sequence[dict[str, Any]]]
+) -> None:
+    """One row for each URL; what lies in a private network is asked for once a scan allows it."""
+    final = {"missing/a.jpg": "gone", "forbidden/b.jpg": "refused", "html/c.jpg": "not_an_image", "good/d.jpg": None}
+    passing = {"recovers/3/drop/e.jpg": "unreadable", "recovers/1/silent/f.jpg": "timeout"}
+    urls = [f"{web.home}/{path}" for path in (final | passing)]
+    pq.write_table(pa.table({"URL": urls}), tmp_path / "list.parquet")
+    library = open_library(tmp_path / "L", create=True)
+
+    def kinds() -> dict[str, str | None]:
+        uris = {row["image_id"]: row["uri"] for row in read_manifest(library).to_pylist()}
+        rows = tables.require(library, "images", IMAGES_FINGERPRINT).to_pylist()
+        assert len(rows) == len(urls)
+        return {uris[row["image_id"]].removeprefix(f"{web.home}/"): row["error_kind"] for row in rows}
+
+    def again() -> None:
+        redone = transient(library, [])
+        orders = narrowed(library, pending(library, [], redone), [], redone)
+        make_way(library, orders, redone)
+        worker = ShardWorker(library.uri, [], "cpu", None)
+        for order in orders:
+            worker.process(order)
+
+    scan(library, [str(tmp_path / "list.parquet")])
+    work(tmp_path / "L", None, ())
+    assert set(kinds().values()) == {"private"}
+    again()
+    assert not web.counts
+    scan(library, [str(tmp_path / "list.parquet")], Wishes(allow_private=True))
+    again()
+    assert kinds() == final | passing
+    before = web.counts.copy()
+    again()
+    assert kinds() == final | dict.fromkeys(passing)
+    asked = {path for path, count in web.counts.items() if count > before[path]}
+    assert asked == {f"/{path}" for path in passing}
+    assert transient(library, []) == []

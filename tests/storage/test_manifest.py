@@ -32,6 +32,8 @@ from muster.storage.manifest import (
 )
 from muster.storage.photos import parquet_rows
 from muster.storage.photos.reader import Reader
+from muster.storage.photos.wishes import Wishes
+from muster.storage.uris import allowing_private
 
 TASKS = ("aaaa", "bbbb")  # fingerprints
 
@@ -329,7 +331,7 @@ def test_any_bad_source_leaves_the_library_alone(photos: Path, library: LibraryF
     put(photos, "2.jpg")
     (photos / "empty").mkdir()
     (photos / "bad.parquet").write_bytes(b"PAR1")
-    pq.write_table(pa.table({"file": ["1.jpg"]}), photos / "useless.parquet")
+    pq.write_table(pa.table({"thing": ["1.jpg"]}), photos / "useless.parquet")
     for bad in ("missing", "empty", "bad.parquet", "useless.parquet", "*.tif"):
         with pytest.raises(InputError) as refused:
             scan(library, [str(photos), str(photos / bad)])
@@ -655,10 +657,10 @@ def test_types_that_do_not_fit_an_older_scan(photos: Path, library: LibraryFiles
 
 def test_rows_that_name_nothing_that_is_read(photos: Path, library: LibraryFiles) -> None:
     put(photos, "a.jpg")
-    pq.write_table(pa.table({"uri": ["http://host/a.jpg", "a.jpg", "ftp://host/b.jpg"]}), photos / "x.parquet")
+    pq.write_table(pa.table({"uri": ["hf://host/a.jpg", "a.jpg", "ftp://host/b.jpg"]}), photos / "x.parquet")
     result = scan(library, [str(photos / "x.parquet")])
     assert result.found == 3
-    assert [reason.partition(" ")[0] for reason in result.unread] == ["http://", "ftp://"]
+    assert [reason.partition(" ")[0] for reason in result.unread] == ["hf://", "ftp://"]
     assert list(result.unread.values()) == [1, 1]
 
 
@@ -675,3 +677,20 @@ def test_partitions_that_are_numbers_beside_others_that_are_not(photos: Path, li
     for part in ("**/*.parquet", "person=7"):
         scan(other, [str(photos / part)])
     assert read_manifest(other).sort_by("uri")["person"].to_pylist() == ["7", "anna"]
+
+
+def test_what_a_scan_allowed_stands_in_the_rows_of_web_servers(photos: Path, library: LibraryFiles) -> None:
+    put(photos, "a.jpg")
+    source = photos / "x.parquet"
+    pq.write_table(pa.table({"url": ["http://10.0.0.1/a.jpg", "https://host/b.jpg", "a.jpg"]}), source)
+
+    for allowed, unread in ((False, 1), (True, 0), (False, 1)):
+        result = scan(library, [str(source)], Wishes(allow_private=allowed))
+        assert (result.found, result.gone, sum(result.unread.values())) == (3, 0, unread)
+        rows = {row["uri"]: row["source"] for row in read_manifest(library).to_pylist()}
+        assert rows.pop(str(photos / "a.jpg")) == str(source)
+        assert set(rows.values()) == {allowing_private(str(source)) if allowed else str(source)}
+    scan(library, [str(source)], Wishes(allow_private=True))
+    pq.write_table(pa.table({"url": ["https://host/b.jpg"]}), source)
+    result = scan(library, [str(source)])
+    assert counts(result) == (0, 0, 2, 1)

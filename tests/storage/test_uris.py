@@ -114,8 +114,6 @@ def test_names_that_begin_like_a_uri(name: str) -> None:
 @pytest.mark.parametrize(
     ("uri", "reason"),
     [
-        ("http://host/a.jpg", "http:// is not read: download the photos"),
-        ("HTTPS://host/a.jpg", "HTTPS:// is not read"),
         ("ftp://host/a.jpg", "ftp:// is not read"),
         ("hf://datasets/a/b.jpg", "hf:// is not read"),
         ("s3a://bucket/a.jpg", "s3a:// is not read: .* s3://"),
@@ -128,7 +126,17 @@ def test_what_is_not_read_is_said(uri: str, reason: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "uri", ["/a.jpg", "s3://b/a.jpg", "gs://b/a", "hdfs://h/a", "abfss://c@a/x", "fsspec+http://h/a"]
+    "uri",
+    [
+        "/a.jpg",
+        "http://h/a.jpg",
+        "HTTPS://h/a.jpg?x=1",
+        "s3://b/a.jpg",
+        "gs://b/a",
+        "hdfs://h/a",
+        "abfss://c@a/x",
+        "fsspec+http://h/a",
+    ],
 )
 def test_what_may_be_read(uri: str) -> None:
     assert unread(uri) is None

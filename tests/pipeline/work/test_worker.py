@@ -24,6 +24,7 @@ from muster.errors import ImageError, InputError, MusterError
 from muster.pipeline.run import Progress as RunProgress
 from muster.pipeline.run import pending, summarise
 from muster.pipeline.work import parts
+from muster.pipeline.work import worker as worker_module
 from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.dispatch import Order
 from muster.pipeline.work.parts import slice_of
@@ -33,6 +34,7 @@ from muster.pipeline.work.worker import (
     ahead,
     apply,
     chunks,
+    far_ahead,
     is_fatal,
 )
 from muster.storage import commit_facts, tables
@@ -81,6 +83,32 @@ def image(number: int) -> base.Image:
 
 
 # ---- a task that fails -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("held", [0, 1 << 30])
+def test_files_that_are_far_are_read_behind_one_that_stalls(monkeypatch: pytest.MonkeyPatch, held: int) -> None:
+    """In order, all that fit into a window; as many at once as memory allows."""
+    monkeypatch.setattr(worker_module, "FAR_AHEAD", 20)
+    monkeypatch.setattr(worker_module, "HELD", held)
+    stalls, begun = threading.Event(), list[int]()
+
+    def read(number: int) -> list[tuple[str, bytes | ImageError]]:
+        begun.append(number)
+        assert number or stalls.wait(10)
+        return [(str(number), bytes(10))]
+
+    with ThreadPoolExecutor(30) as pool:
+        lay: list[int] = []
+        files = far_ahead(pool, read, range(50), lay)
+        until = time.monotonic() + (10 if held else 0.2)
+        while len(begun) < 20 and time.monotonic() < until:
+            time.sleep(0.01)
+        assert 1 < len(begun) <= 20
+        assert len(begun) == 20 or not held
+        stalls.set()
+        assert [name for [(name, _)] in files] == [str(n) for n in range(50)]
+    assert sorted(begun) == list(range(50))
+    assert max(lay) <= 20
 
 
 @given(st.integers(1, 40), st.sets(st.integers(0, 39)))

@@ -225,7 +225,7 @@ def test_every_form_of_a_file_uri(folder: Path, library: LibraryFiles, form: str
         assert entry.images == (f"{folder}/photos/ann 2.jpg",)
 
 
-@pytest.mark.parametrize("uri", ["http://host/a.jpg", "file://host/a.jpg", "hf://a/b.jpg"])
+@pytest.mark.parametrize("uri", ["ftp://host/a.jpg", "file://host/a.jpg", "hf://a/b.jpg"])
 def test_photos_that_are_not_read(folder: Path, library: LibraryFiles, uri: str) -> None:
     (folder / "r.csv").write_text(f"person_id,image\n1,{uri}\n")
     with pytest.raises(InputError, match=r"person_id 1: .*(is not read|another machine)"):

@@ -12,10 +12,14 @@ from typing import Literal
 import pyarrow.fs as pafs
 import pytest
 
-from muster.errors import InputError, MusterError
+from benchmarks.url_server import UrlServer
+from helpers.urls import private, quick, web
+from muster.errors import InputError, MissingError, MusterError, UnreachableError
 from muster.storage.library import LibraryFiles, open_library
-from muster.storage.photos.listing import list_files, locate
+from muster.storage.photos.listing import covers, head_of, list_files, locate
 from muster.storage.uris import local_path
+
+__all__ = ["private", "quick", "web"]
 
 
 @pytest.fixture
@@ -165,8 +169,8 @@ def test_ways_to_write_a_path(photos: Path, library: LibraryFiles, monkeypatch: 
         ),
         *(
             "hf://datasets/a/b",
-            "http://a/b.jpg",
-            "https://a/b.jpg",
+            "http://127.0.0.1/b.jpg",
+            "https://a:b@c/b.jpg",
             "S3://bucket/a",
             "fsspec+nothing://a",
             "fsspec+none://a",
@@ -193,7 +197,8 @@ def test_an_empty_text_is_not_the_current_folder(photos: Path, source: str, monk
 def test_advice_for_what_cannot_be_a_source() -> None:
     for source, advice in {
         "hf://datasets/a/b": "hf://.*download",
-        "https://a/b.jpg": "https://.*download",
+        "ftp://a/b.jpg": "ftp://.*download",
+        "https://10.0.0.1/b.jpg": "`allow_private` is not set",
         "file://host/a.jpg": "another machine",
         "C:\\photos": "Windows",
         "-": "standard input",
@@ -469,3 +474,26 @@ def test_what_is_left_out_elsewhere(tmp_path: Path) -> None:
         "excluded": 1, "thumbnails": 2, "recycle bins": 1, ".nomedia": 1, "hidden": 1, ".musterignore": 1
     }  # fmt: skip
     assert listed(f"{root}/u/%23recycle", library) == [f"{root}/u/%23recycle/d.jpg"]  # named itself
+
+
+@pytest.mark.usefixtures("private")
+def test_a_url_is_one_file_whatever_stands_in_it(web: UrlServer, library: LibraryFiles) -> None:
+    for name in ("a.jpg", "a*[1].jpg?w=2", "a"):
+        place = locate(f"{web.home}/good/{name}#part")
+        assert place.source == f"{web.home}/good/{name}"
+        [file] = list_files(place, library).files
+        assert (file.uri, file.size, file.modified) == (place.source, len(web.data), 1793700000_000000)
+        assert head_of(place) == web.data[:512]
+    for path, error in {"missing/a": MissingError, "forbidden/a": InputError, "stall/a": UnreachableError}.items():
+        with pytest.raises(error, match=path):
+            locate(f"{web.home}/{path}")
+    assert head_of(locate(f"{web.home}/noranges/a.jpg")) == web.data[:512]
+
+
+def test_what_a_url_covers() -> None:
+    covered = covers("https://host/photos/x.tar")
+    assert covered("https://host/photos/x.tar")
+    assert covered("https://host/photos/x.tar#member=a.jpg&at=0+9")
+    assert not covered("https://host/photos/x.tar.jpg")
+    assert covers("https://host/photos/")("https://host/photos/a/b.jpg?w=1")
+    assert not covers("https://host/photos/a.jpg?id=1")("https://host/photos/a.jpg?id=2")

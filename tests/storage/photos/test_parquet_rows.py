@@ -15,13 +15,18 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from benchmarks.url_server import UrlServer
 from helpers.sources import found, refusal, write
+from helpers.urls import private, quick, web
+from muster.errors import InputError
 from muster.storage.library import LibraryFiles
 from muster.storage.photos import parquet_rows
 from muster.storage.photos.parquet_rows import LARGE_GROUP, NO_PARTITION, partitions
 from muster.storage.photos.sources import find_images
+from muster.storage.photos.wishes import Wishes
 from muster.storage.uris import local_path, split_inside
 
+__all__ = ["private", "quick", "web"]
 BYTES = pa.array([b"1", b"2", None])
 
 
@@ -149,9 +154,9 @@ def test_views_within_lists_and_the_like(folder: Path, library: LibraryFiles, ki
 
 
 def test_parquet_without_usable_column(folder: Path, library: LibraryFiles) -> None:
-    path = write(folder / "x.parquet", file=["a"], image=["text"])
+    path = write(folder / "x.parquet", thing=["a"], image=["text"])
     assert str(path) in refusal(path, library)
-    assert refusal(path, library).endswith("It has: file (string), image (string)")
+    assert refusal(path, library).endswith("It has: thing (string), image (string)")
     assert "uri (int64)" in refusal(write(folder / "y.parquet", uri=[1]), library)
 
 
@@ -412,8 +417,8 @@ def test_names_as_other_systems_write_them(folder: Path, library: LibraryFiles, 
 @pytest.mark.parametrize(
     ("uri", "reason"),
     [
-        ("http://127.0.0.1:8791/ok.jpg", "http:// is not read: download the photos"),
-        (" https://host/ok.jpg", "https:// is not read"),
+        ("http://127.0.0.1:8791/ok.jpg", "in a private network, and `allow_private` is not set"),
+        (" HTTPS://u@[::1]/ok.jpg", "in a private network"),
         ("hf://datasets/a/b.jpg", "hf:// is not read"),
         ("file://host/a.jpg", "another machine"),
         ("C:\\photos\\a.jpg", "a Windows machine: give names relative"),
@@ -485,11 +490,8 @@ def test_sizes_and_times_that_no_file_has(folder: Path, library: LibraryFiles) -
 @pytest.mark.parametrize(
     ("columns", "hint"),
     [
-        ({"url": ["http://a/b.jpg"]}, "http:// is not read: download the photos first"),
         ({"uri": [b"a"]}, "`uri` is binary: write it as text"),
-        ({"\ufeffuri": ["a"]}, "If `\ufeffuri` names files, rename it to `uri`"),
-        ({"URI": ["a"]}, "If `URI` names files, rename it to `uri`"),
-        ({"file_name": ["a"]}, "If `file_name` names files, rename it to `uri`"),
+        ({"URL": [1]}, "`URL` is int64: write it as text"),
         ({"jpg": [b"a"]}, "If `jpg` holds image files, rename it to `image`"),
         ({"image": ["aGk="]}, "base64 is to be decoded"),
         ({"image": pa.array([[1, 2]], pa.list_(pa.uint8()))}, "write the bytes of each file as one binary value"),
@@ -523,3 +525,67 @@ def test_lfw(data: Path, library: LibraryFiles) -> None:
     assert len(rows) == 10_562
     assert len({row["person"] for row in rows}) == 4_859
     assert result.rows.column_names == ["uri", "size", "modified", "person", "file"]
+
+
+URLS = ["https://host/a.jpg", "HTTP://host/b.jpg?w=1#x", " https://host/c.jpg ", "a.jpg", "", None]
+
+
+@pytest.mark.parametrize("column", ["url", "URL", "Image_URL", "path", "file_name", "uri", "\ufeffurl"])
+@pytest.mark.parametrize("coded", [False, True])
+def test_a_column_of_urls_and_paths_row_by_row(folder: Path, library: LibraryFiles, column: str, coded: bool) -> None:
+    """As LAION, img2dataset and others call it."""
+    (folder / "a.jpg").write_bytes(b"abc")
+    values = pa.array(URLS, pa.string())
+    path = write(folder / "x.parquet", **{column: values.dictionary_encode() if coded else values, "TEXT": ["t"] * 6})
+    result, rows = found(path, library)
+    assert [row["uri"] for row in rows] == [
+        "https://host/a.jpg",
+        "HTTP://host/b.jpg?w=1",
+        "https://host/c.jpg",
+        str(folder / "a.jpg"),
+    ]
+    assert [row["size"] for row in rows] == [None, None, None, 3]
+    assert result.skipped == {f"rows without {column}": 2}
+    assert [row["TEXT"] for row in rows] == ["t"] * 4
+    assert result.unread == {}
+    if column != "uri":
+        assert [row[column] for row in rows] == URLS[:4]
+
+
+def test_which_column_names_images(folder: Path, library: LibraryFiles) -> None:
+    path = write(folder / "x.parquet", path=["p.jpg"], url=["https://h/u.jpg"], other=["https://h/o.jpg"])
+    assert found(path, library)[1][0]["uri"] == "https://h/u.jpg"
+    for column, uri in {"other": "https://h/o.jpg", "path": f"{folder}/p.jpg", None: "https://h/u.jpg"}.items():
+        [row] = find_images(str(path), library, Wishes(column=column)).rows.to_pylist()
+        assert (row["uri"], row["url"], row["other"]) == (uri, "https://h/u.jpg", "https://h/o.jpg")
+    nested = pa.array([{"url": "https://h/n.jpg", "w": 1}, None], pa.struct({"url": pa.string(), "w": pa.int64()}))
+    path = write(folder / "y.parquet", photo=nested, image=[b"x", b"y"])
+    result = find_images(str(path), library, Wishes(column="photo.url"))
+    [row] = result.rows.to_pylist()
+    assert (row["uri"], row["photo"], result.skipped) == (
+        "https://h/n.jpg",
+        {"url": "https://h/n.jpg", "w": 1},
+        {"rows without photo.url": 1},
+    )
+    for column in ("nothing", "photo", "photo.w", "photo.none", "image"):
+        with pytest.raises(InputError, match=f"has no column '{column}' of text"):
+            find_images(str(path), library, Wishes(column=column))
+
+
+def test_bytes_go_before_a_url_unless_it_is_asked_for(folder: Path, library: LibraryFiles) -> None:
+    path = write(folder / "x.parquet", image=[b"x"], url=["https://h/a.jpg"])
+    assert found(path, library)[1][0]["uri"] == f"{path}#row=0"
+    [row] = find_images(str(path), library, Wishes(column="url")).rows.to_pylist()
+    assert row["uri"] == "https://h/a.jpg"
+
+
+@pytest.mark.usefixtures("private")
+def test_a_list_on_a_web_server_names_files_beside_it(web: UrlServer, library: LibraryFiles) -> None:
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table({"url": ["a b.jpg", "../c.jpg?x=1", "https://host/d.jpg"]}), sink)
+    web.files["list.parquet"] = sink.getvalue().to_pybytes()
+    source = f"{web.home}/good/list.parquet"
+    result = find_images(source, library, Wishes(allow_private=True))
+    assert (result.source, result.from_parquet, result.allow_private) == (source, True, True)
+    uris = result.rows["uri"].to_pylist()
+    assert uris == [f"{web.home}/good/a%20b.jpg", f"{web.home}/c.jpg%3Fx%3D1", "https://host/d.jpg"]

@@ -13,12 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.url_server import UrlServer
+from helpers.urls import quick, web
 from muster.errors import ImageError
 from muster.pipeline.run import TRANSIENT
-from muster.storage.photos import row_batches
+from muster.storage.photos import reader, row_batches
 from muster.storage.photos.reader import Reader
-from muster.storage.uris import inside_uri, local_uri
+from muster.storage.uris import allowing_private, inside_uri, local_uri
 
+__all__ = ["quick", "web"]
 ROWS = 1000
 
 
@@ -191,7 +194,7 @@ def test_columns_that_are_called_as_parts_of_it(tmp_path: Path) -> None:
     assert Reader().read(inside_uri(str(tmp_path / "x.parquet"), "row", 1)) == b"b"
 
 
-@pytest.mark.parametrize("uri", ["http://127.0.0.1:1/a.jpg", "file://host/a.jpg", "hf://datasets/a.jpg"])
+@pytest.mark.parametrize("uri", ["ftp://127.0.0.1:1/a.jpg", "file://host/a.jpg", "hf://datasets/a.jpg"])
 def test_what_is_not_read_is_a_final_error(uri: str) -> None:
     with pytest.raises(ImageError) as error:
         Reader().read(uri, "/m.parquet")
@@ -207,8 +210,35 @@ def test_what_is_not_read_is_a_final_error(uri: str) -> None:
         ([inside_uri("/a.parquet", "row", 0), inside_uri("/a.parquet", "row", 1)], 0),
         ([inside_uri("s3://bucket/a.parquet", "row", 0)], 1),
         (["s3://bucket/a.jpg"], 16),
+        (["https://host/a.jpg", "/b.jpg"], reader.WEB_THREADS),
+        (["https://host/a.tar#member=b.jpg&at=512+9"], 16),
         ([inside_uri("/a.parquet", "row", 0), "file:///b.jpg", "s3://bucket/a.jpg"], 16),
     ],
 )
 def test_threads_that_are_worth_while(uris: list[str], threads: int) -> None:
     assert Reader(uris).threads == threads
+
+
+@pytest.mark.usefixtures("quick")
+def test_files_of_web_servers_are_read_where_their_source_allows_it(web: UrlServer) -> None:
+    """A server that is away costs its own images an error, and the shard nothing."""
+    read, source = Reader([f"{web.home}/good/a.jpg"]).read, "/list.parquet"
+    assert read(f"{web.home}/good/a.jpg", allowing_private(source)) == web.data
+    for where, kind in ((source, "private"), (allowing_private(source), "unreadable")):
+        with pytest.raises(ImageError) as error:
+            read("http://127.0.0.1:1/a.jpg" if kind == "unreadable" else f"{web.home}/good/a.jpg", where)
+        assert error.value.kind == kind
+    table = pa.table({"image": pa.array([b"a", b"b"])})
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    web.files["x.parquet"] = sink.getvalue().to_pybytes()
+    inside = inside_uri(f"{web.home}/good/x.parquet", "row", 1)
+    assert Reader([inside]).read(inside, allowing_private(source)) == b"b"
+    with pytest.raises(ImageError) as error:
+        Reader([inside]).read(inside, source)
+    assert error.value.kind not in TRANSIENT or error.value.kind == "permission"
+
+
+def test_whatever_is_far_is_told() -> None:
+    assert Reader(["https://host/a.jpg"]).far
+    assert not Reader(["s3://bucket/a.jpg", "/a.jpg", "https://host/a.tar#member=b.jpg"]).far
