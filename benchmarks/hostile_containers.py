@@ -1,6 +1,6 @@
 """Does a hostile file that holds images kill the process that lists it or reads it, or lose an image?
 
-    python benchmarks/hostile_containers.py [--mutants 500] [--seed 0] [--kinds tar,zip,parquet,mp4]
+    python benchmarks/hostile_containers.py [--mutants 500] [--seed 0] [--kinds tar,zip,parquet,arrow,mp4]
 
 Of each kind a file of a few photos (mp4: of a few seconds, its index in front) is made, with JSON, folders and long
 names where it can have them; `--mutants` times
@@ -65,9 +65,18 @@ def zipped(path: Path) -> None:
 
 
 def parquet(path: Path) -> None:
+    pq.write_table(table(), path, row_group_size=5, compression="zstd")
+
+
+def arrow(path: Path) -> None:
+    with pa.ipc.new_stream(path, table().schema) as writer:
+        writer.write_table(table(), max_chunksize=5)
+
+
+def table() -> pa.Table:
     files = {name: data for name, data in photos().items() if not name.endswith(".json")}
     rows = [{"bytes": data, "path": name} for name, data in files.items()]
-    pq.write_table(pa.table({"image": rows, "person": [*files]}), path, row_group_size=5, compression="zstd")
+    return pa.table({"image": rows, "person": [*files]})
 
 
 def video(path: Path) -> None:
@@ -85,7 +94,13 @@ def video(path: Path) -> None:
         file.mux(stream.encode(None))
 
 
-KINDS: dict[str, Callable[[Path], None]] = {"tar": tar, "zip": zipped, "parquet": parquet, "mp4": video}
+KINDS: dict[str, Callable[[Path], None]] = {
+    "tar": tar,
+    "zip": zipped,
+    "parquet": parquet,
+    "arrow": arrow,
+    "mp4": video,
+}
 
 
 def write_mutants(kind: str, folder: Path, number: int, seed: int) -> list[Path]:

@@ -422,16 +422,19 @@ class Library:
         *,
         models: Mapping[str, str] | None = None,
         min_score: float = 0.0,
+        crops: bool = False,
     ) -> dict[str, Any]:
-        """Write boxes and masks for other programs into a new file or folder; what was written.
+        """Write boxes and masks for other programs into a new file or folder, or photos with their rows; what was
+        written.
 
-        `format`: "coco", "csv", "yolo" or "labelme". `models`: task → whose rows, as `table` takes it. `min_score`:
-        from 0 to 1.
+        `format`: "coco", "csv", "yolo" or "labelme"; with the photos "webdataset", "parquet", "lance" or "fiftyone", of
+        these with `crops` what was found, cut out of the photos. `models`: task → whose rows, as `table` takes it.
+        `min_score`: from 0 to 1.
         """
         from muster.pipeline.findings.export import export_annotations
 
         with self._in_use():
-            return export_annotations(self.uri, format, Path(out), several(tasks), models or {}, min_score)
+            return export_annotations(self.uri, format, Path(out), several(tasks), models or {}, min_score, crops)
 
     def overlay(
         self,

@@ -63,7 +63,7 @@ def _sidecars(folder: str, photo: str, by_form: dict[str, list[str]], raw: set[s
     stem, suffix = os.path.splitext(photo)
     own, shared = ([os.path.join(folder, name) for name in _first(by_form, each + _XMP)] for each in (photo, stem))
     shared = shared if suffix else []
-    if form_of(stem) in raw:
+    if form_of(stem) in raw and suffix_of(photo) not in RAW_SUFFIXES:  # it is the raw file's, as programs have it
         return Sidecars(own, shared, json)
     return Sidecars([*own, *shared], (), json)
 
