@@ -350,8 +350,7 @@ class Frames:
         """The first frame that is decoded from the last keyframe on that is no later; or of the file."""
         video = self._video
         for back in BACK:
-            at = moment + SAME - video.shift - back
-            video.container.seek(video.ticks(at), stream=video.stream)
+            video.container.seek(video.ticks(moment + SAME - back), stream=video.stream)
             self._frames, self._next = self._decoded(), None
             first = next(self._frames, None)
             if first is not None and first.time <= moment + SAME:
