@@ -5,6 +5,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+import pyarrow.fs as pafs
 import pytest
 
 from helpers.clips import HEIGHT, WIDTH, even, number_of, shown, write_clip
@@ -303,6 +304,19 @@ def test_a_row_that_names_no_moment_is_an_error(tmp_path, key):
 def test_wishes_that_cannot_be(wishes, text):
     with pytest.raises(InputError, match=text):
         Wishes(**wishes)
+
+
+def test_a_video_in_a_bucket_is_read_where_it_lies(tmp_path):
+    clip = write_clip(tmp_path / "clip.mp4", even(60))
+    fs = pafs.FileSystem.from_uri("fsspec+memory://videos/")[0]
+    fs.create_dir("/videos")
+    with fs.open_output_stream("/videos/a b.mp4") as out:
+        out.write(clip.read_bytes())
+    rows = find_images("fsspec+memory://videos/", None).rows.to_pylist()
+    assert [(row["video"], row["moment"]) for row in rows] == [("a b.mp4", 0), ("a b.mp4", 0.96), ("a b.mp4", 1.92)]
+    reader = Reader(row["uri"] for row in rows)
+    found = [number_of(decode(reader.read(row["uri"], "fsspec+memory://videos/")).pixels) for row in rows]
+    assert found == [0, 24, 48]
 
 
 # ---- real ones ----------------------------------------------------------------------------------------------
