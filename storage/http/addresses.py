@@ -15,7 +15,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-LOOK_UPS = 128  # of names, at once, as many as two shards read by; the system may take half a minute for a name whose servers do not answer
+LOOK_UPS = 128  # of names, at once, as many as two shards have threads; the system may take half a minute for one
 _AZURE = ipaddress.ip_address("168.63.129.16")  # Azure's host, by which a machine is told its configuration
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _allowed: ContextVar[bool] = ContextVar("private_addresses", default=False)
