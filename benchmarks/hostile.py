@@ -1,13 +1,14 @@
 """Does a hostile file kill a worker, hang it, or take more memory than a worker may?
 
-    python benchmarks/hostile.py [--mutants 2000] [--seed 0] [--tasks faces,previews]
+    python benchmarks/hostile.py [--mutants 2000] [--seed 0] [--tasks faces,previews] [--of .dng,.jxl]
 
-All of `broken/`, and real photos (JPEG, HEIC, AVIF, WebP, PNG, …) with bytes flipped, an end cut off, or a piece of
-another photo written into them, go through a worker in a process of its own (`work`): the same shards, tasks and
-commits as in a run. A worker that dies, or is longer than `LIMIT` over one image, is counted and the image named;
-another goes on without that image. Progress goes to stderr. The last line is one JSON object: rows per image, the
-slowest image, and by how much the worker's peak of resident memory rose over its start, and with which image.
-Exit code 1 where a worker is lost, or an image has not exactly one row.
+All of `broken/`, and real photos (JPEG, HEIC, AVIF, WebP, PNG, …; with `--of` files of these suffixes alone, and
+nothing of `broken/`) with bytes flipped, an end cut off, or a piece of another photo written into them, go through a
+worker in a process of its own (`work`): the same shards, tasks and commits as in a run. A worker that dies, or is
+longer than `LIMIT` over one image, is counted and the image named; another goes on without that image. Progress goes
+to stderr. The last line is one JSON object: rows per image, the slowest image, and by how much the worker's peak of
+resident memory rose over its start, and with which image. Exit code 1 where a worker is lost, or an image has not
+exactly one row.
 """
 
 import argparse
@@ -23,7 +24,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -37,9 +38,11 @@ LOSSES = 20  # workers, after which it is pointless to go on
 # ---- hostile files ---------------------------------------------------------------------------------------------------
 
 
-def originals() -> list[Path]:
-    folders = [DATA / "photos" / name for name in ("formats", "phone", "groups")]
-    return [path for folder in folders for path in sorted(folder.iterdir()) if path.suffix != ".xml"]
+def originals(suffixes: Sequence[str]) -> list[Path]:
+    """Of these suffixes; without any, photos of the kinds that are always read."""
+    names = ("formats2",) if suffixes else ("formats", "phone", "groups")
+    files = [path for name in names for path in sorted((DATA / "photos" / name).iterdir()) if path.suffix != ".xml"]
+    return [path for path in files if not suffixes or path.suffix.lower() in suffixes]
 
 
 def flip(photo: bytes, other: bytes, choose: random.Random) -> bytes:
@@ -61,9 +64,9 @@ def splice(photo: bytes, other: bytes, choose: random.Random) -> bytes:
     return photo[:at] + other[start : start + length] + photo[at + choose.choice([length, 0, 2 * length]) :]
 
 
-def write_mutants(folder: Path, number: int, seed: int) -> None:
+def write_mutants(folder: Path, number: int, seed: int, suffixes: Sequence[str] = ()) -> None:
     """Files that say in their name what they were and what was done to them."""
-    choose, photos = random.Random(seed), {path: path.read_bytes() for path in originals()}
+    choose, photos = random.Random(seed), {path: path.read_bytes() for path in originals(suffixes)}
     for i in range(number):
         path, mutation = choose.choice(list(photos)), choose.choice([flip, cut, splice])
         mutant = mutation(photos[path], choose.choice(list(photos.values())), choose)
@@ -147,19 +150,20 @@ def watched(library: Path, tasks: str, skip: Mapping[str, str], watch: Watch) ->
 # ---- the whole -------------------------------------------------------------------------------------------------------
 
 
-def hostile(folder: Path, mutants: int, seed: int, tasks: str) -> dict[str, Any]:
+def hostile(folder: Path, mutants: int, seed: int, tasks: str, suffixes: Sequence[str]) -> dict[str, Any]:
     """All files through workers; the figures."""
     from muster.storage.library import open_library
     from muster.storage.manifest import scan
     from muster.storage.photos.first_bytes import IMAGE_SUFFIXES
 
     (folder / "mutants").mkdir()
-    write_mutants(folder / "mutants", mutants, seed)
+    write_mutants(folder / "mutants", mutants, seed, suffixes)
     (folder / "broken").mkdir()
-    for path in sorted((DATA / "broken").iterdir()):  # a scan leaves out what is called or begins as no image
+    broken = [] if suffixes else sorted((DATA / "broken").iterdir())
+    for path in broken:  # a scan leaves out what is called or begins as no image
         shutil.copy(path, folder / "broken" / (path.name if path.suffix in IMAGE_SUFFIXES else f"{path.name}.jpg"))
     library = open_library(folder / "library", create=True)
-    scan(library, [str(folder / "broken"), str(folder / "mutants")])
+    scan(library, [str(folder / "mutants"), *([str(folder / "broken")] if broken else [])])
     known = files(library)
     names = {sha256: name for sha256, (_, name) in known.items()}
     began, watch, skip, lost = time.monotonic(), Watch(), dict[str, str](), dict[str, int]()
@@ -219,9 +223,12 @@ def main() -> int:
     parser.add_argument("--mutants", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tasks", default="faces,previews")
+    parser.add_argument("--of", default="", metavar="SUFFIXES")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        facts = hostile(Path(folder), args.mutants, args.seed, args.tasks)
+        facts = hostile(
+            Path(folder), args.mutants, args.seed, args.tasks, [each for each in args.of.split(",") if each]
+        )
     print(json.dumps(facts))
     return int(any(facts[name] for name in ("lost_rows", "extra_rows", "workers_lost")))
 

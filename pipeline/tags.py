@@ -11,24 +11,23 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from muster.storage import manifest, tables
-from muster.storage.files import open_regular
 from muster.storage.library import LibraryFiles
 from muster.storage.outcomes import IMAGES, IMAGES_FINGERPRINT
-from muster.storage.tags import reading, table, takeout
+from muster.storage.tags import reading, table, takeout, tree
 from muster.storage.tags.beside import writer_of
 from muster.storage.tags.regions import Picture
 from muster.storage.tags.sidecars import Listing, Sidecars, of_folder, stamp
-from muster.storage.uris import local_path, split_inside
 
 THREADS = 8  # that list folders and read files: they wait more than they compute
 
 
 @dataclass(frozen=True)
 class TagsSummary:
-    """`photos`: local ones. `read`: of these, now. `elsewhere`: in buckets and Parquet files, whose tags are not read.
-    `tagged`: photos with tags. `regions`, `named`: in them, and those with a name. `people`: names, of regions and
-    without. `keywords`, `albums`: different ones. `dated`, `placed`: photos with a date, or place, of tags. `remarks`:
-    what was odd → in how many photos. `unlisted`: folders that could not be listed → why."""
+    """`photos`: local ones, also in zip archives. `read`: of these, now. `elsewhere`: in buckets, and in other files
+    than zips, whose tags are not read. `tagged`: photos with tags. `regions`, `named`: in them, and those with a name.
+    `people`: names, of regions and without. `keywords`, `albums`: different ones. `dated`, `placed`: photos with a
+    date, or place, of tags. `remarks`: what was odd → in how many photos. `unlisted`: folders that could not be listed,
+    and why."""
 
     photos: int
     read: int
@@ -79,12 +78,11 @@ def read_tags(library: LibraryFiles) -> TagsSummary:
 
 
 def _local(rows: pa.Table) -> dict[str, dict[str, list[tuple[str, object, object]]]]:
-    """Folder → name → image_id, size and time of each image that is that file."""
+    """Folder, which may be one of a zip archive → name → image_id, size and time of each image that is that file."""
     found: dict[str, dict[str, list[tuple[str, object, object]]]] = defaultdict(lambda: defaultdict(list))
     columns = (rows[name].to_pylist() for name in ("image_id", "uri", "size", "modified"))
     for image_id, uri, size, modified in zip(*columns, strict=True):
-        path = None if split_inside(uri) else local_path(uri)
-        if path is not None:
+        if (path := tree.path_of(uri)) is not None:
             folder, name = os.path.split(path)
             found[folder][name].append((image_id, size, modified))
     return found
@@ -138,7 +136,7 @@ def _album(listing: Listing) -> str | None:
     """What a folder is called that is an album of Takeout's."""
     for path in listing.albums:
         try:
-            with open_regular(path, follow=False) as file:
+            with tree.opened(path, follow=False) as file:
                 title = takeout.album_title(file.read(takeout.MOST + 1))
         except (OSError, ValueError):
             continue

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from benchmarks import chaos, hostile
-from muster.storage.photos.decode import MAX_MEMORY
+from muster.storage.photos.rendered import MAX_MEMORY
 
 MUTANTS = 150
 # One image is decoded at a time, within MAX_MEMORY. On top come the images that are ready (at most 32 for the tasks and
@@ -21,9 +21,9 @@ MUTANTS = 150
 MORE_MIB = 256
 
 
-def run(data: Path, mutants: int, more: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
+def run(data: Path, mutants: int, more: Mapping[str, str], *options: str) -> tuple[int, dict[str, Any]]:
     """Exit code and figures of the benchmark."""
-    command = [sys.executable, hostile.__file__, "--mutants", str(mutants), "--tasks", "previews"]
+    command = [sys.executable, hostile.__file__, "--mutants", str(mutants), "--tasks", "previews", *options]
     environment = {**os.environ, "MUSTER_TEST_DATA": str(data), **more}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.stdout, done.stderr
@@ -39,6 +39,15 @@ def test_no_file_ends_a_worker_and_each_has_one_row(facts: Mapping[str, Any], da
     assert (facts["workers_lost"], facts["lost_over"]) == (0, {})
     assert facts["images"] == facts["rows"] == len(list((data / "broken").iterdir())) + MUTANTS
     assert (facts["lost_rows"], facts["extra_rows"]) == (0, 0)
+    assert {"ok", "corrupt", "truncated"} <= facts["kinds"].keys()
+
+
+def test_camera_raw_and_jpeg_xl_too(data: Path) -> None:
+    for package in ("rawpy", "pillow_jxl"):
+        pytest.importorskip(package, reason=f"{package} is an extra")
+    code, facts = run(data, 60, {}, "--of", ".dng,.jxl")
+    assert (code, facts["workers_lost"], facts["lost_over"]) == (0, 0, {})
+    assert facts["images"] == facts["rows"] == 60
     assert {"ok", "corrupt", "truncated"} <= facts["kinds"].keys()
 
 

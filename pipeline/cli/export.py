@@ -22,8 +22,15 @@ SourceOption = Annotated[
 
 
 def export(
-    format: Annotated[str, typer.Option("--format", help="coco, csv, yolo or labelme.")],
-    out: Annotated[Path, typer.Option(metavar="PATH", help="New file; for yolo and labelme a new or empty folder.")],
+    format: Annotated[
+        str,
+        typer.Option(
+            "--format", help="coco, csv, yolo or labelme; with the photos webdataset, parquet, lance or fiftyone."
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option(metavar="PATH", help="New file; for all but coco and csv a new or empty folder.")
+    ],
     library: LibraryOption = LIBRARY,
     trust: TrustOption = False,
     tasks: Annotated[
@@ -31,9 +38,14 @@ def export(
     ] = "objects",
     model: SourceOption = [],  # noqa: B006
     min_score: Annotated[float, typer.Option(help="Least score of what is written, from 0 to 1.")] = 0.0,
+    crops: Annotated[
+        bool, typer.Option("--crops", help="With the photos: what was found, cut out of them, instead.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write boxes and masks for other programs. Left out are photos that could not be read, or not by each task.
+    """Write boxes and masks for other programs, or photos with their rows as a data set for training elsewhere.
+
+    Left out are photos that could not be read, or not by each task.
 
     Example: muster export --format coco --tasks masks --out masks.json -l ./library
     """
@@ -41,7 +53,9 @@ def export(
 
     chosen = parse_tasks(tasks)
     models = parse_sources(model, chosen)
-    facts = muster.open(library, trust=trust).export(format, out, chosen, models=models, min_score=min_score)
+    facts = muster.open(library, trust=trust).export(
+        format, out, chosen, models=models, min_score=min_score, crops=crops
+    )
     if facts["pending"]:
         say(
             f"muster: not in it: {count(facts['pending'], 'image')} not processed yet; `muster run --tasks"
@@ -50,7 +64,7 @@ def export(
     for photo in facts["left_out"]:
         say(f"muster: left out {photo['uri']}: {photo['error']}")
     found, errors = _found(facts["annotations"], facts["images"], "image"), count(facts["errors"], "image")
-    named = f", {len(facts['left_out'])} with names that cannot be written" if facts["left_out"] else ""
+    named = f", {len(facts['left_out'])} that cannot be read or written" if facts["left_out"] else ""
     report(facts, as_json, f"{facts['out']}: {found}; left out: {errors} with errors{named}")
 
 

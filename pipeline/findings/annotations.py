@@ -16,6 +16,7 @@ from muster.storage import manifest, tables
 from muster.storage.exchange.photo import AnnotatedPhoto, Finding, Name, common_folder, name_of, parts_of
 from muster.storage.library import LibraryFiles
 from muster.storage.outcomes import IMAGES_FINGERPRINT
+from muster.storage.photos.promotion import unite
 from muster.storage.who import people_of
 from muster.tasks.geometry import rle
 from muster.tasks.geometry.outlines import outlines
@@ -53,6 +54,12 @@ class Annotations:
                 found[face_id] = person, name or None, None if certain is None else _short(certain)
         return found
 
+    @cached_property
+    def users(self) -> pa.Schema:
+        """The columns of the user, in types that hold the values of all shards."""
+        rows = {shard: manifest.read_shard(self.library, shard).slice(0, 0) for shard, _ in self.shards}
+        return pa.schema([field for field in unite(rows).schema if field.name not in manifest.SCHEMA.names])
+
     def photos(self, shards: Iterable[str]) -> Iterator[AnnotatedPhoto]:
         """Photos with what was found in each, task by task; masks in the frame they were decided in."""
         for shard in shards:
@@ -70,10 +77,16 @@ class Annotations:
         used = [IMAGES_FINGERPRINT, *(source.fingerprint for source in self.sources)]
         failed = tables.failures(self.library, [c for f in used for c in tables.commits(self.library, f, [shard])])
         rows = manifest.read_shard(self.library, shard)
-        for row, (uri, source) in zip(rows.to_pylist(), manifest.named(self.library, rows), strict=True):
-            if row["image_id"] not in failed:
-                name = parts_of(str(row.get("file") or "")) or name_of(uri)[len(self.root) :]
-                yield AnnotatedPhoto(row["image_id"], uri, "/".join(name), **known[row["image_id"]], source=source)
+        users = pa.table(
+            {each.name: rows[each.name].cast(each.type) for each in self.users if each.name in rows.column_names}
+        )
+        said = users.to_pylist() if users.num_columns else [{} for _ in range(rows.num_rows)]
+        for image_id, user, (uri, source) in zip(
+            rows["image_id"].to_pylist(), said, manifest.named(self.library, rows), strict=True
+        ):
+            if image_id not in failed:
+                name = parts_of(str(user.get("file") or "")) or name_of(uri)[len(self.root) :]
+                yield AnnotatedPhoto(image_id, uri, "/".join(name), **known[image_id], source=source, user=user)
 
 
 def _read(annotations: Annotations, table: str, fingerprint: str, columns: Sequence[str], shard: str) -> pa.Table:
@@ -159,6 +172,12 @@ def full_size(photo: AnnotatedPhoto) -> AnnotatedPhoto:
 def _full_size(finding: Finding, photo: AnnotatedPhoto) -> Finding:
     mask = rle.resized(finding.rle or {}, photo.height, photo.width)
     return replace(finding, rle=mask, box=rle.box(mask))
+
+
+def cut_out(mask: Mapping[str, Any], crop: tuple[int, int, int, int]) -> Mapping[str, Any]:
+    """The part of a mask that lies in these pixels."""
+    x0, y0, x1, y1 = crop
+    return rle.encode(rle.decode(mask)[y0:y1, x0:x1])
 
 
 def outlined(photo: AnnotatedPhoto) -> AnnotatedPhoto:

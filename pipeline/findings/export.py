@@ -8,26 +8,39 @@ from pathlib import Path
 from typing import Any
 
 from muster.errors import InputError
-from muster.pipeline.findings.annotations import annotations_of, full_size, outlined
+from muster.pipeline.findings.annotations import annotations_of, cut_out, full_size, outlined
 from muster.pipeline.findings.sources import categories_of, require_tasks, tasks_that
-from muster.storage.exchange.formats import FORMATS, check_out
-from muster.storage.exchange.photo import AnnotatedPhoto, public_uri
+from muster.storage.exchange.formats import FORMATS, DataSet, check_out
+from muster.storage.exchange.photo import AnnotatedPhoto, LeftOut, public_uri
+from muster.storage.exchange.samples import Says, samples, schema_of
 from muster.storage.library import open_library
 from muster.tasks.base import Findings
 
+DATA_SETS = [name for name, form in FORMATS.items() if isinstance(form, DataSet)]
+
 
 def export_annotations(
-    uri: str, form: str, out: Path, tasks: Sequence[str], models: Mapping[str, str], min_score: float
+    uri: str,
+    form: str,
+    out: Path,
+    tasks: Sequence[str],
+    models: Mapping[str, str],
+    min_score: float,
+    crops: bool = False,
 ) -> dict[str, Any]:
-    """Write what these tasks found into `out`, and say what that was; InputError before anything is written."""
+    """Write what these tasks found into `out`, and say what that was; InputError before anything is written. `crops`:
+    of data sets, what was found instead of photos."""
     if form not in FORMATS:
         raise InputError(f"`format` {form}: choose one of {', '.join(FORMATS)}")
     chosen, out = FORMATS[form], Path(os.path.expanduser(out))
 
     def fit(findings: Findings) -> bool:
-        return findings.placed or (chosen.whole and findings.drawn)
+        return findings.placed or (chosen.whole and findings.drawn and not crops)
 
-    if not tasks:
+    data_set = isinstance(chosen, DataSet)
+    if crops and not data_set:
+        raise InputError(f"`crops`: {form} names photos; crops are written as {', '.join(DATA_SETS)}")
+    if not tasks and (crops or not data_set):
         raise InputError(f"`tasks` names no task: choose among {', '.join(tasks_that(fit))}")
     if not 0 <= min_score <= 1:
         raise InputError(f"`min_score` {min_score}: a score is a number from 0 to 1")
@@ -42,7 +55,12 @@ def export_annotations(
     shaped = map(full_size if chosen.mask == "rle" else outlined, found)
     facts = {"library": public_uri(library.uri), "sources": [vars(source) for source in annotations.sources]}
     written = _counted(shaped, counts)
-    left_out = chosen.write(written, out, categories_of(annotations.sources), {"description": "Muster", **facts})
+    if isinstance(chosen, DataSet):
+        left_out = list[LeftOut]()
+        schema = schema_of(annotations.users, {each.task: _says(each.says) for each in annotations.sources}, crops)
+        chosen.write(samples(written, cut_out if crops else None, left_out), out, schema)
+    else:
+        left_out = chosen.write(written, out, categories_of(annotations.sources), {"description": "Muster", **facts})
     looked_at = sum(images for _, images in annotations.shards)
     return {
         "format": form,
@@ -54,6 +72,10 @@ def export_annotations(
         "pending": annotations.pending,
         **facts,
     }
+
+
+def _says(findings: Findings) -> Says:
+    return Says(findings.placed, bool(findings.mask), bool(findings.landmarks), bool(findings.id))
 
 
 def _above(photo: AnnotatedPhoto, min_score: float) -> AnnotatedPhoto:

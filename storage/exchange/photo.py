@@ -3,7 +3,7 @@
 import errno
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, count, takewhile
 from pathlib import Path
 from typing import IO, Any
@@ -64,7 +64,7 @@ class Finding:
 class AnnotatedPhoto:
     """`name`: the path that stands for it in exports, relative, with forward slashes. `width`, `height`: full size.
 
-    `uri`, `source`: as muster.storage.photos.reader.Reader takes them.
+    `uri`, `source`: as muster.storage.photos.reader.Reader takes them. `user`: the columns of the user.
     """
 
     image_id: str
@@ -75,6 +75,7 @@ class AnnotatedPhoto:
     findings: Sequence[Finding] = ()
     sha256: str | None = None  # of the file when it was looked at
     source: str = ""
+    user: Mapping[str, Any] = field(default_factory=dict)
 
 
 Photos = Iterable[AnnotatedPhoto]

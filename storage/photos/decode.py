@@ -4,23 +4,35 @@ import hashlib
 import io
 import os
 import re
-import threading
-from contextlib import nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 
+import numpy as np
 import pillow_heif
 import pyarrow as pa
-from PIL import Image, ImageFile, JpegImagePlugin, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageFile, JpegImagePlugin, PsdImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
 from muster.arrays import Pixels
 from muster.errors import ImageError
 from muster.storage.files import open_regular
 from muster.storage.http import fetch
-from muster.storage.photos import heif, png
-from muster.storage.photos.exif import facts, orientation, read_exif
-from muster.storage.photos.first_bytes import ISO_BRANDS, OTHER_IMAGES, OURS, TIFF
-from muster.storage.photos.pixels import TURNED_BY_LOADING, dct_divisor, profile_of, upright_pixels
+from muster.storage.photos import heif, jxl, png, psd, raw
+from muster.storage.photos.exif import CameraFacts, facts, orientation, read_exif
+from muster.storage.photos.first_bytes import (
+    FORMATS,
+    HEAD,
+    ISO_BRANDS,
+    JXL,
+    OTHER_IMAGES,
+    OURS,
+    RAW,
+    TIFF,
+    Format,
+    format_of,
+)
+from muster.storage.photos.pixels import TURNED_BY_LOADING, dct_divisor, profile_of, shrunk, upright, upright_pixels
+from muster.storage.photos.rendered import Rendered, memory
 from muster.storage.photos.tiff import MAX_NUMBERS, is_described, is_misread, numbers_in, photo_page
 from muster.storage.retry import retried
 from muster.storage.uris import filesystem_of, is_http, local_path
@@ -31,7 +43,7 @@ KINDS = (
     "unreadable",  # reading failed for another reason: a folder, a network error, a bad URI
     "empty",  # zero bytes
     "not_an_image",  # bytes of no format known here
-    "unsupported",  # a known format that is not read here: PDF, camera raw, video, …; or an address: ftp, …
+    "unsupported",  # a known format that is not read here: PDF, video, …; or an address: ftp, …
     "truncated",  # the file ends before its pixels do
     "corrupt",  # the decoder gave up
     "gone",  # of a web server: it says that there is no such file (404, 410)
@@ -40,14 +52,16 @@ KINDS = (
     "timeout",  # a web server did not send it in time
     "too_large",  # decoding would take more than MAX_MEMORY, or the file is longer than MAX_FILE
 )
-MAX_MEMORY = 1200 << 20  # bytes held while one image is decoded, estimated from its header before anything is allocated
-LARGE = 256 << 20  # images that need more bytes than this are decoded one at a time, whatever the number of threads
 MAX_FILE = 1 << 29  # bytes
 MAX_SCANNED = 3 * 10**9  # pixels times scans of a progressive JPEG (6 s): a file of some kB can ask for hours
 
-# In the order Pillow tries them. An MPO is a JPEG with more JPEGs behind it; the first is the photo.
-_FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "HEIF", "TIFF", "BMP", "GIF")
+_FORMATS = tuple(plugin for kind in FORMATS for plugin in kind.pillow)
 _NAMES = {"MPO": "jpeg", "HEIF": "heic"}
+# Formats that Pillow does not read: who makes a picture of the bytes that it knows, and their name in tables
+_RENDERERS: Mapping[Format, tuple[str, Callable[[bytes, int | None], Rendered]]] = {
+    RAW: ("raw", raw.render),
+    JXL: ("jxl", jxl.render),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,12 +111,15 @@ def decode(data: bytes, max_side: int | None = None) -> Photo:
 def _decode(data: bytes, max_side: int | None, sha256: str) -> Photo:
     name, size = None, None
     try:
+        if (kind := _format_of(data)) is not None and kind in _RENDERERS:
+            name, render = _RENDERERS[kind]
+            return _rendered(render(data, max_side), max_side, name, sha256)
         image = _open(data)
         name, size = _NAMES.get(image.format or "", (image.format or "unknown").lower()), image.size
         return _photo(image, data, max_side, name, sha256)
     except Exception as cause:  # on hostile bytes decoders raise nearly every built-in exception; none may stop a run
         error = cause if isinstance(cause, ImageError) else _decoder_error(cause)
-        error.sha256, error.format, error.size = sha256, name, size
+        error.sha256, error.format, error.size = sha256, name, size or error.size
         raise error from (cause.__cause__ if error is cause else cause)
 
 
@@ -125,11 +142,19 @@ def read(uri: str) -> bytes:
 # ---- opening ---------------------------------------------------------------------------------------------
 
 
+def _format_of(data: bytes) -> Format | None:
+    """None of no bytes, and of those that begin like no format."""
+    if not data.startswith(TIFF):
+        return format_of(data[:HEAD])
+    _check_numbers(data, 1)
+    return RAW if photo_page(data) is None else format_of(data[:HEAD])
+
+
 def _open(data: bytes) -> ImageFile.ImageFile:
     if not data:
         raise ImageError("empty", "the file is empty")
-    if data.startswith(TIFF):
-        _check_numbers(data, 1)
+    if data.startswith(b"8BPS") and psd.unread(data):
+        raise _variant()
     try:
         image = Image.open(io.BytesIO(data), formats=_FORMATS)
     except OSError as error:
@@ -140,25 +165,26 @@ def _open(data: bytes) -> ImageFile.ImageFile:
         if data[8:12] in ISO_BRANDS:
             pillow_heif.open_heif(data)  # raises the error that Pillow hides
             raise ImageError("unsupported", "no picture in it is HEVC or AV1") from None
-        if data.startswith(TIFF) and photo_page(data) is None:
-            raise _raw() from None
         if data.startswith(TIFF) and is_described(data):
             raise _variant() from None
         raise _unidentified(data[:16]) from None
     if isinstance(image, TiffImagePlugin.TiffImageFile):
-        page = photo_page(data)
-        if page is None:
-            raise _raw()
-        if page:
+        if page := photo_page(data):
             _check_numbers(data, page + 1)
             image.seek(page)
         if is_misread(image.tag_v2):
             raise _variant()
+    if isinstance(image, PsdImagePlugin.PsdImageFile):
+        _take_composite(image)
     return image
 
 
-def _raw() -> ImageError:
-    return ImageError("unsupported", "camera raw is not read; export it as JPEG")
+def _take_composite(image: PsdImagePlugin.PsdImageFile) -> None:
+    """See that a Photoshop document has the picture of its layers, and the camera's EXIF at its place."""
+    resources = [(number, content) for number, _, content in image.resources]
+    if not psd.has_composite(resources):
+        raise ImageError("unsupported", "its layers are not read, and it has no picture of them: export it as JPEG")
+    image.info["exif"] = dict(resources).get(psd.EXIF, b"")
 
 
 def _variant() -> ImageError:
@@ -196,8 +222,7 @@ def _cut_short(data: bytes) -> bool:
 def _unidentified(head: bytes) -> ImageError:
     """Messages never quote the file: a row may name /etc/shadow, and readers of the tables may not read that."""
     if head[4:8] == b"ftyp":
-        raw = head[8:12] == b"crx "
-        return ImageError("unsupported", f"{'camera raw' if raw else 'a video or another ISO media file'} is not read")
+        return ImageError("unsupported", "a video or another ISO media file is not read")
     for magic, name in OTHER_IMAGES.items():
         if head.startswith(magic):
             return ImageError("unsupported", f"{name} is not read")
@@ -220,22 +245,21 @@ def _decoder_error(cause: Exception) -> ImageError:
 # ---- decoding --------------------------------------------------------------------------------------------
 
 
-def _photo(image: ImageFile.ImageFile, data: bytes, max_side: int | None, name: str, sha256: str) -> Photo:
+def _photo(
+    image: ImageFile.ImageFile, data: bytes, max_side: int | None, name: str, sha256: str, turned: int | None = None
+) -> Photo:
+    """`turned`: its orientation, where something else says it than the picture's own EXIF."""
     full = image.size
     side = min(max_side or max(full), max(full))
     if image.format in ("HEIF", "AVIF") and _cut_short(data):
         raise ImageError("truncated", "the file is cut short")
-    need = _memory(image, data, side)
-    if need > MAX_MEMORY:
-        text = f"{full[0]}×{full[1]} pixels need {need >> 20} MiB to decode (limit {MAX_MEMORY >> 20})"
-        raise ImageError("too_large", text)
-    with _one_large if need > LARGE else nullcontext():
+    with memory(full, _memory(image, data, side)):
         if image.format == "PNG":  # its EXIF may stand behind the pixels
             if png.is_cut(data):
                 raise ImageError("truncated", "the file is cut short")
             image.load()
         exif = read_exif(image)
-        turn = heif.orientation(data) if image.format == "HEIF" else orientation(exif)
+        turn = turned or (heif.orientation(data) if image.format == "HEIF" else orientation(exif))
         pixels = upright_pixels(image, data, side, turn)
     if image.format in TURNED_BY_LOADING:
         full = image.size
@@ -243,7 +267,9 @@ def _photo(image: ImageFile.ImageFile, data: bytes, max_side: int | None, name: 
         full = full[::-1]
     scale = max(pixels.shape[:2]) / max(full)
     found = facts(exif)
-    if image.tell() and not any(found):  # the photo is a later page of a TIFF, and the first may know more
+    if (
+        image.format == "TIFF" and image.tell() and not any(found)
+    ):  # the photo is a later page of a TIFF, and the first may know more
         image.seek(0)
         found = facts(read_exif(image))
     return Photo(
@@ -258,7 +284,33 @@ def _photo(image: ImageFile.ImageFile, data: bytes, max_side: int | None, name: 
     )
 
 
-_one_large = threading.Lock()
+def _rendered(found: Rendered, max_side: int | None, name: str, sha256: str) -> Photo:
+    """The photo that a file of another format was made of, or shows."""
+    if isinstance(found.picture, bytes):
+        image = Image.open(io.BytesIO(found.picture), formats=("JPEG",))
+        photo = _photo(image, found.picture, max_side, name, sha256, found.orientation)
+    else:
+        picture = upright(found.picture, found.orientation or 1)
+        side = min(max_side or max(picture.shape), max(picture.shape[:2]))
+        photo = Photo(
+            pixels=np.ascontiguousarray(shrunk(Image.fromarray(np.ascontiguousarray(picture)), side)),
+            scale=1,
+            size=picture.shape[1::-1],
+            format=name,
+            orientation=found.orientation or 1,
+            sha256=sha256,
+            profile=found.profile,
+            **CameraFacts()._asdict(),
+        )
+    size = max(found.size or photo.size, photo.size, key=max)
+    known = facts(found.exif) if len(found.exif) else CameraFacts()
+    return replace(
+        photo,
+        size=size,
+        scale=max(photo.pixels.shape[:2]) / max(size),
+        orientation=found.stored or photo.orientation,
+        **{name: value for name, value in known._asdict().items() if value is not None},
+    )
 
 
 def _memory(image: ImageFile.ImageFile, data: bytes, side: int) -> int:

@@ -47,11 +47,25 @@ _EXIF_ERRORS = (
 
 
 def read_exif(image: Image.Image) -> Image.Exif:
-    block = image.info.get("exif") or b""
+    return _guarded(image.info.get("exif") or b"", lambda _: image.getexif())
+
+
+def exif_of(block: bytes) -> Image.Exif:
+    """What stands in a TIFF file or EXIF block."""
+
+    def loaded(block: bytes) -> Image.Exif:
+        exif = Image.Exif()
+        exif.load(block)
+        return exif
+
+    return _guarded(block, loaded)
+
+
+def _guarded(block: bytes, read: Callable[[bytes], Image.Exif]) -> Image.Exif:
     try:
         if numbers_in(re.sub(b"^(Exif\0\0){1,2}", b"", block)) > MAX_NUMBERS:
             return Image.Exif()
-        return image.getexif()
+        return read(block)
     except _EXIF_ERRORS:
         return Image.Exif()
 

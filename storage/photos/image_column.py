@@ -1,8 +1,9 @@
-"""Which column of a Parquet file holds the bytes of image files."""
+"""Which column of a table holds the bytes of image files."""
 
 from typing import NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 BYTES, PATH = "bytes", "path"  # what Hugging Face's `datasets` makes of an image: its bytes, or the path of its file
 
@@ -31,6 +32,12 @@ def image_column(schema: pa.Schema) -> ImageColumn | None:
     if kinds.get("uri") == pa.string() or len(structs) != 1:
         return None
     return ImageColumn(structs[0], BYTES)
+
+
+def images_of(batch: pa.RecordBatch, image: ImageColumn) -> pa.Array:
+    """The bytes of images in these rows."""
+    column = batch.column(image.name)
+    return pc.struct_field(column, image.inner) if image.inner else column
 
 
 def is_image_struct(kind: pa.DataType) -> bool:

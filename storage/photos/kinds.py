@@ -7,8 +7,9 @@ which name a `Container`; the addresses of their items are `<file>#item=<key>` (
 
 from functools import cache
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 
-from muster.storage.photos import tars, zips
+from muster.storage.photos import arrow_rows, lance_rows, tars, video, zips
 from muster.storage.photos.containers import Container
 
 GROUP = "muster.containers"
@@ -22,4 +23,9 @@ def of_suffix(suffix: str) -> Container | None:
 @cache
 def _by_suffix() -> dict[str, Container]:
     theirs = [entry.load() for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name)]
-    return {suffix: each for each in (*theirs, tars.CONTAINER, zips.CONTAINER) for suffix in each.suffixes}
+    ours = [tars.CONTAINER, zips.CONTAINER, arrow_rows.CONTAINER]
+    if find_spec("lance"):  # of pylance, an extra
+        ours.append(lance_rows.CONTAINER)
+    if video.installed():
+        ours.append(video.CONTAINER)
+    return {suffix: each for each in (*theirs, *ours) for suffix in each.suffixes}

@@ -21,6 +21,7 @@ from muster.storage.photos.first_bytes import PICTURES
 IGNORE, NOMEDIA = ".musterignore", ".nomedia"  # the latter is Android's: neither the folder nor what is below
 IGNORE_BYTES = 1 << 16  # of one such file that are read
 HIDDEN, EXCLUDED, PHOTOS = "hidden", "excluded", ""
+PAIRED, CACHES = "raw beside a photo", "caches of datasets"
 _PACKAGES = tuple(f"*.{each}" for each in ("photoslibrary", "photolibrary", "migratedphotolibrary", "aplibrary"))
 NAMES = {  # what is in a folder of this name, or of this name in such a folder; the first kind counts; in any case
     # of Apple's libraries only this: the rest is made from it
@@ -57,9 +58,12 @@ _KINDS = {
 SHOWN = 12  # suffixes that are named
 _WORDS = {  # one, many
     **{kind: (kind.removesuffix("s"), kind) for kind in ("recycle bins", "snapshots", "system folders")},
+    "clips of Live Photos": ("clip of a Live Photo", "clips of Live Photos"),
     "thumbnails": ("folder of thumbnails", "folders of thumbnails"),
     NOMEDIA: (f"folder with {NOMEDIA}", f"folders with {NOMEDIA}"),
     IGNORE: (f"by {IGNORE}", f"by {IGNORE}"),
+    PAIRED: ("raw file beside its photo", "raw files beside their photos"),
+    CACHES: ("file that `datasets` made of others", "files that `datasets` made of others"),
     "rows without uri": ("row without uri", "rows without uri"),
     "": ("without a suffix", "without a suffix"),
 }

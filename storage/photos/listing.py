@@ -19,7 +19,7 @@ from muster.storage.files import inode, open_regular
 from muster.storage.http import fetch
 from muster.storage.library import LibraryFiles
 from muster.storage.photos import left_out
-from muster.storage.photos.first_bytes import HEAD, IMAGE_SUFFIXES, suffix_of
+from muster.storage.photos.first_bytes import HEAD, IMAGE_SUFFIXES, LANCE, suffix_of
 from muster.storage.photos.left_out import IGNORE, NOMEDIA
 from muster.storage.retry import retried
 from muster.storage.uris import (
@@ -199,7 +199,7 @@ def _locate_local(source: str, path: str) -> Place:
         source=local_uri(path), fs=pafs.LocalFileSystem(), uri=local_uri(folder), path=folder, pattern=pattern
     )
     if stat.S_ISDIR(status.st_mode):
-        return place
+        return place if pattern else replace(place, file=_lance(folder))
     if pattern or not stat.S_ISREG(status.st_mode):
         raise InputError(f"cannot read {source}: it is neither a file nor a folder")
     return replace(place, file=_local_file(path, status))
@@ -303,7 +303,7 @@ def _walk(
             rules.lines[folder[start:]] = left_out.lines(_patterns(names[IGNORE]))
         for entry in entries:
             is_folder = _is_folder(entry)
-            if is_folder and level == depth:
+            if is_folder and level == depth and not _lance(entry.path):
                 continue
             if kind := rules.kind(entry.path[start:], is_folder):
                 count_left_out(listing.left_out, kind, entry.name, is_folder)
@@ -318,6 +318,9 @@ def _walk(
             elif stat.S_ISREG(status.st_mode):  # not pipes and devices
                 yield entry.path, _local_file(entry.path, status)
             elif stat.S_ISDIR(status.st_mode):
+                if data := _lance(entry.path):
+                    yield entry.path, data
+                    continue
                 # Linked folders last: what is reached by a real path and by a link keeps the real path.
                 (todo.append if entry.is_symlink() else todo.appendleft)((entry.path, level + 1))
 
@@ -367,6 +370,17 @@ def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
         return entry.stat()
     except OSError:
         return None
+
+
+def _lance(folder: str) -> File | None:
+    """A folder that is a data set of Lance, as one file; it is known by the time of its latest version."""
+    if suffix_of(folder) != LANCE:
+        return None
+    try:
+        versions = os.stat(os.path.join(folder, "_versions"))
+    except OSError:
+        return None
+    return File(local_uri(folder), None, versions.st_mtime_ns // 1000)
 
 
 def _local_file(path: str, status: os.stat_result) -> File:

@@ -22,11 +22,11 @@ from muster.storage.http.addresses import names_private, private_allowed
 from muster.storage.layout import ROSTER
 from muster.storage.library import LibraryFiles
 from muster.storage.photos.first_bytes import IMAGE_SUFFIXES, suffix_of
-from muster.storage.photos.image_column import PATH, ImageColumn, image_column, is_image_struct, plain
+from muster.storage.photos.image_column import PATH, ImageColumn, image_column, images_of, is_image_struct, plain
 from muster.storage.photos.listing import File
 from muster.storage.photos.promotion import FOLDERS, unite
-from muster.storage.photos.reader import batch_rows, images_of
-from muster.storage.photos.rows import SCHEMA, rows_of, with_user_columns
+from muster.storage.photos.row_batches import batch_rows
+from muster.storage.photos.rows import SCHEMA, free_name, rows_of, with_user_columns
 from muster.storage.uris import (
     host_of,
     inside_uri,
@@ -135,19 +135,18 @@ def _kind(values: Sequence[str]) -> pa.DataType:
 
 
 @dataclass(frozen=True)
-class _Opened:
-    """A Parquet file. `below`: as parquet_pages reads it. `image`: its column of images; None where `names`, a column
-    or a field of one, names their files."""
+class Columns:
+    """Of a file with rows. `image`: its column of images; None where `names`, a column or a field of one, names their
+    files."""
 
     uri: str
-    parquet: pq.ParquetFile
-    below: parquet_pages.Source
+    arrow: pa.Schema
     image: ImageColumn | None
     names: str
 
     @cached_property
     def kinds(self) -> dict[str, pa.DataType]:
-        return {column.name: plain(column.type) for column in self.parquet.schema_arrow}
+        return {column.name: plain(column.type) for column in self.arrow}
 
     @cached_property
     def wanted(self) -> dict[str, str]:
@@ -155,7 +154,7 @@ class _Opened:
         names = {}
         for name, kind in self.kinds.items():
             if is_image_struct(kind):
-                names[_other(f"{name}_{PATH}", self.kinds)] = f"{name}.{PATH}"
+                names[free_name(f"{name}_{PATH}", self.kinds)] = f"{name}.{PATH}"
             elif self.image is None or name != self.image.name:
                 names[name] = name
         return names
@@ -163,6 +162,28 @@ class _Opened:
     @cached_property
     def schema(self) -> pa.Schema:
         return pa.schema([(name, self.kinds.get(read, pa.string())) for name, read in self.wanted.items()])
+
+    def column(self, batch: pa.RecordBatch, name: str) -> pa.Array:
+        """A column, as it is kept, under its plain type."""
+        read = self.wanted[name]
+        whole = read in self.kinds
+        values = batch.column(read) if whole else pc.struct_field(batch.column(read.removesuffix(f".{PATH}")), PATH)
+        values = values.cast(self.schema.field(name).type)
+        if read != self.names or self.image:  # names of files may be any bytes
+            _check_texts(self.uri, name, values)
+        return values
+
+    def kept(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Those that are wanted of what was read, as they are kept."""
+        return pa.RecordBatch.from_pydict({name: self.column(batch, name) for name in self.wanted})
+
+
+@dataclass(frozen=True)
+class _Opened(Columns):
+    """A Parquet file. `below`: as parquet_pages reads it."""
+
+    parquet: pq.ParquetFile
+    below: parquet_pages.Source
 
     @cached_property
     def leaves(self) -> dict[int, str]:
@@ -179,16 +200,6 @@ class _Opened:
                 raise InputError(f"{self.uri}: column {path!r} is in it twice, by name and as a part: rename one")
         return found
 
-    def column(self, batch: pa.RecordBatch, name: str) -> pa.Array:
-        """A column, as it is kept, under its plain type."""
-        read = self.wanted[name]
-        whole = read in self.kinds
-        values = batch.column(read) if whole else pc.struct_field(batch.column(read.removesuffix(f".{PATH}")), PATH)
-        values = values.cast(self.schema.field(name).type)
-        if read != self.names or self.image:  # names of files may be any bytes
-            _check_texts(self.uri, name, values)
-        return values
-
 
 def _check_texts(uri: str, name: str, values: pa.Array) -> None:
     """InputError where a text is none, as Hive and Impala may write it: whoever reads it later would stumble."""
@@ -196,12 +207,6 @@ def _check_texts(uri: str, name: str, values: pa.Array) -> None:
         values.validate(full=True)
     except pa.ArrowInvalid:
         raise InputError(f"{uri}: column {name!r} has texts that are not UTF-8: write them as such") from None
-
-
-def _other(name: str, taken: Iterable[str]) -> str:
-    while name in taken:
-        name = f"user_{name}"
-    return name
 
 
 def _leaf_count(kind: pa.DataType) -> int:
@@ -227,20 +232,16 @@ def _parquet_rows(
             parquet, below = parquet_file(pa.BufferReader(library.read(ROSTER)))
         else:
             parquet, below = open_parquet(file.uri)
-        opened = _Opened(file.uri, parquet, below, *_images(file.uri, parquet.schema_arrow, column))
+        schema = parquet.schema_arrow
+        opened = _Opened(file.uri, schema, *images_in(file.uri, schema, column), parquet, below)
         table = _read(opened, listed)
-        rows = _inline_rows(opened, opened.image, table, file.modified, listed) if opened.image else None
+        lacking = _lacking(opened, opened.image, listed) if opened.image else None
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"cannot read {file.uri} as Parquet: {error}") from None
-    if rows is None:
-        names = _names(opened, table)
-        there = pc.fill_null(pc.not_equal(names, ""), False)
-        if empty := len(names) - (pc.sum(there).as_py() or 0):
-            listed.skipped[f"rows without {opened.names}"] += empty
-        rows, table = _listed_rows(file.uri, names.filter(there), table.filter(there), listed)
+    rows, table = photo_rows(opened, table, lacking, file.modified, listed)
     if not rows.num_rows:
         return SCHEMA.empty_table()
-    columns = {name: (table.schema.field(name), table[name]) for name in table.column_names}
+    columns = fields_of(table)
     for name, value in folders[file.uri].items():
         listed.memory += rows.num_rows * (8 + len(str(value)))
         _count(file.uri, {name: 0}, listed.memory)
@@ -248,27 +249,46 @@ def _parquet_rows(
     return with_user_columns(rows, columns)
 
 
-def _inline_rows(
-    opened: _Opened, image: ImageColumn, table: pa.Table, modified: int | None, listed: Listed
-) -> pa.Table:
-    """Bytes are not read here, so that sizes are not known. A rewritten file is known by its time."""
+def fields_of(table: pa.Table) -> dict[str, tuple[pa.Field, pa.ChunkedArray]]:
+    return {name: (table.schema.field(name), table[name]) for name in table.column_names}
+
+
+def photo_rows(
+    columns: Columns, table: pa.Table, lacking: Bools | None, modified: int | None, listed: Listed
+) -> tuple[pa.Table, pa.Table]:
+    """A row for each image, and what the user says of it. `table`: the wanted columns. `lacking`: which rows have no
+    bytes; None where all name their files.
+
+    Bytes are not read here, so that sizes are not known. A rewritten file is known by its time.
+    """
+    if lacking is None:
+        names = _names(columns, table)
+        there = pc.fill_null(pc.not_equal(names, ""), False)
+        if empty := len(names) - (pc.sum(there).as_py() or 0):
+            listed.skipped[f"rows without {columns.names}"] += empty
+        return _listed_rows(columns.uri, names.filter(there), table.filter(there), listed)
+    rows = [File(inside_uri(columns.uri, "row", row), None, modified) for row in range(len(lacking))]
+    if lacking.any() and columns.image:
+        kept = next(name for name, read in columns.wanted.items() if read == f"{columns.image.name}.{PATH}")
+        paths = table[kept].to_pylist()
+        elsewhere = [row for row in np.flatnonzero(lacking).tolist() if paths[row]]
+        files = _look_at_all([paths[row] for row in elsewhere], columns.uri, listed)
+        for row, found in zip(elsewhere, files, strict=True):
+            rows[row] = found
+    return rows_of(rows), table
+
+
+def _lacking(opened: _Opened, image: ImageColumn, listed: Listed) -> Bools:
+    """Which rows have no bytes; and what is to be known of row groups."""
     groups = [opened.parquet.metadata.row_group(i).num_rows for i in range(opened.parquet.num_row_groups)]
     if min(groups, default=0) < 0 or sum(groups) != opened.parquet.metadata.num_rows:
         raise pa.ArrowInvalid("its row groups have not the rows that it says")
-    lacking = _lacking(opened, image)
+    lacking = _without_bytes(opened, image)
     if max(groups, default=0) > LARGE_GROUP and not lacking.all():
         listed.large_groups[opened.uri] = max(groups)
     if groups and _image_bytes(opened.parquet, image) > HEAVY_GROUP * len(groups):
         listed.groups[opened.uri] = groups
-    rows = [File(inside_uri(opened.uri, "row", row), None, modified) for row in range(len(lacking))]
-    if lacking.any():
-        kept = next(name for name, read in opened.wanted.items() if read == f"{image.name}.{PATH}")
-        paths = table[kept].to_pylist()
-        elsewhere = [row for row in np.flatnonzero(lacking).tolist() if paths[row]]
-        files = _look_at_all([paths[row] for row in elsewhere], opened.uri, listed)
-        for row, found in zip(elsewhere, files, strict=True):
-            rows[row] = found
-    return rows_of(rows) if rows else SCHEMA.empty_table()
+    return lacking
 
 
 def _image_bytes(parquet: pq.ParquetFile, image: ImageColumn) -> int:
@@ -278,7 +298,7 @@ def _image_bytes(parquet: pq.ParquetFile, image: ImageColumn) -> int:
     return sum(group.column(column).total_uncompressed_size for group in groups)
 
 
-def _lacking(opened: _Opened, image: ImageColumn) -> Bools:
+def _without_bytes(opened: _Opened, image: ImageColumn) -> Bools:
     """Which rows have no bytes, but perhaps the path of a file. The file's statistics tell, but where only some do."""
     parquet = opened.parquet
     if not image.inner:
@@ -321,18 +341,23 @@ def _read(opened: _Opened, listed: Listed) -> pa.Table:
     for name, size_of_lists in _nested(opened, lists):
         taken[name] += size_of_lists
         _count(uri, taken, listed.memory)
-    taken, batches = dict.fromkeys(wanted, 0), []
-    at_once, columns = min(max(AT_ONCE // shared, 1), 1 << 16), [*wanted.values()]
-    for batch in parquet.iter_batches(at_once, columns=columns) if wanted else ():
-        kept = {name: opened.column(batch, name) for name in wanted}
-        batches.append(pa.RecordBatch.from_pydict(kept))
-        taken = {name: taken[name] + column.nbytes for name, column in kept.items()}
-        _count(uri, taken, listed.memory)
-    listed.memory += sum(taken.values())
-    table = pa.Table.from_batches(batches, opened.schema).combine_chunks()
+    at_once, names = min(max(AT_ONCE // shared, 1), 1 << 16), [*wanted.values()]
+    read = parquet.iter_batches(at_once, columns=names) if wanted else ()
+    table = gathered(opened, map(opened.kept, read), listed)
     if wanted and table.num_rows != parquet.metadata.num_rows:
         raise pa.ArrowInvalid("it has not the rows that it says")
     return table
+
+
+def gathered(columns: Columns, batches: Iterable[pa.RecordBatch], listed: Listed) -> pa.Table:
+    """The wanted columns, from batches of them. InputError where they take too much memory."""
+    taken, parts = dict.fromkeys(columns.wanted, 0), list[pa.RecordBatch]()
+    for batch in batches:
+        parts.append(batch)
+        taken = {name: taken[name] + batch[name].nbytes for name in columns.wanted}
+        _count(columns.uri, taken, listed.memory)
+    listed.memory += sum(taken.values())
+    return pa.Table.from_batches(parts, columns.schema).combine_chunks()
 
 
 def _sizes(opened: _Opened) -> Iterator[tuple[str, parquet_pages.Column]]:
@@ -385,7 +410,7 @@ def _count(uri: str, taken: Mapping[str, int], before: int) -> None:
 # ---- what is in it ---------------------------------------------------------------------------------------------------
 
 
-def _images(uri: str, schema: pa.Schema, column: str | None) -> tuple[ImageColumn | None, str]:
+def images_in(uri: str, schema: pa.Schema, column: str | None) -> tuple[ImageColumn | None, str]:
     """The column of images; or None, and what names their files: a column, or a field of one (`image.url`).
 
     `column`: that is to name them, if any. InputError where the file neither holds nor names any.
@@ -424,7 +449,7 @@ def _kind_of(kinds: Mapping[str, pa.DataType], column: str) -> pa.DataType | Non
     return kind
 
 
-def _names(opened: _Opened, table: pa.Table) -> pa.ChunkedArray:
+def _names(opened: Columns, table: pa.Table) -> pa.ChunkedArray:
     """What names the files, as texts."""
     kept = {read: name for name, read in opened.wanted.items()}
     if (name := kept.get(opened.names)) is not None:

@@ -25,7 +25,7 @@ from PIL import AvifImagePlugin, Image, ImageCms, ImageFile, _imaging
 
 from muster.arrays import Pixels
 from muster.colour import MAX_PROFILE
-from muster.storage.photos import jpeg
+from muster.storage.photos import jpeg, psd
 from muster.storage.photos.tiff import is_unsigned, white_is_zero
 
 Image.init()  # now: Pillow registers its formats lazily, which is not safe when two threads open the first two images
@@ -90,8 +90,8 @@ def upright(pixels: Pixels, orientation: int) -> Pixels:
     return pixels[::rows, ::columns]
 
 
-def _generic_pixels(image: ImageFile.ImageFile, data: bytes, side: int) -> Pixels:
-    return np.asarray(_rgb(_shrink(_resizable(image), side), image.info.get("icc_profile")))
+def _generic_pixels(image: Image.Image, data: bytes, side: int) -> Pixels:
+    return np.asarray(rgb(shrunk(_resizable(image), side), image.info.get("icc_profile")))
 
 
 def _jpeg_pixels(image: ImageFile.ImageFile, data: bytes, side: int) -> Pixels:
@@ -107,7 +107,7 @@ def _jpeg_pixels(image: ImageFile.ImageFile, data: bytes, side: int) -> Pixels:
         image, data = Image.open(io.BytesIO(mended), formats=("JPEG",)), mended
         pixels = _plain_jpeg_pixels(image.mode, data, width, height)
     if pixels is not None:
-        return pixels if max(pixels.shape) <= side else np.asarray(_shrink(Image.fromarray(pixels), side))
+        return pixels if max(pixels.shape) <= side else np.asarray(shrunk(Image.fromarray(pixels), side))
     if divisor > 1:
         image.draft(image.mode, (width, height))
     return _generic_pixels(image, data, side)
@@ -142,17 +142,24 @@ def _heif_pixels(image: ImageFile.ImageFile, data: bytes, side: int) -> Pixels:
         small = Image.new(bands[0].mode, (bands[0].width, sum(band.height for band in bands)))
         for i, band in enumerate(bands):
             small.paste(band, (0, 256 * i))
-    return np.asarray(_rgb(_shrink(small, side), None))
+    return np.asarray(rgb(shrunk(small, side), None))
 
 
 def _as_image(heif: pillow_heif.HeifFile, rows: Pixels) -> Image.Image:
     return Image.frombuffer(heif.mode, (heif.size[0], len(rows)), rows, "raw", heif.mode, heif.stride, 1)
 
 
+def _psd_pixels(image: ImageFile.ImageFile, data: bytes, side: int) -> Pixels:
+    """What Pillow takes for transparency may be a selection that was saved with the picture."""
+    opaque = image.mode == "RGBA" and not psd.is_transparent(data)
+    return _generic_pixels(image.convert("RGB") if opaque else image, data, side)
+
+
 _READERS: dict[str, Callable[[ImageFile.ImageFile, bytes, int], Pixels]] = {
     "JPEG": _jpeg_pixels,
     "MPO": _jpeg_pixels,
     "HEIF": _heif_pixels,
+    "PSD": _psd_pixels,
 }
 
 
@@ -187,7 +194,7 @@ def _stretched(values: np.ndarray[Any, Any]) -> Pixels:
     return scaled.astype(np.uint8)
 
 
-def _shrink(image: Image.Image, side: int) -> Image.Image:
+def shrunk(image: Image.Image, side: int) -> Image.Image:
     longest = max(image.size)
     if longest <= side:
         return image
@@ -195,7 +202,8 @@ def _shrink(image: Image.Image, side: int) -> Image.Image:
     return image.resize((width, height), Image.Resampling.HAMMING, reducing_gap=2.0)
 
 
-def _rgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+def rgb(image: Image.Image, profile: bytes | None = None) -> Image.Image:
+    """Of a mode that Pillow can resize, over white where it is transparent."""
     if image.mode in ("LA", "RGBA"):
         white = Image.new("RGB", image.size, "white")
         white.paste(image.convert("RGB"), mask=image.getchannel("A"))

@@ -3,21 +3,21 @@
 import threading
 from bisect import bisect_right
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from muster.errors import ImageError, MusterError, UnreachableError
 from muster.storage import parquet_pages
 from muster.storage.http.addresses import private_addresses
 from muster.storage.photos import decode
 from muster.storage.photos.containers import Opened
-from muster.storage.photos.first_bytes import suffix_of
-from muster.storage.photos.image_column import ImageColumn, image_column
+from muster.storage.photos.first_bytes import PARQUET_SUFFIXES, suffix_of
+from muster.storage.photos.image_column import image_column, images_of
 from muster.storage.photos.kinds import of_suffix
+from muster.storage.photos.row_batches import batch_rows
 from muster.storage.uris import (
     Inside,
     bucket_of,
@@ -32,10 +32,6 @@ from muster.storage.uris import (
     unread,
 )
 
-BATCH_BYTES = 8 << 20  # of images taken from a Parquet file at once, as far as BATCH_ROWS allow
-BATCH_ROWS = (5, 256)
-BATCH_MOST = 256 << 20  # of a batch, if all its rows shared the largest image there may be
-PAGE_MOST, DENSEST = 1 << 29, 20  # a page may be longer than this only if it is not packed more than this many times
 THREADS = {(False, False): 4, (False, True): 16, (True, False): 0, (True, True): 1}  # by in order, and remote
 WEB_THREADS = 64  # for files of web servers, each of which is asked by a few at once
 OPEN = 16  # containers that one Reader holds open
@@ -112,7 +108,7 @@ class Reader:
         inside = split_inside(uri)
         if inside is None:
             return decode.read(uri)
-        if inside.kind != "row":
+        if not _in_parquet(inside):
             return self._item(uri, inside)
         with self._lock:
             try:
@@ -211,6 +207,10 @@ class Reader:
         return _walked[known]
 
 
+def _in_parquet(inside: Inside) -> bool:
+    return inside.kind == "row" and suffix_of(inside.container) in PARQUET_SUFFIXES
+
+
 def _on_the_web(uri: str) -> bool:
     """Whether it is a file of its own on a web server; these are judged one by one (muster.storage.http)."""
     return is_http(uri) and split_inside(uri) is None
@@ -219,28 +219,10 @@ def _on_the_web(uri: str) -> bool:
 def _in_order(uri: str) -> bool:
     """Whether it is read after those in front of it in its file: a row of a Parquet file, a moment of a video."""
     inside = split_inside(uri)
-    if inside is None or inside.kind == "row":
+    if inside is None or _in_parquet(inside):
         return inside is not None
     container = of_suffix(suffix_of(inside.container))
     return container is not None and container.in_order
-
-
-def batch_rows(sizes: Sequence[parquet_pages.Column], rows: int) -> int:
-    """How many rows of a row group are read at once, by the sizes of what is read. `rows`: that it has.
-
-    Raises ArrowInvalid where a page takes too much memory.
-    """
-    if any(size.largest > max(PAGE_MOST, DENSEST * size.packed) for size in sizes):
-        raise pa.ArrowInvalid("a page that is packed too densely for photos")
-    shared = max(size.shared for size in sizes)
-    wanted = BATCH_BYTES // max(sum(size.raw for size in sizes) // max(rows, 1), 1)
-    return min(max(wanted, BATCH_ROWS[0]), BATCH_ROWS[1], max(BATCH_MOST // max(shared, 1), 1))
-
-
-def images_of(batch: pa.RecordBatch, image: ImageColumn) -> pa.Array:
-    """The bytes of images in rows of a Parquet file."""
-    column = batch.column(image.name)
-    return pc.struct_field(column, image.inner) if image.inner else column
 
 
 def check_access(images_of: Iterable[tuple[str, str]]) -> None:

@@ -1,6 +1,6 @@
 """Rows of what a scan finds: each names an image, with what a user says of it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 
 import pyarrow as pa
 
@@ -18,8 +18,11 @@ def rows_of(files: Iterable[File]) -> pa.Table:
 def with_user_columns(rows: pa.Table, columns: Mapping[str, tuple[pa.Field, pa.ChunkedArray]]) -> pa.Table:
     """Those of a user beside ours; one that has a name of ours gets another."""
     for name, (kind, values) in columns.items():
-        kept = name
-        while kept in RESERVED or kept in rows.schema.names:
-            kept = f"user_{kept}"
-        rows = rows.append_column(kind.with_name(kept), values)
+        rows = rows.append_column(kind.with_name(free_name(name, {*RESERVED, *rows.schema.names})), values)
     return rows
+
+
+def free_name(name: str, taken: Container[str]) -> str:
+    while name in taken:
+        name = f"user_{name}"
+    return name

@@ -9,25 +9,32 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 from pyarrow.fs import FileType
 
+from muster.distribution import DISTRIBUTION
 from muster.errors import InputError, MissingError
 from muster.storage.files import open_regular
 from muster.storage.http.addresses import private_addresses
 from muster.storage.library import LibraryFiles
-from muster.storage.photos import parquet_rows
+from muster.storage.photos import parquet_rows, video
 from muster.storage.photos.containers import Items
 from muster.storage.photos.first_bytes import (
+    BESIDE_RAW,
     HEAD,
     IMAGE_SUFFIXES,
+    LANCE,
     NO_PHOTOS,
+    PARQUET_SUFFIXES,
+    RAW,
     RAW_SUFFIXES,
     SUFFIXES,
     is_photo,
     refusal,
+    stem_of,
     suffix_of,
 )
 from muster.storage.photos.kinds import of_suffix
-from muster.storage.photos.left_out import said
+from muster.storage.photos.left_out import CACHES, PAIRED, said
 from muster.storage.photos.listing import File, Place, head_of, list_files, locate
+from muster.storage.photos.live import CLIPS, hangs_on, stems
 from muster.storage.photos.promotion import unite
 from muster.storage.photos.rows import SCHEMA, rows_of
 from muster.storage.photos.wishes import PLAIN, Wishes
@@ -35,9 +42,9 @@ from muster.storage.retry import retried
 from muster.storage.uris import local_path
 
 AT_ONCE = 8  # archives that are listed
-PARQUET = ".parquet"
-PARQUET_SUFFIXES = (PARQUET, ".parq", ".pq")
+PARQUET = PARQUET_SUFFIXES[0]
 _UNFINISHED = re.compile(r"/_[^/=]*/")  # in Spark's folders _temporary, and others of such names, lies what is no data
+_MADE = re.compile(r"/cache-[0-9a-f]+(?:_\d+_of_\d+)?\.arrow$")  # by `datasets`, of what lies beside it
 _MANAGED = re.compile(r"/_delta_log/|/metadata/[^/]*\.metadata\.json")
 
 
@@ -94,6 +101,8 @@ def _find_images(source: str, library: LibraryFiles | None, wishes: Wishes) -> F
         suffix = suffix_of(file.uri)
         if suffix in PARQUET_SUFFIXES and not re.search(_UNFINISHED, file.uri[len(place.uri.partition("?")[0]) :]):
             kinds["parquet"].append(file)
+        elif not place.file and re.search(_MADE, file.uri):
+            found.left_out[CACHES] += 1
         elif container := of_suffix(suffix):
             kinds["beside" if container.beside_photos else "archive"].append(file)
         elif suffix in IMAGE_SUFFIXES or (_is_photo(source, place, suffix) if place.file else _looks_so(file, suffix)):
@@ -101,7 +110,7 @@ def _find_images(source: str, library: LibraryFiles | None, wishes: Wishes) -> F
         else:
             found.skipped[suffix] += 1
     if kinds["image"] or kinds["beside"]:
-        _take_in(found, kinds["beside"], wishes, rows_of(kinds["image"]))
+        _take_in(found, kinds["beside"], wishes, rows_of(_without_pairs(kinds["image"], found.left_out)))
         found.skipped.update(suffix_of(file.uri) for file in kinds["archive"])
     elif kinds["archive"]:
         _take_in(found, kinds["archive"], wishes)
@@ -120,11 +129,21 @@ def _find_images(source: str, library: LibraryFiles | None, wishes: Wishes) -> F
     return found
 
 
+def _without_pairs(files: Sequence[File], left_out: Counter[str]) -> list[File]:
+    """Cameras write one photo as raw and as JPEG or HEIC, of one name: the latter is taken, as the camera made it."""
+    made = {stem_of(file.uri) for file in files if suffix_of(file.uri) in BESIDE_RAW}
+    kept = [file for file in files if suffix_of(file.uri) not in RAW_SUFFIXES or stem_of(file.uri) not in made]
+    if len(kept) < len(files):
+        left_out[PAIRED] += len(files) - len(kept)
+    return kept
+
+
 def _take_in(found: Found, files: Sequence[File], wishes: Wishes, rows: pa.Table | None = None) -> None:
     """What is in these files, beside `rows`. The user's columns become texts where those of two files differ."""
     parts = {found.source: rows} if rows is not None and rows.num_rows else {}
+    stills = stems(rows["uri"].to_pylist()) if rows is not None and files else frozenset()
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        listed = pool.map(lambda file: _listed(file, wishes), files)
+        listed = pool.map(lambda file: _listed(file, wishes, stills), files)
         for file, items in zip(files, listed, strict=True):
             parts[file.uri] = items.rows
             found.left_out.update(items.left_out)
@@ -132,7 +151,9 @@ def _take_in(found: Found, files: Sequence[File], wishes: Wishes, rows: pa.Table
     found.rows = unite(parts, texts=True)
 
 
-def _listed(file: File, wishes: Wishes) -> Items:
+def _listed(file: File, wishes: Wishes, stills: frozenset[str]) -> Items:
+    if hangs_on(file.uri, stills):
+        return Items(SCHEMA.empty_table(), Counter({CLIPS: 1}))
     container = of_suffix(suffix_of(file.uri))
     assert container is not None  # of files that were sorted out by their suffixes
     try:
@@ -175,13 +196,20 @@ def _looks_so(file: File, suffix: str) -> bool:
 
 def _is_photo(source: str, place: Place, suffix: str) -> bool:
     """The same of a file that is named by itself. InputError, with what it is, where it is none."""
+    if suffix == LANCE:
+        raise InputError(f"{source} is a data set of Lance: pip install '{DISTRIBUTION}[lance]' to read it")
     try:
         head = head_of(place)
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"cannot read {source}: {getattr(error, 'strerror', None) or error}") from None
-    if is_photo(head) and suffix not in RAW_SUFFIXES:
+    if is_photo(head) and not (suffix in RAW_SUFFIXES and not RAW.read):
         return True
-    raise InputError(f"{source} is {refusal(head, suffix)}")
+    raise InputError(f"{source} is {_video(suffix) or refusal(head, suffix)}")
+
+
+def _video(suffix: str) -> str | None:
+    missing = video.missing([suffix])
+    return f"a video: {missing}" if missing else None
 
 
 def _nothing_found(source: str, found: Found) -> str:
@@ -193,5 +221,6 @@ def _nothing_found(source: str, found: Found) -> str:
         + (f"; left out: {others}" if others else "")
         + (f"; folders that cannot be read: {len(found.unreadable)}" if found.unreadable else "")
         + (f"; links that lead out of it: {len(found.outside)} (`follow_links` takes them in)" if found.outside else "")
+        + (f". {missing[0].upper()}{missing[1:]}" if (missing := video.missing(found.skipped)) else "")
         + f". Files ending in {SUFFIXES} count, and any photo or folder named by itself"
     )

@@ -7,6 +7,8 @@ import numpy as np
 from PIL import ExifTags
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
+from muster.storage.photos.first_bytes import TIFF
+
 MAX_NUMBERS = 1 << 18  # of all tags; Pillow makes objects of them all: 40 MB in a PNG took 1 GB
 MAX_PAGES = 16  # that are looked at for the photo; Pillow reads all before it
 _COMPACT = (1, 2, 7)  # types that become one object: bytes, text, undefined
@@ -16,6 +18,7 @@ _BITS, _COMPRESSION, _PLANES, _NUMBERS = 258, 259, 284, 339
 _UNSIGNED, _SIGNED = 1, 2  # of the last
 _WHITE_IS_ZERO = 0  # photometric
 _WIDTHS = {3: 2, 4: 4, 13: 4, 16: 8, 18: 8}  # bytes, of the types of whole numbers
+_PIECES = ((273, 279), (324, 325))  # where strips and tiles begin, and how long they are
 _REDUCED, _MASK = 1, 4  # bits of the first
 _SENSOR = (32803, 34892)  # photometric: a filter before each pixel, or linear light
 
@@ -64,6 +67,18 @@ class _Directories:
         parts = [content[i * width : (i + 1) * width] for i in range(min(count, MAX_PAGES) if width else 0)]
         return [int.from_bytes(part, order) for part in parts]
 
+    def all_values(self, entries: Entries, tag: int) -> Entries:
+        """All of them, as far as the file has them, as 64 bits."""
+        entry = entries[entries["tag"] == tag][:1]
+        width = _WIDTHS.get(int(entry["type"][0]), 0) if len(entry) else 0
+        if not width:
+            return np.empty(0, np.uint64)
+        count, content = int(entry["count"][0]), entry["value"].tobytes()
+        if width * count > self.width:
+            content = self.block[int(entry["value"][0]) :]
+        count = min(count, len(content) // width)
+        return np.frombuffer(content, f"{self.order}u{width}", count).astype(np.uint64)
+
     def value(self, entries: Entries, tag: int) -> int:
         return next(iter(self.values(entries, tag)), 0)
 
@@ -107,6 +122,19 @@ def photo_page(data: bytes) -> int | None:
     full = [i for i, kind in enumerate(kinds) if not kind & (_REDUCED | _MASK)]
     areas = {i: directories.value(pages[i], _WIDTH) * directories.value(pages[i], _HEIGHT) for i in full}
     return max(full, key=lambda i: areas[i], default=None)
+
+
+def is_cut(data: bytes) -> bool:
+    """Whether a page, or what lies below one, has pixels behind the end of the file."""
+    directories = _Directories(data)
+    pages = list(directories.pages()) if data.startswith(TIFF) else []
+    below = [at for page in pages for at in directories.values(page, _CHILDREN)][:MAX_PAGES]
+    for entries in [*pages, *(directories.entries(at) for at in below)]:
+        for places, lengths in _PIECES:
+            starts, sizes = (directories.all_values(entries, tag) for tag in (places, lengths))
+            if len(starts) == len(sizes) and len(starts) and int((starts + sizes).max()) > len(data):
+                return True
+    return False
 
 
 def is_described(data: bytes) -> bool:

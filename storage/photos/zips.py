@@ -28,13 +28,13 @@ _ENCRYPTED = 1
 def _list(file: File, wishes: Wishes) -> Items:
     opened = open_bytes(file.uri)
     try:
-        return members.items(file, _members(opened, file.uri), lambda member: _data(opened, member))
+        return members.items(file, found(opened, file.uri), lambda member: data(opened, member))
     finally:
         opened.close()
 
 
-def _members(file: Bytes, uri: str) -> Iterator[Member]:
-    """By name, so that what belongs together stands together."""
+def found(file: Bytes, uri: str) -> Iterator[Member]:
+    """Its members by name, so that what belongs together stands together. InputError where it is no zip archive."""
     try:
         with zipfile.ZipFile(io.BufferedReader(_Seekable(file), 1 << 16)) as archive:
             infos = sorted(archive.infolist(), key=lambda info: info.filename)
@@ -45,23 +45,23 @@ def _members(file: Bytes, uri: str) -> Iterator[Member]:
             yield Member(info.filename, info.header_offset, info.compress_size, info.file_size)
 
 
-def _data(file: Bytes, member: Member) -> bytes:
-    """Raises ImageError; UnreachableError where its bucket does not answer."""
+def data(file: Bytes, member: Member) -> bytes:
+    """All of it. Raises ImageError; UnreachableError where its bucket does not answer."""
     name = member.name.encode(errors="surrogateescape")
-    data = members.read_at(file, member.offset, _LOCAL.size + 2 * len(name) + _EXTRA + member.stored)
-    if len(data) < _LOCAL.size:
+    read = members.read_at(file, member.offset, _LOCAL.size + 2 * len(name) + _EXTRA + member.stored)
+    if len(read) < _LOCAL.size:
         raise ImageError("unreadable", members.CHANGED)
-    signature, _, flags, method, *_, length, extra = _LOCAL.unpack_from(data)
+    signature, _, flags, method, *_, length, extra = _LOCAL.unpack_from(read)
     begin = _LOCAL.size + length + extra
-    if signature != b"PK\3\4" or _name(data[_LOCAL.size : _LOCAL.size + length], flags) != member.name:
+    if signature != b"PK\3\4" or _name(read[_LOCAL.size : _LOCAL.size + length], flags) != member.name:
         raise ImageError("unreadable", members.CHANGED)
     if flags & _ENCRYPTED:
         raise ImageError("unsupported", "it is encrypted in its zip archive: unpack that, and name the folder")
-    if len(data) < begin + member.stored:  # more in front of the data than is usual, or the archive is cut
-        data = members.read_at(file, member.offset, begin + member.stored)
-    if len(data) < begin + member.stored:
+    if len(read) < begin + member.stored:  # more in front of the data than is usual, or the archive is cut
+        read = members.read_at(file, member.offset, begin + member.stored)
+    if len(read) < begin + member.stored:
         raise ImageError("truncated", "its archive is cut short in the middle of it")
-    return _unpacked(data[begin : begin + member.stored], method)
+    return _unpacked(read[begin : begin + member.stored], method)
 
 
 def _name(data: bytes, flags: int) -> str:
@@ -119,7 +119,7 @@ class _Zip:
         self._file = open_bytes(uri)
 
     def read(self, key: str) -> bytes:
-        return _data(self._file, members.of_key(key))
+        return data(self._file, members.of_key(key))
 
     def close(self) -> None:
         self._file.close()

@@ -5,16 +5,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from muster.errors import ImageError
-from muster.storage.files import open_regular
 from muster.storage.photos import decode
-from muster.storage.tags import takeout
+from muster.storage.tags import takeout, tree
 from muster.storage.tags.embedded import MOST, packets
 from muster.storage.tags.regions import Picture, place
 from muster.storage.tags.said import Said, merged, names_of
 from muster.storage.tags.sidecars import Sidecars
 from muster.storage.tags.write import without
 from muster.storage.tags.xmp import read_xmp
-from muster.storage.uris import local_uri
 
 VERSION = 1  # grows when what is read from a file becomes something else: all are read again then
 
@@ -37,7 +35,7 @@ def read_tags(
     people = names_of([*xmp.people, *placed.people, *google.people])
     named = {region.name.casefold() for region in placed.regions if region.name}
     return {
-        "files": [local_uri(file) for file, each in found if each],
+        "files": [tree.uri_of(file) for file, each in found if each],
         "regions": [
             {"name": each.name, "type": each.type, "box_xyxy": each.box, "origin": each.origin}
             for each in placed.regions
@@ -69,7 +67,7 @@ def _said(path: str, sidecars: Sidecars, read: Callable[[bytes], Said]) -> Itera
 
 def _embedded(path: str) -> Said:
     try:
-        with open_regular(path) as file:
+        with tree.opened(path) as file:
             found, remarks = packets(file)
     except (OSError, ValueError):  # a run says of photos that cannot be read; ValueError: a name with a null byte
         return Said()
@@ -79,7 +77,7 @@ def _embedded(path: str) -> Said:
 def _of_sidecar(path: str, read: Callable[[bytes], Said]) -> Said:
     """Links are not followed: whoever may write the folder could name any file of the user's with one."""
     try:
-        with open_regular(path, follow=False) as file:
+        with tree.opened(path, follow=False) as file:
             return read(file.read(MOST + 1))
     except (OSError, ValueError) as error:
         reason = "a link" if os.path.islink(path) else getattr(error, "strerror", None) or str(error)
@@ -88,7 +86,8 @@ def _of_sidecar(path: str, read: Callable[[bytes], Said]) -> Said:
 
 def _picture(path: str) -> Picture | None:
     try:
-        photo = decode.decode(decode.read(local_uri(path)), 64)
-    except ImageError:
+        with tree.opened(path) as file:
+            photo = decode.decode(file.read(decode.MAX_FILE), 64)
+    except (ImageError, OSError, ValueError):
         return None
     return Picture(*photo.size, photo.orientation)

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from muster.storage.photos.first_bytes import RAW_SUFFIXES, suffix_of
-from muster.storage.tags import takeout
+from muster.storage.tags import takeout, tree
 from muster.storage.tags.takeout import form_of
 
-SIBLINGS = 100  # folders that one Takeout was unpacked into, at most
+SIBLINGS = 100  # archives of one Takeout, and folders that they were unpacked into, at most
 _XMP, _TAKEOUT = ".xmp", "takeout"
 
 
@@ -42,7 +42,7 @@ class Listing:
 def of_folder(folder: str, photos: Sequence[str]) -> Listing:
     """The sidecars of these photos (names) in a folder. Raises nothing."""
     try:
-        names = os.listdir(folder)
+        names = tree.names(folder)
     except OSError as error:
         return Listing(dict.fromkeys(photos, Sidecars()), unread=error.strerror or str(error))
     by_form = defaultdict(list)
@@ -63,7 +63,7 @@ def _sidecars(folder: str, photo: str, by_form: dict[str, list[str]], raw: set[s
     stem, suffix = os.path.splitext(photo)
     own, shared = ([os.path.join(folder, name) for name in _first(by_form, each + _XMP)] for each in (photo, stem))
     shared = shared if suffix else []
-    if form_of(stem) in raw:
+    if form_of(stem) in raw and suffix_of(photo) not in RAW_SUFFIXES:  # it is the raw file's, as programs have it
         return Sidecars(own, shared, json)
     return Sidecars([*own, *shared], (), json)
 
@@ -85,7 +85,7 @@ def _in_siblings(folder: str, photos: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for sibling in _siblings(folder):
         try:
-            names = os.listdir(sibling)
+            names = tree.names(sibling)
         except OSError:
             continue
         for photo, name in takeout.sidecars(photos, names).items():
@@ -100,13 +100,12 @@ def _siblings(folder: str) -> list[str]:
         return []
     above, inside = os.path.join(*parts[: places[-1] - 1]), os.path.join(*parts[places[-1] :])
     siblings = (os.path.join(above, name, inside) for name in _folders(above) if name != parts[places[-1] - 1])
-    return [sibling for sibling in siblings if os.path.isdir(sibling) and not os.path.islink(sibling)]
+    return [sibling for sibling in siblings if tree.is_folder(sibling)]
 
 
 def _folders(above: str) -> tuple[str, ...]:
     try:
-        with os.scandir(above) as entries:
-            return tuple(sorted(each.name for each in entries if each.is_dir(follow_symlinks=False)))[:SIBLINGS]
+        return tuple(tree.folders(above))[:SIBLINGS]
     except OSError:
         return ()
 
@@ -116,14 +115,6 @@ def _folders(above: str) -> tuple[str, ...]:
 
 def stamp(version: int, photo: Iterable[object], sidecars: Sidecars) -> str:
     """16 hex digits that are others where the photo or one of its sidecars is. `photo`: what it is known by."""
-    facts = [version, *photo, *(fact for path in sidecars.all for fact in (path, *_known_by(path)))]
+    facts = [version, *photo, *(fact for path in sidecars.all for fact in (path, *tree.known_by(path)))]
     text = "\0".join(map(str, facts)).encode(errors="surrogateescape")
     return hashlib.blake2b(text, digest_size=8).hexdigest()
-
-
-def _known_by(path: str) -> tuple[int, ...]:
-    try:
-        status = os.lstat(path)
-    except OSError:
-        return ()
-    return status.st_mode, status.st_size, status.st_mtime_ns

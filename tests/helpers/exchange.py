@@ -1,11 +1,14 @@
 """Findings to export."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from pycocotools import mask
 
 from muster.storage.exchange.photo import AnnotatedPhoto, Finding
+from muster.storage.exchange.samples import Sample, Says, schema_of
 
 SQUARE = [(10.0, 20.0), (30.0, 20.0), (30.0, 40.0), (10.0, 40.0)]
 CATEGORIES = {"person": 1, "dog": 18, "sky": 91}
@@ -25,3 +28,8 @@ SKY = Finding("masks", "sky", 0.9, (7.0, 20.0, 30.0, 51.0), a_mask(), [SQUARE, [
 
 def photo(name: str, *findings: Finding) -> AnnotatedPhoto:
     return AnnotatedPhoto(f"id of {name}", f"/photos/{name}", name, 100, 80, findings)
+
+
+SAYS = {"objects": Says(True, False, False, False), "masks": Says(True, True, False, False)}
+SCHEMA = schema_of(pa.schema({"person": pa.string(), "width": pa.float64()}), SAYS, crops=False)
+SAMPLE = Sample(replace(photo("a.jpg", DOG, SKY), user={"person": "anna", "width": 2.5}), b"\xff\xd8\xff", ".jpg")

@@ -1,5 +1,6 @@
 import json
 import os
+import zipfile
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -131,6 +132,24 @@ def test_photos_elsewhere_are_counted(tmp_path: Path, photos: Path) -> None:
     manifest.scan(opened, [str(tmp_path / "inline.parquet"), str(tmp_path / "named.parquet")])
     summary = read_tags(opened)
     assert (summary.photos, summary.elsewhere, summary.tagged) == (1, 3, 1)
+
+
+def test_a_takeout_of_two_archives_is_read_without_unpacking(tmp_path: Path) -> None:
+    said = {"photoTakenTime": {"timestamp": "1400000000"}, "people": [{"name": "Ann"}], "geoData": {}}
+    folder, jpeg = "Takeout/Google Photos/Greece", image_with(packet())
+    with zipfile.ZipFile(tmp_path / "takeout-001.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(f"{folder}/IMG(1).jpg", jpeg)
+        archive.writestr(f"{folder}/metadata.json", json.dumps({"title": "Greece", "date": {}, "access": ""}))
+    with zipfile.ZipFile(tmp_path / "takeout-002.zip", "w") as archive:
+        archive.writestr(f"{folder}/IMG.jpg.supplemental-metadata(1).json", json.dumps(said))
+    opened = open_library(tmp_path / "L", create=True)
+    manifest.scan(opened, [str(tmp_path / "takeout-*.zip")])
+    summary = read_tags(opened)
+    assert (summary.photos, summary.elsewhere, summary.dated) == (1, 0, 1)
+    [row] = table.read(opened).to_pylist()
+    assert (row["people"], row["albums"], row["taken_at"]) == (["Ann"], ["Greece"], datetime(2014, 5, 13, 16, 53, 20))
+    assert "takeout-002.zip#member=" in row["files"][-1]
+    assert read_tags(opened).read == 0
 
 
 def test_nothing_that_lies_about_stops_it(library: LibraryFiles, photos: Path) -> None:

@@ -51,9 +51,9 @@ def test_what_is_left_out_is_said_by_kind(muster: Muster, photos: Path, tmp_path
         photos,
         "@eaDir/a.jpg/t.jpg",
         "x/@eaDir/t.jpg",
-        "1.nef",
-        "2.dng",
-        "3.jxl",
+        "1.eps",
+        "2.psb",
+        "3.jp2",
         "a.mov",
         "IMG_0123456789.j",
         "sent/d.jpg",
@@ -64,10 +64,10 @@ def test_what_is_left_out_is_said_by_kind(muster: Muster, photos: Path, tmp_path
     outcome = muster(*command, "--json")
     assert outcome.facts["found"] == 3
     assert outcome.facts["left_out"] == {"excluded": 1, "recycle bins": 1, "thumbnails": 2, ".nomedia": 1}
-    assert outcome.facts["skipped"] == {".nef": 1, ".dng": 1, ".jxl": 1, ".mov": 1, "": 1}
+    assert outcome.facts["skipped"] == {".eps": 1, ".psb": 1, ".jp2": 1, ".mov": 1, "": 1}
     line = (
-        "muster: left out: 1 excluded, 1 recycle bin, 2 folders of thumbnails, 1 folder with .nomedia, 1 .dng, 1 .jxl,"
-        " 1 .nef, 1 without a suffix, 1 .mov"
+        "muster: left out: 1 excluded, 1 recycle bin, 2 folders of thumbnails, 1 folder with .nomedia, 1 .eps, 1 .jp2,"
+        " 1 .psb, 1 without a suffix, 1 .mov"
     )
     assert outcome.err.splitlines() == [line]
     again = muster(*command)

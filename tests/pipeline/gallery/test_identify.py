@@ -74,11 +74,11 @@ def test_known_people_and_strangers(gallery_library: Path, school: School, tmp_p
 
 def test_what_was_left_out_is_said(gallery_library: Path, school: School, tmp_path: Path) -> None:
     (tmp_path / "door" / "@eaDir").mkdir(parents=True)
-    for name in ("a.jpg", "@eaDir/a.jpg", "b.nef"):
+    for name in ("a.jpg", "@eaDir/a.jpg", "b.psb"):
         shutil.copy(next(iter(school.probes.values())), tmp_path / "door" / name)
     answers, remark = identify([str(tmp_path / "door")], config(calibrated(gallery_library)), None, lambda _: None)
     assert answers["image"].to_pylist() == [str(tmp_path / "door" / "a.jpg")]
-    assert remark == "left out: 1 folder of thumbnails, 1 .nef"
+    assert remark == "left out: 1 folder of thumbnails, 1 .psb"
 
 
 def test_a_large_gallery_is_searched_by_an_index(

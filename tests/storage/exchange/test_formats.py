@@ -1,13 +1,14 @@
 """Files that appear whole, and where none may appear."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from helpers.exchange import CATEGORIES, DOG, SKY, photo
+from helpers.exchange import CATEGORIES, DOG, SAMPLE, SCHEMA, SKY, photo
 from muster.errors import InputError
-from muster.storage.exchange.formats import FORMATS, check_out
+from muster.storage.exchange.formats import FORMATS, DataSet, check_out
 from muster.storage.library import open_library
 
 
@@ -37,7 +38,14 @@ def test_one_format_that_fails_leaves_nothing(tmp_path: Path) -> None:
         yield photo("1.jpg", DOG, SKY)
         raise KeyboardInterrupt
 
+    def samples() -> Any:
+        yield SAMPLE
+        raise KeyboardInterrupt
+
     for each in FORMATS.values():
+        out = tmp_path / "out"
+        given = (samples(), out, SCHEMA) if isinstance(each, DataSet) else (photos(), out, CATEGORIES, {})
+        write: Callable[..., object] = each.write
         with pytest.raises(KeyboardInterrupt):
-            each.write(photos(), tmp_path / "out", CATEGORIES, {})
+            write(*given)
         assert list(tmp_path.iterdir()) == []

@@ -21,6 +21,7 @@ from muster.errors import ImageError
 from muster.storage.photos import decode as images
 from muster.storage.photos.decode import KINDS, Photo, decode, read
 from muster.storage.photos.pixels import perceptual_hash, upright
+from muster.storage.photos.rendered import MAX_MEMORY
 
 # muster.storage.photos.decode ignores Pillow's warnings; pytest's "error" goes before that and would turn them into
 # exceptions.
@@ -492,7 +493,7 @@ def test_a_200_megapixel_heic_is_accepted_when_shrunk_only(data: Path) -> None:
     content = (data / "broken" / "200MP.heic").read_bytes()
     error = failure(content)
     assert (error.kind, error.size) == ("too_large", (12240, 16320))
-    assert images._memory(images._open(content), content, 2048) < images.MAX_MEMORY
+    assert images._memory(images._open(content), content, 2048) < MAX_MEMORY
 
 
 def test_errors_survive_pickling() -> None:

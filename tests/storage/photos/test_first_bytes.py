@@ -2,6 +2,8 @@
 
 import io
 import re
+import subprocess
+import sys
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -58,10 +60,6 @@ OTHERS: dict[str, tuple[Callable[[], bytes], str]] = {
     "a.mkv": (lambda: b"\x1aE\xdf\xa3\0", "video"),
     "a.avi": (lambda: b"RIFF\0\0\0\0AVI LIST", "video"),
     "a.pdf": (lambda: b"%PDF-1.7", "PDF"),
-    "a.psd": (lambda: b"8BPS\0\1", "Photoshop"),
-    "a.jxl": (lambda: b"\xff\x0a\0", "JPEG XL"),
-    "a.cr3": (lambda: b"\0\0\0\x18ftypcrx \0\0", "camera raw.*JPEG"),
-    "a.nef": (lambda: picture("TIFF"), "camera raw.*JPEG"),
     "a.csv": (lambda: b"person_id,image\n", "CSV"),
     "a.txt": (lambda: b"BMW 320i and others like it", "text"),
     "a.json": (lambda: b' {"a": 1}', "JSON"),
@@ -83,6 +81,38 @@ def test_what_others_are(name: str) -> None:
 def test_any_bytes_have_an_answer_that_does_not_quote_them(head: bytes, suffix: str) -> None:
     is_photo(head)
     assert refusal(b"secret-of-mine" + head, suffix).count("secret") == 0
+
+
+def test_kinds_that_other_packages_read() -> None:
+    for head in (b"\xff\x0a\0", b"\0\0\0\x0cJXL \r\n", b"\0\0\0\x18ftypcrx \0\0", b"II\x1a\0\0\0HEAPCCDR", b"8BPS\0\1"):
+        assert is_photo(head)
+    assert {".nef", ".dng", ".jxl", ".psd"} <= IMAGE_SUFFIXES
+    assert not {".raw", ".ptx"} & (IMAGE_SUFFIXES | NO_PHOTOS), "point clouds are called so too"
+
+
+WITHOUT = """
+import sys
+sys.modules["rawpy"] = sys.modules["pillow_jxl"] = None
+from muster.errors import ImageError
+from muster.storage.photos.decode import decode
+from muster.storage.photos.first_bytes import IMAGE_SUFFIXES, NO_PHOTOS, is_photo, refusal
+assert {".nef", ".raw", ".jxl"} <= NO_PHOTOS - IMAGE_SUFFIXES
+for head, suffix in ((b"\\0\\0\\0\\x18ftypcrx \\0\\0", ".cr3"), (b"II*\\0", ".nef"), (b"\\xff\\x0a\\0", ".jxl")):
+    print(refusal(head, suffix))
+    try:
+        decode(head if suffix != ".nef" else b"II*\\0\\x10\\0\\0\\0CR\\2\\0\\0\\0\\0\\0")
+    except ImageError as error:
+        print(error.kind, error)
+"""
+
+
+def test_without_these_packages_it_is_said_what_to_install() -> None:
+    done = subprocess.run([sys.executable, "-c", WITHOUT], capture_output=True, text=True)
+    raw = r"camera raw needs rawpy: pip install 'muster-photos\[raw\]'"
+    jxl = r"JPEG XL needs pillow-jxl-plugin: .*\[jxl\]"
+    for line, said in zip(done.stdout.splitlines(), [raw, raw, raw, raw, jxl, jxl], strict=True):
+        assert re.search(said, line), done.stderr
+    assert done.stdout.count("unsupported ") == 3
 
 
 def test_a_suffix_is_of_one_kind() -> None:

@@ -43,12 +43,12 @@ def test_no_pattern_takes_long() -> None:
 
 def test_what_is_said() -> None:
     left_out = {"recycle bins": 1, "thumbnails": 1200, "excluded": 0, ".nomedia": 1, ".musterignore": 2, "hidden": 3}
-    assert said(left_out, {"": 2, ".json": 5, ".nef": 1, "rows without uri": 1}) == [
+    assert said(left_out, {"": 2, ".json": 5, ".psb": 1, "rows without uri": 1}) == [
         *("1 recycle bin", "1,200 folders of thumbnails", "0 excluded", "1 folder with .nomedia"),
-        *("2 by .musterignore", "3 hidden", "1 .nef", "5 .json", "2 without a suffix", "1 row without uri"),
+        *("2 by .musterignore", "3 hidden", "1 .psb", "5 .json", "2 without a suffix", "1 row without uri"),
     ]
-    many = said({}, {f".{number:02d}": 2 for number in range(20)} | {".nef": 1})
-    assert many[0] == "1 .nef"  # a photo, and not among what is commonest
+    many = said({}, {f".{number:02d}": 2 for number in range(20)} | {".psb": 1})
+    assert many[0] == "1 .psb"  # a photo, and not among what is commonest
     assert many[-1] == "18 of 9 other suffixes"
     assert len(many) == 13
     assert not said({}, {})

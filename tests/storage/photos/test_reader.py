@@ -17,7 +17,7 @@ from benchmarks.url_server import UrlServer
 from helpers.urls import quick, web
 from muster.errors import ImageError
 from muster.pipeline.run import TRANSIENT
-from muster.storage.photos import reader
+from muster.storage.photos import reader, row_batches
 from muster.storage.photos.reader import Reader
 from muster.storage.uris import allowing_private, inside_uri, local_uri
 
@@ -39,7 +39,7 @@ def write(path: Path | str, images: list[bytes | None], **options: int) -> str:
 def small_batches() -> Iterator[None]:
     """Batches of five rows, so that they end within row groups and row groups within files."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reader, "BATCH_BYTES", 100)
+        patch.setattr(row_batches, "BATCH_BYTES", 100)
         yield
 
 

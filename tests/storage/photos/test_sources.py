@@ -49,12 +49,10 @@ def test_a_file_that_is_no_photo_is_refused(folder: Path, library: LibraryFiles)
     with tarfile.open(folder / "shard-000000.tar", "w") as archive:
         archive.addfile(tarfile.TarInfo("000.mov"))
     (folder / "secret.txt").write_text("a password")
-    (folder / "a.nef").write_bytes(b"II*\0")
     assert "no images in" in refusal(folder / "shard-000000.tar", library)
     assert "secret.txt is text" in refusal(folder / "secret.txt", library)
     assert "password" not in refusal(folder / "secret.txt", library)
-    assert "camera raw" in refusal(folder / "a.nef", library)
-    assert refusal(folder, library).startswith(f"no images in {folder}; left out: 1 .nef, 1 .mov, 1 .txt")
+    assert refusal(folder, library).startswith(f"no images in {folder}; left out: 1 .mov, 1 .txt")
 
 
 def test_a_file_elsewhere_named_by_itself(library: LibraryFiles) -> None:
@@ -72,7 +70,7 @@ def test_a_file_elsewhere_named_by_itself(library: LibraryFiles) -> None:
 def test_photos_whose_suffix_says_nothing(folder: Path, library: LibraryFiles) -> None:
     """Google Takeout cuts names off, and dots stand in names without a suffix."""
     photos = ["2019-05-01 12.30.15", "IMG_0123456789.", "IMG_0123456789.j", "a.jpg!d", "a.jpg_large", "no-suffix"]
-    others = ["IMG_1.THM", "a.jpg.crdownload", "a.jpg_original", "a.jpg~", "a.mov", "a.nef", "a.xmp"]
+    others = ["IMG_1.THM", "a.jpg.crdownload", "a.jpg_original", "a.jpg~", "a.mov", "a.xmp"]
     for name in [*photos, *others]:
         (folder / name).write_bytes(JPEG)
     (folder / "notes").write_text("BM")
@@ -81,7 +79,7 @@ def test_photos_whose_suffix_says_nothing(folder: Path, library: LibraryFiles) -
     result, rows = found(folder, library)
     assert [row["uri"] for row in rows] == [str(folder / name) for name in photos]
     assert result.skipped == {
-        "": 2, ".thm": 1, ".crdownload": 1, ".jpg_original": 1, ".jpg~": 1, ".mov": 1, ".nef": 1, ".xmp": 1
+        "": 2, ".thm": 1, ".crdownload": 1, ".jpg_original": 1, ".jpg~": 1, ".mov": 1, ".xmp": 1
     }  # fmt: skip
 
 
@@ -91,7 +89,28 @@ def test_what_lies_beside_a_photo_is_counted(folder: Path, library: LibraryFiles
         (folder / name).write_bytes(JPEG)
     result, rows = found(folder, library)
     assert [row["uri"] for row in rows] == [str(folder / "IMG_1.JPG")]
-    assert result.skipped == {".nef": 1, ".mov": 1, ".aae": 1, ".xmp": 1, ".json": 1}
+    assert result.skipped == {".mov": 1, ".aae": 1, ".xmp": 1, ".json": 1}
+    assert result.left_out == {"raw beside a photo": 1}
+
+
+def test_a_raw_file_alone_is_a_photo(folder: Path, library: LibraryFiles) -> None:
+    names = [
+        "a/IMG_1.CR2",
+        "b/IMG_1.JPG",
+        "b/img_2.dng",
+        "b/IMG_2.heic",
+        "c/IMG_3.dng",
+        "c/IMG_3.png",
+        "d.raw",
+        "d.ptx",
+    ]
+    for name in names:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"II*\0 and so on" if name != "d.ptx" else b"1 2 3")
+    result, rows = found(folder, library)
+    left_out = {"b/img_2.dng", "d.ptx"}
+    assert {row["uri"] for row in rows} == {str(folder / name) for name in names if name not in left_out}
+    assert (result.left_out, result.skipped) == ({"raw beside a photo": 1}, {".ptx": 1})
 
 
 def test_what_is_left_out_is_found_out(folder: Path, library: LibraryFiles) -> None:

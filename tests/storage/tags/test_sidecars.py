@@ -25,6 +25,7 @@ def names(sidecars: Sidecars) -> tuple[list[str], list[str], str | None]:
         ("a.jpg", ["a.xmp", "a.jpg.xmp", "ab.xmp", "a.png.xmp"], (["a.jpg.xmp", "a.xmp"], [], None)),
         ("a.JPG", ["A.XMP", "a.jpg.Xmp", "a.xmp"], (["a.jpg.Xmp", "a.xmp", "A.XMP"], [], None)),
         ("a.jpg", ["a.xmp", "a.jpg.xmp", "a.NEF"], (["a.jpg.xmp"], ["a.xmp"], None)),
+        ("a.NEF", ["a.xmp", "a.jpg"], (["a.xmp"], [], None)),
         ("a.jpg", ["a.jpg.json", "a.xmp"], (["a.xmp"], [], "a.jpg.json")),
         ("a(1).jpg", ["a.jpg.json", "a.jpg(1).json"], ([], [], "a.jpg(1).json")),
         ("e\u0301.jpg", ["é.xmp"], (["é.xmp"], [], None)),
