@@ -1,11 +1,11 @@
 """Does `muster run` lose rows when workers, a node and the driver itself are killed? Real processes, real SIGKILLs.
 
     python benchmarks/chaos.py [--seeds 3] [--images 2000] [--first-seed 0] [--tasks faces,previews] [--short]
-        [--source folder|tar]
+        [--sources folder,tar,http]
 
-- The photos are faces of LFW, as files or in a tar (`--source`); among them lie one that crashes its decoder (a read of
-  address 0) and one that hangs it (a native call that never returns and keeps the interpreter's lock): `inject` puts
-  both into the worker processes.
+- The photos are faces of LFW, as files, in a tar or on a web server of this machine (`--sources`); among them lie one
+  that crashes its decoder (a read of address 0) and one that hangs it (a native call that never returns and keeps the
+  interpreter's lock): `inject` puts both into the worker processes.
 - The undisturbed run is `muster run` on this machine. Its rows for these two are errors, `crash` and `timeout`.
   `--short` has their rows from one worker in this process instead, which is told to leave the two out, and puts them
   into a shard of their own, so that they are found in fewer steps.
@@ -31,12 +31,13 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 HOME = Path(__file__).parents[1]
@@ -85,18 +86,36 @@ def drive(arguments: Sequence[str]) -> None:
 # ---- what is processed -----------------------------------------------------------------------------------------------
 
 
-def make_photos(folder: Path, number: int, apart: bool, source: str) -> list[Path]:
-    """Folders, or tars, to scan in turn: the first faces of LFW; the two that kill are among them, or apart."""
+def make_photos(folder: Path, number: int, apart: bool, kinds: Sequence[str]) -> list[Path]:
+    """Folders, each called what it is to become: the first faces of LFW; the two that kill are among them, or apart."""
     photos = pq.read_table(DATA / "lfw/lfw.parquet", columns=["image"]).slice(0, number)["image"].to_pylist()
-    folders = [folder / "photos", folder / "apart"]
+    folders = [folder / kind for kind in (*kinds, *(["apart"] if apart else []))]
     for each in folders:
         each.mkdir(parents=True)
     for i, photo in enumerate(photos):
         mark = {number // 3: MARKS["crash"], 2 * number // 3: MARKS["timeout"]}.get(i)
-        where = folders[int(apart and mark is not None)]
+        where = folders[-1] if apart and mark else folders[i % len(kinds)]
         (where / f"{i:05d}.jpg").write_bytes(marked(photo, mark) if mark else photo)
-    folders = folders if apart else folders[:1]
-    return [tarred(each) for each in folders] if source == "tar" else folders
+    return folders
+
+
+@contextmanager
+def sources_of(folders: Sequence[Path]) -> Iterator[list[Path]]:
+    """What to scan in turn: folders, a tar, a Parquet file with URLs of a server that runs meanwhile."""
+    made = {"tar": tarred, "http": partial(listed, stack := ExitStack())}
+    with stack:
+        yield [made[each.name](each) if each.name in made else each for each in folders]
+
+
+def listed(stack: ExitStack, folder: Path) -> Path:
+    command = [sys.executable, str(HOME / "benchmarks/objects_server.py"), str(folder.parent), "--latency", "0"]
+    server = stack.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+    stack.callback(server.communicate)
+    assert server.stdout
+    home = f"http://127.0.0.1:{int(server.stdout.readline())}/{folder.name}"
+    urls = [f"{home}/{path.name}" for path in sorted(folder.iterdir())]
+    pq.write_table(pa.table({"url": urls}), folder.with_suffix(".parquet"))
+    return folder.with_suffix(".parquet")
 
 
 def tarred(folder: Path) -> Path:
@@ -114,9 +133,10 @@ def marked(jpeg: bytes, mark: bytes) -> bytes:
 def scanned(library: Path, folders: Sequence[Path]) -> Path:
     from muster.storage.library import open_library
     from muster.storage.manifest import scan
+    from muster.storage.photos.wishes import Wishes
 
     for folder in folders:
-        scan(open_library(library, create=True), [str(folder)])
+        scan(open_library(library, create=True), [str(folder)], Wishes(allow_private=True))
     return library
 
 
@@ -357,8 +377,8 @@ def told(library: Path, tasks: str) -> Rows:
     from muster.storage.photos.reader import Reader
 
     opened = open_library(library)
-    rows, reader = manifest.read_manifest(opened).select(["image_id", "uri"]).to_pylist(), Reader()
-    heads = {row["image_id"]: reader.read(row["uri"])[:64] for row in rows}
+    rows, reader = manifest.read_manifest(opened).to_pylist(), Reader()
+    heads = {row["image_id"]: reader.read(row["uri"], row["source"])[:64] for row in rows}
     skip = tuple((i, kind) for i, head in heads.items() for kind, mark in MARKS.items() if mark in head)
     config = RunConfig(library=str(library), choices=choose(tasks.split(",")))
     record(opened, config)
@@ -382,9 +402,14 @@ def one_seed(seed: int, library: Path, workers: int, short: bool, tasks: str) ->
 
 def chaos(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """All seeds over the same photos; the figures."""
+    photos = make_photos(folder / "photos", args.images, args.short, args.sources.split(","))
+    with sources_of(photos) as sources:
+        return all_seeds(args, folder, sources)
+
+
+def all_seeds(args: argparse.Namespace, folder: Path, photos: Sequence[Path]) -> dict[str, Any]:
     started, seeds = time.monotonic(), range(args.first_seed, args.first_seed + args.seeds)
     images, workers, short, tasks = args.images, args.workers, args.short, args.tasks
-    photos = make_photos(folder / "photos", images, short, args.source)
     expected = (told if short else undisturbed)(scanned(folder / "undisturbed", photos), tasks)
     say(f"undisturbed: {len(expected)} rows in {time.monotonic() - started:.0f} s")
     kills, wrong, stops = Counter[str](), Counter[str](), list[str]()
@@ -427,7 +452,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=8, help="how many worker processes are killed in each run")
     parser.add_argument("--tasks", default="faces,previews")
     parser.add_argument("--short", action="store_true")
-    parser.add_argument("--source", choices=["folder", "tar"], default="folder")
+    parser.add_argument("--sources", default="folder", help="of folder, tar, http: the photos are shared among them")
     args = parser.parse_args()
     os.environ.pop("RAY_ADDRESS", None)
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as faults:

@@ -1,8 +1,9 @@
 """Does a hostile file that holds images kill the process that lists it or reads it, or lose an image?
 
-    python benchmarks/hostile_containers.py [--mutants 500] [--seed 0] [--kinds tar,zip,parquet,arrow]
+    python benchmarks/hostile_containers.py [--mutants 500] [--seed 0] [--kinds tar,zip,parquet,arrow,mp4]
 
-Of each kind a file of a few photos is made, with JSON, folders and long names where it can have them; `--mutants` times
+Of each kind a file of a few photos (mp4: of a few seconds, its index in front) is made, with JSON, folders and long
+names where it can have them; `--mutants` times
 some of its bytes are flipped, its end is cut off or a piece of it stands in another place (benchmarks/hostile.py).
 Each mutant is scanned and goes through a worker, with the task `previews`, in a process that does many of them: it is a
 refusal that names the file, or a library in which each image has exactly one row. The last line is one JSON object, by
@@ -78,7 +79,28 @@ def table() -> pa.Table:
     return pa.table({"image": rows, "person": [*files]})
 
 
-KINDS: dict[str, Callable[[Path], None]] = {"tar": tar, "zip": zipped, "parquet": parquet, "arrow": arrow}
+def video(path: Path) -> None:
+    import av
+    import numpy as np
+
+    with av.open(str(path), "w", options={"movflags": "faststart"}) as file:
+        stream = file.add_stream("libx264", rate=8, options={"g": "8"})
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        for number in range(4 * 8):
+            image = np.full((48, 64, 3), number * 7, np.uint8) ^ np.random.default_rng(number).integers(
+                0, 64, (48, 64, 3), np.uint8
+            )
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        file.mux(stream.encode(None))
+
+
+KINDS: dict[str, Callable[[Path], None]] = {
+    "tar": tar,
+    "zip": zipped,
+    "parquet": parquet,
+    "arrow": arrow,
+    "mp4": video,
+}
 
 
 def write_mutants(kind: str, folder: Path, number: int, seed: int) -> list[Path]:

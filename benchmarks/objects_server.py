@@ -31,6 +31,7 @@ class Server(asyncio.Protocol):
 
     def __init__(self, files: Mapping[str, bytes], latency: float) -> None:
         self.files, self.latency, self.received = files, latency, b""
+        self.buckets = {name.partition("/")[0] for name in files}
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -51,7 +52,10 @@ class Server(asyncio.Protocol):
             return _message(
                 "200 OK", listing(self.files, unquote(url.path).strip("/"), query), "application/xml", method
             )
-        body = self.files.get(unquote(url.path).lstrip("/"))
+        name = unquote(url.path).strip("/")
+        if method == "HEAD" and name in self.buckets:
+            return _message("200 OK", b"", "application/xml", method)
+        body = self.files.get(name)
         if body is None:
             return _message("404 Not Found", b"", "text/plain", method)
         if match := _RANGE.search(head):

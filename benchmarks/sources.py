@@ -138,7 +138,7 @@ def _held(process: Path) -> int:
 
 def run(source: str, library: Path, model: str) -> dict[str, Any]:
     muster = [sys.executable, "-m", "muster"]
-    _done([*muster, "scan", source, "-l", str(library), "--json"])
+    _done([*muster, "scan", source, "-l", str(library), "--json", "--allow-private"])
     memory = Memory()
     memory.start()
     options = ["--tasks", model.partition("=")[0], "--model", model, "--device", "cpu", "--workers", "2", "--json"]

@@ -92,6 +92,8 @@ class Library:
         verify: bool = False,
         column: str | None = None,
         allow_private: bool = False,
+        fps: float = 1.0,
+        frames: int | None = None,
     ) -> ScanResult:
         """Find images, and note them in the manifest. A later scan finds what is new, changed, moved or gone.
 
@@ -99,9 +101,10 @@ class Library:
         out of these folders. `exclude`: globs of what is left out of them, as lines of a .musterignore are. `verify`:
         every local photo is read, to find those that were changed and kept their size and time. `column`: of Parquet
         files that names images. `allow_private`: their web servers may lie at private addresses, now and when they are
-        read.
+        read. `fps`, `frames`: of a video, moments of each second, and at most.
         """
-        names, wishes = _sources(sources), Wishes(follow_links, several(exclude), column, allow_private)
+        names = _sources(sources)
+        wishes = Wishes(follow_links, several(exclude), column, allow_private, fps, frames)
         with self._in_use(), forget.locked(self._files):
             return manifest.scan(self._files, names, wishes, verify)
 
@@ -586,10 +589,13 @@ def scan(
     verify: bool = False,
     column: str | None = None,
     allow_private: bool = False,
+    fps: float = 1.0,
+    frames: int | None = None,
     trust: bool = False,
 ) -> ScanResult:
     """As `Library.scan`, in a library that is made where there is none: not for a scan that is refused."""
-    return _scanned(sources, library, Wishes(follow_links, several(exclude), column, allow_private), trust, verify)[1]
+    wishes = Wishes(follow_links, several(exclude), column, allow_private, fps, frames)
+    return _scanned(sources, library, wishes, trust, verify)[1]
 
 
 def _scanned(
@@ -620,6 +626,8 @@ def photos(
     machine: Machine | None = None,
     follow_links: bool = False,
     exclude: Texts = (),
+    fps: float = 1.0,
+    frames: int | None = None,
     trust: bool = False,
     on_scan: Callable[[ScanResult], None] | None = None,
     on_progress: OnProgress | None = None,
@@ -641,7 +649,8 @@ def photos(
         names = ",".join(choice.name for choice in config.choices)
         raise InputError(f"`tasks` {names}: the people pages need {' and '.join(missing)} too")
     model = config.choice("faces").model
-    opened, found = _scanned(sources, library, Wishes(follow_links, several(exclude)), trust)
+    wishes = Wishes(follow_links, several(exclude), fps=fps, frames=frames)
+    opened, found = _scanned(sources, library, wishes, trust)
     if on_scan is not None:
         on_scan(found)
     run = opened.run(config.choices, machine=machine, on_progress=on_progress, on_download=on_download)

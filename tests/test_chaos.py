@@ -1,4 +1,7 @@
-"""benchmarks/chaos.py in short, examples/plugin too: one seed, 96 photos, one worker killed; not 3, 2,000, eight."""
+"""benchmarks/chaos.py in short, examples/plugin too: one seed, 96 photos, one worker killed; not 3, 2,000, eight.
+
+A third of them each is a file, in a tar, and on a web server.
+"""
 
 import copy
 import json
@@ -24,7 +27,7 @@ ROWS: chaos.Rows = {
 @pytest.fixture(scope="module")
 def facts(data: Path, plugin_site: Path) -> Mapping[str, Any]:
     command = [sys.executable, chaos.__file__, "--short", "--seeds", "1", "--first-seed", "1", "--images", str(IMAGES)]
-    command += ["--workers", "1", "--tasks", "faces,previews,colours"]
+    command += ["--workers", "1", "--tasks", "faces,previews,colours", "--sources", "folder,tar,http"]
     environment = {**os.environ, "MUSTER_TEST_DATA": str(data), "PYTHONPATH": str(plugin_site)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.stdout, done.stderr

@@ -95,8 +95,8 @@ class Photo:
         return self.taken_at.year if self.taken_at else None
 
     @property
-    def order(self) -> tuple[bool, datetime, str]:
-        return self.taken_at is None, self.taken_at or datetime.min, self.uri
+    def order(self) -> tuple[bool, datetime, tuple[str, float, str]]:
+        return self.taken_at is None, self.taken_at or datetime.min, words.in_order(self.uri)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,17 @@
 """How the pages say things: counts, dates, file names and links to originals."""
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 from unicodedata import category
 from urllib.parse import unquote, urlsplit
 
+if TYPE_CHECKING:
+    from muster.storage.uris import Inside
+
 SURENESS = ((0.98, "sure"), (0.9, "fairly sure"), (0.0, "not sure"))
-ROW = re.compile(r"(.*)#row=(\d+)", re.DOTALL)  # a row of a Parquet manifest with inline images
 
 
 def count(number: int, one: str, many: str = "") -> str:
@@ -48,10 +50,10 @@ def phrase(label: str, placed: bool, phrases: Mapping[str, str]) -> str:
 
 
 def file_name(uri: str) -> str:
-    """The last part of a path or URI, and the row if it is one of a Parquet file."""
-    path, row = _split(uri)
+    """The last part of a path or URI, with the row of a Parquet file, or the time in a video: `a.mp4 0:12`."""
+    path, part = _split(uri)
     name = path.rstrip("/").rpartition("/")[2] or path
-    return printable(name + (f", row {row}" if row else ""))
+    return printable(name + part)
 
 
 def folder(uri: str) -> str:
@@ -69,11 +71,42 @@ def _escaped(character: str) -> str:
 
 
 def original(uri: str) -> str | None:
-    """A file:// link to an existing local file; None for rows of Parquet files, buckets and what is gone."""
+    """A file:// link to an existing local file; None for rows of Parquet files, buckets and what is gone.
+
+    Of a moment it has the time, at which browsers begin to play: https://www.w3.org/TR/media-frags/.
+    """
+    inside = _inside(uri)
+    if inside and inside.kind == "t":
+        link = original(inside.container)
+        return link and f"{link}#t={inside.place:g}"
     path = unquote(urlsplit(uri).path) if uri.startswith("file:///") else uri
     return Path(path).as_uri() if os.path.isabs(path) and os.path.isfile(path) else None
 
 
+def clock(seconds: float) -> str:
+    """`0:12`, `1:02:03`: a time in a video, as players show it."""
+    minutes, second = divmod(int(seconds), 60)
+    hour, minute = divmod(minutes, 60)
+    return f"{hour}:{minute:02}:{second:02}" if hour else f"{minute}:{second:02}"
+
+
+def in_order(uri: str) -> tuple[str, float, str]:
+    """By which images are sorted that nothing else tells apart: by name, those inside one file as they follow there."""
+    inside = _inside(uri)
+    return (inside.container, inside.place, uri) if inside else (uri, 0.0, uri)
+
+
+def _inside(uri: str) -> "Inside | None":
+    from muster.storage.uris import split_inside  # which brings pyarrow: the command line takes words from here at once
+
+    return split_inside(uri)
+
+
 def _split(uri: str) -> tuple[str, str]:
-    match = None if os.path.isfile(uri) else ROW.fullmatch(uri)
-    return (match[1], match[2]) if match else (uri, "")
+    """A path, and what is said behind its name. What is in an archive has a path in it."""
+    inside = None if os.path.isfile(uri) else _inside(uri)
+    if inside is None:
+        return uri, ""
+    if inside.kind == "member":
+        return f"{inside.container}/{unquote(inside.key.partition('&at=')[0])}", ""
+    return inside.container, f" {clock(inside.place)}" if inside.kind == "t" else f", {inside.kind} {inside.key}"

@@ -21,6 +21,8 @@ from muster.pipeline.cli.options import (
     DeviceOption,
     ExcludeOption,
     FollowLinksOption,
+    FpsOption,
+    FramesOption,
     KOption,
     LibraryOption,
     MethodOption,
@@ -58,6 +60,8 @@ def scan(
     trust: TrustOption = False,
     follow_links: FollowLinksOption = False,
     exclude: ExcludeOption = [],  # noqa: B006
+    fps: FpsOption = 1.0,
+    frames: FramesOption = None,
     verify: VerifyOption = False,
     column: ColumnOption = None,
     allow_private: AllowPrivateOption = False,
@@ -72,6 +76,8 @@ def scan(
         library=library,
         follow_links=follow_links,
         exclude=exclude,
+        fps=fps,
+        frames=frames,
         verify=verify,
         column=column,
         allow_private=allow_private,
@@ -98,6 +104,10 @@ def _say_left_out(result: "ScanResult") -> None:
         texts.append(count(result.duplicates, one, f"{many} columns"))
     if texts:
         say(f"muster: left out: {', '.join(texts)}")
+    from muster.storage.photos import video  # which `scan` has brought
+
+    if missing := video.missing(result.skipped):
+        say(f"muster: {missing}")
     for folder in result.unreadable:
         say(f"muster: cannot list {folder}: what is in it was left out")
     for folder, links in result.links_out.items():
@@ -328,6 +338,8 @@ def photos(
     weights_dir: WeightsOption = None,
     follow_links: FollowLinksOption = False,
     exclude: ExcludeOption = [],  # noqa: B006
+    fps: FpsOption = 1.0,
+    frames: FramesOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Photos in, people pages out: scan, run, cluster and people in one. The JSON has each step's under its name.
@@ -350,6 +362,8 @@ def photos(
             machine=muster.Machine(device=device, workers=workers, weights_dir=weights_dir),
             follow_links=follow_links,
             exclude=exclude,
+            fps=fps,
+            frames=frames,
             trust=trust,
             on_scan=_say_found,
             on_progress=on_progress,

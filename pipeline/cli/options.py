@@ -55,6 +55,10 @@ ExcludeOption = Annotated[
         help="Files or folders/ to leave out: '*.png', 'private/', '/2019/raw'. Repeatable. See .musterignore.",
     ),
 ]
+FpsOption = Annotated[float, typer.Option(metavar="NUMBER", help="Videos: moments that are looked at in each second.")]
+FramesOption = Annotated[
+    int | None, typer.Option(metavar="NUMBER", help="Videos: moments of each at most.", show_default="any number")
+]
 ColumnOption = Annotated[
     str | None,
     typer.Option(

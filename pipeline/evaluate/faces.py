@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from muster.arrays import I64, matrix
+from muster.arrays import F32, I64, Bools, matrix
 from muster.errors import InputError
+from muster.pipeline.evaluate import sets
 from muster.pipeline.evaluate.common import scanned, short_names
 from muster.pipeline.people import grouping
 from muster.pipeline.people.faces import Faces, load_faces
@@ -24,6 +25,7 @@ from muster.storage.photos.names import names_of
 from muster.storage.texts import decoded, file_name
 from muster.tasks.metrics import people as metrics
 from muster.tasks.models import zoo
+from muster.tasks.people.graph import GraphParameters
 
 Check = Callable[[pa.Table], object]
 
@@ -105,7 +107,7 @@ def check_pairs(images: pa.Table, pairs: str) -> None:
     """Raises InputError where there is no such file, or it does not speak of these images."""
     if not Path(pairs).is_file():
         raise InputError(f"`pairs` {pairs}: no such file")
-    _read_pairs(Path(pairs), _image_names(images))
+    _read_pairs(Path(pairs), images)
 
 
 def check_label(images: pa.Table, label: str) -> None:
@@ -117,24 +119,52 @@ def check_label(images: pa.Table, label: str) -> None:
 
 
 def verify(data: Labelled, pairs: str) -> VerifySummary:
-    """1:1 accuracy over a pairs file in LFW's View 2 layout: `name i j` (same) or `name i other j` (different)."""
-    a, b, same, folds = _read_pairs(Path(pairs), _image_names(data.images))
-    face = np.full(data.images.num_rows, -1, np.int64)
-    face[data.owner] = data.rows
-    vectors = data.faces.embeddings
-    found = (face[a] >= 0) & (face[b] >= 0)
-    scores = np.where(found, (vectors[face[a]] * vectors[face[b]]).sum(1), -1.0).astype(np.float32)
-    accuracies, threshold = metrics.fold_accuracy(scores, same, folds)
+    """1:1 accuracy over a pairs file: of photos in LFW's View 2 layout, `name i j` (same) or `name i other j`
+    (different); of videos, or other sets of photos, in that of YouTube Faces, see `muster.pipeline.evaluate.sets`."""
+    read = _read_pairs(Path(pairs), data.images)
+    templates, found = _templates(data, read.sets)
+    a, b = read.a, read.b
+    scores = np.where(found[a] & found[b], (templates[a] * templates[b]).sum(1), -1.0).astype(np.float32)
+    accuracies, threshold = metrics.fold_accuracy(scores, read.same, read.folds)
     return VerifySummary(
         accuracy=round(float(accuracies.mean()), 5),
         std=round(float(accuracies.std(ddof=1)), 5) if len(accuracies) > 1 else 0.0,
         threshold=round(float(threshold), 4),
-        pairs=len(same),
+        pairs=len(read.same),
         folds=len(accuracies),
         images=data.images.num_rows,
         undetected=data.undetected,
-        tar_at_far={name: round(metrics.tar_at_far(scores, same, float(name)), 5) for name in ("1e-2", "1e-3")},
+        tar_at_far={name: round(metrics.tar_at_far(scores, read.same, float(name)), 5) for name in ("1e-2", "1e-3")},
     )
+
+
+def _templates(data: Labelled, sets: Sequence[Sequence[int]]) -> tuple[F32, Bools]:
+    """Of each set of images the mean of the labelled faces that are good enough to be told, of all where none is; and
+    whether there is one. (S, D) L2-normalised, (S,)."""
+    face = np.full(data.images.num_rows, -1, np.int64)
+    face[data.owner] = data.rows
+    vectors, quality = data.faces.embeddings, data.faces.quality
+    templates, found = np.zeros((len(sets), vectors.shape[1]), np.float32), np.zeros(len(sets), bool)
+    for number, images in enumerate(sets):
+        rows = face[list(images)]
+        rows = rows[rows >= 0]
+        good = rows[quality[rows] >= GraphParameters().min_quality]
+        mean = vectors[good if len(good) else rows].sum(0)
+        found[number] = len(rows) > 0
+        templates[number] = mean / max(float(np.linalg.norm(mean)), 1e-9)
+    return templates, found
+
+
+def _read_pairs(path: Path, images: pa.Table) -> sets.Pairs:
+    """In either layout. Raises InputError."""
+    try:
+        text = decoded(read_regular(path))[0]
+    except (OSError, ValueError) as error:
+        raise InputError(f"`pairs` {path}: not a pairs file, whose first line is `folds pairs`: {error}") from None
+    if sets.is_list_of_sets(text):
+        return sets.pairs_of(path, text, images)
+    a, b, same, folds = _photo_pairs(path, text, _image_names(images))
+    return sets.Pairs(a, b, same, folds, [[row] for row in range(images.num_rows)])
 
 
 def _image_names(images: pa.Table) -> dict[str, int]:
@@ -142,13 +172,13 @@ def _image_names(images: pa.Table) -> dict[str, int]:
     return {name: i for i, name in enumerate(short_names(images)) if name}
 
 
-def _read_pairs(path: Path, names: dict[str, int]) -> tuple[I64, I64, Any, I64]:
+def _photo_pairs(path: Path, text: str, names: dict[str, int]) -> tuple[I64, I64, Bools, I64]:
     """Rows of the first and second images, whether they are one person, and the fold of each pair."""
     try:
-        numbered = enumerate(decoded(read_regular(path))[0].splitlines(), 1)
+        numbered = enumerate(text.splitlines(), 1)
         (_, head), *lines = [(number, _columns(line)) for number, line in numbered if line.strip()]
         sets, size = int(head[0]), int(head[1])
-    except (OSError, ValueError, IndexError) as error:
+    except (ValueError, IndexError) as error:
         raise InputError(f"`pairs` {path}: not a pairs file, whose first line is `folds pairs`: {error}") from None
     if len(lines) != sets * size * 2 or not lines:
         raise InputError(f"`pairs` {path}: its first line speaks of {sets} × 2 × {size} pairs, but {len(lines)} follow")

@@ -22,6 +22,7 @@ from muster.pipeline.people.faces import (
     rows_of_distinct_files,
 )
 from muster.pipeline.people.said import SaidHere, said_here
+from muster.pipeline.people.tracks import tracked, tracks_of
 from muster.pipeline.work.machine import Machine
 from muster.storage import clusters, layout, tables
 from muster.storage.index import vectors
@@ -135,12 +136,19 @@ def _by_this_machine(
     distinct, here = faces.part(rows), said_here(library, faces.fingerprint)
     spread: Spread = map if machine is None else partial(ray_kmeans.spread, machine, library.uri)
     said = None if here is None else here.said.part(rows)
-    alike, labels, how = _labels(library, distinct, method, k, same_photo, spread, said)
+    tracks = tracked(distinct, tracks_of(library, faces, place), said)
+    if tracks is None:
+        alike, labels, how = _labels(library, distinct, method, k, same_photo, spread, said)
+    else:
+        some, part = distinct.part(tracks.rows), None if said is None else said.part(tracks.rows)
+        mine = tracks.track[tracks.rows]
+        alike, labels, how = _labels(library, some, method, k, same_photo, spread, part, mine)
+        alike, labels = tracks.labels(alike), tracks.labels(labels)
     known = method == "graph"  # see muster.tasks.people.certainty
     certain = certainty(distinct.embeddings, labels if known else np.full_like(labels, -1), distinct.strangers)
     held = 0 if same_photo or method == "kmeans" else _held_apart(distinct, labels)
-    found = _Found(faces.fingerprint, faces.table, alike, labels, certain, how, held, here)
-    return _in_all_copies(found, rows, place, distinct.embeddings.__getitem__)
+    answer = _Found(faces.fingerprint, faces.table, alike, labels, certain, how, held, here)
+    return _in_all_copies(answer, rows, place, distinct.embeddings.__getitem__)
 
 
 def _in_all_copies(found: _Found, rows: I64, place: I64, take: Take) -> _Found:
@@ -193,8 +201,10 @@ def _labels(
     same_photo: bool,
     spread: Spread,
     said: Said | None,
+    tracks: I64 | None = None,
 ) -> tuple[I64, I64, str]:
-    """`label`, and the same with what was said; of k-means, which does not look at that, `settle` has to see to it."""
+    """`label`, and the same with what was said; of k-means, which looks neither at that nor at tracks, `settle` has to
+    see to it."""
     check_method(method, k, same_photo)
     if not len(faces.embeddings):
         return np.empty(0, np.int64), np.empty(0, np.int64), method
@@ -210,7 +220,7 @@ def _labels(
     given = (faces.embeddings, rows, similarities, faces.photos, faces.quality, parameters, faces.strangers)
 
     def found(words: Said | None) -> I64:
-        labels = graph.cluster_graph(*given, words)
+        labels = graph.cluster_graph(*given, words, tracks)
         return earned(labels, certainty(faces.embeddings, labels, faces.strangers), words)
 
     alike = found(None)

@@ -9,7 +9,7 @@ from functools import cache
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 
-from muster.storage.photos import arrow_rows, lance_rows, tars, zips
+from muster.storage.photos import arrow_rows, lance_rows, tars, video, zips
 from muster.storage.photos.containers import Container
 
 GROUP = "muster.containers"
@@ -26,4 +26,6 @@ def _by_suffix() -> dict[str, Container]:
     ours = [tars.CONTAINER, zips.CONTAINER, arrow_rows.CONTAINER]
     if find_spec("lance"):  # of pylance, an extra
         ours.append(lance_rows.CONTAINER)
+    if video.installed():
+        ours.append(video.CONTAINER)
     return {suffix: each for each in (*theirs, *ours) for suffix in each.suffixes}

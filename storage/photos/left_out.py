@@ -60,6 +60,7 @@ _KINDS = {
 SHOWN = 12  # suffixes that are named
 _WORDS = {  # one, many
     **{kind: (kind.removesuffix("s"), kind) for kind in ("recycle bins", "snapshots", "system folders")},
+    "clips of Live Photos": ("clip of a Live Photo", "clips of Live Photos"),
     "thumbnails": ("folder of thumbnails", "folders of thumbnails"),
     NOMEDIA: (f"folder with {NOMEDIA}", f"folders with {NOMEDIA}"),
     IGNORE: (f"by {IGNORE}", f"by {IGNORE}"),

@@ -15,7 +15,7 @@ from muster.errors import InputError, MissingError
 from muster.storage.files import open_regular
 from muster.storage.http.addresses import private_addresses
 from muster.storage.library import LibraryFiles
-from muster.storage.photos import parquet_rows
+from muster.storage.photos import parquet_rows, video
 from muster.storage.photos.containers import Items
 from muster.storage.photos.first_bytes import (
     HEAD,
@@ -33,6 +33,7 @@ from muster.storage.photos.first_bytes import (
 from muster.storage.photos.kinds import of_suffix
 from muster.storage.photos.left_out import CACHES, said, without_pairs
 from muster.storage.photos.listing import File, Place, head_of, list_files, locate
+from muster.storage.photos.live import CLIPS, hangs_on, stems
 from muster.storage.photos.promotion import unite
 from muster.storage.photos.rows import SCHEMA, rows_of
 from muster.storage.photos.wishes import PLAIN, Wishes
@@ -132,8 +133,9 @@ def _find_images(source: str, library: LibraryFiles | None, wishes: Wishes) -> F
 def _take_in(found: Found, files: Sequence[File], wishes: Wishes, rows: pa.Table | None = None) -> None:
     """What is in these files, beside `rows`. The user's columns become texts where those of two files differ."""
     parts = {found.source: rows} if rows is not None and rows.num_rows else {}
+    stills = stems(rows["uri"].to_pylist()) if rows is not None and files else frozenset()
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        listed = pool.map(lambda file: _listed(file, wishes), files)
+        listed = pool.map(lambda file: _listed(file, wishes, stills), files)
         for file, items in zip(files, listed, strict=True):
             parts[file.uri] = items.rows
             found.left_out.update(items.left_out)
@@ -141,7 +143,9 @@ def _take_in(found: Found, files: Sequence[File], wishes: Wishes, rows: pa.Table
     found.rows = unite(parts, texts=True)
 
 
-def _listed(file: File, wishes: Wishes) -> Items:
+def _listed(file: File, wishes: Wishes, stills: frozenset[str]) -> Items:
+    if hangs_on(file.uri, stills):
+        return Items(SCHEMA.empty_table(), Counter({CLIPS: 1}))
     container = of_suffix(suffix_of(file.uri))
     assert container is not None  # of files that were sorted out by their suffixes
     try:
@@ -192,7 +196,12 @@ def _is_photo(source: str, place: Place, suffix: str) -> bool:
         raise InputError(f"cannot read {source}: {getattr(error, 'strerror', None) or error}") from None
     if is_photo(head) and not (suffix in RAW_SUFFIXES and not RAW.read):
         return True
-    raise InputError(f"{source} is {refusal(head, suffix)}")
+    raise InputError(f"{source} is {_video(suffix) or refusal(head, suffix)}")
+
+
+def _video(suffix: str) -> str | None:
+    missing = video.missing([suffix])
+    return f"a video: {missing}" if missing else None
 
 
 def _nothing_found(source: str, found: Found) -> str:
@@ -204,5 +213,6 @@ def _nothing_found(source: str, found: Found) -> str:
         + (f"; left out: {others}" if others else "")
         + (f"; folders that cannot be read: {len(found.unreadable)}" if found.unreadable else "")
         + (f"; links that lead out of it: {len(found.outside)} (`follow_links` takes them in)" if found.outside else "")
+        + (f". {missing[0].upper()}{missing[1:]}" if (missing := video.missing(found.skipped)) else "")
         + f". Files ending in {SUFFIXES} count, and any photo or folder named by itself"
     )

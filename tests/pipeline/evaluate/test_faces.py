@@ -120,7 +120,7 @@ def test_a_pairs_file_as_other_programs_write_it(tmp_path: Path, codec: str, end
     images = pa.table({"uri": ["/x.parquet#row=0"] * 4, "file": files})
     lines = ["1\t1", "", "Zoë\t1\t2", "Ann Lee\t1\tBo\t1", "", ""]
     (tmp_path / "pairs.txt").write_bytes(end.join(lines).encode(codec))
-    a, b, same, _ = faces._read_pairs(tmp_path / "pairs.txt", faces._image_names(images))
+    a, b, same, *_ = faces._read_pairs(tmp_path / "pairs.txt", images)
     assert (a.tolist(), b.tolist(), same.tolist()) == ([0, 2], [1, 3], [True, False])
 
 

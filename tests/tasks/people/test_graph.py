@@ -18,11 +18,11 @@ from muster.tasks.people.settle import settle
 PLAIN = GraphParameters(threshold=0.5, smoothing=2, stranger=-2, min_quality=0)
 
 
-def graph(embeddings, images=None, quality=None, parameters=None, strangers=None, said=None):
+def graph(embeddings, images=None, quality=None, parameters=None, strangers=None, said=None, tracks=None):
     n = len(embeddings)
     images = np.arange(n) if images is None else images
     quality = np.ones(n, np.float32) if quality is None else quality
-    return cluster_graph(embeddings, *nearest(embeddings), images, quality, parameters, strangers, said)
+    return cluster_graph(embeddings, *nearest(embeddings), images, quality, parameters, strangers, said, tracks)
 
 
 def named(embeddings, said, **given_):
@@ -332,3 +332,42 @@ def test_thousands_of_faces_of_a_person_take_no_more_rounds_than_others() -> Non
     began = time.perf_counter()
     labels = cluster_graph(faces, *nearest(faces, 50), np.arange(3000), np.ones(3000, np.float32), said=said)
     assert (labels.tolist(), time.perf_counter() - began < 10) == ([0] * 3000, True)
+
+
+def test_the_faces_of_a_track_are_one_person_however_unlike_they_are():
+    faces = arc(0, 80, 90)
+    assert groups(graph(faces, parameters=PLAIN)) == {frozenset({1, 2})}
+    assert groups(graph(faces, parameters=PLAIN, tracks=np.array([0, 0, 1]))) == {frozenset({0, 1})}
+
+
+def test_poor_faces_of_a_track_make_nobody():
+    faces, poor = arc(0, 5, 90), np.array([0.1, 0.1, 1], np.float32)
+    assert groups(graph(faces, quality=poor, tracks=np.array([0, 0, 1]))) == set()
+
+
+def test_two_tracks_that_are_seen_together_stay_two_people():
+    """Also where faces of theirs from other moments are alike."""
+    faces, tracks = arc(0, 30, 58, 32), np.array([0, 0, 1, 1])
+    assert groups(graph(faces, images=np.array([0, 1, 0, 2]), parameters=PLAIN, tracks=tracks)) == {
+        frozenset({0, 1}),
+        frozenset({2, 3}),
+    }
+    assert groups(graph(faces, parameters=PLAIN, tracks=tracks)) == {frozenset({0, 1, 2, 3})}
+
+
+@given(libraries(), st.integers(0, 10_000))
+def test_tracks_bind_and_the_order_of_rows_is_of_no_account(library, seed):
+    faces, images, quality = library
+    random = np.random.default_rng(seed)
+    n, tracks = len(faces), random.integers(0, max(1, len(faces) // 3), len(faces))
+    again = np.setdiff1d(np.arange(n), np.unique(np.stack([tracks, images]), axis=1, return_index=True)[1])
+    tracks[again] = n + again  # a second face of a photo
+    labels = graph(faces, images, quality, tracks=tracks)
+    good = quality >= GraphParameters().min_quality
+    for track in set(tracks.tolist()):
+        assert len(set(labels[good & (tracks == track)].tolist())) <= 1
+    order = random.permutation(n)
+    shuffled = graph(faces[order], images[order], quality[order], tracks=tracks[order])
+    assert groups(shuffled) == {
+        frozenset(np.flatnonzero(np.isin(order, list(group))).tolist()) for group in groups(labels)
+    }
