@@ -298,6 +298,7 @@ class Frames:
         self._frames: Iterator[_Frame] = iter(())
         self._shown: _Frame | None = None  # the last that was decoded, but for
         self._next: _Frame | None = None  # the one after it
+        self._end = math.inf  # when the last frame is shown, once it was come to
 
     def read(self, key: str) -> bytes:
         try:
@@ -323,6 +324,8 @@ class Frames:
 
     def _at(self, moment: float) -> _Frame:
         """The frame that is shown then: the last that is no later, to DIGITS of a second."""
+        if moment > self._end + LATE:
+            raise ImageError("truncated", f"the video ends before {moment} s: it is cut short, or damaged there")
         shown = self._shown
         if shown is None or moment < shown.time - SAME or self._is_far(shown.time, moment):
             shown = self._sought(moment)
@@ -332,9 +335,9 @@ class Frames:
                 break
             shown, self._next = self._next, None
         self._shown = shown
-        ended = self._next is None and shown.time < moment - LATE
-        if ended:
-            raise ImageError("truncated", f"the video ends before {moment} s: it is cut short, or damaged there")
+        if self._next is None and shown.time < moment - LATE:
+            self._end = shown.time
+            return self._at(moment)
         if shown.time > moment + LATE:
             raise ImageError("corrupt", f"its frames up to {moment} s cannot be decoded")
         return shown

@@ -162,6 +162,26 @@ def test_of_a_file_that_was_cut_what_is_left_is_read(tmp_path):
     assert refusal(clip, moments[-1]) == "truncated"
 
 
+def test_many_moments_behind_a_cut_cost_one_pass(tmp_path, monkeypatch):
+    pictures = [shown(number % 60) for number in range(120)]
+    clip = write_clip(
+        tmp_path / "clip.mp4", even(120), keyframes=200, frames=pictures, options={"movflags": "faststart"}
+    )
+    clip.write_bytes(clip.read_bytes()[: clip.stat().st_size // 2])
+    decoded = []
+    original = Frames._decoded
+
+    def counted(self):
+        for each in original(self):
+            decoded.append(each.time)
+            yield each
+
+    monkeypatch.setattr(Frames, "_decoded", counted)
+    with closing(Frames(str(clip))) as frames:
+        assert [refused(frames, moment) for moment in (4, 4.2, 4.4, 4.6)] == ["truncated"] * 4
+    assert len(decoded) < 120
+
+
 def test_a_damaged_frame_is_one_error_and_those_after_the_next_keyframe_are_read(tmp_path):
     noise = [np.random.default_rng(n).integers(0, 255, (HEIGHT, WIDTH, 3), np.uint8) for n in range(30)]
     clip = write_clip(tmp_path / "clip.mp4", even(60), frames=[*noise, *map(shown, range(30))], keyframes=10)
