@@ -14,7 +14,8 @@
     /noranges/NAME    the image, never a part of it; /plain/NAME: parts, with neither ETag nor Last-Modified
     /counts           requests by path, as JSON
 
-Parts (`Range: bytes=A-B`) are given of every image. Run alone, it prints its port and serves until its input ends.
+Parts (`Range: bytes=A-B`) are given of every image. Run alone, with the file of the image and a number of hosts
+(127.0.0.1 and those that follow), it prints its port and serves until its input ends.
 """
 
 import asyncio
@@ -52,8 +53,9 @@ class UrlServer:
     def home(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    async def start(self) -> asyncio.Server:
-        server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, backlog=1024, ssl=self.tls)
+    async def start(self, host: str = "127.0.0.1") -> asyncio.Server:
+        """At the port that it has, if it has one."""
+        server = await asyncio.start_server(self._serve, host, self.port, backlog=1024, ssl=self.tls)
         self.port = server.sockets[0].getsockname()[1]
         return server
 
@@ -179,12 +181,14 @@ def serving(data: bytes, tls: ssl.SSLContext | None = None) -> Iterator[UrlServe
         loop.close()
 
 
-async def _alone(data: bytes) -> None:
+async def _alone(data: bytes, hosts: int) -> None:
     made = UrlServer(data)
-    async with await made.start():
-        print(made.port, flush=True)
-        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    servers = [await made.start(f"127.0.0.{number + 1}") for number in range(hosts)]
+    print(made.port, flush=True)
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    for server in servers:
+        server.close()
 
 
 if __name__ == "__main__":
-    asyncio.run(_alone(Path(sys.argv[1]).read_bytes()))
+    asyncio.run(_alone(Path(sys.argv[1]).read_bytes(), int(sys.argv[2])))

@@ -436,10 +436,20 @@ def far_ahead(
     """As `ahead`, of files that may be waited for very long: those behind them are read meanwhile, as long as what is
     read and not wanted yet takes no more than HELD."""
     iterator, running = iter(items), deque[Future[list[File]]]()
+    counting, held = threading.Lock(), 0
+
+    def count(files: list[File], sign: int) -> list[File]:
+        nonlocal held
+        with counting:
+            held += sign * sum(len(data) for _, data in files if not isinstance(data, ImageError))
+        return files
+
+    def counted(item: T) -> list[File]:
+        return count(read(item), 1)
 
     def go_on() -> None:
-        while len(running) < FAR_AHEAD and _held(running) <= HELD and (some := list(islice(iterator, 1))):
-            running.append(pool.submit(read, *some))
+        while len(running) < FAR_AHEAD and held <= HELD and (some := list(islice(iterator, 1))):
+            running.append(pool.submit(counted, *some))
 
     def results() -> Iterator[list[File]]:
         while running:
@@ -447,18 +457,12 @@ def far_ahead(
                 wait([running[0]], timeout=0.05)
                 go_on()
             lay.append(sum(map(Future.done, running)))
-            result = running.popleft().result()
+            result = count(running.popleft().result(), -1)
             go_on()
             yield result
 
     go_on()
     return results()
-
-
-def _held(running: Iterable[Future[list[File]]]) -> int:
-    """Bytes of the files that are read."""
-    done = (future.result() for future in running if future.done() and future.exception() is None)
-    return sum(len(data) for files in done for _, data in files if not isinstance(data, ImageError))
 
 
 def _outcome(function: Callable[..., R], *arguments: Any) -> R | ImageError:

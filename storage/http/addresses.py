@@ -11,10 +11,11 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-LOOK_UPS = 32  # of names, at once; the system may take half a minute for a name whose servers do not answer
+LOOK_UPS = 128  # of names, at once, as many as two shards have threads; the system may take half a minute for one
 _AZURE = ipaddress.ip_address("168.63.129.16")  # Azure's host, by which a machine is told its configuration
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _allowed: ContextVar[bool] = ContextVar("private_addresses", default=False)
@@ -66,7 +67,10 @@ def addresses(host: str, port: int, seconds: float) -> list[str]:
         raise TimeoutError("too many names whose servers do not answer")
     found: Future[list[str]] = Future()
     threading.Thread(target=_look_up, args=(host, port, found), name="look-up", daemon=True).start()
-    return found.result(max(0.0, ends - time.monotonic()))
+    try:
+        return found.result(max(0.0, ends - time.monotonic()))
+    except FutureTimeoutError:
+        raise TimeoutError("nobody said in time what the name stands for") from None
 
 
 def _look_up(host: str, port: int, found: Future[list[str]]) -> None:

@@ -4,10 +4,8 @@ Nothing is waited for longer than ITEM, whatever a server does, and nothing long
 """
 
 import re
-import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -21,6 +19,7 @@ from muster.errors import ImageError
 from muster.storage.http.connections import clock_now
 from muster.storage.http.hosts import Clock
 from muster.storage.http.requests import Passing, answer, public
+from muster.storage.http.room import Room
 
 T = TypeVar("T")
 
@@ -28,10 +27,9 @@ ITEM = 30.0  # seconds that one file, or one part of one, may take with all atte
 ATTEMPTS = 3
 FIRST = 0.5  # seconds: the wait is drawn from 0 to FIRST, then to twice that
 PIECE = 1 << 16  # bytes read at once
-LARGE = 32 << 20  # bytes; of bodies that are longer, one at a time is held
 _PART = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+)", re.ASCII)
 _HTML = re.compile(rb"\s*<(?:!doctype html|html|head|body|script)", re.IGNORECASE)
-_one_large = threading.Lock()
+_room = Room()
 
 
 @dataclass(frozen=True)
@@ -137,19 +135,12 @@ def _naming(url: str, error: ImageError) -> ImageError:
 def _body(response: BaseHTTPResponse, limit: int) -> bytes:
     _check_length(response.length_remaining or 0, limit)
     data = bytearray()
-    with ExitStack() as held:
+    with _room.taken(clock_now.get()) as take:
         while piece := response.read1(PIECE):
+            _check_length(len(data) + len(piece), limit)
+            take(len(piece))
             data += piece
-            _check_length(len(data), limit)
-            if len(data) > LARGE >= len(data) - len(piece):
-                _take_turn(held)
     return bytes(data)
-
-
-def _take_turn(held: ExitStack) -> None:
-    if not _one_large.acquire(timeout=max(0.0, clock_now.get().left)):
-        raise Passing("other large files took all of its time", "timeout", again=False)
-    held.callback(_one_large.release)
 
 
 def _check_length(length: int, limit: int) -> None:

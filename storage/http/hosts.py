@@ -58,7 +58,7 @@ def host_of(scheme: str, name: str, port: int) -> Host:
 
 
 class Clock:
-    """How much time one item still has. What it waits for a place among AT_ONCE does not count."""
+    """How much time one item still has. What it waits for others of this process does not count."""
 
     def __init__(self, seconds: float) -> None:
         self.began = time.monotonic()  # or when it had its turn at a host
@@ -70,12 +70,23 @@ class Clock:
         return self._ends - time.monotonic()
 
     @contextmanager
-    def in_turn(self, host: Host) -> Iterator[None]:
+    def stopped(self) -> Iterator[None]:
+        """What is done within costs the item no time."""
         began = time.monotonic()
-        with host.slots:
-            self.began = time.monotonic()
-            self._ends += self.began - began
+        try:
             yield
+        finally:
+            self._ends += time.monotonic() - began
+
+    @contextmanager
+    def in_turn(self, host: Host) -> Iterator[None]:
+        with self.stopped():
+            host.slots.acquire()
+        try:
+            self.began = time.monotonic()
+            yield
+        finally:
+            host.slots.release()
 
     def failed(self, host: Host) -> None:
         """Count this item against a host: once, however many attempts it had."""

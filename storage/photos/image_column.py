@@ -51,6 +51,8 @@ def plain(kind: pa.DataType) -> pa.DataType:
     """The type under which a column is kept: pandas and Polars write the same texts as three different ones."""
     if pa.types.is_dictionary(kind):
         return plain(kind.value_type)
+    if isinstance(kind, pa.BaseExtensionType) and kind.extension_name in ("arrow.json", "arrow.uuid"):
+        return plain(kind.storage_type)  # as Parquet's own types come, if whoever wrote them said so
     if pa.types.is_large_string(kind):
         return pa.string()
     return pa.binary() if pa.types.is_large_binary(kind) else _without_views(kind)

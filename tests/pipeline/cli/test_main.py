@@ -144,7 +144,7 @@ def test_a_folder_below_that_may_not_be_read_is_named_and_the_rest_is_kept(
         (b"PAR1 and then nothing that makes sense PAR1", ["as Parquet"]),
         (b"", ["as Parquet"]),
         ("truncated", ["as Parquet"]),
-        ("columns", ["no usable column", "uri", "image", "path (string)"]),
+        ("columns", ["no usable column", "uri", "image", "thing (string)"]),
         ("empty", ["no images"]),
     ],
     ids=["corrupt", "no bytes", "truncated", "without a usable column", "without rows"],
@@ -156,7 +156,7 @@ def test_a_parquet_file_that_is_no_manifest(
     if isinstance(content, bytes):
         file.write_bytes(content)
     else:
-        column, values = ("path" if content == "columns" else "uri", [] if content == "empty" else ["a.jpg"] * 100)
+        column, values = ("thing" if content == "columns" else "uri", [] if content == "empty" else ["a.jpg"] * 100)
         pq.write_table(pa.table({column: pa.array(values, pa.string())}), file)
         if content == "truncated":
             file.write_bytes(file.read_bytes()[:-60])

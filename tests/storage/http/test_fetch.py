@@ -165,7 +165,7 @@ def test_the_limit_counts_before_and_while_it_is_read(web: UrlServer) -> None:
     assert kind_of(f"{web.home}/good/a.jpg", len(web.data) - 1) == "too_large"
     assert fetch.read(f"{web.home}/good/a.jpg", len(web.data)) == web.data
     before = sum(web.counts.values())
-    assert kind_of(f"{web.home}/endless/b.jpg", 3 * fetch.LARGE) == "too_large"
+    assert kind_of(f"{web.home}/endless/b.jpg", 32 * LIMIT) == "too_large"
     assert sum(web.counts.values()) == before + 1
 
 

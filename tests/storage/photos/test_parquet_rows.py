@@ -589,3 +589,12 @@ def test_a_list_on_a_web_server_names_files_beside_it(web: UrlServer, library: L
     assert (result.source, result.from_parquet, result.allow_private) == (source, True, True)
     uris = result.rows["uri"].to_pylist()
     assert uris == [f"{web.home}/good/a%20b.jpg", f"{web.home}/c.jpg%3Fx%3D1", "https://host/d.jpg"]
+
+
+def test_parquets_own_json_and_uuid_go_with_texts_and_bytes(folder: Path, library: LibraryFiles) -> None:
+    coded = pa.ExtensionArray.from_storage(pa.json_(), pa.array(['{"a": 1}']))
+    unique = pa.ExtensionArray.from_storage(pa.uuid(), pa.array([b"1" * 16], pa.binary(16)))
+    write(folder / "1.parquet", url=["https://h/a.jpg"], said=coded, id=unique)
+    write(folder / "2.parquet", url=["https://h/b.jpg"], said=["x"], id=[b"2"])
+    rows = found(folder, library)[1]
+    assert [(row["said"], row["id"]) for row in rows] == [('{"a": 1}', b"1" * 16), ("x", b"2")]

@@ -1,4 +1,5 @@
 import random
+from collections.abc import Iterator
 from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
@@ -7,11 +8,14 @@ import numpy as np
 import pytest
 
 from helpers.clips import HEIGHT, WIDTH, even, number_of, shown, write_clip
-from muster.errors import ImageError
-from muster.storage.photos import frame, video
+from helpers.originals import picture
+from muster.errors import ImageError, InputError
+from muster.storage.photos import frame, kinds, video
 from muster.storage.photos.decode import KINDS, Photo, decode
 from muster.storage.photos.frame import pixels
 from muster.storage.photos.listing import File
+from muster.storage.photos.reader import Reader
+from muster.storage.photos.sources import find_images
 from muster.storage.photos.video import CONTAINER, Frames, frame_times, open_video
 from muster.storage.photos.wishes import Wishes
 
@@ -234,6 +238,66 @@ def test_what_is_no_video_at_all_is_one_row(tmp_path):
 def test_a_file_that_goes_while_it_is_listed_is_an_error_of_the_disk(tmp_path):
     with pytest.raises(FileNotFoundError):
         Frames(str(tmp_path / "gone.mp4"))
+
+
+# ---- in a scan ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def without_av(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(video, "installed", lambda: False)
+    kinds._by_suffix.cache_clear()
+    yield
+    kinds._by_suffix.cache_clear()
+
+
+def test_videos_count_beside_photos_and_what_cannot_be_read_has_a_row(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(picture())
+    write_clip(tmp_path / "clip.mp4", even(60))
+    (tmp_path / "broken.mov").write_bytes(b"no video")
+    (tmp_path / "text.txt").write_text("")
+    found = find_images(str(tmp_path), None, Wishes(fps=1))
+    rows = [(row["uri"].rpartition("/")[2], row["video"], row["moment"]) for row in found.rows.to_pylist()]
+    assert sorted(rows, key=lambda row: row[0]) == [
+        ("a.jpg", None, None),
+        ("broken.mov#t=0", "broken.mov", 0),
+        ("clip.mp4#t=0", "clip.mp4", 0),
+        ("clip.mp4#t=0.96", "clip.mp4", 0.96),
+        ("clip.mp4#t=1.92", "clip.mp4", 1.92),
+    ]
+    assert found.skipped == {".txt": 1}
+
+
+@pytest.mark.usefixtures("without_av")
+def test_without_av_videos_are_no_photos_and_it_is_said_what_to_install(tmp_path):
+    write_clip(tmp_path / "clip.mp4", even(2))
+    with pytest.raises(InputError, match=r"is a video: videos are read where muster-photos\[video\] is installed"):
+        find_images(str(tmp_path / "clip.mp4"), None)
+    with pytest.raises(
+        InputError, match=r"left out: 1 \.mp4\. Videos are read where muster-photos\[video\] is installed"
+    ):
+        find_images(str(tmp_path), None)
+    (tmp_path / "a.jpg").write_bytes(picture())
+    assert find_images(str(tmp_path), None).skipped == {".mp4": 1}
+    with pytest.raises(ImageError) as refused:
+        Reader().read(f"{tmp_path}/clip.mp4#t=0")
+    assert refused.value.kind == "unsupported"
+
+
+@pytest.mark.parametrize("key", ["soon", "nan", "1e300", "-1"])
+def test_a_row_that_names_no_moment_is_an_error(tmp_path, key):
+    clip = write_clip(tmp_path / "clip.mp4", even(2))
+    with pytest.raises(ImageError) as refused:
+        Reader().read(f"{clip}#t={key}")
+    assert refused.value.kind == "unreadable"
+
+
+@pytest.mark.parametrize(
+    ("wishes", "text"), [({"fps": 0}, "`fps` 0"), ({"fps": 1e4}, "`fps` 1"), ({"frames": 0}, "`frames` 0")]
+)
+def test_wishes_that_cannot_be(wishes, text):
+    with pytest.raises(InputError, match=text):
+        Wishes(**wishes)
 
 
 # ---- real ones ----------------------------------------------------------------------------------------------
