@@ -8,6 +8,7 @@ where fewer workers than cores were asked for. On one core they only cost what h
 import ctypes
 import errno
 import os
+import random
 import socket
 import threading
 import time
@@ -52,8 +53,9 @@ Ceilings = dict[tuple[str, int], int]  # (task, bits of the longest side in pixe
 KEPT = 1 << 30  # bytes of resident memory above which a worker gives back what it does not use
 FILES_AHEAD = 32  # are read before they are decoded
 DECODED_AHEAD = 2 * IMAGES_PER_CALL  # beside decoders; more where these are more than 8
-FAR_AHEAD = 256  # files of web servers: of a shard, all, so that one that stalls costs its time once for all that do
-HELD = 128 << 20  # bytes of files that are read before they are wanted
+HELD = (
+    128 << 20
+)  # bytes of files of web servers that are read before they are wanted; of a shard, all are begun at once
 AT_ONCE = 8  # files that one thread reads, and then decodes: to hand over a small one costs as much as to read it
 OUT_OF_MEMORY = (
     "allocate memory",
@@ -433,9 +435,11 @@ def ahead(
 def far_ahead(
     pool: ThreadPoolExecutor, read: Callable[[T], list[File]], items: Iterable[T], lay: list[int]
 ) -> Iterator[list[File]]:
-    """As `ahead`, of files that may be waited for very long: those behind them are read meanwhile, as long as what is
-    read and not wanted yet takes no more than HELD."""
-    iterator, running = iter(items), deque[Future[list[File]]]()
+    """As `ahead`, of files that may be waited for very long: all others are read meanwhile, as long as what is read and
+    not wanted yet takes no more than HELD. Those of a server, which stand side by side, are begun apart: where a part
+    of it stalls, the rest still shows that it is there."""
+    given = list(items)
+    later, running = deque(random.Random(0).sample(range(len(given)), len(given))), dict[int, Future[list[File]]]()
     counting, held = threading.Lock(), 0
 
     def count(files: list[File], sign: int) -> list[File]:
@@ -444,22 +448,23 @@ def far_ahead(
             held += sign * sum(len(data) for _, data in files if not isinstance(data, ImageError))
         return files
 
-    def counted(item: T) -> list[File]:
-        return count(read(item), 1)
+    def begin(number: int) -> None:
+        running[number] = pool.submit(lambda: count(read(given[number]), 1))
 
     def go_on() -> None:
-        while len(running) < FAR_AHEAD and held <= HELD and (some := list(islice(iterator, 1))):
-            running.append(pool.submit(counted, *some))
+        while later and held <= HELD:
+            begin(later.popleft())
 
     def results() -> Iterator[list[File]]:
-        while running:
-            while not running[0].done():
-                wait([running[0]], timeout=0.05)
+        for number in range(len(given)):
+            if number not in running:
+                later.remove(number)
+                begin(number)
+            while not running[number].done():
+                wait([running[number]], timeout=0.05)
                 go_on()
-            lay.append(sum(map(Future.done, running)))
-            result = count(running.popleft().result(), -1)
-            go_on()
-            yield result
+            lay.append(sum(map(Future.done, running.values())))
+            yield count(running.pop(number).result(), -1)
 
     go_on()
     return results()

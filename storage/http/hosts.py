@@ -8,7 +8,7 @@ from functools import lru_cache
 
 AT_ONCE = 8  # connections to a host from one process
 FAILURES = 5  # in a row, after which a host is set aside,
-AWAY = (60.0, 600.0)  # for so many seconds, twice as many with each further failure, up to the latter
+AWAY = (10.0, 600.0)  # for so many seconds, twice as many with each further failure, up to the latter
 LONGEST_PAUSE = 300.0  # seconds that a host can have us keep away from it, whatever it asks for
 LOOKED_UP = 60.0  # seconds that a name is believed to stand for what it stood for
 

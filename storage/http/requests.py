@@ -177,8 +177,10 @@ def _asked(here: Place, headers: Mapping[str, str]) -> Iterator[BaseHTTPResponse
         if host.is_away:
             raise Passing("its server has not answered several times, and is left alone for now", again=False)
         _wait(host)
+        there = False
         try:
             response = _send(here, headers)
+            there = True
             try:
                 yield response
             finally:
@@ -190,6 +192,8 @@ def _asked(here: Place, headers: Mapping[str, str]) -> Iterator[BaseHTTPResponse
             passing = _passing(error)
             if not passing.again:
                 clock.failed(host)
+            elif there:
+                host.answered()
             raise passing from error
         host.answered()
 
