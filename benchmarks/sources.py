@@ -3,9 +3,10 @@
     python benchmarks/sources.py [--images 10000] [--model faces=own] [--rounds 1] [--only folder,tar]
 
 LFW photos, one after the other and from the start again if more are wanted, each as a file of its own (`folder`), as
-bytes in a column (`parquet`) and in the struct of Hugging Face (`huggingface`), in a tar with JSON beside each photo,
-as WebDataset has it (`tar`), in a zip (`zip`), listed in a Parquet file by their URLs (`http`), and in a bucket (`s3`).
-The last two are served by benchmarks/objects_server.py on this machine, each answer 5 ms late.
+bytes in a column (`parquet`) and in the struct of Hugging Face (`huggingface`; as Arrow and Lance too), in a tar
+with JSON beside each photo, as WebDataset has it (`tar`), in a zip (`zip`), listed in a Parquet file by their URLs
+(`http`), and in a bucket (`s3`). The last two are served by benchmarks/objects_server.py on this machine, each
+answer 5 ms late.
 
 Of each source: `muster scan`, then `muster run` with two workers into a library of its own; rates are the run's own,
 and medians of the rounds. Rows of all tables are compared to the last bit; a photo is known by its SHA-256. `peak_mib`
@@ -59,9 +60,26 @@ def parquet(photos: list[bytes], home: Path, port: Port) -> str:
 
 
 def huggingface(photos: list[bytes], home: Path, port: Port) -> str:
-    rows = [{"bytes": photo, "path": NAMES.format(number)} for number, photo in enumerate(photos)]
-    pq.write_table(pa.table({"image": rows}), home / "huggingface.parquet", row_group_size=GROUP)
+    pq.write_table(structs(photos), home / "huggingface.parquet", row_group_size=GROUP)
     return str(home / "huggingface.parquet")
+
+
+def structs(photos: list[bytes]) -> pa.Table:
+    return pa.table({"image": [{"bytes": p, "path": NAMES.format(number)} for number, p in enumerate(photos)]})
+
+
+def arrow(photos: list[bytes], home: Path, port: Port) -> str:
+    table = structs(photos)
+    with pa.ipc.new_stream(home / "photos.arrow", table.schema) as writer:
+        writer.write_table(table, max_chunksize=1000)  # as `datasets` does
+    return str(home / "photos.arrow")
+
+
+def lance(photos: list[bytes], home: Path, port: Port) -> str:
+    import lance
+
+    lance.write_dataset(structs(photos), str(home / "photos.lance"))
+    return str(home / "photos.lance")
 
 
 def tar(photos: list[bytes], home: Path, port: Port) -> str:
@@ -95,6 +113,8 @@ SOURCES: dict[str, Callable[[list[bytes], Path, Port], str]] = {
     "folder": folder,
     "parquet": parquet,
     "huggingface": huggingface,
+    "arrow": arrow,
+    "lance": lance,
     "tar": tar,
     "zip": zipped,
     "http": http,

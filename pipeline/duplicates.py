@@ -20,6 +20,7 @@ from muster.pipeline.findings.sources import sources_of
 from muster.storage import duplicates, manifest, tables
 from muster.storage.library import LibraryFiles
 from muster.storage.outcomes import IMAGES_FINGERPRINT
+from muster.storage.photos import video
 from muster.tasks.photos import best, crops, groups, hashes, likeness, times
 
 BITS = 8  # of 64: up to this distance photos are compared. Resized, recompressed and converted copies: 8 at most
@@ -102,10 +103,12 @@ def find_duplicates(library: LibraryFiles) -> Duplicates:
 
 
 def _photos(library: LibraryFiles) -> _Photos:
+    """All but moments of videos: those that follow each other show one picture, and none is a file of its own."""
     shards = manifest.committed(library, IMAGES_FINGERPRINT)
     images = tables.require(library, "images", IMAGES_FINGERPRINT, ["image_id", "status", *COLUMNS], shards)
     images = images.filter(pc.equal(images["status"], "ok"))
     files = manifest.read_manifest(library).select(["image_id", "uri", "size", "modified"])
+    files = files.filter(pc.invert(pc.match_substring_regex(files["uri"], rf"#{video.KIND}=[\d.]+$")))
     facts = images.join(files, "image_id", join_type="inner").sort_by("image_id").combine_chunks()
     digests = pc.coalesce(facts["sha256"], facts["image_id"]).to_numpy(zero_copy_only=False)
     _, first, content = np.unique(digests, return_index=True, return_inverse=True)

@@ -136,7 +136,7 @@ def _by_this_machine(
     distinct, here = faces.part(rows), said_here(library, faces.fingerprint)
     spread: Spread = map if machine is None else partial(ray_kmeans.spread, machine, library.uri)
     said = None if here is None else here.said.part(rows)
-    tracks = tracked(distinct, tracks_of(library, faces, place), said)
+    tracks = tracked(distinct, tracks_of(library, faces, place), said) if method == "graph" else None
     if tracks is None:
         alike, labels, how = _labels(library, distinct, method, k, same_photo, spread, said)
     else:

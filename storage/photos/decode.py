@@ -146,8 +146,10 @@ def _format_of(data: bytes) -> Format | None:
     """None of no bytes, and of those that begin like no format."""
     if not data.startswith(TIFF):
         return format_of(data[:HEAD])
+    if photo_page(data) is None:
+        return RAW
     _check_numbers(data, 1)
-    return RAW if photo_page(data) is None else format_of(data[:HEAD])
+    return format_of(data[:HEAD])
 
 
 def _open(data: bytes) -> ImageFile.ImageFile:

@@ -7,16 +7,18 @@ import codecs
 import os
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase, translate
 from itertools import accumulate
 from operator import or_
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 from unicodedata import normalize
 
 from muster.errors import InputError
-from muster.storage.photos.first_bytes import PICTURES
+from muster.storage.photos.first_bytes import BESIDE_RAW, PICTURES, RAW_SUFFIXES, stem_of, suffix_of
+
+T = TypeVar("T")
 
 IGNORE, NOMEDIA = ".musterignore", ".nomedia"  # the latter is Android's: neither the folder nor what is below
 IGNORE_BYTES = 1 << 16  # of one such file that are read
@@ -164,6 +166,15 @@ def _matches(globs: Sequence[str], parts: Sequence[str]) -> bool:
                 *(reached[i] and fnmatchcase(part, glob) for i, part in enumerate(parts)),
             ]
     return reached[-1]
+
+
+def without_pairs(found: Sequence[T], name: Callable[[T], str], left_out: Counter[str]) -> list[T]:
+    """Cameras write one photo as raw and as JPEG or HEIC, of one name: the latter is taken, as the camera made it."""
+    made = {stem_of(name(each)) for each in found if suffix_of(name(each)) in BESIDE_RAW}
+    kept = [each for each in found if suffix_of(name(each)) not in RAW_SUFFIXES or stem_of(name(each)) not in made]
+    if len(kept) < len(found):
+        left_out[PAIRED] += len(found) - len(kept)
+    return kept
 
 
 def total(counts: Iterable[Counter[str]]) -> dict[str, int]:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from itertools import groupby, islice
+from operator import attrgetter
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
@@ -19,7 +20,7 @@ from muster.storage.bytes_at import Bytes
 from muster.storage.photos.containers import Items
 from muster.storage.photos.decode import MAX_FILE
 from muster.storage.photos.first_bytes import IMAGE_SUFFIXES, suffix_of
-from muster.storage.photos.left_out import Rules
+from muster.storage.photos.left_out import Rules, without_pairs
 from muster.storage.photos.listing import File, count_left_out
 from muster.storage.photos.promotion import unite
 from muster.storage.photos.rows import rows_of, with_user_columns
@@ -69,7 +70,7 @@ def items(file: File, found: Iterable[Member], read: Callable[[Member], bytes]) 
     wanted = _wanted(_counted(file.uri, found), result)
     parts = {}
     for number, samples in enumerate(_chunks(groupby(wanted, key=lambda member: _sample(member.name)))):
-        parts[f"{file.uri} ({number})"] = _rows(file, samples, read)
+        parts[f"{file.uri} ({number})"] = _rows(file, samples, read, result)
     if parts:
         result.rows = unite(parts, texts=True)
     return result
@@ -133,10 +134,13 @@ def _chunks(samples: Iterable[tuple[str, Iterator[Member]]]) -> Iterator[list[tu
         yield chunk
 
 
-def _rows(file: File, samples: Iterable[tuple[str, list[Member]]], read: Callable[[Member], bytes]) -> pa.Table:
+def _rows(
+    file: File, samples: Iterable[tuple[str, list[Member]]], read: Callable[[Member], bytes], result: Items
+) -> pa.Table:
     files, said = [], list[dict[str, Any]]()
     for key, group in samples:
         photos = [member for member in group if suffix_of(member.name) in IMAGE_SUFFIXES]
+        photos = without_pairs(photos, attrgetter("name"), result.left_out)
         if photos:
             columns = {"key": _text(key)} | _said(group, read)
             said += [columns] * len(photos)

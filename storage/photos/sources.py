@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 import pyarrow as pa
 from pyarrow.fs import FileType
@@ -17,7 +18,6 @@ from muster.storage.library import LibraryFiles
 from muster.storage.photos import parquet_rows, video
 from muster.storage.photos.containers import Items
 from muster.storage.photos.first_bytes import (
-    BESIDE_RAW,
     HEAD,
     IMAGE_SUFFIXES,
     LANCE,
@@ -28,11 +28,10 @@ from muster.storage.photos.first_bytes import (
     SUFFIXES,
     is_photo,
     refusal,
-    stem_of,
     suffix_of,
 )
 from muster.storage.photos.kinds import of_suffix
-from muster.storage.photos.left_out import CACHES, PAIRED, said
+from muster.storage.photos.left_out import CACHES, said, without_pairs
 from muster.storage.photos.listing import File, Place, head_of, list_files, locate
 from muster.storage.photos.live import CLIPS, hangs_on, stems
 from muster.storage.photos.promotion import unite
@@ -110,7 +109,9 @@ def _find_images(source: str, library: LibraryFiles | None, wishes: Wishes) -> F
         else:
             found.skipped[suffix] += 1
     if kinds["image"] or kinds["beside"]:
-        _take_in(found, kinds["beside"], wishes, rows_of(_without_pairs(kinds["image"], found.left_out)))
+        _take_in(
+            found, kinds["beside"], wishes, rows_of(without_pairs(kinds["image"], attrgetter("uri"), found.left_out))
+        )
         found.skipped.update(suffix_of(file.uri) for file in kinds["archive"])
     elif kinds["archive"]:
         _take_in(found, kinds["archive"], wishes)
@@ -127,15 +128,6 @@ def _find_images(source: str, library: LibraryFiles | None, wishes: Wishes) -> F
         kind = InputError if found.folder is None else MissingError
         raise kind(_nothing_found(source, found))
     return found
-
-
-def _without_pairs(files: Sequence[File], left_out: Counter[str]) -> list[File]:
-    """Cameras write one photo as raw and as JPEG or HEIC, of one name: the latter is taken, as the camera made it."""
-    made = {stem_of(file.uri) for file in files if suffix_of(file.uri) in BESIDE_RAW}
-    kept = [file for file in files if suffix_of(file.uri) not in RAW_SUFFIXES or stem_of(file.uri) not in made]
-    if len(kept) < len(files):
-        left_out[PAIRED] += len(files) - len(kept)
-    return kept
 
 
 def _take_in(found: Found, files: Sequence[File], wishes: Wishes, rows: pa.Table | None = None) -> None:

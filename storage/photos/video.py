@@ -27,7 +27,7 @@ from muster.storage.photos.listing import File
 from muster.storage.photos.moments import DIGITS, SAME, moments
 from muster.storage.photos.rows import rows_of, with_user_columns
 from muster.storage.photos.wishes import Wishes
-from muster.storage.uris import inside_uri
+from muster.storage.uris import inside_uri, local_path
 
 SUFFIXES = (
     *(".3g2", ".3gp", ".avi", ".m2ts", ".m4v", ".mkv", ".mov"),
@@ -82,7 +82,9 @@ def _moments(uri: str, wishes: Wishes) -> list[float]:
     try:
         with closing(open_video(uri)) as video:
             times = frame_times(video)
-    except (ImageError, OSError, pa.ArrowException):
+    except (ImageError, OSError) as error:
+        if isinstance(error, OSError) and local_path(uri) is None:  # as of a web server that gives no parts of files
+            raise
         return [0.0]
     found = moments(times.frames, times.keyframes, wishes.fps, min(wishes.frames or MOST, MOST))
     return found.tolist() or [0.0]
@@ -350,8 +352,7 @@ class Frames:
         """The first frame that is decoded from the last keyframe on that is no later; or of the file."""
         video = self._video
         for back in BACK:
-            at = moment + SAME - video.shift - back
-            video.container.seek(video.ticks(at), stream=video.stream)
+            video.container.seek(video.ticks(moment + SAME - back), stream=video.stream)
             self._frames, self._next = self._decoded(), None
             first = next(self._frames, None)
             if first is not None and first.time <= moment + SAME:

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageOps
 
+from helpers.clips import even, write_clip
 from helpers.seen import look, seen
 from muster.errors import NotYetError
 from muster.pipeline import forget
@@ -219,3 +220,13 @@ def test_groups_do_not_depend_on_the_order_of_photos(
             names = [name for group in found[-1][kind] for name in group]
             assert len(names) == len(set(names))
     assert found[0] == found[1]
+
+
+def test_moments_of_a_video_are_no_copies_of_each_other(tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    write_clip(folder / "still.mp4", even(50), frames=[np.asarray(scene(1, 64, 48))] * 50)
+    for name in ("a.jpg", "b.jpg"):
+        save(scene(1), folder / name)
+    assert groups(seen(tmp_path / "L", folder)) == [["a.jpg", "b.jpg"]]

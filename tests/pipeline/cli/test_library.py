@@ -54,7 +54,7 @@ def test_what_is_left_out_is_said_by_kind(muster: Muster, photos: Path, tmp_path
         "1.eps",
         "2.psb",
         "3.jp2",
-        "a.mov",
+        "a.mp3",
         "IMG_0123456789.j",
         "sent/d.jpg",
     )
@@ -64,10 +64,10 @@ def test_what_is_left_out_is_said_by_kind(muster: Muster, photos: Path, tmp_path
     outcome = muster(*command, "--json")
     assert outcome.facts["found"] == 3
     assert outcome.facts["left_out"] == {"excluded": 1, "recycle bins": 1, "thumbnails": 2, ".nomedia": 1}
-    assert outcome.facts["skipped"] == {".eps": 1, ".psb": 1, ".jp2": 1, ".mov": 1, "": 1}
+    assert outcome.facts["skipped"] == {".eps": 1, ".psb": 1, ".jp2": 1, ".mp3": 1, "": 1}
     line = (
         "muster: left out: 1 excluded, 1 recycle bin, 2 folders of thumbnails, 1 folder with .nomedia, 1 .eps, 1 .jp2,"
-        " 1 .psb, 1 without a suffix, 1 .mov"
+        " 1 .psb, 1 without a suffix, 1 .mp3"
     )
     assert outcome.err.splitlines() == [line]
     again = muster(*command)

@@ -18,12 +18,12 @@ from muster.storage.photos.wishes import Wishes
 def test_images_by_suffix(folder: Path, library: LibraryFiles) -> None:
     suffixes = "JPG jpeg jpe jfif mpo png webp heic HEIF hif avif tif tiff bmp gif"
     wanted = [f"a.{suffix}" for suffix in suffixes.split()]
-    for name in [*wanted, "x.txt", "y.mp4", "z.MP4", "README"]:
+    for name in [*wanted, "x.txt", "y.mp3", "z.MP3", "README"]:
         (folder / name).touch()
     write(folder / "roster.parquet", uri=["a"])
     result, rows = found(folder, library)
     assert [row["uri"] for row in rows] == sorted(str(folder / name) for name in wanted)
-    assert result.skipped == {".txt": 1, ".mp4": 2, "": 1, ".parquet": 1}
+    assert result.skipped == {".txt": 1, ".mp3": 2, "": 1, ".parquet": 1}
     assert not result.from_parquet
     assert result.folder == result.source == str(folder)
 
@@ -70,7 +70,7 @@ def test_a_file_elsewhere_named_by_itself(library: LibraryFiles) -> None:
 def test_photos_whose_suffix_says_nothing(folder: Path, library: LibraryFiles) -> None:
     """Google Takeout cuts names off, and dots stand in names without a suffix."""
     photos = ["2019-05-01 12.30.15", "IMG_0123456789.", "IMG_0123456789.j", "a.jpg!d", "a.jpg_large", "no-suffix"]
-    others = ["IMG_1.THM", "a.jpg.crdownload", "a.jpg_original", "a.jpg~", "a.mov", "a.xmp"]
+    others = ["IMG_1.THM", "a.jpg.crdownload", "a.jpg_original", "a.jpg~", "a.mp3", "a.xmp"]
     for name in [*photos, *others]:
         (folder / name).write_bytes(JPEG)
     (folder / "notes").write_text("BM")
@@ -79,17 +79,17 @@ def test_photos_whose_suffix_says_nothing(folder: Path, library: LibraryFiles) -
     result, rows = found(folder, library)
     assert [row["uri"] for row in rows] == [str(folder / name) for name in photos]
     assert result.skipped == {
-        "": 2, ".thm": 1, ".crdownload": 1, ".jpg_original": 1, ".jpg~": 1, ".mov": 1, ".xmp": 1
+        "": 2, ".thm": 1, ".crdownload": 1, ".jpg_original": 1, ".jpg~": 1, ".mp3": 1, ".xmp": 1
     }  # fmt: skip
 
 
 def test_what_lies_beside_a_photo_is_counted(folder: Path, library: LibraryFiles) -> None:
-    """Pairs of raw and JPEG, live photos, and what programs note of a photo."""
-    for name in ("IMG_1.JPG", "IMG_1.NEF", "IMG_1.MOV", "IMG_1.AAE", "IMG_1.xmp", "IMG_1.jpg.json"):
+    """Pairs of raw and JPEG, and what programs note of a photo; of Live Photos see test_live.py."""
+    for name in ("IMG_1.JPG", "IMG_1.NEF", "IMG_1.THM", "IMG_1.AAE", "IMG_1.xmp", "IMG_1.jpg.json"):
         (folder / name).write_bytes(JPEG)
     result, rows = found(folder, library)
     assert [row["uri"] for row in rows] == [str(folder / "IMG_1.JPG")]
-    assert result.skipped == {".mov": 1, ".aae": 1, ".xmp": 1, ".json": 1}
+    assert result.skipped == {".thm": 1, ".aae": 1, ".xmp": 1, ".json": 1}
     assert result.left_out == {"raw beside a photo": 1}
 
 

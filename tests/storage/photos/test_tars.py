@@ -191,3 +191,10 @@ def _kind(uri: str) -> str:
         return "read" if Reader().read(uri) is not None else ""
     except ImageError as error:
         return error.kind
+
+
+def test_of_a_raw_file_and_its_jpeg_one_is_a_photo(tmp_path: Path) -> None:
+    uri = written(tmp_path / "x.tar", {"IMG_1.CR2": b"a", "IMG_1.JPG": b"b", "IMG_2.dng": b"c"})
+    found = find_images(uri, None)
+    assert [row["key"] for row in found.rows.to_pylist()] == ["IMG_1", "IMG_2"]
+    assert found.left_out == {"raw beside a photo": 1}
