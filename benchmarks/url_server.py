@@ -8,6 +8,8 @@
     /trickle/…        a byte every tenth of a second, for ever; /headers/…: of the headers
     /drop/…           half of the image; /endless/…: zeros for ever; /short/…: less than Content-Length says
     /loop/…           a redirect to itself; /to?URL: a redirect to URL
+    /chunked/…        the image in chunks, without a length; /chunked/cut…: the last of them does not come
+    /elsewhere/…      all of the image as a part (206), whatever part is asked for
     /html/…           a web page with status 200; /robots/DIRECTIVE/…: the image, under X-Robots-Tag
     /recovers/K/WHAT/…: WHAT for the first K requests of this path, then the image
     /zipped/NAME      the file of this name, which is compressed, as what it was before
@@ -98,6 +100,16 @@ class UrlServer:
             return _send(writer, 429, b"", {"Retry-After": rest.partition("/")[0]})
         if kind == "loop":
             return _send(writer, 302, b"", {"Location": path})
+        if kind == "chunked":
+            writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+            for start in range(0, len(self.data), 1000):
+                piece = self.data[start : start + 1000]
+                writer.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+            writer.write(b"" if rest.startswith("cut") else b"0\r\n\r\n")
+            return not rest.startswith("cut")
+        if kind == "elsewhere":
+            said = {"Content-Range": f"bytes 0-{len(self.data) - 1}/{len(self.data)}"}
+            return _send(writer, 206, self.data, said)
         if kind == "html":
             return _send(
                 writer, 200, b"<!DOCTYPE html><html><body>Sign in</body></html>", {"Content-Type": "text/html"}

@@ -57,6 +57,8 @@ def read(url: str, limit: int) -> bytes:
 
     def attempt() -> bytes:
         with answer(url, {}) as (_, response):
+            if response.status != 200:
+                raise ImageError("refused", f"its server gives a part of it, unasked ({response.status})")
             data = _body(response, limit)
         if _HTML.match(data[:64]):
             raise ImageError("not_an_image", f"{public(url)}: its server sent a web page in its place")
@@ -99,7 +101,8 @@ def part(url: str, offset: int, length: int, known: Facts) -> bytes:
                 raise ImageError("unreadable", f"{public(url)}: its server gives no parts of it any more")
             if (now.size, now.version) != (known.size, known.version):
                 raise ImageError("unreadable", f"{public(url)}: it was changed while it was read")
-            data = _body(response, length)
+            starts = response.headers.get("Content-Range", "").startswith(f"bytes {offset}-")
+            data = _body(response, length) if starts else b""
         if len(data) != length:
             raise Passing("its server gives other parts than those it was asked for")
         return data

@@ -30,7 +30,9 @@ def kind_of(url: str, limit: int = LIMIT) -> str:
 
 
 @pytest.mark.usefixtures("private")
-@pytest.mark.parametrize("path", ["good/a.jpg", "good/a%20b.jpg?w=200", "busy/2/a.jpg", "throttled/1/a.jpg"])
+@pytest.mark.parametrize(
+    "path", ["good/a.jpg", "good/a%20b.jpg?w=200", "chunked/a.jpg", "busy/2/a.jpg", "throttled/1/a.jpg"]
+)
 def test_what_there_is_is_read(web: UrlServer, path: str) -> None:
     assert fetch.read(f"{web.home}/{path}", LIMIT) == web.data
     assert fetch.read(f"{web.home}/to?{web.home}/{path}", LIMIT) == web.data
@@ -48,6 +50,8 @@ def test_what_there_is_is_read(web: UrlServer, path: str) -> None:
         ("robots/noai/a.jpg", "refused"),
         ("never/a.jpg", "unreadable"),
         ("drop/a.jpg", "unreadable"),
+        ("chunked/cut.jpg", "unreadable"),
+        ("elsewhere/a.jpg", "refused"),
         ("short/a.jpg", "unreadable"),
         ("stall/a.jpg", "timeout"),
         ("silent/a.jpg", "timeout"),
@@ -210,6 +214,14 @@ def test_a_file_that_changes_while_it_is_read_is_not_put_together_from_both(web:
     web.files["changing.bin"] = b"b" * 99
     with pytest.raises(ImageError, match="it was changed while it was read"):
         fetch.part(url, 0, 10, facts)
+
+
+@pytest.mark.usefixtures("private")
+def test_another_part_than_was_asked_for_is_none(web: UrlServer) -> None:
+    url = f"{web.home}/elsewhere/a.jpg"
+    facts = fetch.look(url)
+    with pytest.raises(ImageError, match="other parts than those"):
+        fetch.part(url, 3, 10, facts)
 
 
 @given(etags=st.tuples(st.text(max_size=40), st.text(max_size=40)))
