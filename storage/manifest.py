@@ -32,6 +32,7 @@ from muster.storage import clusters, duplicates, index, layout, shared_shards, t
 from muster.storage.layout import SCANNING
 from muster.storage.library import LibraryFiles, dump_json
 from muster.storage.photos.aliases import other_names
+from muster.storage.photos.kinds import is_in_order
 from muster.storage.photos.left_out import total
 from muster.storage.photos.listing import covers
 from muster.storage.photos.promotion import unite
@@ -149,7 +150,7 @@ def _knows_some(library: LibraryFiles, sources: Sequence[str]) -> bool:
 def take_in(library: LibraryFiles, each: Sequence[Found], verify: bool = False) -> ScanResult:
     """What `scan` does with what its sources hold. The caller holds library.lock()."""
     places = list({place.source: place for place in each}.values())
-    found, from_parquet, duplicates = _merge(places)
+    found, told, duplicates = _merge(places)
     repair(library)
     with _writing(library):
         library.remove_temporary()
@@ -157,9 +158,9 @@ def take_in(library: LibraryFiles, each: Sequence[Found], verify: bool = False) 
         old, stored = _stored(library)
         renamed, folders = _first_names(stored, found)
         first = _first_of_each(renamed["uri"])
-        found, from_parquet = renamed.filter(pa.array(first)), from_parquet[first]
+        found, told = renamed.filter(pa.array(first)), told[first]
         searched = [named for place in places for named in (place, *_under_other_names(place, folders))]
-        plan = _plan(library, old, stored, found, from_parquet, searched, verify)
+        plan = _plan(library, old, stored, found, told, searched, verify)
         library.write(SCANNING, dump_json(plan.dropped))
         _write_all(library, _moved(old, plan))
         _write_all(library, _cut(plan.fresh, {file: rows for place in places for file, rows in place.groups.items()}))
@@ -341,15 +342,16 @@ class _Plan:
 
 
 def _merge(places: Sequence[Found]) -> tuple[pa.Table, Bools, int]:
-    """What all sources hold, one row per uri; which rows are from Parquet; how many rows were dropped.
+    """What all sources hold, one row per uri; of which rows something is said, as of those from Parquet; how many rows
+    were dropped.
 
     A row from Parquet goes before a mere file, because it knows more; then the source named first.
     """
     places = sorted(places, key=lambda place: not place.from_parquet)
     rows = unite({place.source: _in_order(place) for place in places})
-    from_parquet = np.arange(rows.num_rows) < sum(p.rows.num_rows for p in places if p.from_parquet)
+    told = np.concatenate([np.arange(place.rows.num_rows) >= place.files for place in places])
     first = _first_of_each(rows["uri"])
-    return rows.filter(pa.array(first)), from_parquet[first], int((~first).sum())
+    return rows.filter(pa.array(first)), told[first], int((~first).sum())
 
 
 def _in_order(place: Found) -> pa.Table:
@@ -401,7 +403,7 @@ def _plan(
     old: Sequence[tuple[str, int]],
     stored: pa.Table,
     found: pa.Table,
-    from_parquet: Bools,
+    of_users: Bools,
     places: Sequence[Found],
     verify: bool,
 ) -> _Plan:
@@ -410,17 +412,18 @@ def _plan(
     photo, untouched = same_photos(Known(library, old, stored, gone, unseen), found, verify)
     place = np.full(stored.num_rows, -1)  # stored row → found row that is its photo
     place[photo[photo >= 0]] = np.flatnonzero(photo >= 0)
-    moved, told = (place >= 0) & ~untouched[place], (place >= 0) & from_parquet[place]
+    moved, told = (place >= 0) & ~untouched[place], (place >= 0) & of_users[place]
     changed = (place < 0) & (at >= 0) & (photo[at] < 0)
     gone = (place < 0) & (gone | (at >= 0)) & ~changed
 
-    # A row from Parquet replaces the stored one, and its user columns too. A mere file leaves user columns alone.
+    # A row with columns of the user (`of_users`), as from Parquet, replaces the stored one, and these too. A mere file
+    # leaves them alone.
     both = unite({"the library": stored, "the sources": _named(stored, found, photo)})
     here, there = np.arange(stored.num_rows), stored.num_rows + place
     rows = _take(both, np.where(moved | told, there, here), np.where(told, there, here))
     new = np.flatnonzero(photo < 0)
     before = find(found["uri"], _where(stored["uri"], changed))[new]  # retouched, it is of the same person
-    users, files = stored.num_rows + new, (before >= 0) & ~from_parquet[new]
+    users, files = stored.num_rows + new, (before >= 0) & ~of_users[new]
     users[files] = np.flatnonzero(changed)[before[files]]
     return _Plan(
         stored=both.slice(0, stored.num_rows),
@@ -512,7 +515,8 @@ def _cut(rows: pa.Table, groups: Mapping[str, Sequence[int]]) -> Iterator[pa.Tab
 
 
 class _Place(NamedTuple):
-    """By which images are put into shards: `parquet`: the file with rows that it lies in, if it does."""
+    """By which images are put into shards. `parquet`: the file with rows that it lies in, if it does; moments of videos
+    lie together: a shard of them is read by one thread, and others by several."""
 
     parquet: str
     container: str
@@ -524,7 +528,8 @@ def _place(uri: str) -> _Place:
     inside = split_inside(uri)
     if inside is None:
         return _Place("", "", 0, uri)
-    return _Place(inside.container if inside.kind == "row" else "", inside.container, inside.place, uri)
+    together = inside.container if inside.kind == "row" else "in order" if is_in_order(inside.container) else ""
+    return _Place(together, inside.container, inside.place, uri)
 
 
 def _joined(groups: Iterable[list[int]], size: int) -> Iterator[list[int]]:

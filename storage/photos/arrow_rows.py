@@ -129,7 +129,7 @@ class _Arrow:
 
     def read(self, key: str) -> bytes:
         row = int(key)
-        if row >= self._starts[-1]:
+        if not 0 <= row < self._starts[-1]:
             raise ImageError("unreadable", f"its file has {self._starts[-1]} rows")
         number = bisect_right(self._starts, row) - 1
         images = images_of(self._batches[number], self._image)

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 
 from muster.storage.photos import arrow_rows, lance_rows, tars, video, zips
 from muster.storage.photos.containers import Container
+from muster.storage.photos.first_bytes import suffix_of
 
 GROUP = "muster.containers"
 
@@ -18,6 +19,12 @@ GROUP = "muster.containers"
 def of_suffix(suffix: str) -> Container | None:
     """What reads files that end so; None where nothing does."""
     return _by_suffix().get(suffix)
+
+
+def is_in_order(container: str) -> bool:
+    """Whether the items of such a file, by its URI, are read one after the other."""
+    kind = of_suffix(suffix_of(container))
+    return kind is not None and kind.in_order
 
 
 @cache

@@ -86,7 +86,7 @@ class _Lance:
 
     def read(self, key: str) -> bytes:
         row = int(key)
-        if row >= self._rows:
+        if not 0 <= row < self._rows:
             raise ImageError("unreadable", f"its data set has {self._rows} rows")
         try:
             with no_panic():

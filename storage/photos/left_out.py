@@ -170,6 +170,8 @@ def _matches(globs: Sequence[str], parts: Sequence[str]) -> bool:
 
 def without_pairs(found: Sequence[T], name: Callable[[T], str], left_out: Counter[str]) -> list[T]:
     """Cameras write one photo as raw and as JPEG or HEIC, of one name: the latter is taken, as the camera made it."""
+    if not any(suffix_of(name(each)) in RAW_SUFFIXES for each in found):
+        return list(found)
     made = {stem_of(name(each)) for each in found if suffix_of(name(each)) in BESIDE_RAW}
     kept = [each for each in found if suffix_of(name(each)) not in RAW_SUFFIXES or stem_of(name(each)) not in made]
     if len(kept) < len(found):

@@ -7,7 +7,6 @@ say something of `0001.jpg`, and become columns of the user.
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cache
 from itertools import groupby, islice
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -22,11 +21,14 @@ from muster.storage.photos.decode import MAX_FILE
 from muster.storage.photos.first_bytes import IMAGE_SUFFIXES, suffix_of
 from muster.storage.photos.left_out import Rules, without_pairs
 from muster.storage.photos.listing import File, count_left_out
-from muster.storage.photos.promotion import unite
+from muster.storage.photos.promotion import TEXTS, unite
 from muster.storage.photos.rows import rows_of, with_user_columns
 from muster.storage.uris import inside_uri
 
 KIND = "member"
+ANY = 1 << 60  # bytes: what claims to be larger lies
+LONGEST = 4096  # characters of a name, as systems have it
+COLUMNS = 1000  # that JSON beside photos may become
 MOST = 5_000_000  # members of one archive: their names alone may take a gigabyte
 SIBLING = 1 << 20  # bytes of a JSON or text beside a photo that are read
 AT_ONCE = 1 << 14  # samples whose columns are made together
@@ -98,22 +100,29 @@ def _wanted(found: Iterable[Member], result: Items) -> Iterator[Member]:
     """Photos, and what says something of them; other members are counted."""
     rules = Rules("")
 
-    @cache
+    known = {"": False}  # folder → whether it is left out; the topmost of such folders is counted
+
     def is_left_out(folder: str) -> bool:
-        above = folder.rpartition("/")[0]
-        if above and is_left_out(above):
-            return True
-        kind = rules.kind(folder, True)
-        result.left_out.update([kind] if kind else [])
-        return kind is not None
+        if folder not in known:
+            above = ""
+            for name in folder.split("/"):
+                inner = f"{above}/{name}".lstrip("/")
+                if inner not in known:
+                    kind = None if known[above] else rules.kind(inner, True)
+                    result.left_out.update([kind] if kind else [])
+                    known[inner] = known[above] or kind is not None
+                above = inner
+        return known[folder]
 
     for member in found:
         path, suffix = (
             "/".join(part for part in member.name.split("/") if part not in ("", ".", "..")),
             suffix_of(member.name),
         )
-        folder = path.rpartition("/")[0]
-        if folder and is_left_out(folder):
+        if len(path) > LONGEST:
+            result.skipped[suffix[:LONGEST]] += 1
+            continue
+        if is_left_out(path.rpartition("/")[0]):
             continue
         if kind := rules.kind(path, False):
             count_left_out(result.left_out, kind, path.rpartition("/")[2], folder=False)
@@ -146,8 +155,20 @@ def _rows(
             said += [columns] * len(photos)
             files += [File(inside_uri(file.uri, KIND, key_of(m)), m.size, file.modified) for m in photos]
     names = dict.fromkeys(name for columns in said for name in columns)
+    if len(names) > COLUMNS:
+        said = [_as_one(columns) for columns in said]
+        names = dict.fromkeys(("key", *_TEXTS.values(), "json"))
     table = {name: _column([columns.get(name) for columns in said]) for name in names}
-    return with_user_columns(rows_of(files), {name: (pa.field(name, c.type), c) for name, c in table.items()})
+    return with_user_columns(
+        rows_of(files), {name: (pa.field(name, c.type, metadata=TEXTS), c) for name, c in table.items()}
+    )
+
+
+def _as_one(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Of samples whose JSON has other names in each: it stays one text."""
+    own = {name: columns.get(name) for name in ("key", *_TEXTS.values())}
+    others = {name: value for name, value in columns.items() if name not in own}
+    return {**own, "json": json.dumps(others, ensure_ascii=False) if others else None}
 
 
 def _said(group: Iterable[Member], read: Callable[[Member], bytes]) -> dict[str, Any]:
@@ -176,7 +197,7 @@ def _object(text: str) -> Mapping[str, Any]:
         return {}
     if not isinstance(value, dict) or "photoTakenTime" in value:
         return {}
-    return {name: _plain(each) for name, each in value.items() if name}
+    return {_text(name): _plain(each) for name, each in value.items() if name}
 
 
 def _plain(value: Any) -> Any:

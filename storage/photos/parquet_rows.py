@@ -24,7 +24,7 @@ from muster.storage.library import LibraryFiles
 from muster.storage.photos.first_bytes import IMAGE_SUFFIXES, suffix_of
 from muster.storage.photos.image_column import PATH, ImageColumn, image_column, images_of, is_image_struct, plain
 from muster.storage.photos.listing import File
-from muster.storage.photos.promotion import FOLDERS, unite
+from muster.storage.photos.promotion import TEXTS, unite
 from muster.storage.photos.row_batches import batch_rows
 from muster.storage.photos.rows import SCHEMA, free_name, rows_of, with_user_columns
 from muster.storage.uris import (
@@ -245,7 +245,7 @@ def _parquet_rows(
     for name, value in folders[file.uri].items():
         listed.memory += rows.num_rows * (8 + len(str(value)))
         _count(file.uri, {name: 0}, listed.memory)
-        columns[name] = pa.field(name, value.type, metadata=FOLDERS), pa.repeat(value, rows.num_rows)
+        columns[name] = pa.field(name, value.type, metadata=TEXTS), pa.repeat(value, rows.num_rows)
     return with_user_columns(rows, columns)
 
 

@@ -14,18 +14,18 @@ _UNITS = ("s", "ms", "us", "ns")
 _MOST = 76  # digits of a decimal
 
 
-FOLDERS = {b"muster.folders": b""}  # metadata of a column whose values are texts, the names of folders
+TEXTS = {b"muster.folders": b""}  # metadata of a column whose values are texts: names of folders, JSON in an archive
 
 
 def unite(tables: Mapping[str, pa.Table], texts: bool = False) -> pa.Table:
     """All rows, with the columns of all. `tables`: where they come from → rows; at least one.
 
-    Whole numbers in the names of folders become texts where others are: whether all are numbers, a part of them cannot
-    tell. `texts`: so do all others. Raises InputError where a column has two types that cannot be made one without a
-    loss.
+    Numbers in the names of folders, and in JSON, become texts where others are: whether all are numbers, a part of them
+    cannot tell. `texts`: so do all others. Raises InputError where a column has two types that cannot be made one
+    without a loss.
     """
     seen: dict[str, tuple[pa.DataType, str]] = {}
-    named = {column.name for table in tables.values() for column in table.schema if column.metadata == FOLDERS}
+    named = {column.name for table in tables.values() for column in table.schema if column.metadata == TEXTS}
     for name, table in tables.items():
         for column in table.schema:
             known, where = seen.setdefault(column.name, (column.type, name))
@@ -41,7 +41,7 @@ def unite(tables: Mapping[str, pa.Table], texts: bool = False) -> pa.Table:
                 seen[column.name] = (kind, where if kind == known else name)
     kinds = {column: kind for column, (kind, _) in seen.items()}
     rows = pa.concat_tables([_cast(name, table, kinds) for name, table in tables.items()], promote_options="default")
-    schema = pa.schema([column.with_metadata(FOLDERS if column.name in named else None) for column in rows.schema])
+    schema = pa.schema([column.with_metadata(TEXTS if column.name in named else None) for column in rows.schema])
     return pa.Table.from_arrays(rows.columns, schema=schema)
 
 
@@ -122,7 +122,11 @@ def _finer(a: pa.DataType, b: pa.DataType) -> str:
 
 
 def _as_texts(a: pa.DataType, b: pa.DataType) -> pa.DataType | None:
-    return pa.string() if pa.types.is_integer(a) and _is_text(b) else None
+    return pa.string() if _is_number(a) and (_is_number(b) or _is_text(b)) else None
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
 
 
 def _texts(a: pa.DataType, b: pa.DataType) -> pa.DataType | None:

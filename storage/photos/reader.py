@@ -13,10 +13,10 @@ from muster.errors import ImageError, MusterError, UnreachableError
 from muster.storage import parquet_pages
 from muster.storage.http.addresses import private_addresses
 from muster.storage.photos import decode
-from muster.storage.photos.containers import Opened
+from muster.storage.photos.containers import Container, Opened
 from muster.storage.photos.first_bytes import PARQUET_SUFFIXES, suffix_of
 from muster.storage.photos.image_column import image_column, images_of
-from muster.storage.photos.kinds import of_suffix
+from muster.storage.photos.kinds import is_in_order, of_suffix
 from muster.storage.photos.row_batches import batch_rows
 from muster.storage.uris import (
     Inside,
@@ -67,6 +67,7 @@ class Reader:
         if self.far:
             self.threads = WEB_THREADS
         self._kept: OrderedDict[str, Opened] = OrderedDict()  # containers, the one used last behind the others
+        self._playing: tuple[str, Opened] | None = None  # of those that are read in order, the last one
         self._answered: set[str] = set()  # places that have answered
         self._away: dict[str, str] = {}  # place that has not answered → why
         self._forget()
@@ -124,19 +125,29 @@ class Reader:
         return data
 
     def _item(self, uri: str, inside: Inside) -> bytes:
+        kind = of_suffix(suffix_of(inside.container))
+        if kind is None:
+            raise ImageError("unsupported", f"{uri}: nothing here reads what is inside such files")
         try:
-            return self._opened(inside.container).read(inside.key)
-        except (OSError, pa.ArrowException) as error:
+            if not kind.in_order:
+                return self._opened(kind, inside.container).read(inside.key)
+            with self._lock:
+                return self._in_turn(kind, inside.container).read(inside.key)
+        except (OSError, pa.ArrowException, ValueError, LookupError, OverflowError) as error:  # a row may say anything
             raise _image_error(uri, error) from error
 
-    def _opened(self, container: str) -> Opened:
+    def _in_turn(self, kind: Container, container: str) -> Opened:
+        """One that is read in order is not gone back to: only the last one stays open. The caller holds the lock."""
+        if self._playing is None or self._playing[0] != container:
+            if self._playing is not None:
+                self._playing[1].close()
+                self._playing = None
+            self._playing = container, kind.open(container)
+        return self._playing[1]
+
+    def _opened(self, kind: Container, container: str) -> Opened:
         with self._lock:
-            kept = self._kept.pop(container, None)
-            if kept is None:
-                kind = of_suffix(suffix_of(container))
-                if kind is None:
-                    raise ImageError("unsupported", f"{container}: nothing here reads what is inside such files")
-                kept = kind.open(container)
+            kept = self._kept.pop(container, None) or kind.open(container)
             self._kept[container] = kept
             if len(self._kept) > OPEN:  # whoever reads from it still closes it, once it is done
                 self._kept.popitem(last=False)
@@ -219,10 +230,7 @@ def _on_the_web(uri: str) -> bool:
 def _in_order(uri: str) -> bool:
     """Whether it is read after those in front of it in its file: a row of a Parquet file, a moment of a video."""
     inside = split_inside(uri)
-    if inside is None or _in_parquet(inside):
-        return inside is not None
-    container = of_suffix(suffix_of(inside.container))
-    return container is not None and container.in_order
+    return inside is not None and (_in_parquet(inside) or is_in_order(inside.container))
 
 
 def check_access(images_of: Iterable[tuple[str, str]]) -> None:

@@ -28,6 +28,7 @@ from muster.storage.photos.first_bytes import (
     SUFFIXES,
     is_photo,
     refusal,
+    stem_of,
     suffix_of,
 )
 from muster.storage.photos.kinds import of_suffix
@@ -51,7 +52,8 @@ _MANAGED = re.compile(r"/_delta_log/|/metadata/[^/]*\.metadata\.json")
 class Found:
     """What one source holds.
 
-    `source`: its name in tables. `rows`: SCHEMA and user columns. `from_parquet`: whether Parquet files gave them.
+    `source`: its name in tables. `rows`: SCHEMA and user columns; the first `files` of them are files, of which nothing
+    is said. `from_parquet`: whether Parquet files gave them.
     `folder`: URI of the folder that was searched, if any; `unreadable`: URIs of folders in it that could not be;
     `outside`: links that lead out of it and were not followed.
     `left_out`: as in listing.Listing. `skipped`: suffix → number of files that are no images. `large_groups`: as in
@@ -61,6 +63,7 @@ class Found:
     source: str
     folder: str | None = None
     rows: pa.Table = field(default_factory=SCHEMA.empty_table)
+    files: int = 0
     from_parquet: bool = False
     unreadable: list[str] = field(default_factory=list)
     outside: list[str] = field(default_factory=list)
@@ -75,10 +78,10 @@ class Found:
 def find_images(source: str, library: LibraryFiles | None, wishes: Wishes = PLAIN) -> Found:
     """The images of one source: a folder, glob, image file or Parquet file, at a local path or a pyarrow.fs URI.
 
-    A single photo counts whatever its suffix. Folders and globs give their image files; where they have none, what is
-    in their archives; and only where they have none of these either, the rows of their Parquet files. `library`: whose
-    own files are left out; None where there is none yet. Raises InputError where there is nothing to find
-    (MissingError: in a folder), or as locate() and list_files() do.
+    A single photo counts whatever its suffix. Folders and globs give their image files and videos; where they have no
+    images, the rows of their Parquet files; and only where they have none of these either, what is in their archives.
+    `library`: whose own files are left out; None where there is none yet. Raises InputError where there is nothing to
+    find (MissingError: in a folder), or as locate() and list_files() do.
     """
     with private_addresses(wishes.allow_private):
         return _find_images(source, library, wishes)
@@ -96,10 +99,12 @@ def _find_images(source: str, library: LibraryFiles | None, wishes: Wishes) -> F
         allow_private=wishes.allow_private,
     )
     kinds: dict[str, list[File]] = {"image": [], "beside": [], "archive": [], "parquet": []}
+    archives = {stem_of(file.uri) for file in listing.files if _is_archive(file)}
     for file in listing.files:
         suffix = suffix_of(file.uri)
         if suffix in PARQUET_SUFFIXES and not re.search(_UNFINISHED, file.uri[len(place.uri.partition("?")[0]) :]):
-            kinds["parquet"].append(file)
+            # img2dataset writes 00000.parquet beside 00000.tar, with what is in the tar, too
+            kinds["archive" if stem_of(file.uri) in archives else "parquet"].append(file)
         elif not place.file and re.search(_MADE, file.uri):
             found.left_out[CACHES] += 1
         elif container := of_suffix(suffix):
@@ -108,15 +113,10 @@ def _find_images(source: str, library: LibraryFiles | None, wishes: Wishes) -> F
             kinds["image"].append(file)
         else:
             found.skipped[suffix] += 1
-    if kinds["image"] or kinds["beside"]:
-        _take_in(
-            found, kinds["beside"], wishes, rows_of(without_pairs(kinds["image"], attrgetter("uri"), found.left_out))
-        )
-        found.skipped.update(suffix_of(file.uri) for file in kinds["archive"])
-    elif kinds["archive"]:
-        _take_in(found, kinds["archive"], wishes)
-    if found.rows.num_rows:
-        found.skipped.update([PARQUET] * len(kinds["parquet"]))
+    if kinds["image"]:
+        photos = rows_of(without_pairs(kinds["image"], attrgetter("uri"), found.left_out))
+        _take_in(found, kinds["beside"], wishes, photos)
+        _skip(found, kinds["archive"] + kinds["parquet"])
     elif kinds["parquet"]:
         found.from_parquet = True
         _refuse_managed(place, listing.files)
@@ -124,10 +124,27 @@ def _find_images(source: str, library: LibraryFiles | None, wishes: Wishes) -> F
         found.rows, found.large_groups, found.unread = listed.rows, listed.large_groups, listed.unread
         found.groups = listed.groups
         found.skipped.update(listed.skipped)
+        _skip(found, kinds["archive"] + kinds["beside"])
+    else:
+        _take_in(found, [*kinds["beside"], *filter(_is_archive, kinds["archive"])], wishes)
+        _skip(found, [file for file in kinds["archive"] if not _is_archive(file)])
     if not found.rows.num_rows:
         kind = InputError if found.folder is None else MissingError
         raise kind(_nothing_found(source, found))
     return found
+
+
+def _is_archive(file: File) -> bool:
+    kind = of_suffix(suffix_of(file.uri))
+    return kind is not None and not kind.beside_photos
+
+
+def _skip(found: Found, files: Sequence[File]) -> None:
+    found.skipped.update(PARQUET if _is_parquet(file) else suffix_of(file.uri) for file in files)
+
+
+def _is_parquet(file: File) -> bool:
+    return suffix_of(file.uri) in PARQUET_SUFFIXES
 
 
 def _take_in(found: Found, files: Sequence[File], wishes: Wishes, rows: pa.Table | None = None) -> None:
@@ -140,7 +157,8 @@ def _take_in(found: Found, files: Sequence[File], wishes: Wishes, rows: pa.Table
             parts[file.uri] = items.rows
             found.left_out.update(items.left_out)
             found.skipped.update(items.skipped)
-    found.rows = unite(parts, texts=True)
+    found.files = 0 if rows is None else rows.num_rows
+    found.rows = unite(parts, texts=True) if parts else found.rows
 
 
 def _listed(file: File, wishes: Wishes, stills: frozenset[str]) -> Items:

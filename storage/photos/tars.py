@@ -45,9 +45,10 @@ def _header(block: bytes) -> _Header | None:
 def _number(field: bytes) -> int:
     """Octal digits, or GNU's binary form of large ones. ValueError where it is neither, or negative."""
     if field[0] & 0x80:
-        return int.from_bytes(bytes([field[0] & 0x7F]) + field[1:], "big")
-    number = int(field.strip(b" \0") or b"0", 8)
-    if number < 0:
+        number = int.from_bytes(bytes([field[0] & 0x7F]) + field[1:], "big")
+    else:
+        number = int(field.strip(b" \0") or b"0", 8)
+    if not 0 <= number <= members.ANY:
         raise ValueError(number)
     return number
 

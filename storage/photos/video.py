@@ -173,7 +173,7 @@ def _to_the_end(packets: Iterator[Any]) -> Iterator[Any]:
 
     try:
         yield from packets
-    except av.error.FFmpegError:
+    except (av.error.FFmpegError, IndexError):  # the latter of PyAV, where a stream begins in the middle of the file
         return
 
 
@@ -227,7 +227,7 @@ def errors() -> Iterator[None]:
 
     try:
         yield
-    except av.error.FFmpegError as error:
+    except (av.error.FFmpegError, IndexError) as error:
         raise _image_error(error) from error
 
 

@@ -28,7 +28,7 @@ _ENCRYPTED = 1
 def _list(file: File, wishes: Wishes) -> Items:
     opened = open_bytes(file.uri)
     try:
-        return members.items(file, found(opened, file.uri), lambda member: data(opened, member))
+        return members.items(file, found(opened, file.uri), lambda member: data(opened, member, members.SIBLING))
     finally:
         opened.close()
 
@@ -37,16 +37,20 @@ def found(file: Bytes, uri: str) -> Iterator[Member]:
     """Its members by name, so that what belongs together stands together. InputError where it is no zip archive."""
     try:
         with zipfile.ZipFile(io.BufferedReader(_Seekable(file), 1 << 16)) as archive:
-            infos = sorted(archive.infolist(), key=lambda info: info.filename)
+            infos = sorted(archive.infolist(), key=lambda info: info.orig_filename)
     except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error, EOFError) as error:
         raise InputError(f"{uri} cannot be read as a zip archive: {error}") from None
     for info in infos:
-        if not info.is_dir():
-            yield Member(info.filename, info.header_offset, info.compress_size, info.file_size)
+        if max(info.file_size, info.compress_size, info.header_offset) > members.ANY:
+            raise InputError(f"{uri} cannot be read as a zip archive: a member is larger than any disk")
+        if not info.is_dir():  # by the name that its own header has
+            yield Member(info.orig_filename, info.header_offset, info.compress_size, info.file_size)
 
 
-def data(file: Bytes, member: Member) -> bytes:
-    """All of it. Raises ImageError; UnreachableError where its bucket does not answer."""
+def data(file: Bytes, member: Member, limit: int) -> bytes:
+    """All of it, at most `limit` bytes. Raises ImageError; UnreachableError where its bucket does not answer."""
+    if member.stored > limit:
+        raise _too_large(limit)
     name = member.name.encode(errors="surrogateescape")
     read = members.read_at(file, member.offset, _LOCAL.size + 2 * len(name) + _EXTRA + member.stored)
     if len(read) < _LOCAL.size:
@@ -61,26 +65,30 @@ def data(file: Bytes, member: Member) -> bytes:
         read = members.read_at(file, member.offset, begin + member.stored)
     if len(read) < begin + member.stored:
         raise ImageError("truncated", "its archive is cut short in the middle of it")
-    return _unpacked(read[begin : begin + member.stored], method)
+    return _unpacked(read[begin : begin + member.stored], method, limit)
 
 
 def _name(data: bytes, flags: int) -> str:
     return data.decode("utf-8" if flags & 0x800 else "cp437", errors="replace")
 
 
-def _unpacked(data: bytes, method: int) -> bytes:
-    """At most MAX_FILE bytes: a few kB may stand for any number."""
+def _too_large(limit: int) -> ImageError:
+    return ImageError("too_large", f"unpacked it is too long (limit {limit >> 20} MiB)")
+
+
+def _unpacked(data: bytes, method: int, limit: int) -> bytes:
+    """At most `limit` bytes: a few kB may stand for any number."""
     if method == zipfile.ZIP_STORED:
         return data
     if method != zipfile.ZIP_DEFLATED:
         raise ImageError("unsupported", f"it is packed in a way that is not read (zip method {method})")
     unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
-        content = unpacker.decompress(data, MAX_FILE + 1)
+        content = unpacker.decompress(data, limit + 1)
     except zlib.error as error:
         raise ImageError("corrupt", "it cannot be unpacked from its archive") from error
-    if len(content) > MAX_FILE:
-        raise ImageError("too_large", f"unpacked it is too long for a photo (limit {MAX_FILE >> 20} MiB)")
+    if len(content) > limit:
+        raise _too_large(limit)
     if not unpacker.eof:
         raise ImageError("truncated", "it is cut short in its archive")
     return content
@@ -119,7 +127,7 @@ class _Zip:
         self._file = open_bytes(uri)
 
     def read(self, key: str) -> bytes:
-        return data(self._file, members.of_key(key))
+        return data(self._file, members.of_key(key), MAX_FILE)
 
     def close(self) -> None:
         self._file.close()

@@ -20,21 +20,24 @@ from muster.errors import ImageError, InputError
 from muster.storage.bytes_at import open_bytes
 from muster.storage.files import open_regular
 from muster.storage.photos import members, zips
+from muster.storage.photos.decode import MAX_FILE
 from muster.storage.photos.members import Member
 from muster.storage.uris import Inside, inside_uri, local_path, local_uri, split_inside
 
 SUFFIX = ".zip"
 _PATH = re.compile(r"(.*?\.zip)/(.*)", re.IGNORECASE | re.DOTALL)
+SIDECAR = 32 << 20  # bytes of what lies beside a photo
 _HELD = 64  # archives whose directories are kept: a Takeout has so many of 2 GB
 
 
 @dataclass(frozen=True)
 class _Archive:
-    """`names`: folder → what is in it. `read`: all of a member; raises ImageError."""
+    """`names`: folder → what is in it. `read`: all of a member that is no longer than this; raises
+    ImageError."""
 
     members: dict[str, Member]
     names: dict[str, list[str]]
-    read: Callable[[Member], bytes]
+    read: Callable[[Member, int], bytes]
 
 
 def path_of(uri: str) -> str | None:
@@ -42,7 +45,10 @@ def path_of(uri: str) -> str | None:
     inside = split_inside(uri)
     if inside is None:
         return local_path(uri)
-    return None if (archive := _archive_of(inside)) is None else f"{archive}/{members.of_key(inside.key).name}"
+    try:
+        return None if (archive := _archive_of(inside)) is None else f"{archive}/{members.of_key(inside.key).name}"
+    except ImageError:  # too large for a photo
+        return None
 
 
 def _archive_of(inside: Inside) -> str | None:
@@ -96,7 +102,7 @@ def opened(path: str, follow: bool = True) -> BinaryIO:
     if place[1] not in archive.members:
         raise FileNotFoundError(errno.ENOENT, "no such member of the archive", path)
     try:
-        return io.BytesIO(archive.read(archive.members[place[1]]))
+        return io.BytesIO(archive.read(archive.members[place[1]], MAX_FILE if follow else SIDECAR))
     except ImageError as error:
         raise OSError(errno.EIO, str(error), path) from None
 
@@ -137,4 +143,4 @@ def _read(path: str, modified: int) -> _Archive:
     for name in found:
         folder, _, base = name.rpartition("/")
         inside[folder].append(base)
-    return _Archive(found, dict(inside), lambda member: zips.data(file, member))
+    return _Archive(found, dict(inside), lambda member, limit: zips.data(file, member, limit))

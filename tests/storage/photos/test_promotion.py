@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from muster.errors import InputError
-from muster.storage.photos.promotion import FOLDERS, common, unite
+from muster.storage.photos.promotion import TEXTS, common, unite
 
 NUMBERS = {
     pa.int8(): (-128, 127),
@@ -151,7 +151,7 @@ def test_a_value_that_would_change_is_refused(a: pa.Array, b: pa.Array) -> None:
 def test_numbers_in_names_of_folders_become_texts() -> None:
     """Where some are: which type they have depends on which of them were scanned together."""
     number, text = (
-        pa.table([pa.array([value])], schema=pa.schema([pa.field("x", kind, metadata=FOLDERS)]))
+        pa.table([pa.array([value])], schema=pa.schema([pa.field("x", kind, metadata=TEXTS)]))
         for value, kind in {7: pa.int64(), "anna": pa.string()}.items()
     )
     both = unite({"0.parquet": number, "1.parquet": text})
