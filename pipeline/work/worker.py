@@ -16,7 +16,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import chain, islice
@@ -129,7 +129,7 @@ class ShardWorker:
 
         Raises MusterError where the library cannot be read or written.
         """
-        spans, taken = Spans(), Taken()
+        order, spans, taken = self._possible(order), Spans(), Taken()
         given = [self.tasks[name] for name in order.tasks]
         found = _Found(
             facts=[], rows={t.name: [t.schema.empty_table()] for t in given}, errors={t.name: [] for t in given}
@@ -279,8 +279,8 @@ class ShardWorker:
         try:
             for fingerprint, rows in written.items():
                 facts = commit_facts.made(now, taken.seconds if fingerprint == IMAGES_FINGERPRINT else {})
-                if order.only is not None:
-                    self._write_again(fingerprint, order.shard, rows, facts)
+                if order.again:
+                    self._write_again(order, fingerprint, rows, facts)
                 elif order.part is None:
                     tables.write_shard(self.library, fingerprint, order.shard, rows, facts)
                 else:
@@ -294,15 +294,20 @@ class ShardWorker:
         """Table → what a shard keeps of the rows of all its images."""
         return {name: partial(_kept, task) for name, task in self.tasks.items()}
 
-    def _write_again(self, fingerprint: str, shard: str, rows: Mapping[str, pa.Table], facts: Facts) -> None:
-        """Commit a shard of these rows, of some of its images, and of those of the others, which were laid aside."""
-        if tables.is_committed(self.library, fingerprint, shard):
-            return
-        others, before = shared_shards.laid_aside(self.library, fingerprint, shard)
-        images = manifest.read_shard(self.library, shard)["image_id"]
-        whole = together([others, rows], images, self._reduced())
-        tables.write_shard(self.library, fingerprint, shard, whole, commit_facts.joined([before, facts]))
-        shared_shards.remove_aside(self.library, fingerprint, shard)
+    def _possible(self, order: Order) -> Order:
+        """Of the whole shard, where a worker that died while it replaced the rows has left none for the others."""
+        wanted = [IMAGES_FINGERPRINT, *(self.fingerprints[name] for name in order.tasks)]
+        if order.only is None or all(tables.is_committed(self.library, each, order.shard) for each in wanted):
+            return order
+        return replace(order, only=None)
+
+    def _write_again(self, order: Order, fingerprint: str, rows: dict[str, pa.Table], facts: Facts) -> None:
+        """Replace the rows of a shard; where the order is for some of its images, theirs."""
+        if order.only is not None:
+            others, before = tables.rows_of_others(self.library, fingerprint, order.shard, order.only)
+            images = manifest.read_shard(self.library, order.shard)["image_id"]
+            rows, facts = together([others, rows], images, self._reduced()), commit_facts.joined([before, facts])
+        tables.rewrite_shard(self.library, fingerprint, order.shard, rows, facts)
 
 
 def together(
