@@ -132,7 +132,6 @@ def process(
         on_progress(progress)
         with actors.connected(config.machine.address), nullcontext() if trace is None else closing(trace):
             actors.check_reach(config.machine, config.library, config.choices)
-            make_way(library, orders, again)
             workers = _work(library, config, orders, progress, on_progress, trace)
     return summarise(library, config.choices, progress, workers)
 
@@ -171,10 +170,7 @@ def pending(library: LibraryFiles, choices: Sequence[TaskChoice], again: Sequenc
 
 
 def transient(library: LibraryFiles, choices: Sequence[TaskChoice]) -> list[tuple[str, str]]:
-    """Fingerprints and shards that hold an image whose error may have passed. The caller holds the lock.
-
-    To be forgotten in this order: `images` comes last, so that, cut short, the errors still stand there the next time.
-    """
+    """Fingerprints and shards that hold an image whose error may have passed. The caller holds the lock."""
     tabled = {choice.fingerprint: "errors" for choice in reversed(choices)} | {IMAGES_FINGERPRINT: "images"}
     done = {fingerprint: set(tables.committed(library, fingerprint)) for fingerprint in tabled}
     found = []
@@ -216,6 +212,7 @@ def narrowed(
         held.setdefault(shard, set()).add(fingerprint)
     found = []
     for order in orders:
+        order = replace(order, again=order.shard in held)
         wanted = {IMAGES_FINGERPRINT, *(by_task[name] for name in order.tasks)}
         if order.facts and held.get(order.shard) == wanted:
             tabled = {name: "images" if name == IMAGES_FINGERPRINT else "errors" for name in wanted}
@@ -223,16 +220,6 @@ def narrowed(
             order = replace(order, only=tuple(sorted(images)), images=len(images))
         found.append(order)
     return found
-
-
-def make_way(library: LibraryFiles, orders: Sequence[Order], again: Sequence[tuple[str, str]]) -> None:
-    """Forget the rows that are made anew; what an order keeps of them is laid aside. The caller holds the lock."""
-    only = {order.shard: order.only for order in orders if order.only is not None}
-    for fingerprint, shard in again:
-        if shard in only:
-            shared_shards.lay_aside(library, fingerprint, shard, only[shard] or ())
-        else:
-            tables.forget_shard(library, fingerprint, shard)
 
 
 def _check_access(library: LibraryFiles, orders: Sequence[Order]) -> None:
@@ -263,6 +250,7 @@ def _work(
         on_progress(replace(progress, waiting=text))
 
     def on_done(order: Order, result: Mapping[str, Any]) -> None:
+        progress.total += max(0, result["images"] - order.images)  # as where the worker before died at the commit
         progress.add(result)
         if trace is not None:
             trace.add(result["process"], order.key, result["spans"])

@@ -1,5 +1,4 @@
 """Shards that several workers share: their parts lie beside the tables until all are there, then they are committed.
-So do the rows of a shard that is done again for some of its images: those of the others wait here.
 
 `LIBRARY/_parts/<fingerprint>/shard-<id>/<k>-of-<n>/` holds the rows of one part, a Parquet file per table; `done.json`
 in it, written last, makes them count. Whoever finds all parts done writes the shard as if it had done it alone, so that
@@ -9,11 +8,10 @@ nothing here need outlast a machine that loses power.
 
 import contextlib
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from muster.storage import commit_facts, layout, tables
 from muster.storage.commit_facts import NO_FACTS, Facts
@@ -54,30 +52,6 @@ def write_part(
     _remove(library, layout.parts(fingerprint, shard))
 
 
-def lay_aside(library: LibraryFiles, fingerprint: str, shard: str, images: Collection[str]) -> None:
-    """Make a committed shard pending again, and lay aside the rows of all but these images. The caller holds the lock.
-
-    Cut off in between, or without what was laid aside, the shard is done as a whole.
-    """
-    others, found = pa.array(sorted(images), pa.string()), dict[str, pa.Table]()
-    [commit] = tables.commits(library, fingerprint, [shard])
-    for name in dict.fromkeys(file["table"] for file in commit["files"]):
-        rows = tables.require(library, name, fingerprint, shards=[shard])
-        found[name] = rows.filter(pc.invert(pc.is_in(rows["image_id"], value_set=others)))
-    kept = {image for rows in found.values() for image in rows["image_id"].to_pylist()}
-    _write(library, _aside(fingerprint, shard), found, commit_facts.without_others(commit_facts.of(commit), kept))
-    tables.forget_shard(library, fingerprint, shard)
-
-
-def laid_aside(library: LibraryFiles, fingerprint: str, shard: str) -> tuple[dict[str, pa.Table], Facts]:
-    """Table → rows, and the facts of the commit that they were in. Raises FileNotFoundError."""
-    return _read(library, _aside(fingerprint, shard))
-
-
-def remove_aside(library: LibraryFiles, fingerprint: str, shard: str) -> None:
-    _remove(library, layout.parts(fingerprint, shard))
-
-
 def remove_all(library: LibraryFiles) -> None:
     """Remove every part. The caller holds library.lock()."""
     _remove(library, layout.PARTS)
@@ -91,10 +65,6 @@ def _remove(library: LibraryFiles, folder: str) -> None:
 
 def _folder(fingerprint: str, shard: str, part: Part) -> str:
     return f"{layout.parts(fingerprint, shard)}/{part[0]}-of-{part[1]}"
-
-
-def _aside(fingerprint: str, shard: str) -> str:
-    return f"{layout.parts(fingerprint, shard)}/others"
 
 
 def _write(library: LibraryFiles, folder: str, rows: Mapping[str, pa.Table], facts: Facts) -> None:

@@ -10,7 +10,7 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -292,6 +292,26 @@ def replace_shard(library: LibraryFiles, old: str, new: str, keep: Sequence[str]
         library.remove(layout.commit(name, old))
         for table in folders:
             library.remove(layout.rows(table, name, old))
+
+
+def rows_of_others(
+    library: LibraryFiles, fingerprint: str, shard: str, images: Collection[str]
+) -> tuple[dict[str, pa.Table], Facts]:
+    """Table → the rows of a committed shard, of all but these images; and what its commit says of them."""
+    commit, without = _read_commit(library, fingerprint, shard), pa.array(images, pa.string())
+    rows = {file["table"]: _read_file(library, file) for file in commit["files"]}
+    left = {t: r.filter(pc.invert(pc.is_in(r["image_id"], value_set=without))) for t, r in rows.items()}
+    kept = {image for each in left.values() for image in each["image_id"].to_pylist()}
+    return left, commit_facts.without_others(commit_facts.of(commit), kept)
+
+
+def rewrite_shard(
+    library: LibraryFiles, fingerprint: str, shard: str, rows: Mapping[str, pa.Table], facts: Facts = NO_FACTS
+) -> None:
+    """`write_shard`, in place of what is committed. Cut off in between, the shard is pending."""
+    if is_committed(library, fingerprint, shard):
+        forget_shard(library, fingerprint, shard)
+    write_shard(library, fingerprint, shard, rows, facts)
 
 
 def forget_shard(library: LibraryFiles, fingerprint: str, shard: str) -> None:

@@ -37,8 +37,8 @@ class Order:
     """Work for one worker: a shard, and the tasks whose rows it lacks. `facts`: it lacks those of `images` too.
 
     `part`: only the k-th (from 0) of n parts of the shard. `skip`: image_id → error kind, for images that are not to be
-    touched. `probe`: only try these images and commit nothing. `only`: the others of the shard have their rows already,
-    which were laid aside (muster.storage.shared_shards). `attempt`: counts from 1.
+    touched. `probe`: only try these images and commit nothing. `again`: the rows that the shard has stand until they
+    are replaced; `only`: by those of these images alone, the others keep theirs. `attempt`: counts from 1.
     """
 
     shard: str
@@ -49,6 +49,7 @@ class Order:
     attempt: int = 1
     part: Part | None = None
     facts: bool = True
+    again: bool = False
     only: tuple[str, ...] | None = None
 
     @property
@@ -232,7 +233,7 @@ class Dispatcher:
         for _ in range(shards):
             order = self.queue.popleft()
             count = min(-(-8 * workers // shards), order.images // IMAGES_PER_CALL, self._worth(order, workers))
-            if count < 2 or order.attempt > 1 or order.only is not None:
+            if count < 2 or order.attempt > 1 or order.again:
                 self.queue.append(order)
                 continue
             parts = [(number, count) for number in range(count)]

@@ -14,9 +14,9 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import chain, islice
@@ -53,9 +53,7 @@ Ceilings = dict[tuple[str, int], int]  # (task, bits of the longest side in pixe
 KEPT = 1 << 30  # bytes of resident memory above which a worker gives back what it does not use
 FILES_AHEAD = 32  # are read before they are decoded
 DECODED_AHEAD = 2 * IMAGES_PER_CALL  # beside decoders; more where these are more than 8
-HELD = (
-    128 << 20
-)  # bytes of files of web servers that are read before they are wanted; of a shard, all are begun at once
+HELD = 128 << 20  # bytes of files of web servers that are read before they are wanted, beside those being read
 AT_ONCE = 8  # files that one thread reads, and then decodes: to hand over a small one costs as much as to read it
 OUT_OF_MEMORY = (
     "allocate memory",
@@ -131,7 +129,7 @@ class ShardWorker:
 
         Raises MusterError where the library cannot be read or written.
         """
-        spans, taken = Spans(), Taken()
+        order, spans, taken = self._possible(order), Spans(), Taken()
         given = [self.tasks[name] for name in order.tasks]
         found = _Found(
             facts=[], rows={t.name: [t.schema.empty_table()] for t in given}, errors={t.name: [] for t in given}
@@ -234,7 +232,7 @@ class ShardWorker:
         with ThreadPoolExecutor(reader.threads, "reader") as readers:
             try:
                 if reader.far:
-                    yield rows, far_ahead(readers, read, chunks(rows, at_once), taken.read)
+                    yield rows, far_ahead(readers, reader.threads, read, chunks(rows, at_once), taken.read)
                 else:
                     yield rows, ahead(readers, read, chunks(rows, at_once), FILES_AHEAD // at_once, taken.read)
             finally:  # where a bucket stays away, those that wait for a thread would each try for a minute
@@ -281,8 +279,8 @@ class ShardWorker:
         try:
             for fingerprint, rows in written.items():
                 facts = commit_facts.made(now, taken.seconds if fingerprint == IMAGES_FINGERPRINT else {})
-                if order.only is not None:
-                    self._write_again(fingerprint, order.shard, rows, facts)
+                if order.again:
+                    self._write_again(order, fingerprint, rows, facts)
                 elif order.part is None:
                     tables.write_shard(self.library, fingerprint, order.shard, rows, facts)
                 else:
@@ -296,15 +294,20 @@ class ShardWorker:
         """Table → what a shard keeps of the rows of all its images."""
         return {name: partial(_kept, task) for name, task in self.tasks.items()}
 
-    def _write_again(self, fingerprint: str, shard: str, rows: Mapping[str, pa.Table], facts: Facts) -> None:
-        """Commit a shard of these rows, of some of its images, and of those of the others, which were laid aside."""
-        if tables.is_committed(self.library, fingerprint, shard):
-            return
-        others, before = shared_shards.laid_aside(self.library, fingerprint, shard)
-        images = manifest.read_shard(self.library, shard)["image_id"]
-        whole = together([others, rows], images, self._reduced())
-        tables.write_shard(self.library, fingerprint, shard, whole, commit_facts.joined([before, facts]))
-        shared_shards.remove_aside(self.library, fingerprint, shard)
+    def _possible(self, order: Order) -> Order:
+        """Of the whole shard, where a worker that died while it replaced the rows has left none for the others."""
+        wanted = [IMAGES_FINGERPRINT, *(self.fingerprints[name] for name in order.tasks)]
+        if order.only is None or all(tables.is_committed(self.library, each, order.shard) for each in wanted):
+            return order
+        return replace(order, only=None)
+
+    def _write_again(self, order: Order, fingerprint: str, rows: dict[str, pa.Table], facts: Facts) -> None:
+        """Replace the rows of a shard; where the order is for some of its images, theirs."""
+        if order.only is not None:
+            others, before = tables.rows_of_others(self.library, fingerprint, order.shard, order.only)
+            images = manifest.read_shard(self.library, order.shard)["image_id"]
+            rows, facts = together([others, rows], images, self._reduced()), commit_facts.joined([before, facts])
+        tables.rewrite_shard(self.library, fingerprint, order.shard, rows, facts)
 
 
 def together(
@@ -433,41 +436,60 @@ def ahead(
 
 
 def far_ahead(
-    pool: ThreadPoolExecutor, read: Callable[[T], list[File]], items: Iterable[T], lay: list[int]
+    pool: ThreadPoolExecutor, threads: int, read: Callable[[T], list[File]], items: Iterable[T], lay: list[int]
 ) -> Iterator[list[File]]:
-    """As `ahead`, of files that may be waited for very long: all others are read meanwhile, as long as what is read and
-    not wanted yet takes no more than HELD. Those of a server, which stand side by side, are begun apart: where a part
-    of it stalls, the rest still shows that it is there."""
+    """As `ahead`, of files that may be waited for very long: all others are read meanwhile, by so many threads, as long
+    as what is read and not wanted yet takes no more than HELD; beyond that, only what is wanted. Those of a server,
+    which stand side by side, are begun apart: where a part of it stalls, the rest still shows that it is there."""
     given = list(items)
-    later, running = deque(random.Random(0).sample(range(len(given)), len(given))), dict[int, Future[list[File]]]()
-    counting, held = threading.Lock(), 0
+    later = dict.fromkeys(random.Random(0).sample(range(len(given)), len(given)))  # in the order to begin them in
+    found: dict[int, Future[list[File]]] = {number: Future() for number in range(len(given))}
+    lock, held, idle, wanted = threading.Lock(), 0, threads, 0
 
-    def count(files: list[File], sign: int) -> list[File]:
-        nonlocal held
-        with counting:
-            held += sign * sum(len(data) for _, data in files if not isinstance(data, ImageError))
-        return files
-
-    def begin(number: int) -> None:
-        running[number] = pool.submit(lambda: count(read(given[number]), 1))
+    def read_one() -> None:
+        nonlocal held, idle
+        with lock:
+            number = next(iter(later), wanted) if held <= HELD else wanted
+            if number not in later:
+                idle += 1
+                return
+            del later[number]
+        try:
+            files = read(given[number])
+        except BaseException as error:
+            found[number].set_exception(error)
+        else:
+            with lock:
+                held += _size(files)
+            found[number].set_result(files)
+        pool.submit(read_one)  # RuntimeError once the pool is shut down: nobody asks this future for it
 
     def go_on() -> None:
-        while later and held <= HELD:
-            begin(later.popleft())
+        nonlocal idle
+        with lock:
+            some, idle = idle, 0
+        for _ in range(some):
+            pool.submit(read_one)
 
     def results() -> Iterator[list[File]]:
+        nonlocal held, wanted
         for number in range(len(given)):
-            if number not in running:
-                later.remove(number)
-                begin(number)
-            while not running[number].done():
-                wait([running[number]], timeout=0.05)
-                go_on()
-            lay.append(sum(map(Future.done, running.values())))
-            yield count(running.pop(number).result(), -1)
+            with lock:
+                wanted = number
+            go_on()
+            lay.append(sum(map(Future.done, found.values())))
+            files = found[number].result()
+            del found[number]
+            with lock:
+                held -= _size(files)
+            yield files
 
     go_on()
     return results()
+
+
+def _size(files: Iterable[File]) -> int:
+    return sum(len(data) for _, data in files if not isinstance(data, ImageError))
 
 
 def _outcome(function: Callable[..., R], *arguments: Any) -> R | ImageError:

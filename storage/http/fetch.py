@@ -27,7 +27,7 @@ ITEM = 30.0  # seconds that one file, or one part of one, may take with all atte
 ATTEMPTS = 3
 FIRST = 0.5  # seconds: the wait is drawn from 0 to FIRST, then to twice that
 PIECE = 1 << 16  # bytes read at once
-_PART = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+)", re.ASCII)
+_PART = re.compile(r"bytes (?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18})", re.ASCII)  # more digits fit no int64
 _HTML = re.compile(rb"\s*<(?:!doctype html|html|head|body|script)", re.IGNORECASE)
 _room = Room()
 
@@ -161,6 +161,6 @@ def _facts(response: BaseHTTPResponse) -> Facts:
 def _modified(headers: Mapping[str, str]) -> int | None:
     try:
         when = parsedate_to_datetime(headers.get("Last-Modified", ""))
-    except (TypeError, ValueError):
+        return int((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()) * 1_000_000
+    except (TypeError, ValueError, OverflowError):
         return None
-    return int((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()) * 1_000_000

@@ -1,3 +1,4 @@
+import itertools
 import json
 import os
 import shutil
@@ -24,8 +25,9 @@ from helpers.fixtures import Outcome
 from helpers.runs import config_of
 from helpers.urls import quick, web
 from muster.errors import InputError, MusterError
+from muster.pipeline import run as run_module
 from muster.pipeline.distributed import actors as actors_module
-from muster.pipeline.run import Progress, make_way, narrowed, pending, run, summarise, transient
+from muster.pipeline.run import Progress, narrowed, pending, run, summarise, transient
 from muster.pipeline.work.dispatch import Order
 from muster.pipeline.work.worker import ShardWorker
 from muster.storage import manifest, tables
@@ -372,8 +374,7 @@ def test_an_error_that_may_pass_is_tried_again_when_asked(
     [order] = pending(library, choices, again)
     assert pending(library, choices) == []  # nothing is dropped before the run can begin
     for fingerprint, shard in again:
-        tables.forget_shard(library, fingerprint, shard)  # as where a run ends between this and its first shard
-    assert again[-1][0] == IMAGES_FINGERPRINT
+        tables.forget_shard(library, fingerprint, shard)
     assert (order.tasks, order.facts) == (("faces", "previews"), True)
     assert [sum(result["images"] for result in work(tmp_path / "L", weights))] == [order.images]
     after = summarise(library, choices, Progress(0, 0.0), 0)
@@ -391,14 +392,11 @@ def test_only_images_whose_error_may_pass_are_read_again(
     again = transient(library, config.choices)
     [order] = narrowed(library, pending(library, config.choices, again), config.choices, again)
     [gone] = [row["image_id"] for row in manifest.read_manifest(library).to_pylist() if "0003" in row["uri"]]
-    assert (order.only, order.images, order.facts) == ((gone,), 1, True)
-    make_way(library, [order], again)
-    assert [each.only for each in pending(library, config.choices)] == [None]  # nothing is lost if a run ends here
+    assert (order.only, order.images, order.facts, order.again) == ((gone,), 1, True, True)
     worker = ShardWorker(str(tmp_path / "L"), config.choices, "cpu", weights)
     result = worker.process(order)
     assert (result["images"], result["errors"], result["committed"]) == (1, 0, True)
     assert worker.process(order)["committed"]  # a second worker's
-    assert [library.names(f"_parts/{name}") for name in library.names("_parts")] == [[]] * 3
     now, whole = rows_of(tmp_path / "L"), open_library(tmp_path / "W", create=True)
     assert now != lacking
     scan(whole, [str(photos)])
@@ -416,6 +414,85 @@ def test_a_shard_that_lacks_more_is_done_as_a_whole(
     orders = narrowed(library, pending(library, choices, again), choices, again)
     assert again
     assert {order.only for order in orders} == {None}
+    assert {order.shard for order in orders if order.again} == {shard for _, shard in again}
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_run_that_is_cut_off_takes_no_rows_of_what_it_has_not_reached(
+    album: Path,
+    tmp_path: Path,
+    weights: Path,
+    work: Callable[..., Sequence[dict[str, Any]]],
+    rows_of: RowsOf,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Neither where only some images are done again, nor where another task is lacking; photos are gone by now."""
+
+    def cut_off(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    library, photos = without_a_photo(album, tmp_path)
+    work(tmp_path / "L", weights, ("faces",))
+    before = rows_of(tmp_path / "L")
+    shutil.rmtree(photos)
+    monkeypatch.setattr(run_module, "_work", cut_off)
+    for names in (("faces",), ("faces", "previews")) * 2:
+        config = replace(config_of(tmp_path / "L", *names, weights_dir=weights), retry_errors=True)
+        with pytest.raises(KeyboardInterrupt):
+            run(config, lambda _: None)
+        assert rows_of(tmp_path / "L") == before
+    choices = config_of(tmp_path / "L", "faces").choices
+    again = transient(library, choices)
+    [order] = narrowed(library, pending(library, choices, again), choices, again)
+    assert ShardWorker(str(tmp_path / "L"), choices, "cpu", weights).process(order)["errors"] == 1
+    assert rows_of(tmp_path / "L") == before
+
+
+def test_a_shard_whose_worker_died_at_the_commit_is_done_as_a_whole(
+    album: Path,
+    tmp_path: Path,
+    weights: Path,
+    work: Callable[..., Sequence[dict[str, Any]]],
+    rows_of: RowsOf,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """At whichever step; the other tables of the shard keep their rows."""
+    library, photos = without_a_photo(album, tmp_path)
+    work(tmp_path / "L", weights)
+    (tmp_path / "away.jpg").rename(photos / "0003.jpg")
+    choices = config_of(tmp_path / "L").choices
+    again = transient(library, choices)
+    [order] = narrowed(library, pending(library, choices, again), choices, again)
+    worker = ShardWorker(str(tmp_path / "L"), choices, "cpu", weights)
+    shutil.copytree(tmp_path / "L", tmp_path / "before")
+    found: list[dict[str, Any]] = []
+    write, create = LibraryFiles.write, LibraryFiles.create
+    for step in itertools.count():
+        left = itertools.count(step, -1)
+
+        def dies(function: Callable[..., Any], *arguments: Any, left: Iterator[int] = left) -> Any:
+            if next(left) == 0:
+                raise KeyboardInterrupt
+            return function(*arguments)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(LibraryFiles, "write", lambda *given, dies=dies: dies(write, *given))
+            patch.setattr(LibraryFiles, "create", lambda *given, dies=dies: dies(create, *given))
+            try:
+                worker.process(order)
+                break
+            except KeyboardInterrupt:
+                pass
+        lacking = pending(library, choices)
+        assert {each.shard for each in lacking} == {order.shard}
+        assert sum(len(each.tasks) + each.facts for each in lacking) == 1
+        assert worker.process(order)["images"] == lacking[0].images  # a second worker's; not the one image of the order
+        assert pending(library, choices) == []
+        found.append(rows_of(tmp_path / "L"))
+        shutil.rmtree(tmp_path / "L")
+        shutil.copytree(tmp_path / "before", tmp_path / "L")
+    assert len(found) >= 6
+    assert all(each == rows_of(tmp_path / "L") for each in found)
 
 
 def test_faces_are_counted_where_asked_for(processed: Path) -> None:
@@ -572,7 +649,6 @@ def test_a_web_server_is_asked_again_only_for_what_may_pass(
     def again() -> None:
         redone = transient(library, [])
         orders = narrowed(library, pending(library, [], redone), [], redone)
-        make_way(library, orders, redone)
         worker = ShardWorker(library.uri, [], "cpu", None)
         for order in orders:
             worker.process(order)

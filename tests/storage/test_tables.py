@@ -445,3 +445,21 @@ def test_a_column_that_is_not_there_is_an_error(library: LibraryFiles) -> None:
     write_shard(library, "f" * 16, "a", {"faces": faces(["x"])})
     with pytest.raises(MusterError, match="no column smile"):
         read(library, "faces", "f" * 16, ["image_id", "smile"])
+
+
+@pytest.mark.parametrize("without", [[], ["a"], ["a", "b", "c"], ["z"]])
+def test_a_shard_is_written_anew_with_the_rows_of_others(tmp_path: Path, without: list[str]) -> None:
+    library, name = open_library(tmp_path / "L", create=True), "0" * 16
+    facts = commit_facts.made(datetime(2026, 3, 1, tzinfo=UTC), {"a": 2.0, "b": 1.0})
+    rows = {"things": pa.table({"image_id": ["a", "b", "b", "c"]}), "errors": pa.table({"image_id": ["c"]})}
+    write_shard(library, name, "s", rows, facts)
+    left, before = tables.rows_of_others(library, name, "s", without)
+    assert left["things"]["image_id"].to_pylist() == [i for i in ("a", "b", "b", "c") if i not in without]
+    assert left["errors"]["image_id"].to_pylist() == [i for i in ("c",) if i not in without]
+    assert set(before["slowest"]) == {"a", "b"} - set(without)
+    assert require(library, "things", name).num_rows == 4  # they stand until they are replaced
+    for _ in range(2):
+        tables.rewrite_shard(library, name, "s", {"things": left["things"]}, before)
+        assert require(library, "things", name)["image_id"].to_pylist() == left["things"]["image_id"].to_pylist()
+        assert commit_facts.of(commits(library, name)[0]) == before
+        assert not library.names(f"errors/{name}")  # of no commit any more

@@ -308,6 +308,16 @@ def test_the_last_shards_are_cut_into_parts() -> None:
         assert min(map(len, parts)) >= 2
 
 
+def test_shards_whose_rows_are_replaced_are_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts are put together where the shard has no rows."""
+    simulation = Simulation(plain(40, images=20))
+    orders = [replace(order, again=True) for order in simulation.world.orders()]
+    monkeypatch.setattr(simulation.world, "orders", lambda: orders)
+    done, _ = dispatch(simulation, count=4)
+    assert len(done) == 40
+    assert not any(order.part for _, order in simulation.submitted)
+
+
 def test_shards_that_take_no_time_are_not_cut() -> None:
     world = plain(120, images=20)
     world.speed = (POLICY.grace + 2 * 20 * POLICY.per_image) / PART_SECONDS  # at most .9 of it for a shard, and less

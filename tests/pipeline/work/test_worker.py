@@ -5,7 +5,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -96,7 +96,7 @@ def test_files_that_are_far_are_read_behind_one_that_stalls() -> None:
 
     with ThreadPoolExecutor(3) as pool:
         lay: list[int] = []
-        files = far_ahead(pool, read, range(50), lay)
+        files = far_ahead(pool, 3, read, range(50), lay)
         until = time.monotonic() + 10
         while len(begun) < 50 and time.monotonic() < until:
             time.sleep(0.01)
@@ -106,31 +106,57 @@ def test_files_that_are_far_are_read_behind_one_that_stalls() -> None:
     assert len(lay) == 50
 
 
-def test_files_that_are_far_take_no_more_memory_than_they_may(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("threads", [1, 8])
+@pytest.mark.parametrize("stalls", [None, 0])
+def test_files_that_are_far_take_no_more_memory_than_they_may(
+    monkeypatch: pytest.MonkeyPatch, threads: int, stalls: int | None
+) -> None:
+    """Also where nothing is wanted for a while, or what is wanted stalls; and what is wanted is read for all that."""
     monkeypatch.setattr(worker_module, "HELD", 100)
     held, most, lock = 0, 0, threading.Lock()
 
     def read(number: int) -> list[tuple[str, bytes | ImageError]]:
         nonlocal held, most
+        if number == stalls:
+            time.sleep(0.2)
         with lock:
             held += 10
             most = max(most, held)
         return [(str(number), bytes(10))]
 
-    class Slow:
-        """A pool that has done what it is given before it is given more."""
+    with ThreadPoolExecutor(threads) as pool:
+        files = far_ahead(pool, threads, read, range(200), [])
+        if stalls is None:
+            time.sleep(0.2)
+        for number, [(name, _)] in enumerate(files):
+            assert name == str(number)
+            with lock:
+                held -= 10
+    assert 100 <= most <= 100 + 10 * (threads + 2)  # what is being read, what is wanted, and what was just given out
 
-        def submit(self, function: Callable[[], Any]) -> Future[Any]:
-            done: Future[Any] = Future()
-            done.set_result(function())
-            return done
 
-    pool: Any = Slow()
-    for number, [(name, _)] in enumerate(far_ahead(pool, read, range(200), [])):
-        assert name == str(number)
-        with lock:
-            held -= 10
-    assert 100 <= most <= 130
+def test_files_that_are_far_are_let_be_once_the_shard_fails() -> None:
+    begun, fails = list[int](), threading.Event()
+
+    def read(number: int) -> list[tuple[str, bytes | ImageError]]:
+        begun.append(number)
+        if number == 0:
+            raise OSError("gone")
+        assert fails.wait(10)
+        return [(str(number), b"")]
+
+    with ThreadPoolExecutor(3) as pool:
+        files = far_ahead(pool, 3, read, range(3), [])
+        fails.set()
+        with pytest.raises(OSError, match="gone"):
+            next(files)
+    fails.clear()
+    begun.clear()
+    with ThreadPoolExecutor(3) as pool:
+        far_ahead(pool, 3, read, range(1, 500), [])
+        pool.shutdown(wait=False, cancel_futures=True)
+        fails.set()
+    assert len(begun) == 3
 
 
 @given(st.integers(1, 40), st.sets(st.integers(0, 39)))

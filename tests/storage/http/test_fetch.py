@@ -6,6 +6,8 @@ import time
 import tracemalloc
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -222,6 +224,44 @@ def test_another_part_than_was_asked_for_is_none(web: UrlServer) -> None:
     facts = fetch.look(url)
     with pytest.raises(ImageError, match="other parts than those"):
         fetch.part(url, 3, 10, facts)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "",
+        "x",
+        "Tue, 03 Nov 99999999999999999999 06:00:00 GMT",
+        "Tue, 99999999999999999999 Nov 2026 06:00:00 GMT",
+        "Tue, 03 Nov 2026 06:00:00 +99999999999999999999",
+        "Tue, 03 Nov 2026 06:00:00 +9999999999999",
+        "Mon, 01 Jan 0001 00:00:00 +2300",
+        "Fri, 31 Dec 9999 23:59:59 -2300",
+    ],
+)
+def test_a_time_that_is_none_is_not_said(said: str) -> None:
+    when = fetch._modified({"Last-Modified": said})
+    assert when is None or abs(when) < 2**63
+    assert fetch._modified({"Last-Modified": "Tue, 03 Nov 2026 06:00:00 GMT"}) == 1793685600_000000
+
+
+@given(st.text("MonTueJandGMT0123456789:+-, ", max_size=60), st.text("bytes 0123456789-/*", max_size=60))
+def test_whatever_a_server_says(modified: str, content_range: str) -> None:
+    response: Any = SimpleNamespace(
+        status=206, headers={"Last-Modified": modified, "Content-Range": content_range}, length_remaining=None
+    )
+    facts = fetch._facts(response)
+    assert all(each is None or abs(each) < 2**63 for each in (facts.size, facts.modified))
+
+
+@pytest.mark.parametrize("digits", [19, 30, 5000])
+@pytest.mark.parametrize("said", ["bytes 0-0/{}", "bytes {}-{}/10", "bytes */{}"])
+def test_a_part_of_an_absurd_length_is_none(said: str, digits: int) -> None:
+    headers = {"Content-Range": said.replace("{}", "9" * digits)}
+    response: Any = SimpleNamespace(status=206, headers=headers, length_remaining=1)
+    assert fetch._facts(response) == fetch.Facts()
+    response.headers = {"Content-Range": "bytes 0-0/" + "9" * 18}
+    assert fetch._facts(response) == fetch.Facts(10**18 - 1, parts=True)
 
 
 @given(etags=st.tuples(st.text(max_size=40), st.text(max_size=40)))
