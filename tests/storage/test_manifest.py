@@ -16,6 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.clips import even, write_clip
+from helpers.originals import picture
 from muster.errors import InputError, MusterError
 from muster.storage import manifest, tables
 from muster.storage.library import LibraryFiles, open_library
@@ -694,3 +696,14 @@ def test_what_a_scan_allowed_stands_in_the_rows_of_web_servers(photos: Path, lib
     pq.write_table(pa.table({"url": ["https://host/b.jpg"]}), source)
     result = scan(library, [str(source)])
     assert counts(result) == (0, 0, 2, 1)
+
+
+def test_moments_of_videos_have_shards_of_their_own(tmp_path: Path, library: LibraryFiles) -> None:
+    """One thread reads them, and several read files."""
+    pytest.importorskip("av")
+    for number in range(3):
+        write_clip(tmp_path / f"{number}.mp4", even(30))
+        (tmp_path / f"photo{number}.jpg").write_bytes(picture())
+    scan(library, [str(tmp_path)])
+    kinds = [{"#t=" in uri for uri in read_shard(library, shard)["uri"].to_pylist()} for shard, _ in shards(library)]
+    assert sorted(kinds, key=str) == [{False}, {True}]

@@ -14,11 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.url_server import UrlServer
+from helpers.clips import even, write_clip
 from helpers.urls import quick, web
 from muster.errors import ImageError
 from muster.pipeline.run import TRANSIENT
 from muster.storage.photos import reader, row_batches
 from muster.storage.photos.reader import Reader
+from muster.storage.photos.sources import find_images
+from muster.storage.photos.wishes import Wishes
 from muster.storage.uris import allowing_private, inside_uri, local_uri
 
 __all__ = ["quick", "web"]
@@ -242,3 +245,34 @@ def test_files_of_web_servers_are_read_where_their_source_allows_it(web: UrlServ
 def test_whatever_is_far_is_told() -> None:
     assert Reader(["https://host/a.jpg"]).far
     assert not Reader(["s3://bucket/a.jpg", "/a.jpg", "https://host/a.tar#member=b.jpg"]).far
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "x.arrow#member=foo",
+        "x.arrow#t=abc",
+        f"x.arrow#row={'9' * 5000}",
+        "x.arrow#item=-1",
+        "a\0.mp4#t=1",
+        "\0.tar#member=a",
+    ],
+)
+def test_what_a_row_may_say_is_an_error_of_its_image(tmp_path: Path, address: str) -> None:
+    with pa.ipc.new_stream(tmp_path / "x.arrow", pa.schema({"image": pa.binary()})) as file:
+        file.write_table(pa.table({"image": [b"a"]}))
+    with pytest.raises(ImageError):
+        Reader().read(f"{tmp_path}/{address}", "/m.parquet")
+
+
+def test_threads_may_share_a_video(tmp_path: Path) -> None:
+    """FFmpeg's decoders are not to be used by two at once."""
+    pytest.importorskip("av")
+    for name in ("a.mp4", "b.mp4"):
+        write_clip(tmp_path / name, even(50))
+    uris = find_images(str(tmp_path), None, Wishes(fps=25)).rows["uri"].to_pylist()
+    reader = Reader(uris)
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(reader.read, uris))
+    assert together == [Reader().read(uri) for uri in uris]
+    assert len(uris) == 100

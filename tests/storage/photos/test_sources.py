@@ -3,9 +3,12 @@
 import os
 import subprocess
 import tarfile
+import zipfile
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.fs as pafs
+import pyarrow.parquet as pq
 import pytest
 
 from helpers.sources import found, refusal, write
@@ -163,3 +166,15 @@ def test_what_claims_to_be_empty_is_not_read(folder: Path, library: LibraryFiles
         finally:
             process.kill()
     assert found_there.rows["uri"].to_pylist() == [str(folder / "a.jpg")]
+
+
+def test_parquet_goes_before_archives_but_for_what_describes_one(folder: Path, library: LibraryFiles) -> None:
+    """img2dataset writes 00000.parquet beside 00000.tar; an archive that comes later is no reason to drop rows."""
+    pq.write_table(pa.table({"image": [JPEG, JPEG]}), folder / "train.parquet")
+    with zipfile.ZipFile(folder / "extra.zip", "w") as archive:
+        archive.writestr("logo.jpg", JPEG)
+    result, rows = found(folder, library)
+    assert (len(rows), result.skipped) == (2, {".zip": 1})
+    (folder / "train.parquet").rename(folder / "extra.parquet")
+    result, rows = found(folder, library)
+    assert ([row["key"] for row in rows], result.skipped) == (["logo"], {".parquet": 1})

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from helpers.originals import picture
 from muster.errors import ImageError, InputError
 from muster.storage.library import LibraryFiles
+from muster.storage.manifest import read_manifest, scan
 from muster.storage.photos import members
 from muster.storage.photos.listing import File
 from muster.storage.photos.reader import Reader
@@ -198,3 +199,56 @@ def test_of_a_raw_file_and_its_jpeg_one_is_a_photo(tmp_path: Path) -> None:
     found = find_images(uri, None)
     assert [row["key"] for row in found.rows.to_pylist()] == ["IMG_1", "IMG_2"]
     assert found.left_out == {"raw beside a photo": 1}
+
+
+def test_a_size_that_no_disk_has_ends_the_tar(tmp_path: Path) -> None:
+    info = tarfile.TarInfo("b.jpg")
+    info.size = 1 << 80
+    data = Path(written(tmp_path / "x.tar", {"a.jpg": b"a"})).read_bytes()
+    (tmp_path / "x.tar").write_bytes(data[:1024] + info.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
+    assert contents(str(tmp_path / "x.tar")) == {"a.jpg": b"a"}
+
+
+def test_names_that_lead_too_deep_are_none(tmp_path: Path) -> None:
+    uri = written(tmp_path / "x.tar", {"a/" * 30_000 + "b.jpg": b"b", "a/" * 2000 + "c.jpg": b"c", "d.jpg": b"d"})
+    assert sorted(contents(uri).values()) == [b"c", b"d"]
+
+
+def test_names_in_json_that_cannot_be_written(tmp_path: Path) -> None:
+    [row] = rows(written(tmp_path / "x.tar", {"a.jpg": b"a", "a.json": b'{"\\ud800": 1, "b": "\\ud800"}'}))
+    assert (row["?"], row["b"]) == (1, "?")
+
+
+def test_json_with_other_names_in_each_sample_stays_text(tmp_path: Path) -> None:
+    files = {}
+    for number in range(members.COLUMNS + 10):
+        files |= {
+            f"{number:05d}.jpg": b"a",
+            f"{number:05d}.json": b'{"id_%d": [1]}' % number,
+            f"{number:05d}.txt": b"t",
+        }
+    found = rows(written(tmp_path / "x.tar", files))
+    assert {key: found[7][key] for key in ("key", "txt", "json")} == {
+        "key": "00007",
+        "txt": "t",
+        "json": '{"id_7": "[1]"}',
+    }
+    assert len(found[0]) < 15
+
+
+def test_types_that_differ_between_scans_are_texts(tmp_path: Path, library: LibraryFiles) -> None:
+    first = written(tmp_path / "i.tar", {"1.jpg": b"a", "1.json": b'{"label": 1, "sure": true}'})
+    second = written(tmp_path / "s.tar", {"2.jpg": b"b", "2.json": b'{"label": "cat", "sure": 0.5}'})
+    scan(library, [first, second])
+    scan(library, [first])
+    known = {row["key"]: (row["label"], row["sure"]) for row in read_manifest(library).to_pylist()}
+    assert known == {"1": ("1", "true"), "2": ("cat", "0.5")}
+
+
+def test_what_is_said_of_a_photo_is_renewed(tmp_path: Path, library: LibraryFiles) -> None:
+    for label in ("cat", "dog"):
+        scan(
+            library, [written(tmp_path / "x.tar", {"1.jpg": picture(), "1.json": b'{"label": "%s"}' % label.encode()})]
+        )
+        [row] = read_manifest(library).to_pylist()
+        assert row["label"] == label

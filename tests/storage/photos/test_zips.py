@@ -154,3 +154,18 @@ def test_a_json_that_is_broken_says_nothing(tmp_path: Path) -> None:
     )
     path.write_bytes(path.read_bytes().replace(b"PK\3\4", b"PK\3\5", 2).replace(b"PK\3\5", b"PK\3\4", 1))
     assert find_images(str(path), None).rows["x"].to_pylist() == [None, 2]
+
+
+def test_a_text_that_unpacks_to_more_than_it_says(tmp_path: Path) -> None:
+    path = Path(written(tmp_path / "x.zip", {"a.jpg": b"a", "a.txt": bytes(4 << 20)}))
+    data = path.read_bytes().replace((4 << 20).to_bytes(4, "little"), (10).to_bytes(4, "little"))
+    path.write_bytes(data)
+    assert "txt" not in find_images(str(path), None).rows.to_pylist()[0]
+
+
+def test_a_member_that_is_larger_than_any_disk_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("a.jpg", b"a")
+        archive.filelist[0].file_size = 1 << 63
+    with pytest.raises(InputError, match="larger than any disk"):
+        find_images(str(tmp_path / "x.zip"), None)

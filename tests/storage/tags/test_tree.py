@@ -70,3 +70,8 @@ def test_what_is_no_archive(tmp_path: Path) -> None:
     assert tree.names(str(tmp_path / "b.zip")) == ["c.json"]
     with tree.opened(str(tmp_path / "b.zip/c.json")) as file:
         assert file.read() == b"{}"
+
+
+def test_what_is_too_large_for_a_photo_has_no_path() -> None:
+    for key in (f"a.tif&at=0+{1 << 40}", "no key"):
+        assert tree.path_of(f"/a/t.zip#member={key}") is None
