@@ -12,6 +12,7 @@ import pyarrow as pa
 from muster.errors import ImageError, MusterError, UnreachableError
 from muster.storage import parquet_pages
 from muster.storage.http.addresses import private_addresses
+from muster.storage.http.hosts import AT_ONCE
 from muster.storage.photos import decode
 from muster.storage.photos.containers import Container, Opened
 from muster.storage.photos.first_bytes import PARQUET_SUFFIXES, suffix_of
@@ -33,7 +34,7 @@ from muster.storage.uris import (
 )
 
 THREADS = {(False, False): 4, (False, True): 16, (True, False): 0, (True, True): 1}  # by in order, and remote
-WEB_THREADS = 64  # for files of web servers, each of which is asked by a few at once
+WEB_THREADS = 64  # at most, for files of web servers, each of which is asked by a few at once
 OPEN = 16  # containers that one Reader holds open
 BATCHES_HELD = 4  # with at least 5 rows each, a thread 15 rows behind the others still finds its row
 BUCKETS = 16  # asked at once before a run
@@ -65,7 +66,7 @@ class Reader:
         self.far = any(web for *_, web in where)
         self.threads = max((THREADS[in_order, bool(place)] for in_order, place, _ in where), default=0)
         if self.far:
-            self.threads = WEB_THREADS
+            self.threads = min(WEB_THREADS, AT_ONCE * len({place for _, place, web in where if web}))
         self._kept: OrderedDict[str, Opened] = OrderedDict()  # containers, the one used last behind the others
         self._playing: tuple[str, Opened] | None = None  # of those that are read in order, the last one
         self._answered: set[str] = set()  # places that have answered
