@@ -98,9 +98,7 @@ def _counted(uri: str, found: Iterable[Member]) -> Iterator[Member]:
 
 def _wanted(found: Iterable[Member], result: Items) -> Iterator[Member]:
     """Photos, and what says something of them; other members are counted."""
-    rules = Rules("")
-
-    known = {"": False}  # folder → whether it is left out; the topmost of such folders is counted
+    rules, known = Rules(""), {"": False}  # folder → whether it is left out; the topmost of such folders is counted
 
     def is_left_out(folder: str) -> bool:
         if folder not in known:
@@ -115,10 +113,8 @@ def _wanted(found: Iterable[Member], result: Items) -> Iterator[Member]:
         return known[folder]
 
     for member in found:
-        path, suffix = (
-            "/".join(part for part in member.name.split("/") if part not in ("", ".", "..")),
-            suffix_of(member.name),
-        )
+        path = "/".join(part for part in member.name.split("/") if part not in ("", ".", ".."))
+        suffix = suffix_of(member.name)
         if len(path) > LONGEST:
             result.skipped[suffix[:LONGEST]] += 1
             continue

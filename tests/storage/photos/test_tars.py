@@ -11,16 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.damaged import damage, outcomes
 from helpers.originals import picture
 from muster.errors import ImageError, InputError
 from muster.storage.library import LibraryFiles
 from muster.storage.manifest import read_manifest, scan
 from muster.storage.photos import members
-from muster.storage.photos.listing import File
 from muster.storage.photos.reader import Reader
 from muster.storage.photos.sources import Found, find_images
 from muster.storage.photos.tars import CONTAINER
-from muster.storage.photos.wishes import PLAIN
 from muster.storage.uris import filesystem_of
 
 
@@ -171,27 +170,10 @@ def test_photos_come_before_archives(tmp_path: Path, library: LibraryFiles) -> N
 @given(st.data())
 def test_any_damage_is_a_refusal_or_a_row(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     path = tmp_path_factory.mktemp("damage") / "x.tar"
-    whole = bytearray(Path(written(path, {"a.jpg": b"a" * 99, "ü" * 80 + ".jpg": b"b", "c.json": b"{}"})).read_bytes())
-    for _ in range(data.draw(st.integers(1, 4))):
-        whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
-    path.write_bytes(whole[: data.draw(st.integers(0, len(whole)))])
+    written(path, {"a.jpg": b"a" * 99, "ü" * 80 + ".jpg": b"b", "c.json": b"{}"})
+    damage(path, data)
     kinds = {"truncated", "unreadable", "too_large"}
-    assert _kinds(str(path)) <= kinds | {"refused", "read"}
-
-
-def _kinds(uri: str) -> set[str]:
-    try:
-        found = CONTAINER.list(File(uri, None, None), PLAIN).rows["uri"].to_pylist()
-    except InputError as error:
-        return {"refused" if uri in str(error) else str(error)}
-    return set(map(_kind, found))
-
-
-def _kind(uri: str) -> str:
-    try:
-        return "read" if Reader().read(uri) is not None else ""
-    except ImageError as error:
-        return error.kind
+    assert outcomes(CONTAINER, str(path)) <= kinds | {"refused", "read"}
 
 
 def test_of_a_raw_file_and_its_jpeg_one_is_a_photo(tmp_path: Path) -> None:
