@@ -84,3 +84,11 @@ def test_nothing_to_leave_out() -> None:
 
 def test_the_pixels_of_a_real_file_without_its_end(data: Path) -> None:
     assert decode((data / "broken" / "pillow_truncated_end_chunk.png").read_bytes()).size == (128, 128)
+
+
+def test_what_stands_behind_a_cut_is_not_taken_for_pixels() -> None:
+    end_of_pixels = WHOLE.index(b"tEXt", WHOLE.index(b"IDAT")) - 4
+    for cut, behind in ((15, b"trailer"), (12, b"trailer"), (45, b"\xff" * 40), (9, b"\0")):
+        with pytest.raises(ImageError) as caught:
+            decode(WHOLE[: end_of_pixels - cut] + behind)
+        assert caught.value.kind == "truncated"

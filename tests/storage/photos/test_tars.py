@@ -234,3 +234,12 @@ def test_what_is_said_of_a_photo_is_renewed(tmp_path: Path, library: LibraryFile
         )
         [row] = read_manifest(library).to_pylist()
         assert row["label"] == label
+
+
+def test_another_photo_at_the_same_place_is_not_taken_for_it(tmp_path: Path) -> None:
+    uri = written(tmp_path / "x.tar", {"a.jpg": b"a" * 600})
+    [row] = rows(uri)
+    for other in (b"b" * 599, b"b" * 601):
+        written(tmp_path / "x.tar", {"b.jpg": other})
+        with pytest.raises(ImageError, match="scan it again"):
+            Reader().read(row["uri"])
