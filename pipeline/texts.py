@@ -1,0 +1,77 @@
+"""Texts as numbers that are near the embeddings of a library's photos that they fit: where a model of pictures and words
+has made these.
+
+Nothing here imports a network before the first text comes: the live page is to be there at once.
+"""
+
+import json
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from muster.arrays import F32
+from muster.errors import InputError
+from muster.storage import tables
+from muster.storage.library import LibraryFiles
+
+if TYPE_CHECKING:
+    from muster.pipeline.work.machine import Machine
+    from muster.tasks.models.hub.pairs import TextEncoder
+
+HUB = "hf:"  # how the models of folders are called: hf:FOLDER
+TEXTLESS = (
+    "words that name nothing find photos by what they look like where `features` are of a model of pictures and words:"
+    " `run` with `tasks` features and `model` features=hf:FOLDER"
+)
+
+
+def texts_of(library: LibraryFiles, fingerprint: str, machine: "Machine | None" = None) -> "ModelTexts | None":
+    """By the model that the features of this fingerprint are of; None where it knows no texts. `machine`: where; None:
+    on a processor, which is quick enough for what is typed.
+
+    Where its folder is gone this is not known, and whoever asks is told so.
+    """
+    model = str(tables.descriptions(library)[fingerprint]["model"])
+    if not model.startswith(HUB):
+        return None
+    try:
+        config = json.loads((Path(model[len(HUB) :]) / "config.json").read_bytes())
+    except (OSError, ValueError):
+        config = None
+    if isinstance(config, dict) and "text_config" not in config:
+        return None
+    return ModelTexts(library, fingerprint, model, machine)
+
+
+class ModelTexts:
+    """Loaded with the first texts; threads may share it."""
+
+    def __init__(self, library: LibraryFiles, fingerprint: str, model: str, machine: "Machine | None") -> None:
+        self.library, self.fingerprint, self.model, self.machine = library, fingerprint, model, machine
+        self._lock = threading.Lock()
+        self._encoder: TextEncoder | None = None
+        self._last: tuple[tuple[str, ...], F32] | None = None  # a page asks for the parts of a list one by one
+
+    def __call__(self, texts: Sequence[str]) -> F32:
+        """(N, D), L2-normalised. InputError where the model is not there any more, is another one, or needs what is not
+        installed."""
+        with self._lock:
+            if self._last is None or self._last[0] != tuple(texts):
+                if self._encoder is None:
+                    self._encoder = self._loaded()
+                self._last = (tuple(texts), self._encoder(texts))
+            return self._last[1]
+
+    def _loaded(self) -> "TextEncoder":
+        import torch
+        from transformers import AutoModel, AutoProcessor
+
+        from muster.tasks.models.hub.pairs import TextEncoder
+
+        folder = Path(self.model[len(HUB) :])
+        if not folder.is_dir():
+            raise InputError(f"{folder}: the folder of the model of `features` is not there any more")
+        model = AutoModel.from_pretrained(folder, local_files_only=True)
+        processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
+        return TextEncoder(model, processor, self.machine.torch_device if self.machine else torch.device("cpu"))

@@ -1,0 +1,44 @@
+"""The text side of networks of the library `transformers` that know pictures and words: CLIP, SigLIP and the like."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+
+from muster.arrays import F32
+
+BATCH = 64  # texts at once
+
+
+class TextEncoder:
+    """Texts as numbers that are near those of the photos they fit."""
+
+    def __init__(self, model: Any, processor: Any, device: torch.device) -> None:
+        """`model`, `processor`: of `transformers`, as AutoModel and AutoProcessor load them."""
+        self.model, self.device = model.to(device).eval(), device
+        self.tokenizer = getattr(processor, "tokenizer", processor)
+        room = int(model.config.text_config.max_position_embeddings)
+        self.longest = min(room, int(self.tokenizer.model_max_length))  # which is 10^30 where it is not said
+        # SigLIP and SigLIP 2 have learnt texts in lower case, filled up to one length and without a mask for it: Zhai et
+        # al. 2023 (arXiv 2303.15343) and Tschannen et al. 2025 (2502.14786), as `transformers` has their tokenizers
+        self.filled = str(model.config.model_type).startswith("siglip")
+
+    @torch.inference_mode()
+    def __call__(self, texts: Sequence[str]) -> F32:
+        """(N, D), L2-normalised. Of a text that is longer than the network takes, the beginning."""
+        parts = [self._some(texts[begin : begin + BATCH]) for begin in range(0, len(texts), BATCH)]
+        return np.concatenate(parts) if parts else np.empty((0, 0), np.float32)
+
+    def _some(self, texts: Sequence[str]) -> F32:
+        tokens = self.tokenizer(
+            [text.lower() for text in texts] if self.filled else list(texts),
+            padding="max_length" if self.filled else True,
+            truncation=True,
+            max_length=self.longest,
+            return_attention_mask=not self.filled,
+            return_tensors="pt",
+        ).to(self.device)
+        found = self.model.get_text_features(**tokens)
+        return F.normalize(getattr(found, "pooler_output", found).float()).cpu().numpy()
