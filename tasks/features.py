@@ -1,6 +1,6 @@
 """The task `features`: a photo as a whole, as numbers that are near those of photos alike. One row per photo."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 from muster.arrays import F32
-from muster.tasks.base import IMAGE_ID, Findings, Image, StateDict, Task, inference_dtype, to_device
+from muster.tasks.base import IMAGE_ID, Findings, Image, StateDict, Task, inference_dtype, shrink, to_device
 from muster.tasks.models import zoo
 from muster.tasks.models.classifiers import Classifier, Embedder
 from muster.tasks.models.fuse import for_inference
@@ -34,10 +34,16 @@ class Features(Task):
     def __init__(self, model: str | None = None) -> None:
         self.models = zoo.roles(self.name, model or zoo.DEFAULTS[self.name])
         self.schema = schema(zoo.ENTRIES[self.models["classifier"]].width)
+        self.max_side = side_of(self.models["classifier"], self.max_side)
 
     def load(self, device: torch.device, weights: Mapping[str, StateDict]) -> None:
-        entry = self.models["classifier"]
-        self.embedder = PhotoEmbedder(zoo.ENTRIES[entry].build(weights[entry]), device)
+        entry = zoo.ENTRIES[self.models["classifier"]]
+        network = entry.build(weights[entry.name])
+        if entry.run is None:
+            self.embedder: Callable[[Sequence[Image]], F32] = PhotoEmbedder(network, device)
+        else:
+            run = entry.run(network, device)
+            self.embedder = lambda images: run([shrink(image, self.max_side).pixels for image in images])
 
     def __call__(self, images: Sequence[Image]) -> pa.Table:
         if not images:
@@ -46,6 +52,11 @@ class Features(Task):
         ids = [image.image_id for image in images]
         kind = self.schema.field("embedding").type
         return pa.table([ids, pa.FixedSizeListArray.from_arrays(numbers, type=kind)], schema=self.schema)
+
+
+def side_of(entry: str, least: int) -> int:
+    """The longest side, in pixels, of the photos that a network is to see: twice what it makes of them, or `least`."""
+    return max(least, *(2 * side for side in zoo.ENTRIES[entry].size or (0,)))
 
 
 class PhotoEmbedder:

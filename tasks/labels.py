@@ -13,8 +13,8 @@ import torch
 
 from muster.arrays import F32
 from muster.errors import TaskError
-from muster.tasks.base import IMAGE_ID, Findings, Image, Option, StateDict, Task, number, whole
-from muster.tasks.features import BATCH, PhotoEmbedder, shown
+from muster.tasks.base import IMAGE_ID, Findings, Image, Option, StateDict, Task, number, shrink, whole
+from muster.tasks.features import BATCH, PhotoEmbedder, shown, side_of
 from muster.tasks.models import zoo
 from muster.tasks.models.classifiers import Classifier
 from muster.tasks.models.fuse import for_inference
@@ -43,10 +43,17 @@ class Labels(Task):
 
     def __init__(self, model: str | None = None, min_score: float = 0.3, most: int = 20) -> None:
         self.models = zoo.roles(self.name, model or zoo.DEFAULTS[self.name])
+        self.max_side = side_of(self.models["classifier"], self.max_side)
         self.min_score, self.most = min_score, most
+        self.own: Any = None  # what runs a network at an address
         self.parameters: Mapping[str, Any] = {"min_score": min_score, "most": most}
 
     def load(self, device: torch.device, weights: Mapping[str, StateDict]) -> None:
+        entry = zoo.ENTRIES[self.models["classifier"]]
+        if entry.run is not None:
+            self.own = entry.run(entry.build(weights[entry.name]), device)
+            self.categories = self.own.categories
+            return
         built = {role: zoo.ENTRIES[entry].build(weights[entry]) for role, entry in self.models.items()}
         classifier = built["classifier"]
         assert isinstance(classifier, Classifier)
@@ -78,8 +85,10 @@ class Labels(Task):
     @torch.inference_mode()
     def chances(self, images: Sequence[Image]) -> F32:
         """(N, number of categories): how probable each is for each image."""
-        if "head" in self.models:
-            found: F32 = self.head(torch.from_numpy(self.embedder(images))).numpy()
+        if self.own is not None:
+            found: F32 = self.own([shrink(image, self.max_side).pixels for image in images])
+        elif "head" in self.models:
+            found = self.head(torch.from_numpy(self.embedder(images))).numpy()
         else:
             found = self.network(shown(self.classifier, images, self.device)).softmax(1).cpu().numpy()
         return found

@@ -20,10 +20,10 @@ from muster.arrays import Bools, Pixels, matrix
 from muster.errors import TaskError
 from muster.tasks.base import IMAGE_ID, Findings, Image, Option, StateDict, Task, shrink, to_device
 from muster.tasks.geometry import rle
-from muster.tasks.models import coco_labels, sam, zoo
+from muster.tasks.models import coco_labels, zoo
 from muster.tasks.models.fuse import for_inference
 from muster.tasks.models.zoo import masks
-from muster.tasks.models.zoo.masks import Form, Instances, Prompted, Semantic
+from muster.tasks.models.zoo.masks import Form, Instances, Prompted, Segmenter, Semantic
 from muster.tasks.objects import CLASSES, MIN_SCORE, Objects
 
 CPU = torch.device("cpu")
@@ -54,7 +54,11 @@ class Masks(Task):
     name = "masks"
     version = 1
     schema = SCHEMA
-    options: Mapping[str, Option] = {"classes": CLASSES, "min_score": MIN_SCORE}
+    options: Mapping[str, Option] = {
+        "classes": CLASSES,
+        "min_score": MIN_SCORE,
+        "subtask": Option(str, "of a model that can do several: panoptic, instance or semantic; boxes or points"),
+    }
     # No filters: a class of pixels is not yet a thing that somebody looks for; `objects` says that.
     findings = Findings(noun="mask", label="label", score="score", box="box_xyxy", mask="rle", filters=False)
 
@@ -63,14 +67,16 @@ class Masks(Task):
         model: str | None = None,
         classes: Mapping[str, float | None] | None = None,
         min_score: float | None = None,
+        subtask: str | None = None,
     ) -> None:
         """`classes`: only these, each with its least score (None: `min_score`). `min_score`: the model's where None.
+        `subtask`: what a model is to do that can do several things; the first of them where None.
 
-        TaskError where the model does not know a class.
+        TaskError where the model does not know a class, or no such subtask.
         """
         model = model or zoo.DEFAULTS[self.name]
         self.models = zoo.roles(self.name, model)
-        self.form = form_of(self.models["segmenter"])
+        self.form = form_of(self.models["segmenter"], subtask)
         least = self.form.min_score if min_score is None else min_score
         self.least = chosen(model, self.form, classes or {}, least)
         self.max_side, self.classes = self.form.max_side, tuple(self.form.classes[i] for i in _foreground(self.form))
@@ -81,6 +87,8 @@ class Masks(Task):
         if isinstance(self.form, Prompted):
             self.prompts = Objects(None, classes, min_score)
             self.parameters |= {"prompts": {"version": Objects.version, **self.prompts.parameters}}
+        if subtask is not None:
+            self.parameters |= {"subtask": subtask}
 
     def load(self, device: torch.device, weights: Mapping[str, StateDict]) -> None:
         entry = self.models["segmenter"]
@@ -93,7 +101,7 @@ class Masks(Task):
         self.network = network.eval().requires_grad_(False).to(device)
         if isinstance(self.form, Prompted):
             self.prompts.load(device, weights)
-        else:
+        elif isinstance(self.form, Instances):
             network.roi_heads.score_thresh = min(self.least.values())  # type: ignore[union-attr]
 
     @torch.inference_mode()
@@ -108,15 +116,24 @@ class Masks(Task):
             labels, chances = segment(self.network, image.pixels, self.form, self.device)
             found = by_class(labels, chances, self.form.background)
         elif isinstance(self.form, Prompted):
-            found = prompted(self.network, image, self.prompts)
+            found = prompted(self.network, image, self.prompts, self.form)
+        elif isinstance(self.form, Segmenter):
+            least = min(self.least.values())
+            found = (Find(*each) for each in self.form.find(self.network, image.pixels, least, self.device))
         else:
             found = instances(self.network, image.pixels, self.form, self.device)
         return (f for f in found if f.score >= self.least.get(f.label_id, np.inf) and f.mask.any())
 
 
-def form_of(entry: str) -> Form:
-    """What a segmenter makes of an image. TaskError where an entry of another package does not say."""
+def form_of(entry: str, subtask: str | None = None) -> Form:
+    """What a segmenter makes of an image. `subtask`: of one that can do several things, the first where None. TaskError
+    where it does no such thing, or an entry of another package does not say."""
     form = masks.FORMS.get(entry) or zoo.ENTRIES[entry].run
+    several = form if isinstance(form, Mapping) else {}
+    if subtask is not None and subtask not in several:
+        raise TaskError(f"`subtask` {subtask}: this model does {' or '.join(several) or 'one thing alone'}")
+    if several:
+        form = several[subtask or next(iter(several))]
     if not isinstance(form, Form):
         raise TaskError(
             f"the segmenter {entry} must say by `run`, as a muster.tasks.models.zoo.masks.Form, how it is run"
@@ -140,7 +157,7 @@ def chosen(model: str, form: Form, classes: Mapping[str, float | None], least: f
 
 def _foreground(form: Form) -> list[int]:
     """The classes that make rows."""
-    background = form.background if isinstance(form, Semantic) else None
+    background = form.background if isinstance(form, Semantic | Segmenter) else None
     return [i for i in range(len(form.classes)) if i != background]
 
 
@@ -197,7 +214,7 @@ def instances(network: torch.nn.Module, pixels: Pixels, form: Instances, device:
             yield Find(form.class_of[label], score, (chance[0] > 0.5).cpu().numpy())
 
 
-def prompted(network: torch.nn.Module, image: Image, prompts: Objects) -> Iterator[Find]:
+def prompted(network: torch.nn.Module, image: Image, prompts: Objects, form: Prompted) -> Iterator[Find]:
     """The mask of each thing that `prompts` finds, in its order.
 
     Score: the box's times the overlap with the true mask that the network expects, as Huang et al., Mask Scoring R-CNN,
@@ -207,7 +224,7 @@ def prompted(network: torch.nn.Module, image: Image, prompts: Objects) -> Iterat
     height, width = image.pixels.shape[:2]
     sides = np.array([width, height] * 2, np.float32) / np.array([*image.size, *image.size], np.float32)
     boxes = torch.from_numpy(matrix(rows["box_xyxy"]) * sides)
-    found = sam.masks_in(network, image.pixels, boxes)
+    found = form.masks_in(network, image.pixels, boxes)
     for label, score, (mask, overlap) in zip(rows["label_id"], rows["score"], found, strict=True):
         yield Find(label.as_py(), score.as_py() * overlap, mask)
 

@@ -120,14 +120,17 @@ class Family:
     """How networks of one kind are run, and what suits them. `detector`: takes network, device and least score.
 
     `max_overlap`: of their publisher. `min_score`: chosen for looking through photos, where a false find is worse than
-    one more thing missed. `classes`: what their class indices mean.
+    one more thing missed. `classes`: what their class indices mean. `most`: finds per image. `by_words`: whether they
+    look for whatever the user's classes name, which `detector` then takes too.
     """
 
-    detector: Callable[[nn.Module, torch.device, float], Detector]
+    detector: Callable[..., Detector]
     max_side: int
     min_score: float
     max_overlap: float
     classes: tuple[str, ...] = coco_labels.NAMES
+    most: int = 100
+    by_words: bool = False
 
 
 # Of FastestDet's finds on the 128 photos of coco128 with a score of at least 0.5, 45 % are right (they are 31 % of what
@@ -192,11 +195,14 @@ class Objects(Task):
         self.models = zoo.roles(self.name, model or zoo.DEFAULTS[self.name])
         self.family = family_of(self.models["detector"])
         least = self.family.min_score if min_score is None else min_score
-        chosen = choose(classes or {}, self.family.classes, least)
-        self._parameters = ObjectParameters(least, self.family.max_overlap, chosen)
+        if self.family.by_words and not classes:
+            raise TaskError("this model looks for what words name: give `classes`, such as 'red car, our dog'")
+        self.classes = tuple(sorted(classes or {})) if self.family.by_words else self.family.classes
+        chosen = choose(classes or {}, self.classes, least)
+        self._parameters = ObjectParameters(least, self.family.max_overlap, chosen, self.family.most)
         unused = {"min_score"} if chosen else set()  # each of these has its own
         self.parameters: Mapping[str, Any] = {k: v for k, v in asdict(self._parameters).items() if k not in unused}
-        self.max_side, self.classes = self.family.max_side, self.family.classes
+        self.max_side = self.family.max_side
 
     def load(self, device: torch.device, weights: Mapping[str, StateDict]) -> None:
         # Not above: importing torchvision costs each worker 1.1 s and 160 MB, and most runs are without this task.
@@ -206,7 +212,8 @@ class Objects(Task):
         entry = self.models["detector"]
         self.least = thresholds(self._parameters, self.classes)
         network = zoo.ENTRIES[entry].build(weights[entry])
-        self.detector = self.family.detector(network, device, float(self.least.min()))
+        words = (self.classes,) if self.family.by_words else ()
+        self.detector = self.family.detector(network, device, float(self.least.min()), *words)
 
     @torch.inference_mode()
     def __call__(self, images: Sequence[Image]) -> pa.Table:
@@ -222,7 +229,7 @@ def choose(classes: Mapping[str, float | None], known: Sequence[str], least: flo
     """Class → its least score, in the order of the names; TaskError names the nearest of the known ones on a miss."""
     chosen = {}
     for given, score in classes.items():
-        name = coco_labels.SPELLINGS.get(given, given)
+        name = given if given in known else coco_labels.SPELLINGS.get(given, given)
         if name not in known:
             nearest = ", ".join(difflib.get_close_matches(name, known, n=3, cutoff=0))
             raise TaskError(f"no class {given!r}; the nearest of the {len(known)} that this model knows: {nearest}")

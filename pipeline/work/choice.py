@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from muster.errors import InputError, MusterError, TaskError
+from muster.pipeline.work.addresses import absolute
 from muster.pipeline.work.weights import given_entry, load_weights, not_weights_of, parse_given, weights_file
 from muster.storage import downloads, tables
 from muster.tasks import base, plugins, registry
@@ -30,6 +31,7 @@ class TaskChoice:
     weights: Path | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "model", absolute(self.model))
         task = self.task  # TaskError where there is none
         if strange := sorted(set(task.models.values()) - zoo.ENTRIES.keys()):
             with plugins.blaming(f"task {self.name!r}", registry.origin_of(self.name), "cannot be made"):
@@ -61,19 +63,22 @@ class TaskChoice:
 
     def files(self) -> list[downloads.WeightsFile]:
         """The weights it needs beside the user's file. InputError where only a user can have them, and gave none."""
-        return [weights_file(zoo.ENTRIES[name]) for name in self._own]
+        return [weights_file(zoo.ENTRIES[name]) for name in self._own if zoo.ENTRIES[name].load is None]
 
     def load(self, device: torch.device, weights_dir: Path | None) -> base.Task:
         """The task with its networks on `device`. Raises InputError where the user's file cannot be read, or is no
         longer the one of the fingerprint."""
-        states = {}
+        states: dict[str, base.StateDict] = {}
+        if zoo.is_address(self.model) and self._described(None) != self.description:
+            raise InputError(f"{self.model} is no longer what it was when the run began: run again")
         if self.weights is not None:
             given = downloads.read(self.weights)  # these bytes are compared, and loaded
             if self._described(given) != self.description:
                 raise InputError(f"{self.weights} is no longer the file that it was when the run began: run again")
             states[given_entry(self.task).name] = parse_given(given)
         for name in self._own:
-            states[name] = load_weights(zoo.ENTRIES[name], weights_dir)
+            entry = zoo.ENTRIES[name]
+            states[name] = load_weights(entry, weights_dir) if entry.load is None else entry.load()
         task = registry.create(self.name, self.model, self.options)
         registry.load(task, device, states)
         return task
@@ -103,13 +108,16 @@ class TaskChoice:
         digests = {entry: zoo.ENTRIES[entry].sha256 for entry in self.task.models.values()}
         if given is not None:
             digests[given_entry(self.task).name] = given.sha256
-        return {
+        described = {
             "task": self.task.name,
             "version": self.task.version,
             "model": self.model or zoo.default(self.name),
             "parameters": dict(self.task.parameters),
             "weights": {role: {"name": entry, "sha256": digests[entry]} for role, entry in self.task.models.items()},
         }
+        if zoo.is_address(self.model):  # so that its rows are read where the model is no more
+            described["classes"] = list(self.task.classes)
+        return described
 
 
 def choose(

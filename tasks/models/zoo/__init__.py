@@ -35,6 +35,8 @@ MODELS: Mapping[str, Mapping[str, Mapping[str, str]]] = MappingProxyType(
     {task: zoo.MODELS for task, zoo in _TASKS.items()}
 )
 DEFAULTS: Mapping[str, str] = MappingProxyType({task: zoo.DEFAULT for task, zoo in _TASKS.items()})
+# What begins an address → what finds the parts of a task's model there. Filled by muster.pipeline.work: it reads files
+ADDRESSES: dict[str, Callable[[str, str], Mapping[str, Entry | str]]] = {}
 _OWN = frozenset(f"{task}.{model}" for task, models in MODELS.items() for model in models)
 
 
@@ -48,9 +50,16 @@ def roles(task: str, model: str) -> Mapping[str, str]:
     """Role → entry name of a task's model; TaskError lists the known names on a miss."""
     if model in MODELS.get(task, {}):
         return MODELS[task][model]
+    if is_address(model):
+        return _named(ADDRESSES[model.partition(":")[0]](task, model))
     if f"{task}.{model}" not in _others():
         raise TaskError(f"task {task!r} has no model {model!r}; known: {', '.join(names(task)) or 'none'}")
     return _other(f"{task}.{model}")
+
+
+def is_address(model: str | None) -> bool:
+    """Whether a model is named by where it lies."""
+    return model is not None and model.partition(":")[0] in ADDRESSES
 
 
 def default(task: str) -> str | None:
@@ -85,10 +94,16 @@ def _other(name: str) -> Mapping[str, str]:
         if task not in registry.names() or not model:
             raise TaskError(f"it is registered as {name!r}: write TASK.NAME, with a task that is installed")
         _check(task, parts)
-    added = [
-        replace(part, build=_blamed(what, entries[0], part.build)) for part in parts.values() if isinstance(part, Entry)
-    ]
-    _entries.update({entry.name: entry for entry in added})
+    blamed = {
+        role: replace(part, build=_blamed(what, entries[0], part.build)) if isinstance(part, Entry) else part
+        for role, part in parts.items()
+    }
+    return _named(blamed)
+
+
+def _named(parts: Mapping[str, Entry | str]) -> Mapping[str, str]:
+    """Role → entry name, of parts that are among ENTRIES from now on."""
+    _entries.update({part.name: part for part in parts.values() if isinstance(part, Entry)})
     return {role: part.name if isinstance(part, Entry) else part for role, part in parts.items()}
 
 

@@ -19,8 +19,10 @@ class Entry:
     `double_between`: how long images are that a detector is also shown in double size. `size`: (height, width) of
     what goes in; None: any multiples of 32. `outputs`: what comes out. `width`: how many numbers an embedder gives.
     `path`: where the file lies that another package ships; Muster's own lie in tasks/weights. `run`: how its task
-    runs it, in an entry of another package for `objects` (a muster.tasks.objects.Family) or `masks` (a
-    muster.tasks.models.zoo.masks.Form).
+    runs it, in an entry of another package, or one at an address: for `objects` a muster.tasks.objects.Family, for
+    `masks` a muster.tasks.models.zoo.masks.Form, for `labels`, `features`, `captions` and `answers` (network, device) →
+    what the task calls. `load`: of a model at an address, what reads the tensors; its files are its own affair.
+    `commercial`: whether its licence allows commercial use.
     """
 
     name: str
@@ -40,6 +42,8 @@ class Entry:
     width: int = 0
     path: str = ""
     run: Any = None
+    load: Callable[[], Mapping[str, torch.Tensor]] | None = None
+    commercial: bool = True
 
     @property
     def packaged(self) -> bool:

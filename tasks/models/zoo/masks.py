@@ -1,11 +1,12 @@
 """Networks of the task `masks`, and what each makes of an image: one class per pixel, or instances."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
+from muster.arrays import Bools, Pixels
 from muster.errors import TaskError
 from muster.tasks.models import coco_labels, sam, segmenter, sinet, torchvision_masks
 from muster.tasks.models.zoo import objects
@@ -90,15 +91,28 @@ class Instances:
 class Prompted:
     """SAM: the mask of whatever `objects` finds in a box, by its default model. `max_side`: of the image it looks at.
 
-    `min_score`: chosen as for Mask R-CNN; not measured.
+    `min_score`: chosen as for Mask R-CNN; not measured. `masks_in`: as that of muster.tasks.models.sam.
     """
 
     classes: tuple[str, ...]
     max_side: int
     min_score: float = 0.5
+    masks_in: Callable[..., Iterator[tuple[Bools, float]]] = sam.masks_in
 
 
-Form = Semantic | Instances | Prompted
+@dataclass(frozen=True)
+class Segmenter:
+    """A network that is run by code of its own. `find`: the network, uint8 RGB (H, W, 3), the least score of what is
+    wanted and the device → the class, score in 0..1 and mask (H, W) of each find. `background`: as of Semantic."""
+
+    classes: tuple[str, ...]
+    max_side: int
+    find: Callable[[nn.Module, Pixels, float, torch.device], Iterator[tuple[int, float, Bools]]]
+    background: int | None = None
+    min_score: float = 0.5
+
+
+Form = Semantic | Instances | Prompted | Segmenter
 
 # As torchvision's transforms: the shorter side 520, the longer as far as photos of 3:2 need it.
 _VOC = Semantic(VOC, VOC_LABELS, max_side=800, short_side=520)

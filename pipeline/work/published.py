@@ -1,0 +1,159 @@
+"""Published models of the `transformers` library, as entries of the zoo: `hf:FOLDER`, or `hf:NAME` of one that was
+fetched.
+
+The library reads settings, and builds the network; the tensors that it is given, and the settings, are the bytes that
+were digested. No code that comes with a model is run.
+"""
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from muster.errors import InputError, MusterError, TaskError
+from muster.storage import hub
+from muster.tasks.base import StateDict
+from muster.tasks.hub import kinds
+from muster.tasks.hub.kinds import Kind
+from muster.tasks.hub.network import Published
+from muster.tasks.models.zoo.entry import Entry
+
+
+def is_folder(place: str) -> bool:
+    """Whether the address of a model is a folder, and no name of one that was fetched."""
+    return place.startswith(("/", "./", "../", "~")) or Path(place).is_dir()
+
+
+def parts(task: str, model: str) -> Mapping[str, Entry]:
+    """Role → entry, of a task's model at `hf:…`. InputError says what is wrong with it."""
+    place = model.partition(":")[2]
+    what = f"`model` {task}={model}"
+    if task not in kinds.ROLES:
+        raise TaskError(f"{what}: no published model does this; they do {', '.join(kinds.ROLES)}")
+    if not place:
+        raise InputError(f"{what}: give the folder of a model")
+    try:
+        _require_library()
+        found = hub.read_model(Path(place).expanduser())
+        return {kinds.ROLES[task]: _entry(task, model, found)}
+    except InputError as error:
+        raise type(error)(f"{what}: {error}") from None
+
+
+def _require_library() -> None:
+    try:
+        import transformers  # noqa: F401
+    except ImportError:
+        raise InputError("published models need the package transformers: pip install transformers") from None
+
+
+def _entry(task: str, model: str, found: hub.Model) -> Entry:
+    config, processor = _read_settings(task, found)
+    kind = kinds.kind_of(task, config, processor)
+    return Entry(
+        name=model,
+        file=found.folder.name,
+        url="",
+        sha256=found.digest,
+        licence=found.licence or "not stated",
+        source=str(found.folder),
+        training_data="see its model card",
+        preprocessing="as its own processor",
+        build=partial(_built, found, config, processor, kind),
+        size=(kind.side, kind.side),
+        outputs=(),
+        width=kind.width,
+        run=kind.run,
+        load=partial(_tensors, found),
+        commercial=found.commercial,
+    )
+
+
+def _read_settings(task: str, found: hub.Model) -> tuple[Any, Any]:
+    """The library's configuration of a model, and its processor."""
+    import transformers
+
+    with _settings(found) as folder:
+        try:
+            config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        except Exception as error:  # it tells of bad settings in a dozen ways
+            raise InputError(f"{found.folder}: {_first(error)}") from None
+        reader = transformers.AutoProcessor if kinds.has_words(task, config) else transformers.AutoImageProcessor
+        try:
+            return config, reader.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        except Exception as error:
+            raise InputError(
+                f"{found.folder} lacks its processor, or has a damaged one: take the model's preprocessor_config.json"
+                f" too, and its tokenizer where it has one ({_first(error)})"
+            ) from None
+
+
+@contextmanager
+def _settings(found: hub.Model) -> Iterator[str]:
+    """A folder with nothing but the settings that were digested."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, data in found.settings.items():
+            Path(folder, name).write_bytes(data)
+        yield folder
+
+
+def _tensors(found: hub.Model) -> StateDict:
+    import safetensors.torch
+
+    state: dict[str, torch.Tensor] = {}
+    for (name, _), data in zip(found.weights.items(), hub.tensors(found), strict=True):
+        try:
+            state |= safetensors.torch.load(data)
+        except Exception as error:
+            raise InputError(f"{found.folder / name} is damaged, or cut short: {_first(error)}") from None
+    return state
+
+
+def _built(found: hub.Model, config: Any, processor: Any, kind: Kind, state: StateDict) -> Published:
+    """The network with its tensors, in single precision. InputError where they are not all its own."""
+    with _quiet():
+        try:
+            network, told = kind.network.from_pretrained(
+                None,
+                config=config,
+                state_dict=dict(state),
+                dtype=torch.float32,
+                output_loading_info=True,
+            )
+        except MusterError:
+            raise
+        except Exception as error:
+            raise InputError(
+                f"{found.folder}: its weights are not those of {kind.network.__name__}: {_first(error)}"
+            ) from None
+    missing = sorted(name for name in told["missing_keys"] if not kind.may_lack(name))
+    wrong = sorted(str(each[0]) for each in told["mismatched_keys"])
+    if missing or wrong:
+        raise InputError(
+            f"{found.folder}: its weights are not those of {kind.network.__name__}:"
+            f" {len(missing)} are missing and {len(wrong)} of another shape, such as {(missing or wrong)[0]}"
+        )
+    return Published(network.eval().requires_grad_(False), processor, lacking=bool(told["missing_keys"]))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What the library prints of tensors that are missing is said by us, where it matters."""
+    from transformers.utils import logging
+
+    level = logging.get_verbosity()
+    logging.set_verbosity(logging.CRITICAL)
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+
+
+def _first(error: Exception) -> str:
+    text = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return text if len(text) <= 200 else f"{text[:200]} …"
