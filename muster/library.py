@@ -368,7 +368,9 @@ class Library:
         rows, similarities = found.rows, found.similarities
         if like is not None:
             if similarities is not None:
-                raise InputError(f"`like` {like}: photos are in order by it, or by the words of {text!r}: leave one out")
+                raise InputError(
+                    f"`like` {like}: photos are in order by it, or by the words of {text!r}: leave one out"
+                )
             similarities, rows = nearest(self._files.uri, search.index, str(like), rows, most, machine, on_download)
         table = search.table(rows)
         return SearchResult(

@@ -14,6 +14,7 @@ from muster.arrays import F32
 from muster.errors import InputError
 from muster.storage import tables
 from muster.storage.library import LibraryFiles
+from muster.storage.search.alike import TABLE
 
 if TYPE_CHECKING:
     from muster.pipeline.work.machine import Machine
@@ -65,13 +66,20 @@ class ModelTexts:
 
     def _loaded(self) -> "TextEncoder":
         import torch
-        from transformers import AutoModel, AutoProcessor
 
-        from muster.tasks.models.hub.pairs import TextEncoder
+        from muster.pipeline.work.choice import TaskChoice
+        from muster.tasks.hub.pairs import TextEncoder
+        from muster.tasks.models import zoo
 
-        folder = Path(self.model[len(HUB) :])
-        if not folder.is_dir():
-            raise InputError(f"{folder}: the folder of the model of `features` is not there any more")
-        model = AutoModel.from_pretrained(folder, local_files_only=True)
-        processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
-        return TextEncoder(model, processor, self.machine.torch_device if self.machine else torch.device("cpu"))
+        choice = TaskChoice(name=TABLE, model=self.model)
+        if choice.fingerprint != self.fingerprint:
+            raise InputError(
+                f"`model` {TABLE}={self.model}: it is not the model any more that made the features of this library, or"
+                " of another version: words are compared once features were made again"
+            )
+        entry = zoo.ENTRIES[choice.task.models["classifier"]]
+        if entry.load is None:
+            raise TypeError(f"{entry.name} is no published model")
+        return TextEncoder(
+            entry.build(entry.load()), self.machine.torch_device if self.machine else torch.device("cpu")
+        )

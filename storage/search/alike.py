@@ -33,9 +33,7 @@ class Alike:
     """`fingerprint`: of the embeddings. Rows are those of `columns`. `texts`: what says of texts where they were among
     them; None where their network knows none."""
 
-    def __init__(
-        self, library: LibraryFiles, fingerprint: str, columns: Columns, texts: Texts | None = None
-    ) -> None:
+    def __init__(self, library: LibraryFiles, fingerprint: str, columns: Columns, texts: Texts | None = None) -> None:
         self.library, self.fingerprint, self.columns, self.texts = library, fingerprint, columns, texts
 
     @cached_property

@@ -1,10 +1,9 @@
 """Small networks of pictures and words with random weights, as `transformers` saves them, in folders."""
 
-import os
 from pathlib import Path
 from typing import Any
 
-os.environ["HF_HUB_OFFLINE"] = "1"
+from helpers.published import Made, save_made
 
 SIDE, WIDTH, ROOM = 32, 16, 12
 WORDS = "a an the in on of with dog cat snow beach children playing red green blue street man woman food".split()
@@ -28,38 +27,36 @@ def tokenizer(begin: str = "<begin>", end: str = "<end>") -> Any:
     )
 
 
-def clip(folder: Path, seed: int = 0) -> Path:
-    """CLIP, of WIDTH numbers, with pictures of SIDE and texts of up to ROOM words."""
-    import torch
-    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor
+SIZE = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+PICTURES = {**SIZE, "image_size": SIDE, "patch_size": 8}
 
-    words = tokenizer()
-    torch.manual_seed(seed)
-    size = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
-    marks = {"bos_token_id": words.bos_token_id, "eos_token_id": words.eos_token_id, "pad_token_id": words.pad_token_id}
-    config = CLIPConfig(
-        text_config={**size, **marks, "vocab_size": len(words), "max_position_embeddings": ROOM},
-        vision_config={**size, "image_size": SIDE, "patch_size": 8},
-        projection_dim=WIDTH,
-    )
-    CLIPModel(config).eval().save_pretrained(folder)
-    pictures = CLIPImageProcessor(size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE})
-    CLIPProcessor(pictures, words).save_pretrained(folder)
-    return folder
+
+def clip(folder: Path, seed: int = 0) -> Path:
+    """CLIP, of WIDTH numbers, with pictures of SIDE pixels and texts of up to ROOM words."""
+    return save_made(_clip, folder, seed)
 
 
 def siglip(folder: Path, seed: int = 0) -> Path:
     """SigLIP, of 32 numbers."""
-    import torch
+    return save_made(_siglip, folder, seed)
+
+
+def _clip() -> Made:
+    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor
+
+    words = tokenizer()
+    marks = {"bos_token_id": words.bos_token_id, "eos_token_id": words.eos_token_id, "pad_token_id": words.pad_token_id}
+    texts = {**SIZE, **marks, "vocab_size": len(words), "max_position_embeddings": ROOM}
+    config = CLIPConfig(text_config=texts, vision_config=PICTURES, projection_dim=WIDTH)
+    pictures = CLIPImageProcessor(size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE})
+    return CLIPModel(config).eval(), CLIPProcessor(pictures, words)
+
+
+def _siglip() -> Made:
     from transformers import SiglipConfig, SiglipImageProcessor, SiglipModel, SiglipProcessor
 
     words = tokenizer()
-    torch.manual_seed(seed)
-    size = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
-    config = SiglipConfig(
-        text_config={**size, "vocab_size": len(words), "max_position_embeddings": ROOM},
-        vision_config={**size, "image_size": SIDE, "patch_size": 8},
-    )
-    SiglipModel(config).eval().save_pretrained(folder)
-    SiglipProcessor(SiglipImageProcessor(size={"height": SIDE, "width": SIDE}), words).save_pretrained(folder)
-    return folder
+    texts = {**SIZE, "vocab_size": len(words), "max_position_embeddings": ROOM}
+    config = SiglipConfig(text_config=texts, vision_config=PICTURES)
+    pictures = SiglipImageProcessor(size={"height": SIDE, "width": SIDE})
+    return SiglipModel(config).eval(), SiglipProcessor(pictures, words)

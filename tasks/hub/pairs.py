@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 from muster.arrays import F32
+from muster.tasks.hub.classifiers import pooled
+from muster.tasks.hub.network import Published
 
 BATCH = 64  # texts at once
 
@@ -15,15 +17,16 @@ BATCH = 64  # texts at once
 class TextEncoder:
     """Texts as numbers that are near those of the photos they fit."""
 
-    def __init__(self, model: Any, processor: Any, device: torch.device) -> None:
-        """`model`, `processor`: of `transformers`, as AutoModel and AutoProcessor load them."""
-        self.model, self.device = model.to(device).eval(), device
-        self.tokenizer = getattr(processor, "tokenizer", processor)
-        room = int(model.config.text_config.max_position_embeddings)
+    def __init__(self, network: Any, device: torch.device) -> None:
+        """`network`: of pictures and words, as the task `features` takes it."""
+        assert isinstance(network, Published)
+        self.network, self.device = network.to(device), device
+        self.tokenizer = network.processor.tokenizer
+        room = int(network.config.text_config.max_position_embeddings)
         self.longest = min(room, int(self.tokenizer.model_max_length))  # which is 10^30 where it is not said
         # SigLIP and SigLIP 2 have learnt texts in lower case, filled up to one length and without a mask for it: Zhai et
         # al. 2023 (arXiv 2303.15343) and Tschannen et al. 2025 (2502.14786), as `transformers` has their tokenizers
-        self.filled = str(model.config.model_type).startswith("siglip")
+        self.filled = str(network.config.model_type).startswith("siglip")
 
     @torch.inference_mode()
     def __call__(self, texts: Sequence[str]) -> F32:
@@ -40,5 +43,5 @@ class TextEncoder:
             return_attention_mask=not self.filled,
             return_tensors="pt",
         ).to(self.device)
-        found = self.model.get_text_features(**tokens)
-        return F.normalize(getattr(found, "pooler_output", found).float()).cpu().numpy()
+        inner: Any = self.network.network
+        return F.normalize(pooled(inner.get_text_features(**tokens)).float()).cpu().numpy()

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from helpers.pairs import ROOM, clip, siglip
-from muster.tasks.models.hub.pairs import TextEncoder
+from muster.tasks.hub.network import Published
+from muster.tasks.hub.pairs import TextEncoder
 
 TEXTS = ["A dog in the snow", "children", "", "雪の中の子供", "dog " * 100, "x" * 10_000]
 
@@ -36,7 +37,7 @@ def test_texts_are_what_the_library_says_of_them(
     make: Callable[[Path], Path], how: dict[str, Any], tmp_path: Path
 ) -> None:
     model, processor = loaded(make(tmp_path))
-    encode = TextEncoder(model, processor, torch.device("cpu"))
+    encode = TextEncoder(Published(model, processor), torch.device("cpu"))
     found = encode(TEXTS)
     assert (found.dtype, len(found)) == (np.float32, len(TEXTS))
     for text, vector in zip(TEXTS, found, strict=True):
