@@ -1,5 +1,5 @@
-"""Texts as numbers that are near the embeddings of a library's photos that they fit: where a model of pictures and words
-has made these.
+"""Texts as numbers that are near the embeddings of the photos that they fit, where a model of pictures and words has
+made those of a library.
 
 Nothing here imports a network before the first text comes: the live page is to be there at once.
 """
@@ -18,7 +18,7 @@ from muster.storage.search.alike import TABLE
 
 if TYPE_CHECKING:
     from muster.pipeline.work.machine import Machine
-    from muster.tasks.models.hub.pairs import TextEncoder
+    from muster.tasks.hub.pairs import TextEncoder
 
 HUB = "hf:"  # how the models of folders are called: hf:FOLDER
 TEXTLESS = (

@@ -18,8 +18,8 @@ from muster.storage.search.search import Search
 
 
 def opened(library: LibraryFiles, model: str | None = None, machine: Machine | None = None) -> Search:
-    """`machine`: where texts are embedded; None: on a processor. `model`: whose faces; None: the library's. A library without faces is searched by all the rest, and hidden people
-    are nobody.
+    """`machine`: where texts are embedded; None: on a processor. `model`: whose faces; None: the library's. A library
+    without faces is searched by all the rest, and hidden people are nobody.
 
     NotYetError where no photo was looked at.
     """

@@ -84,9 +84,9 @@ class VectorIndex:
         million rows of 512 numbers takes three times as long as to compare them."""
         queries, bits = self._fitting(queries), np.packbits(among, bitorder="little")
         similarities, rows = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
-        sizes = (self.vectors.shape[1], len(queries), len(self.vectors), k)
-        given, found = (map(faiss.swig_ptr, pair) for pair in ((queries, self.vectors), (similarities, rows)))
-        faiss.knn_inner_product(*given, *sizes, *found, faiss.IDSelectorBitmap(len(among), faiss.swig_ptr(bits)))
+        x, y, found, places = (faiss.swig_ptr(each) for each in (queries, self.vectors, similarities, rows))
+        chosen = faiss.IDSelectorBitmap(len(among), faiss.swig_ptr(bits))
+        faiss.knn_inner_product(x, y, queries.shape[1], len(queries), len(among), k, found, places, chosen)
         return similarities, rows
 
     def _fitting(self, queries: F32) -> F32:

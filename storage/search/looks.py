@@ -12,8 +12,11 @@ LOOKS = "looks"
 THINGS = {"object", "scene"}
 # Prepositions, articles and the like, which name nothing alone
 SMALL = frozenset(
-    "a an and at behind beside between by for from his her in into its near next of off on onto or over some the their"
-    " through to under up while with without".split()
+    (
+        *("a", "an", "and", "at", "behind", "beside", "between", "by", "for", "from", "her", "his"),
+        *("in", "into", "its", "near", "of", "off", "on", "onto", "or", "over", "some", "the"),
+        *("their", "through", "to", "under", "with"),
+    )
 )
 
 

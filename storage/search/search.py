@@ -1,6 +1,6 @@
 """Search: `Search(library, labels).run("anna -bob dog night 2019 lisbon")`.
 
-Photos that the words find are in order of time; with words that say what they look like, the likest first: see looks.py.
+Photos that the words find are in order of time; where some words say what they look like, the likest first (looks.py).
 
 Columns of a library's tables are held in memory, as Arrow and numpy arrays with lists of rows for each name, place,
 label, camera and folder: docs/adr/0033-search.md says why. Photos are those of the manifest that could be read.

@@ -24,8 +24,8 @@ class TextEncoder:
         self.tokenizer = network.processor.tokenizer
         room = int(network.config.text_config.max_position_embeddings)
         self.longest = min(room, int(self.tokenizer.model_max_length))  # which is 10^30 where it is not said
-        # SigLIP and SigLIP 2 have learnt texts in lower case, filled up to one length and without a mask for it: Zhai et
-        # al. 2023 (arXiv 2303.15343) and Tschannen et al. 2025 (2502.14786), as `transformers` has their tokenizers
+        # SigLIP (Zhai et al. 2023, arXiv 2303.15343) and SigLIP 2 (Tschannen et al. 2025, arXiv 2502.14786) have learnt
+        # texts in lower case, all filled up to one length, and without a mask that tells what was filled
         self.filled = str(network.config.model_type).startswith("siglip")
 
     @torch.inference_mode()

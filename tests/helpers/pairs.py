@@ -6,7 +6,10 @@ from typing import Any
 from helpers.published import Made, save_made
 
 SIDE, WIDTH, ROOM = 32, 16, 12
-WORDS = "a an the in on of with dog cat snow beach children playing red green blue street man woman food".split()
+WORDS = (
+    *("a", "an", "the", "in", "on", "of", "with", "dog", "cat", "snow", "beach", "children", "playing", "red", "green"),
+    *("blue", "street", "man", "woman", "food"),
+)
 
 
 def tokenizer(begin: str = "<begin>", end: str = "<end>") -> Any:

@@ -13,28 +13,17 @@ from transformers import AutoModel, AutoProcessor
 import muster
 from helpers import pairs
 from helpers.seen import look
+from helpers.words import seen_by
 from muster.arrays import F32
 from muster.errors import InputError
-from muster.pipeline.run import pending
 from muster.pipeline.texts import TEXTLESS, ModelTexts, texts_of
 from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.machine import Machine
-from muster.pipeline.work.worker import ShardWorker
 from muster.storage import manifest, tables
 from muster.storage.library import LibraryFiles, open_library
 
 CPU = Machine(device="cpu")
 PHOTOS = 12
-
-
-def run(library: LibraryFiles, model: Path) -> str:
-    """The fingerprint."""
-    choice = TaskChoice(name="features", model=f"hf:{model}")
-    fingerprint = tables.describe(library, choice.description)
-    worker = ShardWorker(library.uri, [choice], "cpu", None)
-    for order in pending(library, [choice]):
-        worker.process(order)
-    return fingerprint
 
 
 @pytest.fixture
@@ -79,7 +68,7 @@ def test_photos_are_ranked_as_a_matrix_product_ranks_them(
     make: Callable[[Path], Path], library: LibraryFiles, tmp_path: Path
 ) -> None:
     model = make(tmp_path / "model")
-    run(library, model)
+    seen_by(library, model)
     for text in ("children in the snow", "A red dog", "снег и дети"):
         wanted = by_the_library(model, tmp_path / "photos", text)
         ranked = sorted(wanted, key=lambda name: -wanted[name])
@@ -95,7 +84,7 @@ def test_photos_are_ranked_as_a_matrix_product_ranks_them(
 
 
 def test_the_words_of_a_description_are_understood(library: LibraryFiles, tmp_path: Path) -> None:
-    run(library, pairs.clip(tmp_path / "model"))
+    seen_by(library, pairs.clip(tmp_path / "model"))
     _, result = found(library, "children in the snow")
     [words] = result.understood
     assert (words.meanings, words.photos, words.terms) == ((("looks", "children in the snow"),), PHOTOS, (0, 4))
@@ -114,7 +103,7 @@ def test_without_a_model_of_words_it_is_said_what_one_would_add(library: Library
 
 def test_a_model_that_is_gone_or_another_one_is_said(library: LibraryFiles, tmp_path: Path) -> None:
     model = pairs.clip(tmp_path / "model")
-    fingerprint = run(library, model)
+    fingerprint = seen_by(library, model)
     texts = texts_of(library, fingerprint)
     assert isinstance(texts, ModelTexts)
     pairs.clip(model, seed=1)

@@ -34,8 +34,8 @@ class PhotoList:
 
 @dataclass(frozen=True)
 class Part:
-    """Photos `start` to `stop` of a list, all of one month, undated, or ranked. `number`: counts those of its month from 0;
-    `total`: photos of the whole month."""
+    """Photos `start` to `stop` of a list, all of one month, undated, or ranked. `number`: counts those of its month
+    from 0; `total`: photos of the whole month."""
 
     month: str
     number: int
