@@ -42,14 +42,14 @@ def texts_of(library: LibraryFiles, fingerprint: str, machine: "Machine | None" 
         config = None
     if isinstance(config, dict) and "text_config" not in config:
         return None
-    return ModelTexts(library, fingerprint, model, machine)
+    return ModelTexts(fingerprint, model, machine)
 
 
 class ModelTexts:
     """Loaded with the first texts; threads may share it."""
 
-    def __init__(self, library: LibraryFiles, fingerprint: str, model: str, machine: "Machine | None") -> None:
-        self.library, self.fingerprint, self.model, self.machine = library, fingerprint, model, machine
+    def __init__(self, fingerprint: str, model: str, machine: "Machine | None") -> None:
+        self.fingerprint, self.model, self.machine = fingerprint, model, machine
         self._lock = threading.Lock()
         self._encoder: TextEncoder | None = None
         self._last: tuple[tuple[str, ...], F32] | None = None  # a page asks for the parts of a list one by one

@@ -44,6 +44,11 @@ def siglip(folder: Path, seed: int = 0) -> Path:
     return save_made(_siglip, folder, seed)
 
 
+def siglip2(folder: Path, seed: int = 0) -> Path:
+    """SigLIP 2 of photos of any shape, of 32 numbers."""
+    return save_made(_siglip2, folder, seed)
+
+
 def _clip() -> Made:
     from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor
 
@@ -63,3 +68,13 @@ def _siglip() -> Made:
     config = SiglipConfig(text_config=texts, vision_config=PICTURES)
     pictures = SiglipImageProcessor(size={"height": SIDE, "width": SIDE})
     return SiglipModel(config).eval(), SiglipProcessor(pictures, words)
+
+
+def _siglip2() -> Made:
+    from transformers import Siglip2Config, Siglip2ImageProcessor, Siglip2Model, Siglip2Processor
+
+    words = tokenizer()
+    texts = {**SIZE, "vocab_size": len(words), "max_position_embeddings": ROOM}
+    config = Siglip2Config(text_config=texts, vision_config={**SIZE, "num_patches": 16, "patch_size": 8})
+    pictures = Siglip2ImageProcessor(patch_size=8, max_num_patches=16)
+    return Siglip2Model(config).eval(), Siglip2Processor(pictures, words)

@@ -127,7 +127,7 @@ def test_a_network_without_words_has_no_texts(library: LibraryFiles, tmp_path: P
     assert texts_of(library, own) is None
 
 
-def test_threads_load_it_once(library: LibraryFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_load_it_once() -> None:
     loads: list[int] = []
 
     class Loaded(ModelTexts):
@@ -135,7 +135,7 @@ def test_threads_load_it_once(library: LibraryFiles, tmp_path: Path, monkeypatch
             loads.append(1)
             return lambda texts: np.array([[len(text)] for text in texts], np.float32)
 
-    texts = Loaded(library, "", "", None)
+    texts = Loaded("", "", None)
     answers: dict[int, F32] = {}
 
     def ask(number: int) -> None:

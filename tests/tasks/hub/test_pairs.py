@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.pairs import ROOM, clip, siglip
+from helpers.pairs import ROOM, clip, siglip, siglip2
 from muster.tasks.hub.network import Published
 from muster.tasks.hub.pairs import TextEncoder
 
@@ -31,6 +31,7 @@ def by_the_library(model: Any, processor: Any, text: str, **how: Any) -> np.ndar
     [
         (clip, {"truncation": True, "max_length": ROOM}),
         (siglip, {"truncation": True, "max_length": ROOM, "padding": "max_length", "return_attention_mask": False}),
+        (siglip2, {"max_length": ROOM, "return_attention_mask": False}),
     ],
 )
 def test_texts_are_what_the_library_says_of_them(
