@@ -1,9 +1,13 @@
 """Small networks of pictures and words with random weights, as `transformers` saves them, in folders."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from helpers.published import Made, save_made
+import torch
+
+os.environ["HF_HUB_OFFLINE"] = "1"
 
 SIDE, WIDTH, ROOM = 32, 16, 12
 WORDS = (
@@ -36,20 +40,32 @@ PICTURES = {**SIZE, "image_size": SIDE, "patch_size": 8}
 
 def clip(folder: Path, seed: int = 0) -> Path:
     """CLIP, of WIDTH numbers, with pictures of SIDE pixels and texts of up to ROOM words."""
-    return save_made(_clip, folder, seed)
+    return _saved(_clip, folder, seed)
 
 
 def siglip(folder: Path, seed: int = 0) -> Path:
     """SigLIP, of 32 numbers."""
-    return save_made(_siglip, folder, seed)
+    return _saved(_siglip, folder, seed)
 
 
 def siglip2(folder: Path, seed: int = 0) -> Path:
     """SigLIP 2 of photos of any shape, of 32 numbers."""
-    return save_made(_siglip2, folder, seed)
+    return _saved(_siglip2, folder, seed)
 
 
-def _clip() -> Made:
+def _saved(make: Callable[[], tuple[Any, Any]], folder: Path, seed: int) -> Path:
+    torch.manual_seed(seed)
+    network, processor = make()
+    with torch.no_grad():
+        for value in network.parameters():  # as initialised, all photos are nearly alike
+            if value.dim() > 1:
+                value.normal_(0, 1.4 / value[0].numel() ** 0.5)
+    network.eval().save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
+def _clip() -> tuple[Any, Any]:
     from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor
 
     words = tokenizer()
@@ -57,24 +73,24 @@ def _clip() -> Made:
     texts = {**SIZE, **marks, "vocab_size": len(words), "max_position_embeddings": ROOM}
     config = CLIPConfig(text_config=texts, vision_config=PICTURES, projection_dim=WIDTH)
     pictures = CLIPImageProcessor(size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE})
-    return CLIPModel(config).eval(), CLIPProcessor(pictures, words)
+    return CLIPModel(config), CLIPProcessor(pictures, words)
 
 
-def _siglip() -> Made:
+def _siglip() -> tuple[Any, Any]:
     from transformers import SiglipConfig, SiglipImageProcessor, SiglipModel, SiglipProcessor
 
     words = tokenizer()
     texts = {**SIZE, "vocab_size": len(words), "max_position_embeddings": ROOM}
     config = SiglipConfig(text_config=texts, vision_config=PICTURES)
     pictures = SiglipImageProcessor(size={"height": SIDE, "width": SIDE})
-    return SiglipModel(config).eval(), SiglipProcessor(pictures, words)
+    return SiglipModel(config), SiglipProcessor(pictures, words)
 
 
-def _siglip2() -> Made:
+def _siglip2() -> tuple[Any, Any]:
     from transformers import Siglip2Config, Siglip2ImageProcessor, Siglip2Model, Siglip2Processor
 
     words = tokenizer()
     texts = {**SIZE, "vocab_size": len(words), "max_position_embeddings": ROOM}
     config = Siglip2Config(text_config=texts, vision_config={**SIZE, "num_patches": 16, "patch_size": 8})
     pictures = Siglip2ImageProcessor(patch_size=8, max_num_patches=16)
-    return Siglip2Model(config).eval(), Siglip2Processor(pictures, words)
+    return Siglip2Model(config), Siglip2Processor(pictures, words)

@@ -15,13 +15,9 @@ Made = tuple[Any, Any]  # network, processor
 
 def save(kind: str, folder: Path, seed: int = 0) -> Path:
     """A model of `kind`, one of MODELS, in a folder."""
-    return save_made(MODELS[kind], folder, seed)
-
-
-def save_made(make: Callable[[], Made], folder: Path, seed: int = 0) -> Path:
     torch.manual_seed(seed)
     with torch.no_grad():
-        network, processor = make()
+        network, processor = MODELS[kind]()
         for name, value in network.named_parameters():  # as initialised, scores hardly differ, and any order is right
             if value.dim() > 1:
                 value.normal_(0, 1.4 / value[0].numel() ** 0.5)
