@@ -90,8 +90,7 @@ def _line(row: dict[str, Any]) -> str:
 def _remarks(found: "SearchResult", root: Any) -> Iterator[str]:
     for each in found.unknown:
         near = " or ".join(f"`{text}`" for text in each.suggestions)
-        if near or not each.described:
-            yield f"no `{each.text}` here" + (f"; did you mean {near}?" if near else "")
+        yield f"no `{each.text}` here" + (f"; did you mean {near}?" if near else "")
     yield from (in_options(note, root) for note in found.notes)
     understood = ", ".join(map(_meaning, found.understood))
     yield count(found.table.num_rows, "photo") + (f": {understood}" if understood else "")

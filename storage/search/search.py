@@ -191,8 +191,9 @@ def run(found: Index, text: str, most: int = MOST) -> Result:
             understood.append(
                 Understood(description.text, (each.begin, end), False, ((LOOKS, description.text),), compared)
             )
-            if description.after - description.first == 1 and each.unknown:
-                unknown.append(replace(_unknown(found, terms, each.begin), described=True))
+            slip = _unknown(found, terms, each.begin)
+            if each.unknown and description.after - description.first == 1 and slip.suggestions:
+                unknown.append(replace(slip, described=True))
         elif each.means:
             marked = _marked(photos.size, each.means)
             photos &= ~marked if each.first.negated else marked
