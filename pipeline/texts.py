@@ -6,13 +6,13 @@ Nothing here imports a network before the first text comes: the live page is to 
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from muster.arrays import F32
-from muster.errors import InputError
-from muster.storage import tables
+from muster.errors import InputError, MusterError
+from muster.storage import hub, hub_names, tables
 from muster.storage.library import LibraryFiles
 from muster.storage.search.alike import TABLE
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from muster.pipeline.work.machine import Machine
     from muster.tasks.hub.pairs import TextEncoder
 
-HUB = "hf:"  # how the models of folders are called: hf:FOLDER
+HUB = "hf:"  # how published models are called: hf:FOLDER, or hf:ORG/NAME
 TEXTLESS = (
     "words that name nothing find photos by what they look like where `features` are of a model of pictures and words:"
-    " `run` with `tasks` features and `model` features=hf:FOLDER"
+    " `run` with `tasks` features and `model` features=siglip2-b16 (`models pin` siglip2-b16 fetches it), or hf:FOLDER"
 )
 
 
@@ -36,13 +36,18 @@ def texts_of(library: LibraryFiles, fingerprint: str, machine: "Machine | None" 
     model = str(tables.descriptions(library)[fingerprint]["model"])
     if not model.startswith(HUB):
         return None
+    config = _config(model[len(HUB) :])
+    return ModelTexts(fingerprint, model, machine) if config is None or "text_config" in config else None
+
+
+def _config(place: str) -> Mapping[str, Any] | None:
+    """Of the model in a folder, or of this name; None where it is not here, or damaged."""
     try:
-        config = json.loads((Path(model[len(HUB) :]) / "config.json").read_bytes())
-    except (OSError, ValueError):
-        config = None
-    if isinstance(config, dict) and "text_config" not in config:
+        pinned = None if Path(place).is_dir() else hub_names.pinned(place)
+        config = json.loads((Path(pinned["folder"] if pinned else place) / hub.CONFIG).read_bytes())
+    except (OSError, ValueError, MusterError):
         return None
-    return ModelTexts(fingerprint, model, machine)
+    return config if isinstance(config, dict) else None
 
 
 class ModelTexts:

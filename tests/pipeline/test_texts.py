@@ -1,6 +1,5 @@
 import json
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -11,7 +10,7 @@ from PIL import Image
 from transformers import AutoModel, AutoProcessor
 
 import muster
-from helpers import pairs
+from helpers.published import save
 from helpers.seen import look
 from helpers.words import seen_by
 from muster.arrays import F32
@@ -47,7 +46,7 @@ def by_the_library(model: Path, folder: Path, text: str) -> dict[str, float]:
     files = sorted(folder.iterdir())
     pictures = processor.image_processor([Image.open(file) for file in files], return_tensors="pt")
     how = {"padding": "max_length"} if "siglip" in network.config.model_type else {}
-    words = processor.tokenizer([text.lower()], max_length=pairs.ROOM, truncation=True, return_tensors="pt", **how)
+    words = processor.tokenizer([text.lower()], max_length=24, truncation=True, return_tensors="pt", **how)
     if how:
         words.pop("attention_mask")
     with torch.inference_mode():
@@ -63,11 +62,9 @@ def found(library: LibraryFiles, text: str, **more: Any) -> tuple[dict[str, floa
     return dict(zip(names, result.table["similarity"].to_pylist(), strict=True)), result
 
 
-@pytest.mark.parametrize("make", [pairs.clip, pairs.siglip])
-def test_photos_are_ranked_as_a_matrix_product_ranks_them(
-    make: Callable[[Path], Path], library: LibraryFiles, tmp_path: Path
-) -> None:
-    model = make(tmp_path / "model")
+@pytest.mark.parametrize("kind", ["clip", "siglip"])
+def test_photos_are_ranked_as_a_matrix_product_ranks_them(kind: str, library: LibraryFiles, tmp_path: Path) -> None:
+    model = save(kind, tmp_path / "model")
     seen_by(library, model)
     for text in ("children in the snow", "A red dog", "снег и дети"):
         wanted = by_the_library(model, tmp_path / "photos", text)
@@ -84,7 +81,7 @@ def test_photos_are_ranked_as_a_matrix_product_ranks_them(
 
 
 def test_the_words_of_a_description_are_understood(library: LibraryFiles, tmp_path: Path) -> None:
-    seen_by(library, pairs.clip(tmp_path / "model"))
+    seen_by(library, save("clip", tmp_path / "model"))
     _, result = found(library, "children in the snow")
     [words] = result.understood
     assert (words.meanings, words.photos, words.terms) == ((("looks", "children in the snow"),), PHOTOS, (0, 4))
@@ -102,11 +99,11 @@ def test_without_a_model_of_words_it_is_said_what_one_would_add(library: Library
 
 
 def test_a_model_that_is_gone_or_another_one_is_said(library: LibraryFiles, tmp_path: Path) -> None:
-    model = pairs.clip(tmp_path / "model")
+    model = save("clip", tmp_path / "model")
     fingerprint = seen_by(library, model)
     texts = texts_of(library, fingerprint)
     assert isinstance(texts, ModelTexts)
-    pairs.clip(model, seed=1)
+    save("clip", model, seed=1)
     with pytest.raises(InputError, match="not the model any more"):
         texts(["snow"])
     rmtree(model)
@@ -114,7 +111,7 @@ def test_a_model_that_is_gone_or_another_one_is_said(library: LibraryFiles, tmp_
     assert result.table.num_rows == 0
     assert "no such folder" in result.notes[0]
     assert muster.open(library.uri).search("file:01", machine=CPU).table.num_rows == 1
-    pairs.clip(model)
+    save("clip", model)
     assert len(texts(["snow"])) == 1
 
 
