@@ -47,7 +47,8 @@ def search(
     similar:PHOTO: photos that look like it, or show all the people on it. A query that begins with - comes after --.
 
     Words that name nothing ("children in the snow") rank the photos that all others leave, the likest first, where
-    `muster run --tasks features --model features=hf:FOLDER` had a model of pictures and words; looks:"…" always does.
+    `muster run --tasks features --model features=siglip2-b16` (or hf:FOLDER) took a model of pictures and words;
+    looks:"…" always does.
 
     --like: the nearest first, by what a network sees on the photo as a whole; it needs `muster run --tasks features`.
 

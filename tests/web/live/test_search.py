@@ -161,7 +161,7 @@ def test_a_slip_is_named_beside_what_is_ranked(described: Visitor) -> None:
 
 def test_without_a_model_of_words_the_page_says_what_one_would_add(visit: Visitor) -> None:
     page = visit.text("/search.html?q=children in the snow")
-    assert "muster run --tasks features --model features=hf:FOLDER" in page
+    assert "muster run --tasks features --model features=siglip2-b16 , or features=hf:FOLDER" in page
     assert "There is no children here" in page
     assert "hf:FOLDER" not in visit.text("/search.html?q=strom")
 
