@@ -191,9 +191,9 @@ def run(found: Index, text: str, most: int = MOST) -> Result:
             understood.append(
                 Understood(description.text, (each.begin, end), False, ((LOOKS, description.text),), compared)
             )
-            slip = _unknown(found, terms, each.begin)
-            if each.unknown and description.after - description.first == 1 and slip.suggestions:
-                unknown.append(replace(slip, described=True))
+            if each.unknown and description.after - description.first == 1:
+                slip = _unknown(found, terms, each.begin)
+                unknown += [replace(slip, described=True)] if slip.suggestions else []
         elif each.means:
             marked = _marked(photos.size, each.means)
             photos &= ~marked if each.first.negated else marked
