@@ -181,6 +181,7 @@ def run(found: Index, text: str, most: int = MOST) -> Result:
     photos: Bools = np.ones(len(found.columns), bool)
     understood: list[Understood] = []
     unknown: list[Unknown] = []
+    small: list[str] = []
     at = 0
     while at < len(segments):
         each, description = segments[at], within.get(at)
@@ -198,10 +199,14 @@ def run(found: Index, text: str, most: int = MOST) -> Result:
             marked = _marked(photos.size, each.means)
             photos &= ~marked if each.first.negated else marked
             understood.append(_understood(each, int(np.count_nonzero(marked))))
-        elif each.small or not folded(each.text):
-            notes.append(f"{each.text} is {'a small' if each.small else 'no'} word, and left out")
+        elif each.small:
+            small.append(each.text)
+        elif not folded(each.text):
+            notes.append(f"{each.text} is no word, and left out")
         else:
             unknown.append(_unknown(found, terms, each.begin))
+    if small:
+        notes.append(f"small words are left out: {', '.join(small)}")
     if any(not (each.negated or each.described) for each in unknown):
         photos[:] = False
     rows, similarities = np.flatnonzero(photos), None
@@ -219,7 +224,7 @@ def _embedded(found: Index, said: Sequence[Description]) -> tuple[F32 | None, li
     try:
         return found.alike.texts([" ".join(each.text for each in said)]), []
     except MusterError as error:  # its folder is gone, or what it needs is not installed
-        return None, [str(error)]
+        return None, [f"words cannot be compared with photos: {error}"]
 
 
 def _segments(found: Index, terms: Sequence[Term]) -> Iterator[Segment]:

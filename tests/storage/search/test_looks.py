@@ -105,7 +105,7 @@ def test_a_single_word_may_be_a_slip(index: Index) -> None:
 def test_small_words_that_are_in_no_description_are_left_out(index: Index, asked: list[str]) -> None:
     found = run(index, "anna in the 2019")
     assert (found.image_ids.to_pylist(), asked) == (["0", "1"], [])
-    assert found.notes == ("in is a small word, and left out", "the is a small word, and left out")
+    assert found.notes == ("small words are left out: in, the",)
 
 
 def test_as_many_as_are_asked_for(index: Index) -> None:
@@ -128,7 +128,7 @@ def test_without_a_model_of_words_and_where_it_fails(index: Index) -> None:
             found = run(replace(index, alike=alike), query)
             assert (len(found.rows), found.similarities, found.textless) == (0, None, not fails)
             assert [each.text for each in found.unknown] == (["children", "snow"] if " " in query else ["children"])
-            assert ("its folder is gone" in found.notes) == fails
+            assert ("words cannot be compared with photos: its folder is gone" in found.notes) == fails
     assert run(replace(index, alike=None), "dog night").image_ids.to_pylist() == ["3"]
 
 

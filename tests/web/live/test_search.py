@@ -175,7 +175,7 @@ def test_a_model_that_is_gone_is_a_note(tmp_path: Path) -> None:
 
     visit = visitor(replace(source, texts_of=lambda library, fingerprint: gone)).enter()
     text = visit.text("/search.html?q=snow")
-    assert "/models/clip: no such folder." in text
+    assert "Words cannot be compared with photos: /models/clip: no such folder." in text
     assert "hf:FOLDER" not in text
     assert "/models/clip" not in visit.text("/search.html?q=0")
-    assert "`-looks:`" in visit.text("/search.html?q=-looks:snow")
+    assert "-looks: there is not" in visit.text("/search.html?q=-looks:snow")
