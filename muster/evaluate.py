@@ -1,8 +1,8 @@
 """Accuracy on labelled photos: what `muster evaluate` does.
 
 Each function scans and runs `images` (a Parquet file or any other source) into `library`, or into one that is thrown
-away, and compares what was found with the labels; `pairs` needs no library. Raises InputError where labels and images
-do not fit.
+away, and compares what was found with the labels; `pairs` needs no library, and `search` takes one as it is. Raises
+InputError where labels and images do not fit.
 """
 
 from collections.abc import Callable, Iterable
@@ -19,9 +19,11 @@ from muster.pipeline.evaluate import labels as whole_photos
 from muster.pipeline.evaluate import masks as label_images
 from muster.pipeline.evaluate import objects as boxes
 from muster.pipeline.evaluate import pairs as claims
+from muster.pipeline.evaluate import search as by_words
 from muster.pipeline.run import OnProgress
 from muster.pipeline.work.config import RunConfig
 from muster.pipeline.work.machine import Machine
+from muster.storage.library import open_library
 from muster.storage.new_files import check_local
 
 
@@ -123,6 +125,16 @@ def masks(
     """Which pixels are what? Mean IoU over the label images in the folder `labels`, by the model that knows their
     values unless `task` names one."""
     return label_images.evaluate(str(images), Path(labels), _config(library, task, machine), on_progress or silent)
+
+
+def search(library: str | Path, captions: str | Path, *, machine: Machine | None = None) -> dict[str, Any]:
+    """Do words find the photos that they describe? Of each caption in a COCO file the rank of its photo among all that
+    have captions, and of each photo that of the best of its captions among all.
+
+    `library`: with features by a model of pictures and words, which are taken as they are. Raises NotYetError where it
+    has none.
+    """
+    return by_words.evaluate(open_library(library), Path(captions), machine or Machine())
 
 
 def pairs(

@@ -344,36 +344,41 @@ class Library:
         machine: Machine | None = None,
         on_download: OnDownload | None = None,
     ) -> SearchResult:
-        """Photos by people, objects, scenes, dates, places, cameras, folders and file names: "anna -bob dog 2019".
+        """Photos by people, objects, scenes, dates, places, cameras, folders and file names: "anna -bob dog 2019"; and
+        by any words, where the features are of a model of pictures and words: "anna children in the snow 2019".
 
-        docs/commands.md has the language. `like`: a photo, in the library or a file; of those found, the `most` that
-        look most like it, the nearest first, and a column `similarity`, the cosine of their embeddings by the task
-        `features`. `model`: whose faces; those of `model_of` where None. Raises NotYetError where no photo was looked
-        at yet, or has features.
+        docs/commands.md has the language. `like`: a photo, in the library or a file. Of photos that are compared with
+        it, or with words, the `most` that are most alike, the nearest first, and a column `similarity`, the cosine of
+        their embeddings by the task `features`. `model`: whose faces; those of `model_of` where None. Raises
+        NotYetError where no photo was looked at yet, or has features; InputError where both would be compared with.
         """
         from muster.pipeline.alike import nearest
         from muster.pipeline.people.searching import opened
+        from muster.pipeline.texts import TEXTLESS
         from muster.pipeline.work.machine import Machine
         from muster.results import SearchResult
 
         if most < 1:
             raise InputError(f"`most` {most}: at least 1 is needed")
+        machine = machine or Machine()
         with self._in_use():
             forget.settled(self._files)
-            search = opened(self._files, model)
-        found = search.run(text)
-        rows, similarities = found.rows, None
+            search = opened(self._files, model, machine)
+        found = search.run(text, most)
+        rows, similarities = found.rows, found.similarities
         if like is not None:
-            similarities, rows = nearest(
-                self._files.uri, search.index, str(like), rows, most, machine or Machine(), on_download
-            )
+            if similarities is not None:
+                raise InputError(
+                    f"`like` {like}: photos are in order by it, or by the words of {text!r}: leave one out"
+                )
+            similarities, rows = nearest(self._files.uri, search.index, str(like), rows, most, machine, on_download)
         table = search.table(rows)
         return SearchResult(
             query=text,
             table=table if similarities is None else table.append_column("similarity", [similarities]),
             understood=found.understood,
             unknown=found.unknown,
-            notes=found.notes,
+            notes=(*found.notes, TEXTLESS) if found.textless else found.notes,
         )
 
     def status(self) -> dict[str, Any]:

@@ -27,9 +27,10 @@ class Answers:
 @dataclass(frozen=True, kw_only=True)
 class SearchResult:
     """The photos that a search has found. `table`: a row for each, see muster.storage.search.search.FOUND, oldest
-    first; where photos like another were asked for, the nearest first, with their `similarity`. `understood`: the words
-    of the query, and what they mean; `unknown`: those that name nothing in the library, with what is near. Then there
-    are no photos, unless the word was negated. `notes`: what else is to be known."""
+    first; of those that are compared with a photo or with words, the nearest first, with their `similarity`.
+    `understood`: the words of the query, and what they mean; `unknown`: those that name nothing in the library, with
+    what is near. Then there are no photos, unless the word was negated, or photos are compared with it. `notes`: what
+    else is to be known."""
 
     query: str
     table: pa.Table

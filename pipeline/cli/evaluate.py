@@ -8,8 +8,10 @@ import typer
 import muster
 from muster.pipeline.cli.console import JsonOption, progress, report, skipped
 from muster.pipeline.cli.options import (
+    LIBRARY,
     DeviceOption,
     KOption,
+    LibraryOption,
     ModelOption,
     SetOption,
     WeightsFileOption,
@@ -232,6 +234,30 @@ def evaluate_masks(
     text = "{model}: mean IoU {miou}, global accuracy {global_accuracy}, class average {class_average}, {images} images"
     lines = [text.format_map(facts), *(f"{name}: {iou}" for name, iou in facts["per_class"].items())]
     report(facts, as_json, *lines)
+
+
+@evaluate_app.command("search")
+def evaluate_search(
+    captions: Annotated[Path, typer.Option(help="COCO JSON of captions.")],
+    library: LibraryOption = LIBRARY,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Do words find the photos that they describe? The rank of a caption's photo among all, and the other way round.
+
+    Example: muster evaluate search --captions captions_val2017.json -l ./library
+    """
+    facts = muster.evaluate.search(library, captions, machine=muster.Machine(device=device))
+    ways = (f"{way.replace('_', ' ')}: {_ranked(facts[way])}" for way in ("text_to_photo", "photo_to_text"))
+    report(facts, as_json, "{model}: {photos} photos, {captions} captions".format_map(facts), *ways)
+
+
+def _ranked(facts: dict[str, Any]) -> str:
+    recalls = [name for name in facts if f"{name}_interval" in facts]
+    found = [
+        f"{name.replace('_', ' ')} {facts[name]} ({{}} to {{}})".format(*facts[f"{name}_interval"]) for name in recalls
+    ]
+    return f"{', '.join(found)}; median rank {facts['median_rank']:g}, mean 1 / rank {facts['mean_reciprocal_rank']}"
 
 
 @evaluate_app.command("pairs")

@@ -10,6 +10,7 @@ import muster
 from muster.errors import InputError
 from muster.pipeline.cli.console import JsonOption, download_bar, pass_on, report, say
 from muster.pipeline.cli.options import LIBRARY, DeviceOption, LibraryOption, ModelOption, TrustOption, WeightsOption
+from muster.pipeline.cli.wording import in_options
 from muster.web.words import count, printable
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 
 def search(
+    context: typer.Context,
     words: Annotated[
         list[str] | None,
         typer.Argument(metavar="QUERY", help='What to look for, in quotes: "anna -bob dog night 2019".'),
@@ -29,7 +31,7 @@ def search(
             metavar="PHOTO", help="Those that look like this photo: of the library, or a file.", show_default="any"
         ),
     ] = None,
-    most: Annotated[int, typer.Option(help="Photos like another at most.")] = 50,
+    most: Annotated[int, typer.Option(help="Photos at most, of those like another, or like words.")] = 50,
     trust: TrustOption = False,
     model: ModelOption = [],  # noqa: B006
     device: DeviceOption = "auto",
@@ -43,6 +45,10 @@ def search(
     spelling, cameras, folders, names of files, keywords, albums, favourites. -word: photos without it. "two words": one
     name. person: place: date: object: scene: camera: in: file: tag: album: where a word means several things.
     similar:PHOTO: photos that look like it, or show all the people on it. A query that begins with - comes after --.
+
+    Words that name nothing ("children in the snow") rank the photos that all others leave, the likest first, where
+    `muster run --tasks features --model features=siglip2-b16` (or hf:FOLDER) took a model of pictures and words;
+    looks:"…" always does.
 
     --like: the nearest first, by what a network sees on the photo as a whole; it needs `muster run --tasks features`.
 
@@ -64,7 +70,7 @@ def search(
             machine=machine,
             on_download=on_download,
         )
-    for line in _remarks(found):
+    for line in _remarks(found, context.find_root().command):
         say(f"muster: {line}")
     rows = found.table.to_pylist()
     if as_json:
@@ -82,17 +88,18 @@ def _line(row: dict[str, Any]) -> str:
     return like + "\t".join(map(printable, (row["uri"], when, place))).rstrip("\t")
 
 
-def _remarks(found: "SearchResult") -> Iterator[str]:
+def _remarks(found: "SearchResult", root: Any) -> Iterator[str]:
     for each in found.unknown:
         near = " or ".join(f"`{text}`" for text in each.suggestions)
         yield f"no `{each.text}` here" + (f"; did you mean {near}?" if near else "")
-    yield from found.notes
+    yield from (in_options(note, root) for note in found.notes)
     understood = ", ".join(map(_meaning, found.understood))
     yield count(found.table.num_rows, "photo") + (f": {understood}" if understood else "")
 
 
 def _meaning(each: "Understood") -> str:
-    return f"{'not ' * each.negated}{' or '.join(f'{field} {text}' for field, text in each.meanings)}"
+    named = " or ".join(f"{field}{' like' * (field == 'looks')} {text}" for field, text in each.meanings)
+    return f"{'not ' * each.negated}{named}"
 
 
 def _facts(found: "SearchResult", rows: list[dict[str, Any]]) -> dict[str, Any]:

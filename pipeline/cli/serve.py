@@ -57,7 +57,7 @@ def serve(
     if not share and not is_loopback(host):
         raise InputError(f"--host {host} can be reached by others: give --share too, which asks them for a password")
     password = _password() if share else None
-    sys.meta_path.insert(0, _NoPandas())
+    _do_without_pandas()
     from muster.pipeline.people.served import serve_library
     from muster.storage.library import open_library, trusting
 
@@ -73,9 +73,18 @@ def serve(
     serve_library(files, _model(model), ready, port, host, password)
 
 
-class _NoPandas(MetaPathFinder):
-    """Where pandas is installed, pyarrow imports it for its first scalar, which takes .3 s; nothing here needs it."""
+def _do_without_pandas() -> None:
+    """Where pandas is installed, pyarrow imports it for its first scalar, which takes .3 s; nothing here needs it. What
+    it has not found then, it does not look for again; torch does later, and must find what there is."""
+    import pyarrow as pa
 
+    finder = _NoPandas()
+    sys.meta_path.insert(0, finder)
+    pa.scalar(0)
+    sys.meta_path.remove(finder)
+
+
+class _NoPandas(MetaPathFinder):
     def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:
         if fullname == "pandas":
             raise ModuleNotFoundError(fullname, name=fullname)

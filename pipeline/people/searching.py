@@ -1,11 +1,15 @@
 """A library, opened for search: with what its tasks say of labels, and who is on which photo now."""
 
+from functools import partial
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from muster.errors import NotYetError
 from muster.pipeline.people.pages import label_tables
 from muster.pipeline.people.who import people_now, readable_images
+from muster.pipeline.texts import texts_of
+from muster.pipeline.work.machine import Machine
 from muster.storage.library import LibraryFiles
 from muster.storage.people.ledger import Ledger
 from muster.storage.people.placed import Photos
@@ -13,13 +17,13 @@ from muster.storage.search.index import FACES
 from muster.storage.search.search import Search
 
 
-def opened(library: LibraryFiles, model: str | None = None) -> Search:
-    """`model`: whose faces; None: the library's. A library without faces is searched by all the rest, and hidden people
-    are nobody.
+def opened(library: LibraryFiles, model: str | None = None, machine: Machine | None = None) -> Search:
+    """`machine`: where texts are embedded; None: on a processor. `model`: whose faces; None: the library's. A library
+    without faces is searched by all the rest, and hidden people are nobody.
 
     NotYetError where no photo was looked at.
     """
-    search = Search(library, label_tables(library))
+    search = Search(library, label_tables(library), partial(texts_of, machine=machine))
     if not len(search.index.columns):
         raise NotYetError(f"library {library.uri} has no photos that were looked at yet", "run", library.uri)
     ledger = Ledger(library)

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from muster import tasks
 from muster.errors import NotYetError
+from muster.pipeline.texts import texts_of
 from muster.storage import layout, tables
 from muster.storage.library import LibraryFiles
 from muster.storage.models import read_models
@@ -89,6 +90,7 @@ def live_source(library: LibraryFiles, model: str | None) -> LiveSource:
         lambda faces: _claims(library, faces),
         lambda: _strangers(quality),
         lambda: _labels(library),
+        texts_of,
     )
 
 

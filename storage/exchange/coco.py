@@ -1,10 +1,11 @@
-"""COCO files, read and written: which photos there are, and what is in each, as boxes, masks and outlines."""
+"""COCO files, read and written: which photos there are, and what is in each, as boxes, masks and outlines; captions."""
 
 import json
 import math
+import re
 import shutil
 import tempfile
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -69,6 +70,37 @@ def read_coco(path: Path, spellings: Mapping[str, str]) -> CocoFile:
         if box["category_id"] not in categories.values():
             raise InputError(f"{path}: a box is of category id {box['category_id']}, and there is none")
     return CocoFile(path, names, categories, boxes)
+
+
+@dataclass(frozen=True)
+class Captions:
+    """`by_name`: file name without folder, in NFC → captions. `by_number`: where a file names no images, id → captions:
+    COCO's photos are called by theirs, 000000000139.jpg or COCO_val2014_000000000139.jpg."""
+
+    by_name: Mapping[str, Sequence[str]]
+    by_number: Mapping[int, Sequence[str]]
+
+    def of(self, name: str) -> Sequence[str]:
+        """What is said of a photo, nothing where it is not known."""
+        number = re.search(r"(?<![0-9])([0-9]{1,18})(?:\.\w+)?$", name)
+        return self.by_name.get(name) or (self.by_number.get(int(number[1]), ()) if number else ())
+
+
+def read_captions(path: Path) -> Captions:
+    """Of a COCO file; InputError where it has none, or does not fit together."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        content = json.loads(decoded(read_regular(path))[0])
+        names = {int(image["id"]): file_name(image["file_name"]) for image in content.get("images", ())}
+        said: dict[int, list[str]] = defaultdict(list)
+        for each in content["annotations"]:
+            said[int(each["image_id"])].append(each["caption"].strip())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(f"{path}: not COCO JSON of captions: {_why(error)}") from None
+    if strange := [number for number in said if names and number not in names]:
+        raise InputError(f"{path}: a caption is of image id {strange[0]}, and no image has that id")
+    return Captions({names[number]: texts for number, texts in said.items() if names}, {} if names else said)
 
 
 def _why(error: Exception) -> str:

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 
 from muster.errors import InputError
 
-FIELDS = ("person", "place", "date", "object", "scene", "camera", "folder", "file", "tag", "album", "similar", "is")
+FIELDS = (
+    *("person", "place", "date", "object", "scene", "camera", "folder", "file", "tag", "album"),
+    *("looks", "similar", "is"),
+)
 OTHER_NAMES = {"in": "folder", "name": "file", "who": "person", "where": "place", "when": "date", "keyword": "tag"}
 MOST_TERMS = 64
 

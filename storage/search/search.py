@@ -1,23 +1,27 @@
 """Search: `Search(library, labels).run("anna -bob dog night 2019 lisbon")`.
 
+Photos that the words find are in order of time; where some words say what they look like, the likest first (looks.py).
+
 Columns of a library's tables are held in memory, as Arrow and numpy arrays with lists of rows for each name, place,
 label, camera and folder: docs/adr/0033-search.md says why. Photos are those of the manifest that could be read.
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 
-from muster.arrays import I64, Bools
+from muster.arrays import F32, I64, Bools
+from muster.errors import InputError, MusterError
 from muster.storage import layout, tables
 from muster.storage.library import LibraryFiles
 from muster.storage.outcomes import IMAGES_FINGERPRINT
 from muster.storage.search import columns, index, labels
-from muster.storage.search.alike import Alike, embeddings
+from muster.storage.search.alike import MOST, Alike, TextsOf, embeddings
 from muster.storage.search.index import Index
 from muster.storage.search.labels import Labels
+from muster.storage.search.looks import LOOKS, Description, Segment, descriptions
 from muster.storage.search.meanings import LONGEST, Meaning, meanings, suggestions
 from muster.storage.search.query import Term, parsed, written
 from muster.storage.search.words import folded
@@ -42,7 +46,7 @@ FOUND = pa.schema(
 @dataclass(frozen=True)
 class Understood:
     """Some words of a query, and what they mean. `terms`: numbers of the first, and of the one behind the last.
-    `photos`: how many photos they mean alone, before negation."""
+    `photos`: how many photos they mean alone, before negation; of a description, how many are compared with it."""
 
     text: str
     terms: tuple[int, int]
@@ -53,19 +57,24 @@ class Understood:
 
 @dataclass(frozen=True)
 class Unknown:
-    """A word that names nothing here, and the nearest that do; the query with the first of them in its place."""
+    """A word that names nothing here, and the nearest that do; the query with each of them in its place. `described`:
+    photos are compared with it instead."""
 
     text: str
     term: int
     negated: bool
     suggestions: tuple[str, ...]
     instead: tuple[str, ...]
+    described: bool = False
 
 
 @dataclass(frozen=True)
 class Result:
     """`image_ids`: in order of time, those without a date last; `rows`: where they are in the index. With a word that
-    is not known there are none, unless it is negated."""
+    is not known there are none, unless it is negated, or they are compared with it.
+
+    `similarities`: of each photo to the description that the query has, (N,), the likest first; None where it has
+    none. `textless`: there are words that no model of pictures and words is there to compare photos with."""
 
     query: str
     terms: tuple[Term, ...]
@@ -74,6 +83,8 @@ class Result:
     understood: tuple[Understood, ...]
     unknown: tuple[Unknown, ...]
     notes: tuple[str, ...]
+    similarities: F32 | None = None
+    textless: bool = False
 
     def without(self, each: Understood | Unknown) -> str:
         """The query without these words."""
@@ -84,12 +95,12 @@ class Result:
 class Search:
     """A library, opened for search. `index`: as it was when it was last read; replaced as a whole."""
 
-    def __init__(self, library: LibraryFiles, labels: Sequence[Labels] = ()) -> None:
-        """`labels`: the tables that say what photos show. Reads all columns that are searched but those of people, see
-        `know`, and embeddings."""
-        self.library, self.labels = library, tuple(labels)
+    def __init__(self, library: LibraryFiles, labels: Sequence[Labels] = (), texts_of: TextsOf | None = None) -> None:
+        """`labels`: the tables that say what photos show. `texts_of`: what compares texts with embeddings. Reads all
+        columns that are searched but those of people, see `know`, and embeddings."""
+        self.library, self.labels, self.texts_of = library, tuple(labels), texts_of
         self._stamp = self._now()
-        self.index = _index(library, self.labels)
+        self.index = _index(library, self.labels, texts_of)
         self._people: tuple[pa.Table, Mapping[str, str], Collection[str]] | None = None
 
     def _now(self) -> object:
@@ -107,7 +118,7 @@ class Search:
         now = self._now()
         if now == self._stamp:
             return False
-        self.index, self._stamp = _index(self.library, self.labels), now
+        self.index, self._stamp = _index(self.library, self.labels, self.texts_of), now
         if self._people is not None:
             self.know(*self._people)
         return True
@@ -119,16 +130,16 @@ class Search:
         people = index.person_field(self.index.columns, faces, names)
         self.index = self.index.with_people(people, favourites)
 
-    def run(self, text: str) -> Result:
-        """InputError where there are too many words; whatever else is typed has a result."""
-        return run(self.index, text)
+    def run(self, text: str, most: int = MOST) -> Result:
+        """See `run`."""
+        return run(self.index, text, most)
 
     def table(self, rows: I64) -> pa.Table:
         """What is shown of photos: FOUND. `rows`: of a result."""
         return described(self.index, rows)
 
 
-def _index(library: LibraryFiles, tables: Sequence[Labels]) -> Index:
+def _index(library: LibraryFiles, tables: Sequence[Labels], texts_of: TextsOf | None) -> Index:
     marks = tags.read(library)
     found = columns.read(library, marks)
     paths, where = columns.paths(found), index.where(found)
@@ -148,35 +159,80 @@ def _index(library: LibraryFiles, tables: Sequence[Labels]) -> Index:
     rows = found.rows_of(marks["image_id"].filter(marks["favourite"].fill_null(False)))
     starred[rows[rows >= 0]] = True
     features = embeddings(library)
-    alike = None if features is None else Alike(library, features, found)
+    alike = None
+    if features is not None:
+        alike = Alike(library, features, found, texts_of and texts_of(library, features))
     return Index(found, paths, where, fields, starred, starred, alike)
 
 
-def run(found: Index, text: str) -> Result:
-    """All terms hold at once; of the meanings of one, any."""
+def run(found: Index, text: str, most: int = MOST) -> Result:
+    """All terms hold at once; of the meanings of one, any. `most`: photos at most where they are compared with a
+    description.
+
+    InputError where there are too many words, or `-looks:`; whatever else is typed has a result.
+    """
     terms = parsed(text)
+    if any(term.negated and term.field == LOOKS for term in terms):
+        raise InputError(f"`-{LOOKS}:` there is not: photos that look least like something are not told apart")
+    segments = list(_segments(found, terms))
+    said = descriptions(segments)
+    query, notes = _embedded(found, said)
+    within = {} if query is None else {each.first: each for each in said}
     photos: Bools = np.ones(len(found.columns), bool)
     understood: list[Understood] = []
     unknown: list[Unknown] = []
-    notes: list[str] = []
+    small: list[str] = []
+    at = 0
+    while at < len(segments):
+        each, description = segments[at], within.get(at)
+        at = description.after if description else at + 1
+        if description:
+            end = segments[at - 1].end
+            compared = found.alike.compared if found.alike else 0
+            understood.append(
+                Understood(description.text, (each.begin, end), False, ((LOOKS, description.text),), compared)
+            )
+            if each.unknown and description.after - description.first == 1:
+                slip = _unknown(found, terms, each.begin)
+                unknown += [replace(slip, described=True)] if slip.suggestions else []
+        elif each.means:
+            marked = _marked(photos.size, each.means)
+            photos &= ~marked if each.first.negated else marked
+            understood.append(_understood(each, int(np.count_nonzero(marked))))
+        elif each.small:
+            small.append(each.text)
+        elif not folded(each.text):
+            notes.append(f"{each.text} is no word, and left out")
+        else:
+            unknown.append(_unknown(found, terms, each.begin))
+    if small:
+        notes.append(f"small words are left out: {', '.join(small)}")
+    if any(not (each.negated or each.described) for each in unknown):
+        photos[:] = False
+    rows, similarities = np.flatnonzero(photos), None
+    if query is not None and found.alike is not None:
+        similarities, rows = found.alike.nearest(query, most, rows)
+    ids = found.columns.image_ids.take(pa.array(rows))
+    textless = bool(said) and (found.alike is None or found.alike.texts is None)
+    return Result(text, terms, rows, ids, tuple(understood), tuple(unknown), tuple(notes), similarities, textless)
+
+
+def _embedded(found: Index, said: Sequence[Description]) -> tuple[F32 | None, list[str]]:
+    """What descriptions say together as an embedding, (1, D); None without a model for it, and why it cannot be had."""
+    if not said or found.alike is None or found.alike.texts is None:
+        return None, []
+    try:
+        return found.alike.texts([" ".join(each.text for each in said)]), []
+    except MusterError as error:  # its folder is gone, or what it needs is not installed
+        return None, [f"words cannot be compared with photos: {error}"]
+
+
+def _segments(found: Index, terms: Sequence[Term]) -> Iterator[Segment]:
     at = 0
     while at < len(terms):
-        first = terms[at]
         end, means = _longest(found, terms, at)
-        if means:
-            marked = _marked(photos.size, means)
-            photos &= ~marked if first.negated else marked
-            understood.append(_understood(terms, at, end, means, int(np.count_nonzero(marked))))
-        elif folded(first.text):
-            unknown.append(_unknown(found, terms, at))
-        else:
-            notes.append(f"{first.text} is no word, and left out")
+        yield Segment(at, end, terms[at], " ".join(term.text for term in terms[at:end]), means)
         at = end
-    if any(not each.negated for each in unknown):
-        photos[:] = False
-    rows = np.flatnonzero(photos)
-    ids = found.columns.image_ids.take(pa.array(rows))
-    return Result(text, terms, rows, ids, tuple(understood), tuple(unknown), tuple(notes))
 
 
 def _longest(found: Index, terms: Sequence[Term], at: int) -> tuple[int, list[Meaning]]:
@@ -197,10 +253,9 @@ def _marked(many: int, means: Sequence[Meaning]) -> Bools:
     return marked
 
 
-def _understood(terms: Sequence[Term], at: int, end: int, means: Sequence[Meaning], photos: int) -> Understood:
-    named = tuple(dict.fromkeys((meaning.field, meaning.text) for meaning in means))
-    text = " ".join(term.text for term in terms[at:end])
-    return Understood(text, (at, end), terms[at].negated, named, photos)
+def _understood(each: Segment, photos: int) -> Understood:
+    named = tuple(dict.fromkeys((meaning.field, meaning.text) for meaning in each.means))
+    return Understood(each.text, (each.begin, each.end), each.first.negated, named, photos)
 
 
 def _unknown(found: Index, terms: Sequence[Term], at: int) -> Unknown:

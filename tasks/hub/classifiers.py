@@ -49,14 +49,14 @@ def embeddings(network: Published, inputs: dict[str, torch.Tensor]) -> torch.Ten
     """(N, D): the features that are compared with words, else what the network pools, else its first token."""
     inner: Any = network.network
     if hasattr(inner, "get_image_features"):
-        return _pooled(inner.get_image_features(**inputs))
+        return pooled(inner.get_image_features(**inputs))
     outputs = inner(**inputs)
     if network.lacking or getattr(outputs, "pooler_output", None) is None:  # a pooler without weights says nothing
         return outputs.last_hidden_state[:, 0]
     return outputs.pooler_output.flatten(1)
 
 
-def _pooled(outputs: Any) -> torch.Tensor:
+def pooled(outputs: Any) -> torch.Tensor:
     return outputs if isinstance(outputs, torch.Tensor) else outputs.pooler_output
 
 

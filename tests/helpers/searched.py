@@ -10,9 +10,11 @@ import pyarrow as pa
 from helpers.collection import CLUSTERS, FINGERPRINTS
 from helpers.collection import FACES as FACE_ROWS
 from muster.storage import clusters, manifest, tables
+from muster.storage.index.vectors import exact
 from muster.storage.library import open_library
 from muster.storage.outcomes import IMAGES, IMAGES_FINGERPRINT
 from muster.storage.search import columns, index
+from muster.storage.search.alike import Alike, Texts
 from muster.storage.search.index import Index
 from muster.storage.search.labels import labelled
 from muster.web.live.columns import LiveSource
@@ -44,6 +46,15 @@ def an_index(*photos: Mapping[str, Any], names: Mapping[str, str] | None = None)
     nothing = np.zeros(len(found), bool)
     made = Index(found, paths, where, fields, nothing, nothing)
     return made.with_people(fields["person"][0], [row["image_id"] for row in rows if row.get("favourite")])
+
+
+def described_by(index: Index, vectors: np.ndarray[Any, Any], texts: Texts | None) -> Alike:
+    """As if the photos of an index had these embeddings, scaled to unit vectors, and `texts` were of their network."""
+    alike = Alike(None, "", index.columns, texts)  # type: ignore[arg-type]
+    rows = np.arange(len(index.columns))
+    unit = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    alike.__dict__["_held"] = (exact(unit), rows, rows)
+    return alike
 
 
 def _pairs(rows: Sequence[Mapping[str, Any]], many: str, one: str, schema: pa.Schema) -> pa.Table:

@@ -23,6 +23,7 @@ from muster.errors import MusterError
 from muster.storage import clusters, layout, tables
 from muster.storage.library import LibraryFiles
 from muster.storage.people.view import Claim
+from muster.storage.search.alike import TextsOf
 from muster.storage.tags.table import filled
 from muster.web.album import LabelTable, PagesSource
 
@@ -42,7 +43,8 @@ class LiveSource:
     """What the live page is made from. `fingerprints`: those of the tables "images", "faces" and "previews".
 
     `claims(faces)`: what gallery and tags say of these faces (face_id, image_id, box_xyxy). `strangers()`: those that
-    come with the model of faces. `labels()`: the tables by whose labels photos are searched.
+    come with the model of faces. `labels()`: the tables by whose labels photos are searched. `texts_of`: what compares
+    texts with the embeddings of photos.
     """
 
     library: LibraryFiles
@@ -50,6 +52,7 @@ class LiveSource:
     claims: Callable[[pa.Table], Sequence[Claim]]
     strangers: "Callable[[], Strangers | None]"
     labels: Callable[[], Sequence[LabelTable]] = tuple
+    texts_of: TextsOf | None = None
 
     def pages(self) -> PagesSource:
         """As the static pages take it."""

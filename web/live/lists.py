@@ -16,24 +16,26 @@ from muster.web.live.columns import Times
 
 ALL, FAVOURITES, WITHOUT_FACES, PERSON = "all", "favourites", "without-faces", "person"
 PART = 240  # photos of a month that are sent at once
-UNDATED = "undated"
+UNDATED, RANKED = "undated", "ranked"  # in place of a month
 
 
 @dataclass(frozen=True)
 class PhotoList:
     """`key`: as an address has it. `title`: how the way back is called. `href`: of the page that shows it. `rows`: (N,)
-    of `Columns`, in the order in which they are shown."""
+    of `Columns`, in the order in which they are shown. `ranked`: they fit the less the later they come, and are not
+    shown by months."""
 
     key: str
     title: str
     href: str
     rows: I64
+    ranked: bool = False
 
 
 @dataclass(frozen=True)
 class Part:
-    """Photos `start` to `stop` of a list, all of one month, or undated. `number`: counts those of its month from 0;
-    `total`: photos of the whole month."""
+    """Photos `start` to `stop` of a list, all of one month, undated, or ranked. `number`: counts those of its month
+    from 0; `total`: photos of the whole month."""
 
     month: str
     number: int
@@ -105,8 +107,10 @@ def newest_first(moment: Moment) -> I64:
     return np.concatenate([order[dated][::-1], order[~dated]])
 
 
-def among(moment: Moment, rows: I64) -> I64:
-    """These photos, newest first; of exact copies one, whichever of them is among them."""
+def among(moment: Moment, rows: I64, ranked: bool = False) -> I64:
+    """These photos, newest first, or `ranked` as they are; of exact copies one, whichever of them is among them."""
+    if ranked:
+        return rows[np.sort(np.unique(moment.columns.content[rows], return_index=True)[1])]
     content, every = moment.columns.content, newest_first(moment)
     wanted = np.zeros(int(content.max(initial=-1)) + 1, bool)
     wanted[content[rows]] = True
@@ -129,8 +133,16 @@ def companions(moment: Moment, rows: I64) -> list[tuple[str, int]]:
     return sorted(shown, key=lambda each: (-each[1], each[0]))
 
 
+def parts_of(moment: Moment, found: PhotoList) -> list[Part]:
+    """One after the other, each of one month and at most PART photos; of a ranked list, which is no longer, one."""
+    if found.ranked:
+        many = len(found.rows)
+        return [Part(RANKED, 0, 0, many, many)] if many else []
+    return parts(moment.columns.taken[found.rows])
+
+
 def parts(taken: Times) -> list[Part]:
-    """Of a list whose photos were taken then: one after the other, each of one month and at most PART photos."""
+    """Of photos that were taken then: one after the other, each of one month and at most PART photos."""
     if not len(taken):
         return []
     month = taken.astype("datetime64[M]")

@@ -24,6 +24,7 @@ LONGEST = 1000  # letters
 KINDS = {  # how the page calls the fields
     **{name: name for name in ("person", "place", "date", "object", "scene", "camera", "folder", "file", "album")},
     "tag": "keyword",
+    "looks": "looks like",
     "similar": "",
     "is": "",
 }
@@ -56,7 +57,7 @@ def _answer(request: Request, text: str) -> Response:
         result, rows = moment.album.search.run(moment, text)
     except InputError as error:
         return _page(request, moment, _listed(moment, text, np.empty(0, np.int64)), None, [str(error)])
-    return _page(request, moment, _listed(moment, text, rows), result, result.notes)
+    return _page(request, moment, _listed(moment, text, rows, result), result, result.notes)
 
 
 def _page(request: Request, moment: Moment, found: PhotoList, result: Result | None, notes: Sequence[str]) -> Response:
@@ -69,6 +70,7 @@ def _page(request: Request, moment: Moment, found: PhotoList, result: Result | N
         chips=_chips(result) if result else [],
         unknown=[(each, list(zip(each.suggestions, map(href, each.instead), strict=True))) for each in unknown],
         notes=notes,
+        textless=bool(result and result.textless),
         kinds=KINDS,
         moment=moment,
         **shown(request, moment, found),
@@ -89,13 +91,16 @@ def href(text: str) -> str:
 
 def find(moment: Moment, about: str) -> PhotoList | None:
     try:
-        return _listed(moment, about, moment.album.search.run(moment, about)[1])
+        result, rows = moment.album.search.run(moment, about)
     except InputError:
         return None
+    return _listed(moment, about, rows, result)
 
 
-def _listed(moment: Moment, text: str, rows: I64) -> PhotoList:
-    return PhotoList(f"{SEARCH}.{text}", text or "Search", href(text), lists.among(moment, rows))
+def _listed(moment: Moment, text: str, rows: I64, result: Result | None = None) -> PhotoList:
+    ranked = result is not None and result.similarities is not None
+    shown = lists.among(moment, rows, ranked)
+    return PhotoList(f"{SEARCH}.{text}", text or "Search", href(text), shown, ranked)
 
 
 def complete(request: Request) -> Response:

@@ -18,6 +18,7 @@ from muster.storage.search.search import Result, Search, run
 if TYPE_CHECKING:
     from muster.web.live.album import LiveAlbum, Moment
 
+MOST_RANKED = 240  # photos that look like words say; a list of them comes at once
 EVERY = 10.0  # seconds between two looks at the tables
 WAIT, NICE = 3.0, 10  # seconds after the start, when the first page is there; and how much others go before it
 
@@ -50,12 +51,12 @@ class LiveSearch:
             self._search.refresh()
             return self._search
         self._version = ""
-        return Search(moment.album.source.library, labels)
+        return Search(moment.album.source.library, labels, moment.album.source.texts_of)
 
     def run(self, moment: "Moment", text: str) -> tuple[Result, I64]:
         """What a query finds, and its rows in `moment.columns`."""
         index = self.index(moment)
-        found = run(index, text)
+        found = run(index, text, MOST_RANKED)
         return found, self.rows(moment, index, found.rows)
 
     def rows(self, moment: "Moment", index: Index, rows: I64) -> I64:

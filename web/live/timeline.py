@@ -29,6 +29,7 @@ from muster.web.words import day, file_name
 AT_ONCE = 120  # photos that a page begins with, at least
 MOST_LISTED = 200  # photos that the large view is told of at once
 COMPANIONS = 40
+SECTIONS = {lists.UNDATED: "Undated", lists.RANKED: "Best first"}
 NO_LIST = "There is no such list of photos, or no more."
 
 
@@ -42,7 +43,7 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class Month:
-    """`key`: 2019-05, or "undated". `parts`: each with its tiles, None where they are sent later."""
+    """`key`: 2019-05, "undated" or "ranked". `parts`: each with its tiles, None where they are sent later."""
 
     key: str
     title: str
@@ -82,7 +83,7 @@ def _page(request: Request, key: str, name: str) -> Response:
 
 def shown(request: Request, moment: Moment, found: PhotoList) -> dict[str, Any]:
     """What timeline.html shows of a list."""
-    parts = lists.parts(moment.columns.taken[found.rows])
+    parts = lists.parts_of(moment, found)
     people = _people(moment, found)
     return {
         "listed": found,
@@ -128,8 +129,8 @@ def tiles(moment: Moment, found: PhotoList, part: Part) -> list[Tile]:
 
 
 def month_title(key: str) -> str:
-    if key == lists.UNDATED:
-        return "Undated"
+    if key in SECTIONS:
+        return SECTIONS[key]
     year, month = map(int, key.split("-"))
     return f"{date(year, month, 1):%B} {year}"
 
@@ -157,7 +158,7 @@ def part(request: Request) -> Response:
     """The photos of a part, to be put into the page that has asked."""
     moment = request.app.state.album.now()
     found = lists.find(moment, request.query_params.get("in", ""))
-    parts = [] if found is None else lists.parts(moment.columns.taken[found.rows])
+    parts = [] if found is None else lists.parts_of(moment, found)
     wanted = next((each for each in parts if each.key == request.query_params.get("part")), None)
     if found is None or wanted is None:
         return Response("", 404, media_type="text/html")

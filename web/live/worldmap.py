@@ -24,6 +24,7 @@ from muster.web.live.pages import missing
 from muster.web.live.projection import SIDE, projected
 from muster.web.live.render import Nav, show
 from muster.web.live.search import LONGEST
+from muster.web.live.searching import MOST_RANKED
 from muster.web.live.timeline import NO_LIST, shown
 
 AREA = "area"
@@ -137,7 +138,7 @@ def _points(moment: Moment, query: str) -> Points:
 def _found(index: Index, query: str) -> I64:
     """Rows of the index; none where the query cannot be."""
     try:
-        return run(index, query).rows
+        return run(index, query, MOST_RANKED).rows
     except InputError:
         return np.empty(0, np.int64)
 

@@ -7,8 +7,10 @@ import pytest
 from PIL import Image
 
 from helpers.fixtures import Outcome
+from helpers.published import save
 from helpers.seen import seen
 from helpers.vectors import embeddings_of
+from helpers.words import seen_by
 from muster.storage.library import open_library
 
 Muster = Callable[..., Outcome]
@@ -83,3 +85,28 @@ def test_photos_like_one(muster: Muster, library: Path) -> None:
     facts = json.loads(muster("search", "beach", "--like", "beach.png", "-l", library, "--json").out)
     assert [row["similarity"] for row in facts["results"]] == [1.0]
     assert muster("search", "beach.png", "--like", "beach.png", "-l", library).code == 1
+
+
+def test_photos_that_look_as_words_say(muster: Muster, library: Path, tmp_path: Path) -> None:
+    seen_by(open_library(library), save("clip", tmp_path / "clip"))
+    outcome = muster("search", "children in the snow 2019", "-l", library, "--device", "cpu")
+    assert outcome.code == 0, outcome.err
+    assert outcome.err.endswith("muster: 1 photo: looks like children in the snow, date 2019\n")
+    assert outcome.out.endswith(f"\t{library.parent}/photos/Lisbon trip/beach\\x1b.jpg\t2019-05-03 10:00\n")
+    facts = json.loads(muster("search", "looks:beach", "-l", library, "--device", "cpu", "--most", 1, "--json").out)
+    assert facts["understood"][0]["meanings"] == [{"field": "looks", "text": "beach"}]
+    assert -1 < facts["results"][0]["similarity"] < 1
+    for arguments, text in {
+        ("snow", "--like", "beach.png"): "--like beach.png: ",
+        ("--", "-looks:snow"): "`-looks:` there is not",
+    }.items():
+        outcome = muster("search", "-l", library, "--device", "cpu", *arguments)
+        assert (outcome.code, text in outcome.err) == (2, True), outcome.err
+
+
+def test_without_a_model_of_words_it_says_what_to_run(muster: Muster, library: Path) -> None:
+    outcome = muster("search", "children in the snow", "-l", library)
+    assert outcome.code == 1
+    assert "`muster run` with --tasks features and --model features=siglip2-b16 (`muster models pin`" in outcome.err
+    assert "no `children` here\n" in outcome.err
+    assert "siglip2" not in muster("search", '"no name"', "-l", library).err

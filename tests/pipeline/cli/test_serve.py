@@ -131,3 +131,14 @@ except KeyboardInterrupt:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.returncode) == ("True\ninterrupted\n", 0), done.stderr
+
+
+def test_pandas_is_kept_from_pyarrow_and_from_nothing_else() -> None:
+    """torch looks for it when a network is loaded, and fails where a finder refuses to say."""
+    code = (
+        "import sys, importlib.util; from muster.pipeline.cli.serve import _do_without_pandas; _do_without_pandas();"
+        "import pyarrow as pa; pa.scalar('x').as_py();"
+        "print('pandas' in sys.modules, importlib.util.find_spec('pandas') is not None)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False True\n"

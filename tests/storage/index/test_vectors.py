@@ -330,3 +330,26 @@ def test_a_library_that_is_not_local(tmp_path: Path) -> None:
     vectors.current(bucket, NAME, faces[:1200])
     assert _finds_itself(vectors.current(bucket, NAME, faces))
     assert bucket.names("index/aa") == ["faces"]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 40), st.integers(1, 5), st.integers(1, 50), st.sampled_from([5, 100]), st.integers(0, 2**32 - 1))
+def test_among_some_rows_the_nearest_of_these_are_found(rows: int, asked: int, k: int, part: int, seed: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vectors, "EXACT_UP_TO", part)  # rows that a thread has
+        patch.setattr(faiss, "omp_get_max_threads", lambda: 3)
+        compared_among(rows, asked, k, seed)
+
+
+def compared_among(rows: int, asked: int, k: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    index = vectors.exact(random.normal(size=(rows, 8)).astype(np.float32))
+    queries, among = random.normal(size=(asked, 8)).astype(np.float32), random.random(rows) < 0.5
+    similarities, found = index.search_among(queries, k, among)
+    cosines = np.where(among, queries @ index.vectors.T, -np.inf)
+    many = min(k, int(among.sum()))
+    np.testing.assert_allclose(similarities[:, :many], -np.sort(-cosines)[:, :many], atol=1e-5)
+    np.testing.assert_allclose(np.take_along_axis(cosines, found[:, :many], 1), similarities[:, :many], atol=1e-5)
+    assert (found[:, many:] == -1).all()
+    with pytest.raises(InputError, match="embeddings of 7 numbers in an index of 8"):
+        index.search_among(queries[:, :7], k, among)

@@ -1,13 +1,17 @@
+import re
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from helpers.live import ANNA, BERT, Visitor, visitor
 from helpers.searched import live_source
+from helpers.vectors import embeddings_of
+from muster.errors import InputError
 from muster.storage import manifest, tables
 from muster.web.album import LabelTable
 from muster.web.live import searching
@@ -103,3 +107,75 @@ def test_names_are_proposed(visit: Visitor) -> None:
     assert visit.get("/api/complete?q=2019 ann").json() == {"queries": ['2019 "Anna Ström"']}
     assert visit.get("/api/complete?q=lis").json()["queries"][0] == '"Lisbon, Portugal"'
     assert visit.get("/api/complete?q=ann ").json() == {"queries": []}
+
+
+# ---- what photos look like -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def described(tmp_path: Path) -> Visitor:
+    """Six photos of six years, 0.jpg the likest to any words; 9.jpg is a copy of 3.jpg."""
+    photos = {f"{n}.jpg": {"people": [ANNA], "taken_at": datetime(2015 + n, 5, 3)} for n in range(6)}
+    photos["9.jpg"] = {"sha256": "same"}
+    photos["3.jpg"]["sha256"] = "same"
+    source = live_source(tmp_path, photos)
+    embeddings_of(
+        source.library, lambda name: np.array([np.cos(int(name[0]) / 9), np.sin(int(name[0]) / 9)], np.float32)
+    )
+    texts = lambda given: np.array([[1, 0, 0, 0]] * len(given), np.float32)  # noqa: E731
+    visit = visitor(replace(source, texts_of=lambda library, fingerprint: texts)).enter()
+    visit.done("name", person=ANNA, name="Anna")
+    return visit
+
+
+def years(page: str) -> list[str]:
+    """Of the photos on a page, in their order."""
+    return re.findall(r'<img src="[^"]*" alt="[^"]* (\d{4})"', page)
+
+
+def test_photos_are_ranked_by_what_they_look_like(described: Visitor) -> None:
+    text = described.text("/search.html?q=children in the snow")
+    assert text.startswith("children in the snow 6 photos")
+    assert "looks like children in the snow 7 ×" in text
+    assert "Best first 6" in text
+    page = described.get("/search.html?q=children in the snow").text
+    assert years(page) == ["2015", "2016", "2017", "2018", "2019", "2020"]
+    assert years(described.get("/search.html?q=anna snow -2016").text) == ["2015", "2017", "2018", "2019", "2020"]
+    assert "Best first" not in described.text("/search.html?q=anna")
+    assert years(described.get("/search.html?q=anna").text)[0] == "2020"
+
+
+def test_a_ranked_list_is_gone_through_in_its_order(described: Visitor) -> None:
+    listing = described.get("/api/list?in=search.snow").json()
+    assert [each["file"] for each in listing["photos"]] == [f"{n}.jpg" for n in range(6)]
+    assert years(described.get("/photos/part?in=search.snow&part=ranked.0").text) == [str(2015 + n) for n in range(6)]
+    assert described.get("/photos/part?in=search.snow&part=2015-05.0").status_code == 404
+    assert described.get("/map.html?q=snow").status_code == 200
+
+
+def test_a_slip_is_named_beside_what_is_ranked(described: Visitor) -> None:
+    page = described.get("/search.html?q=anma").text
+    assert "Nothing here is called <strong><bdi>anma</bdi></strong>" in page
+    assert '<a href="/search/anna.html"><bdi>anna</bdi></a>' in page
+
+
+def test_without_a_model_of_words_the_page_says_what_one_would_add(visit: Visitor) -> None:
+    page = visit.text("/search.html?q=children in the snow")
+    assert "muster run --tasks features --model features=siglip2-b16 , or features=hf:FOLDER" in page
+    assert "There is no children here" in page
+    assert "hf:FOLDER" not in visit.text("/search.html?q=strom")
+
+
+def test_a_model_that_is_gone_is_a_note(tmp_path: Path) -> None:
+    source = live_source(tmp_path, {"0.jpg": {}})
+    embeddings_of(source.library, lambda name: np.array([1], np.float32))
+
+    def gone(given: object) -> np.ndarray:
+        raise InputError("/models/clip: no such folder")
+
+    visit = visitor(replace(source, texts_of=lambda library, fingerprint: gone)).enter()
+    text = visit.text("/search.html?q=snow")
+    assert "Words cannot be compared with photos: /models/clip: no such folder." in text
+    assert "hf:FOLDER" not in text
+    assert "/models/clip" not in visit.text("/search.html?q=0")
+    assert "-looks: there is not" in visit.text("/search.html?q=-looks:snow")
