@@ -1,6 +1,7 @@
 """Which networks of the `transformers` library do which task, and how each is run."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
@@ -177,10 +178,13 @@ def _everything(network: Any, pixels: Any, least: float, device: torch.device) -
 
 
 def _width(network: Any, config: Any, pictures: Any) -> int:
-    """How many numbers it makes of a photo: found by running it without its weights, which computes nothing."""
-    with torch.device("meta"):
-        bare = Published(network(config).eval(), pictures)
+    """How many numbers it makes of a photo: found by running it without its weights, which computes nothing; but for
+    networks that look at numbers as they run, which have some weights then."""
     made = pictures(images=[PillowImage.fromarray(np.zeros((64, 64, 3), np.uint8))], return_tensors="pt")
-    inputs = {name: value.to("meta") for name, value in made.items() if isinstance(value, torch.Tensor)}
-    with torch.inference_mode():
-        return int(classifiers.embeddings(bare, inputs).shape[1])
+    for device in ("meta", "cpu"):
+        with torch.device(device):
+            bare = Published(network(config).eval(), pictures)
+        inputs = {name: value.to(device) for name, value in made.items() if isinstance(value, torch.Tensor)}
+        with torch.inference_mode(), suppress(RuntimeError):
+            return int(classifiers.embeddings(bare, inputs).shape[1])
+    raise TaskError(f"{config.model_type} makes no numbers of a photo")

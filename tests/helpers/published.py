@@ -383,6 +383,18 @@ def siglip() -> Made:
     return hf.SiglipModel(config), hf.SiglipProcessor(pictures, tokenizer(model_max_length=24))
 
 
+def siglip2() -> Made:
+    """Whose photos keep their shape, in as many patches as there is room for."""
+    import transformers as hf
+
+    config = hf.Siglip2Config(
+        text_config={**SMALL, **TOKENS, "max_position_embeddings": 24},
+        vision_config={**SMALL, "num_patches": 16, "patch_size": 16},
+    )
+    pictures = hf.Siglip2ImageProcessor(patch_size=16, max_num_patches=16)
+    return hf.Siglip2Model(config), hf.Siglip2Processor(pictures, tokenizer(model_max_length=24))
+
+
 MODELS: dict[str, Callable[[], Made]] = {
     made.__name__: made
     for made in (
@@ -403,6 +415,7 @@ MODELS: dict[str, Callable[[], Made]] = {
         dinov2,
         clip,
         siglip,
+        siglip2,
     )
 }
 

@@ -29,7 +29,7 @@ def test_labels(kind: str, tmp_path: Path, data: Path) -> None:
     assert np.allclose(sums, 1, atol=1e-5) == (kind == "vit")
 
 
-@pytest.mark.parametrize("kind", ["dinov2", "clip", "siglip"])
+@pytest.mark.parametrize("kind", ["dinov2", "clip", "siglip", "siglip2"])
 def test_features(kind: str, tmp_path: Path, data: Path) -> None:
     import transformers as hf
 
@@ -43,7 +43,7 @@ def test_features(kind: str, tmp_path: Path, data: Path) -> None:
             see = network if kind == "dinov2" else network.get_image_features
             theirs = see(**inputs).pooler_output[0].numpy()
         assert embedding == pytest.approx(theirs / np.linalg.norm(theirs), abs=1e-5)
-    assert ours.shape[1] == {"dinov2": 32, "clip": 24, "siglip": 32}[kind]
+    assert ours.shape[1] == {"dinov2": 32, "clip": 24, "siglip": 32, "siglip2": 32}[kind]
     assert np.ptp(ours @ ours.T) > 1e-3, "photos that differ have embeddings that differ"
 
 
