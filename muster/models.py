@@ -25,7 +25,7 @@ def pull(*names: str, weights_dir: str | Path | None = None, on_download: OnDown
 def pin(
     name: str,
     *,
-    on_found: Callable[[Published], None] = lambda found: None,
+    on_found: Callable[[Published], None] | None = None,
     on_download: OnDownload | None = None,
 ) -> dict[str, Any]:
     """Download a published model, each file compared with what its server says it is; `name`, `revision`, `licence`,
@@ -38,7 +38,8 @@ def pin(
 
     def tell(each: Published) -> None:
         found.append(each)
-        on_found(each)
+        if on_found is not None:
+            on_found(each)
 
     model = weights.pin(name, on_download, tell)
     facts = {"licence": model.licence or found[0].licence, "sha256": model.digest, "path": str(model.folder)}

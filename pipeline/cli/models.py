@@ -28,7 +28,7 @@ def models_list(weights_dir: WeightsOption = None, as_json: JsonOption = False) 
     for r in rows:
         data.setdefault(r["training_data"], {})[r["name"]] = None
     trained = [f"{', '.join(names)}: {what}" for what, names in data.items()]
-    own = {r["name"]: r["how"] for r in rows if r["how"]}
+    own = {r["name"]: r["how"] for r in rows if _where(r) == "yours"}
     lines = [*columns(table), "", "* taken where no model is named, of a library without rows of another", ""]
     lines += ["Trained on", *wrapped(trained)]
     if own:
@@ -41,10 +41,10 @@ def _model(row: dict[str, Any]) -> str:
 
 
 def _where(row: dict[str, Any]) -> str:
-    if row["how"]:
-        return "yours"
     if row["name"].startswith("hf:"):
         return "here" if row["path"] else "to pin"
+    if row["how"]:
+        return "yours"
     if row["path"]:
         return "shipped" if row["packaged"] else "here"
     return "missing: install Muster again" if row["packaged"] else "to download"

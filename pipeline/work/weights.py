@@ -32,8 +32,8 @@ def describe_all(weights_dir: Path | None) -> list[dict[str, Any]]:
     known = [name for name, entry in zoo.ENTRIES.items() if entry.load is None]
     others = set(known) - {row["name"] for row in rows}
     none = {"task": None, "model": None, "default": False, "role": None}
-    rows += [{**none, **_facts(name, weights_dir)} for name in known if name in others]
-    return rows + [_listed(task, model, each) for task, models in LISTED.items() for model, each in models.items()]
+    rows += [_listed(task, model, each) for task, models in LISTED.items() for model, each in models.items()]
+    return rows + [{**none, **_facts(name, weights_dir)} for name in known if name in others]
 
 
 def _listed(task: str, model: str, each: Listed) -> dict[str, Any]:
@@ -43,16 +43,16 @@ def _listed(task: str, model: str, each: Listed) -> dict[str, Any]:
         "task": task,
         "model": model,
         "default": False,
-        "role": None,
+        "role": "network",
         "name": f"hf:{each.repository}",
         "file": None,
-        "url": f"{hub_names.endpoint()}/{each.repository}",
+        "url": f"{hub_names.endpoint()}/{each.repository}" if pinned else "",
         "packaged": False,
         "sha256": pinned["digest"] if pinned else "",
         "licence": each.licence,
         "source": each.accuracy,
         "training_data": each.training_data,
-        "how": "",
+        "how": "" if pinned else f"`models pin` {model}",
         "path": str(pinned["folder"]) if pinned else None,
     }
 

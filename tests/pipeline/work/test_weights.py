@@ -15,6 +15,7 @@ from muster.storage.downloads import read
 from muster.tasks import registry
 from muster.tasks.models import zoo
 from muster.tasks.models.zoo.entry import Entry
+from muster.tasks.models.zoo.listed import LISTED
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +26,7 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_entry_says_where_it_comes_from() -> None:
     rows = models.describe_all(None)
-    assert {row["name"] for row in rows} == set(zoo.ENTRIES)
+    assert {row["name"] for row in rows} == {*zoo.ENTRIES, *LISTED_NAMES}
     for row in rows:
         assert all(row[name] for name in ("licence", "source", "training_data"))
         assert len({bool(row[name]) for name in ("task", "model", "role")}) == 1
@@ -33,6 +34,8 @@ def test_every_entry_says_where_it_comes_from() -> None:
         assert [bool(row["url"]), row["packaged"], bool(row["how"])].count(True) == 1
         assert row["path"] == (str(models.PACKAGED / row["file"]) if row["packaged"] else None)
 
+
+LISTED_NAMES = {f"hf:{each.repository}" for models in LISTED.values() for each in models.values()}
 
 # torchvision's are known by the first digits of their SHA-256, and no copy of them is among the test data.
 HERE = {name for name, entry in zoo.ENTRIES.items() if len(entry.sha256) == 64}
@@ -136,7 +139,10 @@ def test_what_only_the_user_can_have(muster: Callable[..., Outcome], weights: Pa
     given = {name for name, entry in zoo.ENTRIES.items() if entry.given and not entry.sha256}
     assert given == {"muster-yolo", "sam", "muster-head", "squeezenet-head", "muster-style-net"}
     assert not given & models.verify(weights).keys()
-    assert {row["name"] for row in models.describe_all(weights) if row["how"] and not row["sha256"]} == given
+    assert {row["name"] for row in models.describe_all(weights) if row["how"] and not row["sha256"]} == {
+        *given,
+        *LISTED_NAMES,
+    }
     for name in given:
         outcome = muster("models", "pull", name)
         assert (outcome.code, f"Muster has no weights of {name}: " in outcome.error) == (2, True)
@@ -168,7 +174,7 @@ def test_weights_are_verified_before_they_are_loaded(tmp_path: Path, weights: Pa
 @pytest.mark.usefixtures("own")
 def test_networks_of_no_task_come_last(muster: Callable[..., Outcome]) -> None:
     rows = models.describe_all(None)
-    assert {row["name"] for row in rows} == set(zoo.ENTRIES)
+    assert {row["name"] for row in rows} == {*zoo.ENTRIES, *LISTED_NAMES}
     assert (rows[-1]["name"], rows[-1]["task"], rows[-1]["packaged"]) == ("own", None, True)
     lines = muster("models", "list").out.partition("\n\n")[0].splitlines()
     assert re.match(r"–  +–  +own  +Apache-2\.0  +shipped$", lines[-1])
