@@ -13,7 +13,6 @@ from muster.arrays import Pixels
 
 # What the library calls a convolution and the norm that follows it in the module that has both
 _PAIRS = (("convolution", "normalization"), ("conv", "norm"))
-ON_GPU = 16  # images at once; on a CPU one, so that no image's numbers depend, by rounding, on the others
 
 
 class Published(nn.Module):
@@ -39,6 +38,11 @@ class Published(nn.Module):
         return self.network.config
 
 
+def at_once(device: torch.device) -> int:
+    """Images that go in together; on a CPU one, so that no image's numbers depend, by rounding, on the others."""
+    return 16 if device.type == "cuda" else 1
+
+
 def batches(
     network: Published, images: Sequence[Pixels], device: torch.device, **more: Any
 ) -> Iterator[tuple[list[int], dict[str, torch.Tensor]]]:
@@ -48,7 +52,7 @@ def batches(
     would depend on the others. `more`: what the processor is told besides.
     """
     waiting: dict[Any, list[tuple[int, Mapping[str, torch.Tensor]]]] = defaultdict(list)
-    most = ON_GPU if device.type == "cuda" else 1
+    most = at_once(device)
     for place, pixels in enumerate(images):
         inputs = network.image_processor(images=[PillowImage.fromarray(pixels)], return_tensors="pt", **more)
         tensors = {name: value for name, value in inputs.items() if isinstance(value, torch.Tensor)}
