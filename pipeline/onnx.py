@@ -12,6 +12,7 @@ from muster.errors import InputError
 from muster.pipeline.work.weights import build_given, find_entry, load_weights
 from muster.storage import downloads
 from muster.storage.new_files import check_new, new_file
+from muster.tasks.models.classifiers import Classifier, Exported
 from muster.tasks.models.zoo.entry import Entry
 
 OPSET = 18  # which torch's exporter is written for; to older ones it would have to convert
@@ -42,6 +43,7 @@ def export(
     else:
         network, digest = build_given(entry, weights)
         entry = replace(entry, sha256=digest, licence="that of your data", training_data="yours")
+    network = Exported(network) if isinstance(network, Classifier) else network
     program = _program(network.eval(), entry)
     metadata = _metadata(entry)
     program.model.metadata_props.update(metadata)

@@ -69,6 +69,7 @@ class TaskChoice:
         """The task with its networks on `device`. Raises InputError where the user's file cannot be read, or is no
         longer the one of the fingerprint."""
         states: dict[str, base.StateDict] = {}
+        task = registry.create(self.name, self.model, self.options)  # which reads anew what lies at an address
         if zoo.is_address(self.model) and self._described(None) != self.description:
             raise InputError(f"{self.model} is no longer what it was when the run began: run again")
         if self.weights is not None:
@@ -79,7 +80,6 @@ class TaskChoice:
         for name in self._own:
             entry = zoo.ENTRIES[name]
             states[name] = load_weights(entry, weights_dir) if entry.load is None else entry.load()
-        task = registry.create(self.name, self.model, self.options)
         registry.load(task, device, states)
         return task
 
