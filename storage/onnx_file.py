@@ -1,8 +1,8 @@
 """An ONNX file, and a YAML file beside it that says how it is used: read once, and digested.
 
 Of its own form (protobuf, by the field numbers of onnx.proto3, github.com/onnx/onnx) only as much is read as must be
-known before onnxruntime is given the bytes: what it says of itself, and whether it has all its tensors. Others are taken
-by onnxruntime 1.32 from the folder that the command runs in, and nobody has digested them.
+known before onnxruntime is given the bytes: what it says of itself, and whether it has all its tensors. Others
+onnxruntime 1.32 takes from the folder that the command runs in, and nobody has digested them.
 """
 
 import hashlib
