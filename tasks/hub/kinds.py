@@ -1,7 +1,7 @@
 """Which networks of the `transformers` library do which task, and how each is run."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -15,7 +15,7 @@ from muster.tasks.hub import classifiers, segmenters
 from muster.tasks.hub.classifiers import names
 from muster.tasks.hub.detectors import ByWords, Detector, Grounded
 from muster.tasks.hub.network import Published
-from muster.tasks.models import coco_labels
+from muster.tasks.models import coco_labels, zoo
 from muster.tasks.models.zoo.masks import Prompted, Segmenter
 from muster.tasks.objects import Family
 
@@ -40,13 +40,14 @@ LEAST_SIDE, MOST_SIDE = 640, 2048
 class Kind:
     """`network`: a class of the library. `run`: how the task runs it, see muster.tasks.models.zoo.entry.Entry. `side`:
     the longest of what goes in, in pixels. `width`: how many numbers it makes of a photo. `may_lack`: which tensors a
-    file may be without."""
+    file may be without. `others`: role → entry of the networks of the zoo that it needs besides."""
 
     network: Any
     run: Any
     side: int
     width: int = 0
     may_lack: Callable[[str], bool] = lambda name: False
+    others: Mapping[str, str] = field(default_factory=dict)
 
 
 def class_of(task: str, config: Any) -> tuple[str, Any]:
@@ -108,7 +109,8 @@ def kind_of(task: str, config: Any, processor: Any) -> Kind:
     if task == "objects":
         return Kind(network, _family(name, config, max_side(side)), side)
     if task == "masks":
-        return Kind(network, _forms(name, config, pictures, max_side(side)), side)
+        others = zoo.roles("objects", zoo.DEFAULTS["objects"]) if name == "MASK_GENERATION" else {}
+        return Kind(network, _forms(name, config, pictures, max_side(side)), side, others=others)
     if task == "labels":
         return Kind(network, classifiers.Chances, side)
     return Kind(network, classifiers.Embedder, side, _width(network, config, pictures), lambda name: "pooler" in name)
