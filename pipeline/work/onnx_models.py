@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from muster.errors import InputError, TaskError
-from muster.storage import onnx_file
+from muster.storage import hub, onnx_file
 from muster.storage.onnx_file import OnnxFile
 from muster.tasks.models import zoo
 from muster.tasks.models.session import CPU, Session
@@ -134,12 +134,13 @@ def _detector(model: str, found: OnnxFile, providers: tuple[str, ...]) -> Entry:
     session = Session(found.data, providers)
     about = declared.complete(facts, session.size)
     detectors.read(session, np.zeros((1, 3, *about.size), np.float32), about)  # TaskError where it has another layout
+    licence = about["licence"] or found.metadata.get("license", "not stated")
     return Entry(
         name=model,
         file=found.path.name,
         url="",
         sha256=found.digest,
-        licence=about["licence"] or found.metadata.get("license", "not stated"),
+        licence=licence,
         source=str(found.path),
         training_data="not stated",
         preprocessing=f"as declared for the layout {about.layout}",
@@ -148,4 +149,5 @@ def _detector(model: str, found: OnnxFile, providers: tuple[str, ...]) -> Entry:
         outputs=(),
         run=detectors.family_of(about),
         load=dict,
+        commercial=hub.allows_commercial_use(licence),
     )

@@ -48,6 +48,7 @@ OWN = [
     ("labels", "coco", "muster-features", "score"),
     ("masks", "person", "muster-person", "score"),
     ("masks", "streets", "muster-streets", "score"),
+    ("masks", "sinet", "sinet-portrait", "score"),
     ("scenes", "own", "muster-daynight", "p_day"),
     ("objects", "fastestdet", "fastestdet", "score"),
 ]
@@ -321,8 +322,9 @@ def test_by_what_ultralytics_writes(tmp_path: Path, photos: list[Image]) -> None
     file = save(made, tmp_path / "x.onnx")
     assert set(_rows("objects", f"onnx:{file}", tmp_path, photos)["label"].to_pylist()) == {"dog"}
     assert zoo.ENTRIES[f"onnx:{file}"].licence == licence
-    save(made, file, YAML)  # which says the same once more
+    save(made, file, f"{YAML}licence: CC-BY-NC-4.0")  # which says the same once more, and of the licence something else
     assert TaskChoice(name="objects", model=f"onnx:{file}").task.classes == ("cat", "dog")
+    assert not zoo.ENTRIES[f"onnx:{file}"].commercial
     save(made, file, "layout: yolov5")
     with pytest.raises(InputError, match=r"`layout` is one thing in its metadata and another in .*x\.yaml"):
         zoo.roles("objects", f"onnx:{file}")
