@@ -149,8 +149,6 @@ def given_entry(task: Task) -> Entry:
         raise InputError(
             f"`weights` {task.name}=FILE: task {task.name} {networks}, so that it takes no file of weights"
         )
-    if candidates[0].load is not None:
-        raise InputError(f"`weights` {task.name}=FILE: the model {candidates[0].name} has its own weights")
     return candidates[0]
 
 

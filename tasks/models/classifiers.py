@@ -118,6 +118,11 @@ class Exported(nn.Module):
         return self.classifier(pictures), self.embedder(pictures)
 
 
+def exported(network: nn.Module) -> nn.Module:
+    """What is written of a network as ONNX: of a classifier two outputs, of others what they give."""
+    return Exported(network) if isinstance(network, Classifier) else network
+
+
 class Imported(Classifier):
     """A classifier whose `network` gives what `Exported` does."""
 

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from muster.errors import TaskError
+from muster.tasks.base import one_of
 from muster.tasks.models import coco_labels
 
 Facts = Mapping[str, Any]
@@ -35,15 +36,6 @@ def _text(value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError("give a text")
     return value.strip()
-
-
-def _one_of(*names: str) -> Callable[[Any], str]:
-    def parse(value: Any) -> str:
-        if value not in names:
-            raise ValueError(f"give {' or '.join(names)}")
-        return str(value)
-
-    return parse
 
 
 def _three(least: float) -> Callable[[Any], tuple[float, ...]]:
@@ -81,11 +73,11 @@ def _first(value: Any) -> int:
 
 _KEYS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
     {
-        "layout": _one_of(*_LAYOUTS),
+        "layout": one_of(*_LAYOUTS),
         "classes": _classes,
         "input.size": _size,
-        "input.resize": _one_of("stretch", "letterbox", "corner"),
-        "input.colour": _one_of("rgb", "bgr"),
+        "input.resize": one_of("stretch", "letterbox", "corner"),
+        "input.colour": one_of("rgb", "bgr"),
         "input.scale": _number(1e-6, 1e6),
         "input.mean": _three(-1e6),
         "input.std": _three(1e-6),
@@ -94,9 +86,9 @@ _KEYS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
         "outputs.boxes": _text,
         "outputs.scores": _text,
         "outputs.labels": _text,
-        "scores": _one_of("softmax", "sigmoid"),
-        "boxes": _one_of("xyxy", "yxyx"),
-        "units": _one_of("pixels", "sides"),
+        "scores": one_of("softmax", "sigmoid"),
+        "boxes": one_of("xyxy", "yxyx"),
+        "units": one_of("pixels", "sides"),
         "first_label": _first,
         "min_score": _number(0, 1),
         "max_overlap": _number(0, 1),

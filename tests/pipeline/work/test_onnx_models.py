@@ -190,7 +190,7 @@ def test_files_that_were_changed_since(exported: Callable[[str], Path], tmp_path
 
 
 def test_a_file_of_weights_beside_it_is_refused(exported: Callable[[str], Path], tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"`weights` scenes=FILE: the model onnx:.* has its own weights"):
+    with pytest.raises(InputError, match=r"`weights` scenes=.*x\.safetensors: the model onnx:.* has its own weights"):
         TaskChoice(name="scenes", model=f"onnx:{exported('muster-daynight')}", weights=tmp_path / "x.safetensors")
 
 
