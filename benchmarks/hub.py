@@ -159,7 +159,7 @@ def _alike(theirs: dict[str, Any], ours: dict[str, Any], width: int, height: int
         min(max(theirs["box"][name], 0), side)
         for name, side in zip(("xmin", "ymin", "xmax", "ymax"), sides, strict=True)
     ]
-    return all(abs(a - b) <= 1 for a, b in zip(box, ours["box_xyxy"], strict=True))
+    return all(abs(a - b) <= 1.001 for a, b in zip(box, ours["box_xyxy"], strict=True))
 
 
 def answer(command: list[str]) -> dict[str, Any]:

@@ -68,16 +68,16 @@ def look_up(name: str) -> Published:
     where it does not answer."""
     repository, revision = _parsed(name)
     url = f"{endpoint()}/api/models/{repository}/revision/{quote(revision or 'main', safe='')}?blobs=true"
+    data = _get(url)
     try:
-        said = json.loads(_get(url))
-        commit, found = said["sha"], {each["rfilename"]: each for each in said["siblings"]}
+        said = json.loads(data)
+        commit, found = said["sha"], {each["rfilename"]: _facts(each) for each in said["siblings"]}
         licence = (said.get("cardData") or {}).get("license") or ""
-        wanted = {each: _facts(found[each]) for each in _wanted(name, found)}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise MusterError(f"{url} does not answer as the hub of models does ({type(error).__name__})") from None
     if not _COMMIT.fullmatch(str(commit)):
         raise MusterError(f"{url} does not answer as the hub of models does: {str(commit)[:60]!r} is no revision")
-    return Published(name, commit, str(licence), wanted)
+    return Published(name, commit, str(licence), {each: found[each] for each in _wanted(name, found)})
 
 
 def pin(found: Published, on_download: downloads.OnDownload | None = None) -> hub.Model:

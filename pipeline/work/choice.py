@@ -85,8 +85,7 @@ class TaskChoice:
                 raise InputError(f"{self.weights} is no longer the file that it was when the run began: run again")
             states[given_entry(self.task).name] = parse_given(given)
         for name in self._own:
-            entry = zoo.ENTRIES[name]
-            states[name] = load_weights(entry, weights_dir) if entry.load is None else entry.load()
+            states[name] = load_weights(zoo.ENTRIES[name], weights_dir)
         registry.load(task, device, states)
         return task
 

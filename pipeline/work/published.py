@@ -138,7 +138,7 @@ def _built(found: hub.Model, config: Any, processor: Any, kind: Kind, state: Sta
             f"{found.folder}: its weights are not those of {kind.network.__name__}:"
             f" {len(missing)} are missing and {len(wrong)} of another shape, such as {(missing or wrong)[0]}"
         )
-    return Published(network.eval().requires_grad_(False), processor, lacking=bool(told["missing_keys"]))
+    return Published(network.eval().requires_grad_(False), processor, bool(told["missing_keys"]), kind.exact)
 
 
 @contextmanager

@@ -125,7 +125,9 @@ def weights_file(entry: Entry) -> downloads.WeightsFile:
 
 
 def load_weights(entry: Entry, weights_dir: Path | None, on_download: downloads.OnDownload | None = None) -> StateDict:
-    """The state dict of a zoo entry, as `parse` gives it."""
+    """The state dict of a zoo entry, as `parse` gives it, or as the entry reads it itself."""
+    if entry.load is not None:
+        return entry.load()
     return parse(downloads.fetch(weights_file(entry), weights_dir, on_download))
 
 

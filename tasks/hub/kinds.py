@@ -40,7 +40,8 @@ LEAST_SIDE, MOST_SIDE = 640, 2048
 class Kind:
     """`network`: a class of the library. `run`: how the task runs it, see muster.tasks.models.zoo.entry.Entry. `side`:
     the longest of what goes in, in pixels. `width`: how many numbers it makes of a photo. `may_lack`: which tensors a
-    file may be without. `others`: role → entry of the networks of the zoo that it needs besides."""
+    file may be without. `others`: role → entry of the networks of the zoo that it needs besides. `exact`: see
+    muster.tasks.hub.network.Published."""
 
     network: Any
     run: Any
@@ -48,6 +49,7 @@ class Kind:
     width: int = 0
     may_lack: Callable[[str], bool] = lambda name: False
     others: Mapping[str, str] = field(default_factory=dict)
+    exact: bool = False
 
 
 def class_of(task: str, config: Any) -> tuple[str, Any]:
@@ -110,7 +112,7 @@ def kind_of(task: str, config: Any, processor: Any) -> Kind:
         return Kind(network, _family(name, config, max_side(side)), side)
     if task == "masks":
         others = zoo.roles("objects", zoo.DEFAULTS["objects"]) if name == "MASK_GENERATION" else {}
-        return Kind(network, _forms(name, config, pictures, max_side(side)), side, others=others)
+        return Kind(network, _forms(name, config, pictures, max_side(side)), side, others=others, exact=True)
     if task == "labels":
         return Kind(network, classifiers.Chances, side)
     return Kind(network, classifiers.Embedder, side, _width(network, config, pictures), lambda name: "pooler" in name)

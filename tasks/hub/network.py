@@ -17,12 +17,16 @@ ON_GPU = 16  # images at once; on a CPU one, so that no image's numbers depend, 
 
 
 class Published(nn.Module):
-    """`lacking`: whether the file lacked tensors that the network can do without; they have random numbers."""
+    """`lacking`: whether the file lacked tensors that the network can do without; they have random numbers. `layout`:
+    of what goes in. Other than torch's own it is faster, and rounds otherwise."""
 
-    def __init__(self, network: nn.Module, processor: Any, lacking: bool = False) -> None:
+    def __init__(self, network: nn.Module, processor: Any, lacking: bool = False, exact: bool = False) -> None:
+        """`exact`: numbers as the library's to the last bit, where a rounding more would change a pixel."""
         super().__init__()
-        _fold(network)
-        self.network = network.to(memory_format=torch.channels_last)
+        self.layout = torch.contiguous_format if exact else torch.channels_last
+        if not exact:
+            _fold(network)
+        self.network = network.to(memory_format=self.layout)
         self.processor, self.lacking = processor, lacking
 
     @property
@@ -51,19 +55,18 @@ def batches(
         alike = waiting[tuple((name, value.shape) for name, value in tensors.items())]
         alike.append((place, tensors))
         if len(alike) == most:
-            yield _together(alike, device)
+            yield _together(alike, device, network.layout)
             alike.clear()
-    yield from (_together(alike, device) for alike in waiting.values() if alike)
+    yield from (_together(alike, device, network.layout) for alike in waiting.values() if alike)
 
 
 def _together(
-    some: Sequence[tuple[int, Mapping[str, torch.Tensor]]], device: torch.device
+    some: Sequence[tuple[int, Mapping[str, torch.Tensor]]], device: torch.device, layout: torch.memory_format
 ) -> tuple[list[int], dict[str, torch.Tensor]]:
     names = some[0][1]
     joined = {name: torch.cat([tensors[name] for _, tensors in some]).to(device) for name in names}
     return [place for place, _ in some], {
-        name: value.to(memory_format=torch.channels_last) if value.dim() == 4 else value
-        for name, value in joined.items()
+        name: value.to(memory_format=layout) if value.dim() == 4 else value for name, value in joined.items()
     }
 
 

@@ -1,11 +1,19 @@
 """Small random models of the `transformers` library, saved by the library itself: nothing published can be had here."""
 
+import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
+from PIL import Image as PillowImage
+
+from muster.pipeline.work.choice import TaskChoice
+from muster.tasks.base import Image, Task
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
@@ -18,8 +26,13 @@ WORDS = [*NAMES, "a", "red", "car", "our", "of", "photo", "the", "in", "snow", "
 Made = tuple[Any, Any]  # network, processor
 
 
-def save(kind: str, folder: Path, seed: int = 0, spread: float = 1.4) -> Path:
-    """A model of `kind`, one of MODELS, in a folder. `spread`: how far its outputs are apart."""
+# How far the outputs of a model are apart. With more, many places of these choose each other's queries by rounding.
+SPREADS = {"rt_detr": 0.5, "rt_detr_v2": 0.5}
+
+
+def save(kind: str, folder: Path, seed: int = 0) -> Path:
+    """A model of `kind`, one of MODELS, in a folder."""
+    spread = SPREADS.get(kind, 1.4)
     torch.manual_seed(seed)
     network, processor = MODELS[kind]()
     with torch.no_grad():
@@ -392,3 +405,34 @@ MODELS: dict[str, Callable[[], Made]] = {
         siglip,
     )
 }
+
+
+def photos(data: Path, count: int = 40) -> list[Image]:
+    """Photos of every shape: of COCO, two of them very wide and very tall, a square, and one with few pixels."""
+    table = pq.read_table(data / "coco_photos" / "photos.parquet", columns=["image"])
+    decoded = [np.asarray(PillowImage.open(io.BytesIO(each)).convert("RGB")) for each in table["image"].to_pylist()]
+    by_shape = list({pixels.shape: pixels for pixels in decoded}.values())
+    wide, tall = by_shape[0][100:164], np.ascontiguousarray(by_shape[1][:, 50:114])
+    found = [*by_shape[: count - 4], wide, tall, by_shape[2][:200, :200], by_shape[3][:20, :30]]
+    assert len(found) == count
+    return [
+        Image(str(i), np.ascontiguousarray(each), 1.0, (each.shape[1], each.shape[0])) for i, each in enumerate(found)
+    ]
+
+
+def loaded(task: str, folder: Path, weights: Path | None = None, **options: Any) -> Task:
+    """A task with the model in a folder, on the CPU."""
+    choice = TaskChoice(name=task, model=f"hf:{folder}", options=options)
+    return choice.load(torch.device("cpu"), weights)
+
+
+def by_image(rows: pa.Table, images: Sequence[Image]) -> list[list[dict[str, Any]]]:
+    """The rows of each image."""
+    found: dict[str, list[dict[str, Any]]] = {image.image_id: [] for image in images}
+    for row in rows.to_pylist():
+        found[row["image_id"]].append(row)
+    return [found[image.image_id] for image in images]
+
+
+def picture(image: Image) -> PillowImage.Image:
+    return PillowImage.fromarray(image.pixels)
