@@ -12,6 +12,7 @@ from muster.errors import InputError
 from muster.pipeline.work.weights import build_given, find_entry, load_weights
 from muster.storage import downloads
 from muster.storage.new_files import check_new, new_file
+from muster.tasks.models.classifiers import exported
 from muster.tasks.models.zoo.entry import Entry
 
 OPSET = 18  # which torch's exporter is written for; to older ones it would have to convert
@@ -28,8 +29,9 @@ def export(
     """Write a network with its weights to `out` (default: NAME.onnx here): float32, any batch; facts of the file.
 
     The graph is the network's forward pass: what its entry calls preprocessing comes before it, and its outputs are as
-    the network's docstring says. `weights`: a file of a training of the user's, in place of the entry's own. Raises
-    InputError where there is no such entry, they are not its weights, `out` exists, or onnxscript is not installed.
+    the network's docstring says; of a classifier, logits and embeddings. `weights`: a file of a training of the user's,
+    in place of the entry's own. Raises InputError where there is no such entry, they are not its weights, `out` exists,
+    or onnxscript is not installed.
     """
     entry = find_entry(name)
     if not entry.outputs:
@@ -42,7 +44,7 @@ def export(
     else:
         network, digest = build_given(entry, weights)
         entry = replace(entry, sha256=digest, licence="that of your data", training_data="yours")
-    program = _program(network.eval(), entry)
+    program = _program(exported(network).eval(), entry)
     metadata = _metadata(entry)
     program.model.metadata_props.update(metadata)
     with new_file(path) as file:

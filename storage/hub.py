@@ -63,7 +63,7 @@ class Model:
     @property
     def commercial(self) -> bool:
         """Whether its licence, as far as it is stated, allows commercial use."""
-        return not _NOT_COMMERCIAL.search(self.licence)
+        return allows_commercial_use(self.licence)
 
 
 def read_model(folder: Path) -> Model:
@@ -86,6 +86,11 @@ def tensors(model: Model) -> Iterator[bytes]:
         if hashlib.sha256(data).hexdigest() != digest:
             raise InputError(f"{model.folder / name} is no longer the file that it was when the run began: run again")
         yield data
+
+
+def allows_commercial_use(licence: str) -> bool:
+    """Whether a licence does, as far as its name tells."""
+    return not _NOT_COMMERCIAL.search(licence)
 
 
 def licence_of(card: str) -> str:

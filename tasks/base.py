@@ -88,6 +88,17 @@ def whole(least: int, most: int) -> Callable[[Any], int]:
     return parse
 
 
+def one_of(*names: str) -> Callable[[Any], str]:
+    """For `Option.parse`: one of these texts."""
+
+    def parse(value: Any) -> str:
+        if value not in names:
+            raise ValueError(f"give {' or '.join(names)}")
+        return str(value)
+
+    return parse
+
+
 @dataclass(frozen=True, kw_only=True)
 class Findings:
     """What the rows of a task mean, as names of their columns: export, overlay, pages, status and counts follow it.

@@ -65,7 +65,7 @@ class Labels(Task):
 
     def _load_head(self, head: Any) -> None:
         assert isinstance(head, Head)
-        if head.base != self.models["classifier"]:
+        if head.base != zoo.original(self.models["classifier"]):
             raise TaskError(
                 f"it was learnt on what {head.base} gives, and this model has {self.models['classifier']}: choose"
                 " the model of labels that has the former"

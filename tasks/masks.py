@@ -128,7 +128,7 @@ class Masks(Task):
 def form_of(entry: str, subtask: str | None = None) -> Form:
     """What a segmenter makes of an image. `subtask`: of one that can do several things, the first where None. TaskError
     where it does no such thing, or an entry of another package does not say."""
-    form = masks.FORMS.get(entry) or zoo.ENTRIES[entry].run
+    form = masks.FORMS.get(zoo.original(entry)) or zoo.ENTRIES[entry].run
     several = form if isinstance(form, Mapping) else {}
     if subtask is not None and subtask not in several:
         raise TaskError(f"`subtask` {subtask}: this model does {' or '.join(several) or 'one thing alone'}")

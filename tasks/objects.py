@@ -149,7 +149,7 @@ _FAMILIES = {
 
 def family_of(entry: str) -> Family:
     """How a detector is run. TaskError where an entry of another package does not say."""
-    family = _FAMILIES.get(entry) or zoo.ENTRIES[entry].run
+    family = _FAMILIES.get(zoo.original(entry)) or zoo.ENTRIES[entry].run
     if not isinstance(family, Family):
         raise TaskError(f"the detector {entry} must say by `run`, as a muster.tasks.objects.Family, how it is run")
     return family

@@ -9,7 +9,7 @@ import binascii
 import math
 import time
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ import torch
 from muster.arrays import Pixels
 from muster.colour import in_srgb
 from muster.errors import TaskError
-from muster.tasks.base import IMAGE_ID, Findings, Image, Option, StateDict, Task, number, shrink, whole
+from muster.tasks.base import IMAGE_ID, Findings, Image, Option, StateDict, Task, number, one_of, shrink, whole
 from muster.tasks.models import zoo
 from muster.tasks.models.style_costs import LEAST, Recipe
 from muster.tasks.models.style_net import Painter, StyleNet
@@ -87,15 +87,6 @@ def _layers(value: Any) -> dict[str, float]:
     return found
 
 
-def _one_of(*names: str) -> Callable[[Any], str]:
-    def parse(value: Any) -> str:
-        if value not in names:
-            raise ValueError(f"give {' or '.join(names)}")
-        return str(value)
-
-    return parse
-
-
 OPTIONS: Mapping[str, Option] = {
     "style": Option(_styles, "Pictures whose style is taken, with weights."),
     "alpha": Option(number(0, 1e6), "How much the picture is held to the photo.", 0.02),
@@ -104,10 +95,10 @@ OPTIONS: Mapping[str, Option] = {
     "layers": Option(_layers, "Layers whose Gram matrices are the style: NAME or NAME=WEIGHT, with commas.", None),
     "side": Option(whole(LEAST, 4096), "Longest side of the pictures, in pixels.", 512),
     "steps": Option(whole(1, 100_000), "Evaluations of the cost and its gradient.", 200),
-    "optimiser": Option(_one_of("lbfgs", "adam"), "lbfgs or adam.", "lbfgs"),
-    "start": Option(_one_of("content", "noise"), "Where it begins: content, the photo, or noise.", "content"),
+    "optimiser": Option(one_of("lbfgs", "adam"), "lbfgs or adam.", "lbfgs"),
+    "start": Option(one_of("content", "noise"), "Where it begins: content, the photo, or noise.", "content"),
     "colours": Option(
-        _one_of("style", "photo"), "Whose colours: style, or photo, of which brightness alone changes.", "style"
+        one_of("style", "photo"), "Whose colours: style, or photo, of which brightness alone changes.", "style"
     ),
     "seed": Option(whole(0, 2**31 - 1), "Of the noise.", 0),
 }

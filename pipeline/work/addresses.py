@@ -1,12 +1,14 @@
-"""Models that are named by where they lie: `hf:FOLDER`, a published model of the `transformers` library."""
+"""Models that are named by where they lie: `hf:FOLDER`, a published model of the `transformers` library, and
+`onnx:FILE`, a network as ONNX."""
 
 from pathlib import Path
 
-from muster.pipeline.work import published
+from muster.pipeline.work import onnx_models, published
 from muster.tasks.models import zoo
 from muster.tasks.models.zoo import listed
 
 zoo.ADDRESSES["hf"] = published.parts
+zoo.ADDRESSES["onnx"] = onnx_models.parts
 
 
 def absolute(task: str, model: str | None) -> str | None:

@@ -39,7 +39,8 @@ class TaskChoice:
                 raise TaskError(f"its models name {', '.join(strange)}, and the zoo has no such entry")
         if self.weights is None:
             return
-        given_entry(task)  # InputError where it takes no file
+        if (entry := given_entry(task)).load is not None:  # InputError where it takes no file
+            raise InputError(f"`weights` {self.name}={self.weights}: the model {entry.name} has its own weights")
         object.__setattr__(self, "weights", self.weights.expanduser().absolute())  # workers have another folder
         if not self.weights.is_file():
             raise InputError(f"`weights` {self.name}={self.weights}: no such file")
@@ -75,6 +76,7 @@ class TaskChoice:
         """The task with its networks on `device`. Raises InputError where the user's file cannot be read, or is no
         longer the one of the fingerprint."""
         states: dict[str, base.StateDict] = {}
+        task = registry.create(self.name, self.model, self.options)  # which reads anew what lies at an address
         if zoo.is_address(self.model) and self._described(None) != self.description:
             raise InputError(f"{self.model} is no longer what it was when the run began: run again")
         if self.weights is not None:
@@ -84,7 +86,6 @@ class TaskChoice:
             states[given_entry(self.task).name] = parse_given(given)
         for name in self._own:
             states[name] = load_weights(zoo.ENTRIES[name], weights_dir)
-        task = registry.create(self.name, self.model, self.options)
         registry.load(task, device, states)
         return task
 
@@ -100,7 +101,8 @@ class TaskChoice:
         except MusterError:
             raise
         except Exception as error:  # a builder looks for what it needs, and comes upon something else
-            raise InputError(f"{option}: {not_weights_of(given_entry(self.task), error)}") from None
+            entry = given_entry(self.task) if self.weights else next(each for each in self.entries if each.load)
+            raise InputError(f"{option}: {not_weights_of(entry, error)}") from None
 
     @property
     def _replaced(self) -> set[str]:

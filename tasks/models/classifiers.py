@@ -34,6 +34,9 @@ class Shown:
     channels_last: bool = False
 
 
+_OWN = Shown(features.RESIZED, features.SIDE, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+
+
 class Classifier(nn.Module):
     """`network`, which is shown pictures as `shown` says, knows these `categories`."""
 
@@ -100,9 +103,44 @@ def own(state: Mapping[str, torch.Tensor]) -> Classifier:
     from torchvision.models import SqueezeNet1_0_Weights
 
     network = load(features.Features(), state).eval().requires_grad_(False)
-    half = (0.5, 0.5, 0.5)
-    shown = Shown(features.RESIZED, features.SIDE, half, half)
-    return Classifier(network, shown, SqueezeNet1_0_Weights.DEFAULT.meta["categories"])
+    return Classifier(network, _OWN, SqueezeNet1_0_Weights.DEFAULT.meta["categories"])
+
+
+class Exported(nn.Module):
+    """What is written of a classifier as ONNX."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        self.classifier, self.embedder = classifier, Embedder(classifier)
+
+    def forward(self, pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(N, 3, H, W), RGB in 0..1 → logits (N, number of categories), and embeddings (N, D), not L2-normalised."""
+        return self.classifier(pictures), self.embedder(pictures)
+
+
+def exported(network: nn.Module) -> nn.Module:
+    """What is written of a network as ONNX: of a classifier two outputs, of others what they give."""
+    return Exported(network) if isinstance(network, Classifier) else network
+
+
+class Imported(Classifier):
+    """A classifier whose `network` gives what `Exported` does."""
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.network(pictures)[0]
+        return logits
+
+    def maps(self, pictures: torch.Tensor) -> torch.Tensor:
+        """(N, D, 1, 1): averaged over places already."""
+        averaged: torch.Tensor = self.network(pictures)[1]
+        return averaged[:, :, None, None]
+
+
+def own_imported(network: nn.Module) -> Imported:
+    """The network of `muster train features`, as it was exported."""
+    from torchvision.models import SqueezeNet1_0_Weights
+
+    return Imported(network, _OWN, SqueezeNet1_0_Weights.DEFAULT.meta["categories"])
 
 
 class Embedder(nn.Module):

@@ -12,6 +12,8 @@ import torch
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from muster.tasks.models.session import Session
+
 _ACTIVATIONS: dict[Any, tuple[str, list[float]]] = {nn.ReLU: ("relu", []), nn.ReLU6: ("hardtanh", [0.0, 6.0])}
 
 
@@ -57,8 +59,8 @@ def traced(network: nn.Module) -> fx.GraphModule:
 
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """Classes of our own that are fully connected layers are nodes too."""
-        return isinstance(m, nn.Linear) or super().is_leaf_module(m, module_qualified_name)
+        """Classes of our own that are fully connected layers are nodes too, and what onnxruntime runs."""
+        return isinstance(m, nn.Linear | Session) or super().is_leaf_module(m, module_qualified_name)
 
 
 def module_of(graph: fx.GraphModule, node: fx.Node) -> nn.Module | None:

@@ -16,11 +16,20 @@ from muster.errors import InputError
 from muster.pipeline.onnx import export
 from muster.pipeline.work.weights import load_weights
 from muster.tasks.models import plain, zoo
+from muster.tasks.models.classifiers import exported as written_of
 from muster.tasks.models.zoo.entry import Entry
 from muster.training.loop import half
 
 # Each kind of network once: an export takes 5 s.
-EXPORTED = ("muster-detector", "mobilefacenet", "muster-person", "fastestdet", "sinet-portrait", "muster-digits")
+EXPORTED = (
+    "muster-detector",
+    "mobilefacenet",
+    "muster-person",
+    "fastestdet",
+    "sinet-portrait",
+    "muster-digits",
+    "muster-features",
+)
 
 
 @pytest.fixture(scope="module", params=EXPORTED)
@@ -35,7 +44,7 @@ def test_it_computes_what_torch_computes(exported: tuple[Entry, Path, dict[str, 
     import onnxruntime
 
     entry, path, _ = exported
-    network = entry.build(load_weights(entry, weights)).eval()
+    network = written_of(entry.build(load_weights(entry, weights))).eval()
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     for number, height, width in ((1, 224, 32), (3, 96, 160)):  # neither is the size it was traced with
         generator = torch.Generator().manual_seed(number)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from muster.tasks.base import Image, number, shrink, to_device
+from muster.tasks.base import Image, number, one_of, shrink, to_device
 
 pytestmark = pytest.mark.precision
 
@@ -53,3 +53,11 @@ def test_a_number_in_words_or_as_one(given: object) -> None:
 def test_what_is_no_number_between(given: object) -> None:
     with pytest.raises(ValueError, match="give a number from 0 to 1"):
         number(0, 1)(given)
+
+
+def test_one_of_a_few_words() -> None:
+    parse = one_of("rgb", "bgr")
+    assert parse("bgr") == "bgr"
+    for value in ("RGB", "", None, 1, ["rgb"]):
+        with pytest.raises(ValueError, match="give rgb or bgr"):
+            parse(value)

@@ -65,6 +65,11 @@ def is_address(model: str | None) -> bool:
     return model is not None and model.partition(":")[0] in ADDRESSES
 
 
+def original(entry: str) -> str:
+    """The entry whose network this one is, in another form; by default itself."""
+    return ENTRIES[entry].stands_for or entry
+
+
 def default(task: str) -> str | None:
     """The model that a task takes by itself; None where it has none."""
     return DEFAULTS.get(task) or registry.find(task).default_model

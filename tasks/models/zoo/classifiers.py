@@ -32,6 +32,8 @@ OWN = Entry(
     build=classifiers.own,
     size=(160, 160),
     width=320,
+    outputs=("logits", "embedding"),
+    imported=classifiers.own_imported,
 )
 PUBLISHED = (
     Entry(

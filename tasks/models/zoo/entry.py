@@ -22,7 +22,9 @@ class Entry:
     runs it, in an entry of another package, or one at an address: for `objects` a muster.tasks.objects.Family, for
     `masks` a muster.tasks.models.zoo.masks.Form, for `labels`, `features`, `captions` and `answers` (network, device) →
     what the task calls. `load`: of a model at an address, what reads the tensors; its files are its own affair.
-    `commercial`: whether its licence allows commercial use.
+    `commercial`: whether its licence allows commercial use. `stands_for`: the name of another entry, whose network this
+    is in another form, and as which it is run; by default its own. `imported`: what runs its network as ONNX, as it was
+    exported → what stands where `build` gives the network.
     """
 
     name: str
@@ -44,6 +46,8 @@ class Entry:
     run: Any = None
     load: Callable[[], Mapping[str, torch.Tensor]] | None = None
     commercial: bool = True
+    stands_for: str = ""
+    imported: Callable[[nn.Module], nn.Module] = nn.Sequential
 
     @property
     def packaged(self) -> bool:

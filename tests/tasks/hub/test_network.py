@@ -17,20 +17,22 @@ CPU = torch.device("cpu")
 
 @pytest.mark.parametrize("kind", ["d_fine", "rt_detr_v2", "detr"])
 def test_folded_norms_change_no_more_than_rounding(kind: str) -> None:
+    """Of what the convolutions give: what a detector makes of it may be another choice, by a rounding."""
     torch.manual_seed(0)
-    network = MODELS[kind]()[0].eval()
+    network = MODELS[kind]()[0].eval().model.backbone.model
     for module in network.modules():
         if isinstance(running := getattr(module, "running_var", None), torch.Tensor):
             running.uniform_(0.5, 2)
             module.running_mean.normal_()
     x = torch.rand(1, 3, 96, 96)
     with torch.inference_mode():
-        before = network(x)
+        before = network(x).feature_maps
         published = Published(network, None)
-        after = published.network(x.to(memory_format=torch.channels_last))
+        after = published.network(x.to(memory_format=torch.channels_last)).feature_maps
     assert [each for each in published.modules() if isinstance(each, nn.Identity)]
-    assert torch.allclose(before.logits, after.logits, atol=5e-3)
-    assert torch.allclose(before.pred_boxes, after.pred_boxes, atol=5e-3)
+    for one, other in zip(before, after, strict=True):
+        assert one.std() > 1e-3
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-5 * float(one.std()))
 
 
 def test_an_exact_network_is_left_as_it_is() -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 from muster.errors import InputError, TaskError
 from muster.pipeline.work.weights import load_weights
 from muster.tasks.models import features, zoo
-from muster.tasks.models.classifiers import Classifier, Embedder
+from muster.tasks.models.classifiers import Classifier, Embedder, exported, own_imported
 
 BUILDERS = {
     "squeezenet-torchvision": "squeezenet1_0",
@@ -101,3 +101,14 @@ def test_embeddings_are_what_the_last_layer_sees(name: str) -> None:
     assert (found[0] - found[1]).abs().max() > 1e-4 * found.abs().max()
     if name in ("swin", "muster-features"):
         torch.testing.assert_close(plain.head(found), logits, rtol=1e-3, atol=1e-5)
+
+
+def test_what_is_exported_is_taken_for_the_classifier_again() -> None:
+    entry = zoo.ENTRIES["muster-features"]
+    classifier = entry.build(load_weights(entry, None))
+    again = own_imported(exported(classifier).eval())
+    pictures = torch.rand(2, 3, 160, 160, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        assert torch.equal(again(pictures), classifier(pictures))
+        assert torch.allclose(Embedder(again)(pictures), Embedder(classifier)(pictures))
+    assert (again.side, again.categories) == (classifier.side, classifier.categories)

@@ -12,6 +12,7 @@ from muster.errors import TaskError
 from muster.pipeline.work.weights import load_weights
 from muster.tasks import registry
 from muster.tasks.models import zoo
+from muster.tasks.models.classifiers import exported
 from muster.tasks.models.yolo import Yolo
 from muster.tasks.models.zoo.entry import Entry
 
@@ -53,7 +54,7 @@ def test_nothing_else_is_shipped() -> None:
 
 def test_every_network_gives_what_its_entry_says(weights: Path) -> None:
     for entry in (entry for entry in zoo.ENTRIES.values() if entry.outputs and not entry.given):
-        network = entry.build(load_weights(entry, weights)).eval()
+        network = exported(entry.build(load_weights(entry, weights))).eval()
         with torch.inference_mode():
             outputs = network(torch.rand(2, 3, *(entry.size or (64, 96))))
         assert len([outputs] if isinstance(outputs, torch.Tensor) else outputs) == len(entry.outputs), entry.name
