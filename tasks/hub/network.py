@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,6 +12,14 @@ from torch import nn
 from muster.arrays import Pixels
 
 ON_GPU = 16  # images at once; on a CPU one, so that no image's numbers depend, by rounding, on the others
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What prepares photos and words for a network that was put together of two, and has no processor of its own."""
+
+    image_processor: Any
+    tokenizer: Any
 
 
 class Published(nn.Module):

@@ -24,12 +24,12 @@ def test_a_list_of_names_imports_no_task_and_no_torch() -> None:
         "print(*(m for m in ('torch', 'muster.tasks.faces', 'muster.tasks.models') if m in sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["faces features labels masks objects previews scenes style units", ""]
+    assert done.stdout.splitlines() == ["answers captions faces features labels masks objects previews scenes style units", ""]
 
 
 def test_an_unknown_task_lists_the_known_ones() -> None:
     with pytest.raises(
-        TaskError, match="no task 'nonsense'; known: faces, features, labels, masks, objects, previews, scenes"
+        TaskError, match="no task 'nonsense'; known: answers, captions, faces, features, labels, masks, objects"
     ):
         registry.create("nonsense")
 
@@ -37,6 +37,8 @@ def test_an_unknown_task_lists_the_known_ones() -> None:
 def test_a_plugin_is_a_task_like_any_other(tmp_path: Path) -> None:
     with installed(write(tmp_path, "means", MEANS)):
         assert registry.names() == [
+            "answers",
+            "captions",
             "faces",
             "features",
             "labels",
