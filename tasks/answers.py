@@ -1,7 +1,7 @@
 """The task `answers`: questions about each photo, answered by a published model that the user names.
 
-One row for each photo and question, in the order of the questions. `score`, in 0..1: of a network that chooses among answers
-(ViLT), the probability of the one chosen; of one that writes, as for captions (muster.tasks.captions).
+One row for each photo and question, in the order of the questions. `score`, in 0..1: of a network that chooses among
+answers (ViLT), the probability of the one chosen; of one that writes, as for captions (muster.tasks.captions).
 """
 
 from collections.abc import Mapping, Sequence
@@ -43,9 +43,7 @@ class Answers(Task):
     }
     findings = Findings(noun="answer", score="score", filters=False)
 
-    def __init__(
-        self, model: str | None = None, questions: Sequence[str] | None = None, max_tokens: int = 40
-    ) -> None:
+    def __init__(self, model: str | None = None, questions: Sequence[str] | None = None, max_tokens: int = 40) -> None:
         self.models = roles(self.name, model)
         if not questions:
             raise TaskError("task 'answers' needs `questions`: what is asked of each photo")

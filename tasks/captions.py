@@ -1,8 +1,8 @@
 """The task `captions`: a photo in words, by a published model that the user names; one row for each photo.
 
-Each word is the likeliest after those before it (greedy decoding), so that no row depends on chance. `score`, in 0..1, says
-how sure the words are: exp of the mean log probability of the tokens that were written, the one that ends them among
-these, by the network's own logits. It compares captions of one model; between models it means nothing.
+Each word is the likeliest after those before it (greedy decoding), so that no row depends on chance. `score`, in 0..1,
+says how sure the words are: exp of the mean log probability of the tokens that were written, the one that ends them
+among these, by the network's own logits. It compares captions of one model; between models it means nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -46,8 +46,8 @@ def roles(task: str, model: str | None) -> Mapping[str, str]:
     """Role → entry name of the model that the user named. TaskError where none was."""
     if model is None:
         raise TaskError(
-            f"task {task!r} has no model of its own: name a published one, `model` {task}=hf:FOLDER, with the folder where"
-            " it lies"
+            f"task {task!r} has no model of its own: name a published one, `model` {task}=hf:FOLDER, with the folder"
+            " where it lies"
         )
     return zoo.roles(task, model)
 

@@ -156,6 +156,11 @@ def _family(name: str, config: Any, longest: int) -> Family:
 
 
 def _writer(task: str, config: Any, processor: Any, network: Any) -> Kind:
+    words = getattr(processor, "tokenizer", None)
+    if words is None or set(words.get_vocab()) <= set(words.all_special_tokens):
+        raise TaskError(
+            "it has no words: take its tokenizer too (tokenizer.json, or the vocabulary that it has instead)"
+        )
     if config.model_type == "vilt":
         return Kind(network, Chooser, _side(processor.image_processor))
     way = writers.way_of(task, network.__name__, processor)

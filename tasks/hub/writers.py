@@ -1,7 +1,7 @@
 """Networks of the `transformers` library that write words about a photo: captions, and answers to questions.
 
-Each photo and each question goes through alone: how many tokens a photo becomes depends on its shape, and what is written
-on one must not depend, by padding, on the others.
+Each photo and each question goes through alone: how many tokens a photo becomes depends on its shape, and what is
+written of one must not depend, by padding, on the others.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -46,7 +46,7 @@ class Way:
 
 
 class Writer:
-    """Writes word by word, each time the likeliest (greedily), so that the same photo is always given the same words."""
+    """Writes word by word, each time the likeliest (greedily), so that a photo is always given the same words."""
 
     def __init__(self, network: Published, device: torch.device, way: Way) -> None:
         self.network, self.device, self.way = network.to(device), device, way
@@ -55,25 +55,28 @@ class Writer:
 
     def caption(self, pixels: Pixels, text: str, most: int) -> Written:
         """uint8 RGB (H, W, 3) → words about it, and their score; of at most `most` tokens."""
-        return self._write(pixels, text or self.way.usual, most, whole=self.way.goes_on)
+        return self._write(pixels, text or self.way.usual, most, begun=text if self.way.goes_on else "")
 
     def answers(self, pixels: Pixels, questions: Sequence[str], most: int) -> list[Written]:
         """An answer to each question, and its score; of at most `most` tokens."""
         return [self._write(pixels, question, most) for question in questions]
 
     @torch.inference_mode()
-    def _write(self, pixels: Pixels, text: str, most: int, whole: bool = False) -> Written:
-        """`whole`: with the text that it goes on from."""
+    def _write(self, pixels: Pixels, text: str, most: int, begun: str = "") -> Written:
+        """`begun`: the text, where what is written goes on from it, and is to be read with it."""
         inputs = self.way.inputs(self.network.processor, PillowImage.fromarray(pixels), text)
+        inner: Any = self.network.network
         given = {name: each.to(self.device) for name, each in inputs.items() if isinstance(each, torch.Tensor)}
-        made = self.network.network.generate(
-            **given, **GREEDY, max_new_tokens=most, return_dict_in_generate=True, output_logits=True
-        )
+        made = inner.generate(**given, **GREEDY, max_new_tokens=most, return_dict_in_generate=True, output_logits=True)
         tokens = made.sequences[0, -len(made.logits) :]
         chances = torch.stack(made.logits)[:, 0].float().log_softmax(1)[torch.arange(len(tokens)), tokens]
-        shown = made.sequences[0] if whole else tokens
-        said = self.network.processor.tokenizer.decode(shown, skip_special_tokens=True)
+        said = self._read(tokens)
+        if begun:  # a word may go on from the last one without a space
+            said = begun + self._read(made.sequences[0])[len(self._read(made.sequences[0, : -len(tokens)])) :]
         return said.strip(), float(chances.mean().exp())
+
+    def _read(self, tokens: torch.Tensor) -> str:
+        return str(self.network.processor.tokenizer.decode(tokens, skip_special_tokens=True))
 
     def check(self, texts: Sequence[str], most: int) -> None:
         """TaskError where one of these, and what is written, is more than the network can hold in mind."""

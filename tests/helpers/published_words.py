@@ -7,7 +7,24 @@ import torch
 
 from helpers.published import Made
 
-WORDS = "a photo of cat dog two red blue car is what colour the how many on street house tree one kite in".split()
+WORDS = [
+    "a",
+    "photo",
+    "of",
+    "cat",
+    "dog",
+    "two",
+    "red",
+    "car",
+    "is",
+    "what",
+    "colour",
+    "the",
+    "how",
+    "many",
+    "house",
+    "kite",
+]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]", "[ENC]"]
 CHAT = (
     "{{ bos_token }}{% for message in messages %}{{ message['role'] }} : {% for part in message['content'] %}"
@@ -48,7 +65,11 @@ def bert_words() -> Any:
         special_tokens=[("[CLS]", vocabulary["[CLS]"]), ("[SEP]", vocabulary["[SEP]"])],
     )
     return hf.BertTokenizerFast(
-        tokenizer_object=words, unk_token="[UNK]", pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]",
+        tokenizer_object=words,
+        unk_token="[UNK]",
+        pad_token="[PAD]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
         mask_token="[MASK]",
     )
 

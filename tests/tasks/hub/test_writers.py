@@ -44,7 +44,7 @@ def photos() -> list[Pixels]:
 
 @pytest.fixture(autouse=True)
 def _without_num2words(monkeypatch: pytest.MonkeyPatch) -> None:
-    """SmolVLM's processor counts the frames of videos in words, and asks for the package that does whatever it is given."""
+    """SmolVLM's processor counts the frames of videos in words, and asks for the package that does in any case."""
     from transformers.models.smolvlm import processing_smolvlm
 
     monkeypatch.setattr(processing_smolvlm, "num2words", str)
@@ -146,9 +146,7 @@ def test_captions_of_an_encoder_and_a_decoder_are_those_of_the_library(saved: Sa
 
 
 @pytest.mark.parametrize("kind", ["idefics3", "smolvlm"])
-def test_words_of_chat_models_are_those_of_the_librarys_pipeline(
-    kind: str, saved: Saved, photos: list[Pixels]
-) -> None:
+def test_words_of_chat_models_are_those_of_the_librarys_pipeline(kind: str, saved: Saved, photos: list[Pixels]) -> None:
     folder = saved(kind)
     pipeline = transformers.pipeline("image-text-to-text", model=str(folder))
 
