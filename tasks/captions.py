@@ -17,8 +17,8 @@ from muster.tasks.features import side_of
 from muster.tasks.models import zoo
 
 LONGEST = 1000  # letters of a text that a model is given
-# Seconds that a network may take to look at a photo, and for each token. On one core, with another busy, a chat model of
-# 256M parameters took 93 for a photo of 13 tiles, and BLIP 0.14 for each token; one of 2B takes eight times as long.
+# Seconds that a network may take to look at a photo, and for each token. A chat model of 256 million parameters took 53
+# on one core, and 0.9 (benchmarks/words.py); people run some of ten times the size.
 LOOKING, PER_TOKEN = 1200.0, 3.0
 MAX_TOKENS = Option(whole(1, 1000), "tokens (words, or parts of them) that are written at most", 40)
 

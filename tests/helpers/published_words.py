@@ -226,7 +226,82 @@ def smolvlm() -> Made:
     return _tiles("SmolVLM")
 
 
+def qwen() -> Made:
+    """A chat model that sees a photo in as many patches as it is large."""
+    import transformers as hf
+
+    words = byte_words("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>", "<end_of_utterance>")
+    template = CHAT.replace("<image>", "<|vision_start|><|image_pad|><|vision_end|>")
+    words.chat_template = template
+    text = {
+        "vocab_size": len(words),
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "pad_token_id": 0,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [1, 1, 2]},
+    }
+    vision = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "depth": 2,
+        "num_heads": 4,
+        "patch_size": 8,
+        "out_hidden_size": 32,
+        "fullatt_block_indexes": [1],
+        "window_size": 32,
+    }
+    ids = {name: words.convert_tokens_to_ids(f"<|{name.removesuffix('_token_id')}_pad|>") for name in _PADS}
+    ends = {f"vision_{end}_token_id": words.convert_tokens_to_ids(f"<|vision_{end}|>") for end in ("start", "end")}
+    config = hf.Qwen2_5_VLConfig(text_config=text, vision_config=vision, **ids, **ends)
+    pictures = hf.Qwen2VLImageProcessor(patch_size=8, size={"shortest_edge": 1024, "longest_edge": 4096})
+    processor = hf.Qwen2_5_VLProcessor(pictures, words, hf.Qwen2VLVideoProcessor(patch_size=8), chat_template=template)
+    return hf.Qwen2_5_VLForConditionalGeneration(config), processor
+
+
+def llava() -> Made:
+    """A chat model that sees a photo at one size."""
+    import transformers as hf
+
+    words = byte_words("<image>", "<end_of_utterance>")
+    words.chat_template = CHAT
+    text = hf.LlamaConfig(
+        vocab_size=len(words),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=4096,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=0,
+    )
+    vision = hf.CLIPVisionConfig(
+        hidden_size=32, intermediate_size=64, num_hidden_layers=3, num_attention_heads=4, image_size=64, patch_size=16
+    )
+    image = words.convert_tokens_to_ids("<image>")
+    config = hf.LlavaConfig(vision_config=vision.to_dict(), text_config=text.to_dict(), image_token_id=image)
+    pictures = hf.CLIPImageProcessor(size={"shortest_edge": 64}, crop_size={"height": 64, "width": 64})
+    processor = hf.LlavaProcessor(
+        pictures,
+        words,
+        patch_size=16,
+        vision_feature_select_strategy="default",
+        chat_template=CHAT,
+        num_additional_image_tokens=1,
+    )
+    return hf.LlavaForConditionalGeneration(config), processor
+
+
+_PADS = ("image_token_id", "video_token_id")
 MODELS = {
+    "qwen": qwen,
+    "llava": llava,
     "blip": blip, "blip_vqa": blip_vqa, "blip2": blip2, "git": git, "vit_gpt2": vit_gpt2, "vilt": vilt,
     "idefics3": idefics3, "smolvlm": smolvlm,
 }  # fmt: skip

@@ -1,6 +1,6 @@
 """tasks/answers.py: questions as they are given, the contract of a task, and its rows."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import muster as api
+from helpers.fixtures import Outcome
 from helpers.published_words import ANSWERS, save
 from muster.errors import TaskError
 from muster.pipeline.work.choice import TaskChoice
@@ -20,6 +22,7 @@ from muster.testing import check_task
 
 pytest.importorskip("transformers")
 
+Muster = Callable[..., Outcome]
 ASKED = ["what colour is the car?", "how many dogs"]
 
 
@@ -54,6 +57,35 @@ def test_a_row_for_each_photo_and_question(tmp_path: Path) -> None:
     rows = task(photos).to_pylist()
     assert [(row["image_id"], row["question"]) for row in rows] == [(name, q) for name in "ab" for q in ASKED]
     assert all(row["answer"] in ANSWERS.values() and 0 <= row["score"] <= 1 for row in rows)
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_library_of_answers(muster: Muster, tmp_path: Path, make_photos: Callable[..., Path]) -> None:
+    """Asked, asked something else, gone on with, without those who were taken out; read, exported and searched."""
+    photos, library, folder = (
+        make_photos(tmp_path / "photos", range(3)),
+        tmp_path / "L",
+        save("vilt", tmp_path / "vilt"),
+    )
+    assert muster("scan", photos, "-l", library).code == 0
+    run = ("run", "-l", library, "--tasks", "answers", "--workers", "1", "--json")
+    first = muster(*run, "--model", f"answers=hf:{folder}", "--set", "answers.questions=who is it?|how many dogs?")
+    assert first.code == 0, first.err
+    assert first.facts["rows"] == {"answers": 6}
+    other = muster(*run, "--set", "answers.questions=من هذا؟")
+    assert (other.code, other.facts["rows"], other.facts["processed"]) == (0, {"answers": 3}, 3)
+    again = muster(*run, "--set", "answers.questions=who is it? | how many dogs?")
+    assert (again.facts["rows"], again.facts["processed"]) == ({"answers": 6}, 0)
+    asked = api.task("answers", model=f"hf:{folder}", questions="من هذا؟").choice.fingerprint
+    rows = api.open(library).table("answers", model=asked)
+    assert set(rows["question"].to_pylist()) == {"من هذا؟"}
+    assert muster("forget", photos / "0000.jpg", "-l", library).code == 0
+    assert [table["rows"] for table in api.open(library).status()["tables"] if table["task"] == "answers"] == [4, 2]
+    assert muster("search", "0001.jpg", "-l", library).code == 0
+    assert muster("errors", "-l", library).out == "0 images with errors\n"
+    export = muster("export", "--format", "csv", "--tasks", "answers", "--out", tmp_path / "x.csv", "-l", library)
+    assert export.code == 2
+    assert "choose among" in export.err
 
 
 def test_what_is_lacking_is_said(model: str) -> None:
