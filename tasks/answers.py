@@ -12,7 +12,7 @@ import torch
 
 from muster.errors import TaskError
 from muster.tasks.base import IMAGE_ID, Findings, Image, Option, StateDict, Task, shrink
-from muster.tasks.captions import LOOKING, MAX_TOKENS, PER_TOKEN, roles, stored, text_of
+from muster.tasks.captions import LOOKING, MAX_TOKENS, PER_TOKEN, roles, table_of, text_of
 from muster.tasks.features import side_of
 from muster.tasks.models import zoo
 
@@ -62,7 +62,5 @@ class Answers(Task):
         for image in images:
             found = self.writer.answers(shrink(image, self.max_side).pixels, self.questions, self.max_tokens)
             for question, (answer, score) in zip(self.questions, found, strict=True):
-                rows.append(
-                    {"image_id": image.image_id, "question": question, "answer": stored(answer), "score": score}
-                )
-        return pa.Table.from_pylist(rows, self.schema)
+                rows.append({"image_id": image.image_id, "question": question, "answer": answer, "score": score})
+        return table_of(rows, self.schema)

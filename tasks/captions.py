@@ -29,18 +29,20 @@ def text_of(value: Any) -> str:
         raise ValueError("give a text that is not empty")
     if len(value) > LONGEST:
         raise ValueError(f"give a text of at most {LONGEST} letters; this has {len(value)}")
-    if not is_unicode(value):
-        raise ValueError("give a text that is Unicode; this has half a character in it")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError("give a text that is Unicode; this has half a character in it") from None
     return value.strip()
 
 
-def is_unicode(text: str) -> bool:
-    return text == stored(text)
-
-
-def stored(text: str) -> str:
-    """Text as a table can hold it: half of a surrogate pair becomes a question mark."""
-    return text.encode(errors="replace").decode()
+def table_of(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
+    """Rows as a table; half of a surrogate pair, which no table holds and a model may write, becomes a question mark."""
+    sound = [
+        {name: each.encode(errors="replace").decode() if isinstance(each, str) else each for name, each in row.items()}
+        for row in rows
+    ]
+    return pa.Table.from_pylist(sound, schema)
 
 
 def roles(task: str, model: str | None) -> Mapping[str, str]:
@@ -83,5 +85,5 @@ class Captions(Task):
         for image in images:
             pixels = shrink(image, self.max_side).pixels
             caption, score = self.writer.caption(pixels, self.prompt or "", self.max_tokens)
-            rows.append({"image_id": image.image_id, "caption": stored(caption), "score": score})
-        return pa.Table.from_pylist(rows, self.schema)
+            rows.append({"image_id": image.image_id, "caption": caption, "score": score})
+        return table_of(rows, self.schema)

@@ -28,9 +28,15 @@ def describe_all(weights_dir: Path | None) -> list[dict[str, Any]]:
         for model, roles in models.items()
         for role, name in roles.items()
     ]
-    others = zoo.ENTRIES.keys() - {row["name"] for row in rows}
+    others = _known().keys() - {row["name"] for row in rows}
     none = {"task": None, "model": None, "default": False, "role": None}
     return rows + [{**none, **_facts(name, weights_dir)} for name in zoo.ENTRIES if name in others]
+
+
+def _known() -> dict[str, Entry]:
+    """All entries but those of models at an address, which are known once somebody named one."""
+    zoo.everything()
+    return {name: entry for name, entry in zoo.ENTRIES.items() if entry.load is None}
 
 
 def _facts(name: str, weights_dir: Path | None) -> dict[str, Any]:
@@ -52,8 +58,7 @@ def pull(
     names: Sequence[str] | None, weights_dir: Path | None, on_download: downloads.OnDownload | None
 ) -> dict[str, str]:
     """Fetch these entries (all that can be, by default); name → file. Those shipped with Muster are only checked."""
-    zoo.everything()
-    entries = [find_entry(name) for name in names or (e.name for e in zoo.ENTRIES.values() if not e.given)]
+    entries = [find_entry(name) for name in names or (e.name for e in _known().values() if not e.given)]
     return {e.name: str(downloads.fetch(weights_file(e), weights_dir, on_download).path) for e in entries}
 
 
@@ -61,8 +66,7 @@ def verify(weights_dir: Path | None) -> dict[str, str]:
     """Entry → "ok", "wrong" (another checksum) or "missing", of the files in `weights_dir`, package and cache."""
     if weights_dir is not None and not weights_dir.is_dir():
         raise InputError(f"`weights_dir` {weights_dir}: no such folder")
-    zoo.everything()
-    return {name: _state(entry, weights_dir) for name, entry in zoo.ENTRIES.items() if entry.sha256}
+    return {name: _state(entry, weights_dir) for name, entry in _known().items() if entry.sha256}
 
 
 def _state(entry: Entry, weights_dir: Path | None) -> str:

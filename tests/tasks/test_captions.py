@@ -13,7 +13,7 @@ from muster.errors import InputError, TaskError
 from muster.pipeline.work.choice import TaskChoice
 from muster.tasks import registry
 from muster.tasks.base import Image
-from muster.tasks.captions import LONGEST, Captions, stored, text_of
+from muster.tasks.captions import LONGEST, Captions, table_of, text_of
 from muster.tasks.models import zoo
 from muster.testing import check_task
 
@@ -69,10 +69,8 @@ def test_options_that_cannot_be(model: str, options: dict[str, object], text: st
 
 @given(st.text(st.characters(exclude_categories=()), max_size=30))
 def test_every_text_can_be_stored_and_only_halves_of_characters_change(text: str) -> None:
-    assert stored(text).encode().decode() == stored(text)
-    assert len(stored(text)) == len(text)
-    if not any("\ud800" <= letter <= "\udfff" for letter in text):
-        assert stored(text) == text
+    [row] = table_of([{"image_id": "a", "caption": text, "score": 0.5}], Captions.schema).to_pylist()
+    assert row["caption"] == "".join("?" if "\ud800" <= letter <= "\udfff" else letter for letter in text)
 
 
 @given(st.text(min_size=1, max_size=LONGEST))
