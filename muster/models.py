@@ -1,5 +1,6 @@
 """The networks Muster knows, and their weights: what `muster models` does."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ from muster.pipeline import onnx
 from muster.pipeline.work import weights
 from muster.pipeline.work.machine import Machine
 from muster.storage.downloads import OnDownload
+from muster.storage.hub_names import Published
 from muster.storage.new_files import check_local
 
 
@@ -18,6 +20,29 @@ def entries(weights_dir: str | Path | None = None) -> list[dict[str, Any]]:
 def pull(*names: str, weights_dir: str | Path | None = None, on_download: OnDownload | None = None) -> dict[str, str]:
     """Download these weights (all, where none is named), verified by their SHA-256; name → file."""
     return weights.pull(names, _path(weights_dir), on_download)
+
+
+def pin(
+    name: str,
+    *,
+    on_found: Callable[[Published], None] = lambda found: None,
+    on_download: OnDownload | None = None,
+) -> dict[str, Any]:
+    """Download a published model, each file compared with what its server says it is; `name`, `revision`, `licence`,
+    `sha256` and `path`. From then on that is the model of this name.
+
+    `name`: of the list, such as "dfine-n", or "hf:ORG/NAME", also with "@REVISION". `on_found`: told what the server
+    has, with the licence, before it is downloaded.
+    """
+    found: list[Published] = []
+
+    def tell(each: Published) -> None:
+        found.append(each)
+        on_found(each)
+
+    model = weights.pin(name, on_download, tell)
+    facts = {"licence": model.licence or found[0].licence, "sha256": model.digest, "path": str(model.folder)}
+    return {"name": f"hf:{found[0].name}", "revision": found[0].revision, **facts}
 
 
 def verify(weights_dir: str | Path | None = None) -> dict[str, str]:

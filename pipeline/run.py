@@ -1,6 +1,7 @@
 """The main path: manifest → pending shards → workers → committed tables → summary. The driver never touches pixels."""
 
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, nullcontext
@@ -26,6 +27,7 @@ from muster.storage.outcomes import IMAGES_DESCRIPTION, IMAGES_FINGERPRINT
 from muster.storage.photos import reader
 from muster.storage.uris import plain_source
 from muster.tasks.base import Task
+from muster.tasks.models import zoo
 
 TRANSIENT = ("not_found", "permission", "unreadable", "timeout", "crash", "out_of_memory")  # may pass
 
@@ -136,15 +138,24 @@ def process(
     return summarise(library, config.choices, progress, workers)
 
 
+class LicenceWarning(UserWarning):
+    """A model is used whose licence forbids commercial use."""
+
+
 def record(library: LibraryFiles, config: RunConfig) -> None:
     """Note in the library what the run's tables will be made by.
 
-    Weights of the user's are tried before; but not those that the library has a description of: they were.
+    Weights of the user's are tried before, and models at an address; but not those that the library has a description
+    of: they were. Nor is it said again what their licence forbids.
     """
     tables.describe(library, IMAGES_DESCRIPTION)
     for choice in config.choices:
-        if choice.weights is not None and choice.fingerprint not in tables.descriptions(library):
-            choice.try_weights(config.machine.weights_dir)
+        if choice.fingerprint not in tables.descriptions(library):
+            if choice.weights is not None or zoo.is_address(choice.model):
+                choice.try_weights(config.machine.weights_dir)
+            for entry in filter(lambda entry: not entry.commercial, choice.entries):
+                text = f"{entry.name} is under the licence {entry.licence}, which forbids commercial use"
+                warnings.warn(text, LicenceWarning, stacklevel=2)
         tables.describe(library, choice.description)
 
 

@@ -37,7 +37,7 @@ def text_of(value: Any) -> str:
 
 
 def table_of(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
-    """Rows as a table; half of a surrogate pair, which no table holds and a model may write, becomes a question mark."""
+    """Rows as a table. No table holds half of a surrogate pair, which a model may write: it becomes a question mark."""
     sound = [
         {name: each.encode(errors="replace").decode() if isinstance(each, str) else each for name, each in row.items()}
         for row in rows

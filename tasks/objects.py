@@ -256,7 +256,11 @@ def select(
     boxes = (found.boxes * sides).clamp_min(0).minimum(sides)
     kept = (found.scores >= least[found.labels]) & (boxes[:, 2:] > boxes[:, :2]).all(1)
     boxes, scores, labels = boxes[kept], found.scores[kept], found.labels[kept]
-    best = suppress(boxes, scores, labels, parameters.max_overlap)[: parameters.most]
+    if parameters.max_overlap < 1:
+        best = suppress(boxes, scores, labels, parameters.max_overlap)
+    else:  # by rounding, what lies on a like box overlaps it by more than all of it
+        best = scores.argsort(descending=True, stable=True)
+    best = best[: parameters.most]
     return Found(boxes[best], scores[best], labels[best])
 
 

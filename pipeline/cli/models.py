@@ -1,13 +1,16 @@
 """`muster models`: the networks Muster knows, and their weights."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import muster
-from muster.pipeline.cli.console import JsonOption, columns, download_bar, report, wrapped
+from muster.pipeline.cli.console import JsonOption, columns, download_bar, report, say, wrapped
 from muster.pipeline.cli.options import WeightsOption
+
+if TYPE_CHECKING:
+    from muster.storage.hub_names import Published
 
 models_app = typer.Typer(no_args_is_help=True, help="The networks Muster knows, and their weights.")
 
@@ -40,6 +43,8 @@ def _model(row: dict[str, Any]) -> str:
 def _where(row: dict[str, Any]) -> str:
     if row["how"]:
         return "yours"
+    if row["name"].startswith("hf:"):
+        return "here" if row["path"] else "to pin"
     if row["path"]:
         return "shipped" if row["packaged"] else "here"
     return "missing: install Muster again" if row["packaged"] else "to download"
@@ -61,6 +66,29 @@ def models_pull(
         paths = muster.models.pull(*(names or ()), weights_dir=weights_dir, on_download=on_download)
     shipped = {name: ", shipped with Muster" if find_entry(name).packaged else "" for name in paths}
     report({"paths": paths}, as_json, *(path + shipped[name] for name, path in paths.items()))
+
+
+@models_app.command("pin")
+def models_pin(
+    names: Annotated[
+        list[str], typer.Argument(metavar="NAME", help="Of the list, such as dfine-n, or hf:ORG/NAME[@REVISION].")
+    ],
+    as_json: JsonOption = False,
+) -> None:
+    """Download published models, and note which revision that was: from then on, it is the model of this name.
+
+    Its licence is shown before. Needs a network; without one, name the folder of a model: --model TASK=hf:FOLDER.
+
+    Example: muster models pin dfine-n
+    """
+
+    def tell(found: "Published") -> None:
+        licence = found.licence or "not stated"
+        say(f"{found.name} at {found.revision[:12]}: licence {licence}, {found.bytes / 1e6:.1f} MB")
+
+    with download_bar() as on_download:
+        pinned = [muster.models.pin(name, on_found=tell, on_download=on_download) for name in names]
+    report({"models": pinned}, as_json, *("{name}: {path}".format_map(each) for each in pinned))
 
 
 @models_app.command("verify")

@@ -16,7 +16,7 @@ from muster.errors import MusterError
 from muster.pipeline.distributed import private, shipped
 from muster.pipeline.distributed.metrics import PLACES, DriverMetrics, WorkerMetrics
 from muster.pipeline.distributed.reach import about_token, environment, refuse_local, require_answer, token_source
-from muster.pipeline.work import gpu
+from muster.pipeline.work import addresses, gpu
 from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.dispatch import Died, Done, Event, Failed, Order, Policy, WorkerId
 from muster.pipeline.work.machine import Machine, cores
@@ -133,6 +133,7 @@ def check_reach(machine: Machine, library: str, choices: Sequence[TaskChoice] = 
 
     paths = {"library": local_path(library), "`weights_dir`": machine.weights_dir and str(machine.weights_dir)}
     paths |= {f"`weights` {choice.name}": str(choice.weights) for choice in choices if choice.weights is not None}
+    paths |= {f"`model` {choice.name}": str(addresses.path_of(choice.model) or "") for choice in choices}
     local = {what: path for what, path in paths.items() if path}
     if machine.address is not None and local and not machine.shared:
         refuse_local(local, [node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]])

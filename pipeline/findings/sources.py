@@ -22,6 +22,7 @@ class Source:
     fingerprint: str
     model: str
     parameters: Mapping[str, Any]
+    classes: tuple[str, ...] | None = None  # all that its rows may have, where the library notes it
 
     @property
     def says(self) -> Findings:
@@ -45,7 +46,11 @@ def sources_of(library: LibraryFiles, task: str, shards: Mapping[str, int], mode
     fingerprint.
     """
     found = rows_by_use(library, task, shards, model)
-    return [Source(task, name, what["model"], what["parameters"]) for name, what in found.items()]
+    return [Source(task, name, what["model"], what["parameters"], _noted(what)) for name, what in found.items()]
+
+
+def _noted(what: Mapping[str, Any]) -> tuple[str, ...] | None:
+    return tuple(what["classes"]) if "classes" in what else None
 
 
 def _list(sources: Sequence[Source]) -> str:
@@ -92,16 +97,16 @@ def _fits(task: str, fit: Callable[[Findings], bool]) -> bool:
 
 def classes_of(source: Source) -> tuple[str, ...]:
     """What its model can find, as COCO spells it; InputError where this Muster does not know the model."""
-    return _classes(source.task, source.model)
+    names = source.classes if source.classes is not None else _classes(source.task, source.model)
+    return tuple(coco_labels.SPELLINGS.get(name, name) for name in names or (label_of(source.task),))
 
 
 @cache
 def _classes(task: str, model: str | None) -> tuple[str, ...]:
     try:
-        names = registry.create(task, model).classes or (label_of(task),)
+        return tuple(registry.create(task, model).classes)
     except TaskError as error:
         raise InputError(f"library has {task} of a model that is not known here: {error}") from None
-    return tuple(coco_labels.SPELLINGS.get(name, name) for name in names)
 
 
 def label_of(task: str) -> str:

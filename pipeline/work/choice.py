@@ -14,6 +14,7 @@ from muster.pipeline.work.weights import given_entry, load_weights, not_weights_
 from muster.storage import downloads, tables
 from muster.tasks import base, plugins, registry
 from muster.tasks.models import zoo
+from muster.tasks.models.zoo.entry import Entry
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +32,7 @@ class TaskChoice:
     weights: Path | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "model", absolute(self.model))
+        object.__setattr__(self, "model", absolute(self.name, self.model))
         task = self.task  # TaskError where there is none
         if strange := sorted(set(task.models.values()) - zoo.ENTRIES.keys()):
             with plugins.blaming(f"task {self.name!r}", registry.origin_of(self.name), "cannot be made"):
@@ -61,6 +62,11 @@ class TaskChoice:
         """Under which its rows lie in a library."""
         return tables.fingerprint(self.description)
 
+    @property
+    def entries(self) -> list[Entry]:
+        """Its networks, as the zoo has them."""
+        return [zoo.ENTRIES[name] for name in self.task.models.values()]
+
     def files(self) -> list[downloads.WeightsFile]:
         """The weights it needs beside the user's file. InputError where only a user can have them, and gave none."""
         return [weights_file(zoo.ENTRIES[name]) for name in self._own if zoo.ENTRIES[name].load is None]
@@ -77,15 +83,16 @@ class TaskChoice:
                 raise InputError(f"{self.weights} is no longer the file that it was when the run began: run again")
             states[given_entry(self.task).name] = parse_given(given)
         for name in self._own:
-            entry = zoo.ENTRIES[name]
-            states[name] = load_weights(entry, weights_dir) if entry.load is None else entry.load()
+            states[name] = load_weights(zoo.ENTRIES[name], weights_dir)
         task = registry.create(self.name, self.model, self.options)
         registry.load(task, device, states)
         return task
 
     def try_weights(self, weights_dir: Path | None) -> None:
-        """Load the user's file as a worker will; InputError where it has not the weights of the model."""
-        option = f"`weights` {self.name}={self.weights}"
+        """Load the user's file, or the model at an address, as a worker will; InputError where these are not the
+        weights of the model."""
+        given = f"`weights` {self.name}={self.weights}"
+        option = given if self.weights is not None else f"`model` {self.name}={self.model}"
         try:
             self.load(torch.device("cpu"), weights_dir)
         except TaskError as error:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from muster.errors import InputError, MusterError, TaskError
-from muster.storage import hub
+from muster.storage import hub, hub_names
 from muster.tasks.base import StateDict
 from muster.tasks.hub import kinds
 from muster.tasks.hub.kinds import Kind
@@ -29,18 +29,18 @@ def is_folder(place: str) -> bool:
     return place.startswith(("/", "./", "../", "~")) or Path(place).is_dir()
 
 
-def parts(task: str, model: str) -> Mapping[str, Entry]:
+def parts(task: str, model: str) -> Mapping[str, Entry | str]:
     """Role → entry, of a task's model at `hf:…`. InputError says what is wrong with it."""
     place = model.partition(":")[2]
     what = f"`model` {task}={model}"
     if task not in kinds.ROLES:
         raise TaskError(f"{what}: no published model does this; they do {', '.join(kinds.ROLES)}")
     if not place:
-        raise InputError(f"{what}: give the folder of a model")
+        raise InputError(f"{what}: give the folder of a model, or its name")
     try:
         _require_library()
-        found = hub.read_model(Path(place).expanduser())
-        return {kinds.ROLES[task]: _entry(task, model, found)}
+        found = hub.read_model(Path(place).expanduser()) if is_folder(place) else hub_names.find(place)
+        return _parts(task, model, found)
     except InputError as error:
         raise type(error)(f"{what}: {error}") from None
 
@@ -52,10 +52,10 @@ def _require_library() -> None:
         raise InputError("published models need the package transformers: pip install transformers") from None
 
 
-def _entry(task: str, model: str, found: hub.Model) -> Entry:
+def _parts(task: str, model: str, found: hub.Model) -> Mapping[str, Entry | str]:
     config, processor = _read_settings(task, found)
     kind = kinds.kind_of(task, config, processor)
-    return Entry(
+    entry = Entry(
         name=model,
         file=found.folder.name,
         url="",
@@ -72,6 +72,7 @@ def _entry(task: str, model: str, found: hub.Model) -> Entry:
         load=partial(_tensors, found),
         commercial=found.commercial,
     )
+    return {kinds.ROLES[task]: entry, **kind.others}
 
 
 def _read_settings(task: str, found: hub.Model) -> tuple[Any, Any]:
@@ -148,7 +149,7 @@ def _built(found: hub.Model, config: Any, processor: Any, kind: Kind, state: Sta
         )
     if hub.GENERATION in found.settings and network.can_generate():  # the library reads it from a folder alone
         network.generation_config = GenerationConfig.from_dict(json.loads(found.settings[hub.GENERATION]))
-    return Published(network.eval().requires_grad_(False), processor, lacking=bool(told["missing_keys"]))
+    return Published(network.eval().requires_grad_(False), processor, bool(told["missing_keys"]), kind.exact)
 
 
 @contextmanager

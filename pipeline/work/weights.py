@@ -1,7 +1,7 @@
 """The zoo on this machine: which weights are here, fetching them, checking them, loading them."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,11 @@ from torch import nn
 
 from muster import tasks
 from muster.errors import InputError, MusterError, TaskError
-from muster.storage import downloads
+from muster.storage import downloads, hub, hub_names
 from muster.tasks.base import StateDict, Task
 from muster.tasks.models import zoo
 from muster.tasks.models.zoo.entry import Entry
+from muster.tasks.models.zoo.listed import LISTED, Listed
 
 PACKAGED = Path(tasks.__file__).parent / "weights"  # of our own recipes, shipped as package data
 
@@ -28,15 +29,46 @@ def describe_all(weights_dir: Path | None) -> list[dict[str, Any]]:
         for model, roles in models.items()
         for role, name in roles.items()
     ]
-    others = _known().keys() - {row["name"] for row in rows}
+    known = [name for name, entry in zoo.ENTRIES.items() if entry.load is None]
+    others = set(known) - {row["name"] for row in rows}
     none = {"task": None, "model": None, "default": False, "role": None}
-    return rows + [{**none, **_facts(name, weights_dir)} for name in zoo.ENTRIES if name in others]
+    rows += [{**none, **_facts(name, weights_dir)} for name in known if name in others]
+    return rows + [_listed(task, model, each) for task, models in LISTED.items() for model, each in models.items()]
 
 
-def _known() -> dict[str, Entry]:
-    """All entries but those of models at an address, which are known once somebody named one."""
-    zoo.everything()
-    return {name: entry for name, entry in zoo.ENTRIES.items() if entry.load is None}
+def _listed(task: str, model: str, each: Listed) -> dict[str, Any]:
+    """A published model, which is there once it was pinned."""
+    pinned = hub_names.pinned(each.repository)
+    return {
+        "task": task,
+        "model": model,
+        "default": False,
+        "role": None,
+        "name": f"hf:{each.repository}",
+        "file": None,
+        "url": f"{hub_names.endpoint()}/{each.repository}",
+        "packaged": False,
+        "sha256": pinned["digest"] if pinned else "",
+        "licence": each.licence,
+        "source": each.accuracy,
+        "training_data": each.training_data,
+        "how": "",
+        "path": str(pinned["folder"]) if pinned else None,
+    }
+
+
+def pin(
+    name: str, on_download: downloads.OnDownload | None, on_found: Callable[[hub_names.Published], None]
+) -> hub.Model:
+    """Fetch a published model, by the name that it has in the list or `hf:ORG/NAME`, and pin its name to what was
+    fetched. `on_found`: told what the server has, before it is fetched."""
+    listed = [each.repository for models in LISTED.values() for model, each in models.items() if model == name]
+    if not listed and not name.startswith("hf:"):
+        known = ", ".join(model for models in LISTED.values() for model in models)
+        raise InputError(f"no published model {name!r}; known: {known}; any other as hf:ORG/NAME")
+    found = hub_names.look_up(listed[0] if listed else name.removeprefix("hf:"))
+    on_found(found)
+    return hub_names.pin(found, on_download)
 
 
 def _facts(name: str, weights_dir: Path | None) -> dict[str, Any]:
@@ -58,7 +90,10 @@ def pull(
     names: Sequence[str] | None, weights_dir: Path | None, on_download: downloads.OnDownload | None
 ) -> dict[str, str]:
     """Fetch these entries (all that can be, by default); name → file. Those shipped with Muster are only checked."""
-    entries = [find_entry(name) for name in names or (e.name for e in _known().values() if not e.given)]
+    zoo.everything()
+    entries = [
+        find_entry(name) for name in names or (e.name for e in zoo.ENTRIES.values() if not e.given and e.load is None)
+    ]
     return {e.name: str(downloads.fetch(weights_file(e), weights_dir, on_download).path) for e in entries}
 
 
@@ -66,7 +101,10 @@ def verify(weights_dir: Path | None) -> dict[str, str]:
     """Entry → "ok", "wrong" (another checksum) or "missing", of the files in `weights_dir`, package and cache."""
     if weights_dir is not None and not weights_dir.is_dir():
         raise InputError(f"`weights_dir` {weights_dir}: no such folder")
-    return {name: _state(entry, weights_dir) for name, entry in _known().items() if entry.sha256}
+    zoo.everything()
+    return {
+        name: _state(entry, weights_dir) for name, entry in zoo.ENTRIES.items() if entry.sha256 and entry.load is None
+    }
 
 
 def _state(entry: Entry, weights_dir: Path | None) -> str:
@@ -87,7 +125,9 @@ def weights_file(entry: Entry) -> downloads.WeightsFile:
 
 
 def load_weights(entry: Entry, weights_dir: Path | None, on_download: downloads.OnDownload | None = None) -> StateDict:
-    """The state dict of a zoo entry, as `parse` gives it."""
+    """The state dict of a zoo entry, as `parse` gives it, or as the entry reads it itself."""
+    if entry.load is not None:
+        return entry.load()
     return parse(downloads.fetch(weights_file(entry), weights_dir, on_download))
 
 

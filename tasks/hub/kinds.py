@@ -1,7 +1,7 @@
 """Which networks of the `transformers` library do which task, and how each is run."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -16,7 +16,7 @@ from muster.tasks.hub.classifiers import names
 from muster.tasks.hub.detectors import ByWords, Detector, Grounded
 from muster.tasks.hub.network import Published
 from muster.tasks.hub.writers import TILED, Chooser
-from muster.tasks.models import coco_labels
+from muster.tasks.models import coco_labels, zoo
 from muster.tasks.models.zoo.masks import Prompted, Segmenter
 from muster.tasks.objects import Family
 
@@ -50,13 +50,16 @@ LEAST_SIDE, MOST_SIDE = 640, 2048
 class Kind:
     """`network`: a class of the library. `run`: how the task runs it, see muster.tasks.models.zoo.entry.Entry. `side`:
     the longest of what goes in, in pixels. `width`: how many numbers it makes of a photo. `may_lack`: which tensors a
-    file may be without."""
+    file may be without. `others`: role → entry of the networks of the zoo that it needs besides. `exact`: see
+    muster.tasks.hub.network.Published."""
 
     network: Any
     run: Any
     side: int
     width: int = 0
     may_lack: Callable[[str], bool] = lambda name: False
+    others: Mapping[str, str] = field(default_factory=dict)
+    exact: bool = False
 
 
 def class_of(task: str, config: Any) -> tuple[str, Any]:
@@ -127,7 +130,8 @@ def kind_of(task: str, config: Any, processor: Any) -> Kind:
     if task == "objects":
         return Kind(network, _family(name, config, max_side(side)), side)
     if task == "masks":
-        return Kind(network, _forms(name, config, pictures, max_side(side)), side)
+        others = zoo.roles("objects", zoo.DEFAULTS["objects"]) if name == "MASK_GENERATION" else {}
+        return Kind(network, _forms(name, config, pictures, max_side(side)), side, others=others, exact=True)
     if task == "labels":
         return Kind(network, classifiers.Chances, side)
     return Kind(network, classifiers.Embedder, side, _width(network, config, pictures), lambda name: "pooler" in name)
@@ -162,10 +166,10 @@ def _writer(task: str, config: Any, processor: Any, network: Any) -> Kind:
             "it has no words: take its tokenizer too (tokenizer.json, or the vocabulary that it has instead)"
         )
     if config.model_type == "vilt":
-        return Kind(network, Chooser, _side(processor.image_processor))
+        return Kind(network, Chooser, _side(processor.image_processor), exact=True)
     way = writers.way_of(task, network.__name__, processor)
     tiled = getattr(processor, "chat_template", None)
-    return Kind(network, way, TILED // 2 if tiled else _side(processor.image_processor))
+    return Kind(network, way, TILED // 2 if tiled else _side(processor.image_processor), exact=True)
 
 
 def _spelled(found: tuple[str, ...]) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from safetensors.torch import save_file
 
 from benchmarks.url_server import UrlServer
 from helpers.fixtures import Outcome
+from helpers.published import save
 from helpers.runs import config_of
 from helpers.urls import quick, web
 from muster.errors import InputError, MusterError
@@ -280,6 +281,27 @@ def test_a_worker_killed(scanned: Path, weights: Path, uninterrupted: dict[str, 
     assert killed
     assert (summary.images, summary.ok, summary.errors) == (PHOTOS, PHOTOS, 0)
     assert rows_of(scanned) == uninterrupted
+
+
+def test_a_published_model_while_two_workers_are_killed(
+    tmp_path: Path, scanned: Path, photos: Path, ray_cluster: None, rows_of: RowsOf
+) -> None:
+    models = {"objects": f"hf:{save('d_fine', tmp_path / 'model')}"}
+    whole = tmp_path / "whole"
+    scan(open_library(whole, create=True), [str(photos)])
+    facts = {"models": models, "options": {"min_score": 0.3}, "workers": 2}
+    assert run(config_of(whole, "objects", **facts), lambda progress: None).rows["objects"] > PHOTOS
+    killed: list[int] = []
+
+    def kill_two(progress: Progress) -> None:
+        if len(killed) < 2 and progress.images > len(killed) * PHOTOS // 3:
+            killed.append(next(number for number in actors(os.getpid()) if number not in killed))
+            os.kill(killed[-1], signal.SIGKILL)
+
+    summary = run(config_of(scanned, "objects", **facts), kill_two)
+    assert len(killed) == 2
+    assert (summary.images, summary.ok, summary.errors) == (PHOTOS, PHOTOS, 0)
+    assert rows_of(scanned) == rows_of(whole)
 
 
 # ---- invariants ------------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from muster.errors import TaskError
 from muster.tasks import plugins, registry
 from muster.tasks.models.zoo import classifiers, faces, features, labels, masks, objects, plain, scenes, style, units
 from muster.tasks.models.zoo.entry import Entry
+from muster.tasks.models.zoo.listed import LISTED, address
 
 _TASKS = {
     "faces": faces,
@@ -37,19 +38,21 @@ MODELS: Mapping[str, Mapping[str, Mapping[str, str]]] = MappingProxyType(
 DEFAULTS: Mapping[str, str] = MappingProxyType({task: zoo.DEFAULT for task, zoo in _TASKS.items()})
 # What begins an address → what finds the parts of a task's model there. Filled by muster.pipeline.work: it reads files
 ADDRESSES: dict[str, Callable[[str, str], Mapping[str, Entry | str]]] = {}
-_OWN = frozenset(f"{task}.{model}" for task, models in MODELS.items() for model in models)
+_OWN = frozenset(f"{task}.{model}" for known in (MODELS, LISTED) for task in known for model in known[task])
 
 
 def names(task: str) -> list[str]:
     """The names of a task's models, Muster's own first. Nothing is imported."""
+    listed = LISTED.get(task, {})
     others = (name.removeprefix(f"{task}.") for name in _others() if name.startswith(f"{task}."))
-    return [*MODELS.get(task, ()), *filter(None, others)]
+    return [*MODELS.get(task, ()), *listed, *filter(None, others)]
 
 
 def roles(task: str, model: str) -> Mapping[str, str]:
     """Role → entry name of a task's model; TaskError lists the known names on a miss."""
     if model in MODELS.get(task, {}):
         return MODELS[task][model]
+    model = address(task, model) or model
     if is_address(model):
         return _named(ADDRESSES[model.partition(":")[0]](task, model))
     if f"{task}.{model}" not in _others():
