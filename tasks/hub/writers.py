@@ -69,7 +69,7 @@ class Writer:
         given = {name: each.to(self.device) for name, each in inputs.items() if isinstance(each, torch.Tensor)}
         made = inner.generate(**given, **GREEDY, max_new_tokens=most, return_dict_in_generate=True, output_logits=True)
         tokens = made.sequences[0, -len(made.logits) :]
-        chances = torch.stack(made.logits)[:, 0].float().log_softmax(1)[torch.arange(len(tokens)), tokens]
+        chances = torch.cat(made.logits).float().log_softmax(1).gather(1, tokens[:, None])
         said = self._read(tokens)
         if begun:  # a word may go on from the last one without a space
             said = begun + self._read(made.sequences[0])[len(self._read(made.sequences[0, : -len(tokens)])) :]
