@@ -396,6 +396,17 @@ class Library:
         with self._in_use():
             return usual_model(self._files, task)
 
+    def choose(self, query: str, out: str | Path) -> Library:
+        """A library, at `out`, of the photos that a query finds, as `search` takes it: for slow tasks.
+
+        Its photos are those of this library, where they lie, each a shard of its own. Called again with the same `out`,
+        those that are found then are its photos; rows that are there already are not made again.
+        """
+        from muster.pipeline.chosen import choose
+
+        with self._in_use():
+            return Library(choose(self._files, query, str(out)), self._trust)
+
     def table(self, name: str, *, model: str | None = None, columns: str | Iterable[str] | None = None) -> pa.Table:
         """A table as Arrow: "manifest", "images", "errors", "clusters", "people", "tags", "duplicates", or what a task
         found.

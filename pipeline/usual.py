@@ -15,6 +15,7 @@ from muster.pipeline.work.config import RunConfig
 from muster.storage import manifest, tables
 from muster.storage.library import LibraryFiles
 from muster.storage.models import read_models
+from muster.tasks import registry
 from muster.tasks.models import zoo
 
 
@@ -41,11 +42,21 @@ def rows_by_use(
 
 
 def _fingerprint(task: str, model: str | None) -> str | None:
-    """The fingerprint of what `muster run` makes; None where task or model are not installed here."""
+    """The fingerprint of what `muster run` makes; None where task or model are not here, or need options."""
     try:
         return TaskChoice(name=task, model=model).fingerprint
-    except TaskError:
+    except InputError:
         return None
+
+
+def _is_here(task: str, model: str) -> bool:
+    """Whether task and model are installed, whatever options they need. InputError where an address leads nowhere."""
+    if _fingerprint(task, model) is not None:
+        return True
+    try:
+        return bool(zoo.roles(registry.find(task).name, model))
+    except TaskError:
+        return False
 
 
 def usual_model(library: LibraryFiles, task: str) -> str | None:
@@ -57,7 +68,7 @@ def usual_model(library: LibraryFiles, task: str) -> str | None:
     if model is None:
         used = next(iter(rows_by_use(library, task, dict(manifest.shards(library))).values()), {})
         model = used.get("model")
-    if model is not None and _fingerprint(task, model) is None:
+    if model is not None and not _is_here(task, model):
         raise InputError(
             f"library {library.uri} has {task} by another model ({model}), which is not installed here: install the"
             f" package that adds it, or choose one of {', '.join(zoo.names(task))} with `model` {task}=NAME"

@@ -18,13 +18,14 @@ from muster.errors import InputError, MusterError
 from muster.storage.files import open_regular, read_regular
 
 CONFIG, WEIGHTS, INDEX, CARD = "config.json", "model.safetensors", "model.safetensors.index.json", "README.md"
+GENERATION = "generation_config.json"
 # What the library's configurations, processors and tokenizers are read from
 SETTINGS = (
     CONFIG,
     "added_tokens.json",
     "chat_template.jinja",
     "chat_template.json",
-    "generation_config.json",
+    GENERATION,
     "merges.txt",
     "preprocessor_config.json",
     "processor_config.json",
@@ -35,6 +36,7 @@ SETTINGS = (
     "tokenizer.json",
     "tokenizer.model",
     "tokenizer_config.json",
+    "video_preprocessor_config.json",
     "vocab.json",
     "vocab.txt",
 )

@@ -22,6 +22,8 @@ if TYPE_CHECKING:  # torch takes seconds to import, and a list of names needs no
 # Our own. A table beside the entry points, because a job's code comes to its nodes without the metadata of a package.
 OWN: Mapping[str, str] = MappingProxyType(
     {
+        "answers": "muster.tasks.answers:Answers",
+        "captions": "muster.tasks.captions:Captions",
         "faces": "muster.tasks.faces:Faces",
         "features": "muster.tasks.features:Features",
         "labels": "muster.tasks.labels:Labels",

@@ -187,7 +187,9 @@ def test_tables_of_the_api(library: Path) -> None:
     assert set(opened.table("clusters")["face_id"].to_pylist()) == set(faces["face_id"].to_pylist())
     with pytest.raises(errors.NotYetError, match="has no scenes for its images yet: `run` first"):
         opened.table("scenes")
-    with pytest.raises(errors.InputError, match="no table 'smiles'; known: clusters, duplicates, errors, faces"):
+    with pytest.raises(
+        errors.InputError, match="no table 'smiles'; known: answers, captions, clusters, duplicates, errors, faces"
+    ):
         opened.table("smiles")
     for name in ("faces", "images", "manifest", "clusters"):
         with pytest.raises(errors.InputError, match=f"table {name} has no column 'smile'; it has .*image_id"):

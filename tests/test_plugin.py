@@ -54,8 +54,8 @@ def test_a_plugin_is_among_the_tasks(run: Run) -> None:
     assert (done.code, done.out) == (2, "")
     assert (
         done.error
-        == "muster: no task 'colour'; known: colours, faces, features, labels, masks, objects, previews, scenes, style,"
-        " units"
+        == "muster: no task 'colour'; known: answers, captions, colours, faces, features, labels, masks, objects,"
+        " previews, scenes, style, units"
     )
 
 
@@ -65,7 +65,7 @@ def test_a_plugin_is_among_the_tasks(run: Run) -> None:
         ("colours.min_are=1", "task 'colours' has no option 'min_are'; the nearest it has: min_area"),
         ("colours.min_area=2", "colours.min_area=2: give a number from 0 to 1"),
         ("faces.min_area=1", "task 'faces' has no option 'min_area'; it has none"),
-        ("smiles.min_area=1", "--set smiles.min_area=1: no task 'smiles'; known: colours, faces"),
+        ("smiles.min_area=1", "--set smiles.min_area=1: no task 'smiles'; known: answers, captions, colours, faces"),
         ("min_area=1", "--set min_area=1: write TASK.NAME=VALUE, for example --set objects.min_score=0.5"),
         ("objects.min_score=1", "--set objects.min_score: task 'objects' is not among --tasks faces,previews,colours"),
     ],
@@ -173,7 +173,8 @@ def test_a_library_of_a_plugin_that_is_gone(muster: Run, library: Path, tmp_path
     done = muster("run", "--tasks", TASKS, *place)
     assert (done.code, done.error) == (
         2,
-        "muster: no task 'colours'; known: faces, features, labels, masks, objects, previews, scenes, style, units",
+        "muster: no task 'colours'; known: answers, captions, faces, features, labels, masks, objects, previews,"
+        " scenes, style, units",
     )
 
 
@@ -199,6 +200,6 @@ def test_a_worker_without_the_plugin_says_what_it_lacks(plugin_site: Path) -> No
         assert pickle.loads(sent).load(torch.device("cpu"), None).parameters == {"min_area": 0.2}
     with pytest.raises(
         TaskError,
-        match="no task 'colours'; known: faces, features, labels, masks, objects, previews, scenes, style, units",
+        match="no task 'colours'; known: answers, captions, faces, features, labels, masks, objects, previews, scenes",
     ):
         pickle.loads(sent).load(torch.device("cpu"), None)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from muster.web.live.password import Password
 
 # tasks by which photos cannot be narrowed down
-WITHOUT_LABELS = {"faces", "features", "images", "masks", "previews", "style", "units"}
+WITHOUT_LABELS = {"answers", "captions", "faces", "features", "images", "masks", "previews", "style", "units"}
 
 
 def serve_library(

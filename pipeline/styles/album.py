@@ -13,9 +13,9 @@ import pyarrow as pa
 import torch
 
 from muster.colour import in_srgb
-from muster.errors import InputError, MissingError, NotYetError
+from muster.errors import InputError
 from muster.pipeline import forget
-from muster.pipeline.people.searching import opened
+from muster.pipeline.chosen import found_by
 from muster.pipeline.run import OnProgress, Progress, RunSummary, fetch_weights, process
 from muster.pipeline.styles.pictures import Pictures, plain, write_curve, write_sheet
 from muster.pipeline.work.choice import TaskChoice
@@ -82,7 +82,7 @@ def paint(
     """
     out = _checked_out(library, request.out)
     choices = _choices(request)
-    chosen = _photos(library, request.photos)
+    chosen = found_by(library, request.photos, "photos")
     first = next(iter(choices.values()))
     for choice in choices.values():
         fetch_weights(RunConfig(library=library.uri, choices=(choice,), machine=machine), on_download)
@@ -214,20 +214,3 @@ def _style(name: str, weight: float, side: int) -> dict[str, Any]:
     """A picture of a style, no longer than the pictures that are made; InputError where it is none."""
     photo = read_picture("styles", name, side, LEAST)
     return encoded(in_srgb(photo.pixels, photo.profile), photo.sha256, weight)
-
-
-def _photos(library: LibraryFiles, query: str) -> pa.Table:
-    """Rows of the photos that are chosen."""
-    forget.settled(library)
-    if not query:
-        rows = chosen_photos.rows_of(library)
-        if not rows.num_rows:
-            raise NotYetError(f"library {library.uri} has no images yet", "scan", library.uri)
-        return rows
-    found = opened(library).run(query)
-    for each in found.unknown:
-        near = " or ".join(each.suggestions)
-        raise InputError(f"`photos` {query}: no `{each.text}` here" + (f"; did you mean {near}?" if near else ""))
-    if not len(found.rows):
-        raise MissingError(f"`photos` {query}: no photo is found by it")
-    return chosen_photos.rows_of(library, found.image_ids)

@@ -5,6 +5,7 @@ The library reads settings, and builds the network; the tensors that it is given
 were digested. No code that comes with a model is run.
 """
 
+import json
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from muster.storage import hub, hub_names
 from muster.tasks.base import StateDict
 from muster.tasks.hub import kinds
 from muster.tasks.hub.kinds import Kind
-from muster.tasks.hub.network import Published
+from muster.tasks.hub.network import Pair, Published
 from muster.tasks.models.zoo.entry import Entry
 
 
@@ -83,9 +84,15 @@ def _read_settings(task: str, found: hub.Model) -> tuple[Any, Any]:
             config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
         except Exception as error:  # it tells of bad settings in a dozen ways
             raise InputError(f"{found.folder}: {_first(error)}") from None
-        reader = transformers.AutoProcessor if kinds.has_words(task, config) else transformers.AutoImageProcessor
+        words = kinds.has_words(task, config)  # TaskError where it is for another task
+        here = {"trust_remote_code": False, "local_files_only": True}
         try:
-            return config, reader.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+            if words and not kinds.in_two(config):
+                return config, transformers.AutoProcessor.from_pretrained(folder, **here)
+            pictures = transformers.AutoImageProcessor.from_pretrained(folder, **here)
+            if not words:
+                return config, pictures
+            return config, Pair(pictures, transformers.AutoTokenizer.from_pretrained(folder, **here))
         except Exception as error:
             raise InputError(
                 f"{found.folder} lacks its processor, or has a damaged one: take the model's preprocessor_config.json"
@@ -116,6 +123,8 @@ def _tensors(found: hub.Model) -> StateDict:
 
 def _built(found: hub.Model, config: Any, processor: Any, kind: Kind, state: StateDict) -> Published:
     """The network with its tensors, in single precision. InputError where they are not all its own."""
+    from transformers import GenerationConfig
+
     with _quiet():
         try:
             network, told = kind.network.from_pretrained(
@@ -138,6 +147,8 @@ def _built(found: hub.Model, config: Any, processor: Any, kind: Kind, state: Sta
             f"{found.folder}: its weights are not those of {kind.network.__name__}:"
             f" {len(missing)} are missing and {len(wrong)} of another shape, such as {(missing or wrong)[0]}"
         )
+    if hub.GENERATION in found.settings and network.can_generate():  # the library reads it from a folder alone
+        network.generation_config = GenerationConfig.from_dict(json.loads(found.settings[hub.GENERATION]))
     return Published(network.eval().requires_grad_(False), processor, bool(told["missing_keys"]), kind.exact)
 
 

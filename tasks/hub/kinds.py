@@ -12,17 +12,25 @@ import torch
 from PIL import Image as PillowImage
 
 from muster.errors import TaskError
-from muster.tasks.hub import classifiers, segmenters
+from muster.tasks.hub import classifiers, segmenters, writers
 from muster.tasks.hub.classifiers import names
 from muster.tasks.hub.detectors import ByWords, Detector, Grounded
 from muster.tasks.hub.network import Published
+from muster.tasks.hub.writers import TILED, Chooser
 from muster.tasks.models import coco_labels, zoo
 from muster.tasks.models.zoo.masks import Prompted, Segmenter
 from muster.tasks.objects import Family
 
 # Task → the role of its network
 ROLES: Mapping[str, str] = MappingProxyType(
-    {"objects": "detector", "masks": "segmenter", "labels": "classifier", "features": "classifier"}
+    {
+        "objects": "detector",
+        "masks": "segmenter",
+        "labels": "classifier",
+        "features": "classifier",
+        "captions": "writer",
+        "answers": "writer",
+    }
 )
 # Task → the library's lists of networks that do it (transformers.models.auto.modeling_auto)
 LISTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -31,6 +39,8 @@ LISTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "masks": ("UNIVERSAL_SEGMENTATION", "INSTANCE_SEGMENTATION", "SEMANTIC_SEGMENTATION", "MASK_GENERATION"),
         "labels": ("IMAGE_CLASSIFICATION",),
         "features": ("ZERO_SHOT_IMAGE_CLASSIFICATION", "IMAGE"),
+        "captions": ("IMAGE_TEXT_TO_TEXT",),
+        "answers": ("VISUAL_QUESTION_ANSWERING", "IMAGE_TEXT_TO_TEXT"),
     }
 )
 # Of a photo before it is prepared: more than the network sees, so that it is scaled down once, and as the library does
@@ -101,13 +111,22 @@ def has_words(task: str, config: Any) -> bool:
         "ZERO_SHOT_OBJECT_DETECTION",
         "MASK_GENERATION",
         "ZERO_SHOT_IMAGE_CLASSIFICATION",
+        "VISUAL_QUESTION_ANSWERING",
+        "IMAGE_TEXT_TO_TEXT",
     )
+
+
+def in_two(config: Any) -> bool:
+    """Whether what prepares photos and what prepares words lie apart."""
+    return bool(config.model_type == "vision-encoder-decoder")
 
 
 def kind_of(task: str, config: Any, processor: Any) -> Kind:
     """How a model does a task. TaskError where it cannot."""
     name, network = class_of(task, config)
     pictures = getattr(processor, "image_processor", processor)
+    if task in ("captions", "answers"):
+        return _writer(task, config, processor, network)
     side = _side(pictures)
     if task == "objects":
         return Kind(network, _family(name, config, max_side(side)), side)
@@ -139,6 +158,19 @@ def _family(name: str, config: Any, longest: int) -> Family:
         raise TaskError(f"{config.model_type} looks for words in a way that Muster does not know")
     # As the library's own least scores; not measured
     return Family(Grounded if grounded else ByWords, longest, 0.25 if grounded else 0.1, 1.0, most=300, by_words=True)
+
+
+def _writer(task: str, config: Any, processor: Any, network: Any) -> Kind:
+    words = getattr(processor, "tokenizer", None)
+    if words is None or set(words.get_vocab()) <= set(words.all_special_tokens):
+        raise TaskError(
+            "it has no words: take its tokenizer too (tokenizer.json, or the vocabulary that it has instead)"
+        )
+    if config.model_type == "vilt":
+        return Kind(network, Chooser, _side(processor.image_processor), exact=True)
+    way = writers.way_of(task, network.__name__, processor)
+    tiled = getattr(processor, "chat_template", None)
+    return Kind(network, way, TILED // 2 if tiled else _side(processor.image_processor), exact=True)
 
 
 def _spelled(found: tuple[str, ...]) -> tuple[str, ...]:

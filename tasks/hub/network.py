@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,6 +14,14 @@ from muster.arrays import Pixels
 
 # What the library calls a convolution and the norm that follows it in the module that has both
 _PAIRS = (("convolution", "normalization"), ("conv", "norm"))
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What prepares photos and words for a network that was put together of two, and has no processor of its own."""
+
+    image_processor: Any
+    tokenizer: Any
 
 
 class Published(nn.Module):

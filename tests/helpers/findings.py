@@ -11,13 +11,14 @@ from muster.pipeline.work.choice import TaskChoice
 from muster.storage import manifest, tables
 from muster.storage.library import LibraryFiles, open_library
 from muster.storage.outcomes import ERRORS, IMAGES, IMAGES_DESCRIPTION
+from muster.tasks.answers import Answers
 from muster.tasks.faces import Faces
 from muster.tasks.geometry import rle
 from muster.tasks.masks import Masks
 from muster.tasks.objects import Objects
 from muster.tasks.scenes import Scenes
 
-SCHEMAS = {"objects": Objects.schema, "masks": Masks.schema, "faces": Faces.schema, "scenes": Scenes.schema}
+SCHEMAS = {task.name: task.schema for task in (Answers, Faces, Masks, Objects, Scenes)}
 
 
 def scanned(folder: Path, *sources: Path) -> LibraryFiles:

@@ -1,5 +1,6 @@
 """pipeline/usual.py: a library is not computed again with another model because nobody named the one it has."""
 
+import shutil
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,6 +11,7 @@ import pytest
 import muster
 from helpers.findings import commit, face, scanned
 from helpers.fixtures import Outcome
+from helpers.published_words import save
 from helpers.runs import config_of
 from muster.errors import InputError, MusterError
 from muster.pipeline.evaluate import faces as evaluation
@@ -111,6 +113,21 @@ def test_one_that_is_not_installed_is_refused_and_never_replaced(files: LibraryF
     for ask in (lambda: faces_fingerprint(files, None), lambda: muster.open(files.uri).run(["faces"])):
         with pytest.raises(InputError, match=r"by another model \(elsewhere\), .* `model` faces=NAME"):
             ask()
+
+
+def test_one_that_needs_options_is_here_and_one_whose_folder_is_gone_is_named(
+    files: LibraryFiles, tmp_path: Path
+) -> None:
+    pytest.importorskip("transformers")
+    model = f"hf:{save('vilt', tmp_path / 'vilt')}"
+    for question in ("who?", "what?"):  # and of several tables none is what a run without questions makes
+        commit(files, TaskChoice(name="answers", model=model, options={"questions": question}).description)
+    assert usual_model(files, "answers") == model
+    assert chosen_source(files, "answers", model, dict(manifest.shards(files))).model == model
+    shutil.rmtree(tmp_path / "vilt")
+    assert chosen_source(files, "answers", model, dict(manifest.shards(files))).model == model
+    with pytest.raises(InputError, match="vilt: no such folder"):
+        usual_model(files, "answers")
 
 
 @pytest.mark.parametrize("damaged", [b"", b"[]", b'{"faces": 1}', b"\xff"])

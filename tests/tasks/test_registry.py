@@ -24,12 +24,15 @@ def test_a_list_of_names_imports_no_task_and_no_torch() -> None:
         "print(*(m for m in ('torch', 'muster.tasks.faces', 'muster.tasks.models') if m in sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["faces features labels masks objects previews scenes style units", ""]
+    assert done.stdout.splitlines() == [
+        "answers captions faces features labels masks objects previews scenes style units",
+        "",
+    ]
 
 
 def test_an_unknown_task_lists_the_known_ones() -> None:
     with pytest.raises(
-        TaskError, match="no task 'nonsense'; known: faces, features, labels, masks, objects, previews, scenes"
+        TaskError, match="no task 'nonsense'; known: answers, captions, faces, features, labels, masks, objects"
     ):
         registry.create("nonsense")
 
@@ -37,6 +40,8 @@ def test_an_unknown_task_lists_the_known_ones() -> None:
 def test_a_plugin_is_a_task_like_any_other(tmp_path: Path) -> None:
     with installed(write(tmp_path, "means", MEANS)):
         assert registry.names() == [
+            "answers",
+            "captions",
             "faces",
             "features",
             "labels",
@@ -157,6 +162,8 @@ def test_the_name_of_a_task_of_ours_stays_ours(tmp_path: Path) -> None:
             PluginWarning, match=r"impostor 1\.0 registers 'faces' in muster\.tasks, which is Muster's own"
         ):
             assert registry.names() == [
+                "answers",
+                "captions",
                 "faces",
                 "features",
                 "labels",

@@ -60,7 +60,7 @@ def test_parse_settings() -> None:
     for option in ("objects", "objects.=1", "objects=1", "min_score=0.5", "objects.min_score"):
         with pytest.raises(InputError, match=rf"--set {option}: write TASK.NAME=VALUE"):
             parse_settings([option])
-    with pytest.raises(InputError, match=r"--set smiles\.x=1: no task 'smiles'; known: faces"):
+    with pytest.raises(InputError, match=r"--set smiles\.x=1: no task 'smiles'; known: answers, captions, faces"):
         parse_settings(["smiles.x=1"])
 
 

@@ -21,7 +21,7 @@ def test_a_task_that_was_not_chosen_is_the_usual_one() -> None:
 @pytest.mark.parametrize(
     ("choices", "part"),
     [
-        ([], "known: faces, features, labels, masks, objects, previews"),
+        ([], "known: answers, captions, faces, features, labels, masks, objects, previews"),
         ([("faces", None), ("faces", "published")], "task faces is chosen 2 times"),
         (
             [("objects", "own")],
