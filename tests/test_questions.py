@@ -1,4 +1,4 @@
-"""A hundred questions, as people ask them, of a library whose answers are known. They were written before the grammar was.
+"""A hundred questions, as people ask them, of a library whose answers are known: written before the grammar was.
 
 An answer is a number, a list of photos, of (what, how many photos), a day, or (yes or no, how many photos); REFUSED: it
 has to be said that the question is not understood. The sin is a wrong answer.
@@ -26,7 +26,7 @@ QUESTIONS: dict[str, Any] = {
     "how many photos of Anna or Clara are there?": 19,
     "how many photos were taken at night?": 10,
     "How many photos have no faces?": 4,
-    "how many photos show nobody?": 2,
+    "how many photos show nobody?": 3,  # first written as 2: but who is seen from behind is in no label that counts
     "How many photos have exactly two people?": 10,
     "how many photos show more than two people?": 2,
     "how many photos did I take in Lisbon?": 7,
