@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from muster.storage.ask.grammar import Meant, NotUnderstoodError, parse
+from muster.storage.ask.grammar import parse
 from muster.storage.ask.names import Names
 from muster.storage.ask.nearest import nearest_questions
 from muster.storage.ask.query import Query
+from muster.storage.ask.reader import Meant, NotUnderstoodError
 from muster.storage.ask.sql import lacking, sql
 from muster.storage.ask.tokens import tokens
 from muster.storage.ask.views import Views

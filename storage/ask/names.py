@@ -15,8 +15,19 @@ from muster.storage.search.words import folded, nearest
 NEAR, SHOWN = 12, 3  # texts near a wrong word that are looked at, and shown
 # Where each is looked up in search, and how it is said so that it can be nothing else.
 _SEARCHED = {"person": ("person",), "thing": ("object", "scene"), "keyword": ("tag",)}
-_SAID = {"person": "with the person", "thing": "with the thing", "camera": "with the camera", "keyword": "with the keyword"}
-_SAID |= {"album": "in the album", "folder": "in the folder", TOWN: "in the town", REGION: "in the region", COUNTRY: "in the country"}
+_SAID = {
+    "person": "with the person",
+    "thing": "with the thing",
+    "camera": "with the camera",
+    "keyword": "with the keyword",
+}
+_SAID |= {
+    "album": "in the album",
+    "folder": "in the folder",
+    TOWN: "in the town",
+    REGION: "in the region",
+    COUNTRY: "in the country",
+}
 KINDS_OF_PLACES = {"town": TOWN, "city": TOWN, "village": TOWN, "place": TOWN, "region": REGION, "country": COUNTRY}
 
 
@@ -43,6 +54,17 @@ class Names:
         """Names that are known here, and nearest to one that is not."""
         known = [text for name in among for each in self._fields(name) for text in each.known]
         return nearest(word, known, NEAR, self.index.titles)[:SHOWN] if word else []
+
+    def scene(self, label: str) -> bool:
+        """Whether photos are known to be taken so: "day" or "night"."""
+        return any(field.find(label) for field in self.index.fields.get("scene", ()))
+
+    def people(self) -> bool:
+        """Whether it is known of any photo who is on it."""
+        return any(field.values for field in self._fields("person"))
+
+    def things(self) -> bool:
+        return any(field.values for field in self.index.fields.get("object", ()))
 
     def called(self, word: str) -> list[str]:
         """Names of people that a word means, where it means one."""

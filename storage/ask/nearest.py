@@ -3,15 +3,16 @@
 from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 
-from muster.storage.ask.grammar import NotUnderstoodError, parse
+from muster.storage.ask.grammar import parse
 from muster.storage.ask.names import Names
 from muster.storage.ask.query import Field
+from muster.storage.ask.reader import NotUnderstoodError
 from muster.storage.ask.tokens import Token, tokens
 from muster.storage.search.words import folded
 
 SHOWN = 3
 ALL: tuple[Field, ...] = ("person", "thing", "place", "camera", "keyword", "album", "folder")
-_PREPOSITIONS = ("of", "with", "in", "from", "at", "on", "the")
+_BEFORE_NAMES = ("of", "with", "without", "in", "from", "at", "on", "the", "a", "an", "and", "or", ",")
 # Of each a question of its kind; {} is somebody who is asked for, or is on most photos.
 EXAMPLES = (
     "how many photos are there of {}?",
@@ -53,7 +54,7 @@ def _candidates(words: Sequence[Token], names: Names, error: NotUnderstoodError)
     texts = [f'"{word.text}"' if word.quoted else word.text for word in words]
     before, after = texts[: error.at], texts[error.after :]
     bare = before
-    while bare and bare[-1].lower() in _PREPOSITIONS:
+    while bare and bare[-1].lower() in _BEFORE_NAMES:
         bare = bare[:-1]
     for reading in error.readings:
         yield _joined([*bare, reading.said, *after])
@@ -63,6 +64,7 @@ def _candidates(words: Sequence[Token], names: Names, error: NotUnderstoodError)
     for name in [] if error.readings else names.near(wrong, error.among):
         yield _joined([*before, name if name.isalnum() else f'"{name}"', *after])
     yield _joined(["photos of", *texts])
+    yield _joined([*bare, *after])
     yield _joined([*before, *after])
     yield _joined(bare)
     yield from _examples(words, names)
@@ -78,7 +80,9 @@ def _examples(words: Sequence[Token], names: Names) -> Iterator[str]:
 
     for example in sorted(EXAMPLES, key=likeness):
         if people or "{}" not in example:
-            yield example.replace("{}", people[0] if people and people[0].isalnum() else f'"{people[0]}"' if people else "")
+            yield example.replace(
+                "{}", people[0] if people and people[0].isalnum() else f'"{people[0]}"' if people else ""
+            )
 
 
 def _joined(texts: Sequence[str]) -> str:

@@ -7,7 +7,19 @@ from muster.storage.search.dates import Dates
 
 Asked = Literal["count", "photos", "groups", "first", "last", "yes"]
 Unit = Literal[
-    "photo", "person", "thing", "place", "region", "country", "day", "month", "year", "camera", "album", "keyword", "folder"
+    "photo",
+    "person",
+    "thing",
+    "place",
+    "region",
+    "country",
+    "day",
+    "month",
+    "year",
+    "camera",
+    "album",
+    "keyword",
+    "folder",
 ]
 Field = Literal["person", "thing", "place", "camera", "keyword", "album", "folder"]
 
@@ -29,6 +41,13 @@ class Dated:
 
 
 @dataclass(frozen=True, slots=True)
+class Scene:
+    """Photos taken by day, or at night."""
+
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Number:
     """Photos with `least` to `most` (None: any number) of these; `persons` are people by their faces and by tags."""
 
@@ -44,7 +63,7 @@ class Has:
     what: Literal["taken_at", "place", "camera", "favourite", "people"]
 
 
-Condition = Named | Dated | Number | Has
+Condition = Named | Dated | Scene | Number | Has
 
 
 @dataclass(frozen=True, slots=True)

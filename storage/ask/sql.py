@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import date
 
-from muster.storage.ask.query import Condition, Dated, Filter, Has, Named, Number, Query, Unit
+from muster.storage.ask.query import Condition, Dated, Filter, Has, Named, Number, Query, Scene, Unit
 
 # Of each unit: what its rows are, and what it is called. A photo has many people, and one camera.
 _TIMES = {"day": "CAST(taken_at AS DATE)", "month": "strftime(taken_at, '%B %Y')", "year": "strftime(taken_at, '%Y')"}
@@ -102,6 +102,8 @@ def _condition(each: Condition) -> str:
             return _named(each)
         case Dated():
             return _dated(each)
+        case Scene(labels):
+            return f"image_id IN (SELECT image_id FROM things WHERE kind = 'scenes' AND {_among('label', labels)})"
         case Number(column, least, most):
             return f"{column} = {least}" if least == most else _between(column, least, most)
         case Has("favourite"):

@@ -54,7 +54,9 @@ def _split(text: str) -> Iterator[Token]:
 def _word_end(text: str, at: int) -> int:
     """Where a word ends that begins here; a sign is a word alone."""
     end = at
-    while end < len(text) and (_letter(text[end]) or (end > at and text[end] in _INSIDE and _letter(text[end + 1 : end + 2]))):
+    while end < len(text) and (
+        _letter(text[end]) or (end > at and text[end] in _INSIDE and _letter(text[end + 1 : end + 2]))
+    ):
         end += 1
     return max(end, at + 1)
 

@@ -63,7 +63,9 @@ PHOTOS = {
     "16": Photo("2019-05-20 13:00", PARIS, ["Anna"], [], "day", PHONE),
     "17": Photo("2019-06-01 23:30", PARIS, ["Bob"], ["car", "dog"], "night", PHONE),
     "18": Photo("2019-08-15 10:00", FLORENCE, ["Florence"], [], "day", CANON, **TRIP),
-    "19": Photo("2019-08-15 12:00", FLORENCE, [], ["person"], "day", CANON, **TRIP),  # from behind: a label that counts nowhere
+    "19": Photo(
+        "2019-08-15 12:00", FLORENCE, [], ["person"], "day", CANON, **TRIP
+    ),  # from behind: a label that counts nowhere
     "20": Photo("2019-08-16 21:30", FLORENCE, ["Anna", "Florence"], ["cat"], "night", CANON, **TRIP),
     "21": Photo("2019-11-11 15:00", NOWHERE, ["Clara"], ["cat"], "day", PIXEL),
     "22": Photo("2020-02-02 14:00", NOWHERE, ["Clara", SOMEBODY], ["cat"], "day", PIXEL),
