@@ -132,9 +132,12 @@ class Clauses(Reader):
             given = match["number"] or match["many"]
             if (match["number"] and match["many"]) or given == "0" or (not given and match["noun"].endswith("s")):
                 raise self.stuck(f"`{self.words(first)}`: say how many", first=first)
-            side, many = "oldest" if match["edge"] in phrases.FIRST else "newest", phrases.number(given or "1")
-            self.query = replace(self.query, **{"oldest": 0, "newest": 0, side: many})
+            many, early = phrases.number(given or "1"), match["edge"] in phrases.FIRST
+            self.query = replace(self.query, oldest=many * early, newest=many * (not early))
+            side = "oldest" if early else "newest"
             self.note(first, f"of all that are meant the {side}{f' {many}' * (many > 1)}")
+        elif match[0].startswith("the ") and not match["noun"].endswith("s"):
+            raise self.stuck(f"`{self.words(first)}`: say which photo", first=first)
         return True
 
     def on_photos(self) -> bool:
@@ -220,6 +223,10 @@ class Clauses(Reader):
 
     def place(self, first: int) -> bool:
         readings = [self.one_place()]
+        back = self.at
+        if self.comma() and (around := self.maybe_name(("place",))):  # Lisbon, Portugal
+            return self.named(first, readings) and self.named(back, [around])
+        self.at = back
         while self.take("or(?: in| at| from)?"):
             readings.append(self.one_place())
         back = self.at
@@ -310,9 +317,10 @@ class Clauses(Reader):
         """Photos where all of them hold, either of them, or none."""
         for some in [tuple(conditions)] if negated or either else [(each,) for each in conditions]:
             self.add(Filter(some, negated), first)
-        people = [] if negated else [each for each in conditions if isinstance(each, Named) and each.field == "person"]
-        if people and either and self.query.unit == "person":
-            raise self.stuck("who is with one `or` the other may mean two things: ask twice", first=first)
+        named = [] if negated else [each for each in conditions if isinstance(each, Named)]
+        if either and any(each.field == self.query.unit for each in named):
+            raise self.stuck("what is with one `or` the other may mean two things: ask twice", first=first)
+        people = [each for each in named if each.field == "person"]
         self.people += people
         self.either |= either and bool(people)
 

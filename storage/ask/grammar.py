@@ -7,12 +7,13 @@ question one that is not understood: an answer to another question would be a wr
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Literal
 
 from muster.storage.ask import phrases
 from muster.storage.ask.clauses import Clauses
 from muster.storage.ask.names import Names
-from muster.storage.ask.query import Has, Number, Query, Unit
+from muster.storage.ask.query import Has, Named, Number, Query, Unit
 from muster.storage.ask.reader import Meant
 from muster.storage.ask.sql import plural
 from muster.storage.ask.tokens import Token
@@ -41,8 +42,9 @@ class _Question(Clauses):
             raise self.stuck("that is no question that is known here")
         self.clauses()
         self.check()
-        but = tuple(name for each in self.people for name in each.values)
-        return replace(self.query, filters=tuple(self.filters), but=but), self.meant
+        named = [each.any_of[0] for each in self.filters if not each.negated]
+        but = [each.values for each in named if isinstance(each, Named) and each.field == self.query.unit]
+        return replace(self.query, filters=tuple(self.filters), but=tuple(chain.from_iterable(but))), self.meant
 
     def check(self) -> None:
         """Whether that was all of a question."""

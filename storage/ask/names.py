@@ -1,7 +1,7 @@
 """What a name in a question means in a library. Search takes all that a word may mean; a question may have one answer,
 so that a name which means several things is refused, with what it may be."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,11 +46,11 @@ class Names:
     def __init__(self, views: Views) -> None:
         self.views, self.index = views, views.index
 
-    def find(self, word: str, among: Collection[Field], kind: str = "") -> list[Reading]:
+    def find(self, word: str, among: Sequence[Field], kind: str = "") -> list[Reading]:
         """All that a folded name may mean. Empty: nothing that is known here. `kind`: of places these alone."""
         return [reading for name in among for reading in self._of(name, word, kind)] if word else []
 
-    def near(self, word: str, among: Collection[Field]) -> list[str]:
+    def near(self, word: str, among: Sequence[Field]) -> list[str]:
         """Names that are known here, and nearest to one that is not."""
         known = [text for name in among for each in self._fields(name) for text in each.known]
         return nearest(word, known, NEAR, self.index.titles)[:SHOWN] if word else []

@@ -24,13 +24,15 @@ UNITS: dict[str, Unit] = {
 UNIT = f"(?P<unit>{'|'.join(sorted(UNITS, key=len, reverse=True))})"
 PLACES, TIMES = ("place", "region", "country"), ("day", "month", "year")
 
-NUMBERS = {word: number for number, word in enumerate("one two three four five six seven eight nine ten".split(), 1)}
+NUMBERS = dict(
+    zip(("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"), range(1, 11), strict=True)
+)
 _NUMBER = rf"\d{{1,4}}|{'|'.join(NUMBERS)}"
 _EXACTLY, _MORE, _FEWER = "exactly|just|only", "more than|over", "fewer than|less than|under"
 PEOPLE = "(?:people|persons?|humans?|faces?)"
 NUMBER_OF_PEOPLE = (
-    rf"(?:(?P<how>{_EXACTLY}|{_MORE}|{_FEWER}|at least|at most) )?(?P<number>{_NUMBER})(?: (?P<or>or more|or fewer|or less))?"
-    f" (?P<of>{PEOPLE})"
+    rf"(?:(?P<how>{_EXACTLY}|{_MORE}|{_FEWER}|at least|at most) )?(?P<number>{_NUMBER})"
+    f"(?: (?P<or>or more|or fewer|or less))? (?P<of>{PEOPLE})"
 )
 ONLY = rf"(?:only|just)(?! (?:{_NUMBER}) )"
 NOBODY = f"nobody|no one|noone|no {PEOPLE}"
@@ -46,29 +48,34 @@ SHOTS = (
 MOST_PHOTOS = f"(?:the )?(?P<photos>most|fewest|least)(?: of the)? {PHOTOS}"
 MOST_OFTEN = "(?:the )?(?P<often>most|least)(?: (?:often|frequently|common|commonly))?"
 
-COUNTED = "(?:(?:on|in|at|with) )?how many(?: different| of)?|(?:what is )?(?:the )?(?:total )?number of(?: different)?|count(?: up)?"
+COUNTED = (
+    r"(?:(?:on|in|at|with) )?how many(?: different| of)?"
+    r"|(?:what is )?(?:the )?(?:total )?number of(?: different)?|count(?: up)?"
+)
 LISTED = "(?:which|what)(?P<is> is| are| was| were)?|(?:show|find|give|get)(?: me)?|list|display"
 WHAT = (
     "what(?: else)?(?: things?)? (?:is|are|was|were|can be seen|can i see|appears?)(?: (?:seen|shown|there))?"
     "|what did i (?:photograph|shoot)"
 )
 WAS = "was|were|has|have|had|did"
-IS_ON = (
-    "can be seen|is seen|is shown|was shown|(?:is|are|was|were|has been|have been)(?: photographed)?|appears?|appeared"
-)
+IS_ON = "can be seen|(?:is|are|was|were|has been|have been)(?: (?:photographed|seen|shown))?|appears?|appeared"
 I_TAKE = f"(?:take|took|taken|make|made|shoot) (?:{MOST_PHOTOS}|{SOME}{PHOTOS})"
 I_SEE = "photograph|photographed|shoot|capture|captured"
 VISITED = "(?:visit|visited|go|went|travel|travelled|been|come|came)(?: to| in)?"
 
 SHOWING = (
-    "(?:(?:that|which|who|and) )?(?:show|shows|showing|have|having|contain|contains|containing|feature|features|featuring"
-    "|with|of|are of|is of)(?: both| either)?"
+    "(?:(?:that|which|who|and) )?"
+    "(?:show|shows|showing|have|having|contain|contains|containing|feature|features|featuring|with|of|are of|is of)"
+    "(?: both| either)?"
 )
 WITHOUT = (
     "(?:(?:and|but) (?:that )?|that |which )?(?:without|with no|not with|not of|not showing|do not show|does not show"
     "|do not have|does not have|have no|has no|show no|shows no|showing no|no|not)(?: (?:any|a|an))?"
 )
-LIKED = "(?:that |which )?(?:are|is) (?:a |my )?favou?rites?|(?:that (?:are|were) )?marked as (?:a )?favou?rites?|(?:that are )?starred"
+LIKED = (
+    r"(?:that |which )?(?:are|is) (?:a |my )?favou?rites?"
+    r"|(?:that (?:are|were) )?marked as (?:a )?favou?rites?|(?:that are )?starred"
+)
 # What says nothing of which photos: every photo is there, was taken, and is in the collection
 PADDING = (
     "(?:that |which )?(?:are there|is there|there are|there is|do i have|do we have|i have|we have"

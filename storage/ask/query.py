@@ -77,7 +77,7 @@ class Filter:
 @dataclass(frozen=True, slots=True)
 class Query:
     """`unit`: what is counted, listed or grouped by. `most`: of groups only those with the most, or the least, photos.
-    `oldest`, `newest`: of the photos only so many; 0: all. `but`: names of people who are not asked for themselves."""
+    `oldest`, `newest`: of the photos only so many; 0: all. `but`: those of the unit who are asked with, and not for."""
 
     asked: Asked
     unit: Unit = "photo"

@@ -1,7 +1,7 @@
 """Reads a question word by word: phrases of the grammar, names of the library, and dates."""
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from muster.storage.ask.names import Names, Reading
@@ -16,7 +16,7 @@ class NotUnderstoodError(Exception):
     where it may be several things."""
 
     def __init__(
-        self, text: str, at: int, after: int, among: Collection[Field] = (), readings: Sequence[Reading] = ()
+        self, text: str, at: int, after: int, among: Sequence[Field] = (), readings: Sequence[Reading] = ()
     ) -> None:
         super().__init__(text)
         self.at, self.after, self.among, self.readings = at, after, among, readings
@@ -95,7 +95,7 @@ class Reader:
 
     # ---- names -------------------------------------------------------------------------------------------------------
 
-    def name(self, among: Collection[Field], kind: str = "") -> Reading:
+    def name(self, among: Sequence[Field], kind: str = "") -> Reading:
         """The longest name that comes next. NotUnderstoodError where there is none, or it means several things."""
         if found := self.maybe_name(among, kind):
             return found
@@ -105,7 +105,7 @@ class Reader:
         text = f"no `{self.tokens[self.at].text}` is known here"
         raise NotUnderstoodError(text, self.at, self.at + 1, among)
 
-    def maybe_name(self, among: Collection[Field], kind: str = "") -> Reading | None:
+    def maybe_name(self, among: Sequence[Field], kind: str = "") -> Reading | None:
         """The same; None where there is none. An article is part of it, as of The Hague, or not, as of the dog."""
         first = self.at
         for at in (first, first + 1) if self.ahead("the|an|a|any|some") else (first,):

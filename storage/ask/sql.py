@@ -14,6 +14,7 @@ _TABLES = {
     "keyword": ("tags", "tag", "tag", "kind = 'keyword'"),
     "album": ("tags", "tag", "tag", "kind = 'album'"),
 }
+_NAMED = {"person": "coalesce(name, person)", "thing": "label"}
 PLURALS = {"person": "people", "country": "countries"}
 
 
@@ -27,9 +28,9 @@ def literal(text: str) -> str:
 
 
 def sql(query: Query) -> str:
-    """One statement. Its columns: of "count" one, the plural of the unit; of "photos" those of `photos`; of "groups" the
-    unit and `photos`, how many show it, the most first, times in their order; of "first" and "last" `taken_at`; of "yes"
-    `yes` and `photos`."""
+    """One statement. Its columns: of "count" the plural of the unit; of "photos" those of that table; of "groups" the
+    unit and `photos`, how many show it, the most first, times in their order; of "first" and "last" `taken_at`; of
+    "yes" `yes` and `photos`."""
     return f"{_chosen(query)}\n{_asked(query)}"
 
 
@@ -81,8 +82,8 @@ def _unit(query: Query) -> tuple[str, str, str, str]:
         return "chosen", column, column, f"\nWHERE {column} IS NOT NULL"
     table, key, label, where = _TABLES[query.unit]
     conditions = [where or f"{key} IS NOT NULL"]
-    if query.but and query.unit == "person":
-        conditions.append(f"NOT {_among('coalesce(name, person)', query.but)}")
+    if query.but and query.unit in _NAMED:
+        conditions.append(f"NOT {_among(_NAMED[query.unit], query.but)}")
     return f"chosen JOIN {table} USING (image_id)", key, label, "\nWHERE " + " AND ".join(conditions)
 
 

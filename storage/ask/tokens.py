@@ -19,7 +19,7 @@ _WRITTEN_OUT = {
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """`text`: as it was typed. `word`: as words are compared, "" for a sign. `quoted`: it is a name, and no other word."""
+    """`text`: as it was typed. `word`: as words are compared, "" for a sign. `quoted`: it is a name alone."""
 
     text: str
     word: str

@@ -108,7 +108,7 @@ def _people(index: Index, faces: pa.Table, names: Mapping[str, str]) -> pa.Table
 
 
 def _numbers(index: Index, people: pa.Table) -> tuple[I64, I64]:
-    """(N,) faces and people of each photo: of these as many as there are faces, or different people, if they are more."""
+    """(N,) faces and people of each photo: of people as many as there are faces, or different ones if they are more."""
     rows = index.columns.rows_of(people["image_id"])
     faces = np.bincount(rows[pc.is_valid(people["face"]).to_numpy(zero_copy_only=False)], minlength=len(index.columns))
     who = pc.coalesce(people["person"], people["name"]).to_pylist()
