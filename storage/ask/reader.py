@@ -108,8 +108,9 @@ class Reader:
     def maybe_name(self, among: Sequence[Field], kind: str = "") -> Reading | None:
         """The same; None where there is none. An article is part of it, as of The Hague, or not, as of the dog."""
         first = self.at
-        for at in (first, first + 1) if self.ahead("the|an|a|any|some") else (first,):
-            for after in range(min(len(self.tokens), at + LONGEST), at, -1):
+        article = self.ahead("the|an|a|any|some")
+        for at in (first, first + 1) if article else (first,):
+            for after in range(min(len(self.tokens), at + LONGEST), at + (article and at == first), -1):
                 some = self.tokens[at:after]
                 if any(token.quoted or not token.word for token in some[1:]) or (some[0].quoted and len(some) > 1):
                     continue

@@ -1,20 +1,24 @@
 """A small library whose answers are known: 32 photos of 2017 to 2021, with people, things, places and tags."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
 from helpers.findings import commit, dog, face
+from helpers.searched import an_index
 from muster.pipeline.work.choice import TaskChoice
 from muster.storage import clusters, manifest, tables
+from muster.storage.ask.views import FACES, Views, views
 from muster.storage.library import LibraryFiles, open_library
 from muster.storage.outcomes import IMAGES, IMAGES_DESCRIPTION
 from muster.storage.people.facts import Named
 from muster.storage.people.ledger import Ledger
 from muster.storage.tags import table as tags
+from muster.web.album import LabelTable
 
 LISBON, PARIS, BERLIN = (38.7223, -9.1393), (48.8584, 2.2945), (52.52, 13.405)
 HALLSTATT, FLORENCE = (47.5622, 13.6493), (43.7696, 11.2558)
@@ -135,3 +139,17 @@ def _marks(image_id: str, photo: Photo) -> dict[str, object]:
     lists = {"keywords": photo.keywords, "albums": photo.albums, "people": photo.tagged}
     empty = dict.fromkeys(("files", "regions", "remarks"), ())
     return {"image_id": image_id, **empty, **lists, "favourite": photo.favourite}
+
+
+def views_of(*photos: Mapping[str, Any], names: Mapping[str, str] | None = None) -> Views:
+    """The tables of photos as `an_index` takes them, without a library. `names`: person_id → name; where None,
+    person_ids are names. A person "?" is a face of nobody."""
+    known = names or {each: each for photo in photos for each in photo.get("people", ()) if each != STRANGER}
+    index = an_index(*photos, names=known)
+    faces = [
+        {"face_id": f"{row}-{n}", "image_id": str(row), "person_id": None if each == STRANGER else each}
+        for row, photo in enumerate(photos)
+        for n, each in enumerate(photo.get("people", ()))
+    ]
+    labels = (LabelTable(table="objects", fingerprint="o", placed=True), LabelTable(table="scenes", fingerprint="s"))
+    return views(index, pa.Table.from_pylist(faces, FACES), known, labels)
