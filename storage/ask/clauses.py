@@ -158,7 +158,7 @@ class Clauses(Reader):
         for label, words in phrases.SCENES.items():
             if self.take(words):
                 if not self.names.scene(label):
-                    raise self.stuck(f"of no photo it is known that it was taken by {label}", first=first)
+                    raise self.stuck(f"no photo is known as one of the {label}", first=first)
                 self.add(Filter((Scene((label,)),)), first)
                 return self.note(first, f"scene {label}")
         return False

@@ -64,7 +64,8 @@ class Names:
         return any(field.values for field in self._fields("person"))
 
     def things(self) -> bool:
-        return any(field.values for field in self.index.fields.get("object", ()))
+        """Whether it is known of any photo what it shows, but day and night."""
+        return bool(set(self.views.tables["things"]["kind"].unique().to_pylist()) - {"scenes"})
 
     def called(self, word: str) -> list[str]:
         """Names of people that a word means, where it means one."""
