@@ -13,6 +13,14 @@ from muster.storage.ask.tokens import Token
 from muster.storage.search.dates import Dates
 
 Term = tuple[Condition, str]  # and its meaning in words
+_OF_FACES: Sequence[Condition] = (Has("people"), Number("faces", 1, None))
+_KNOWN: Sequence[tuple[str, Condition, str]] = (
+    (f"{phrases.A}(?:date|time)", Has("taken_at"), "a date"),
+    (f"{phrases.A}(?:place|location|position|gps|gps coordinates|coordinates)", Has("place"), "a place"),
+    (f"{phrases.A}camera", Has("camera"), "a camera"),
+    (phrases.SOMEBODY, Has("people"), "a face, or somebody named"),
+    (f"{phrases.A}faces?", Number("faces", 1, None), "a face"),
+)
 _ONE_EACH = {"date", "scene", "camera", "town", "region", "country"}  # of which a photo has one at most
 
 
@@ -128,6 +136,8 @@ class Clauses(Reader):
             return False
         if match["liked"]:
             self.like(first)
+        if match["edge"] and (self.query.oldest or self.query.newest):
+            raise self.stuck(first=first)
         if match["edge"]:
             given = match["number"] or match["many"]
             if (match["number"] and match["many"]) or given == "0" or (not given and match["noun"].endswith("s")):
@@ -334,33 +344,18 @@ class Clauses(Reader):
         if match := self.take("the (?P<field>person|thing|camera|keyword|tag)(?: called| named)?"):
             fields: dict[str, Field] = {"person": "person", "thing": "thing", "camera": "camera"}
             return _term(self.name((fields.get(match["field"], "keyword"),)))
-        if self.take(f"{phrases.A}(?:date|time)"):
-            return Has("taken_at"), "a date"
-        if self.take(f"{phrases.A}(?:place|location|position|gps|coordinates|gps coordinates)"):
-            return Has("place"), "a place"
-        if self.take(f"{phrases.A}camera"):
-            return Has("camera"), "a camera"
-        if match := self.take(phrases.NUMBER_OF_PEOPLE):
+        if match := self.take(phrases.NUMBER_OF_PEOPLE) or self.take(phrases.NUMBER_OR_MORE):
             self.need_faces(first)
-            return self.number(
-                first, match["how"] or "", match["or"] or "", phrases.number(match["number"]), match["of"]
-            )
-        if self.take(phrases.SOMEBODY):
-            self.need_faces(first)
-            return Has("people"), "a face, or somebody named"
-        if self.take(f"{phrases.A}faces?"):
-            self.need_faces(first)
-            return Number("faces", 1, None), "a face"
+            return _number(phrases.bounds(match["how"] or "", phrases.number(match["number"])), match["of"])
+        for words, condition, text in _KNOWN:
+            if self.take(words):
+                self.need_faces(first) if condition in _OF_FACES else None
+                called = self.names.find(" ".join(token.word for token in self.tokens[first : self.at]), ("person",))
+                if called:
+                    raise self.ambiguous(first, self.at, called, text)
+                return condition, text
         among: Sequence[Field] = _named(self.before()) if self.before() == "of" else ("person", "thing", "camera")
         return _term(self.name(among) if needed else self.maybe_name(among))
-
-    def number(self, first: int, how: str, more: str, many: int, noun: str) -> Term:
-        least, most = phrases.bounds(how or more, many)
-        if (how and more) or (most is not None and most < least):
-            raise self.stuck(first=first)
-        text = f"exactly {least}" if least == most else f"{least} or more" if most is None else f"at most {most}"
-        column: Literal["faces", "persons"] = "faces" if noun.startswith("face") else "persons"
-        return Number(column, least, most), f"{text} {'faces' if column == 'faces' else 'people, by faces and tags'}"
 
     def unwanted(self, needed: bool) -> Term | None:
         """What is not on a photo. Of one without a camera nobody knows that it was not this one."""
@@ -377,6 +372,14 @@ class Clauses(Reader):
 
 def _term(reading: Reading | None) -> Term | None:
     return None if reading is None else (reading.condition, reading.text)
+
+
+def _number(bounds: tuple[int, int | None], noun: str) -> Term:
+    least, most = bounds
+    text = f"exactly {least}" if least == most else f"{least} or more" if most is None else f"at most {most}"
+    if noun.startswith("face"):
+        return Number("faces", least, most), f"{text} faces"
+    return Number("persons", least, most), f"{text} people, by faces and tags"
 
 
 def _named(preposition: str) -> Sequence[Field]:

@@ -30,10 +30,8 @@ NUMBERS = dict(
 _NUMBER = rf"\d{{1,4}}|{'|'.join(NUMBERS)}"
 _EXACTLY, _MORE, _FEWER = "exactly|just|only", "more than|over", "fewer than|less than|under"
 PEOPLE = "(?:people|persons?|humans?|faces?)"
-NUMBER_OF_PEOPLE = (
-    rf"(?:(?P<how>{_EXACTLY}|{_MORE}|{_FEWER}|at least|at most) )?(?P<number>{_NUMBER})"
-    f"(?: (?P<or>or more|or fewer|or less))? (?P<of>{PEOPLE})"
-)
+NUMBER_OF_PEOPLE = rf"(?:(?P<how>{_EXACTLY}|{_MORE}|{_FEWER}|at least|at most) )?(?P<number>{_NUMBER}) (?P<of>{PEOPLE})"
+NUMBER_OR_MORE = rf"(?P<number>{_NUMBER}) (?P<how>or more|or fewer|or less) (?P<of>{PEOPLE})"
 ONLY = rf"(?:only|just)(?! (?:{_NUMBER}) )"
 NOBODY = f"nobody|no one|noone|no {PEOPLE}"
 SOMEBODY = f"{A}(?:people|persons?|humans?)|someone|somebody|anyone|anybody"

@@ -123,6 +123,14 @@ def test_what_may_mean_two_things_is_refused(clause: str, problem: str) -> None:
     assert problem in found(clause)
 
 
+def test_somebody_who_is_called_like_another_thing() -> None:
+    views = views_of({"people": ["Place"]}, {"people": ["Anna"]})
+    assert "may be a place or person Place" in ask(views, "photos with Place").problem
+    answer = ask(views, 'photos with "Place"')
+    assert answer.table is not None
+    assert answer.table["image_id"].to_pylist() == ["0"]
+
+
 def test_without_faces_nothing_is_said_of_people() -> None:
     nobody = views_of({"objects": ["dog"]})
     for question in ("photos without people", "photos with two people", "photos of somebody", "photos with no faces"):
