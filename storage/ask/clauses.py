@@ -41,14 +41,14 @@ class Clauses(Reader):
     def clauses(self) -> None:
         rules: Sequence[Callable[[], bool]] = (
             *(self.padding, self.adverb, self.liked, self.without, self.scene, self.bounded, self.dated),
-            *(self.on_photos, self.per, self.inside, self.showing, self.verb),
+            *(self.on_photos, self.per, self.inside, self.showing, self.went, self.verb),
         )
         joined = False
         while not self.ended:
             if joined and self.ahead("which|how many|what|who|where|when"):
                 raise self.stuck("one question at a time")
             if rule := next((rule for rule in rules if rule()), None):
-                self.wanting &= rule in (self.padding, self.adverb)
+                self.wanting &= rule in (self.padding, self.adverb, self.went)
                 joined = False
             elif not joined and (self.take("and|but") or self.comma()):
                 joined = True
@@ -85,6 +85,7 @@ class Clauses(Reader):
         if self.take("together|with each other"):
             if len(self.people) < 2 or self.either:
                 raise self.stuck(f"`{self.words(first)}` needs two people with `and` before it", first=first)
+            self.wanting = False
             return True
         return self.alone(first) if self.take("alone|by himself|by herself|by themselves") else False
 
@@ -108,6 +109,7 @@ class Clauses(Reader):
             raise self.stuck(f"`{self.words(first)}` needs a name before it", first=first)
         self.only = Filter((Number("persons", many, many),))
         self.filters.append(self.only)
+        self.wanting = False
         return self.note(first, "nobody else is on it, by faces and tags")
 
     def liked(self) -> bool:
@@ -211,6 +213,8 @@ class Clauses(Reader):
             return False
         if self.before() == "or":
             raise self.stuck()
+        if len({bool(each.months) for each in found}) > 1:  # in May or June 2019
+            raise self.stuck(f"`{self.words(first)}`: say the year of each", first=first)
         self.add(Filter(tuple(map(Dated, found))), first)
         return self.note(first, f"date {' or '.join(each.text for each in found)}")
 
@@ -290,15 +294,21 @@ class Clauses(Reader):
         if not self.subject:
             return False
         if self.take("meet|met|be with|been with"):
-            return len(self.people) > 1 if self.ended else self.listed(first, self.person)
+            met = len(self.people) > 1  # where did Anna and Bob meet
+            return self.listed(first, self.person, needed=not met) or met
         if self.take(phrases.VISITED):
-            if self.ended or self.ahead("together"):
-                if self.query.unit not in phrases.PLACES:
-                    raise self.stuck()
-                return True
+            back = self.at
+            if self.query.unit in phrases.PLACES and not self.maybe_name(("place",)):
+                return True  # which cities did Anna visit
+            self.at = back
             return self.place(first)
-        seen = "|photographed|pictured|seen|shown" * self.passive
-        return self.take(f"appear|appears|appeared|be|been{seen}") is not None
+        return self.take("appear|appears|appeared" + "|photographed|pictured|seen|shown" * self.passive) is not None
+
+    def went(self) -> bool:
+        """Been, went: it has yet to be said where, or that it was photographed."""
+        match = self.take(phrases.WENT) if self.subject else None
+        self.passive |= match is not None and match[0] == "been"
+        return match is not None
 
     def listed(
         self, first: int, rule: Callable[[bool], Term | None], negated: bool = False, needed: bool = True

@@ -72,7 +72,8 @@ class _Question(Clauses):
         if self.shots():
             if self.query.oldest or self.query.newest:
                 raise self.stuck(first=first)
-            return self.note(first, "how many photos")
+            self.note(first, "how many photos")
+            return self.shot_of()
         if not self.unit("count"):
             raise self.stuck("" if self.ended else f"`{self.tokens[self.at].text}` cannot be counted")
         self.note(first, f"how many {plural(self.query.unit)}")
@@ -131,7 +132,19 @@ class _Question(Clauses):
             raise self.stuck(first=first)  # which are photos
         self.query = replace(self.query, asked="photos")
         self.complete = True
-        return self.note(first, "which photos")
+        self.note(first, "which photos")
+        return self.shot_of()
+
+    def shot_of(self) -> bool:
+        """How many photos is Anna on, on how many photos does Anna appear; not what photos Anna did take."""
+        first = self.at
+        if not self.take("is|are|was|were|do|does|did") or not self.listed(first, self.person, needed=False):
+            self.at = first
+            return True
+        shown = self.take("appear(?: together)?|shown|seen")
+        if not self.take("on|in") and not shown and self.tokens[0].word not in ("on", "in"):
+            raise self.stuck()
+        return True
 
     def who(self) -> bool:
         first = self.at
@@ -208,6 +221,8 @@ class _Question(Clauses):
             self.complete |= self.shots()
         elif self.take("(?:did|have|do) (?:i|we)"):
             self.i_did(first)
+        elif self.query.unit in ("thing", "keyword") and self.take("is|are"):
+            pass  # which thing is on the most photos
         elif match := self.take(phrases.WAS):
             self.passive = match[0] in ("was", "were")
             self.was()
@@ -215,7 +230,10 @@ class _Question(Clauses):
     def was(self) -> None:
         """Behind was, were, has, have or did."""
         self.take("ever")
-        if self.shots():  # when was the first photo of Anna taken
+        first = self.at
+        if match := self.take(phrases.MOST_PHOTOS):  # where were the most photos taken
+            self.superlative(first, match["photos"])
+        elif self.shots():  # when was the first photo of Anna taken
             self.complete = True
         elif self.query.unit == "person" and self.query.asked != "yes":  # which people were with Bob
             self.take("photographed|seen|shown") if self.passive else None

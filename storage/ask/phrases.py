@@ -59,7 +59,8 @@ WAS = "was|were|has|have|had|did"
 IS_ON = "can be seen|(?:is|are|was|were|has been|have been)(?: (?:photographed|seen|shown))?|appears?|appeared"
 I_TAKE = f"(?:take|took|taken|make|made|shoot) (?:{MOST_PHOTOS}|{SOME}{PHOTOS})"
 I_SEE = "photograph|photographed|shoot|capture|captured"
-VISITED = "(?:visit|visited|go|went|travel|travelled|been|come|came)(?: to| in)?"
+VISITED = "visit|visited|(?:go|went|travel|travelled|been|come|came) to"
+WENT = "(?:go|went|travel|travelled|been|be|come|came)(?! (?:to|with) )"
 
 SHOWING = (
     "(?:(?:that|which|who|and) )?"

@@ -101,6 +101,7 @@ def test_of_which_photos(clause: str, photos: str) -> None:
         ("in Lisbon and in Paris", "no photo is of both"),
         ("in 2018 and in 2019", "no photo is of both"),
         ("in May 2018 until 2019", "no photo is of both"),
+        ("in May or June 2019", "say the year of each"),
         ("before 2018 and after 2019", "no photo is of both"),
         ("at night and during the day", "no photo is of both"),
         ("with the Pixel and the Canon", "no photo is of both"),
