@@ -36,6 +36,7 @@ class Clauses(Reader):
         self.people: list[Named] = []  # who have to be on the photos
         self.either = False  # any of them
         self.only: Filter | None = None  # nobody else
+        self.opening = ""  # the first word of the head
         self.subject = self.passive = self.wanting = self.complete = False
 
     def clauses(self) -> None:
@@ -90,14 +91,14 @@ class Clauses(Reader):
         return self.alone(first) if self.take("alone|by himself|by herself|by themselves") else False
 
     def superlative(self, first: int, word: str) -> bool:
-        if self.query.asked != "groups" or self.query.most or self.tokens[0].word == "when":
+        if self.query.asked != "groups" or self.query.most or self.opening == "when":
             raise self.stuck("`most` and `least` are of who, where, or which year, city, camera, …", first=first)
         most: Literal["most", "least"] = "most" if word == "most" else "least"
         self.query = replace(self.query, most=most)
         return self.note(first, f"those with the {'most' if most == 'most' else 'fewest'} photos")
 
     def first_or_last(self, first: int, edge: Literal["first", "last"]) -> bool:
-        if self.query.asked != "groups" or self.tokens[0].word != "when":
+        if self.query.asked != "groups" or self.opening != "when":
             raise self.stuck(first=first)
         self.query = replace(self.query, asked=edge, oldest=0, newest=0)
         return self.note(first, f"the {edge} time")
@@ -105,8 +106,8 @@ class Clauses(Reader):
     def alone(self, first: int) -> bool:
         """Nobody else is on the photo."""
         many = len(self.people)
-        if not many or self.either:
-            raise self.stuck(f"`{self.words(first)}` needs a name before it", first=first)
+        if not many or self.either or self.query.unit == "person":  # who is with Anna alone: the two, or nobody
+            raise self.stuck(f"`{self.words(first)}` needs a name before it, and is not for who", first=first)
         self.only = Filter((Number("persons", many, many),))
         self.filters.append(self.only)
         self.wanting = False

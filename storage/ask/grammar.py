@@ -13,7 +13,7 @@ from typing import Literal
 from muster.storage.ask import phrases
 from muster.storage.ask.clauses import Clauses
 from muster.storage.ask.names import Names
-from muster.storage.ask.query import Has, Named, Number, Query, Unit
+from muster.storage.ask.query import Filter, Has, Named, Number, Query, Unit
 from muster.storage.ask.reader import Meant
 from muster.storage.ask.sql import plural
 from muster.storage.ask.tokens import Token
@@ -26,7 +26,8 @@ def parse(tokens: Sequence[Token], names: Names) -> tuple[Query, list[Meant]]:
 
 class _Question(Clauses):
     def read(self) -> tuple[Query, list[Meant]]:
-        self.take("please|tell me|can you tell me|do you know")
+        self.take("(?:please )?(?:tell me|can you tell me|do you know)|please")
+        self.opening = "" if self.ended else self.tokens[self.at].word
         heads = (
             self.counted,
             self.day_of,
@@ -54,6 +55,8 @@ class _Question(Clauses):
         others = [each for filter_ in self.filters if filter_ is not self.only for each in filter_.any_of]
         if self.people and any(isinstance(each, Number) or each == Has("people") for each in others):
             raise self.stuck("whether those who are named count among the people is not clear: say `alone`, or no name")
+        if self.only and self.only != Filter((Number("persons", len(self.people), len(self.people)),)):
+            raise self.stuck("who is alone, and with whom, is not clear")
         if self.query.unit == "person" and not self.names.people():
             raise self.stuck("no people are known in this library")
         if self.query.unit == "thing" and not self.names.things():
@@ -142,7 +145,7 @@ class _Question(Clauses):
             self.at = first
             return True
         shown = self.take("appear(?: together)?|shown|seen")
-        if not self.take("on|in") and not shown and self.tokens[0].word not in ("on", "in"):
+        if not self.take("on|in") and not shown and self.opening not in ("on", "in"):
             raise self.stuck()
         return True
 
@@ -244,7 +247,7 @@ class _Question(Clauses):
         """Who the subject is. It has to be said what of them, but for where they were: in which year was Anna …"""
         self.listed(self.at, self.person)
         self.subject = True
-        self.wanting = self.query.unit not in ("place", "person") and self.tokens[0].word not in ("in", "on", "at")
+        self.wanting = self.query.unit not in ("place", "person") and self.opening not in ("in", "on", "at")
         return True
 
     def i_did(self, first: int) -> None:

@@ -91,6 +91,7 @@ def test_of_which_photos(clause: str, photos: str) -> None:
         ("of Anna or Bob alone", "needs a name before it"),
         ("of Anna or Bob together", "needs two people"),
         ("of Anna together", "needs two people"),
+        ("of Anna alone with Bob", "who is alone, and with whom"),
         ("of Anna with two people", "count among the people is not clear"),
         ("of Anna without people", "count among the people is not clear"),
         ("of Anna taken", "`taken` is not understood"),  # by whom nobody knows
