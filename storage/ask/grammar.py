@@ -13,7 +13,7 @@ from typing import Literal
 from muster.storage.ask import phrases
 from muster.storage.ask.clauses import Clauses
 from muster.storage.ask.names import Names
-from muster.storage.ask.query import Filter, Has, Named, Number, Query, Unit
+from muster.storage.ask.query import Dated, Filter, Has, Named, Number, Query, Unit
 from muster.storage.ask.reader import Meant
 from muster.storage.ask.sql import plural
 from muster.storage.ask.tokens import Token
@@ -50,9 +50,11 @@ class _Question(Clauses):
     def check(self) -> None:
         """Whether that was all of a question."""
         unsaid = self.wanting and self.query.asked not in ("first", "last")
-        if unsaid or not (self.complete or self.filters or self.query.most):
-            raise self.stuck()
         others = [each for filter_ in self.filters if filter_ is not self.only for each in filter_.any_of]
+        # How many days there are in May the calendar says, and no photo
+        said = any(not (isinstance(each, Dated) and self.query.unit in phrases.TIMES) for each in others)
+        if unsaid or not (self.complete or said or self.query.most):
+            raise self.stuck()
         if self.people and any(isinstance(each, Number) or each == Has("people") for each in others):
             raise self.stuck("whether those who are named count among the people is not clear: say `alone`, or no name")
         if self.only and self.only != Filter((Number("persons", len(self.people), len(self.people)),)):
@@ -80,6 +82,7 @@ class _Question(Clauses):
         if not self.unit("count"):
             raise self.stuck("" if self.ended else f"`{self.tokens[self.at].text}` cannot be counted")
         self.note(first, f"how many {plural(self.query.unit)}")
+        self.complete = self.query.unit not in phrases.TIMES
         self.predicate()
         return True
 
@@ -106,7 +109,7 @@ class _Question(Clauses):
         if not self.take("(?:(?:on|in|at|with|to|from) )?(?:which|what)") or not self.unit("groups"):
             self.at = first
             return False
-        self.complete = self.query.unit != "thing"
+        self.complete = self.query.unit not in ("thing", *phrases.TIMES)
         self.note(first, f"{plural(self.query.unit)}, and how many photos of each")
         self.predicate()
         return True

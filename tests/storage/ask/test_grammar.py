@@ -153,6 +153,9 @@ def test_what_words_were_taken_for() -> None:
         "when was Anna",
         "are there no photos of Anna",
         "photos of Anna per photo",
+        "how many days are there in May",  # the calendar says that
+        "how many months are between 2018 and 2019",
+        "when in 2019",
         "who is with Anna alone",
         "how many people are on photos with only Anna",
         "please, when did I take the most photos",
