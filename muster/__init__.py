@@ -39,6 +39,7 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from muster.pipeline.work.machine import Machine as Machine
     from muster.recipes import train as train
     from muster.results import Answers as Answers
+    from muster.results import AskResult as AskResult
     from muster.results import Pages as Pages
     from muster.results import PhotosSummary as PhotosSummary
     from muster.results import SearchResult as SearchResult
@@ -49,6 +50,7 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
 
 __all__ = [
     "Answers",
+    "AskResult",
     "ChosenTask",
     "ClusterSummary",
     "Duplicates",
@@ -82,6 +84,7 @@ __all__ = [
 
 _PLACES = {  # name → module, and what it is called there
     "Answers": ("muster.results", "Answers"),
+    "AskResult": ("muster.results", "AskResult"),
     "ChosenTask": ("muster.chosen", "ChosenTask"),
     "ClusterSummary": ("muster.pipeline.people.grouping", "ClusterSummary"),
     "Duplicates": ("muster.pipeline.duplicates", "Duplicates"),

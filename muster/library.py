@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from muster.pipeline.tags import TagsSummary
     from muster.pipeline.work.config import RunConfig
     from muster.pipeline.work.machine import Machine
-    from muster.results import Answers, Pages, PhotosSummary, SearchResult, UnitPages
+    from muster.results import Answers, AskResult, Pages, PhotosSummary, SearchResult, UnitPages
     from muster.storage import library as stored
     from muster.storage.downloads import OnDownload
     from muster.storage.manifest import ScanResult
@@ -379,6 +379,31 @@ class Library:
             understood=found.understood,
             unknown=found.unknown,
             notes=(*found.notes, TEXTLESS) if found.textless else found.notes,
+        )
+
+    def ask(self, question: str, *, model: str | None = None) -> AskResult:
+        """Answer a question from the tables: "how many photos with Anna and a dog in 2019?".
+
+        docs/ask.md has what can be asked. What is not understood has no answer: it is said why, and which questions
+        near it are. `model`: whose faces; those of `model_of` where None. Raises InputError for a question that is
+        empty or longer than 1,000 letters, NotYetError where no photo was looked at yet.
+        """
+        from muster.pipeline.people.asking import asked
+        from muster.results import AskResult
+
+        with self._in_use():
+            forget.settled(self._files)
+            found = asked(self._files, question, model)
+        return AskResult(
+            question=question,
+            answer=found.text,
+            table=found.answer.table,
+            sql=found.answer.sql,
+            understood=found.answer.meant,
+            problem=found.answer.problem,
+            nearest=found.answer.nearest,
+            notes=found.notes,
+            tables=found.tables,
         )
 
     def status(self) -> dict[str, Any]:

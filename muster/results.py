@@ -1,5 +1,6 @@
 """What verbs of the face answer, where no module below has a type for it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pyarrow as pa
 from muster.pipeline.people.grouping import ClusterSummary
 from muster.pipeline.run import RunSummary
 from muster.pipeline.tags import TagsSummary
+from muster.storage.ask.reader import Meant
 from muster.storage.manifest import ScanResult
 from muster.storage.search.search import Understood, Unknown
 from muster.web.people import PagesSummary
@@ -37,6 +39,24 @@ class SearchResult:
     understood: tuple[Understood, ...]
     unknown: tuple[Unknown, ...]
     notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskResult:
+    """The answer to a question. `answer`: in words, "" where it is not understood; then `table` and `sql` are None,
+    `problem` says why, and `nearest` are questions that are understood. `table`: what was counted or listed, by `sql`
+    over `tables` (docs/ask.md). `understood`: words of the question, and what they were taken for. `notes`: what the
+    answer leaves out."""
+
+    question: str
+    answer: str
+    table: pa.Table | None
+    sql: str | None
+    understood: tuple[Meant, ...]
+    problem: str
+    nearest: tuple[str, ...]
+    notes: tuple[str, ...]
+    tables: Mapping[str, pa.Table]
 
 
 @dataclass(frozen=True, kw_only=True)

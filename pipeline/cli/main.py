@@ -15,6 +15,7 @@ import muster
 from muster.distribution import DISTRIBUTION
 from muster.errors import MusterError
 from muster.pipeline.cli import export, gallery, library, tags
+from muster.pipeline.cli.ask import ask
 from muster.pipeline.cli.choose import choose
 from muster.pipeline.cli.console import (
     READER_GONE,
@@ -158,7 +159,7 @@ app.add_typer(gallery.audit_app, name="audit")
 for command in (
     *(library.scan, library.run, library.cluster, library.people, library.name, library.copy, library.photos),
     *(library.status, library.errors, library.demo),
-    *(choose, duplicates, search, serve, style, train, units),
+    *(ask, choose, duplicates, search, serve, style, train, units),
     *(gallery.enroll, gallery.calibrate, gallery.verify, gallery.identify, gallery.forget, gallery.decrypt),
     *(export.export, export.overlay),
     tags.tags,

@@ -76,12 +76,13 @@ def search(
     if as_json:
         report(_facts(found, rows), True)
     elif rows:
-        pass_on("".join(f"{_line(row)}\n" for row in rows), as_json=False)
+        pass_on("".join(f"{photo_line(row)}\n" for row in rows), as_json=False)
     if not rows:
         raise typer.Exit(1)
 
 
-def _line(row: dict[str, Any]) -> str:
+def photo_line(row: dict[str, Any]) -> str:
+    """Of a photo that was found: path, date and place, with tabs between."""
     when = row["taken_at"].strftime("%Y-%m-%d %H:%M") if row["taken_at"] else ""
     place = ", ".join(filter(None, (row["city"] or row["place"], row["country"])))
     like = f"{row['similarity']:.3f}\t" if "similarity" in row else ""

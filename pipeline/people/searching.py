@@ -1,5 +1,6 @@
 """A library, opened for search: with what its tasks say of labels, and who is on which photo now."""
 
+from collections.abc import Mapping
 from functools import partial
 
 import pyarrow as pa
@@ -13,7 +14,7 @@ from muster.pipeline.work.machine import Machine
 from muster.storage.library import LibraryFiles
 from muster.storage.people.ledger import Ledger
 from muster.storage.people.placed import Photos
-from muster.storage.search.index import FACES
+from muster.storage.people.view import SCHEMA
 from muster.storage.search.search import Search
 
 
@@ -23,6 +24,13 @@ def opened(library: LibraryFiles, model: str | None = None, machine: Machine | N
 
     NotYetError where no photo was looked at.
     """
+    return opened_with_people(library, model, machine)[0]
+
+
+def opened_with_people(
+    library: LibraryFiles, model: str | None, machine: Machine | None = None
+) -> tuple[Search, pa.Table, Mapping[str, str]]:
+    """The same; with the faces, as muster.storage.people.view.SCHEMA, and person_id → name."""
     search = Search(library, label_tables(library), partial(texts_of, machine=machine))
     if not len(search.index.columns):
         raise NotYetError(f"library {library.uri} has no photos that were looked at yet", "run", library.uri)
@@ -31,10 +39,11 @@ def opened(library: LibraryFiles, model: str | None = None, machine: Machine | N
     favourites = {image_id for ids in liked.values() for image_id in ids}
     try:
         people = people_now(library, model, ledger)
-        faces, names = people.faces, {each.person_id: each.name for each in people.people.values()}
-        hidden = pa.array([each.person_id for each in people.people.values() if each.hidden], pa.string())
-        faces = faces.filter(pc.invert(pc.is_in(faces["person_id"], value_set=hidden)))
+        faces, names = people.faces, {each.person_id: each.name for each in people.people.values() if not each.hidden}
+        shown = pc.is_in(faces["person_id"], value_set=pa.array(list(names), pa.string()))
+        persons = pc.if_else(shown, faces["person_id"], None)
+        faces = faces.set_column(faces.schema.get_field_index("person_id"), "person_id", persons)
     except NotYetError:
-        faces, names = FACES.empty_table(), {}
+        faces, names = SCHEMA.empty_table(), {}
     search.know(faces, names, favourites)
-    return search
+    return search, faces, names

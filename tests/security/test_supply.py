@@ -166,7 +166,7 @@ def test_24_what_tests_need_is_not_what_users_install() -> None:
     run, everything = ({(pin.requirement.name, pin.version) for pin in pins(name)} for name in ("run", "test"))
     assert run <= everything  # `make test` after `make run` only adds
     only_tests = direct(*EXTRAS).keys() - direct("demo").keys()
-    assert {"duckdb", "moto", "onnxruntime", "playwright", "pytest"} <= only_tests
+    assert {"moto", "onnxruntime", "playwright", "pytest"} <= only_tests
     assert not only_tests & {canonicalize_name(pin.requirement.name) for pin in pins("run")}
 
 
