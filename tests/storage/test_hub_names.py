@@ -1,87 +1,28 @@
 """Published models by name: fetched from a server that speaks as the hub of models does, checked, and pinned."""
 
-import hashlib
-import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import pytest
 from safetensors.numpy import save
 
+from helpers.hub_server import COMMIT, Server, serving
 from muster.errors import InputError, MusterError
 from muster.storage import downloads, hub, hub_names
 
-COMMIT = "0123456789" * 4
 CARD = b"---\nlicense: apache-2.0\n---\n"
-
-
-class Server(ThreadingHTTPServer):
-    """`files`: of its one model. `asked`: paths. `wrong`: files that it gives other bytes of than it says."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        weights = save({"a": np.zeros(5000, np.float32)})
-        self.files = {"config.json": b'{"model_type": "vit"}', "README.md": CARD, "model.safetensors": weights}
-        self.files |= {"pytorch_model.bin": b"pickled", "modeling_own.py": b"raise SystemExit"}
-        self.asked: list[str] = []
-        self.wrong: set[str] = set()
-        self.status = 200
-        self.said: dict[str, Any] = {}
-
-    def model(self) -> dict[str, Any]:
-        siblings = [self._said(name, data) for name, data in self.files.items()]
-        return {"sha": COMMIT, "siblings": siblings, "cardData": {"license": "apache-2.0"}, **self.said}
-
-    @staticmethod
-    def _said(name: str, data: bytes) -> dict[str, Any]:
-        blob = hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
-        large = (
-            {"lfs": {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}}
-            if "." in name[-12:] and name.endswith("safetensors")
-            else {}
-        )
-        return {"rfilename": name, "size": len(data), "blobId": blob, **large}
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_GET(self) -> None:
-        path = unquote(urlsplit(self.path).path)
-        self.server.asked.append(path)
-        status, data = self.server.status, b""
-        if path.startswith("/api/models/org/net/revision/"):
-            data = json.dumps(self.server.model()).encode()
-        elif path.startswith(f"/org/net/resolve/{COMMIT}/"):
-            name = path.rpartition("/")[2]
-            data = self.server.files[name] + b" " * (name in self.server.wrong)
-        else:
-            status = 404
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_: Any) -> None:
-        pass
 
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setattr(downloads, "PAUSES", (0.0, 0.0))
     monkeypatch.setenv("MUSTER_CACHE", str(tmp_path / "cache"))
-    with Server() as made:
-        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{made.server_address[1]}")
-        thread = threading.Thread(target=made.serve_forever)
-        thread.start()
+    weights = save({"a": np.zeros(5000, np.float32)})
+    files = {"config.json": b'{"model_type": "vit"}', "README.md": CARD, "model.safetensors": weights}
+    with serving({**files, "pytorch_model.bin": b"pickled", "modeling_own.py": b"raise SystemExit"}) as made:
+        monkeypatch.setenv("HF_ENDPOINT", made.address)
         yield made
-        made.shutdown()
-        thread.join()
 
 
 def test_a_model_is_fetched_once_and_pinned(server: Server) -> None:

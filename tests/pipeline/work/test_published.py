@@ -13,6 +13,7 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 from helpers.fixtures import Outcome
+from helpers.hub_server import COMMIT, serving
 from helpers.published import NAMES, loaded, save
 from helpers.runs import config_of
 from muster.errors import InputError, TaskError
@@ -218,6 +219,23 @@ def test_rows_are_read_where_the_model_is_no_more(tmp_path: Path, album: Path, m
     assert muster("status", "-l", tmp_path / "L").code == 0
     again = muster("run", "-l", tmp_path / "L", "--tasks", "objects", "--model", f"objects=hf:{folder}")
     assert (again.code, "no such folder" in again.error) == (2, True)
+
+
+def test_a_model_by_its_name_from_the_server_to_the_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, muster: Any
+) -> None:
+    folder = save("vit", tmp_path / "vit")
+    (folder / "README.md").write_text("---\nlicense: apache-2.0\n---\n")
+    wanted = loaded("labels", folder, min_score=0)([image()])
+    with serving({file.name: file.read_bytes() for file in folder.iterdir()}) as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.address)
+        done: Outcome = muster("models", "pin", "hf:org/net")
+    assert done.code == 0, done.err
+    size = sum(map(len, server.files.values())) / 1e6
+    assert done.err == f"org/net at {COMMIT[:12]}: licence apache-2.0, {size:.1f} MB\n"
+    made = choice("labels", "org/net", min_score=0)
+    assert made.description["model"] == "hf:org/net"
+    assert made.load(CPU, None)([image()]).equals(wanted), "without the server, which is gone"
 
 
 def test_what_is_pinned_is_shown(monkeypatch: pytest.MonkeyPatch, muster: Any, model: Path) -> None:
