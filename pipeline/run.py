@@ -114,7 +114,8 @@ def process(
 ) -> RunSummary:
     """What `run` does. The caller holds the lock, see forget.locked."""
     began = time.monotonic()
-    config = replace(config, library=library.uri)
+    more = sum(entry.memory for choice in config.choices for entry in choice.entries)
+    config = replace(config, library=library.uri, machine=config.machine.with_room(more))
     if config.trace is not None:
         library.check_outside(config.trace, "trace")
     shared_shards.remove_all(library)

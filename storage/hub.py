@@ -50,13 +50,14 @@ _NOT_COMMERCIAL = re.compile(r"(^|[-_ ])nc([-_ ]|$)|non-?commercial|research[-_ 
 @dataclass(frozen=True)
 class Model:
     """`settings`: file → what it holds. `weights`: file → SHA-256. `digest`: SHA-256 over both. `licence`: as its model
-    card states it, "" where that does not."""
+    card states it, "" where that does not. `size`: bytes of the weights."""
 
     folder: Path
     settings: Mapping[str, bytes] = field(repr=False)
     weights: Mapping[str, str]
     digest: str
     licence: str
+    size: int
 
     @property
     def config(self) -> Mapping[str, Any]:
@@ -124,7 +125,8 @@ def _read(folder: Path, _: object) -> Model:
     digest = hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
     card = folder / CARD
     text = read_regular(card).decode(errors="replace") if card.is_file() else ""
-    return Model(folder, settings, weights, digest, licence_of(text))
+    size = sum((folder / name).stat().st_size for name in weights)
+    return Model(folder, settings, weights, digest, licence_of(text), size)
 
 
 def _check_json(file: Path, data: bytes) -> None:

@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -72,6 +72,14 @@ class Machine:
             warnings.warn(
                 f"{many}enough for {usual}, {each}; give fewer if any are ended", MachineWarning, stacklevel=4
             )
+
+    def with_room(self, more: int) -> "Machine":
+        """The same; where nobody said how many workers there are to be, with as many as fit if each takes `more` bytes
+        of memory than usual."""
+        free = memory.available()
+        if not more or self.workers is not None or self.address is not None or self.on_gpu or free is None:
+            return self
+        return replace(self, workers=max(1, min(cores(), free // (memory.USUAL + more))))
 
     @property
     def on_gpu(self) -> bool:

@@ -71,6 +71,8 @@ def _parts(task: str, model: str, found: hub.Model) -> Mapping[str, Entry | str]
         run=kind.run,
         load=partial(_tensors, found),
         commercial=found.commercial,
+        # As it loads, a worker holds the file beside the network, which is in single precision whatever the file is.
+        memory=found.size * (4 if config.dtype in (torch.float16, torch.bfloat16) else 2),
     )
     return {kinds.ROLES[task]: entry, **kind.others}
 

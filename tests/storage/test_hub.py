@@ -28,7 +28,7 @@ def test_what_is_read(folder: Path) -> None:
     model = hub.read_model(folder)
     assert model.config == {"model_type": "vit"}
     assert list(model.settings) == ["config.json", "preprocessor_config.json"]
-    assert [len(data) for data in hub.tensors(model)] == [(folder / "model.safetensors").stat().st_size]
+    assert [len(data) for data in hub.tensors(model)] == [(folder / "model.safetensors").stat().st_size] == [model.size]
 
 
 def test_every_file_that_is_read_is_part_of_the_digest(folder: Path) -> None:

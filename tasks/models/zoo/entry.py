@@ -24,7 +24,8 @@ class Entry:
     what the task calls. `load`: of a model at an address, what reads the tensors; its files are its own affair.
     `commercial`: whether its licence allows commercial use. `stands_for`: the name of another entry, whose network this
     is in another form, and as which it is run; by default its own. `imported`: what runs its network as ONNX, as it was
-    exported → what stands where `build` gives the network.
+    exported → what stands where `build` gives the network. `memory`: bytes that a worker takes for it, beside what
+    workers take for Muster's own.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Entry:
     load: Callable[[], Mapping[str, torch.Tensor]] | None = None
     commercial: bool = True
     stands_for: str = ""
+    memory: int = 0
     imported: Callable[[nn.Module], nn.Module] = nn.Sequential
 
     @property

@@ -41,6 +41,18 @@ def test_more_workers_than_memory_holds(monkeypatch: pytest.MonkeyPatch) -> None
     assert Machine(device="cpu", workers=1000, address="head:1").workers == 1000  # other machines have their own
 
 
+def test_room_for_large_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "cores", lambda: 8)
+    monkeypatch.setattr(memory, "available", lambda: 8 * GIB)
+    made = Machine(device="cpu")
+    assert made.with_room(0) is made
+    assert [made.with_room(more).worker_count for more in (GIB // 10, GIB, 4 * GIB, 20 * GIB)] == [8, 4, 1, 1]
+    assert Machine(device="cpu", workers=3).with_room(20 * GIB).workers == 3, "as it was asked for"
+    assert Machine(device="cpu", address="head:1").with_room(20 * GIB).workers is None
+    monkeypatch.setattr(memory, "available", lambda: None)
+    assert made.with_room(GIB) is made
+
+
 def test_without_a_number_there_are_as_many_workers_as_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "cores", lambda: 8)
     for free, count in ((100 * GIB, 8), (3 * GIB, 3), (GIB // 8, 1), (None, 8)):

@@ -60,6 +60,14 @@ def test_the_fingerprint_is_of_all_files_that_are_loaded(copy: Path) -> None:
     assert choice("labels", copy).fingerprint != before.fingerprint
 
 
+def test_what_a_worker_takes_for_it(copy: Path) -> None:
+    size = (copy / "model.safetensors").stat().st_size
+    assert [each.memory for each in choice("labels", copy).entries] == [2 * size]
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config | {"dtype": "bfloat16"}))
+    assert [each.memory for each in choice("labels", copy).entries] == [4 * size]
+
+
 def test_its_classes_are_noted(tmp_path: Path) -> None:
     assert choice("objects", save("d_fine", tmp_path / "d")).description["classes"] == list(NAMES)
 
