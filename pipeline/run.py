@@ -155,7 +155,7 @@ def record(library: LibraryFiles, config: RunConfig) -> None:
             if choice.weights is not None or zoo.is_address(choice.model):
                 choice.try_weights(config.machine.weights_dir)
             for entry in filter(lambda entry: not entry.commercial, choice.entries):
-                text = f"{entry.name} is under the licence {entry.licence}, which forbids commercial use"
+                text = f"{choice.model} is under the licence {entry.licence}, which forbids commercial use"
                 warnings.warn(text, LicenceWarning, stacklevel=2)
         tables.describe(library, choice.description)
 

@@ -40,6 +40,7 @@ SETTINGS = (
     "vocab.json",
     "vocab.txt",
 )
+READ = frozenset({*SETTINGS, INDEX, CARD})
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.h5", "*.msgpack")
 _CHUNK = 1 << 22
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\.safetensors")
@@ -47,7 +48,7 @@ _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\.safetensors")
 _NOT_COMMERCIAL = re.compile(r"(^|[-_ ])nc([-_ ]|$)|non-?commercial|research[-_ ]only|apple-amlr|apple-ascl", re.I)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Model:
     """`settings`: file → what it holds. `weights`: file → SHA-256. `digest`: SHA-256 over both. `licence`: as its model
     card states it, "" where that does not. `size`: bytes of the weights."""
@@ -75,6 +76,8 @@ def read_model(folder: Path) -> Model:
         raise InputError(f"{folder}: no such folder")
     try:
         return _read(folder, _stamp(folder))
+    except FileNotFoundError as error:
+        raise InputError(f"{error.filename} is a link to what is not there: take the whole model") from None
     except OSError as error:
         raise MusterError(f"cannot read {error.filename or folder}: {error.strerror}") from error
 
@@ -106,7 +109,8 @@ def licence_of(card: str) -> str:
 
 def _stamp(folder: Path) -> tuple[tuple[str, int, int, int], ...]:
     """What tells whether a folder holds the same as before."""
-    status = ((entry.name, entry.stat()) for entry in os.scandir(folder))
+    names = [entry.name for entry in os.scandir(folder) if entry.name in READ or _SAFE_NAME.fullmatch(entry.name)]
+    status = ((name, (folder / name).stat()) for name in names)
     return tuple(sorted((name, each.st_size, each.st_mtime_ns, each.st_ino) for name, each in status))
 
 

@@ -73,10 +73,10 @@ def look_up(name: str) -> Published:
         said = json.loads(data)
         commit, found = said["sha"], {each["rfilename"]: _facts(each) for each in said["siblings"]}
         licence = (said.get("cardData") or {}).get("license") or ""
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if not _COMMIT.fullmatch(commit):
+            raise ValueError("no revision")
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise MusterError(f"{url} does not answer as the hub of models does ({type(error).__name__})") from None
-    if not _COMMIT.fullmatch(str(commit)):
-        raise MusterError(f"{url} does not answer as the hub of models does: {str(commit)[:60]!r} is no revision")
     return Published(name, commit, str(licence), {each: found[each] for each in _wanted(name, found)})
 
 
@@ -108,7 +108,11 @@ def _fetch_all(found: Published, repository: str, folder: Path, on_download: dow
 
 
 def endpoint() -> str:
-    return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
+    """Where models are asked for. InputError where that is no address of a web server."""
+    address = (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
+    if not re.fullmatch(r"https?://[\w.-]+(:\d+)?(/[\w./-]*)?", address, re.ASCII):
+        raise InputError(f"HF_ENDPOINT {address}: give the address of a web server, such as https://huggingface.co")
+    return address
 
 
 def _parsed(name: str) -> tuple[str, str | None]:
@@ -147,12 +151,15 @@ def _wanted(name: str, found: Mapping[str, Any]) -> list[str]:
 
 
 def _facts(file: Mapping[str, Any]) -> tuple[int, str, str]:
+    """Bytes, SHA-256 or "", git's SHA-1 or "". ValueError where these are none: they become parts of names, and are
+    what the file is compared with."""
     large = file.get("lfs") or {}
-    return (
-        int(file.get("size") or large.get("size") or 0),
-        str(large.get("sha256") or ""),
-        str(file.get("blobId") or ""),
-    )
+    size, sha256, sha1 = int(file.get("size") or 0), large.get("sha256") or "", file.get("blobId") or ""
+    if not (re.fullmatch("(?:[0-9a-f]{64})?", sha256) and re.fullmatch("(?:[0-9a-f]{40})?", sha1) and (sha256 or sha1)):
+        raise ValueError("no digest")
+    if not isinstance(file["rfilename"], str):
+        raise ValueError("no name")
+    return size, sha256, sha1
 
 
 def _fetch_small(url: str, sha1: str, target: Path) -> None:

@@ -27,4 +27,4 @@ def path_of(model: str | None) -> Path | None:
     kind, _, place = model.partition(":")
     if not place or (kind == "hf" and not published.is_folder(place)):
         return None
-    return Path(place).expanduser().absolute()
+    return published.folder_of(place).absolute()

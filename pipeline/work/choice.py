@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from muster.errors import InputError, MusterError, TaskError
@@ -95,7 +96,7 @@ class TaskChoice:
         given = f"`weights` {self.name}={self.weights}"
         option = given if self.weights is not None else f"`model` {self.name}={self.model}"
         try:
-            self.load(torch.device("cpu"), weights_dir)
+            task = self.load(torch.device("cpu"), weights_dir)
         except TaskError as error:
             raise InputError(f"{option}: {error}") from None
         except MusterError:
@@ -103,6 +104,8 @@ class TaskChoice:
         except Exception as error:  # a builder looks for what it needs, and comes upon something else
             entry = given_entry(self.task) if self.weights else next(each for each in self.entries if each.load)
             raise InputError(f"{option}: {not_weights_of(entry, error)}") from None
+        if zoo.is_address(self.model):
+            _try(task, option)
 
     @property
     def _replaced(self) -> set[str]:
@@ -127,6 +130,14 @@ class TaskChoice:
         if zoo.is_address(self.model):  # so that its rows are read where the model is no more
             described["classes"] = list(self.task.classes)
         return described
+
+
+def _try(task: base.Task, option: str) -> None:
+    """Run it on a grey picture: InputError where its parts do not go together, which every photo would say else."""
+    try:
+        task([base.Image("", np.full((64, 96, 3), 128, np.uint8), 1.0, (96, 64))])
+    except Exception as error:  # a processor of another kind, say
+        raise InputError(f"{option}: it fails on a grey picture ({type(error).__name__}: {error})") from None
 
 
 def choose(

@@ -8,12 +8,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from muster.errors import InputError, TaskError
+from muster.pipeline.work.published import folder_of
 from muster.storage import hub, onnx_file
 from muster.storage.onnx_file import OnnxFile
 from muster.tasks.models import zoo
@@ -39,10 +39,13 @@ def parts(task: str, model: str) -> Mapping[str, Entry | str]:
     what = f"`model` {task}={model}"
     if task not in _ROLES:
         raise TaskError(f"{what}: no ONNX file does this; they do {', '.join(_ROLES)}")
+    place = model.partition(":")[2]
+    if not place:
+        raise InputError(f"{what}: give a file, onnx:FILE")
     _require_packages()
     asked = tuple(name.strip() for name in os.environ.get(PROVIDERS, "").split(",") if name.strip())
     try:
-        found = onnx_file.read_onnx(Path(model.partition(":")[2]).expanduser())
+        found = onnx_file.read_onnx(folder_of(place))
         return _parts(task, model, found, asked or (CPU,))
     except InputError as error:
         raise type(error)(f"{what}: {error}") from None

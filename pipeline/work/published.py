@@ -9,7 +9,7 @@ import json
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,15 @@ from muster.tasks.models.zoo.entry import Entry
 
 def is_folder(place: str) -> bool:
     """Whether the address of a model is a folder, and no name of one that was fetched."""
-    return place.startswith(("/", "./", "../", "~")) or Path(place).is_dir()
+    return place.startswith(("/", "./", "../", "~")) or (hub_names.pinned(place) is None and Path(place).is_dir())
+
+
+def folder_of(place: str) -> Path:
+    """A folder or file, `~` resolved."""
+    try:
+        return Path(place).expanduser()
+    except RuntimeError:
+        raise InputError(f"{place}: there is no such user") from None
 
 
 def parts(task: str, model: str) -> Mapping[str, Entry | str]:
@@ -39,7 +47,7 @@ def parts(task: str, model: str) -> Mapping[str, Entry | str]:
         raise InputError(f"{what}: give the folder of a model, or its name")
     try:
         _require_library()
-        found = hub.read_model(Path(place).expanduser()) if is_folder(place) else hub_names.find(place)
+        found = hub.read_model(folder_of(place)) if is_folder(place) else hub_names.find(place)
         return _parts(task, model, found)
     except InputError as error:
         raise type(error)(f"{what}: {error}") from None
@@ -52,11 +60,18 @@ def _require_library() -> None:
         raise InputError("published models need the package transformers: pip install transformers") from None
 
 
+@lru_cache(16)
 def _parts(task: str, model: str, found: hub.Model) -> Mapping[str, Entry | str]:
-    config, processor = _read_settings(task, found)
-    kind = kinds.kind_of(task, config, processor)
+    with _offline():
+        config, processor = _read_settings(task, found)
+        try:
+            kind = kinds.kind_of(task, config, processor)
+        except TaskError:
+            raise
+        except Exception as error:  # whatever the library comes upon in settings that cannot be
+            raise InputError(f"{found.folder} has settings that do not go together: {_first(error)}") from None
     entry = Entry(
-        name=model,
+        name=f"{model} as {task}",
         file=found.folder.name,
         url="",
         sha256=found.digest,
@@ -85,7 +100,8 @@ def _read_settings(task: str, found: hub.Model) -> tuple[Any, Any]:
         try:
             config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
         except Exception as error:  # it tells of bad settings in a dozen ways
-            raise InputError(f"{found.folder}: {_first(error)}") from None
+            raise InputError(f"{found.folder}: {_first(error, folder, found)}") from None
+        _check_backbones(config, found)
         words = kinds.has_words(task, config)  # TaskError where it is for another task
         here = {"trust_remote_code": False, "local_files_only": True}
         try:
@@ -98,7 +114,7 @@ def _read_settings(task: str, found: hub.Model) -> tuple[Any, Any]:
         except Exception as error:
             raise InputError(
                 f"{found.folder} lacks its processor, or has a damaged one: take the model's preprocessor_config.json"
-                f" too, and its tokenizer where it has one ({_first(error)})"
+                f" too, and its tokenizer where it has one ({_first(error, folder, found)})"
             ) from None
 
 
@@ -127,7 +143,7 @@ def _built(found: hub.Model, config: Any, processor: Any, kind: Kind, state: Sta
     """The network with its tensors, in single precision. InputError where they are not all its own."""
     from transformers import GenerationConfig
 
-    with _quiet():
+    with _quiet(), _offline():
         try:
             network, told = kind.network.from_pretrained(
                 None,
@@ -135,9 +151,12 @@ def _built(found: hub.Model, config: Any, processor: Any, kind: Kind, state: Sta
                 state_dict=dict(state),
                 dtype=torch.float32,
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,  # which are said below
             )
         except MusterError:
             raise
+        except ImportError as error:
+            raise InputError(f"{found.folder}: {kind.network.__name__} needs a package more: {_first(error)}") from None
         except Exception as error:
             raise InputError(
                 f"{found.folder}: its weights are not those of {kind.network.__name__}: {_first(error)}"
@@ -168,6 +187,30 @@ def _quiet() -> Iterator[None]:
         logging.set_verbosity(level)
 
 
-def _first(error: Exception) -> str:
-    text = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+@contextmanager
+def _offline() -> Iterator[None]:
+    """Nothing is asked of a server meanwhile, whatever settings name."""
+    from huggingface_hub import constants
+
+    before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def _check_backbones(config: Any, found: hub.Model) -> None:
+    """InputError where a network is a part of it that lies elsewhere; timm builds its own by their names."""
+    named = getattr(config, "backbone", None)
+    if named and not getattr(config, "use_timm_backbone", False) and getattr(config, "backbone_config", None) is None:
+        raise InputError(
+            f"{found.folder} has a part that lies elsewhere (backbone {named}): take a model that is whole"
+        )
+
+
+def _first(error: Exception, folder: str = "", found: hub.Model | None = None) -> str:
+    """What is wrong, in a line; the folder that the library read is called as the user's."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = " ".join(lines[:2]) if lines else type(error).__name__
+    text = text.replace(folder, str(found.folder)) if folder and found else text
     return text if len(text) <= 200 else f"{text[:200]} …"

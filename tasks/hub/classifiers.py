@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 from muster.arrays import F32, Pixels
+from muster.errors import TaskError
 from muster.tasks.hub.network import Published, batches, in_order
 
 
@@ -17,6 +18,8 @@ class Chances:
         assert isinstance(network, Published)
         self.network, self.device = network.to(device), device
         self.categories = names(network.config)
+        if network.config.problem_type == "regression":
+            raise TaskError("it gives amounts and no labels (problem_type regression)")
         # As the library's pipeline: several may hold at once, or there is only one.
         self.several = network.config.problem_type == "multi_label_classification" or len(self.categories) == 1
 
@@ -24,7 +27,7 @@ class Chances:
         """uint8 RGB (H, W, 3), of any sizes → (N, categories), 0..1."""
         found: dict[int, Any] = {}
         for places, inputs in batches(self.network, images, self.device):
-            logits = self.network.network(**inputs).logits
+            logits = numbers(self.network.network(**inputs).logits)
             chances = logits.sigmoid() if self.several else logits.softmax(-1)
             found |= dict(zip(places, chances.cpu(), strict=True))
         return torch.stack(in_order(found)).numpy()
@@ -61,5 +64,15 @@ def pooled(outputs: Any) -> torch.Tensor:
 
 
 def names(config: Any) -> tuple[str, ...]:
-    """What the outputs of a network mean, in their order."""
-    return tuple(str(config.id2label[i]) for i in range(len(config.id2label)))
+    """What the outputs of a network mean, in their order. TaskError where their numbers have gaps."""
+    if sorted(config.id2label) != list(range(len(config.id2label))):
+        raise TaskError("its id2label does not number its classes from 0 on: take the config.json of its publisher")
+    found = (str(config.id2label[i]) for i in range(len(config.id2label)))
+    return tuple(name.encode(errors="replace").decode() for name in found)  # JSON may hold what is no Unicode
+
+
+def numbers(logits: torch.Tensor) -> torch.Tensor:
+    """The same; TaskError where some are none: of weights or settings that are damaged, nothing would be found."""
+    if logits.isnan().any():
+        raise TaskError("the network gives NaN: its weights or its settings are damaged")
+    return logits

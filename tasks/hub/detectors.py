@@ -7,6 +7,7 @@ import torch
 
 from muster.arrays import Pixels
 from muster.errors import TaskError
+from muster.tasks.hub.classifiers import numbers
 from muster.tasks.hub.network import Published, batches, in_order
 from muster.tasks.objects import Found
 
@@ -22,6 +23,7 @@ class Detector:
         found: dict[int, Found] = {}
         for places, inputs in batches(self.network, images, self.device):
             outputs = self.network.network(**inputs)
+            numbers(outputs.logits)
             found |= dict(zip(places, self._found(outputs, [images[i] for i in places]), strict=True))
         return in_order(found)
 
@@ -38,18 +40,21 @@ class ByWords(Detector):
 
     def __init__(self, network: Any, device: torch.device, min_score: float, words: Sequence[str]) -> None:
         super().__init__(network, device, min_score)
-        tokenizer = network.processor.tokenizer
-        # Questions are as long as the network was trained with: what is longer it cannot read.
         most = network.config.text_config.max_position_embeddings
-        self.text = tokenizer(
-            list(words), padding="max_length", truncation=True, max_length=most, return_tensors="pt"
-        ).to(device)
+        text = network.processor.tokenizer(list(words), padding="max_length", max_length=most)
+        for word, tokens in zip(words, text["input_ids"], strict=True):
+            if len(tokens) > most:
+                raise TaskError(
+                    f"`classes` {word[:40]} …: this model reads {most} tokens of each at most: say it shorter"
+                )
+        self.text = text.convert_to_tensors("pt").to(device)
 
     def __call__(self, images: Sequence[Pixels]) -> list[Found]:
         found: dict[int, Found] = {}
         for places, inputs in batches(self.network, images, self.device):
             text = {name: value.repeat(len(places), 1) for name, value in self.text.items()}
             outputs = self.network.network(**inputs, **text)
+            numbers(outputs.logits)
             found |= dict(zip(places, self._found(outputs, [images[i] for i in places]), strict=True))
         return in_order(found)
 
@@ -63,7 +68,10 @@ class Grounded(Detector):
     def __init__(self, network: Any, device: torch.device, min_score: float, words: Sequence[str]) -> None:
         super().__init__(network, device, min_score)
         # As its publisher has it: small letters, a full stop behind each phrase.
-        sentence = " ".join(f"{word.lower()}." for word in words)
+        phrases = [word.lower() for word in words]
+        if same := next((word for word, phrase in zip(words, phrases, strict=True) if phrases.count(phrase) > 1), None):
+            raise TaskError(f"`classes` {same}: this model makes no difference between capital and small letters")
+        sentence = " ".join(f"{phrase}." for phrase in phrases)
         tokens = network.processor.tokenizer(sentence, return_tensors="pt", return_offsets_mapping=True)
         if tokens["input_ids"].shape[1] > network.config.max_text_len:
             raise TaskError(
@@ -72,20 +80,25 @@ class Grounded(Detector):
             )
         offsets = tokens.pop("offset_mapping")[0]
         self.text = tokens.to(device)
-        ends = torch.tensor([len(word) + 2 for word in words]).cumsum(0)
-        begins = ends - torch.tensor([len(word) + 2 for word in words])
+        lengths = torch.tensor([len(phrase) + 2 for phrase in phrases])
+        ends = lengths.cumsum(0)
+        begins = ends - lengths
         # (words, tokens): which tokens are of which phrase, without its full stop
         self.of = (
             (offsets[None, :, 0] >= begins[:, None])
             & (offsets[None, :, 1] <= ends[:, None] - 2)
             & (offsets[None, :, 1] > offsets[None, :, 0])
         ).to(device)
+        for word, phrase, mask in zip(words, phrases, self.of, strict=True):
+            if "." in phrase or not mask.any():
+                raise TaskError(f"`classes` {word!r}: this model takes phrases of words, without full stops")
 
     def __call__(self, images: Sequence[Pixels]) -> list[Found]:
         found: dict[int, Found] = {}
         for places, inputs in batches(self.network, images, self.device):
             text = {name: value.repeat(len(places), 1) for name, value in self.text.items()}
             outputs = self.network.network(**inputs, **text)
+            numbers(outputs.logits)
             for place, logits, boxes in zip(places, outputs.logits, outputs.pred_boxes, strict=True):
                 chances = logits[:, : self.of.shape[1]].sigmoid()  # (queries, tokens)
                 scores, labels = (chances[:, None] * self.of).amax(2).max(1)

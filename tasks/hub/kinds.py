@@ -68,23 +68,25 @@ def class_of(task: str, config: Any) -> tuple[str, Any]:
     import transformers
     from transformers.models.auto import modeling_auto
 
-    built = (config.architectures or [None])[0]
+    said = config.architectures if isinstance(config.architectures, list) else []
+    built: str | None = next((each for each in said if isinstance(each, str)), None)
     for name in LISTS[task]:
         known = getattr(modeling_auto, _mapping(name))
         found = known.get(config.model_type, ())
         classes = (found,) if isinstance(found, str) else found
         if classes and (built in classes or built is None or not _is_for_another(built)):
-            return name, getattr(transformers, built if built in classes else classes[0])
-    raise TaskError(f"it is {built or config.model_type}, and none of the networks that do {task}{_does(built)}")
+            return name, getattr(transformers, built if built is not None and built in classes else classes[0])
+    raise TaskError(f"it is {built or config.model_type}, and none of the networks that do {task}{_does(task, built)}")
 
 
 def _is_for_another(built: str) -> bool:
     return any(built in _values(name) for name in _all_lists())
 
 
-def _does(built: str | None) -> str:
-    """What it does instead, of what Muster has."""
-    does = [task for task, lists in LISTS.items() if any(built in _values(_mapping(name)) for name in lists)]
+def _does(wanted: str, built: str | None) -> str:
+    """What it does instead of what is wanted, of what Muster has."""
+    others = {task: lists for task, lists in LISTS.items() if task != wanted}
+    does = [task for task, lists in others.items() if any(built in _values(_mapping(name)) for name in lists)]
     return f"; it does {' or '.join(does)}" if does else ""
 
 
@@ -125,6 +127,7 @@ def kind_of(task: str, config: Any, processor: Any) -> Kind:
     """How a model does a task. TaskError where it cannot."""
     name, network = class_of(task, config)
     pictures = getattr(processor, "image_processor", processor)
+    _check_words(task, config, processor)
     if task in ("captions", "answers"):
         return _writer(task, config, processor, network)
     side = _side(pictures)
@@ -136,6 +139,17 @@ def kind_of(task: str, config: Any, processor: Any) -> Kind:
     if task == "labels":
         return Kind(network, classifiers.Chances, side)
     return Kind(network, classifiers.Embedder, side, _width(network, config, pictures), lambda name: "pooler" in name)
+
+
+def _check_words(task: str, config: Any, processor: Any) -> None:
+    """TaskError where its processor is to have words and has none: without its file, a tokenizer is made of nothing."""
+    if not has_words(task, config) or class_of(task, config)[0] == "MASK_GENERATION":
+        return
+    words = getattr(processor, "tokenizer", None)
+    if words is None or set(words.get_vocab()) <= set(words.all_special_tokens):
+        raise TaskError(
+            "it has no words: take its tokenizer too (tokenizer.json, or the vocabulary that it has instead)"
+        )
 
 
 def _side(pictures: Any) -> int:
@@ -161,11 +175,6 @@ def _family(name: str, config: Any, longest: int) -> Family:
 
 
 def _writer(task: str, config: Any, processor: Any, network: Any) -> Kind:
-    words = getattr(processor, "tokenizer", None)
-    if words is None or set(words.get_vocab()) <= set(words.all_special_tokens):
-        raise TaskError(
-            "it has no words: take its tokenizer too (tokenizer.json, or the vocabulary that it has instead)"
-        )
     if config.model_type == "vilt":
         return Kind(network, Chooser, _side(processor.image_processor), exact=True)
     way = writers.way_of(task, network.__name__, processor)
@@ -194,6 +203,8 @@ def _forms(name: str, config: Any, pictures: Any, longest: int) -> Mapping[str, 
             partial(_classes, background=background) if subtask == "semantic" else partial(_segments, subtask=subtask)
         )
         forms[subtask] = Segmenter(known, longest, find, background, 0.0 if subtask == "semantic" else 0.5)
+    if not forms:
+        raise TaskError("its processor makes no masks: take the preprocessor_config.json of its publisher")
     return forms
 
 

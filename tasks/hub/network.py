@@ -90,7 +90,7 @@ def _fold(network: nn.Module) -> None:
         for first, second in _PAIRS:
             conv: Any = getattr(module, first, None)
             norm: Any = getattr(module, second, None)
-            if isinstance(conv, nn.Conv2d) and isinstance(getattr(norm, "running_var", None), torch.Tensor):
+            if type(conv) is nn.Conv2d and isinstance(getattr(norm, "running_var", None), torch.Tensor):
                 # A frozen norm has no `eps` of its own: the library writes 1e-5 where it uses it.
                 conv.weight, conv.bias = fuse_conv_bn_weights(
                     conv.weight,

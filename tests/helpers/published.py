@@ -166,6 +166,25 @@ def detr() -> Made:
     return hf.DetrForObjectDetection(config), hf.DetrImageProcessor(size={"shortest_edge": 96, "longest_edge": 160})
 
 
+def detr_timm() -> Made:
+    """As DETR was published first."""
+    import transformers as hf
+
+    config = hf.DetrConfig(
+        use_timm_backbone=True,
+        backbone="resnet18",
+        use_pretrained_backbone=False,
+        backbone_config=None,
+        d_model=32,
+        encoder_layers=1,
+        decoder_layers=1,
+        num_queries=20,
+        **HEADS,
+        **LABELS,
+    )
+    return hf.DetrForObjectDetection(config), hf.DetrImageProcessor(size={"shortest_edge": 96, "longest_edge": 160})
+
+
 def yolos() -> Made:
     import transformers as hf
 
@@ -403,6 +422,7 @@ MODELS: dict[str, Callable[[], Made]] = {
         rt_detr_v2,
         rf_detr,
         detr,
+        detr_timm,
         yolos,
         owlv2,
         grounding_dino,

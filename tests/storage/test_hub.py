@@ -129,6 +129,15 @@ def test_what_changed_since_is_not_loaded(folder: Path) -> None:
         list(hub.tensors(model))
 
 
+def test_links_to_what_is_not_there(folder: Path) -> None:
+    """As in a cache that was tidied up."""
+    (folder / "notes.json").symlink_to(folder / "gone")
+    assert hub.read_model(folder).digest
+    (folder / "tokenizer.json").symlink_to(folder / "gone")
+    with pytest.raises(InputError, match=r"tokenizer.json is a link to what is not there"):
+        hub.read_model(folder)
+
+
 def test_a_pipe_is_not_waited_for(folder: Path) -> None:
     (folder / "preprocessor_config.json").unlink()
     os.mkfifo(folder / "preprocessor_config.json")

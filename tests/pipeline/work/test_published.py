@@ -3,6 +3,7 @@
 import json
 import pickle
 import shutil
+import socket
 import warnings
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from muster.errors import InputError, TaskError
 from muster.pipeline.run import LicenceWarning, pending, record
 from muster.pipeline.work.choice import TaskChoice
 from muster.pipeline.work.worker import ShardWorker
-from muster.storage import hub
+from muster.storage import hub, hub_names
 from muster.storage.hub_names import Published
 from muster.storage.library import open_library
 from muster.storage.manifest import scan
@@ -142,6 +143,88 @@ def test_without_its_tokenizer(tmp_path: Path) -> None:
     (folder / "tokenizer.json").unlink()
     with pytest.raises(InputError, match="and its tokenizer where it has one"):
         choice("objects", folder, classes="cat")
+
+
+@pytest.mark.parametrize("kind", ["owlv2", "grounding_dino"])
+def test_a_tokenizer_that_is_missing_is_not_made_up(kind: str, tmp_path: Path) -> None:
+    folder = save(kind, tmp_path / kind)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / name).unlink()
+    with pytest.raises(InputError, match=r"it has no words: take its tokenizer too|and its tokenizer where it has one"):
+        choice("objects", folder, classes="cat")
+
+
+def test_features_of_a_model_of_words_need_its_tokenizer(tmp_path: Path) -> None:
+    folder = save("clip", tmp_path / "clip")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / name).unlink()
+    with pytest.raises(InputError, match=r"it has no words: take its tokenizer too|and its tokenizer where it has one"):
+        choice("features", folder)
+
+
+def test_nothing_is_asked_of_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even where settings name a part that lies elsewhere, and the library may ask."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    asked: list[object] = []
+    monkeypatch.setattr(socket.socket, "connect", lambda self, address: asked.append(address))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *where, **_: asked.append(where) or [])
+    folder = save("detr", tmp_path / "detr")
+    change(folder / "config.json", backbone="evil-org/evil-model", backbone_config=None)
+    with pytest.raises(InputError, match=r"lies elsewhere|offline|Offline|detr"):
+        choice("objects", folder)
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "task", "file", "settings"),
+    [
+        ("vit", "labels", "config.json", {"num_attention_heads": 0}),
+        ("vit", "labels", "preprocessor_config.json", {"size": {"height": 0, "width": 0}}),
+        ("vit", "labels", "preprocessor_config.json", {"size": {"height": -3, "width": 5}}),
+        ("vit", "labels", "preprocessor_config.json", {"image_mean": "a"}),
+        ("vit", "labels", "preprocessor_config.json", {"resample": 99}),
+        ("dinov2", "features", "config.json", {"hidden_act": "foo"}),
+        ("dinov2", "features", "config.json", {"hidden_size": 0}),
+        ("dinov2", "features", "config.json", {"patch_size": 0}),
+        ("d_fine", "objects", "config.json", {"id2label": {"1": "a", "2": "b"}}),
+        ("segformer", "masks", "config.json", {"id2label": {"0": "a", "2": "b"}}),
+        ("detr", "objects", "preprocessor_config.json", {"image_processor_type": "ViTImageProcessor"}),
+        ("mask2former", "masks", "preprocessor_config.json", {"image_processor_type": "ViTImageProcessor"}),
+        ("mask2former", "masks", "preprocessor_config.json", {"image_processor_type": "SegformerImageProcessor"}),
+    ],
+)
+def test_settings_that_cannot_be(kind: str, task: str, file: str, settings: dict[str, Any], tmp_path: Path) -> None:
+    """Each is said before any photo is looked at."""
+    folder = save(kind, tmp_path / kind)
+    change(folder / file, **settings)
+    with pytest.raises(InputError) as raised:
+        choice(task, folder).try_weights(None)
+    assert "/tmp/tmp" not in str(raised.value), "the folder of the library's own"
+
+
+def change(file: Path, **settings: Any) -> None:
+    file.write_text(json.dumps(json.loads(file.read_text()) | settings))
+
+
+def test_a_user_who_is_not_there() -> None:
+    for model in ("hf:~nobody-here/x", "onnx:~nobody-here/x"):
+        with pytest.raises(InputError, match="there is no such user"):
+            TaskChoice(name="objects", model=model)
+    with pytest.raises(InputError, match="give a file, onnx:FILE"):
+        TaskChoice(name="objects", model="onnx:")
+
+
+def test_a_pinned_name_goes_before_a_folder(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(model, tmp_path / "org" / "net")
+    monkeypatch.chdir(tmp_path)
+    assert choice("labels", "org/net").model == f"hf:{tmp_path}/org/net"
+    monkeypatch.setenv("MUSTER_CACHE", str(tmp_path / "cache"))
+    with serving({file.name: file.read_bytes() for file in model.iterdir()}) as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.address)
+        hub_names.pin(hub_names.look_up("org/net"))
+    assert choice("labels", "org/net").model == "hf:org/net"
 
 
 def test_weights_cut_short(copy: Path) -> None:

@@ -1,13 +1,17 @@
 """Classifiers and embedders of the `transformers` library: as its own pipelines, on photos of every shape."""
 
+import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from helpers.published import by_image, loaded, photos, picture, save
+from muster.errors import TaskError
 from muster.tasks.features import Features
+from muster.tasks.hub.classifiers import names
 from muster.tasks.labels import Labels
 from muster.testing import check_task
 
@@ -61,6 +65,29 @@ def test_a_pooler_without_weights_is_not_used(tmp_path: Path, data: Path) -> Non
         tokens = classifier.vit.eval()(**processor([picture(image) for image in images], return_tensors="pt"))
     first = tokens.last_hidden_state[:, 0].numpy()
     assert ours == pytest.approx(first / np.linalg.norm(first, axis=1, keepdims=True), abs=1e-5)
+
+
+def test_amounts_are_no_labels(tmp_path: Path) -> None:
+    _change(save("vit", tmp_path / "vit") / "config.json", problem_type="regression")
+    with pytest.raises(TaskError, match="gives amounts and no labels"):
+        loaded("labels", tmp_path / "vit")
+
+
+def test_settings_that_make_nan_are_said(tmp_path: Path, data: Path) -> None:
+    _change(save("vit", tmp_path / "vit") / "preprocessor_config.json", image_std=[0, 0, 0])
+    with pytest.raises(TaskError, match="the network gives NaN"):
+        loaded("labels", tmp_path / "vit")(photos(data, 5))
+
+
+def test_names_of_classes() -> None:
+    assert names(SimpleNamespace(id2label={1: "b", 0: "a\ud800"})) == ("a?", "b")
+    for gaps in ({1: "a"}, {0: "a", 2: "b"}):
+        with pytest.raises(TaskError, match="does not number its classes from 0 on"):
+            names(SimpleNamespace(id2label=gaps))
+
+
+def _change(file: Path, **settings: object) -> None:
+    file.write_text(json.dumps(json.loads(file.read_text()) | settings))
 
 
 def test_the_contract_of_a_task(tmp_path: Path, data: Path) -> None:

@@ -14,7 +14,7 @@ from muster.tasks.hub.detectors import Grounded
 from muster.tasks.objects import Objects
 from muster.testing import check_task
 
-CLOSED = ("d_fine", "rt_detr", "rt_detr_v2", "rf_detr", "detr", "yolos")
+CLOSED = ("d_fine", "rt_detr", "rt_detr_v2", "rf_detr", "detr", "detr_timm", "yolos")
 LEAST = 0.05
 WORDS = ("a red car", "cat", "our dog")
 
@@ -146,6 +146,41 @@ def test_words_of_any_script_and_too_many(tmp_path: Path, data: Path) -> None:
     assert set(task(photos(data, 5))["label"].to_pylist()) <= {"красная машина", "赤い車", "سيارة حمراء", "🚗"}
     with pytest.raises(TaskError, match="40 classes are more than this model reads at once"):
         loaded("objects", folder, classes=",".join(f"cat of dog {i}" for i in range(40)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "classes", "text"),
+    [
+        ("grounding_dino", {"Red car": None, "red car": None}, "no difference between capital and small letters"),
+        ("grounding_dino", {"a.b": None}, "takes phrases of words, without full stops"),
+        ("grounding_dino", {"…": None, " ": None}, "takes phrases of words"),
+        ("owlv2", {"cat dog tree kite person " * 4: None}, "this model reads 16 tokens of each at most"),
+    ],
+)
+def test_words_that_it_cannot_tell(kind: str, classes: dict[str, None], text: str, tmp_path: Path) -> None:
+    with pytest.raises(TaskError, match=text):
+        loaded("objects", save(kind, tmp_path / kind), classes=classes)
+
+
+def test_letters_that_grow_as_they_become_small_move_no_phrase(tmp_path: Path) -> None:
+    folder = save("grounding_dino", tmp_path / "dino")
+    task = loaded("objects", folder, classes="İİİ dog,Ł kite,cat")
+    assert isinstance(task, Objects)
+    assert isinstance(task.detector, Grounded)
+    tokens = task.detector.text["input_ids"][0].tolist()
+    named = [[token for token, of in zip(tokens, mask, strict=True) if of] for mask in task.detector.of.tolist()]
+    known = task.detector.network.processor.tokenizer.get_vocab()
+    last = [next(name for name in ("cat", "kite", "dog") if name in label) for label in task.classes]
+    assert [each[-1] for each in named] == [known[name] for name in last]
+
+
+def test_a_network_of_nan_is_said(tmp_path: Path, data: Path) -> None:
+    task = loaded("objects", save("d_fine", tmp_path / "d"), min_score=LEAST)
+    assert isinstance(task, Objects)
+    for value in task.detector.network.network.model.decoder.parameters():  # type: ignore[attr-defined]
+        value.fill_(float("nan"))
+    with pytest.raises(TaskError, match="the network gives NaN"):
+        task(photos(data, 5))
 
 
 def test_words_are_needed(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from muster.tasks import registry
 from muster.tasks.hub import kinds
 
 TASKS = {
-    "objects": ("d_fine", "rt_detr", "rt_detr_v2", "rf_detr", "detr", "yolos", "owlv2", "grounding_dino"),
+    "objects": ("d_fine", "rt_detr", "rt_detr_v2", "rf_detr", "detr", "detr_timm", "yolos", "owlv2", "grounding_dino"),
     "masks": ("segformer", "mask2former", "sam", "sam2"),
     "labels": ("vit", "convnext"),
     "features": ("dinov2", "clip", "siglip", "siglip2"),
