@@ -10,6 +10,7 @@ from muster.pipeline import forget
 from muster.pipeline.people.searching import opened
 from muster.storage import chosen_photos, manifest
 from muster.storage.library import LibraryFiles, open_library
+from muster.storage.search.looks import LOOKS
 
 
 def choose(library: LibraryFiles, query: str, out: str) -> LibraryFiles:
@@ -34,7 +35,7 @@ def choose(library: LibraryFiles, query: str, out: str) -> LibraryFiles:
 def found_by(library: LibraryFiles, query: str, parameter: str) -> pa.Table:
     """Rows of the manifest, of the photos that a query finds; "": of all. `parameter`: what the query is called.
 
-    InputError where it finds none, or holds a word that is not there.
+    InputError where it finds none, holds a word that is not there, or words that photos are only ranked by.
     """
     forget.settled(library)
     if not query:
@@ -46,6 +47,13 @@ def found_by(library: LibraryFiles, query: str, parameter: str) -> pa.Table:
     for each in found.unknown:
         near = " or ".join(each.suggestions)
         raise InputError(f"`{parameter}` {query}: no `{each.text}` here" + (f"; did you mean {near}?" if near else ""))
+    notes = "".join(f"; {note}" for note in found.notes)
+    if found.similarities is not None:
+        looks = " ".join(text for each in found.understood for field, text in each.meanings if field == LOOKS)
+        raise InputError(
+            f'`{parameter}` {query}: photos are ranked by "{looks}", which leaves none out: name people, things, dates'
+            f" or places{notes}"
+        )
     if not len(found.rows):
-        raise MissingError(f"`{parameter}` {query}: no photo is found by it")
+        raise MissingError(f"`{parameter}` {query}: no photo is found by it{notes}")
     return chosen_photos.rows_of(library, found.image_ids)

@@ -83,8 +83,6 @@ class ModelTexts:
                 " of another version: words are compared once features were made again"
             )
         entry = zoo.ENTRIES[choice.task.models["classifier"]]
-        if entry.load is None:
-            raise TypeError(f"{entry.name} is no published model")
-        return TextEncoder(
-            entry.build(entry.load()), self.machine.torch_device if self.machine else torch.device("cpu")
-        )
+        assert entry.load is not None  # of all entries that HUB names
+        device = self.machine.torch_device if self.machine else torch.device("cpu")
+        return TextEncoder(entry.build(entry.load()), device)

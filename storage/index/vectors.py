@@ -98,7 +98,7 @@ class VectorIndex:
         vectors, bits = self.vectors[start : start + len(among)], np.packbits(among, bitorder="little")
         similarities, rows = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
         x, y, found, places = (faiss.swig_ptr(each) for each in (queries, vectors, similarities, rows))
-        chosen = faiss.IDSelectorBitmap(len(among), faiss.swig_ptr(bits))
+        chosen = faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
         faiss.knn_inner_product(x, y, queries.shape[1], len(queries), len(among), k, found, places, chosen)
         return similarities, np.where(rows < 0, -1, rows + start)
 

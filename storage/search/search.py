@@ -21,7 +21,7 @@ from muster.storage.search import columns, index, labels
 from muster.storage.search.alike import MOST, Alike, TextsOf, embeddings
 from muster.storage.search.index import Index
 from muster.storage.search.labels import Labels
-from muster.storage.search.looks import LOOKS, Description, Segment, descriptions
+from muster.storage.search.looks import LOOKS, Description, Segment, descriptions, turning
 from muster.storage.search.meanings import LONGEST, Meaning, meanings, suggestions
 from muster.storage.search.query import Term, parsed, written
 from muster.storage.search.words import folded
@@ -71,7 +71,8 @@ class Unknown:
 @dataclass(frozen=True)
 class Result:
     """`image_ids`: in order of time, those without a date last; `rows`: where they are in the index. With a word that
-    is not known there are none, unless it is negated, or they are compared with it.
+    is not known there are none, unless it is negated, or they are compared with it; with one of logic, such as "or",
+    there are none.
 
     `similarities`: of each photo to the description that the query has, (N,), the likest first; None where it has
     none. `textless`: there are words that no model of pictures and words is there to compare photos with."""
@@ -104,21 +105,21 @@ class Search:
         self._people: tuple[pa.Table, Mapping[str, str], Collection[str]] | None = None
 
     def _now(self) -> object:
-        """What the index is made from: the manifest's shards and, of each table, those that are done."""
+        """What the index is made from: labels, the manifest's shards and, of each table, those that are done."""
         from muster.storage import manifest  # as in columns.py
 
         alike = filter(None, [embeddings(self.library)])
         prints = (IMAGES_FINGERPRINT, *(each.fingerprint for each in self.labels), *alike)
         done = tuple(tuple(tables.committed(self.library, name)) for name in prints)
         tagged = self.library.fs.get_file_info(self.library.at(layout.TAGS)).mtime_ns
-        return tuple(manifest.shards(self.library)), done, tagged
+        return self.labels, tuple(manifest.shards(self.library)), done, tagged
 
     def refresh(self) -> bool:
-        """Read everything again where shards were added or dropped since. Whether there were any."""
+        """Read everything again where shards were added or dropped since, or `labels` replaced. Whether they were."""
         now = self._now()
         if now == self._stamp:
             return False
-        self.index, self._stamp = _index(self.library, self.labels, self.texts_of), now
+        self.index, self._stamp = _index(self.library, self.labels, self.texts_of, self.index.alike), now
         if self._people is not None:
             self.know(*self._people)
         return True
@@ -139,7 +140,10 @@ class Search:
         return described(self.index, rows)
 
 
-def _index(library: LibraryFiles, tables: Sequence[Labels], texts_of: TextsOf | None) -> Index:
+def _index(
+    library: LibraryFiles, tables: Sequence[Labels], texts_of: TextsOf | None, before: Alike | None = None
+) -> Index:
+    """`before`: whose network is kept where embeddings are of the same: it takes seconds to load."""
     marks = tags.read(library)
     found = columns.read(library, marks)
     paths, where = columns.paths(found), index.where(found)
@@ -161,7 +165,9 @@ def _index(library: LibraryFiles, tables: Sequence[Labels], texts_of: TextsOf | 
     features = embeddings(library)
     alike = None
     if features is not None:
-        alike = Alike(library, features, found, texts_of and texts_of(library, features))
+        same = before if before and before.fingerprint == features else None
+        texts = same.texts if same else texts_of and texts_of(library, features)
+        alike = Alike(library, features, found, texts)
     return Index(found, paths, where, fields, starred, starred, alike)
 
 
@@ -169,14 +175,19 @@ def run(found: Index, text: str, most: int = MOST) -> Result:
     """All terms hold at once; of the meanings of one, any. `most`: photos at most where they are compared with a
     description.
 
-    InputError where there are too many words, or `-looks:`; whatever else is typed has a result.
+    InputError where there are too many words, `-looks:`, or nothing behind `looks:`; whatever else is typed has a
+    result.
     """
     terms = parsed(text)
     if any(term.negated and term.field == LOOKS for term in terms):
         raise InputError(f"`-{LOOKS}:` there is not: photos that look least like something are not told apart")
+    if any(str(term).lower() == f"{LOOKS}:" for term in terms):
+        raise InputError(f"`{LOOKS}:` has nothing behind it: say what photos look like")
     segments = list(_segments(found, terms))
-    said = descriptions(segments)
+    turned = turning(segments)
+    said = descriptions(segments, turned)
     query, notes = _embedded(found, said)
+    notes += [f'"{segments[n].text}" is not understood: {instead}' for n, instead in turned.items()]
     within = {} if query is None else {each.first: each for each in said}
     photos: Bools = np.ones(len(found.columns), bool)
     understood: list[Understood] = []
@@ -192,9 +203,13 @@ def run(found: Index, text: str, most: int = MOST) -> Result:
             understood.append(
                 Understood(description.text, (each.begin, end), False, ((LOOKS, description.text),), compared)
             )
-            if each.unknown and description.after - description.first == 1:
-                slip = _unknown(found, terms, each.begin)
-                unknown += [replace(slip, described=True)] if slip.suggestions else []
+            parts = segments[description.first : at]
+            unknown += _slips(found, terms, parts)
+            things = [part.text for part in parts if part.means and not part.small]
+            if things:
+                notes.append(f"these describe, and filter only in quotes: {', '.join(things)}")
+        elif at - 1 in turned:
+            photos[:] = False
         elif each.means:
             marked = _marked(photos.size, each.means)
             photos &= ~marked if each.first.negated else marked
@@ -258,12 +273,23 @@ def _understood(each: Segment, photos: int) -> Understood:
     return Understood(each.text, (each.begin, each.end), each.first.negated, named, photos)
 
 
-def _unknown(found: Index, terms: Sequence[Term], at: int) -> Unknown:
+def _unknown(found: Index, terms: Sequence[Term], at: int, field: str = "") -> Unknown:
+    """`field`: of what it may be a slip; "": of what the term says, or of anything."""
     term = terms[at]
-    nearest = suggestions(found, term)
+    nearest = suggestions(found, replace(term, field=field or term.field))
     others = [Term(text, term.field, " " in text, term.negated) for text in nearest]
     instead = tuple(written((*terms[:at], other, *terms[at + 1 :])) for other in others)
     return Unknown(term.text, at, term.negated, tuple(nearest), instead)
+
+
+def _slips(found: Index, terms: Sequence[Term], parts: Sequence[Segment]) -> Iterator[Unknown]:
+    """The words of a description that are near a name: alone, any; of several, near the name of a person."""
+    field = "person" if len(parts) > 1 else ""
+    for part in parts:
+        if part.unknown:
+            slip = _unknown(found, terms, part.begin, field)
+            if slip.suggestions:
+                yield replace(slip, described=True)
 
 
 def described(found: Index, rows: I64) -> pa.Table:

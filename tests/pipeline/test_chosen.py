@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 import muster
+from helpers.published import save
 from helpers.seen import seen
+from helpers.words import seen_by
 from muster.errors import InputError, MissingError, NotYetError
+from muster.pipeline.chosen import found_by
 from muster.storage.library import open_library
 
 WORKERS = muster.Machine(workers=1)
@@ -64,6 +67,24 @@ def test_what_cannot_be_chosen_writes_nothing(library: muster.Library, tmp_path:
         with pytest.raises(error, match=text):
             library.choose(query, out)
     assert not out.exists()
+
+
+def test_photos_are_not_chosen_by_what_they_are_ranked_by(library: muster.Library, tmp_path: Path) -> None:
+    files = open_library(tmp_path / "library")
+    seen_by(files, save("clip", tmp_path / "clip"))
+    assert library.search("zorro", machine=muster.Machine(device="cpu")).table.num_rows == 6
+    for query, text in {
+        "zorro": r'`query` zorro: photos are ranked by "zorro", which leaves none out: name people, .* or places$',
+        "beach looks:sand": 'ranked by "sand"',
+        "town zorro no sand": r'ranked by "zorro sand", .*; "no" is not understood: -word leaves photos out',
+        "beach or town": 'no photo is found by it; "or" is not understood: search for each by itself',
+    }.items():
+        with pytest.raises(InputError, match=text):
+            library.choose(query, tmp_path / "chosen")
+    with pytest.raises(InputError, match="`photos` zorro: photos are ranked by"):
+        found_by(files, "zorro", "photos")
+    assert not (tmp_path / "chosen").exists()
+    assert found_by(files, "beach", "photos").num_rows == 3
 
 
 def test_a_library_of_another_kind_is_left_alone(

@@ -1,5 +1,6 @@
 import json
 import threading
+import time
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -130,12 +131,14 @@ def test_threads_load_it_once() -> None:
     class Loaded(ModelTexts):
         def _loaded(self) -> Any:
             loads.append(1)
+            time.sleep(0.05)  # others come meanwhile
             return lambda texts: np.array([[len(text)] for text in texts], np.float32)
 
-    texts = Loaded("", "", None)
+    texts, together = Loaded("", "", None), threading.Barrier(8)
     answers: dict[int, F32] = {}
 
     def ask(number: int) -> None:
+        together.wait()
         answers[number] = texts(["x" * number])
 
     threads = [threading.Thread(target=ask, args=(number,)) for number in range(1, 9)]

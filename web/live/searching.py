@@ -47,11 +47,11 @@ class LiveSearch:
         """As the library is now: what things are on photos may be found while the page is open."""
         self._looked = time.monotonic()
         labels = tuple(moment.album.source.labels())
-        if self._search is not None and self._search.labels == labels:
-            self._search.refresh()
-            return self._search
-        self._version = ""
-        return Search(moment.album.source.library, labels, moment.album.source.texts_of)
+        if self._search is None:
+            return Search(moment.album.source.library, labels, moment.album.source.texts_of)
+        self._search.labels = labels
+        self._search.refresh()
+        return self._search
 
     def run(self, moment: "Moment", text: str) -> tuple[Result, I64]:
         """What a query finds, and its rows in `moment.columns`."""

@@ -53,6 +53,12 @@ def test_a_wrong_word_names_the_nearest(muster: Muster, library: Path) -> None:
     assert (outcome.code, json.loads(outcome.out)["unknown"][0]["suggestions"]) == (1, ["lisbon"])
 
 
+def test_words_of_logic_say_what_to_type_instead(muster: Muster, library: Path) -> None:
+    outcome = muster("search", "beach without 2019", "-l", library)
+    assert (outcome.code, outcome.out) == (1, "")
+    assert 'muster: "without" is not understood: -word leaves photos out\n' in outcome.err
+
+
 def test_a_query_that_begins_with_a_minus_comes_last(muster: Muster, library: Path) -> None:
     assert muster("search", "-l", library, "--", "-2019").out == f"{library.parent}/photos/beach.png\n"
 

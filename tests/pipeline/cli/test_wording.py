@@ -17,6 +17,7 @@ BELOW = [
     for file in sorted((HOME / package).rglob("*.py"))
     if not {"cli", "zoo"} & set(file.parts)  # the zoo says how weights are made: by which command
 ]
+PAGES = sorted((HOME / "web/templates").rglob("*.html"))
 MEANT = {
     "pipeline/distributed/jobs.py",  # a command line
     "storage/demo.py",  # one of pip
@@ -26,6 +27,9 @@ MEANT = {
     "web/live/pages.py",  # CSS properties
     "web/live/photos.py",
     "web/people.py",
+    # What a browser shows who has nobody else to ask: which command finds what is missing
+    "web/templates/duplicates.html",
+    "web/templates/search.html",
 }
 
 
@@ -71,3 +75,10 @@ def literals(file: Path) -> Iterator[str]:
 def test_below_the_command_line_no_text_speaks_of_options(file: Path) -> None:
     if str(file.relative_to(HOME)) not in MEANT:
         assert [text for text in literals(file) if re.search(r"(?<![\w-])--[a-z]|`muster ", text)] == []
+
+
+@pytest.mark.parametrize("file", PAGES, ids=lambda file: file.name)
+def test_pages_that_name_a_command_are_listed(file: Path) -> None:
+    """And those alone: whoever moves a sentence takes its page off the list."""
+    named = re.search(r"<(kbd|code)>muster ", file.read_text()) is not None
+    assert named == (str(file.relative_to(HOME)) in MEANT)

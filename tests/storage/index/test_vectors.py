@@ -341,6 +341,14 @@ def test_among_some_rows_the_nearest_of_these_are_found(rows: int, asked: int, k
         compared_among(rows, asked, k, seed)
 
 
+def test_a_selector_is_told_how_many_bytes_of_bits_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[int] = []
+    made = faiss.IDSelectorBitmap
+    monkeypatch.setattr(faiss, "IDSelectorBitmap", lambda n, bits: told.append(n) or made(n, bits))
+    vectors.exact(_vectors(17)).search_among(_vectors(1), 3, np.ones(17, bool))
+    assert told == [3]
+
+
 def compared_among(rows: int, asked: int, k: int, seed: int) -> None:
     random = np.random.default_rng(seed)
     index = vectors.exact(random.normal(size=(rows, 8)).astype(np.float32))

@@ -13,8 +13,9 @@ from muster.arrays import F32, I64
 from muster.storage.index import vectors
 from muster.storage.library import LibraryFiles
 from muster.storage.models import keep_models
-from muster.storage.search.alike import LEAST, MOST, Alike, embeddings
+from muster.storage.search.alike import LEAST, MOST, Alike, Texts, embeddings
 from muster.storage.search.search import Search, run
+from muster.web.album import LabelTable
 
 
 @pytest.fixture
@@ -72,6 +73,34 @@ def test_embeddings_are_read_again_where_there_are_more(library: LibraryFiles) -
     embeddings_of(library, around)
     assert search.refresh()
     assert len(search.run("similar:05.png").rows) == LEAST
+
+
+def test_the_network_of_texts_is_kept_while_embeddings_are_of_the_same(library: LibraryFiles, tmp_path: Path) -> None:
+    made: list[str] = []
+
+    def texts_of(library: LibraryFiles, fingerprint: str) -> Texts:
+        made.append(fingerprint)
+        return lambda texts: np.ones((len(texts), 1), np.float32)
+
+    ours = embeddings_of(library, around)
+    search = Search(library, texts_of=texts_of)
+    first = search.index.alike
+    Image.new("RGB", (50, 9)).save(tmp_path / "photos" / "12.png")
+    seen(tmp_path / "L", tmp_path / "photos")
+    assert search.refresh()
+    search.labels = (LabelTable(table="objects", fingerprint="0b" * 8, placed=True),)
+    assert search.refresh()
+    assert not search.refresh()
+    assert first is not None
+    assert search.index.alike is not None
+    assert search.index.alike is not first
+    assert search.index.alike.texts is first.texts
+    assert made == [ours]
+    keep_models(library, {"features": "squeezenet"})
+    theirs = embeddings_of(library, around, model="squeezenet", width=512)
+    assert search.refresh()
+    assert made == [ours, theirs]
+    assert search.index.alike.texts is not first.texts
 
 
 def test_the_librarys_model_goes_before_others(library: LibraryFiles) -> None:

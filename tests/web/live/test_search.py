@@ -61,6 +61,12 @@ def test_a_wrong_word_is_told_what_is_near(visit: Visitor) -> None:
     assert "0 photos" in page
 
 
+def test_words_of_logic_are_said_not_to_be_understood(visit: Visitor) -> None:
+    text = visit.text("/search.html?q=strom or lisbon")
+    assert "is not understood: search for each by itself." in text
+    assert "0 photos" in text
+
+
 def test_of_copies_one_is_shown_whichever_was_found(visit: Visitor) -> None:
     assert "1 photo" in visit.text("/search.html?q=in:copies")
 
