@@ -156,6 +156,11 @@ class Folder:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(temporary, dir_fd=fd)
 
+    def rename(self, name: str, base: str) -> None:
+        """Give a file another name in the folder that it is in; one that is there gives way."""
+        with self._at(name) as (fd, old):
+            os.replace(old, base, src_dir_fd=fd, dst_dir_fd=fd)
+
     def lock_file(self, name: str) -> IO[str]:
         """A file to lock, made where there is none: those may open it who may write the folder, and no others."""
         with self.opened() as root:
