@@ -30,7 +30,7 @@ import pyarrow.fs as pafs
 from muster.distribution import version
 from muster.errors import DecryptionError, InputError, LibraryGoneError, MusterError, NotYetError
 from muster.storage.disk import TEMPORARY, Folder, checked
-from muster.storage.encryption import KEY, KEY_FILE, MAGIC, decrypt, derived, encrypt, key_of
+from muster.storage.encryption import KEY, KEY_FILE, MAGIC, NEW_KEY, NEW_KEY_FILE, decrypt, derived, encrypt, key_of
 from muster.storage.files import inode
 from muster.storage.layout import FACTS, GALLERY, MARKER, REPORT
 from muster.storage.retry import retried
@@ -459,7 +459,8 @@ def _keyed(
         with contextlib.suppress(DecryptionError, ValueError):
             decrypt(own, MARKER, base64.b64decode(marker["check"]))
             return replace(library, key=own)
-    raise InputError(f"library {uri} was encrypted with another key than the one in {KEY_FILE} or {KEY}")
+    also = "" if new is None else f", or the one in {NEW_KEY_FILE} or {NEW_KEY}"
+    raise InputError(f"library {uri} was encrypted with another key than the one in {KEY_FILE} or {KEY}{also}")
 
 
 def _locate(uri: str) -> LibraryFiles:
@@ -539,11 +540,12 @@ def finish_change(library: LibraryFiles) -> None:
     marker = json.loads(library.read(MARKER))
     if library.disk is None or marker["format"] != CHANGING:  # another process has finished it
         return
-    for name in library.files():
+    names = library.files()
+    for name in names:
         aside = _ASIDE.fullmatch(name.rpartition("/")[2])
         if aside and aside["tag"] == marker["id"]:
             library.put_in_place(name, aside["base"])
-    os.sync()  # all renamed, on the disk, before the marker says so
+    library.disk.sync(names)  # all renamed, on the disk, before the marker says so
     library.write(MARKER, json.dumps(marker | {"format": ENCRYPTED}).encode())
 
 

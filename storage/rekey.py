@@ -65,12 +65,13 @@ def rekeyed(library: LibraryFiles) -> tuple[LibraryFiles, int]:
                 into.put_aside(name, library.read(name), new["id"])
             if marker["format"] == UNBOUND:  # in format 2 anybody could have written it
                 library.remove(REPORT)
-            os.sync()  # all of them, on the disk, before the marker says so
+            library.disk.sync(names)  # all of them, on the disk, before the marker says so
             into.write(MARKER, json.dumps(new | {"format": CHANGING}).encode())
         except BaseException:
             if json.loads(library.read(MARKER)).get("id") != new["id"]:
                 library.remove_temporary()
             raise
+        library.disk.sync([MARKER])  # and it, before the files that it was the marker of are gone
         finish_change(into)
     return open_library(library.uri, trusted=True), len(names)
 

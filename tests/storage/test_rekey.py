@@ -364,11 +364,36 @@ def test_a_gallery(
     assert muster("forget", person, *at).facts.items() >= {"people": [person], "found_afterwards": []}.items()
 
 
+def test_a_gallery_and_a_kill(
+    gallery_library: Path, tmp_path: Path, monkeypatch: Env, kills: Callable[[int], None], rows_of: Callable[..., Any]
+) -> None:
+    """At the first and last of each step, and between: whoever opens it next finds everybody, and a whole log."""
+    library = open_library(gallery_library)
+    known, rows, files = gallery.require(library), rows_of(gallery_library), len(content(library))
+    for number in (0, files // 2, files - 1, files, files + 1, files + files // 2, 2 * files, 2 * files + 1):
+        folder = Path(shutil.copytree(gallery_library, tmp_path / f"copy{number}"))
+        keys(monkeypatch, "", NEW)
+        opened = face.open(folder)
+        kills(number)
+        with pytest.raises(Killed):
+            opened.rekey()
+        kills(-1)
+        for again in range(2):
+            keys(monkeypatch, NEW if number > files or again else "")
+            now = open_library(folder)
+            assert gallery.require(now).faces.equals(known.faces)
+            assert rows_of(folder) == rows
+            assert audit.check(now).problem is None
+            keys(monkeypatch, "", NEW)
+            face.open(folder).rekey()
+
+
 def test_a_wrong_key_and_none(muster: Muster, tmp_path: Path, monkeypatch: Env) -> None:
     keys(monkeypatch, OLD)
     small(tmp_path / "L")
     there = stored(tmp_path / "L")
-    for now, text in ((OTHER, "was encrypted with another key"), ("", "was encrypted with another key")):
+    text = "was encrypted with another key than the one in MUSTER_KEY_FILE or MUSTER_KEY, or the one in MUSTER_NEW_KEY"
+    for now in (OTHER, ""):
         keys(monkeypatch, now, NEW)
         outcome = muster("rekey", "-l", tmp_path / "L")
         assert (outcome.code, outcome.out, text in outcome.error) == (2, "", True)
