@@ -8,7 +8,7 @@
     ├── ImageError            one image could not be read or decoded
     ├── UnreachableError      a bucket throttles, drops or stalls for too long, or refuses the credentials
     ├── DecryptionError       a file was changed, cut off, or encrypted under another key or name
-    ├── LibraryGoneError      the library is no longer where it was opened
+    ├── LibraryGoneError      the library is no longer where it was opened, or has another key since
     ├── JobError              a job on a cluster failed, was stopped, or was left running
     └── Stopped               a run cannot go on
 
@@ -81,7 +81,8 @@ class DecryptionError(MusterError):
 
 
 class LibraryGoneError(MusterError):
-    """The library is no longer where it was opened: whatever is written there now would be in none."""
+    """The library is no longer where it was opened, or has another key since: whatever is written there now would be in
+    none."""
 
 
 class JobError(MusterError):

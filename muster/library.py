@@ -21,6 +21,7 @@ from muster.storage.gallery.answers import check_out, write_answers
 from muster.storage.library import decrypted, open_library, trusting
 from muster.storage.photos.sources import Found
 from muster.storage.photos.wishes import Wishes
+from muster.storage.rekey import rekeyed
 from muster.storage.texts import normal
 
 if TYPE_CHECKING:
@@ -601,6 +602,16 @@ class Library:
         """Write a copy of this encrypted library that every program can read, into a new or empty folder or bucket."""
         with self._in_use(), forget.steady(self._files):
             return Library(decrypted(self._files, out), self._trust)
+
+    def rekey(self) -> int:
+        """Encrypt this library, which has another key or none, with the key in MUSTER_NEW_KEY_FILE or MUSTER_NEW_KEY.
+
+        In place, on a local disk, with room for it twice. The number of files; 0 where it has that key already. Killed,
+        it has its old key, or the new one; again, it has the new one.
+        """
+        with self._in_use(), forget.locked(self._files):
+            self._files, files = rekeyed(self._files)
+            return files
 
     def audit_check(self, head: str | None = None) -> dict[str, Any]:
         """Follow the chain of the audit log: `lines`, `head`, and `problem`, None where every line is as written.

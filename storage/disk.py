@@ -11,7 +11,7 @@ import re
 import shutil
 import stat
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -155,6 +155,17 @@ class Folder:
             finally:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(temporary, dir_fd=fd)
+
+    def rename(self, name: str, base: str) -> None:
+        """Give a file another name in the folder that it is in; one that is there gives way."""
+        with self._at(name) as (fd, old):
+            os.replace(old, base, src_dir_fd=fd, dst_dir_fd=fd)
+
+    def sync(self, names: Iterable[str]) -> None:
+        """What became of these names outlasts a machine that loses power, as far as its filesystem can do that."""
+        for folder in sorted({name.rpartition("/")[0] for name in names}):
+            with contextlib.suppress(OSError), self._listed(folder) as fd:
+                os.fsync(fd)
 
     def lock_file(self, name: str) -> IO[str]:
         """A file to lock, made where there is none: those may open it who may write the folder, and no others."""

@@ -18,25 +18,28 @@ from muster.errors import DecryptionError, InputError
 from muster.storage.files import open_regular
 
 KEY, KEY_FILE = "MUSTER_KEY", "MUSTER_KEY_FILE"
+NEW_KEY, NEW_KEY_FILE = "MUSTER_NEW_KEY", "MUSTER_NEW_KEY_FILE"  # of a library whose key is to be changed
 HOW_TO_MAKE = "make one with `openssl rand -base64 32`"
 KEY_BYTES, NONCE_BYTES, TAG_BYTES = 32, 12, 16
 MAGIC = b"MUSTER\x00\x01"
 PIECE = 64 << 20
 
 
-def key_of(environment: Mapping[str, str]) -> bytes | None:
+def key_of(environment: Mapping[str, str], new: bool = False) -> bytes | None:
     """The key in MUSTER_KEY, or in the file that MUSTER_KEY_FILE names: 32 bytes in base64; None without either.
 
-    Raises InputError where it is no key, or both are there.
+    `new`: the one that a library is to have, in MUSTER_NEW_KEY or MUSTER_NEW_KEY_FILE. Raises InputError where it is no
+    key, or both are there.
     """
-    text, file = environment.get(KEY), environment.get(KEY_FILE)
+    by_text, by_file = (NEW_KEY, NEW_KEY_FILE) if new else (KEY, KEY_FILE)
+    text, file = environment.get(by_text), environment.get(by_file)
     if text and file:
-        raise InputError(f"{KEY} and {KEY_FILE} are both set: unset one")
+        raise InputError(f"{by_text} and {by_file} are both set: unset one")
     if not text and not file:
         return None
-    name = f"{KEY_FILE}={file}" if file else KEY
+    name = f"{by_file}={file}" if file else by_text
     try:
-        text = text or _key_file(Path(str(file)).expanduser())
+        text = text or _key_file(Path(str(file)).expanduser(), by_text, by_file)
     except OSError as error:
         raise InputError(f"cannot read {name}: {error.strerror or error}") from None
     try:
@@ -48,12 +51,12 @@ def key_of(environment: Mapping[str, str]) -> bytes | None:
     return key
 
 
-def _key_file(path: Path) -> str:
+def _key_file(path: Path, by_text: str, by_file: str) -> str:
     """The text of a file that its owner alone may read, as OpenSSH has it with private keys. OSError, InputError."""
     with open_regular(path) as file:
         status = os.fstat(file.fileno())
         if status.st_mode & 0o077 or status.st_uid not in (0, os.geteuid()):
-            raise InputError(f"others may read {KEY_FILE}={path}: chmod 600 {path}, or give the key itself in {KEY}")
+            raise InputError(f"others may read {by_file}={path}: chmod 600 {path}, or give the key itself in {by_text}")
         return file.read(1000).decode("ascii", "replace")
 
 

@@ -12,6 +12,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import socket
 import stat
 import time
@@ -27,9 +28,9 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from muster.distribution import version
-from muster.errors import DecryptionError, InputError, MusterError, NotYetError
+from muster.errors import DecryptionError, InputError, LibraryGoneError, MusterError, NotYetError
 from muster.storage.disk import TEMPORARY, Folder, checked
-from muster.storage.encryption import KEY, KEY_FILE, MAGIC, decrypt, derived, encrypt, key_of
+from muster.storage.encryption import KEY, KEY_FILE, MAGIC, NEW_KEY, NEW_KEY_FILE, decrypt, derived, encrypt, key_of
 from muster.storage.files import inode
 from muster.storage.layout import FACTS, GALLERY, MARKER, REPORT
 from muster.storage.retry import retried
@@ -37,7 +38,9 @@ from muster.storage.uris import connect, local_path, local_uri, unread
 
 T = TypeVar("T")
 
-FORMAT, UNBOUND, ENCRYPTED = 1, 2, 3  # of library.json; grows when an older Muster could misread what a newer one wrote
+# Of library.json; grows when an older Muster could misread what a newer one wrote. CHANGING: see finish_change().
+FORMAT, UNBOUND, ENCRYPTED, CHANGING = 1, 2, 3, 4
+PATIENCE = 10.0  # seconds to wait for another process that changes the key of a library that is opened
 _trusts: ContextVar[bool] = ContextVar("trusts", default=False)  # see trusting()
 TRUST = "MUSTER_TRUST"  # in the environment: libraries that others may write are used all the same
 
@@ -113,12 +116,58 @@ class LibraryFiles:
         return self._repeat("read", name, lambda: self._get(name))
 
     def _opened(self, name: str, data: bytes) -> bytes:
-        if self.key is None or _is_plain(name):
+        if _is_plain(name) or (self.key is None and not data.startswith(MAGIC)):
             return data
         try:
+            if self.key is None:
+                raise DecryptionError(f"{name} is encrypted, and the library is not")
             return decrypt(self.key, name, data)
         except DecryptionError as error:
+            self._check_key()
             raise DecryptionError(f"{self.path}/{error}") from None
+
+    def _check_key(self) -> None:
+        """LibraryGoneError where its key was changed since it was opened, on a local disk."""
+        if self.disk is not None and self.place is not None:
+            with self._marker(self.disk) as file:
+                self._check_marker(file)
+
+    def _marker(self, disk: Folder) -> IO[bytes]:
+        try:
+            return disk.open(MARKER)
+        except FileNotFoundError:
+            raise LibraryGoneError(f"{self.at(MARKER)} is gone: restore it from a backup, and run again") from None
+
+    def _check_marker(self, file: IO[bytes]) -> None:
+        assert self.place is not None
+        now = os.stat(self.at(MARKER))
+        if file.read() != self.place[1] or (now.st_dev, now.st_ino) != inode(file.fileno()):
+            raise LibraryGoneError(
+                f"the key of library {self.uri} was changed since it was opened here: open it again, with its new key"
+            )
+
+    @contextlib.contextmanager
+    def holding_key(self, alone: bool = False) -> Iterator[None]:
+        """Its key is not changed meanwhile, on a local disk. Several may hold it, or one `alone`, who may change it.
+
+        The lock is on the marker. Raises MusterError where another process changes the key, and LibraryGoneError where
+        one has since this library was opened.
+        """
+        if self.disk is None or self.place is None:
+            yield
+            return
+        with self._marker(self.disk) as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX if alone else fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise MusterError(
+                    f"the key of library {self.uri} is being changed by another process: wait for it to end"
+                ) from None
+            except OSError as error:
+                if alone:
+                    raise MusterError(f"cannot lock {self.at(MARKER)}: {error.strerror}") from error
+            self._check_marker(file)
+            yield
 
     def _get(self, name: str) -> bytes:
         if self.disk is not None:
@@ -142,9 +191,23 @@ class LibraryFiles:
         """Put one file in place, whole; an existing one is replaced. `sync`: it outlasts a machine that loses power."""
         data = self._sealed(name, data)
         if self.disk is not None:
-            self.disk.write(name, data, sync)
+            with self._holding_key_for(name):
+                self.disk.write(name, data, sync)
         else:
             self._repeat("write", name, lambda: self._put(name, data))
+
+    def _holding_key_for(self, name: str) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext() if name == MARKER else self.holding_key()
+
+    def put_aside(self, name: str, data: bytes, tag: str) -> None:
+        """Write a file of a local library under a temporary name, until `put_in_place`. `tag`: 32 hex digits."""
+        assert self.disk is not None
+        self.disk.write(_aside(name, tag), self._sealed(name, data))
+
+    def put_in_place(self, aside: str, base: str) -> None:
+        """Give such a file the name that it is for, without its folder; the one that is there gives way."""
+        assert self.disk is not None
+        self.disk.rename(aside, base)
 
     def _sealed(self, name: str, data: bytes) -> bytes:
         return data if self.key is None or _is_plain(name) else encrypt(self.key, name, data)
@@ -167,7 +230,8 @@ class LibraryFiles:
     def create(self, name: str, data: bytes) -> bool:
         """Put one file in place if there is none; False where another was there first."""
         if self.disk is not None:
-            return self.disk.create(name, self._sealed(name, data))
+            with self._holding_key_for(name):
+                return self.disk.create(name, self._sealed(name, data))
         if self.has(name):  # no conditional PUT in pyarrow.fs; writers of one name write the same rows
             return False
         self.write(name, data)
@@ -249,6 +313,7 @@ class LibraryFiles:
             deadline = time.monotonic() + seconds
             while not self._lock(file, last=time.monotonic() >= deadline):
                 time.sleep(0.1)
+            self._check_key()
             if self.key is not None or self.has(GALLERY) or self.names(FACTS):  # libraries made before 0.2.0 too
                 self.make_private()
             yield
@@ -270,6 +335,14 @@ class LibraryFiles:
         return True
 
 
+_ASIDE = re.compile(r"\.(?P<base>.+)\.(?P<tag>[0-9a-f]{32})\.tmp")
+
+
+def _aside(name: str, tag: str) -> str:
+    folder, slash, base = name.rpartition("/")
+    return f"{folder}{slash}.{base}.{tag}.tmp"
+
+
 def _is_plain(name: str) -> bool:
     """Whether a file is read and written as it is. Temporary files hold ciphertext already."""
     return name == MARKER or name.rpartition("/")[2].startswith(".")
@@ -280,12 +353,13 @@ def open_library(
 ) -> LibraryFiles:
     """Open the library at a local path or any `pyarrow.fs` URI; with `create`, make it where there is none.
 
-    The key is taken from the environment (`key_of`); what is made with one is encrypted. `trusted`: the caller was told
-    to, or asked before, whatever others may do there. `before`: called before one is made; where it raises, none is.
+    The key is taken from the environment (`key_of`); what is made with one is encrypted. `key_of(…, new=True)` opens
+    what has that key already. A change of keys that was cut off is finished. `trusted`: the caller was told to, or
+    asked before, whatever others may do there. `before`: called before one is made; where it raises, none is.
     Raises InputError when there is no library, when something else is there, when others may write it, when a newer
     Muster wrote it, or when the key is not its own.
     """
-    library, key = _locate(str(uri)), key_of(os.environ)
+    library, key, new = _locate(str(uri)), key_of(os.environ), key_of(os.environ, new=True)
     if not trusted:
         _check_owner(library)
     try:
@@ -306,12 +380,21 @@ def open_library(
         marker = None
     if not isinstance(marker, dict) or not isinstance(marker.get("format"), int):
         raise InputError(f"{uri}/{MARKER} is damaged, or not of Muster: restore it, or choose another folder")
-    if marker["format"] > ENCRYPTED:
+    if marker["format"] > CHANGING:
         raise InputError(
             f"library {uri} was written by Muster {marker.get('muster')} (format {marker['format']}); this Muster"
-            f" reads up to format {ENCRYPTED}: upgrade Muster"
+            f" reads up to format {CHANGING}: upgrade Muster"
         )
-    return _placed(_keyed(library, uri, marker, key), data)
+    library = _keyed(library, uri, marker, key, new)
+    if marker["format"] < CHANGING:
+        return _placed(library, data)
+    try:
+        with library.lock(PATIENCE):
+            finish_change(library)
+    except (MusterError, OSError) as error:
+        text = f"the key of library {uri} is being changed, or the change was cut off and is to be finished first"
+        raise MusterError(f"{text}: {error}") from None
+    return open_library(uri, create, trusted)
 
 
 def _placed(library: LibraryFiles, marker: bytes) -> LibraryFiles:
@@ -352,28 +435,32 @@ def _check_owner(library: LibraryFiles) -> None:
         )
 
 
-def _keyed(library: LibraryFiles, uri: str | Path, marker: dict[str, Any], key: bytes | None) -> LibraryFiles:
-    """With the key of a library of this marker.
+def _keyed(
+    library: LibraryFiles, uri: str | Path, marker: dict[str, Any], key: bytes | None, new: bytes | None
+) -> LibraryFiles:
+    """With the key of a library of this marker: `key`, or the one that it was to have, `new`.
 
-    InputError where it is encrypted and this is not its key, or it is not and there is a key.
+    InputError where it is encrypted and neither is its key, or it is not and there is a key.
     """
     if marker["format"] < UNBOUND:
         if key is not None:
             raise InputError(
-                f"library {uri} is not encrypted, and a key is given: unset {KEY} and {KEY_FILE} to use it as it is, or"
-                " choose a new folder, which is then encrypted"
+                f"library {uri} is not encrypted, and a key is given: unset {KEY} and {KEY_FILE} to use it as it is,"
+                " choose a new folder, which is then encrypted, or see `rekey`"
             )
         return library
-    if key is None:
+    keys = [each for each in (key, new) if each is not None]
+    if not keys:
         raise InputError(f"library {uri} is encrypted: set {KEY_FILE} to the file of its key, or {KEY} to the key")
     if not all(isinstance(marker.get(name), str) for name in ("check", "id")[: marker["format"] - 1]):
         raise InputError(f"{uri}/{MARKER} is damaged: restore it from a backup; the files beside it need it")
-    own = derived(key, marker["id"]) if marker["format"] > UNBOUND else key
-    try:
-        decrypt(own, MARKER, base64.b64decode(marker["check"]))
-    except (DecryptionError, ValueError):
-        raise InputError(f"library {uri} was encrypted with another key than the one in {KEY_FILE} or {KEY}") from None
-    return replace(library, key=own)
+    for each in keys:
+        own = derived(each, marker["id"]) if marker["format"] > UNBOUND else each
+        with contextlib.suppress(DecryptionError, ValueError):
+            decrypt(own, MARKER, base64.b64decode(marker["check"]))
+            return replace(library, key=own)
+    also = "" if new is None else f", or the one in {NEW_KEY_FILE} or {NEW_KEY}"
+    raise InputError(f"library {uri} was encrypted with another key than the one in {KEY_FILE} or {KEY}{also}")
 
 
 def _locate(uri: str) -> LibraryFiles:
@@ -417,24 +504,55 @@ def decrypted(library: LibraryFiles, place: str | Path) -> LibraryFiles:
     if copy.local is not None:
         _make_folder(copy.local, private=True)
         _check_owner(copy)  # another process may have made the folder meanwhile
-    names = [name for name in library.files() if not _is_plain(name)]
-    if json.loads(library.read(MARKER))["format"] == UNBOUND:  # there the report was not encrypted
-        names = [name for name in names if name != REPORT]
-    for name in names:
-        if not library.begins(name, MAGIC):  # said before anything is written
-            library.read(name)
+    names = encrypted_files(library)
     for name in names:
         copy.write(name, library.read(name))
     return _create(copy)
 
 
+def encrypted_files(library: LibraryFiles) -> list[str]:
+    """The names of the files of an encrypted library that are encrypted; DecryptionError where one is not that should
+    be."""
+    names = [name for name in library.files() if not _is_plain(name)]
+    if json.loads(library.read(MARKER))["format"] == UNBOUND:  # there the report was not encrypted
+        names = [name for name in names if name != REPORT]
+    for name in names:
+        if not library.begins(name, MAGIC):
+            library.read(name)
+    return names
+
+
+def new_marker(key: bytes | None) -> dict[str, Any]:
+    """What the marker of a new library says. `check`: something that only its key decrypts."""
+    marker: dict[str, Any] = {"format": FORMAT, "muster": _version(), "id": uuid.uuid4().hex}
+    if key is not None:
+        check = encrypt(derived(key, marker["id"]), MARKER, b"")
+        marker |= {"format": ENCRYPTED, "check": base64.b64encode(check).decode()}
+    return marker
+
+
+def finish_change(library: LibraryFiles) -> None:
+    """Finish a change of its key, if its marker says that one is at work. The caller holds library.lock().
+
+    All files lie there under temporary names then, which end in the marker's id, encrypted with the new key: each takes
+    the place of the one that it was made of.
+    """
+    marker = json.loads(library.read(MARKER))
+    if library.disk is None or marker["format"] != CHANGING:  # another process has finished it
+        return
+    names = library.files()
+    for name in names:
+        aside = _ASIDE.fullmatch(name.rpartition("/")[2])
+        if aside and aside["tag"] == marker["id"]:
+            library.put_in_place(name, aside["base"])
+    library.disk.sync(names)  # all renamed, on the disk, before the marker says so
+    library.write(MARKER, json.dumps(marker | {"format": ENCRYPTED}).encode())
+
+
 def _create(library: LibraryFiles, key: bytes | None = None) -> LibraryFiles:
-    name = uuid.uuid4().hex
-    marker: dict[str, Any] = {"format": FORMAT, "muster": _version(), "id": name}
-    if key is not None:  # something that only this key decrypts
-        library = replace(library, key=derived(key, name))
-        check = base64.b64encode(encrypt(derived(key, name), MARKER, b"")).decode()
-        marker |= {"format": ENCRYPTED, "check": check}
+    marker = new_marker(key)
+    if key is not None:
+        library = replace(library, key=derived(key, marker["id"]))
     data = json.dumps(marker).encode()
     try:
         if library.local is not None:

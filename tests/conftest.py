@@ -24,7 +24,7 @@ os.environ.setdefault("RAY_AUTH_MODE", "token")
 os.environ.setdefault("RAY_AUTH_TOKEN", "0" * 64)
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-for name in ("MUSTER_KEY", "MUSTER_KEY_FILE"):  # of whoever runs the tests
+for name in ("MUSTER_KEY", "MUSTER_KEY_FILE", "MUSTER_NEW_KEY", "MUSTER_NEW_KEY_FILE"):  # of whoever runs the tests
     os.environ.pop(name, None)
 
 DATA = Path(os.environ.get("MUSTER_TEST_DATA", Path(__file__).parents[1].parent / "shared" / "data"))
@@ -259,7 +259,7 @@ def kills(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
         monkeypatch.setattr(LibraryFiles, name, change)
 
-    for name in ("write", "create", "remove"):
+    for name in ("write", "create", "remove", "put_aside", "put_in_place"):
         dying(name)
 
     def arm(count: int) -> None:

@@ -290,6 +290,20 @@ def decrypt(
     report({"library": copy.uri}, as_json, f"{copy.uri} is not encrypted; unset MUSTER_KEY_FILE to open it")
 
 
+def rekey(library: LibraryOption = LIBRARY, trust: TrustOption = False, as_json: JsonOption = False) -> None:
+    """Encrypt a library with another key, in place, or one that is not encrypted. Stop it and run it again as you like.
+
+    The key that it has is in MUSTER_KEY_FILE or MUSTER_KEY, the new one in MUSTER_NEW_KEY_FILE or MUSTER_NEW_KEY.
+
+    Example: MUSTER_NEW_KEY_FILE=new.key muster rekey -l ./school
+    """
+    opened = muster.open(library, trust=trust)
+    files = opened.rekey()
+    done = f"{count(files, 'file')} encrypted with the new key" if files else "it has the new key already"
+    text = "set MUSTER_KEY_FILE to it from now on, and unset MUSTER_NEW_KEY_FILE; older backups have what it had before"
+    report({"library": opened.uri, "files": files}, as_json, f"{opened.uri}: {done}", text)
+
+
 @audit_app.command("verify")
 def audit_verify(
     head: Annotated[

@@ -161,6 +161,7 @@ for command in (
     *(library.status, library.errors, library.demo),
     *(ask, choose, duplicates, search, serve, style, train, units),
     *(gallery.enroll, gallery.calibrate, gallery.verify, gallery.identify, gallery.forget, gallery.decrypt),
+    gallery.rekey,
     *(export.export, export.overlay),
     tags.tags,
 ):

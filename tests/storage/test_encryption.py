@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from helpers.fixtures import Outcome, School
 from muster.errors import InputError, MusterError
 from muster.storage import encryption, manifest
-from muster.storage.encryption import KEY, KEY_FILE, MAGIC, decrypt, encrypt, key_of
+from muster.storage.encryption import KEY, KEY_FILE, MAGIC, NEW_KEY, NEW_KEY_FILE, decrypt, encrypt, key_of
 from muster.storage.gallery import audit, gallery
 from muster.storage.index import vectors
 from muster.storage.layout import GALLERY, MARKER, REPORT
@@ -97,6 +97,12 @@ def test_a_key_comes_from_the_environment(tmp_path: Path) -> None:
     assert key_of({}) is None
     assert key_of({KEY: "", KEY_FILE: ""}) is None
     assert key_of({KEY: text_of(ANY)}) == key_of({KEY_FILE: str(file)}) == ANY
+    new = {NEW_KEY_FILE: str(file)}
+    assert (key_of(new), key_of(new, new=True), key_of({NEW_KEY: text_of(OTHER)}, new=True)) == (None, ANY, OTHER)
+    for both in ({KEY: text_of(ANY), **new}, {KEY_FILE: str(file), NEW_KEY: text_of(OTHER)}):  # two keys, of two uses
+        assert key_of(both) == ANY
+    with pytest.raises(InputError, match="MUSTER_NEW_KEY and MUSTER_NEW_KEY_FILE are both set: unset one"):
+        key_of({NEW_KEY: text_of(ANY), **new}, new=True)
 
 
 @pytest.mark.parametrize(

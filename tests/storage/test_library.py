@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from muster.errors import InputError, MusterError
-from muster.storage.library import ENCRYPTED, FORMAT, LibraryFiles, dump_json, open_library
+from muster.storage.library import CHANGING, FORMAT, LibraryFiles, dump_json, open_library
 
 ROOT = Path(__file__).parents[2]
 
@@ -343,8 +343,8 @@ def test_a_damaged_marker_is_refused_and_left_alone(disk: LibraryFiles, marker: 
 
 @pytest.mark.parametrize("create", [False, True])
 def test_a_library_of_a_newer_muster_is_refused_and_left_alone(disk: LibraryFiles, create: bool) -> None:
-    disk.write("library.json", json.dumps({"format": ENCRYPTED + 1, "muster": "9.0"}).encode())
-    with pytest.raises(InputError, match=rf"was written by Muster 9\.0 \(format {ENCRYPTED + 1}\).*: upgrade Muster"):
+    disk.write("library.json", json.dumps({"format": CHANGING + 1, "muster": "9.0"}).encode())
+    with pytest.raises(InputError, match=rf"was written by Muster 9\.0 \(format {CHANGING + 1}\).*: upgrade Muster"):
         open_library(disk.uri, create)
     assert files(Path(disk.path)) == ["library.json"]
 

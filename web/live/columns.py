@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from muster.arrays import F32, I64, matrix
 from muster.errors import MusterError
 from muster.storage import clusters, layout, tables
+from muster.storage.encryption import MAGIC
 from muster.storage.library import LibraryFiles
 from muster.storage.people.view import Claim
 from muster.storage.search.alike import TextsOf
@@ -250,4 +251,7 @@ def _buffer(library: LibraryFiles, name: str) -> Iterator[pa.Buffer]:
         yield pa.py_buffer(library.read(name))
         return
     with library.disk.open(name) as file:
-        yield pa.py_buffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        if mapped[: len(MAGIC)] == MAGIC:
+            library.read(name)  # which says that the library has got a key since
+        yield pa.py_buffer(mapped)

@@ -1,8 +1,15 @@
+import base64
 from pathlib import Path
+
+import pytest
 
 from helpers.collection import Collection
 from helpers.live import ANNA, BERT, CARL, source_of
+from muster.errors import LibraryGoneError
 from muster.storage import layout
+from muster.storage.encryption import NEW_KEY
+from muster.storage.library import open_library
+from muster.storage.rekey import rekeyed
 from muster.web.live.columns import load
 
 
@@ -37,3 +44,15 @@ def test_copies_are_photos_of_the_same_bytes(tmp_path: Path) -> None:
     columns = load(source_of(made, tmp_path / "library"))
     assert columns.copies == {"b" * 64: 3, "c" * 64: 2}
     assert [columns.row_of_photo(each) for each in [*columns.image_id.to_pylist(), "none"]] == [*range(7), -1]
+
+
+def test_a_library_that_got_a_key_since_is_not_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Collection()
+    made.photo("/photos/1.jpg", [ANNA])
+    source = source_of(made, tmp_path / "library")
+    monkeypatch.setenv(NEW_KEY, base64.b64encode(bytes(32)).decode())
+    library = open_library(source.library.uri)
+    with library.lock():
+        rekeyed(library)
+    with pytest.raises(LibraryGoneError, match="was changed since it was opened here"):
+        load(source)

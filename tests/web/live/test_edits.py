@@ -337,9 +337,11 @@ def test_nothing_is_said_of_whom_is_being_forgotten_or_was(visit: Visitor, sourc
     left.photo("/photos/carl.jpg", [CARL])
     emptied = source_of(left, tmp_path / "left").library
     for name in source.library.files():
-        source.library.remove(name)
+        if name != layout.MARKER:
+            source.library.remove(name)
     for name in emptied.files():
-        source.library.write(name, emptied.read_any(name))
+        if name != layout.MARKER:
+            source.library.write(name, emptied.read_any(name))
     source.library.write(layout.receipt("0" * 32), b"{}")
     assert visit.edit("name", person=ANNA, name="Anna").status_code == 410
     assert not files(source)
