@@ -61,6 +61,15 @@ def query(question: str) -> Query:
         ("has Anna been in Paris", "yes", "photo"),
         ("has Anna been photographed with Bob", "yes", "photo"),
         ("were Anna and Bob together", "yes", "photo"),
+        ("were Anna and Bob in Paris together", "yes", "photo"),
+        ("is there a photo of Anna and Bob", "yes", "photo"),
+        ("is there a photo that does not show Anna", "yes", "photo"),
+        ("was Anna ever in Paris without Bob", "yes", "photo"),
+        ("which countries did Anna and Bob visit together", "groups", "country"),
+        ("how many days have photos without Anna", "count", "day"),
+        ("photos that do not show Anna per year", "groups", "year"),
+        ("photos without Anna per person", "groups", "person"),
+        ("photos of Anna alone per year", "groups", "year"),
         ("was Anna ever in Paris", "yes", "photo"),
         ("has Anna ever been to Paris", "yes", "photo"),
         ("is Anna on a photo with Bob", "yes", "photo"),
@@ -113,6 +122,9 @@ def test_who_is_with_somebody_is_somebody_else() -> None:
     assert query("what is on photos with a dog").but == ("dog",)
     assert query("where was Anna").but == ()
     assert query("who is on photos without Anna").but == ()
+    assert query("who is on the first photo of Anna").but == ()
+    assert query("how many people are on the last 3 photos of Anna").but == ()
+    assert query("who else is on the first photo of Anna").but == ("Anna",)
 
 
 def test_what_words_were_taken_for() -> None:
@@ -175,6 +187,70 @@ def test_what_words_were_taken_for() -> None:
         "photos from Anna",
         "photos with exactly 2 or more people",
         "Anna",
+        # whether somebody is on the first of all photos, or on the first of theirs
+        "is Bob on the first photo",
+        "is Anna on the newest photo in Paris",
+        "did Anna appear on the last photo",
+        "was the first photo taken in Paris",
+        "did the last photo show Anna",
+        "is there an oldest photo of Anna",
+        "did I photograph Anna on the first photo",
+        "where was Bob on the first photo",
+        "when was Bob on the first photo",
+        "when was Anna first on the last photo",
+        "who is with Anna on the first photo",
+        "how many people were in Paris on the last photo",
+        "when were the first two photos of Anna taken",
+        "what is the date of the last 3 photos",
+        # a photo without somebody says nothing of a day, a place or a person
+        "who is not with Bob",
+        "who has no dog",
+        "who was with Anna without Bob",
+        "who was with Anna but not with Bob",
+        "who did I photograph without Bob",
+        "who is on photos and has no dog",
+        "which people have no faces",
+        "how many days without Anna",
+        "on how many days is there no dog",
+        "on how many days was there nobody",
+        "which cities without Anna",
+        "how many countries without a dog",
+        "how many days with fewer than two people",
+        "where was Anna alone",
+        "when was Anna last without Bob",
+        "was Anna not with Bob",
+        # a list with `or`, or for each
+        "photos with Anna or Bob per person",
+        "photos of Anna per person",
+        "photos with a dog or a dog per thing",
+        "photos of Anna or Bob with a dog",
+        "photos of Anna or a dog without Bob",
+        "photos of Anna or a dog in Paris with Bob",
+        "photos of Anna or a dog without people",
+        "did Anna or Bob meet",
+        # on one photo, or each on some
+        "were Anna and Bob in Paris",
+        "which countries did Anna and Bob visit",
+        "how many days were Anna and Bob in Paris",
+        "how many photos are Anna and Bob in",
+        "did Anna meet Bob and Anna",
+        "when did I photograph Anna and Bob",
+        "did I photograph Anna and a dog",
+        "do I have photos of Anna and Bob",
+        "photos of Anna and of Bob",
+        "do I have photos of Anna and with Bob",
+        # of what `not` is said
+        "photos that do not show Anna without Bob",
+        "photos that do not show a dog with Anna",
+        "photos that do not show Anna in Paris",
+        "photos not of Anna at night",
+        "photos that have no dog with Anna",
+        "photos that do not show Anna and Bob",
+        # no questions
+        "which people have",
+        "where was Bob on",
+        "when was Bob in",
+        "photos on the of January 2019",
     ],
 )
 def test_what_is_not_known_or_not_clear_is_refused(question: str) -> None:
