@@ -139,11 +139,13 @@ class Clauses(Reader):
         self.query, self.each = replace(self.query, asked="groups", unit=phrases.UNITS[match["unit"]]), True
         return self.note(first, f"how many of each {self.query.unit}")
 
-    def shots(self) -> bool:
-        """The three newest favourite photos"""
+    def shots(self, every: bool = False) -> bool:
+        """The three newest favourite photos. `every`: `all photos` are what is asked for."""
         first = self.at
         if not (match := self.take(phrases.SHOTS)):
             return False
+        if not every:
+            self.some(first)
         if match["edge"] and (self.filters or self.query.oldest or self.query.newest):  # is Bob on the first photo
             raise self.stuck(f"of which photos this is `{self.words(first)}` is not clear", first=first)
         if match["liked"]:
@@ -159,6 +161,13 @@ class Clauses(Reader):
         elif match[0].startswith("the ") and not match["noun"].endswith("s"):
             raise self.stuck(f"`{self.words(first)}`: say which photo", first=first)
         return True
+
+    def some(self, first: int) -> None:
+        """Who is on all photos, and whether all of them, or the photos of Bob, were taken at night, is not whether
+        there is one."""
+        definite = "the|all|my|our|these|those" if self.query.asked == "yes" else "all"
+        if re.search(rf"\b(?:{definite})\b", self.words(first).lower()):
+            raise self.stuck(f"whether `{self.words(first)}` is of each photo, or of one, is not clear", first=first)
 
     def on_photos(self) -> bool:
         """On the most photos, on photos, on the first photo"""
@@ -298,10 +307,10 @@ class Clauses(Reader):
             self.nobody(first, begin)
         else:
             self.listed(first, self.unwanted, negated=True)
+        if len(self.filters[-1].any_of) > 1 and not self.chosen and "without" not in match[0]:
+            raise self.stuck("not both, neither, or not the first alone, is not clear: say `or`", first=first)
         if plain:
             return True
-        if len(self.filters[-1].any_of) > 1 and not self.chosen:
-            raise self.stuck("not both, or neither, is not clear: say `or`", first=first)
         self.denied = len(self.filters)
         return True
 

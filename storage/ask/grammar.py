@@ -86,7 +86,7 @@ class _Question(Clauses):
         self.complete = True
         if self.take(f"{phrases.SOME}favou?rites"):
             return self.like(first)
-        if self.shots():
+        if self.shots(every=True):
             if self.query.oldest or self.query.newest:
                 raise self.stuck(first=first)
             self.note(first, "how many photos")
@@ -144,7 +144,7 @@ class _Question(Clauses):
         match = self.take(phrases.LISTED)
         if self.take(f"{phrases.SOME}favou?rites"):
             self.like(first)
-        elif not self.shots():
+        elif not self.shots(every=True):
             self.at = first
             return False
         elif match and match["is"] and not (self.query.oldest or self.query.newest):
@@ -281,6 +281,8 @@ class _Question(Clauses):
         self.adverb()
         begin = self.at
         if match := self.take(phrases.I_TAKE):
+            if not match["photos"]:
+                self.some(begin)
             self.complete = True
             if match["photos"]:
                 self.superlative(begin, match["photos"])

@@ -246,6 +246,16 @@ def test_what_words_were_taken_for() -> None:
         "photos not of Anna at night",
         "photos that have no dog with Anna",
         "photos that do not show Anna and Bob",
+        "photos with no dog and a cat",
+        # of all photos, or of one
+        "who is on all photos",
+        "who is in all my photos",
+        "is Anna on all photos",
+        "were all photos taken in Paris",
+        "were the photos of Bob taken at night",
+        "did all photos show Anna",
+        "did I take all my photos in Paris",
+        "do I have all photos of Anna",
         # no questions
         "which people have",
         "where was Bob on",
