@@ -54,6 +54,8 @@ class Clauses(Reader):
         while not self.ended:
             if joined and self.ahead("which|how many|what|who|where|when"):
                 raise self.stuck("one question at a time")
+            if self.query.asked == "yes" and (joined or self.ahead("and(?! without| with no)")):
+                raise self.stuck("on one photo, or each on some, is not clear: ask twice")
             if rule := next((rule for rule in rules if rule()), None):
                 self.wanting &= rule in (self.padding, self.adverb, self.went)
                 joined = False

@@ -65,6 +65,7 @@ def query(question: str) -> Query:
         ("is there a photo of Anna and Bob", "yes", "photo"),
         ("is there a photo that does not show Anna", "yes", "photo"),
         ("was Anna ever in Paris without Bob", "yes", "photo"),
+        ("was Anna in Paris with Bob", "yes", "photo"),
         ("which countries did Anna and Bob visit together", "groups", "country"),
         ("how many days have photos without Anna", "count", "day"),
         ("photos that do not show Anna per year", "groups", "year"),
@@ -239,6 +240,9 @@ def test_what_words_were_taken_for() -> None:
         "do I have photos of Anna and Bob",
         "photos of Anna and of Bob",
         "do I have photos of Anna and with Bob",
+        "was Anna in Paris and with Bob",
+        "was Anna in Paris and at night",
+        "did Anna meet Bob and visit Paris",
         # of what `not` is said
         "photos that do not show Anna without Bob",
         "photos that do not show a dog with Anna",
@@ -246,7 +250,7 @@ def test_what_words_were_taken_for() -> None:
         "photos not of Anna at night",
         "photos that have no dog with Anna",
         "photos that do not show Anna and Bob",
-        "photos with no dog and a cat",
+        "photos with no dog and Bob",
         # of all photos, or of one
         "who is on all photos",
         "who is in all my photos",
