@@ -42,10 +42,10 @@ def opened_with_people(
     liked = Photos(readable_images(library)).of(tuple(ledger.known.favourites.values()))
     favourites = {image_id for ids in liked.values() for image_id in ids}
     said = ledger.known.people.values()
-    hidden = {folded(each.name) for each in said if each.hidden}
+    hidden = {folded(each.name) for each in said if each.hidden and each.name}
     try:
         people = people_now(library, model, ledger)
-        hidden |= {folded(each.name) for each in people.people.values() if each.hidden}
+        hidden |= {folded(each.name) for each in people.people.values() if each.hidden and each.name}
         faces, names = people.faces, {each.person_id: each.name for each in people.people.values() if not each.hidden}
         shown = pc.is_in(faces["person_id"], value_set=pa.array(list(names), pa.string()))
         persons = pc.if_else(shown, faces["person_id"], None)
