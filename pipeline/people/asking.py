@@ -1,22 +1,25 @@
 """A question about a library, answered from its tables, and the answer in words."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from muster.errors import NotYetError
 from muster.pipeline.people.faces import faces_fingerprint
 from muster.pipeline.people.searching import opened_with_people
-from muster.storage import manifest
+from muster.storage import clusters, manifest
 from muster.storage.ask.ask import Answer, ask
+from muster.storage.ask.phrases import SCENES
 from muster.storage.ask.query import Has, Named, Number, Query, Scene
 from muster.storage.ask.sql import plural
 from muster.storage.ask.tokens import tokens
 from muster.storage.ask.views import FACES, views
 from muster.storage.library import LibraryFiles
 from muster.storage.outcomes import IMAGES_FINGERPRINT
+from muster.storage.people.view import FOUND
 from muster.web.words import count, day
 
 _UNKNOWN = {**dict.fromkeys(("place", "region", "country"), "place"), "camera": "camera", "folder": "folder"}
@@ -45,8 +48,11 @@ def asked(library: LibraryFiles, question: str, model: str | None = None) -> Ask
     fingerprints = {each.table: each.fingerprint for each in search.labels}
     with suppress(NotYetError):
         fingerprints["faces"] = faces_fingerprint(library, model)
-    notes = (*_lacking(answer.query, answer.lacking), *_unfinished(library, fingerprints, answer.query))
-    return Asked(answer, told(answer.query, answer.table), notes, found.tables)
+    about = _about(answer.query)
+    notes = [*_lacking(answer.query, answer.lacking), *_unfinished(library, fingerprints, about)]
+    if "person" in about and "faces" in fingerprints:
+        notes += _ungrouped(library, fingerprints["faces"], faces)
+    return Asked(answer, told(answer.query, answer.table), tuple(notes), found.tables)
 
 
 def told(query: Query, table: pa.Table) -> str:
@@ -60,7 +66,7 @@ def told(query: Query, table: pa.Table) -> str:
         if not query.most and len(rows) > 1:
             return count(len(rows), query.unit, plural(query.unit))
         each = " each" if len(rows) > 1 else ""
-        return f"{', '.join(label for label, _ in rows)}: {count(rows[0][1], 'photo')}{each}"
+        return f"{'; '.join(label for label, _ in rows)}: {count(rows[0][1], 'photo')}{each}"
     value = table.column(0)[0].as_py()
     if query.asked in ("first", "last"):
         return "no photo with a date shows that" if value is None else day(value)
@@ -75,16 +81,33 @@ def _lacking(query: Query, photos: int) -> Iterator[str]:
         yield f"{of_these} of these {'has' if photos == 1 else 'have'} no known {_UNKNOWN.get(query.unit, 'date')}"
 
 
-def _unfinished(library: LibraryFiles, fingerprints: Mapping[str, str], query: Query) -> Iterator[str]:
-    """Tasks that have not yet looked at all the photos of which was asked."""
-    looked_at = set(manifest.committed(library, IMAGES_FINGERPRINT))
+def _about(query: Query) -> set[str]:
+    """What a question is about, of what tasks find: "person", "thing", "scene"."""
     conditions = [each for filter_ in query.filters for each in filter_.any_of]
     fields: set[str] = {query.unit, *(each.field for each in conditions if isinstance(each, Named))}
     if any(isinstance(each, Number) or each == Has("people") for each in conditions):
         fields.add("person")
-    if any(isinstance(each, Scene) for each in conditions):
+    named = {value for each in conditions if isinstance(each, Named) and each.field == "thing" for value in each.values}
+    if any(isinstance(each, Scene) for each in conditions) or named & SCENES.keys():
         fields.add("scene")
+    return fields
+
+
+def _unfinished(library: LibraryFiles, fingerprints: Mapping[str, str], about: Collection[str]) -> Iterator[str]:
+    """Tasks that have not yet looked at all the photos of which was asked."""
+    looked_at = set(manifest.committed(library, IMAGES_FINGERPRINT))
     for task, fingerprint in fingerprints.items():
         field = {"faces": "person", "scenes": "scene"}.get(task, "thing")
-        if field in fields and looked_at - set(manifest.committed(library, fingerprint)):
+        if field in about and looked_at - set(manifest.committed(library, fingerprint)):
             yield f"the task {task} has not looked at all photos yet"
+
+
+def _ungrouped(library: LibraryFiles, fingerprint: str, faces: pa.Table) -> Iterator[str]:
+    """Photos with faces of which it was not yet looked who they are."""
+    found = set(faces.filter(pc.equal(faces["origin"], FOUND))["image_id"].to_pylist())
+    try:
+        grouped = set(clusters.read(library, fingerprint)["image_id"].to_pylist())
+    except FileNotFoundError:
+        grouped = set()
+    if left := len(found - grouped):
+        yield f"the faces of {count(left, 'photo')} are in no groups yet: `cluster` the library"

@@ -27,7 +27,10 @@ _ONE_EACH = {"date", "scene", "camera", "town", "region", "country"}  # of which
 class Clauses(Reader):
     """`query`: without its filters. `subject`: somebody was named of whom verbs speak. `passive`: was photographed; who
     photographed is not known. `wanting`: of somebody who was named it is not yet said what is asked. `complete`: the
-    question may end here without a filter."""
+    question may end here without a filter. `lists`: it was said who or what is shown. `chosen`: by a list with `or`.
+    `joint`: where a list with `and` begins of which it has to be said that all are on one photo; `together`: it is.
+    `denied`: how many filters there were when a `not` ended, which may be said of what comes behind too. `each`: `per`
+    unit."""
 
     def __init__(self, tokens: Sequence[Token], names: Names) -> None:
         super().__init__(tokens, names)
@@ -38,6 +41,9 @@ class Clauses(Reader):
         self.only: Filter | None = None  # nobody else
         self.opening = ""  # the first word of the head
         self.subject = self.passive = self.wanting = self.complete = False
+        self.together = self.lists = self.chosen = self.each = False
+        self.joint: int | None = None
+        self.denied: int | None = None
 
     def clauses(self) -> None:
         rules: Sequence[Callable[[], bool]] = (
@@ -48,6 +54,8 @@ class Clauses(Reader):
         while not self.ended:
             if joined and self.ahead("which|how many|what|who|where|when"):
                 raise self.stuck("one question at a time")
+            if self.query.asked == "yes" and (joined or self.ahead("and(?! without| with no)")):
+                raise self.stuck("on one photo, or each on some, is not clear: ask twice")
             if rule := next((rule for rule in rules if rule()), None):
                 self.wanting &= rule in (self.padding, self.adverb, self.went)
                 joined = False
@@ -86,7 +94,7 @@ class Clauses(Reader):
         if self.take("together|with each other"):
             if len(self.people) < 2 or self.either:
                 raise self.stuck(f"`{self.words(first)}` needs two people with `and` before it", first=first)
-            self.wanting = False
+            self.wanting, self.together = False, True
             return True
         return self.alone(first) if self.take("alone|by himself|by herself|by themselves") else False
 
@@ -108,6 +116,7 @@ class Clauses(Reader):
         many = len(self.people)
         if not many or self.either or self.query.unit == "person":  # who is with Anna alone: the two, or nobody
             raise self.stuck(f"`{self.words(first)}` needs a name before it, and is not for who", first=first)
+        self.of_photos(first)
         self.only = Filter((Number("persons", many, many),))
         self.filters.append(self.only)
         self.wanting = False
@@ -129,18 +138,20 @@ class Clauses(Reader):
         several = self.query.oldest or self.query.newest
         if self.query.unit != "photo" or self.query.asked not in ("count", "photos") or several:
             raise self.stuck(first=first)
-        self.query = replace(self.query, asked="groups", unit=phrases.UNITS[match["unit"]])
+        self.query, self.each = replace(self.query, asked="groups", unit=phrases.UNITS[match["unit"]]), True
         return self.note(first, f"how many of each {self.query.unit}")
 
-    def shots(self) -> bool:
-        """The three newest favourite photos"""
+    def shots(self, every: bool = False) -> bool:
+        """The three newest favourite photos. `every`: `all photos` are what is asked for."""
         first = self.at
         if not (match := self.take(phrases.SHOTS)):
             return False
+        if not every:
+            self.some(first)
+        if match["edge"] and (self.filters or self.query.oldest or self.query.newest):  # is Bob on the first photo
+            raise self.stuck(f"of which photos this is `{self.words(first)}` is not clear", first=first)
         if match["liked"]:
             self.like(first)
-        if match["edge"] and (self.query.oldest or self.query.newest):
-            raise self.stuck(first=first)
         if match["edge"]:
             given = match["number"] or match["many"]
             if (match["number"] and match["many"]) or given == "0" or (not given and match["noun"].endswith("s")):
@@ -152,6 +163,13 @@ class Clauses(Reader):
         elif match[0].startswith("the ") and not match["noun"].endswith("s"):
             raise self.stuck(f"`{self.words(first)}`: say which photo", first=first)
         return True
+
+    def some(self, first: int) -> None:
+        """Who is on all photos, and whether all of them, or the photos of Bob, were taken at night, is not whether
+        there is one."""
+        definite = "the|all|my|our|these|those" if self.query.asked == "yes" else "all"
+        if re.search(rf"\b(?:{definite})\b", self.words(first).lower()):
+            raise self.stuck(f"whether `{self.words(first)}` is of each photo, or of one, is not clear", first=first)
 
     def on_photos(self) -> bool:
         """On the most photos, on photos, on the first photo"""
@@ -230,6 +248,7 @@ class Clauses(Reader):
             self.ended
             and self.query.asked in ("groups", "count")
             and self.query.unit not in ("photo", "person", "thing")
+            and self.opening not in ("where", "when")
         ):
             return True  # which countries was Bob in
         if match := self.take("(?:the |an? |my )?(?P<field>album|folder)(?: called| named)?"):
@@ -265,24 +284,60 @@ class Clauses(Reader):
         first = self.at
         if self.take("tagged(?: with| as)?|with the (?:keyword|tag)"):
             return self.named(first, [self.name(("keyword",))])
+        joined = self.before() == "and" or self.ahead("and")
         if not self.take(phrases.SHOWING):
             return False
+        if joined and self.lists:  # of Anna and of Bob
+            raise self.stuck(
+                "one photo, or photos of each, is not clear: name all in one list, or ask twice", first=first
+            )
+        self.lists = True
+        begin = self.at
         if self.take(phrases.NOBODY):
-            return self.nobody(first)
+            return self.nobody(first, begin)
         if self.take(phrases.ONLY):
             return self.listed(first, self.person) and self.alone(first)
         return self.listed(first, self.term)
 
     def without(self) -> bool:
         first = self.at
-        if not self.take(phrases.WITHOUT):
+        if not (match := self.take(phrases.WITHOUT)):
             return False
+        begin, plain = self.at, re.search("without|with no", match[0]) is not None
+        self.of_photos(first, plain)
         if self.take(f"(?:a )?{phrases.PEOPLE}|one|anyone|anybody"):
-            return self.nobody(first)
-        return self.listed(first, self.unwanted, negated=True)
+            self.nobody(first, begin)
+        else:
+            self.listed(first, self.unwanted, negated=True)
+        if len(self.filters[-1].any_of) > 1 and not self.chosen and "without" not in match[0]:
+            raise self.stuck("not both, neither, or not the first alone, is not clear: say `or`", first=first)
+        if plain:
+            return True
+        self.denied = len(self.filters)
+        return True
 
-    def nobody(self, first: int) -> bool:
+    def of_photos(self, first: int, plain: bool = True) -> None:
+        """What is said of a whole photo (who is not on it, how many are) says nothing of a day, a place or a person:
+        who is on a photo without Bob may be with Bob on another. `plain`: said by `without`, and not by a verb, which
+        may speak of them."""
+        if self.query.unit == "photo" and self.query.asked != "yes":
+            return
+        words = [each.word for each in self.tokens[:first] if not each.quoted]
+        photos = any(re.fullmatch(phrases.PHOTOS, word) and word != "photograph" for word in words)  # a verb too
+        if not (photos or plain if self.query.asked == "yes" else photos and plain):
+            raise self.stuck("that can be said of photos alone: ask for `photos` with or without", first=first)
+
+    def unless_named(self, begin: int, text: str) -> None:
+        """Words of the grammar may be a name too: Nobody, People."""
+        for at in range(begin, self.at):
+            if called := self.names.find(" ".join(token.word for token in self.tokens[at : self.at]), ("person",)):
+                raise self.ambiguous(at, self.at, called, text)
+
+    def nobody(self, first: int, begin: int) -> bool:
+        self.unless_named(begin, "nobody")
         self.need_faces(first)
+        self.of_photos(first)
+        self.not_chosen(first)
         if self.before().startswith("face"):
             self.filters.append(Filter((Number("faces", 0, 0),)))
             return self.note(first, "no face was found")
@@ -295,8 +350,11 @@ class Clauses(Reader):
         if not self.subject:
             return False
         if self.take("meet|met|be with|been with"):
-            met = len(self.people) > 1  # where did Anna and Bob meet
-            return self.listed(first, self.person, needed=not met) or met
+            met = len(self.people) > 1 and not self.either  # where did Anna and Bob meet
+            if self.listed(first, self.person, needed=not met):
+                return True
+            self.together = met
+            return met
         if self.take(phrases.VISITED):
             back = self.at
             if self.query.unit in phrases.PLACES and not self.maybe_name(("place",)):
@@ -312,10 +370,16 @@ class Clauses(Reader):
         return match is not None
 
     def listed(
-        self, first: int, rule: Callable[[bool], Term | None], negated: bool = False, needed: bool = True
+        self,
+        first: int,
+        rule: Callable[[bool], Term | None],
+        negated: bool = False,
+        needed: bool = True,
+        apart: bool = False,
     ) -> bool:
-        """Anna and Bob; Anna, Bob or a dog. Without Bob or Clara: neither. `and` with `or` may mean two things."""
-        found = [rule(needed)]
+        """Anna and Bob; Anna, Bob or a dog. Without Bob or Clara: neither. `and` with `or` may mean two things.
+        `apart`: those with `and` between them may be so on photos of their own."""
+        begin, found = self.at, [rule(needed)]
         joined: set[str] = set()
         while found[-1] is not None:
             back = self.at
@@ -330,6 +394,10 @@ class Clauses(Reader):
             return False
         if len(joined) > 1:
             raise self.stuck("`and` with `or` may mean two things: ask twice", first=first)
+        self.not_chosen(first)
+        self.chosen = "or" in joined
+        if len(terms) > 1 and not negated and not self.chosen and (apart or self.query.asked == "yes"):
+            self.joint = begin
         self.hold([condition for condition, _ in terms], negated, "or" in joined, first)
         between = " and not " if negated else f" {' or '.join(joined) or 'and'} "
         return self.note(first, f"{'not ' * negated}{between.join(text for _, text in terms)}")
@@ -338,12 +406,14 @@ class Clauses(Reader):
         """Photos where all of them hold, either of them, or none."""
         for some in [tuple(conditions)] if negated or either else [(each,) for each in conditions]:
             self.add(Filter(some, negated), first)
-        named = [] if negated else [each for each in conditions if isinstance(each, Named)]
-        if either and any(each.field == self.query.unit for each in named):
-            raise self.stuck("what is with one `or` the other may mean two things: ask twice", first=first)
-        people = [each for each in named if each.field == "person"]
+        people = [each for each in conditions if isinstance(each, Named) and each.field == "person" and not negated]
         self.people += people
         self.either |= either and bool(people)
+
+    def not_chosen(self, first: int) -> None:
+        """Of Anna or Bob with Clara: whether both are with Clara, or Bob, is not clear."""
+        if self.chosen:
+            raise self.stuck("of which side of `or` this is said is not clear: ask twice", first=first)
 
     def person(self, needed: bool) -> Term | None:
         self.take("the person(?: called| named)?")
@@ -357,13 +427,12 @@ class Clauses(Reader):
             return _term(self.name((fields.get(match["field"], "keyword"),)))
         if match := self.take(phrases.NUMBER_OF_PEOPLE) or self.take(phrases.NUMBER_OR_MORE):
             self.need_faces(first)
+            self.of_photos(first)
             return _number(phrases.bounds(match["how"] or "", phrases.number(match["number"])), match["of"])
         for words, condition, text in _KNOWN:
             if self.take(words):
                 self.need_faces(first) if condition in _OF_FACES else None
-                called = self.names.find(" ".join(token.word for token in self.tokens[first : self.at]), ("person",))
-                if called:
-                    raise self.ambiguous(first, self.at, called, text)
+                self.unless_named(first, text)
                 return condition, text
         among: Sequence[Field] = _named(self.before()) if self.before() == "of" else ("person", "thing", "camera")
         return _term(self.name(among) if needed else self.maybe_name(among))
@@ -388,9 +457,10 @@ def _term(reading: Reading | None) -> Term | None:
 def _number(bounds: tuple[int, int | None], noun: str) -> Term:
     least, most = bounds
     text = f"exactly {least}" if least == most else f"{least} or more" if most is None else f"at most {most}"
+    one = most == 1
     if noun.startswith("face"):
-        return Number("faces", least, most), f"{text} faces"
-    return Number("persons", least, most), f"{text} people, by faces and tags"
+        return Number("faces", least, most), f"{text} {'face' if one else 'faces'}"
+    return Number("persons", least, most), f"{text} {'person' if one else 'people'}, by faces and tags"
 
 
 def _named(preposition: str) -> Sequence[Field]:

@@ -44,7 +44,9 @@ class _Question(Clauses):
         self.clauses()
         self.check()
         named = [each.any_of[0] for each in self.filters if not each.negated]
-        but = [each.values for each in named if isinstance(each, Named) and each.field == self.query.unit]
+        # Who is on the first photo of Anna: she is one of them
+        others = not (self.query.oldest or self.query.newest) or any(each.word == "else" for each in self.tokens)
+        but = [each.values for each in named if isinstance(each, Named) and each.field == self.query.unit and others]
         return replace(self.query, filters=tuple(self.filters), but=tuple(chain.from_iterable(but))), self.meant
 
     def check(self) -> None:
@@ -59,6 +61,16 @@ class _Question(Clauses):
             raise self.stuck("whether those who are named count among the people is not clear: say `alone`, or no name")
         if self.only and self.only != Filter((Number("persons", len(self.people), len(self.people)),)):
             raise self.stuck("who is alone, and with whom, is not clear")
+        if (self.query.oldest or self.query.newest) and self.query.asked in ("yes", "first", "last"):
+            raise self.stuck("`first` and `last` of photos are for who, what, where, when and which")
+        if self.denied is not None and len(self.filters) > self.denied:
+            raise self.stuck("whether `not` is said of all behind it is not clear: say `without`, or put it last")
+        if self.joint is not None and not self.together:
+            raise self.stuck("on one photo, or each on some, is not clear: say `together`, or ask for each", self.joint)
+        for each in () if self.query.unit == "place" else self.filters:
+            same = any(isinstance(one, Named) and one.field == self.query.unit for one in each.any_of)
+            if same and not each.negated and (self.each or len(each.any_of) > 1):
+                raise self.stuck("what is with one `or` the other, or for each, may mean two things: ask twice")
         if self.query.unit == "person" and not self.names.people():
             raise self.stuck("no people are known in this library")
         if self.query.unit == "thing" and not self.names.things():
@@ -74,7 +86,7 @@ class _Question(Clauses):
         self.complete = True
         if self.take(f"{phrases.SOME}favou?rites"):
             return self.like(first)
-        if self.shots():
+        if self.shots(every=True):
             if self.query.oldest or self.query.newest:
                 raise self.stuck(first=first)
             self.note(first, "how many photos")
@@ -94,6 +106,7 @@ class _Question(Clauses):
         if not self.shots() or not (self.query.oldest or self.query.newest):
             raise self.stuck()
         self.complete = True
+        self.one_photo(first)
         edge: Literal["first", "last"] = "first" if self.query.oldest else "last"
         self.query = replace(self.query, asked=edge, oldest=0, newest=0)
         return self.note(first, f"when the {edge} photo was taken")
@@ -131,7 +144,7 @@ class _Question(Clauses):
         match = self.take(phrases.LISTED)
         if self.take(f"{phrases.SOME}favou?rites"):
             self.like(first)
-        elif not self.shots():
+        elif not self.shots(every=True):
             self.at = first
             return False
         elif match and match["is"] and not (self.query.oldest or self.query.newest):
@@ -144,10 +157,13 @@ class _Question(Clauses):
     def shot_of(self) -> bool:
         """How many photos is Anna on, on how many photos does Anna appear; not what photos Anna did take."""
         first = self.at
-        if not self.take("is|are|was|were|do|does|did") or not self.listed(first, self.person, needed=False):
+        if not self.take("is|are|was|were|do|does|did") or not self.listed(
+            first, self.person, needed=False, apart=True
+        ):
             self.at = first
             return True
-        shown = self.take("appear(?: together)?|shown|seen")
+        shown = self.take("appear|shown|seen")
+        self.together |= shown is not None and self.take("together") is not None
         if not self.take("on|in") and not shown and self.opening not in ("on", "in"):
             raise self.stuck()
         return True
@@ -184,8 +200,13 @@ class _Question(Clauses):
         self.note(first, "days, and how many photos of each")
         self.predicate()
         if self.query.oldest or self.query.newest:  # when was the first photo taken
+            self.one_photo(first)
             self.first_or_last(self.at - 1, "first" if self.query.oldest else "last")
         return True
+
+    def one_photo(self, first: int) -> None:
+        if self.query.oldest + self.query.newest > 1:
+            raise self.stuck("one photo has a date: ask which photos, and not when", first=first)
 
     def what(self) -> bool:
         first = self.at
@@ -201,7 +222,7 @@ class _Question(Clauses):
         if self.take("(?:is|are|was|were) there|do (?:i|we) have|have (?:i|we) got|did (?:i|we) (?:ever )?take"):
             if not self.shots():
                 raise self.stuck()
-            self.complete = True
+            self.complete, self.together = True, not self.before().endswith("s")  # a photo of Anna and Bob is one
         elif self.take("is|are"):
             self.named_people()
             if not self.on_photos():
@@ -243,12 +264,14 @@ class _Question(Clauses):
             self.complete = True
         elif self.query.unit == "person" and self.query.asked != "yes":  # which people were with Bob
             self.take("photographed|seen|shown") if self.passive else None
+            if self.ended and not self.passive:  # which people have
+                raise self.stuck()
         elif not (self.passive and self.take("photographed|shown|seen|used")):  # which cameras were used
             self.named_people()
 
     def named_people(self) -> bool:
         """Who the subject is. It has to be said what of them, but for where they were: in which year was Anna …"""
-        self.listed(self.at, self.person)
+        self.listed(self.at, self.person, apart=True)
         self.subject = True
         self.wanting = self.query.unit not in ("place", "person") and self.opening not in ("in", "on", "at")
         return True
@@ -258,6 +281,8 @@ class _Question(Clauses):
         self.adverb()
         begin = self.at
         if match := self.take(phrases.I_TAKE):
+            if not match["photos"]:
+                self.some(begin)
             self.complete = True
             if match["photos"]:
                 self.superlative(begin, match["photos"])
@@ -268,4 +293,4 @@ class _Question(Clauses):
             raise self.stuck("who you are is not known, but what was photographed is: ask for that", first=first)
         self.complete = self.query.asked != "yes"
         self.adverb()
-        self.listed(self.at, self.term, needed=False)
+        self.listed(self.at, self.term, needed=False, apart=True)

@@ -1,8 +1,9 @@
 """What a name in a question means in a library. Search takes all that a word may mean; a question may have one answer,
 so that a name which means several things is refused, with what it may be."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -45,6 +46,16 @@ class Names:
 
     def __init__(self, views: Views) -> None:
         self.views, self.index = views, views.index
+
+    @cached_property
+    def _ids(self) -> Mapping[str, set[str]]:
+        """Who is called so: folded name → person_ids."""
+        found: dict[str, set[str]] = {}
+        people = self.views.tables["people"].select(["person", "name"])
+        for row in people.group_by(["person", "name"]).aggregate([]).to_pylist():
+            if row["person"] and row["name"]:
+                found.setdefault(folded(row["name"]), set()).add(row["person"])
+        return found
 
     def find(self, word: str, among: Sequence[Field], kind: str = "") -> list[Reading]:
         """All that a folded name may mean. Empty: nothing that is known here. `kind`: of places these alone."""
@@ -90,7 +101,8 @@ class Names:
         if name == "person":
             same = [value for value in values if folded(value) == word] or values
             people = {folded(value): [each for each in same if folded(each) == folded(value)] for value in same}
-            return [_reading("person", called, called[0]) for called in people.values()]
+            readings = {key: _reading("person", called, called[0]) for key, called in people.items()}
+            return [readings[key] for key in people for _ in range(max(1, len(self._ids.get(key, ()))))]
         return [_reading(name, values, word)] if values else []
 
     def _places(self, word: str, kind: str) -> list[Reading]:

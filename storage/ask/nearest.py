@@ -35,7 +35,7 @@ def nearest_questions(words: Sequence[Token], names: Names, error: NotUnderstood
     """At most SHOWN, each of which is understood."""
     found: dict[str, None] = {}
     for question in _candidates(words, names, error):
-        if question not in found and _understood(question, names):
+        if question not in found and " " in question and _understood(question, names):
             found[question] = None
         if len(found) == SHOWN:
             break
@@ -63,6 +63,7 @@ def _candidates(words: Sequence[Token], names: Names, error: NotUnderstoodError)
         yield _joined([*bare, reading.said, *after])
     for name in [] if error.readings else names.near(wrong, error.among):
         yield _joined([*before, name if name.isalnum() else f'"{name}"', *after])
+    yield _joined([*texts, "together"])
     yield _joined(["photos of", *texts])
     yield _joined([*bare, *after])
     yield _joined([*before, *after])

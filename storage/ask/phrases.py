@@ -81,7 +81,7 @@ PADDING = (
     "|did i take|did we take|have i taken|have we taken|i took|we took|i have taken|i shot"
     "|(?:were|was|been) (?:taken|made|shot)|exist|please|altogether|in total|in all"
     "|(?:are|were)(?= on )|(?:are|were|is|was)(?= (?:in|at|from|before|after|since|between|during) )"
-    f"|(?:in|of) (?:my|the|this|our) (?:library|collection)|in (?:my|all my|our) {PHOTOS})"
+    f"|(?:in|of) (?:my|the|this|our) (?:library|collection)|in (?:my|our) {PHOTOS})"
 )
 SCENES = {
     "night": "at night|by night|during the night|in the night|at night time",

@@ -130,7 +130,12 @@ class Reader:
         for after in range(min(len(self.tokens), at + LONGEST), at, -1):
             some = self.tokens[at:after]
             text = " ".join(token.text for token in some if token.word != "of").replace(" ,", ",")
-            if not any(token.quoted for token in some) and not text.endswith(",") and (when := dates.dates(text)):
+            if (
+                some[0].word != "of"
+                and not any(token.quoted for token in some)
+                and not text.endswith(",")
+                and (when := dates.dates(text))
+            ):
                 self.at = after
                 return when
         return None

@@ -48,9 +48,11 @@ def _chosen(query: Query) -> str:
     where = "".join(f"\n    AND {_filter(each)}" for each in query.filters).replace("AND", "WHERE", 1)
     ranked = ""
     if many := query.oldest or query.newest:
-        order = "taken_at" if query.oldest else "taken_at DESC"
+        order = (
+            "taken_at, uri, image_id" if query.oldest else "taken_at DESC, uri DESC, image_id DESC"
+        )  # of a burst one
         where += "\n    AND taken_at IS NOT NULL" if where else "\n    WHERE taken_at IS NOT NULL"
-        ranked = f"\n    QUALIFY rank() OVER (ORDER BY {order}) <= {many}"
+        ranked = f"\n    QUALIFY row_number() OVER (ORDER BY {order}) <= {many}"
     return f"WITH chosen AS (\n    SELECT * FROM photos{where}{ranked}\n)"
 
 

@@ -2,14 +2,17 @@ from datetime import date, datetime
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from helpers.asked import IDS, asked_library
 from helpers.findings import commit, dog, scanned
 from muster.errors import InputError, NotYetError
 from muster.pipeline.people.asking import asked, told
+from muster.pipeline.people.faces import faces_fingerprint
+from muster.pipeline.people.searching import opened
 from muster.pipeline.work.choice import TaskChoice
-from muster.storage import manifest
+from muster.storage import clusters, manifest
 from muster.storage.ask.query import Query
 from muster.storage.library import LibraryFiles, open_library
 from muster.storage.people.facts import Hidden
@@ -32,7 +35,12 @@ def library(tmp_path: Path) -> LibraryFiles:
         (
             Query("groups", "day", most="most"),
             {"day": [date(2019, 5, 3)] * 2, "photos": [1, 1]},
-            "2019-05-03, 2019-05-03: 1 photo each",
+            "2019-05-03; 2019-05-03: 1 photo each",
+        ),
+        (
+            Query("groups", "place", most="most"),
+            {"place": ["Lisbon, Portugal", "Paris, France"], "photos": [2, 2]},
+            "Lisbon, Portugal; Paris, France: 2 photos each",
         ),
         (Query("groups", "place"), {"place": ["Paris"], "photos": [2]}, "Paris: 2 photos"),
         (Query("groups", "person"), {"person": [], "photos": []}, "nobody"),
@@ -56,6 +64,29 @@ def test_who_is_hidden_is_not_known_and_the_face_is_still_there(library: Library
     assert asked(library, "how many people are there").text == "8 people"
 
 
+def test_who_is_hidden_is_not_known_by_tags_either(library: LibraryFiles) -> None:
+    assert asked(library, "how many people are there on photos from December 2020").text == "1 person"
+    Ledger(library).record([Hidden(IDS["Clara"])])
+    found = asked(library, "who is on photos")
+    assert found.answer.table is not None
+    assert "Clara" not in found.answer.table["person"].to_pylist()
+    assert "Clara" not in found.tables["people"]["name"].to_pylist()
+    for question in ("how many photos of Clara", "photos of Clar"):
+        assert not any("clara" in each.lower() for each in asked(library, question).answer.nearest)
+    assert opened(library).run("clara").unknown
+
+
+def test_faces_that_are_in_no_groups_yet(library: LibraryFiles) -> None:
+    fingerprint = faces_fingerprint(library, None)
+    rows = clusters.read(library, fingerprint)
+    images = rows["image_id"].unique()
+    clusters.write(library, fingerprint, rows.filter(pc.not_equal(rows["image_id"], images[0])), "graph")
+    note = "the faces of 1 photo are in no groups yet: `cluster` the library"
+    assert asked(library, "how many photos of Anna").notes == (note,)
+    assert asked(library, "who is on the most photos").notes == (note,)
+    assert asked(library, "how many photos of a dog").notes == ()
+
+
 def test_what_is_left_out_is_said(library: LibraryFiles) -> None:
     assert asked(library, "photos of Anna per year").notes == ("1 photo of these has no known date",)
     assert asked(library, "which camera took the most photos").notes == ("2 photos of these have no known camera",)
@@ -73,6 +104,18 @@ def test_a_task_that_has_not_looked_at_all_photos(tmp_path: Path) -> None:
     scanned(tmp_path / "library", folder)
     assert asked(library, "how many photos of a dog").notes == ("the task objects has not looked at all photos yet",)
     assert asked(library, "how many photos").notes == ()
+
+
+def test_a_scene_that_is_asked_for_as_a_thing(tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "a.jpg").write_text("a")
+    library = scanned(tmp_path / "library", folder)
+    commit(library, TaskChoice(name="scenes").description, lambda image_id: [{"label": "night", "source": "both"}])
+    (folder / "b.jpg").write_text("b")
+    scanned(tmp_path / "library", folder)
+    note = "the task scenes has not looked at all photos yet"
+    assert asked(library, "photos with the thing night").notes == asked(library, "photos at night").notes == (note,)
 
 
 def test_the_sql_is_what_anybody_can_run_over_the_tables(library: LibraryFiles) -> None:

@@ -11,6 +11,7 @@ from muster.storage import clusters, manifest
 from muster.storage.library import open_library
 from muster.storage.people.facts import Hidden, Named
 from muster.storage.people.ledger import Ledger
+from muster.storage.tags import table as tags
 
 OBJECTS = TaskChoice(name="objects").description
 FACES = TaskChoice(name="faces")
@@ -45,6 +46,19 @@ def test_who_is_hidden_is_not_found(tmp_path: Path, photos: Path) -> None:
     Ledger(library).record([Hidden(ANN)])
     assert opened(library).run("ann").unknown
     assert opened(library).run("bob").image_ids.to_pylist() == ids[1:]
+
+
+def test_who_is_hidden_is_not_found_by_tags_either(tmp_path: Path, photos: Path) -> None:
+    library = scanned(tmp_path / "library", photos)
+    ids = manifest.read_manifest(library)["image_id"].to_pylist()
+    empty = dict.fromkeys(("files", "regions", "remarks", "keywords", "albums"), ())
+    marks = [{"image_id": i, **empty, "people": ["Ann", "Bob"], "favourite": False} for i in ids]
+    read = pa.Table.from_pylist([{"image_id": i, "stamp": "0" * 16} for i in ids], tags.READ)
+    tags.write(library, pa.Table.from_pylist(marks, tags.SCHEMA), read)
+    Ledger(library).record([Named(ANN, "ANN"), Hidden(ANN)])  # of faces that are not there (any more)
+    found = opened(library)
+    assert found.run("ann").unknown
+    assert found.run("bob").image_ids.to_pylist() == ids
 
 
 def test_before_a_run(tmp_path: Path, photos: Path) -> None:

@@ -37,6 +37,10 @@ def found(clause: str) -> str:
         ("without Anna or Bob", "345"),
         ("without Anna and Bob", "345"),
         ("that don't show Anna", "2345"),
+        ("of Bob that do not show Anna", "2"),
+        ("that don't show Anna or Bob", "345"),
+        ("with May with Anna or Bob", ""),
+        ("in Paris and with Anna", "1"),
         ("of Anna alone", "0"),
         ("of only Anna", "0"),
         ("of just Anna and Bob", "1"),
@@ -131,6 +135,39 @@ def test_somebody_who_is_called_like_another_thing() -> None:
     answer = ask(views, 'photos with "Place"')
     assert answer.table is not None
     assert answer.table["image_id"].to_pylist() == ["0"]
+
+
+@pytest.mark.parametrize("name", ["Nobody", "People", "Faces", "One"])
+def test_somebody_who_is_called_like_a_word_of_the_grammar(name: str) -> None:
+    views = views_of({"people": [name]}, {"people": ["Anna"]})
+    clauses = {"Nobody": "with nobody", "People": "without people", "Faces": "with no faces", "One": "without one"}
+    assert f"or person {name}" in ask(views, f"photos {clauses[name]}").problem
+    answer = ask(views, f'photos without "{name}"')
+    assert answer.table is not None
+    assert answer.table["image_id"].to_pylist() == ["1"]
+
+
+@pytest.mark.parametrize(
+    ("clause", "meaning"),
+    [
+        ("exactly one person", "exactly 1 person, by faces and tags"),
+        ("at most 1 face", "at most 1 face"),
+        ("at least 1 person", "1 or more people, by faces and tags"),
+        ("two faces", "exactly 2 faces"),
+    ],
+)
+def test_numbers_in_words(clause: str, meaning: str) -> None:
+    assert ask(VIEWS, f"photos with {clause}").meant[-1].meaning == meaning
+
+
+def test_of_photos_of_one_moment_the_first_is_one() -> None:
+    moment = datetime(2019, 5, 1)
+    views = views_of(*({"people": ["Anna"], "taken_at": moment, "uri": f"/photos/{name}.jpg"} for name in "bac"))
+    first, last = ask(views, "the first two photos").table, ask(views, "the last photo").table
+    assert first is not None
+    assert last is not None
+    assert [uri[-5] for uri in first["uri"].to_pylist()] == ["a", "b"]
+    assert [uri[-5] for uri in last["uri"].to_pylist()] == ["c"]
 
 
 def test_without_faces_nothing_is_said_of_people() -> None:

@@ -34,6 +34,14 @@ def test_what_a_name_means(word: str, among: tuple[Field, ...], texts: list[str]
     assert sorted(each.text for each in NAMES.find(word, among)) == texts
 
 
+def test_two_people_of_one_name() -> None:
+    names = Names(
+        views_of({"people": ["00a", "00b"]}, {"people": ["00c"]}, names={"00a": "Ann", "00b": "ANN", "00c": "Bo"})
+    )
+    assert len(names.find("ann", ("person",))) == 2  # so that a question asks back
+    assert len(names.find("bo", ("person",))) == 1
+
+
 def test_a_town_and_its_region_are_one_where_all_photos_are_the_same() -> None:
     [reading] = NAMES.find("lisbon", ("place",))
     assert reading.condition.kinds == ("town", "region")

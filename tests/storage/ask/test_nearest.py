@@ -29,6 +29,7 @@ VIEWS = views_of(
         ("photos with Easter", 'photos in the folder "easter"?'),
         ("Anna at night", "photos of Anna at night?"),
         ("which photos show Anna smiling?", "which photos show Anna?"),
+        ('were Anna and "Tom Berg" at night?', 'were Anna and "Tom Berg" at night together?'),
     ],
 )
 def test_the_nearest_question(question: str, nearest: str) -> None:
@@ -43,6 +44,14 @@ def test_what_is_proposed_is_understood(views: Views, question: str) -> None:
     found = ask(views, question).nearest
     assert 0 < len(found) <= SHOWN
     assert all(ask(views, each).table is not None for each in found)
+
+
+@pytest.mark.parametrize(
+    "question", ["photos of Zorro", "photos on the 41st of January 2019", "where was Anna on Zorro"]
+)
+def test_what_is_no_question_is_not_proposed(question: str) -> None:
+    wrong = ("photos?", "photos on the of January 2019?", "where was Anna on?")
+    assert not set(wrong) & set(ask(VIEWS, question).nearest)
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
