@@ -1,10 +1,8 @@
 """A library, opened for search: with what its tasks say of labels, and who is on which photo now."""
 
-from collections.abc import Collection, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from functools import partial
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -17,9 +15,7 @@ from muster.storage.library import LibraryFiles
 from muster.storage.people.ledger import Ledger
 from muster.storage.people.placed import Photos
 from muster.storage.people.view import SCHEMA
-from muster.storage.search.fields import Field, field_of
 from muster.storage.search.search import Search
-from muster.storage.search.words import folded
 
 
 def opened(library: LibraryFiles, model: str | None = None, machine: Machine | None = None) -> Search:
@@ -41,28 +37,15 @@ def opened_with_people(
     ledger = Ledger(library)
     liked = Photos(readable_images(library)).of(tuple(ledger.known.favourites.values()))
     favourites = {image_id for ids in liked.values() for image_id in ids}
-    said = ledger.known.people.values()
-    hidden = {folded(each.name) for each in said if each.hidden and each.name}
+    hidden = {each.name for each in ledger.known.people.values() if each.hidden and each.name}
     try:
         people = people_now(library, model, ledger)
-        hidden |= {folded(each.name) for each in people.people.values() if each.hidden and each.name}
+        hidden |= {each.name for each in people.people.values() if each.hidden and each.name}
         faces, names = people.faces, {each.person_id: each.name for each in people.people.values() if not each.hidden}
         shown = pc.is_in(faces["person_id"], value_set=pa.array(list(names), pa.string()))
         persons = pc.if_else(shown, faces["person_id"], None)
         faces = faces.set_column(faces.schema.get_field_index("person_id"), "person_id", persons)
     except NotYetError:
         faces, names = SCHEMA.empty_table(), {}
-    search.know(faces, names, favourites)
-    shown, *tagged = search.index.fields["person"]
-    people_fields = (shown, *(_without(each, hidden) for each in tagged))
-    search.index = replace(search.index, fields={**search.index.fields, "person": people_fields})
+    search.know(faces, names, favourites, hidden)
     return search, faces, names
-
-
-def _without(tagged: Field, hidden: Collection[str]) -> Field:
-    """The people whom tags name without a face, but those of these folded names."""
-    kept = np.array([folded(name) not in hidden for name in tagged.values], bool)
-    numbers = np.where(kept, np.cumsum(kept) - 1, -1)
-    groups = np.repeat(numbers, np.diff(tagged.starts))
-    values = [name for name in tagged.values if folded(name) not in hidden]
-    return field_of(tagged.name, values, (tagged.rows.astype(np.int64), groups), part="else")

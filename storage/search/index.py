@@ -37,7 +37,7 @@ class Where:
 @dataclass(frozen=True)
 class Index:
     """`fields`: by name; there may be several of one. `starred` (N,): favourites by tags; `favourites` (N,): by these
-    or by users. `alike`: None where photos have no embeddings."""
+    or by users. `tagged`: the people whom tags name. `alike`: None where photos have no embeddings."""
 
     columns: Columns
     paths: Paths
@@ -45,14 +45,16 @@ class Index:
     fields: Mapping[str, tuple[Field, ...]]
     starred: Bools
     favourites: Bools
+    tagged: tuple[Field, ...] = ()
     alike: Alike | None = None
 
-    def with_people(self, people: Field, favourites: Collection[str]) -> "Index":
-        """The same, with others on the photos, but those whom tags name without a face. `favourites`: image_ids."""
+    def with_people(self, people: Field, favourites: Collection[str], hidden: Collection[str] = ()) -> "Index":
+        """The same, with others on the photos, and all whom tags name without a face but those of the names `hidden`.
+        `favourites`: image_ids."""
         liked = self.starred.copy()
         rows = self.columns.rows_of(pa.array(list(favourites), pa.string()))
         liked[rows[rows >= 0]] = True
-        tagged = self.fields.get("person", ())[1:]
+        tagged = [without(each, hidden) for each in self.tagged]
         return replace(self, fields={**self.fields, "person": (people, *tagged)}, favourites=liked)
 
     @cached_property
@@ -107,6 +109,16 @@ def _spelled(place: Place) -> list[str]:
 def camera_field(columns: Columns) -> Field:
     """Found by a part of its name too: "pixel"."""
     return coded("camera", columns.table["camera"].combine_chunks().dictionary_encode())
+
+
+def without(field: Field, names: Collection[str]) -> Field:
+    """The same, but for the groups of these names in any spelling."""
+    unwanted = {folded(name) for name in names if name}
+    kept = np.array([folded(value) not in unwanted for value in field.values], bool)
+    numbers = np.where(kept, np.cumsum(kept) - 1, -1)
+    groups = np.repeat(numbers, np.diff(field.starts))
+    values = [value for value in field.values if folded(value) not in unwanted]
+    return field_of(field.name, values, (field.rows.astype(np.int64), groups), part="else")
 
 
 def coded(name: str, column: pa.DictionaryArray) -> Field:

@@ -102,7 +102,7 @@ class Search:
         self.library, self.labels, self.texts_of = library, tuple(labels), texts_of
         self._stamp = self._now()
         self.index = _index(library, self.labels, texts_of)
-        self._people: tuple[pa.Table, Mapping[str, str], Collection[str]] | None = None
+        self._people: tuple[pa.Table, Mapping[str, str], Collection[str], Collection[str]] | None = None
 
     def _now(self) -> object:
         """What the index is made from: labels, the manifest's shards and, of each table, those that are done."""
@@ -124,12 +124,18 @@ class Search:
             self.know(*self._people)
         return True
 
-    def know(self, faces: pa.Table, names: Mapping[str, str], favourites: Collection[str] = ()) -> None:
+    def know(
+        self,
+        faces: pa.Table,
+        names: Mapping[str, str],
+        favourites: Collection[str] = (),
+        hidden: Collection[str] = (),
+    ) -> None:
         """Who is on which photo, after each edit. `faces`: image_id, person_id (null: nobody). `names`: person_id →
-        name. `favourites`: image_ids."""
-        self._people = (faces, names, favourites)
+        name. `favourites`: image_ids. `hidden`: names of people whom tags do not name either."""
+        self._people = (faces, names, favourites, hidden)
         people = index.person_field(self.index.columns, faces, names)
-        self.index = self.index.with_people(people, favourites)
+        self.index = self.index.with_people(people, favourites, hidden)
 
     def run(self, text: str, most: int = MOST) -> Result:
         """See `run`."""
@@ -168,7 +174,7 @@ def _index(
         same = before if before and before.fingerprint == features else None
         texts = same.texts if same else texts_of and texts_of(library, features)
         alike = Alike(library, features, found, texts)
-    return Index(found, paths, where, fields, starred, starred, alike)
+    return Index(found, paths, where, fields, starred, starred, fields["person"][1:], alike)
 
 
 def run(found: Index, text: str, most: int = MOST) -> Result:

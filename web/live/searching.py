@@ -95,4 +95,5 @@ def _know(search: Search, moment: "Moment") -> None:
     faces = pa.table({"image_id": image_ids, "person_id": person.dictionary_decode()})
     starred = pc.is_in(columns.sha256, value_set=pa.array(sorted(said.favourites), pa.string()))
     names = {person_id: person.name for person_id, person in said.people.items()}
-    search.know(faces, names, columns.image_id.filter(starred).to_pylist())
+    hidden_names = [person.name for person in said.people.values() if person.hidden and person.name]
+    search.know(faces, names, columns.image_id.filter(starred).to_pylist(), hidden_names)

@@ -11,6 +11,7 @@ from muster.storage import clusters, manifest
 from muster.storage.library import open_library
 from muster.storage.people.facts import Hidden, Named
 from muster.storage.people.ledger import Ledger
+from muster.storage.people.view import SCHEMA
 from muster.storage.tags import table as tags
 
 OBJECTS = TaskChoice(name="objects").description
@@ -59,6 +60,10 @@ def test_who_is_hidden_is_not_found_by_tags_either(tmp_path: Path, photos: Path)
     found = opened(library)
     assert found.run("ann").unknown
     assert found.run("bob").image_ids.to_pylist() == ids
+    found.know(SCHEMA.empty_table(), {}, hidden=["BOB", ""])  # as the live page does after each edit
+    assert found.run("bob").unknown
+    found.know(SCHEMA.empty_table(), {})
+    assert found.run("ann").image_ids.to_pylist() == found.run("bob").image_ids.to_pylist() == ids
 
 
 def test_before_a_run(tmp_path: Path, photos: Path) -> None:
