@@ -60,7 +60,7 @@ def test_as_excel_saves_it(folder: Path, library: LibraryFiles, encoding: str, s
     ("text", "complaint"),
     [
         ("person_id,image\n1,a.jpg\n1,b.jpg\n", "has person_id 1 more than once"),
-        ("person_id,image,colour\n1,a.jpg,red\n", "unknown column 'colour': person_id, name, group, consent"),
+        ("person_id,image,colour\n1,a.jpg,red\n", "unknown column 'colour': person_id, name, group, born, consent"),
         ("person_id,image,image consent\n1,a.jpg,no\n", "unknown column 'image consent'"),
         ("name,image\nAnn,a.jpg\n", "needs columns person_id and image"),
         ("person_id,name,name,image\n1,a,b,c.jpg\n", "has column 'name' twice"),
