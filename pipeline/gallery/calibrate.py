@@ -78,8 +78,7 @@ def calibrate(library: LibraryFiles, wishes: Wishes = Wishes()) -> dict[str, Any
     faces = known.embeddings, known.owner, templates_of(library, known)
     searches = gallery_searches(*faces)
     supported = points(searches)
-    verify = _one_to_one(faces, searches, wishes.miss)
-    each, above = None, ALIKE_FOR_ALL
+    above = ALIKE_FOR_ALL
     if wishes.each_group:
         grouping = groups.grouping(known, by, searches)
         target = wishes.fpir if wishes.fpir is not None else least(searches, grouping)
@@ -87,11 +86,13 @@ def calibrate(library: LibraryFiles, wishes: Wishes = Wishes()) -> dict[str, Any
         found = groups.no_looser(by, grouping.names, found)
         above = raised(grouping, lowest, found)
         chosen = measured(searches, target, lowest, above)
-        of_verify = _each_one_to_one(known, by, grouping.names, faces, verify)
-        each = {"by": by, "identify": _named(grouping, found), "verify": _named(grouping, of_verify)}
     else:
         chosen = point(searches, wishes.fpir if wishes.fpir is not None else sensible(len(known.people)))
     unsure = doubt(searches, chosen.threshold, wishes.miss, above)
+    verify, each = _one_to_one(faces, searches, wishes.miss), None
+    if wishes.each_group:
+        of_verify = _each_one_to_one(known, by, grouping.names, faces, verify)
+        each = {"by": by, "identify": _named(grouping, found), "verify": _named(grouping, of_verify)}
 
     def table(grouping: Grouping) -> list[dict[str, Any]]:
         return [asdict(row) for row in rows(searches, grouping, chosen.target, chosen.threshold, above)]
@@ -182,7 +183,7 @@ def _alike(faces: tuple[Any, Any, Templates], target: float, with_two: int) -> d
     people = int(((cosines >= ALIKE) & (next_to != everybody[:, None])).any(1).sum())
     share = share_of(with_two, target)
     fallen = None if share is None else spread(embeddings, owner, another_of(owner), made, share)
-    return {"people": people, "share": share, "spread": fallen, "with_two": with_two}
+    return {"people": people, "share": share, "spread": fallen and fallen._asdict(), "with_two": with_two}
 
 
 def _second_photo(known: gallery.Gallery, with_two: int) -> list[dict[str, Any]] | None:

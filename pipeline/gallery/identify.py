@@ -35,7 +35,7 @@ from muster.storage.photos.reader import Reader
 from muster.storage.photos.sources import Found, find_images
 from muster.storage.texts import normal
 from muster.tasks.people.calibrate import corrected
-from muster.tasks.people.lookalikes import alike, margin
+from muster.tasks.people.lookalikes import Spread, alike, margin
 from muster.tasks.people.search import LEAST_TEMPLATES, MIN_QUALITY, SCORE, Templates, nearest, score_of, templates
 
 IN_PROCESS = 32  # images up to which starting workers would take longer than the work
@@ -219,7 +219,7 @@ def _too_alike(known: Gallery, made: Templates, probe: F32, person: int, score: 
     if not len(others) or limits.alike["spread"] is None:
         return bool(len(others))
     ahead = score - score_of(np.repeat(probe[None], len(others), 0), made, others)
-    return bool((ahead < margin(made, person, others, limits.alike["spread"])).any())
+    return bool((ahead < margin(made, person, others, Spread(**limits.alike["spread"]))).any())
 
 
 def _open(config: RunConfig) -> tuple[LibraryFiles, Gallery]:

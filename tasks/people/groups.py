@@ -130,7 +130,7 @@ def impostor_threshold_of(embeddings: F32, owner: I64, gallery: Templates, membe
     """
     mine, columns = np.flatnonzero(member[owner]), np.flatnonzero(member)
     some = mine[:: max(1, len(mine) * len(member) // COMPARED)]
-    matrix = scores(embeddings[some], gallery)[:, columns]
+    matrix = scores(embeddings[some], gallery, own=owner[some])[:, columns]
     others = columns != owner[some, None]
     return threshold_at(matrix[others], np.ones(int(others.sum())), fmr)
 

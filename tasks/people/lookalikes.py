@@ -1,9 +1,13 @@
 """Two enrolled people who look alike: by how much one must be ahead of the other to be named.
 
-A photo of B falls from B's template towards A's by some part of the distance between the two. `spread` measures on all
-people with two photos how far photos fall towards who is most alike, in units of that distance, and `margin` says how
-far ahead A is then on a photo of B, so that no more than the share that was asked for of B's photos is named A.
+A photo x of B has, with templates t of unit length, x·(tB - tA) = c (1 - tA·tB) - f |tB - tA|: c is the cosine of
+photos of one person, and f how far this one falls towards A. `spread` measures both on all people with two photos, each
+against who is most alike, and `margin` says how far ahead A is then on a photo of B, so that no more than the share
+that was asked for of B's photos is named A. That photos fall towards a look-alike as towards others is assumed, not
+measured.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,7 +27,14 @@ def share_of(people: int, asked: float) -> float | None:
     return share if people >= people_needed(SHARE) else None
 
 
-def spread(embeddings: F32, owner: I64, another: I64, gallery: Templates, share: float) -> float:
+class Spread(NamedTuple):
+    """`cosine`: of photos of one person; `fallen`: towards another, in parts of their distance."""
+
+    cosine: float
+    fallen: float
+
+
+def spread(embeddings: F32, owner: I64, another: I64, gallery: Templates, share: float) -> Spread:
     """How far photos fall towards another person, so that no more than this share falls further (95 %, over people).
 
     `embeddings` (N, D), `owner` (N,): see `gallery_searches`; `another`: (N,) the face that stands for each one's
@@ -35,20 +46,20 @@ def spread(embeddings: F32, owner: I64, another: I64, gallery: Templates, share:
     faces, person, own = embeddings[some], owner[some], embeddings[another[some]]
     other = gallery.vectors[nearest(faces, gallery, own=person)[0][:, 0]]
     apart = np.maximum(1 - (own * other).sum(1), 1e-6)
-    fallen = apart - ((own - other) * faces).sum(1)
-    people = len(np.unique(person))
-    return threshold_at(fallen / np.sqrt(2 * apart), person_weights(person), allowed(people, share) / people)
+    weight, people = person_weights(person), len(np.unique(person))
+    cosine = float(np.average((own * faces).sum(1), weights=weight))
+    fallen = (cosine * apart - ((own - other) * faces).sum(1)) / np.sqrt(2 * apart)
+    return Spread(cosine, threshold_at(fallen, weight, allowed(people, share) / people))
 
 
-def margin(gallery: Templates, best: int, others: I64, fallen: float) -> Floats:
+def margin(gallery: Templates, best: int, others: I64, measured: Spread) -> Floats:
     """(N,): by how much the score with the template `best` must be above that with each of `others` (N,).
 
-    For templates t of unit length and a photo x of B, that falls by `fallen` along their distance: x·(tB - tA) is
-    1 - tA·tB less fallen · |tB - tA|, and |tB - tA|² = 2 (1 - tA·tB). The crowding of templates is as in the score.
+    |tB - tA|² = 2 (1 - tA·tB). The crowding of templates is as in the score.
     """
     apart = np.maximum(1 - gallery.vectors[others] @ gallery.vectors[best], 0)
     lowered = gallery.lowered[others] - gallery.lowered[best]
-    return np.asarray(np.maximum(fallen * np.sqrt(2 * apart) - apart + lowered, 0))
+    return np.asarray(np.maximum(measured.fallen * np.sqrt(2 * apart) - measured.cosine * apart + lowered, 0))
 
 
 def alike(gallery: Templates, person: int) -> I64:
