@@ -37,6 +37,7 @@ from muster.tasks.people.search import normalised, templates
 
 FPIRS = (0.1, 0.03, 0.01)
 MISSES = (0.1, 0.05)
+GROUP_FPIRS = (0.1, 0.05, 0.03)  # that so many people of each group support
 TOWARDS = 0.4  # of a face's length: two faces of the group have about .14 of cosine more
 
 
@@ -110,7 +111,7 @@ def of_groups(vectors: Any, person: Any, cohort: Strangers | None, seed: int) ->
     )
     stranger, weight = alike[outside.nonmated_person], person_weights(outside.nonmated_person)
     rows = []
-    for fpir in FPIRS:
+    for fpir in GROUP_FPIRS:
         one = np.full(2, point(searches, fpir).threshold)
         row: dict[str, Any] = {"split": seed, "asked": fpir, "people": np.bincount(group).tolist()}
         for rule, limit in (("one", one), ("each", thresholds(searches, grouping, fpir)[1])):
@@ -154,7 +155,7 @@ def main() -> None:
         kept = {
             f"{rule} at {fpir:g}": sum(row[f"{rule}_kept"] for row in rows if row["asked"] == fpir)
             for rule in ("one", "each")
-            for fpir in FPIRS
+            for fpir in GROUP_FPIRS
         }
         print(json.dumps({"splits": args.splits, "kept": kept, "rows": rows}))
         return

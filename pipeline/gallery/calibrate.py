@@ -34,7 +34,7 @@ from muster.tasks.people.calibrate import (
     sensible,
     strictest,
 )
-from muster.tasks.people.groups import Grouping, impostor_threshold_of, least, raised, rows, thresholds
+from muster.tasks.people.groups import Grouping, impostor_threshold_of, least, needed, raised, rows, thresholds
 from muster.tasks.people.lookalikes import ALIKE, SHARE, share_of, spread
 from muster.tasks.people.search import CANDIDATES, SCORE, Templates, nearest
 from muster.tasks.people.second_photo import MEASURED
@@ -242,12 +242,12 @@ def _of_groups(facts: dict[str, Any]) -> list[str]:
             for row in table
             if row["more"]
         ]
-        few = [f"{row['name']} ({row['people']})" for row in table if row["people"] < people_needed(target)]
+        few = [f"{row['name']} ({row['people']})" for row in table if row["people"] < needed(target)]
         if few:
             lines.append(
                 f"nothing is promised for {heading}{', '.join(few[:SHOWN])}"
                 + (f" and {len(few) - SHOWN} more" if len(few) > SHOWN else "")
-                + f": {people_needed(target):,} people of each would be needed"
+                + f": {needed(target):,} people of each would be needed"
             )
     return held + lines
 

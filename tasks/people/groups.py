@@ -8,6 +8,7 @@ import numpy as np
 from muster.arrays import F32, I64, Bools, Floats
 from muster.errors import TaskError
 from muster.tasks.people.calibrate import (
+    FPIRS,
     Interval,
     Raised,
     Searches,
@@ -58,22 +59,29 @@ class Row:
     more: bool
 
 
+def needed(fpir: float) -> int:
+    """People of a group for this FPIR: as two who resemble each other are each named as the other, hits come in pairs,
+    and the people count as half as many."""
+    return 2 * people_needed(fpir)
+
+
 def least(searches: Searches, groups: Grouping) -> float:
     """The FPIR to aim for in every group where nobody says: what the smallest supports. TaskError as `thresholds`."""
     number = _people(searches, groups)
-    _refused(groups, number, people_needed(0.1))
-    return sensible(int(number[number > 0].min()))
+    _refused(groups, number, needed(FPIRS[0]))
+    return sensible(int(number[number > 0].min()) // 2)
 
 
 def thresholds(searches: Searches, groups: Grouping, fpir: float) -> tuple[float, Floats]:
     """The lowest threshold, and (K,) that of each group: who is named must reach that of their own.
 
     Of every group's strangers no more than this share is given a name, of whichever group, with 95 % certainty as in
-    `point`. A group's own threshold is the lowest at which that is so, with all others at the lowest there is; where
-    they alone let too many pass, that one is raised to what this group's strangers need anywhere. None is below that of
-    `point`. A group that no stranger is of has the strictest. TaskError where a group has too few people.
+    `point`, with half of the people, see `needed`. A group's own threshold is the lowest at which that is so, with all
+    others at the lowest there is; where they alone let too many pass, that one is raised to what this group's strangers
+    need anywhere. None is below that of `point`. A group that no stranger is of has the strictest. TaskError where a
+    group has too few people.
     """
-    _refused(groups, _people(searches, groups), people_needed(fpir))
+    _refused(groups, _people(searches, groups), needed(fpir))
     lowest = supported(searches, fpir)
     present = np.unique(groups.stranger)
     share = {int(g): _share(searches.nonmated_person[groups.stranger == g], fpir) for g in present}
@@ -109,7 +117,7 @@ def rows(searches: Searches, groups: Grouping, target: float, threshold: float, 
         fpir, of_fpir = rate(strange[a], searches.nonmated_person[a], weight[a]) if people else (None, None)
         fnir, of_fnir = rate(known[b], searches.mated_person[b], searches.mated_weight[b]) if two else (None, None)
         more, level = fpir is not None and fpir > target + 1e-9, _level(groups, number, threshold, above)
-        support = strictest(people) if strictest(people) < 1 else None
+        support = strictest(people // 2) if strictest(people // 2) < 1 else None
         found.append(Row(name, people, fpir, of_fpir, two, fnir, of_fnir, level, support, more))
     return found
 
@@ -143,8 +151,8 @@ def _of(searches: Searches, groups: Grouping, group: int) -> tuple[Floats, Float
 
 
 def _share(person: I64, fpir: float) -> float:
-    people = len(np.unique(person))
-    return allowed(people, fpir) / people
+    half = len(np.unique(person)) // 2
+    return allowed(half, fpir) / half
 
 
 def _people(searches: Searches, groups: Grouping) -> I64:
@@ -154,13 +162,13 @@ def _people(searches: Searches, groups: Grouping) -> I64:
     )
 
 
-def _refused(groups: Grouping, number: I64, needed: int) -> None:
+def _refused(groups: Grouping, number: I64, enough: int) -> None:
     """Groups without anybody are none."""
     pairs = zip(groups.names, number.tolist(), strict=True)
-    few = [f"{name} has {people:,}" for name, people in pairs if 0 < people < needed]
+    few = [f"{name} has {people:,}" for name, people in pairs if 0 < people < enough]
     if few:
         more = f", and {len(few) - 5:,} more groups too few" if len(few) > 5 else ""
         raise TaskError(
-            f"the same promise for every group needs at least {needed:,} people with photos in each, and"
+            f"the same promise for every group needs at least {enough:,} people with photos in each, and"
             f" {', '.join(few[:5])}{more}: enrol more, join groups, or choose a higher FPIR"
         )

@@ -24,7 +24,7 @@ from muster.tasks.people.groups import (
 from muster.tasks.people.search import normalised, templates
 
 
-def found(seed: int, sizes: tuple[int, int] = (200, 120), photos: int = 2) -> tuple[Searches, Grouping]:
+def found(seed: int, sizes: tuple[int, int] = (300, 200), photos: int = 2) -> tuple[Searches, Grouping]:
     """Strangers of two groups: those of the second score higher, and come nearest to either."""
     random = np.random.default_rng(seed)
     person = np.repeat(np.arange(sum(sizes)), photos)
@@ -51,10 +51,10 @@ def test_no_group_is_let_through_more_often_than_its_strangers_allow(seed: int, 
     lowest, each = thresholds(searches, groups, fpir)
     assert lowest >= point(searches, fpir).threshold
     assert (each >= lowest).all()
-    for group, people in enumerate((200, 120)):
+    for group, people in enumerate((300, 200)):
         mine = groups.stranger == group
         named = searches.nonmated[mine] >= each[groups.candidate[mine]]
-        assert named.sum() / 2 <= allowed(people, fpir) + 1e-6  # photos count half
+        assert named.sum() / 2 <= 2 * allowed(people // 2, fpir) + 1e-6  # photos count half
 
 
 @given(st.integers(0, 10_000))
@@ -70,11 +70,12 @@ def test_who_asks_for_less_is_never_named_by_a_lower_threshold(seed: int) -> Non
 
 def test_a_group_with_too_few_is_refused_by_name_and_number() -> None:
     searches, groups = found(1, (200, 40))
-    with pytest.raises(TaskError, match="at least 100 people with photos in each, and alike has 40"):
+    with pytest.raises(TaskError, match="at least 200 people with photos in each, and alike has 40"):
         thresholds(searches, groups, 0.03)
-    assert least(searches, groups) == pytest.approx(3 / 40)
-    thresholds(searches, groups, 0.08)
-    with pytest.raises(TaskError, match="at least 30 people with photos in each, and alike has 20"):
+    with_more = found(1, (200, 80))
+    assert least(*with_more) == pytest.approx(3 / 40)
+    thresholds(*with_more, 0.08)
+    with pytest.raises(TaskError, match="at least 60 people with photos in each, and alike has 20"):
         least(*found(1, (200, 20)))
 
 
@@ -101,9 +102,9 @@ def test_one_threshold_fails_the_group_that_is_more_alike_and_its_own_does_not()
     assert not any(row.more for row in kept)
     assert [row.threshold for row in kept] == pytest.approx(each)
     assert kept[1].fnir > alike.fnir  # which is what it costs
-    assert (kept[1].people, kept[1].known, kept[1].strictest) == (120, 120, 3 / 120)
+    assert (kept[1].people, kept[1].known, kept[1].strictest) == (200, 200, 3 / 100)
     whole = measured(searches, 0.05, lowest, above)
-    assert whole.fpir == pytest.approx((200 * kept[0].fpir + 120 * kept[1].fpir) / 320)
+    assert whole.fpir == pytest.approx((300 * kept[0].fpir + 200 * kept[1].fpir) / 500)
 
 
 def test_nobody_in_a_group_is_no_row_and_no_number() -> None:
