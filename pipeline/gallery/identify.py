@@ -159,7 +159,7 @@ def _compare(known: Gallery, made: Templates, person: str, probes: Probes, limit
     poor = _low_quality(best) if best["quality"] < MIN_QUALITY else ""
     if not poor and best["score"] >= threshold:
         probe = probes.embeddings[faces.index(best)]
-        poor = LOOKS_LIKE if _too_alike(known, made, probe, number, best["score"], limits) else ""
+        poor = LOOKS_LIKE if _too_alike(made, probe, number, best["score"], limits) else ""
     match = bool(not poor and best["score"] >= threshold)
     answer = MATCH if match else NOT_SURE if best["score"] >= limits.unsure_from else NO_MATCH
     facts = {"person_id": person, "name": name, "match": match, "answer": answer, "threshold": threshold}
@@ -198,7 +198,16 @@ def limits_of(known: Gallery, what: str, given: float | None) -> Limits:
             f" be given a name instead of {point['target']:.2g}; run `calibrate` again"
         )
     each = of_groups(known, facts["each_group"], what) if facts.get("each_group") else None
-    return Limits(point["threshold"], unsure, remark, each, facts.get("alike"))
+    return Limits(point["threshold"], unsure, remark, each, _alike(known, facts.get("alike")))
+
+
+def _alike(known: Gallery, measured: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """With the numbers of those of the declared pairs who are both here. None: nothing was measured."""
+    if measured is None:
+        return None
+    pairs = measured["declared"]
+    here = dict(zip(known.faces["pseudonym"].to_pylist(), known.owner.tolist(), strict=True)) if pairs else {}
+    return {**measured, "declared": [[here[name] for name in pair] for pair in pairs if here.keys() >= set(pair)]}
 
 
 def of_groups(known: Gallery, each: Mapping[str, Any], what: str) -> list[float]:
@@ -208,13 +217,11 @@ def of_groups(known: Gallery, each: Mapping[str, Any], what: str) -> list[float]
     return [measured.get(name, strictest) for name in groups.of_people(known, each["by"], date.today())]
 
 
-def _too_alike(known: Gallery, made: Templates, probe: F32, person: int, score: float, limits: Limits) -> bool:
+def _too_alike(made: Templates, probe: F32, person: int, score: float, limits: Limits) -> bool:
     """Whether somebody who looks like this person is too near to them on a face (D,) that has this score."""
     if limits.alike is None:
         return False
-    pseudonyms = dict(zip(known.faces["pseudonym"].to_pylist(), known.owner.tolist(), strict=True))
-    pairs = [[pseudonyms.get(name, -1) for name in pair] for pair in limits.alike["declared"]]
-    said = {other for pair in pairs if person in pair for other in pair} - {person, -1}
+    said = {other for pair in limits.alike["declared"] if person in pair for other in pair} - {person}
     others = np.union1d(alike(made, person), np.array(sorted(said), np.int64))
     if not len(others) or limits.alike["spread"] is None:
         return bool(len(others))
@@ -282,7 +289,7 @@ def _name(known: Gallery, made: Templates, probes: Probes, limits: Limits) -> pa
         facts = {"threshold": threshold, "unsure_from": limits.unsure_from}
         facts["margin"] = scores[0] - (scores[1] if len(scores) > 1 else 0)
         poor = _low_quality(row) if row["quality"] < MIN_QUALITY else None
-        if not poor and scores[0] >= threshold and _too_alike(known, made, probe, best, scores[0], limits):
+        if not poor and scores[0] >= threshold and _too_alike(made, probe, best, scores[0], limits):
             poor = LOOKS_LIKE
         rows.append({**row, **facts, **_answer(found, threshold, limits.unsure_from, poor)})
     table = pa.Table.from_pylist(rows + probes.errors, ANSWERS)
