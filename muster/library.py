@@ -525,16 +525,27 @@ class Library:
         with self._in_use():
             return enroll(request, config, on_progress or silent, on_download)
 
-    def calibrate(self, fpir: float | None = None, miss: float | None = None) -> dict[str, Any]:
+    def calibrate(
+        self,
+        fpir: float | None = None,
+        miss: float | None = None,
+        *,
+        by: str | None = None,
+        each_group: bool = False,
+        alike: Iterable[tuple[str, str]] = (),
+    ) -> dict[str, Any]:
         """Measure the thresholds of `identify` and `verify` on the gallery itself, and keep them with it.
 
         `fpir`: share of strangers that may be given a name. `miss`: share of enrolled people who may be missed. None:
-        what so many people support.
+        what so many people support. `by`: "group", "age" or "time", that errors are counted by; with `each_group` the
+        `fpir` holds in each of these. `alike`: pairs of person_ids, such as twins, of whom one is named only where they
+        are far enough ahead of the other.
         """
-        from muster.pipeline.gallery.calibrate import calibrate
+        from muster.pipeline.gallery.calibrate import Wishes, calibrate
 
+        wishes = Wishes(fpir, miss, by, each_group, list(alike))
         with self._in_use(), forget.locked(self._files):
-            return calibrate(self._files, fpir, miss)
+            return calibrate(self._files, wishes)
 
     def identify(
         self,

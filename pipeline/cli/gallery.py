@@ -49,8 +49,8 @@ def enroll(
 ) -> None:
     """Enrol people, or update them. Without consent nobody's photos are looked at. Refused photos are listed.
 
-    A CSV has columns person_id, name, image, image2, …, and any of group, consent, valid_until; --column says what
-    they are called otherwise, and then others are left out.
+    A CSV has columns person_id, name, image, image2, …, and any of group, born, consent, valid_until; --column says
+    what they are called otherwise, and then others are left out.
 
     Example: muster enroll students.csv -l ./school
     """
@@ -121,6 +121,21 @@ def calibrate(
             show_default="what is missed where 0.1 of strangers are left to a human, or named",
         ),
     ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="GROUP",
+            help="Errors of each `group` of the roster, `age`, or `time` between photos.",
+            show_default="group",
+        ),
+    ] = None,
+    each_group: Annotated[
+        bool, typer.Option("--each-group", help="Keep --fpir for the strangers of each of them, or refuse.")
+    ] = False,
+    alike: Annotated[
+        list[str],
+        typer.Option(metavar="PERSON=PERSON", help="They look alike: one is named only if far enough ahead."),
+    ] = [],  # noqa: B006
     as_json: JsonOption = False,
 ) -> None:
     """Measure the thresholds on the gallery itself, and keep them there. They promise no more than the people support.
@@ -129,10 +144,12 @@ def calibrate(
 
     Example: muster calibrate -l ./school --fpir 0.01
     """
+    from muster.pipeline.cli.parse import parse_pairs
     from muster.pipeline.gallery.calibrate import sentences
 
+    pairs = parse_pairs(alike)
     opened = _opened(library, trust)
-    facts = opened.calibrate(fpir, miss)
+    facts = opened.calibrate(fpir, miss, by=by, each_group=each_group, alike=pairs)
     encrypted = ", encrypted: `muster decrypt` writes a copy to look at" if opened.encrypted else ""
     report(facts, as_json, *sentences(facts), f"report: {facts['report']}{encrypted}")
 

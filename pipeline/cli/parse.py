@@ -98,6 +98,17 @@ def parse_columns(options: Sequence[str]) -> dict[str, str]:
     return columns
 
 
+def parse_pairs(options: Sequence[str]) -> list[tuple[str, str]]:
+    """`["ann=eve"]` → [("ann", "eve")]."""
+    pairs = []
+    for option in options:
+        one, separator, other = option.partition("=")
+        if not (separator and one.strip() and other.strip()):
+            raise InputError(f"--alike {option}: write PERSON=PERSON, for example --alike S0042=S0043")
+        pairs.append((one.strip(), other.strip()))
+    return pairs
+
+
 def parse_k(text: str) -> int | None:
     """`auto` → None, a positive number → itself."""
     if text == "auto":

@@ -98,14 +98,7 @@ def _judged(searches: Searches, half: Bools, rule: str) -> dict[str, float]:
 def _part(searches: Searches, people: Bools) -> Searches:
     """Those of some people. `people`: a bool for each."""
     known, strangers = people[searches.mated_person], people[searches.nonmated_person]
-    return Searches(
-        own=searches.own[known],
-        others=searches.others[known],
-        mated_person=searches.mated_person[known],
-        mated_weight=searches.mated_weight[known],
-        nonmated=searches.nonmated[strangers],
-        nonmated_person=searches.nonmated_person[strangers],
-    )
+    return searches.part(known, strangers)
 
 
 def _limits(searches: Searches, rule: str) -> tuple[float, float]:

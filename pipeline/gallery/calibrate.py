@@ -3,47 +3,100 @@
 import base64
 import html
 import io
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 
-from muster.errors import MusterError
+from muster.arrays import Floats
+from muster.errors import InputError, MusterError
+from muster.pipeline.gallery import groups
+from muster.pipeline.gallery.groups import AGE, GROUP, TIME
 from muster.pipeline.gallery.identify import current, templates_of
 from muster.storage.gallery import gallery
 from muster.storage.layout import REPORT
 from muster.storage.library import LibraryFiles
+from muster.storage.texts import normal
 from muster.tasks.people.calibrate import (
+    ALIKE_FOR_ALL,
     Searches,
+    another_of,
     doubt,
     gallery_searches,
     genuine_threshold,
     impostor_threshold,
+    measured,
+    people_needed,
     point,
     points,
     sensible,
     strictest,
 )
-from muster.tasks.people.search import CANDIDATES, SCORE, Templates
+from muster.tasks.people.groups import Grouping, impostor_threshold_of, least, needed, raised, rows, thresholds
+from muster.tasks.people.lookalikes import ALIKE, SHARE, share_of, spread
+from muster.tasks.people.search import CANDIDATES, SCORE, Templates, nearest
 from muster.tasks.people.second_photo import MEASURED
 
 FMR = 0.001
+SHOWN = 5  # groups named in one line
+TABLES = {"": GROUP, "age ": AGE, "time between photos ": TIME}
+HEADINGS = {
+    "groups": "By group",
+    "ages": "By age on the photo that is asked about",
+    "photo_ages": "By age on the newest enrolled photo",
+    "times": "By time between the newest enrolled photo and the one that is asked about",
+}
 UNSURE_FMR = 0.01  # from here on a comparison is for a human, where no share of misses is asked for
 
 
-def calibrate(library: LibraryFiles, fpir: float | None, miss: float | None = None) -> dict[str, Any]:
-    """Measure, keep and report. `fpir`: as `sensible` has it where None; `miss`: see
-    muster.tasks.people.calibrate.doubt.
+@dataclass(frozen=True)
+class Wishes:
+    """`fpir`: as `sensible` has it where None; `miss`: see muster.tasks.people.calibrate.doubt. `by`: one of
+    `groups.BY`, that errors are counted by; with `each_group` the FPIR holds in every one of them. `alike`: pairs of
+    person_ids who look alike; those of before stay."""
 
-    Raises TaskError where they are too few. The caller holds the lock, see forget.locked.
+    fpir: float | None = None
+    miss: float | None = None
+    by: str | None = None
+    each_group: bool = False
+    alike: Sequence[tuple[str, str]] = ()
+
+
+def calibrate(library: LibraryFiles, wishes: Wishes = Wishes()) -> dict[str, Any]:
+    """Measure, keep and report.
+
+    Raises TaskError where they are too few, InputError for groups or people that there are not. The caller holds the
+    lock, see forget.locked.
     """
     known = current(library)
+    by = wishes.by or GROUP
+    if wishes.by or wishes.each_group:
+        groups.check(known, by)
+    declared = _declared(known, wishes.alike)
     faces = known.embeddings, known.owner, templates_of(library, known)
     searches = gallery_searches(*faces)
     supported = points(searches)
-    chosen = point(searches, fpir if fpir is not None else sensible(len(known.people)))
-    unsure = doubt(searches, chosen.threshold, miss)
+    above = ALIKE_FOR_ALL
+    if wishes.each_group:
+        grouping = groups.grouping(known, by, searches)
+        target = wishes.fpir if wishes.fpir is not None else least(searches, grouping)
+        lowest, found = thresholds(searches, grouping, target)
+        found = groups.no_looser(by, grouping.names, found)
+        above = raised(grouping, lowest, found)
+        chosen = measured(searches, target, lowest, above)
+    else:
+        chosen = point(searches, wishes.fpir if wishes.fpir is not None else sensible(len(known.people)))
+    unsure = doubt(searches, chosen.threshold, wishes.miss, above)
+    verify, each = _one_to_one(faces, searches, wishes.miss), None
+    if wishes.each_group:
+        of_verify = _each_one_to_one(known, by, grouping.names, faces, verify)
+        each = {"by": by, "identify": _named(grouping, found), "verify": _named(grouping, of_verify)}
+
+    def table(grouping: Grouping) -> list[dict[str, Any]]:
+        return [asdict(row) for row in rows(searches, grouping, chosen.target, chosen.threshold, above)]
+
     facts = {
         "score": SCORE,
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -53,7 +106,14 @@ def calibrate(library: LibraryFiles, fpir: float | None, miss: float | None = No
         "identify": asdict(chosen),
         "unsure": asdict(unsure),
         "points": [asdict(each) for each in supported],
-        "verify": _one_to_one(faces, searches, miss),
+        "verify": verify,
+        "by": by,
+        "groups": table(groups.grouping(known, by, searches)) if groups.has(known, by) else [],
+        "each_group": each,
+        "ages": table(groups.grouping(known, AGE, searches)) if groups.has(known, AGE) else [],
+        "photo_ages": table(groups.by_photo_age(known, searches)) if groups.has(known, AGE) else [],
+        "times": table(groups.grouping(known, TIME, searches)) if groups.has(known, TIME) else [],
+        "alike": _alike(faces, chosen.target, unsure.mated_people) | {"declared": declared},
         "strictest_fpir": strictest(len(known.people)),
         "second_photo": _second_photo(known, unsure.mated_people),
     }
@@ -78,6 +138,54 @@ def _one_to_one(faces: tuple[Any, Any, Templates], searches: Searches, miss: flo
     return {"fmr": fmr, "threshold": threshold, "unsure_from": min(lower, threshold)}
 
 
+def _each_one_to_one(
+    known: gallery.Gallery, by: str, names: Sequence[str], faces: tuple[Any, Any, Templates], whole: dict[str, Any]
+) -> Floats:
+    """(K,): of each group the threshold for 1:1, by comparisons within it, none below that of all. How old a photo is
+    says nothing of who claims to be somebody: there it is that of all."""
+    found = np.full(len(names), np.nan)
+    for i, name in enumerate(names):
+        member = np.array([each == name for each in groups.of_people(known, by)])
+        comparisons = int(member[known.owner].sum()) * (int(member.sum()) - 1)
+        if by != TIME and comparisons * SHARE >= 3:
+            fmr = max(whole["fmr"], 3 / comparisons)
+            found[i] = max(whole["threshold"], impostor_threshold_of(*faces, member, fmr))
+    strictest = np.nanmax(np.append(found, whole["threshold"]))
+    return groups.no_looser(by, names, np.where(np.isnan(found), strictest, found))
+
+
+def _named(grouping: Grouping, found: Floats) -> dict[str, float]:
+    """Groups that somebody is of, and what is measured for them."""
+    there = sorted({*grouping.stranger.tolist(), *grouping.candidate.tolist()})
+    return {grouping.names[i]: float(found[i]) for i in there}
+
+
+def _declared(known: gallery.Gallery, pairs: Sequence[tuple[str, str]]) -> list[list[str]]:
+    """Pseudonyms of pairs who were said to look alike, now or before, and are still here."""
+    people = {normal(person): person for person in known.people}
+    found = {tuple(pair) for pair in ((known.calibration or {}).get("alike") or {}).get("declared", [])}
+    for pair in pairs:
+        one, other = (known.pseudonym_of(people.get(normal(each), each)) for each in pair)
+        if one == other:
+            raise InputError(f"`alike` {pair[0]} and {pair[1]}: that is one person, name two")
+        found.add(tuple(sorted((one, other))))
+    here = set(known.faces["pseudonym"].to_pylist())
+    return [list(pair) for pair in sorted(found) if here >= set(pair)]
+
+
+def _alike(faces: tuple[Any, Any, Templates], target: float, with_two: int) -> dict[str, Any]:
+    """`people`: how many look like another. Of their photos at most `share` is named as that one; `spread`: how far
+    photos fall. Both None where too few people have two photos."""
+    embeddings, owner, made = faces
+    everybody = np.arange(len(made.vectors))
+    next_to, _ = nearest(made.vectors, made, own=everybody)
+    cosines = np.einsum("gd,gkd->gk", made.vectors, made.vectors[next_to])
+    people = int(((cosines >= ALIKE) & (next_to != everybody[:, None])).any(1).sum())
+    share = share_of(with_two, target)
+    fallen = None if share is None else spread(embeddings, owner, another_of(owner), made, share)
+    return {"people": people, "share": share, "spread": fallen and fallen._asdict(), "with_two": with_two}
+
+
 def _second_photo(known: gallery.Gallery, with_two: int) -> list[dict[str, Any]] | None:
     """What one, two and four photos a person do; None where half of the people here have two."""
     return None if 2 * with_two >= len(known.people) else MEASURED.get(known.model)
@@ -96,6 +204,8 @@ def sentences(facts: dict[str, Any]) -> list[str]:
         else f"unsure from {unsure['threshold']:.3f}: {between}, with up to {CANDIDATES} candidates",
         _of_known(named, unsure),
         *_of_second(facts),
+        *_of_groups(facts),
+        *_of_alike(facts["alike"]),
     ]
 
 
@@ -118,13 +228,51 @@ def _of_second(facts: dict[str, Any]) -> list[str]:
     ]
 
 
+def _of_groups(facts: dict[str, Any]) -> list[str]:
+    """Who is promised less, and of whom more strangers are named than of all."""
+    target, each = facts["identify"]["target"], facts["each_group"]
+    held = [f"kept for every group by {each['by']}: each has its own threshold, or a stricter one"] if each else []
+    lines = []
+    for heading, table in (("", facts["groups"]), ("age ", facts["ages"]), ("time between photos ", facts["times"])):
+        if heading and facts["by"] == TABLES[heading]:
+            continue  # they are the groups
+        lines += [
+            f"warning: {heading}{row['name']}: {_share(row['fpir'], row['fpir_interval'])} of its strangers would be"
+            f" given a name, more than {100 * target:.2g} %"
+            for row in table
+            if row["more"]
+        ]
+        few = [f"{row['name']} ({row['people']})" for row in table if row["people"] < needed(target)]
+        if few:
+            lines.append(
+                f"nothing is promised for {heading}{', '.join(few[:SHOWN])}"
+                + (f" and {len(few) - SHOWN} more" if len(few) > SHOWN else "")
+                + f": {needed(target):,} people of each would be needed"
+            )
+    return held + lines
+
+
+def _of_alike(facts: dict[str, Any]) -> list[str]:
+    if not (facts["people"] or facts["declared"]):
+        return []
+    who = f"{facts['people']} people look like another, {len(facts['declared'])} pairs were said to: "
+    if facts["share"] is None:
+        return [
+            f"{who}they are left to a human, as {people_needed(SHARE)} people with two photos are needed to say how far"
+            f" one must be ahead of the other, and there are {facts['with_two']}"
+        ]
+    return [
+        f"{who}named where one is so far ahead that it is true of up to {100 * facts['share']:.2g} % of the other's"
+    ]
+
+
 def _share(value: float, interval: tuple[float, float]) -> str:
     low, high = (f"{100 * bound:.2g}" for bound in interval)
     return f"{100 * value:.2g} % ({low} to {high} %)"
 
 
 def _report(facts: dict[str, Any], searches: Searches) -> bytes:
-    rows = "".join(
+    lines = "".join(
         f"<tr><td>{p['target']:.2g}<td>{p['threshold']:.3f}<td>{_interval(p['fpir'], p['fpir_interval'])}"
         f"<td>{_interval(p['fnir'], p['fnir_interval'])}</tr>"
         for p in [*facts["points"], facts["identify"]]
@@ -143,7 +291,8 @@ td,th{{padding:.2em 1em;text-align:right}} img{{max-width:100%}}</style>
 Each enrolled photo was searched for with its own person left out (a stranger) and with only that photo left out
 (a known person). Intervals: 95 %, by bootstrap over people.</p>
 <table><tr><th>FPIR asked for<th>threshold<th>strangers given a name (FPIR)<th>known people not named (FNIR)</tr>
-{rows}</table>
+{lines}</table>
+{"".join(_table(heading, facts[key]) for key, heading in HEADINGS.items() if facts[key])}
 <p>{facts["people"]} people support an FPIR down to {facts["strictest_fpir"]:.2g} (three divided by their number).
 For 1:1, {facts["verify"]["fmr"]:.2g} of the comparisons with somebody else reach
 {facts["verify"]["threshold"]:.3f}; from {facts["verify"]["unsure_from"]:.3f} on it is unsure.</p>
@@ -152,9 +301,22 @@ For 1:1, {facts["verify"]["fmr"]:.2g} of the comparisons with somebody else reac
     return text.encode()
 
 
-def _interval(value: float | None, interval: tuple[float, float] | None) -> str:
+def _table(heading: str, found: list[dict[str, Any]]) -> str:
+    lines = "".join(
+        f"<tr><td>{html.escape(row['name'])}<td>{row['people']}<td>{row['threshold']:.3f}"
+        f"<td>{_interval(row['fpir'], row['fpir_interval'], 'nobody')}<td>{row['known']}"
+        f"<td>{_interval(row['fnir'], row['fnir_interval'])}</tr>"
+        for row in found
+    )
+    return (
+        f"<h2>{heading}</h2><table><tr><th><th>people<th>threshold<th>strangers given a name (FPIR)"
+        f"<th>with two photos<th>known people not named (FNIR)</tr>{lines}</table>"
+    )
+
+
+def _interval(value: float | None, interval: tuple[float, float] | None, nobody: str = "nobody has two photos") -> str:
     if value is None or interval is None:
-        return "nobody has two photos"
+        return nobody
     return _share(value, interval)
 
 

@@ -21,7 +21,7 @@ from muster.pipeline.work.config import RunConfig
 from muster.storage import manifest, tables
 from muster.storage.downloads import OnDownload
 from muster.storage.gallery import audit, gallery, roster
-from muster.storage.gallery.entry import Entry
+from muster.storage.gallery.entry import DATES, Entry
 from muster.storage.gallery.gallery import Gallery
 from muster.storage.gallery.roster import Roster
 from muster.storage.library import LibraryFiles, open_library
@@ -30,10 +30,9 @@ from muster.storage.photos.listing import look_up
 from muster.storage.photos.reader import check_access
 from muster.storage.texts import normal
 from muster.tasks.models import zoo
-from muster.tasks.people.graph import GraphParameters
+from muster.tasks.people.lookalikes import ALIKE
 from muster.tasks.people.search import MIN_QUALITY, means
 
-SAME = GraphParameters().threshold  # templates this similar are one person's, as in clustering
 UNLIKE = 0.2  # a photo less similar than this to its person's others shows somebody else
 BESIDE = 0.25  # a second face counts from this share of the largest one's area
 
@@ -219,7 +218,7 @@ def _stamps(library: LibraryFiles) -> dict[str, dict[str, Any]]:
 
 def _enrol(library: LibraryFiles, model: str | None, willing: Sequence[Entry], accept: Collection[str]) -> EnrolSummary:
     """Put those whose photos fit into the gallery. The caller holds the lock."""
-    details = {entry.person_id: (entry.name, entry.group, entry.valid_until) for entry in willing}
+    details = {entry.person_id: _details(entry) for entry in willing}
     before = _known(library, model, bool(willing))
     known = before.with_details(details)  # also of those whose photos are refused now
     rows, poor = _photos(library, known, willing)
@@ -235,7 +234,7 @@ def _enrol(library: LibraryFiles, model: str | None, willing: Sequence[Entry], a
     pseudonyms = {person: old[person]["pseudonym"] if person in old else secrets.token_hex(8) for person in names}
     for row in used:
         row["pseudonym"] = pseudonyms[row["person_id"]]
-        row["valid_until"] = row["valid_until"] or old.get(row["person_id"], row)["valid_until"]
+        row |= {name: row[name] or old.get(row["person_id"], row)[name] for name in DATES}
     new = known.with_faces(used)
     if not new.faces.equals(before.faces):
         facts = {"people": sorted(pseudonyms.values()), "photos": len(used), "refused": len(refused)}
@@ -286,16 +285,21 @@ def _photos(
             continue
         best = max(seen, key=lambda face: face["area"])
         rows.append(
-            {"person_id": entry.person_id, "name": entry.name, "group": entry.group, "valid_until": entry.valid_until}
+            {"person_id": entry.person_id, **_details(entry)}
             | {"image_id": image_id, "uri": uri, "sha256": facts[image_id]["sha256"]}
+            | {"taken": facts[image_id]["taken_at"] and facts[image_id]["taken_at"].date()}
             | {name: best[name] for name in ("face_id", "quality", "embedding")}
         )
     return rows, refused
 
 
+def _details(entry: Entry) -> dict[str, Any]:
+    return {name: getattr(entry, name) for name in ("name", "group", *DATES)}
+
+
 def _facts(library: LibraryFiles, mine: Collection[str]) -> dict[str, dict[str, Any]]:
     shards = manifest.committed(library, IMAGES_FINGERPRINT)
-    table = tables.require(library, "images", IMAGES_FINGERPRINT, ["image_id", "error", "sha256"], shards)
+    table = tables.require(library, "images", IMAGES_FINGERPRINT, ["image_id", "error", "sha256", "taken_at"], shards)
     return {row["image_id"]: row for row in table.to_pylist() if row["image_id"] in mine}
 
 
@@ -356,7 +360,7 @@ def _lookalikes(known: Gallery, rows: Sequence[dict[str, Any]]) -> list[dict[str
     for start in range(0, len(fresh), 1024):
         mine = [place[name] for name in fresh[start : start + 1024]]
         similar = vectors[mine] @ vectors.T
-        for i, j in np.argwhere(similar >= SAME):
+        for i, j in np.argwhere(similar >= ALIKE):
             if mine[i] != j:
                 a, b = sorted((names[mine[i]], names[j]))
                 pairs[a, b] = float(similar[i, j])

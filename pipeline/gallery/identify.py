@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from muster.arrays import F32, matrix
 from muster.errors import ImageError, InputError
 from muster.pipeline import forget
+from muster.pipeline.gallery import groups
 from muster.pipeline.people.faces import faces_fingerprint, strangers_of
 from muster.pipeline.run import OnProgress, fetch_weights, process
 from muster.pipeline.work.choice import TaskChoice
@@ -34,12 +35,14 @@ from muster.storage.photos.reader import Reader
 from muster.storage.photos.sources import Found, find_images
 from muster.storage.texts import normal
 from muster.tasks.people.calibrate import corrected
+from muster.tasks.people.lookalikes import Spread, alike, margin
 from muster.tasks.people.search import LEAST_TEMPLATES, MIN_QUALITY, SCORE, Templates, nearest, score_of, templates
 
 IN_PROCESS = 32  # images up to which starting workers would take longer than the work
 
 
 NOT_ALIKE_ENOUGH = "alike, and not enough to be sure"
+LOOKS_LIKE = "like another enrolled person, and not far enough ahead of them"
 MATCH, NO_MATCH, NOT_SURE = "match", "no match", "unsure"  # answers of `verify`
 CANDIDATE = pa.struct([("person_id", pa.string()), ("name", pa.string()), ("score", pa.float32())])
 ANSWERS = pa.schema(
@@ -60,13 +63,20 @@ ANSWERS = pa.schema(
 )
 
 
-class Limits(NamedTuple):
+@dataclass(frozen=True)
+class Limits:
     """Scores from `threshold` on name a person, from `unsure_from` on they are for a human to judge. `remark`: what a
-    user should know about them."""
+    user should know about them. `each`: (G,) the threshold of each person, where groups have their own. `alike`: what
+    was measured of people who look alike; None: nothing."""
 
     threshold: float
     unsure_from: float
     remark: str = ""
+    each: Sequence[float] | None = None
+    alike: Mapping[str, Any] | None = None
+
+    def of(self, person: int) -> float:
+        return self.threshold if self.each is None else self.each[person]
 
 
 @dataclass(frozen=True)
@@ -142,13 +152,17 @@ def verify(
 
 def _compare(known: Gallery, made: Templates, person: str, probes: Probes, limits: Limits) -> dict[str, Any]:
     name = known.name_of(person)
-    scores = score_of(probes.embeddings, made, np.full(len(probes.rows), known.people.index(person)))
+    number = known.people.index(person)
+    scores, threshold = score_of(probes.embeddings, made, np.full(len(probes.rows), number)), limits.of(number)
     faces = [{**row, "score": round(float(s), 4)} for row, s in zip(probes.rows, scores, strict=True)]
     best = max(faces, key=_area)
     poor = _low_quality(best) if best["quality"] < MIN_QUALITY else ""
-    match = bool(not poor and best["score"] >= limits.threshold)
+    if not poor and best["score"] >= threshold:
+        probe = probes.embeddings[faces.index(best)]
+        poor = LOOKS_LIKE if _too_alike(made, probe, number, best["score"], limits) else ""
+    match = bool(not poor and best["score"] >= threshold)
     answer = MATCH if match else NOT_SURE if best["score"] >= limits.unsure_from else NO_MATCH
-    facts = {"person_id": person, "name": name, "match": match, "answer": answer, "threshold": limits.threshold}
+    facts = {"person_id": person, "name": name, "match": match, "answer": answer, "threshold": threshold}
     facts |= {"unsure_from": limits.unsure_from, "score": best["score"], "face": best, "faces": faces}
     return {**facts, "reason": poor or (NOT_ALIKE_ENOUGH if answer == NOT_SURE else "")}
 
@@ -183,7 +197,36 @@ def limits_of(known: Gallery, what: str, given: float | None) -> Limits:
             f"calibrated with {facts['people']} people, {now} are enrolled now: up to {expected:.2g} of strangers may"
             f" be given a name instead of {point['target']:.2g}; run `calibrate` again"
         )
-    return Limits(point["threshold"], unsure, remark)
+    each = of_groups(known, facts["each_group"], what) if facts.get("each_group") else None
+    return Limits(point["threshold"], unsure, remark, each, _alike(known, facts.get("alike")))
+
+
+def _alike(known: Gallery, measured: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """With the numbers of those of the declared pairs who are both here. None: nothing was measured."""
+    if measured is None:
+        return None
+    pairs = measured["declared"]
+    here = dict(zip(known.faces["pseudonym"].to_pylist(), known.owner.tolist(), strict=True)) if pairs else {}
+    return {**measured, "declared": [[here[name] for name in pair] for pair in pairs if here.keys() >= set(pair)]}
+
+
+def of_groups(known: Gallery, each: Mapping[str, Any], what: str) -> list[float]:
+    """(G,): the threshold of the group that each person is of today; the strictest where it was not measured."""
+    measured = each[what]
+    strictest = max(measured.values())
+    return [measured.get(name, strictest) for name in groups.of_people(known, each["by"], date.today())]
+
+
+def _too_alike(made: Templates, probe: F32, person: int, score: float, limits: Limits) -> bool:
+    """Whether somebody who looks like this person is too near to them on a face (D,) that has this score."""
+    if limits.alike is None:
+        return False
+    said = {other for pair in limits.alike["declared"] if person in pair for other in pair} - {person}
+    others = np.union1d(alike(made, person), np.array(sorted(said), np.int64))
+    if not len(others) or limits.alike["spread"] is None:
+        return bool(len(others))
+    ahead = score - score_of(np.repeat(probe[None], len(others), 0), made, others)
+    return bool((ahead < margin(made, person, others, Spread(**limits.alike["spread"]))).any())
 
 
 def _open(config: RunConfig) -> tuple[LibraryFiles, Gallery]:
@@ -238,23 +281,27 @@ def _name(known: Gallery, made: Templates, probes: Probes, limits: Limits) -> pa
     ids = known.people
     names = dict(zip(known.faces["person_id"].to_pylist(), known.faces["name"].to_pylist(), strict=True))
     rows = []
-    for row, near, scores in zip(probes.rows, *nearest(probes.embeddings, made), strict=True):
-        alike = [
+    for row, probe, near, scores in zip(probes.rows, probes.embeddings, *nearest(probes.embeddings, made), strict=True):
+        found = [
             {"person_id": ids[i], "name": names[ids[i]], "score": score} for i, score in zip(near, scores, strict=True)
         ]
-        facts = {"threshold": limits.threshold, "unsure_from": limits.unsure_from}
+        best, threshold = int(near[0]), limits.of(int(near[0]))
+        facts = {"threshold": threshold, "unsure_from": limits.unsure_from}
         facts["margin"] = scores[0] - (scores[1] if len(scores) > 1 else 0)
-        rows.append({**row, **facts, **_answer(row, alike, limits)})
+        poor = _low_quality(row) if row["quality"] < MIN_QUALITY else None
+        if not poor and scores[0] >= threshold and _too_alike(made, probe, best, scores[0], limits):
+            poor = LOOKS_LIKE
+        rows.append({**row, **facts, **_answer(found, threshold, limits.unsure_from, poor)})
     table = pa.Table.from_pylist(rows + probes.errors, ANSWERS)
     return table.sort_by([("image", "ascending"), ("face", "ascending")])
 
 
-def _answer(row: dict[str, Any], alike: Sequence[dict[str, Any]], limits: Limits) -> dict[str, Any]:
-    """A name, UNSURE or UNKNOWN. `alike`: the nearest people, best first."""
-    best, poor = alike[0], _low_quality(row) if row["quality"] < MIN_QUALITY else None
-    if best["score"] >= limits.threshold and not poor:
+def _answer(found: Sequence[dict[str, Any]], threshold: float, unsure_from: float, poor: str | None) -> dict[str, Any]:
+    """A name, UNSURE or UNKNOWN. `found`: the nearest people, best first; `poor`: why nobody may be named."""
+    best = found[0]
+    if best["score"] >= threshold and not poor:
         return {**best, "candidates": []}
-    shown = [each for each in alike if each["score"] >= limits.unsure_from]
+    shown = [each for each in found if each["score"] >= unsure_from]
     reason = poor or (NOT_ALIKE_ENOUGH if shown else "nobody is alike enough")
     return {"person_id": UNSURE if shown else UNKNOWN, "score": best["score"], "reason": reason, "candidates": shown}
 

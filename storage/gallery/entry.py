@@ -12,7 +12,8 @@ from muster.storage.gallery import dates
 from muster.storage.photos.names import name_of
 from muster.storage.texts import normal
 
-COLUMNS = ("person_id", "name", "group", "consent", "valid_until")  # and any number of _IMAGE
+COLUMNS = ("person_id", "name", "group", "born", "consent", "valid_until")  # and any number of _IMAGE
+DATES = ("born", "valid_until")
 KNOWN = f"{', '.join(COLUMNS)} and image, image2, …"
 YES, NO = {"yes", "y", "true", "1", "x", "ja", "oui", "si", "sí"}, {"", "no", "n", "false", "0", "nein", "non"}
 JOINERS = "\u200c\u200d"  # invisible, and part of how Persian, Hindi and Sinhala are written
@@ -31,6 +32,7 @@ class Entry:
     name: str
     images: tuple[str, ...]
     group: str | None = None
+    born: date | None = None
     consent: bool | None = None
     valid_until: date | None = None
     stamps: tuple[Stamp, ...] = ()  # of the images, where they are known
@@ -39,12 +41,12 @@ class Entry:
 def entry_of(
     where: str,
     facts: Mapping[str, Any],
-    order: dates.Order,
+    orders: Mapping[str, dates.Order],
     images: Sequence[str],
     stamps: Sequence[Stamp] = (),
 ) -> Entry:
-    """`facts`: cells of COLUMNS that the roster has. `order`: of day and month in its dates. InputError names `where`
-    what is wrong stands."""
+    """`facts`: cells of COLUMNS that the roster has. `orders`: of day and month in each of DATES. InputError names
+    `where` what is wrong stands."""
     person = word(where, "person_id", facts["person_id"])
     if _ROUNDED.fullmatch(person):
         raise InputError(f"{where}: person_id {person} was rounded by a spreadsheet: write that column as text there")
@@ -54,7 +56,8 @@ def entry_of(
         images=tuple(images),
         group=word(where, "group", facts.get("group")) or None,
         consent=_consent(where, facts["consent"]) if "consent" in facts else None,
-        valid_until=_date(where, facts.get("valid_until"), order),
+        born=_born(where, _date(where, "born", facts.get("born"), orders)),
+        valid_until=_date(where, "valid_until", facts.get("valid_until"), orders),
         stamps=tuple(stamps),
     )
 
@@ -87,15 +90,21 @@ def _consent(where: str, value: Any) -> bool:
     return text in YES
 
 
-def _date(where: str, value: Any, order: dates.Order) -> date | None:
+def _born(where: str, born: date | None) -> date | None:
+    if born is not None and born > date.today():
+        raise InputError(f"{where}: born {born} is to come: write the date of birth")
+    return born
+
+
+def _date(where: str, name: str, value: Any, orders: Mapping[str, dates.Order]) -> date | None:
     if isinstance(value, datetime):
         return value.date()
     if isinstance(value, date) or is_missing(value):
         return value or None
     try:
-        return dates.parsed(str(value), order)
+        return dates.parsed(str(value), orders[name])
     except ValueError as error:
-        raise InputError(f"{where}: valid_until {value!r}: {error}") from None
+        raise InputError(f"{where}: {name} {value!r}: {error}") from None
 
 
 # ---- columns ---------------------------------------------------------------------------------------------------------

@@ -10,7 +10,6 @@ import hashlib
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
 from typing import Any
 
 import numpy as np
@@ -21,12 +20,14 @@ import pyarrow.parquet as pq
 from muster.arrays import matrix
 from muster.errors import DecryptionError, InputError, MusterError, NotYetError
 from muster.storage.gallery import audit
+from muster.storage.gallery.entry import DATES
 from muster.storage.layout import GALLERY, NEXT_GALLERY, ROSTER
 from muster.storage.library import LibraryFiles
 from muster.storage.tables import from_parquet, to_parquet
 
 ATTEMPTS = 5  # at reading it, and the log, while another command replaces them
 KEY = b"muster.gallery"
+SINCE = ("born", "taken")  # columns that galleries of an older Muster lack
 
 ROSTER_SCHEMA = pa.schema(
     {  # size and time: without them a scan does not see that an image in a Parquet file, or a bucket, is another one
@@ -45,12 +46,14 @@ def schema(width: int) -> pa.Schema:
             pa.field("person_id", pa.string(), nullable=False),
             ("name", pa.string()),
             ("group", pa.string()),
+            ("born", pa.date32()),
             ("valid_until", pa.date32()),
             ("pseudonym", pa.string()),  # by which the audit log knows the person
             ("image_id", pa.string()),
             ("face_id", pa.string()),
             ("uri", pa.string()),
             ("sha256", pa.string()),
+            ("taken", pa.date32()),  # when the photo was made, as its camera says
             ("quality", pa.float32()),
             ("embedding", pa.list_(pa.float32(), width)),
         ]
@@ -99,13 +102,13 @@ class Gallery:
         gone = pc.is_in(self.faces["person_id"], pa.array(sorted(people), pa.string()))
         return replace(self, faces=self.faces.filter(pc.invert(gone)))
 
-    def with_details(self, details: Mapping[str, tuple[str, str | None, date | None]]) -> "Gallery":
-        """With this name, group and end of consent for the faces of each person. No end: it stays as it is."""
+    def with_details(self, details: Mapping[str, Mapping[str, Any]]) -> "Gallery":
+        """With this `name` and `group`, and dates `born` and `valid_until`, for the faces of each person. A date that
+        is None stays as it is."""
         rows = self.faces.to_pylist()
         for row in rows:
-            if row["person_id"] in details:
-                row["name"], row["group"], until = details[row["person_id"]]
-                row["valid_until"] = until or row["valid_until"]
+            mine = details.get(row["person_id"], {})
+            row |= {key: value for key, value in mine.items() if key not in DATES or value is not None}
         return replace(self, faces=pa.Table.from_pylist(rows, self.faces.schema))
 
     def with_faces(self, rows: list[dict[str, Any]]) -> "Gallery":
@@ -175,7 +178,13 @@ def _parsed(library: LibraryFiles, data: bytes) -> Gallery:
     facts = _facts(library, data)
     try:
         table = from_parquet(data)
-        faces = table.replace_schema_metadata(None).cast(schema(table.schema.field("embedding").type.list_size))
+        whole = schema(table.schema.field("embedding").type.list_size)
+        for name in SINCE:
+            if name not in table.schema.names:
+                table = table.add_column(
+                    whole.get_field_index(name), name, pa.nulls(len(table), whole.field(name).type)
+                )
+        faces = table.replace_schema_metadata(None).cast(whole)
         return Gallery(faces, facts["fingerprint"], facts["model"], facts["calibration"])
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(library, error) from None

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from muster.errors import InputError
 from muster.storage.gallery import dates, roster_csv
-from muster.storage.gallery.entry import Entry, columns_of, entry_of, is_image, is_missing, word
+from muster.storage.gallery.entry import DATES, Entry, columns_of, entry_of, is_image, is_missing, word
 from muster.storage.library import LibraryFiles
 from muster.storage.photos.listing import locate
 from muster.storage.photos.rows import SCHEMA
@@ -119,8 +119,11 @@ def _from_rows(source: str, table: pa.Table, given: Mapping[str, str]) -> tuple[
     names = {known: header[number] for known, number in columns.facts.items()}
     rows = table.select([*SCHEMA.names, *dict.fromkeys(names.values())]).to_pylist()  # others may be no Python's
     column = names.pop("person_id")
-    until = names.get("valid_until", "")
-    order = dates.order_of(row[until] for row in rows if isinstance(row.get(until), str))
+    orders = {
+        known: dates.order_of(row[names[known]] for row in rows if isinstance(row[names[known]], str))
+        for known in DATES
+        if known in names
+    }
     people: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         person = word(f"roster {source}, {row['uri']}", column, row[column])
@@ -131,7 +134,7 @@ def _from_rows(source: str, table: pa.Table, given: Mapping[str, str]) -> tuple[
     for person, mine in people.items():
         where = f"roster {source}, {column} {person}"
         facts = _said_of_all(where, mine, names)
-        entries.append(entry_of(where, {"person_id": person, **facts}, order, **_photos(mine)))
+        entries.append(entry_of(where, {"person_id": person, **facts}, orders, **_photos(mine)))
     return entries, columns.remarks(source)
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 from muster.errors import InputError
 from muster.storage.files import read_regular
 from muster.storage.gallery import dates
-from muster.storage.gallery.entry import KNOWN, Columns, Entry, check_cell, columns_of, entry_of, is_known, key
+from muster.storage.gallery.entry import DATES, KNOWN, Columns, Entry, check_cell, columns_of, entry_of, is_known, key
 from muster.storage.texts import WINDOWS, decoded, normal, unusual
 from muster.storage.uris import filesystem_of, local_path, local_uri
 
@@ -43,10 +43,10 @@ def read(source: str, given: Mapping[str, str]) -> tuple[list[Entry], list[str]]
             f"roster {source}: unknown column {columns.unknown[0]!r}: {KNOWN} are known. With `columns`, which says"
             " what the roster calls them, others are left out"
         )
-    until = columns.facts.get("valid_until", len(header))
-    order = dates.order_of(row[until] for _, row in rows if until < len(row))
+    places = {name: columns.facts[name] for name in DATES if name in columns.facts}
+    orders = {name: dates.order_of(row[at] for _, row in rows if at < len(row)) for name, at in places.items()}
     photos = _Photos(source)
-    people = [_entry(f"roster {source}, line {line}", header, columns, row, order, photos) for line, row in rows]
+    people = [_entry(f"roster {source}, line {line}", header, columns, row, orders, photos) for line, row in rows]
     return _once(people, source), [*remarks, *columns.remarks(source), *photos.remarks()]
 
 
@@ -104,7 +104,12 @@ def _separator(text: str, given: Mapping[str, str]) -> str:
 
 
 def _entry(
-    where: str, header: Sequence[str], columns: Columns, row: Sequence[str], order: dates.Order, photos: "_Photos"
+    where: str,
+    header: Sequence[str],
+    columns: Columns,
+    row: Sequence[str],
+    orders: Mapping[str, dates.Order],
+    photos: "_Photos",
 ) -> Entry:
     row = [*row, *[""] * (len(header) - len(row))]  # Excel leaves out empty cells at the end
     if any(row[len(header) :]):
@@ -117,7 +122,7 @@ def _entry(
     for name, cell in [*facts.items(), *(("image", row[number]) for number in columns.images)]:
         check_cell(where, name, cell)
     images = dict.fromkeys(photos.uri(where, row[number]) for number in columns.images if row[number])
-    return entry_of(where, facts, order, list(images))
+    return entry_of(where, facts, orders, list(images))
 
 
 def _once(people: Sequence[Entry], source: str) -> list[Entry]:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy.stats import beta
@@ -35,15 +36,18 @@ class Searches:
     """Scores of searches, whose probe each was, and what a mated one counts.
 
     `own`: (M,) of each mated search with its own person; `others`: (M, `CANDIDATES`) with the most similar others, best
-    first, -inf where there are fewer.
+    first, -inf where there are fewer. `mated_face`: (M,) the number of the face that was searched for; `nonmated_best`:
+    (N,) whose template is the most similar one.
     """
 
     own: Floats
     others: Floats
     mated_person: I64
     mated_weight: Floats
+    mated_face: I64
     nonmated: Floats
     nonmated_person: I64
+    nonmated_best: I64
 
     @property
     def mated(self) -> Floats:
@@ -55,6 +59,30 @@ class Searches:
         not at any, or somebody else is named, who comes first and reaches the threshold `named_from`."""
         misnamed = (self.own <= self.others[:, 0]) & (self.others[:, 0] >= named_from)
         return np.where(misnamed | (self.own <= self.others[:, -1]), MISSED, self.own)
+
+    def part(self, mated: Bools, nonmated: Bools) -> "Searches":
+        """Some of them. `mated`: (M,), `nonmated`: (N,)."""
+        return Searches(
+            own=self.own[mated],
+            others=self.others[mated],
+            mated_person=self.mated_person[mated],
+            mated_weight=self.mated_weight[mated],
+            mated_face=self.mated_face[mated],
+            nonmated=self.nonmated[nonmated],
+            nonmated_person=self.nonmated_person[nonmated],
+            nonmated_best=self.nonmated_best[nonmated],
+        )
+
+
+class Raised(NamedTuple):
+    """By how much the threshold of the person who is named is above that of all: of each mated search (M,), where it is
+    the right person's, and of each non-mated one (N,), where it is that of the most similar."""
+
+    mated: Floats | float = 0.0
+    nonmated: Floats | float = 0.0
+
+
+ALIKE_FOR_ALL = Raised()
 
 
 @dataclass(frozen=True)
@@ -102,7 +130,7 @@ def gallery_searches(embeddings: F32, owner: I64, gallery: Templates) -> Searche
     has several would speak for those who are missed more often.
     """
     count = len(gallery.vectors)
-    nonmated = search(embeddings, gallery, own=owner).score
+    nonmated = search(embeddings, gallery, own=owner)
     number = np.bincount(owner, minlength=count)
     again = np.flatnonzero(number[owner] > 1)
     faces, person = embeddings[again], owner[again]
@@ -112,10 +140,11 @@ def gallery_searches(embeddings: F32, owner: I64, gallery: Templates) -> Searche
     weight, one = person_weights(person), float((number == 1).mean())
     own, weights = [_beside(faces, without, gallery) - lowered], [(1 - one) * weight]
     if one and len(again):
-        own.append(_beside(faces, embeddings[_another(owner)[again]], gallery) - lowered)
+        own.append(_beside(faces, embeddings[another_of(owner)[again]], gallery) - lowered)
         weights.append(one * weight)
-    mated = np.concatenate(own), np.tile(others, (len(own), 1)), np.tile(person, len(own)), np.concatenate(weights)
-    return Searches(*mated, nonmated, owner)
+    number_of, times = np.tile(again, len(own)), len(own)
+    mated = np.concatenate(own), np.tile(others, (times, 1)), np.tile(person, times), np.concatenate(weights), number_of
+    return Searches(*mated, nonmated.score, owner, nonmated.best)
 
 
 def _beside(faces: F32, vectors: F32, gallery: Templates) -> F32:
@@ -123,7 +152,7 @@ def _beside(faces: F32, vectors: F32, gallery: Templates) -> F32:
     return np.asarray((faces * vectors).sum(1) - gallery.crowding(vectors))
 
 
-def _another(owner: I64) -> I64:
+def another_of(owner: I64) -> I64:
     """(N,): for each face the next of the same person, for the last the first."""
     order = np.argsort(owner, kind="stable")
     first = np.flatnonzero(np.diff(owner[order], prepend=-1))
@@ -139,8 +168,9 @@ def outside_searches(known: F32, own: I64, strangers: F32, person: I64, gallery:
     `strangers` (N, D), who are the people `person` (N,)."""
     rows, score = nearest(known, gallery)
     others = -np.sort(np.where(rows == own[:, None], np.inf, -score), axis=1)  # further ones change nothing
-    mated = score_of(known, gallery, own), others, own, person_weights(own)
-    return Searches(*mated, search(strangers, gallery).score, person)
+    mated = score_of(known, gallery, own), others, own, person_weights(own), np.arange(len(own))
+    found = search(strangers, gallery)
+    return Searches(*mated, found.score, person, found.best)
 
 
 def threshold_at(score: Floats, weight: Floats, fpir: float) -> float:
@@ -198,6 +228,11 @@ def point(searches: Searches, fpir: float) -> Point:
     As many searches as the upper bound of Clopper and Pearson (Biometrika 26, 1934) allows are accepted; with 3 / fpir
     people, none. TaskError where there are fewer.
     """
+    return measured(searches, fpir, supported(searches, fpir))
+
+
+def supported(searches: Searches, fpir: float) -> float:
+    """The threshold of `point`."""
     people = len(np.unique(searches.nonmated_person))
     if not 0 < fpir < 1:
         raise TaskError(f"an FPIR must be between 0 and 1, not {fpir:g}")
@@ -207,23 +242,27 @@ def point(searches: Searches, fpir: float) -> Point:
             f"1 false accept in {1 / fpir:,.0f} strangers needs at least {people_needed(fpir):,} enrolled people to be"
             f" measured, and there are {people:,}: choose an FPIR of at least {strictest(people):.2g}, or enrol more"
         )
+    return threshold_at(searches.nonmated, person_weights(searches.nonmated_person), allowed(people, fpir) / people)
+
+
+def measured(searches: Searches, fpir: float, threshold: float, raised: Raised = ALIKE_FOR_ALL) -> Point:
+    """What a threshold does that was chosen for this FPIR, or for each person one that is `raised` above it."""
     weight = person_weights(searches.nonmated_person)
-    threshold = threshold_at(searches.nonmated, weight, _allowed(people, fpir) / people)
-    accepted = rate(searches.nonmated >= threshold, searches.nonmated_person, weight)
+    accepted = rate(searches.nonmated >= threshold + raised.nonmated, searches.nonmated_person, weight)
     if not len(searches.mated):
         return Point(fpir, threshold, *accepted, None, None)
-    missed = searches.mated < threshold
+    missed = searches.mated < threshold + raised.mated
     return Point(fpir, threshold, *accepted, *rate(missed, searches.mated_person, searches.mated_weight))
 
 
-def _allowed(people: int, share: float) -> int:
+def allowed(people: int, share: float) -> int:
     """Of how many people it may be true, so that it is 95 % certain to be true of no more than this share of all."""
     bounds = beta.ppf(CONFIDENCE, np.arange(1, people + 1), np.arange(people, 0, -1))  # for 0, 1, … of them
     return max(int(np.searchsorted(bounds, share, side="right")) - 1, 0)
 
 
-def doubt(searches: Searches, named_from: float, miss: float | None = None) -> Doubt:
-    """From which score on it is unsure who somebody is, people being named from `named_from` on.
+def doubt(searches: Searches, named_from: float, miss: float | None = None, raised: Raised = ALIKE_FOR_ALL) -> Doubt:
+    """From which score on it is unsure who somebody is, people being named from `named_from`, or `raised` above, on.
 
     `miss`: the share of known people that may be missed, kept with 95 % certainty as in `point`; TaskError where too
     few have two photos, or more are missed at any threshold. None: as `STRANGERS` of the strangers reach.
@@ -232,11 +271,11 @@ def doubt(searches: Searches, named_from: float, miss: float | None = None) -> D
     reached = threshold_at(searches.nonmated, weight, STRANGERS)  # as measured: who looks twice too often does no harm
     threshold = min(reached if miss is None else _found_from(searches, named_from, miss), named_from)
     person = searches.mated_person
-    between = (searches.nonmated >= threshold) & (searches.nonmated < named_from)
+    between = (searches.nonmated >= threshold) & (searches.nonmated < named_from + raised.nonmated)
     facts = (threshold, miss, *rate(between, searches.nonmated_person, weight))
     if not len(person):
         return Doubt(*facts, None, None, None, 0)
-    missed, named = searches.shown(named_from) < threshold, searches.mated >= named_from
+    missed, named = searches.shown(named_from) < threshold, searches.mated >= named_from + raised.mated
     unsure, _ = rate(~missed & ~named, person, searches.mated_weight)
     return Doubt(*facts, *rate(missed, person, searches.mated_weight), unsure, len(np.unique(person)))
 
@@ -253,7 +292,7 @@ def _found_from(searches: Searches, named_from: float, miss: float) -> float:
             + (f"choose a share of at least {_up(strictest(people))}, or " if people > 3 else "")
             + "enrol second photos"
         )
-    threshold = threshold_below(shown, weight, _allowed(people, miss) / people)
+    threshold = threshold_below(shown, weight, allowed(people, miss) / people)
     if threshold == MISSED:
         lost = math.ceil(people * float(weight[shown == MISSED].sum() / weight.sum()) - 1e-6)
         least = beta.ppf(CONFIDENCE, lost + 1, people - lost) if lost < people else 1
@@ -273,7 +312,7 @@ def _up(share: float) -> str:
 def genuine_threshold(searches: Searches, miss: float) -> float:
     """For 1:1: the highest score that at most a share `miss` of people do not reach with a photo of theirs (95 %)."""
     people = len(np.unique(searches.mated_person))
-    return threshold_below(searches.own, searches.mated_weight, _allowed(people, miss) / people)
+    return threshold_below(searches.own, searches.mated_weight, allowed(people, miss) / people)
 
 
 def impostor_threshold(embeddings: F32, owner: I64, gallery: Templates, fmr: float) -> float:

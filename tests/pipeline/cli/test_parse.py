@@ -8,6 +8,7 @@ from muster.pipeline.cli.parse import (
     parse_k,
     parse_model,
     parse_models,
+    parse_pairs,
     parse_settings,
     parse_sources,
     parse_tasks,
@@ -100,3 +101,10 @@ def test_parse_k() -> None:
     for text in ("0", "-1", "1.5", "", "many", "²"):
         with pytest.raises(InputError, match="--k"):
             parse_k(text)
+
+
+def test_pairs_of_people() -> None:
+    assert parse_pairs(["ann=eve", " S1 = S2"]) == [("ann", "eve"), ("S1", "S2")]
+    for wrong in ("ann", "ann=", "=eve"):
+        with pytest.raises(InputError, match="write PERSON=PERSON"):
+            parse_pairs([wrong])

@@ -465,3 +465,20 @@ def test_faces_of_who_is_enrolled_stay_where_their_photos_do_not(enrol: Enrol, s
         fingerprint = gallery.require(opened).fingerprint
         faces = tables.require(opened, "faces", fingerprint, ["image_id"], manifest.committed(opened, fingerprint))
         assert {row["image_id"] for row in rows} <= set(faces["image_id"].to_pylist())
+
+
+def test_when_somebody_was_born_and_photographed_is_kept(enrol: Enrol, school: School, tmp_path: Path) -> None:
+    (_, ann), (_, bo) = [*school.enrolled.items()][:2]
+    photo = Image.open(ann[0])
+    exif = photo.getexif()
+    exif[306] = "2016:05:04 03:02:01"  # DateTime
+    exif.get_ifd(0x8769)[36867] = "2016:05:04 03:02:01"  # DateTimeOriginal
+    photo.save(tmp_path / "dated.jpg", exif=exif, quality=95)
+    head = "person_id,consent,born,image"
+    rows = [["ann", "yes", "2012-02-03", tmp_path / "dated.jpg"], ["bo", "yes", "", bo[0]]]
+    enrol(csv(tmp_path / "r.csv", rows, head), tmp_path / "L")
+    faces = gallery.require(open_library(tmp_path / "L")).faces
+    assert faces["born"].to_pylist() == [date(2012, 2, 3), None]
+    assert faces["taken"].to_pylist() == [date(2016, 5, 4), None]
+    enrol(csv(tmp_path / "r.csv", [["ann", "yes", "", tmp_path / "dated.jpg"]], head), tmp_path / "L")
+    assert gallery.require(open_library(tmp_path / "L")).faces["born"].to_pylist()[0] == date(2012, 2, 3)

@@ -315,3 +315,62 @@ def test_a_gallery_of_an_older_model(gallery_library: Path, school: School) -> N
             identify([str(school.strangers[0])], config(gallery_library), threshold, lambda _: None)
         with pytest.raises(InputError, match=told):
             verify(next(iter(school.probes)), str(school.strangers[0]), config(gallery_library), threshold)
+
+
+def changed(folder: Path, **facts: Any) -> None:
+    """The calibration of the library, with these facts too."""
+    library = open_library(folder)
+    known = gallery.require(library)
+    gallery.write(library, replace(known, calibration={**known.calibration, **facts}), "test", {})
+
+
+def grouped(folder: Path, person: str, group: str) -> None:
+    library = open_library(folder)
+    known = gallery.require(library)
+    rows = [row | {"group": group} for row in known.faces.to_pylist() if row["person_id"] == person]
+    gallery.write(library, known.with_faces(rows), "test", {})
+
+
+def test_who_is_named_must_reach_the_threshold_of_their_group(gallery_library: Path, school: School) -> None:
+    library, (ann, bo, *_) = calibrated(gallery_library), school.probes
+    photo = str(school.probes[ann])
+    grouped(library, ann, "strict")
+    each = {"by": "group", "identify": {"no group": 0.3, "strict": 1.9}, "verify": {"no group": 0.3, "strict": 1.8}}
+    changed(library, each_group=each)
+    [row] = identify([photo], config(library), None, lambda _: None)[0].to_pylist()
+    assert (row["person_id"], row["threshold"]) == (UNSURE, pytest.approx(1.9))
+    assert row["candidates"][0]["person_id"] == ann
+    [other] = identify([str(school.probes[bo])], config(library), None, lambda _: None)[0].to_pylist()
+    assert (other["person_id"], other["threshold"]) == (bo, pytest.approx(0.3))
+    asked = verify(ann, photo, config(library), None)
+    assert (asked["answer"], asked["threshold"]) == ("unsure", 1.8)
+    grouped(library, bo, "enrolled since")  # was not measured: the strictest
+    [other] = identify([str(school.probes[bo])], config(library), None, lambda _: None)[0].to_pylist()
+    assert (other["person_id"], other["threshold"]) == (UNSURE, pytest.approx(1.9))
+    assert identify([photo], config(library), 0.3, lambda _: None)[0]["person_id"].to_pylist() == [ann]  # by hand
+
+
+def test_of_two_who_look_alike_one_is_named_only_where_they_are_far_ahead(
+    gallery_library: Path, school: School
+) -> None:
+    library, (ann, bo, *_) = calibrated(gallery_library), school.probes
+    known, photo = gallery.require(open_library(library)), str(school.probes[ann])
+    declared = [sorted([known.pseudonym_of(ann), known.pseudonym_of(bo)])]
+    for spread, answer, match in (
+        ({"cosine": 0.5, "fallen": 0.0}, ann, "match"),
+        ({"cosine": 0.5, "fallen": 2.0}, UNSURE, "unsure"),
+        (None, UNSURE, "unsure"),  # nothing was measured
+    ):
+        changed(library, alike={"declared": declared, "spread": spread})
+        [row] = identify([photo], config(library), None, lambda _: None)[0].to_pylist()
+        assert row["person_id"] == answer
+        asked = verify(ann, photo, config(library), None)
+        assert (asked["answer"], asked["match"]) == (match, match == "match")
+        if answer == UNSURE:
+            assert "like another enrolled person" in row["reason"]
+            assert row["candidates"][0]["person_id"] == ann
+            assert row["reason"] == asked["reason"]
+    changed(library, alike={"declared": [], "spread": None})
+    assert identify([photo], config(library), None, lambda _: None)[0]["person_id"].to_pylist() == [ann]
+    changed(library, alike={"declared": [[declared[0][0], "of somebody forgotten"]], "spread": None})
+    assert identify([photo], config(library), None, lambda _: None)[0]["person_id"].to_pylist() == [ann]

@@ -150,3 +150,21 @@ def test_the_roster_s_images(library: LibraryFiles) -> None:
     library.write(ROSTER, b"no Parquet")
     with pytest.raises(MusterError, match=r"roster.parquet is damaged"):
         gallery.read_roster(library)
+
+
+def test_a_gallery_of_before_dates_of_birth_is_read(library: LibraryFiles) -> None:
+    known = replace(EMPTY.with_faces(rows("ann", 2)), calibration={"people": 1})
+    gallery.write(library, known, "enroll", {})
+    data = library.read(GALLERY)
+    old = pq.read_table(io.BytesIO(data)).drop_columns(["born", "taken"])
+    library.write(GALLERY, to_parquet(old))
+    found = gallery._parsed(library, library.read(GALLERY))
+    assert found.faces.equals(known.faces)
+    assert found.calibration == {"people": 1}
+
+
+def test_a_date_that_is_not_said_stays(library: LibraryFiles) -> None:
+    known = EMPTY.with_faces([row | {"born": date(2012, 1, 1)} for row in rows("ann", 1)])
+    details = {"ann": {"name": "Anne", "group": None, "born": None, "valid_until": date(2031, 1, 1)}}
+    [row] = known.with_details(details).faces.to_pylist()
+    assert (row["name"], row["born"], row["valid_until"]) == ("Anne", date(2012, 1, 1), date(2031, 1, 1))

@@ -60,7 +60,7 @@ def test_as_excel_saves_it(folder: Path, library: LibraryFiles, encoding: str, s
     ("text", "complaint"),
     [
         ("person_id,image\n1,a.jpg\n1,b.jpg\n", "has person_id 1 more than once"),
-        ("person_id,image,colour\n1,a.jpg,red\n", "unknown column 'colour': person_id, name, group, consent"),
+        ("person_id,image,colour\n1,a.jpg,red\n", "unknown column 'colour': person_id, name, group, born, consent"),
         ("person_id,image,image consent\n1,a.jpg,no\n", "unknown column 'image consent'"),
         ("name,image\nAnn,a.jpg\n", "needs columns person_id and image"),
         ("person_id,name,name,image\n1,a,b,c.jpg\n", "has column 'name' twice"),
@@ -271,3 +271,16 @@ def test_ids_that_differ_in_case_alone_are_said(folder: Path, library: LibraryFi
     found = read_roster(str(folder / "r.csv"), library)
     assert [each.person_id for each in found.people] == ["s1", "S1", "S2"]
     assert found.remarks == ["person_ids that differ in case alone are several people: S1, s1"]
+
+
+def test_a_date_of_birth_is_read_by_the_other_dates_of_its_own_column(folder: Path, library: LibraryFiles) -> None:
+    head = "person_id,image,born,valid_until\n"
+    (folder / "r.csv").write_text(
+        f"{head}1,photos/ann.jpg,03/04/2012,03/04/2099\n2,photos/bo.jpg,25/12/2011,12/25/2099\n"
+    )
+    ann, bo = people_of(str(folder / "r.csv"), library)
+    assert (ann.born, bo.born) == (date(2012, 4, 3), date(2011, 12, 25))
+    assert ann.valid_until == date(2099, 3, 4)
+    (folder / "r.csv").write_text("person_id,image,born\n1,photos/ann.jpg,2999-01-01\n")
+    with pytest.raises(InputError, match="line 2: born 2999-01-01 is to come"):
+        people_of(str(folder / "r.csv"), library)

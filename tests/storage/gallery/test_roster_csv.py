@@ -152,7 +152,7 @@ def test_the_separator_is_that_of_the_mapped_columns(folder: Path) -> None:
     [
         ({}, "needs columns person_id and image; .* `columns` says what they are called there"),
         ({"person_id": "Pupil"}, "`columns` person_id=Pupil: roster .* has no column of that name; it has Student ID,"),
-        ({"colour": "Student ID"}, "`columns` colour: person_id, name, group, consent, valid_until and image"),
+        ({"colour": "Student ID"}, "`columns` colour: person_id, name, group, born, consent, valid_until and image"),
         ({"name": "Full name"}, "needs columns person_id and image; its first line has Student ID"),
     ],
 )

@@ -205,8 +205,10 @@ def made(own: list[float], others: list[list[float]], strangers: list[float]) ->
         np.array(others),
         np.arange(len(own)),
         np.ones(len(own)),
+        np.arange(len(own)),
         np.array(strangers),
         np.arange(len(strangers)),
+        np.zeros(len(strangers), np.int64),
     )
 
 

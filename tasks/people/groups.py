@@ -1,0 +1,174 @@
+"""Thresholds and errors of each group of a gallery's people: a class, an age, how long ago a photo was made."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from muster.arrays import F32, I64, Bools, Floats
+from muster.errors import TaskError
+from muster.tasks.people.calibrate import (
+    FPIRS,
+    Interval,
+    Raised,
+    Searches,
+    allowed,
+    people_needed,
+    person_weights,
+    rate,
+    sensible,
+    strictest,
+    supported,
+    threshold_at,
+)
+from muster.tasks.people.search import Templates, scores
+
+COMPARED = 4_000_000  # comparisons that a group's threshold for 1:1 is measured by, at most
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """Of which of the groups `names` (K) is who. All are numbers of them.
+
+    Of each non-mated search (N,): `stranger`, who was searched for, and `candidate`, whose threshold they met. Of each
+    mated search (M,): `known`, who was searched for, and `own`, whose threshold they met.
+    """
+
+    names: Sequence[str]
+    stranger: I64
+    candidate: I64
+    known: I64
+    own: I64
+
+
+@dataclass(frozen=True)
+class Row:
+    """What people of a group meet. `people`: of whom strangers were made, `known`: with two photos; `fpir` and `fnir`:
+    see `Point`, None where there is nobody. `strictest`: the lowest FPIR that so many can support, None above 1.
+    `more`: strangers of it were given a name more often than was asked for."""
+
+    name: str
+    people: int
+    fpir: float | None
+    fpir_interval: Interval | None
+    known: int
+    fnir: float | None
+    fnir_interval: Interval | None
+    threshold: float
+    strictest: float | None
+    more: bool
+
+
+def needed(fpir: float) -> int:
+    """People of a group for this FPIR: as two who resemble each other are each named as the other, hits come in pairs,
+    and the people count as half as many."""
+    return 2 * people_needed(fpir)
+
+
+def least(searches: Searches, groups: Grouping) -> float:
+    """The FPIR to aim for in every group where nobody says: what the smallest supports. TaskError as `thresholds`."""
+    number = _people(searches, groups)
+    _refused(groups, number, needed(FPIRS[0]))
+    return sensible(int(number[number > 0].min()) // 2)
+
+
+def thresholds(searches: Searches, groups: Grouping, fpir: float) -> tuple[float, Floats]:
+    """The lowest threshold, and (K,) that of each group: who is named must reach that of their own.
+
+    Of every group's strangers no more than this share is given a name, of whichever group, with 95 % certainty as in
+    `point`, with half of the people, see `needed`. A group's own threshold is the lowest at which that is so, with all
+    others at the lowest there is; where they alone let too many pass, that one is raised to what this group's strangers
+    need anywhere. None is below that of `point`. A group that no stranger is of has the strictest. TaskError where a
+    group has too few people.
+    """
+    _refused(groups, _people(searches, groups), needed(fpir))
+    lowest = supported(searches, fpir)
+    present = np.unique(groups.stranger)
+    share = {int(g): _share(searches.nonmated_person[groups.stranger == g], fpir) for g in present}
+    for g in map(int, present):
+        score, weight, own = _of(searches, groups, g)
+        if float(weight[~own & (score >= lowest)].sum() / weight.sum()) > share[g] + 1e-12:
+            lowest = max(lowest, threshold_at(score, weight, share[g]))
+    found = np.full(len(groups.names), lowest)
+    for g in map(int, present):
+        score, weight, own = _of(searches, groups, g)
+        others = ~own & (score >= lowest)
+        left = (share[g] - float(weight[others].sum() / weight.sum())) * weight.sum()
+        if own.any():
+            found[g] = max(lowest, threshold_at(score[own], weight[own], max(left, 0) / weight[own].sum()))
+    found[np.setdiff1d(np.arange(len(found)), present)] = found.max()
+    return lowest, found
+
+
+def raised(groups: Grouping, lowest: float, each: Floats) -> Raised:
+    """`lowest`, `each`: of `thresholds`."""
+    return Raised((each - lowest)[groups.own], (each - lowest)[groups.candidate])
+
+
+def rows(searches: Searches, groups: Grouping, target: float, threshold: float, above: Raised) -> list[Row]:
+    """What each group meets at a threshold, or `above` it, in order of names; none for a group of nobody."""
+    strange, known = searches.nonmated >= threshold + above.nonmated, searches.mated < threshold + above.mated
+    weight, found = person_weights(searches.nonmated_person), []
+    for number, name in enumerate(groups.names):
+        a, b = groups.stranger == number, groups.known == number
+        if not (a.any() or b.any()):
+            continue
+        people, two = (len(np.unique(p)) for p in (searches.nonmated_person[a], searches.mated_person[b]))
+        fpir, of_fpir = rate(strange[a], searches.nonmated_person[a], weight[a]) if people else (None, None)
+        fnir, of_fnir = rate(known[b], searches.mated_person[b], searches.mated_weight[b]) if two else (None, None)
+        more, level = fpir is not None and fpir > target + 1e-9, _level(groups, number, threshold, above)
+        support = strictest(people // 2) if strictest(people // 2) < 1 else None
+        found.append(Row(name, people, fpir, of_fpir, two, fnir, of_fnir, level, support, more))
+    return found
+
+
+def _level(groups: Grouping, number: int, threshold: float, above: Raised) -> float:
+    """The threshold of those who are of this group."""
+    for who, by in ((groups.candidate, above.nonmated), (groups.own, above.mated)):
+        if not isinstance(by, float) and (who == number).any():
+            return threshold + float(by[who == number][0])
+    return threshold
+
+
+def impostor_threshold_of(embeddings: F32, owner: I64, gallery: Templates, member: Bools, fmr: float) -> float:
+    """For 1:1: the lowest score that at most a share `fmr` of comparisons with others of one group reach.
+
+    `member`: (G,), who is of it. As `impostor_threshold`, faces and templates both of members: who claims to be
+    somebody is most alike in their own group.
+    """
+    mine, columns = np.flatnonzero(member[owner]), np.flatnonzero(member)
+    some = mine[:: max(1, len(mine) * len(member) // COMPARED)]
+    matrix = scores(embeddings[some], gallery, own=owner[some])[:, columns]
+    others = columns != owner[some, None]
+    return threshold_at(matrix[others], np.ones(int(others.sum())), fmr)
+
+
+def _of(searches: Searches, groups: Grouping, group: int) -> tuple[Floats, Floats, Bools]:
+    """Score and weight of the searches of a group's strangers, and which of them came nearest to one of their own."""
+    mine = groups.stranger == group
+    own = groups.candidate[mine] == group
+    return searches.nonmated[mine], person_weights(searches.nonmated_person[mine]), own
+
+
+def _share(person: I64, fpir: float) -> float:
+    half = len(np.unique(person)) // 2
+    return allowed(half, fpir) / half
+
+
+def _people(searches: Searches, groups: Grouping) -> I64:
+    """(K,): of how many people strangers were made in each group."""
+    return np.array(
+        [len(np.unique(searches.nonmated_person[groups.stranger == g])) for g in range(len(groups.names))], np.int64
+    )
+
+
+def _refused(groups: Grouping, number: I64, enough: int) -> None:
+    """Groups without anybody are none."""
+    pairs = zip(groups.names, number.tolist(), strict=True)
+    few = [f"{name} has {people:,}" for name, people in pairs if 0 < people < enough]
+    if few:
+        more = f", and {len(few) - 5:,} more groups too few" if len(few) > 5 else ""
+        raise TaskError(
+            f"the same promise for every group needs at least {enough:,} people with photos in each, and"
+            f" {', '.join(few[:5])}{more}: enrol more, join groups, or choose a higher FPIR"
+        )
