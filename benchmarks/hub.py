@@ -202,7 +202,7 @@ def compared(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--photos", type=int, default=200)
+    parser.add_argument("--photos", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=CORES)
     options = parser.parse_args()

@@ -348,6 +348,37 @@ def sam2() -> Made:
     return hf.Sam2Model(config), hf.Sam2Processor(pictures)
 
 
+def sam3_tracker() -> Made:
+    import transformers as hf
+
+    vit = hf.Sam3ViTConfig(
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        image_size=112,
+        patch_size=14,
+        window_size=4,
+        global_attn_indexes=[1],
+        pretrain_image_size=56,
+    )
+    vision = hf.Sam3VisionConfig(
+        backbone_config=vit, fpn_hidden_size=16, backbone_feature_sizes=[[32, 32], [16, 16], [8, 8]]
+    )
+    config = hf.Sam3TrackerConfig(
+        vision_config=vision,
+        prompt_encoder_config={"hidden_size": 16, "image_size": 112, "mask_input_channels": 8},
+        mask_decoder_config={
+            "hidden_size": 16,
+            "mlp_dim": 32,
+            "num_attention_heads": 2,
+            "iou_head_hidden_dim": 16,
+        },
+    )
+    pictures = hf.Sam3ImageProcessor(size={"height": 112, "width": 112}, mask_size={"height": 32, "width": 32})
+    return hf.Sam3TrackerModel(config), hf.Sam3TrackerProcessor(pictures)
+
+
 # ---- labels and features ---------------------------------------------------------------------------------------------
 
 SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
@@ -430,6 +461,7 @@ MODELS: dict[str, Callable[[], Made]] = {
         mask2former,
         sam,
         sam2,
+        sam3_tracker,
         vit,
         convnext,
         dinov2,

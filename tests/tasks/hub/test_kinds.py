@@ -12,7 +12,7 @@ from muster.tasks.hub import kinds
 
 TASKS = {
     "objects": ("d_fine", "rt_detr", "rt_detr_v2", "rf_detr", "detr", "detr_timm", "yolos", "owlv2", "grounding_dino"),
-    "masks": ("segformer", "mask2former", "sam", "sam2"),
+    "masks": ("segformer", "mask2former", "sam", "sam2", "sam3_tracker"),
     "labels": ("vit", "convnext"),
     "features": ("dinov2", "clip", "siglip", "siglip2"),
 }

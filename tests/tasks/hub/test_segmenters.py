@@ -72,7 +72,7 @@ def test_the_score_of_a_class_is_the_mean_of_its_pixels(tmp_path: Path, data: Pa
         assert score == pytest.approx(chances[NAMES.index(label)][mask].mean(), abs=1e-4), row
 
 
-@pytest.mark.parametrize("kind", ["sam", "sam2"])
+@pytest.mark.parametrize("kind", ["sam", "sam2", "sam3_tracker"])
 def test_what_lies_in_a_box(kind: str, tmp_path: Path, data: Path) -> None:
     """As the library's network and processor, asked for the boxes that `objects` finds."""
     import transformers as hf
