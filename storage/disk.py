@@ -91,11 +91,11 @@ class Folder:
                     " or remove it"
                 )
 
-    def open(self, name: str) -> IO[bytes]:
-        """A regular file to read; FileNotFoundError where there is none."""
+    def open(self, name: str, writable: bool = False) -> IO[bytes]:
+        """A regular file to read; FileNotFoundError where there is none. `writable`: its descriptor may write too."""
         with self._at(name) as (fd, base):
             try:
-                file = os.open(base, _READ, dir_fd=fd)
+                file = os.open(base, _READ | os.O_RDWR if writable else _READ, dir_fd=fd)
             except OSError:
                 self._refuse_link(fd, base, name)
                 raise

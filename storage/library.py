@@ -132,9 +132,9 @@ class LibraryFiles:
             with self._marker(self.disk) as file:
                 self._check_marker(file)
 
-    def _marker(self, disk: Folder) -> IO[bytes]:
+    def _marker(self, disk: Folder, writable: bool = False) -> IO[bytes]:
         try:
-            return disk.open(MARKER)
+            return disk.open(MARKER, writable)
         except FileNotFoundError:
             raise LibraryGoneError(f"{self.at(MARKER)} is gone: restore it from a backup, and run again") from None
 
@@ -156,13 +156,14 @@ class LibraryFiles:
         if self.disk is None or self.place is None:
             yield
             return
-        with self._marker(self.disk) as file:
+        with self._marker(self.disk, writable=alone) as file:  # NFS locks alone only what is open to write
+            deadline = time.monotonic() + (PATIENCE if alone else 0)
             try:
-                fcntl.flock(file, fcntl.LOCK_EX if alone else fcntl.LOCK_SH | fcntl.LOCK_NB)
+                while not _flock(file, alone, last=time.monotonic() >= deadline):
+                    time.sleep(0.05)
             except BlockingIOError:
-                raise MusterError(
-                    f"the key of library {self.uri} is being changed by another process: wait for it to end"
-                ) from None
+                text = "is being changed by another process" if not alone else "cannot be changed while others write"
+                raise MusterError(f"the key of library {self.uri} {text}: wait for it to end") from None
             except OSError as error:
                 if alone:
                     raise MusterError(f"cannot lock {self.at(MARKER)}: {error.strerror}") from error
@@ -240,7 +241,8 @@ class LibraryFiles:
     def remove(self, name: str) -> None:
         """Delete one file; nothing happens where there is none."""
         if self.disk is not None:
-            self.disk.remove(name)
+            with self.holding_key():  # or a change of the key that has read it puts it back
+                self.disk.remove(name)
             return
         with contextlib.suppress(FileNotFoundError):
             self._repeat("delete", name, lambda: self.fs.delete_file(self.at(name)))
@@ -248,7 +250,8 @@ class LibraryFiles:
     def remove_folder(self, folder: str) -> None:
         """Delete a folder with all that is in it, if it is there. OSError where a file does not go."""
         if self.disk is not None:
-            self.disk.remove_folder(folder)
+            with self.holding_key():
+                self.disk.remove_folder(folder)
             return
         for name in self._files(folder):
             self.remove(name)
@@ -280,9 +283,11 @@ class LibraryFiles:
 
     def remove_temporary(self) -> None:
         """Remove what writers that were killed left under temporary names. The caller holds lock()."""
-        for name in self.disk.files() if self.disk is not None else ():  # object stores have none
+        if self.disk is None:  # object stores have none
+            return
+        for name in self.disk.files():
             if TEMPORARY.fullmatch(name.rpartition("/")[2]):
-                self.remove(name)
+                self.disk.remove(name)
 
     def make_private(self) -> None:
         """Make a local library readable for its owner alone: it holds names of people now.
@@ -335,6 +340,17 @@ class LibraryFiles:
         return True
 
 
+def _flock(file: IO[bytes], alone: bool, last: bool) -> bool:
+    """Whether it was locked. BlockingIOError where it was not, and this was the last attempt."""
+    try:
+        fcntl.flock(file, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        if last:
+            raise
+        return False
+    return True
+
+
 _ASIDE = re.compile(r"\.(?P<base>.+)\.(?P<tag>[0-9a-f]{32})\.tmp")
 
 
@@ -359,7 +375,7 @@ def open_library(
     Raises InputError when there is no library, when something else is there, when others may write it, when a newer
     Muster wrote it, or when the key is not its own.
     """
-    library, key, new = _locate(str(uri)), key_of(os.environ), key_of(os.environ, new=True)
+    library, key = _locate(str(uri)), key_of(os.environ)
     if not trusted:
         _check_owner(library)
     try:
@@ -385,7 +401,7 @@ def open_library(
             f"library {uri} was written by Muster {marker.get('muster')} (format {marker['format']}); this Muster"
             f" reads up to format {CHANGING}: upgrade Muster"
         )
-    library = _keyed(library, uri, marker, key, new)
+    library = _keyed(library, uri, marker, key)
     if marker["format"] < CHANGING:
         return _placed(library, data)
     try:
@@ -435,11 +451,10 @@ def _check_owner(library: LibraryFiles) -> None:
         )
 
 
-def _keyed(
-    library: LibraryFiles, uri: str | Path, marker: dict[str, Any], key: bytes | None, new: bytes | None
-) -> LibraryFiles:
-    """With the key of a library of this marker: `key`, or the one that it was to have, `new`.
+def _keyed(library: LibraryFiles, uri: str | Path, marker: dict[str, Any], key: bytes | None) -> LibraryFiles:
+    """With the key of a library of this marker: `key`, or the one that it was to have, `key_of(…, new=True)`.
 
+    The latter is looked at only where `key` does not open it: one that was left in the environment stops nothing.
     InputError where it is encrypted and neither is its key, or it is not and there is a key.
     """
     if marker["format"] < UNBOUND:
@@ -449,18 +464,29 @@ def _keyed(
                 " choose a new folder, which is then encrypted, or see `rekey`"
             )
         return library
-    keys = [each for each in (key, new) if each is not None]
-    if not keys:
-        raise InputError(f"library {uri} is encrypted: set {KEY_FILE} to the file of its key, or {KEY} to the key")
     if not all(isinstance(marker.get(name), str) for name in ("check", "id")[: marker["format"] - 1]):
         raise InputError(f"{uri}/{MARKER} is damaged: restore it from a backup; the files beside it need it")
-    for each in keys:
-        own = derived(each, marker["id"]) if marker["format"] > UNBOUND else each
-        with contextlib.suppress(DecryptionError, ValueError):
-            decrypt(own, MARKER, base64.b64decode(marker["check"]))
-            return replace(library, key=own)
+    if (own := _own_key(key, marker)) is not None:
+        return replace(library, key=own)
+    new = key_of(os.environ, new=True)
+    if (own := _own_key(new, marker)) is not None:
+        return replace(library, key=own)
+    if key is None and new is None:
+        raise InputError(f"library {uri} is encrypted: set {KEY_FILE} to the file of its key, or {KEY} to the key")
     also = "" if new is None else f", or the one in {NEW_KEY_FILE} or {NEW_KEY}"
     raise InputError(f"library {uri} was encrypted with another key than the one in {KEY_FILE} or {KEY}{also}")
+
+
+def _own_key(key: bytes | None, marker: dict[str, Any]) -> bytes | None:
+    """What the files of a library of this marker are encrypted with; None where `key` is not its key."""
+    if key is None:
+        return None
+    own = derived(key, marker["id"]) if marker["format"] > UNBOUND else key
+    try:
+        decrypt(own, MARKER, base64.b64decode(marker["check"]))
+    except (DecryptionError, ValueError):
+        return None
+    return own
 
 
 def _locate(uri: str) -> LibraryFiles:
@@ -535,18 +561,41 @@ def finish_change(library: LibraryFiles) -> None:
     """Finish a change of its key, if its marker says that one is at work. The caller holds library.lock().
 
     All files lie there under temporary names then, which end in the marker's id, encrypted with the new key: each takes
-    the place of the one that it was made of.
+    the place of the one that it was made of. MusterError, before anything is renamed, where a file has neither such a
+    temporary file nor the new key: then those were lost, and the old key may be the only one that reads it.
     """
     marker = json.loads(library.read(MARKER))
     if library.disk is None or marker["format"] != CHANGING:  # another process has finished it
         return
-    names = library.files()
-    for name in names:
+    before, names = marker.pop("before"), set(library.files())
+    unbound = before["format"] == UNBOUND  # then anybody could have written the report: it goes
+    for name in sorted(names):
+        there = _is_plain(name) or _aside(name, marker["id"]) in names or (unbound and name == REPORT)
+        if not there and not _decrypts(library, name):
+            raise MusterError(
+                f"{library.at(name)} has not the new key, and the file that was to replace it is gone. If it is not"
+                " Muster's, move it out of the library. If it is, restore the files of the library whose names begin"
+                f" with a dot and end in .{marker['id']}.tmp; or, where none was renamed yet, put what {MARKER} has"
+                " under `before` in the place of all that it says: then the old key opens it, or none"
+            )
+    for name in sorted(names):
         aside = _ASIDE.fullmatch(name.rpartition("/")[2])
         if aside and aside["tag"] == marker["id"]:
             library.put_in_place(name, aside["base"])
+    if unbound:
+        library.disk.remove(REPORT)
     library.disk.sync(names)  # all renamed, on the disk, before the marker says so
     library.write(MARKER, json.dumps(marker | {"format": ENCRYPTED}).encode())
+
+
+def _decrypts(library: LibraryFiles, name: str) -> bool:
+    assert library.disk is not None
+    assert library.key is not None
+    try:
+        decrypt(library.key, name, library.disk.read(name))
+    except DecryptionError:
+        return False
+    return True
 
 
 def _create(library: LibraryFiles, key: bytes | None = None) -> LibraryFiles:

@@ -14,25 +14,27 @@ from dataclasses import replace
 from muster.errors import InputError
 from muster.storage import layout
 from muster.storage.encryption import HOW_TO_MAKE, NEW_KEY, NEW_KEY_FILE, derived, key_of
-from muster.storage.layout import MARKER, PAGES, REPORT
+from muster.storage.layout import MARKER, PAGES
 from muster.storage.library import (
     CHANGING,
     ENCRYPTED,
-    UNBOUND,
     LibraryFiles,
     encrypted_files,
     finish_change,
     new_marker,
     open_library,
 )
+from muster.storage.tags.beside import writer_of
 
-_SHARD = re.compile(r"[^/]+/[^/]+/shard-[^/]+\.parquet")  # of any table
-_PLACES = (layout.GALLERY, layout.TAGS, layout.DUPLICATES)
-_FOLDERS = {
-    *(layout.MANIFEST, layout.COMMITS, layout.PARTS, layout.TASKS, layout.CLUSTERS, layout.INDEX, layout.FACTS),
-    *(layout.AUDIT, layout.RECEIPTS),
-    *(place.partition("/")[0] for place in _PLACES),
-}
+_NAMES = (  # *: any part of a name that begins with no dot; #: a digit
+    *(layout.manifest_shard("*"), layout.SCANNING, layout.rows("*", "*", "*"), layout.commit("*", "*")),
+    *(f"{layout.parts('*', '*')}/*/*", layout.description("*"), layout.MODELS, layout.clusters("*")),
+    *(layout.TAGS, layout.TAGS_READ, layout.DUPLICATES, layout.index("*", "faces"), layout.index("*", "templates")),
+    *(f"{layout.INDEX}/*/{name}" for name in ("index.json", "ids-*", "vectors-*")),  # of before 0.2
+    *(layout.GALLERY, layout.NEXT_GALLERY, layout.ROSTER, layout.FORGETTING, layout.REPORT),
+    *(layout.fact("*"), layout.AUDIT_HEAD, layout.audit_log("####-##"), layout.receipt("*")),
+)
+_OURS = re.compile("|".join(re.escape(name).replace(r"\*", r"[^/.][^/]*").replace(r"\#", r"\d") for name in _NAMES))
 
 
 def rekeyed(library: LibraryFiles) -> tuple[LibraryFiles, int]:
@@ -57,20 +59,18 @@ def rekeyed(library: LibraryFiles) -> tuple[LibraryFiles, int]:
             return library, 0
         library.remove_temporary()
         names = _own_files(library) if library.key is None else encrypted_files(library)
-        library.make_private()
-        new = new_marker(key)
+        new = new_marker(key) | {"writer": writer_of(library)}
         into = replace(library, key=derived(key, new["id"]))
         try:
             for name in names:
                 into.put_aside(name, library.read(name), new["id"])
-            if marker["format"] == UNBOUND:  # in format 2 anybody could have written it
-                library.remove(REPORT)
             library.disk.sync(names)  # all of them, on the disk, before the marker says so
-            into.write(MARKER, json.dumps(new | {"format": CHANGING}).encode())
+            into.write(MARKER, json.dumps(new | {"format": CHANGING, "before": marker}).encode())
         except BaseException:
             if json.loads(library.read(MARKER)).get("id") != new["id"]:
                 library.remove_temporary()
             raise
+        library.make_private()
         library.disk.sync([MARKER])  # and it, before the files that it was the marker of are gone
         finish_change(into)
     return open_library(library.uri, trusted=True), len(names)
@@ -79,15 +79,15 @@ def rekeyed(library: LibraryFiles) -> tuple[LibraryFiles, int]:
 def _own_files(library: LibraryFiles) -> list[str]:
     """The files of a library that is not encrypted, and is to be. InputError for what is not Muster's, or no key hides.
 
-    Names that begin with a dot are no files of it, see `LibraryFiles.names`.
+    Temporary files are gone before.
     """
-    names = [name for name in library.files() if name != MARKER and not name.rpartition("/")[2].startswith(".")]
+    names = [name for name in library.files() if name not in (MARKER, ".lock")]
     for name in names:
         if name.startswith(f"{PAGES}/"):
             raise InputError(
                 f"{library.at(PAGES)} holds pages with copies of photos, which a browser could not open encrypted:"
                 " delete that folder, and write pages to a folder elsewhere"
             )
-        if name != layout.MODELS and name.partition("/")[0] not in _FOLDERS and not _SHARD.fullmatch(name):
+        if not _OURS.fullmatch(name):
             raise InputError(f"{library.at(name)} is not Muster's, and stays as it is: move it out of the library")
     return names

@@ -57,9 +57,10 @@ class Names:
 
 
 def writer_of(library: LibraryFiles) -> str:
-    """By which a library knows its own regions, wherever it lies."""
-    marker = library.read_any(MARKER)
-    return str(json.loads(marker).get("id") or hashlib.sha256(marker).hexdigest())
+    """By which a library knows its own regions, wherever it lies, and whatever key it was given since."""
+    data = library.read_any(MARKER)
+    marker = json.loads(data)
+    return str(marker.get("writer") or marker.get("id") or hashlib.sha256(data).hexdigest())
 
 
 def read(folder: Folder, name: str) -> Sidecar | None:

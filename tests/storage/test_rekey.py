@@ -2,6 +2,7 @@
 
 import base64
 import errno
+import fcntl
 import json
 import os
 import shutil
@@ -25,6 +26,7 @@ from muster.storage.gallery import audit, gallery
 from muster.storage.layout import GALLERY, MARKER, MODELS, PAGES, REPORT
 from muster.storage.library import CHANGING, ENCRYPTED, LibraryFiles, open_library
 from muster.storage.rekey import rekeyed
+from muster.storage.tags.beside import writer_of
 
 Muster = Callable[..., Outcome]
 Env = pytest.MonkeyPatch
@@ -278,7 +280,7 @@ def test_what_cannot_be_rekeyed(tmp_path: Path, monkeypatch: Env) -> None:
         rekeyed(open_library(tmp_path / "L"))
     monkeypatch.setenv(NEW_KEY_FILE, "/none")
     with pytest.raises(InputError, match="cannot read MUSTER_NEW_KEY_FILE=/none"):
-        open_library(tmp_path / "L")
+        rekeyed(open_library(tmp_path / "L"))
     monkeypatch.setenv(NEW_KEY_FILE, "")
     keys(monkeypatch, OLD, NEW)
     (tmp_path / "L" / "Thumbs.db").write_text("x")
@@ -446,3 +448,172 @@ def test_no_file_is_named_after_a_person(
     files = library.files()
     assert any(name.startswith("receipts/") for name in files)
     assert [(name, each) for name in files for each in ids if each.casefold() in name.casefold()] == []
+
+
+# ---- what was lost, left or in the way -------------------------------------------------------------------------------
+
+
+def halfway(folder: Path, patch: Env, kills: Callable[[int], None], old: str, writes: int) -> None:
+    """A library whose new key is said by its marker, killed after so many more files were put in their places."""
+    keys(patch, old)
+    library = small(folder)
+    keys(patch, old, NEW)
+    library = open_library(folder)
+    kills(len(content(library)) + 1 + writes)
+    with pytest.raises(Killed):
+        change(library)
+    kills(-1)
+    assert json.loads((folder / MARKER).read_text())["format"] == CHANGING
+
+
+@pytest.mark.parametrize("old", [OLD, ""])
+@pytest.mark.parametrize("renamed", [0, 2])
+def test_a_change_whose_temporary_files_are_gone_is_not_finished(
+    tmp_path: Path, monkeypatch: Env, kills: Callable[[int], None], old: str, renamed: int
+) -> None:
+    """Nothing is written then, and the old marker, which the new one keeps, opens what has the old key."""
+    folder = tmp_path / "L"
+    halfway(folder, monkeypatch, kills, old, renamed)
+    for path in folder.rglob(".*.tmp"):
+        path.unlink()
+    there = stored(folder)
+    with pytest.raises(MusterError, match=r"has not the new key, and the file that was to replace it is gone"):
+        open_library(folder)
+    now = stored(folder)
+    assert {n: d for n, d in now.items() if n != ".lock"} == {n: d for n, d in there.items() if n != ".lock"}
+    if not renamed:
+        (folder / MARKER).write_text(json.dumps(json.loads((folder / MARKER).read_text())["before"]))
+        assert opens(folder, old, monkeypatch) == content(small(tmp_path / "again"))
+
+
+def test_a_finished_change_keeps_nothing_of_the_old_marker(tmp_path: Path, monkeypatch: Env) -> None:
+    keys(monkeypatch, OLD)
+    small(tmp_path / "L")
+    keys(monkeypatch, OLD, NEW)
+    change(open_library(tmp_path / "L"))
+    marker = json.loads((tmp_path / "L" / MARKER).read_text())
+    assert marker.keys() == {"format", "muster", "id", "check", "writer"}
+
+
+@pytest.mark.parametrize("old", [OLD, ""])
+def test_a_library_knows_its_sidecars_after_it(tmp_path: Path, monkeypatch: Env, old: str) -> None:
+    keys(monkeypatch, old)
+    writer = writer_of(small(tmp_path / "L"))
+    for new in (NEW, OTHER):
+        keys(monkeypatch, old, new)
+        assert writer_of(change(open_library(tmp_path / "L"))) == writer
+        old = new
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "gallery/anna.jpg",
+        "index/mine/notes.txt",
+        "facts/.hidden.json",
+        ".DS_Store",
+        "tags/more/tags.parquet",
+        "faces/shard-a.parquet",
+        "audit/anna.jsonl",
+        "manifest/anna.txt",
+        "_parts/note.txt",
+        "faces/.f/shard-a.parquet",
+    ],
+)
+def test_what_is_not_of_a_plain_library_is_refused(tmp_path: Path, monkeypatch: Env, name: str) -> None:
+    small(tmp_path / "L")
+    path = tmp_path / "L" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("x")
+    keys(monkeypatch, "", NEW)
+    with pytest.raises(InputError, match=r"is not Muster's, and stays as it is"):
+        change(open_library(tmp_path / "L"))
+    assert path.read_text() == "x"
+
+
+def test_an_index_of_before_0_2_is_of_it(tmp_path: Path, monkeypatch: Env) -> None:
+    library = small(tmp_path / "L")
+    for name in ("index.json", f"ids-{'a' * 8}", f"vectors-{'a' * 8}"):
+        library.write(f"index/f/{name}", b"x")
+    keys(monkeypatch, "", NEW)
+    assert len(content(change(library))) == 7
+
+
+def test_nobody_removes_meanwhile(tmp_path: Path, monkeypatch: Env) -> None:
+    """Or what was read before would be there again."""
+    others = small(tmp_path / "L")
+    keys(monkeypatch, "", NEW)
+    put = LibraryFiles.put_aside
+
+    def meanwhile(self: LibraryFiles, *arguments: Any) -> None:
+        for attempt in (lambda: others.remove(GALLERY), lambda: others.remove_folder("faces")):
+            with pytest.raises(MusterError, match="is being changed by another process: wait"):
+                attempt()
+        put(self, *arguments)
+
+    monkeypatch.setattr(LibraryFiles, "put_aside", meanwhile)
+    assert content(change(others))[GALLERY] == b"Anna Berg"
+    with pytest.raises(LibraryGoneError, match="open it again"):
+        others.remove(GALLERY)
+
+
+def test_a_writer_that_does_not_end_stops_it(tmp_path: Path, monkeypatch: Env) -> None:
+    """After a while; and the marker is opened to write, without which NFS locks no file for one alone."""
+    others = small(tmp_path / "L")
+    keys(monkeypatch, "", NEW)
+    monkeypatch.setattr("muster.storage.library.PATIENCE", 0.1)
+    with others.holding_key(), pytest.raises(MusterError, match="cannot be changed while others write: wait"):
+        change(others)
+    modes, lock = [], fcntl.flock
+
+    def noting(file: Any, how: int) -> None:
+        if how & fcntl.LOCK_EX:
+            modes.append(fcntl.fcntl(file, fcntl.F_GETFL) & os.O_ACCMODE)
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", noting)
+    change(others)
+    assert set(modes) == {os.O_RDWR}
+    assert len(modes) == 2
+
+
+def test_a_full_disk_leaves_the_folder_as_open_as_it_was(tmp_path: Path, monkeypatch: Env) -> None:
+    keys(monkeypatch, "")
+    library = open_library(tmp_path / "L", create=True)
+    library.write(MODELS, b"{}")
+    (tmp_path / "L").chmod(0o755)
+
+    def full(*arguments: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    keys(monkeypatch, "", NEW)
+    with monkeypatch.context() as patch:
+        patch.setattr(LibraryFiles, "put_aside", full)
+        with pytest.raises(OSError, match="No space left"):
+            change(library)
+    assert (tmp_path / "L").stat().st_mode & 0o777 == 0o755
+
+
+def test_a_report_of_the_first_encryption_stays_until_the_new_key_holds(tmp_path: Path, monkeypatch: Env) -> None:
+    master, folder = base64.b64decode(OLD), tmp_path / "L"
+    (folder / "gallery").mkdir(parents=True)
+    check = base64.b64encode(encrypt(master, MARKER, b"")).decode()
+    (folder / MARKER).write_text(json.dumps({"format": 2, "muster": "0", "check": check}))
+    (folder / REPORT).write_text("<!doctype html>")
+    keys(monkeypatch, OLD, NEW)
+    with monkeypatch.context() as patch:
+        patch.setattr(LibraryFiles, "write", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
+        with pytest.raises(OSError, match="full"):
+            change(open_library(folder))
+    assert (folder / REPORT).exists()
+    change(open_library(folder))
+    assert not (folder / REPORT).exists()
+
+
+def test_a_new_key_that_was_left_in_the_environment_stops_nothing(tmp_path: Path, monkeypatch: Env) -> None:
+    for old in (OLD, ""):
+        keys(monkeypatch, old, "no key")
+        small(tmp_path / f"L{old[:1]}")
+        assert open_library(tmp_path / f"L{old[:1]}").read(MODELS) == b"{}"
+        with pytest.raises(InputError, match="MUSTER_NEW_KEY is no key"):
+            change(open_library(tmp_path / f"L{old[:1]}"))

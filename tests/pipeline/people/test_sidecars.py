@@ -18,12 +18,13 @@ from muster.pipeline.people.who import people_now
 from muster.pipeline.tags import read_tags
 from muster.pipeline.work.choice import TaskChoice
 from muster.storage import clusters, manifest, tables
-from muster.storage.encryption import KEY
+from muster.storage.encryption import KEY, NEW_KEY
 from muster.storage.library import open_library
 from muster.storage.outcomes import IMAGES, IMAGES_DESCRIPTION
 from muster.storage.people.facts import Box, FaceRef, Fact, Hidden, Is, Missed, Named, PhotoRef, Shows, TakeBack
 from muster.storage.people.ledger import Ledger
 from muster.storage.photos.reader import Reader
+from muster.storage.rekey import rekeyed
 
 Snapshot = Callable[[Path], Mapping[str, tuple[str, int]]]
 FACES = TaskChoice(name="faces")
@@ -337,3 +338,16 @@ def test_a_library_that_was_moved_knows_its_own(album: Album, tmp_path: Path) ->
     album.library = open_library(tmp_path / "moved")
     album.say(Hidden(ANN))
     assert album.write().removed == 2
+
+
+def test_another_key_leaves_no_name_behind(album: Album, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was written before a library had it is still its own: it is taken back, and read as nobody's."""
+    named = album.name(ANN, "Ann")
+    assert album.write().new == 2
+    monkeypatch.setenv(NEW_KEY, base64.b64encode(bytes(32)).decode())
+    with album.library.lock():
+        album.library = rekeyed(album.library)[0]
+    assert album.write().unchanged == 2
+    album.say(TakeBack(named))
+    album.write()
+    assert list(album.photos.rglob("*.xmp")) == []
