@@ -10,7 +10,7 @@ import os
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import cache
 from typing import Any
@@ -403,7 +403,7 @@ def _going(known: gallery.Gallery, pending: Mapping[str, Any]) -> pa.ChunkedArra
 
 
 def _without(known: gallery.Gallery, pending: Mapping[str, Any]) -> gallery.Gallery:
-    return replace(known, faces=known.faces.filter(pc.invert(_going(known, pending))))
+    return known.staying(known.faces.filter(pc.invert(_going(known, pending))))
 
 
 def _carry_out(library: LibraryFiles, pending: dict[str, Any]) -> Receipt:

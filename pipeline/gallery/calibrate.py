@@ -34,13 +34,14 @@ from muster.tasks.people.calibrate import (
     sensible,
     strictest,
 )
-from muster.tasks.people.groups import Grouping, impostor_threshold_of, least, needed, raised, rows, thresholds
+from muster.tasks.people.groups import Grouping, impostor_threshold_of, needed, raised, rows, thresholds
 from muster.tasks.people.lookalikes import ALIKE, SHARE, share_of, spread
 from muster.tasks.people.search import CANDIDATES, SCORE, Templates, nearest
 from muster.tasks.people.second_photo import MEASURED
 
 FMR = 0.001
-SHOWN = 5  # groups named in one line
+SHOWN = 5  # groups named in one line, or warned of
+NOBODY = "nobody has two photos"
 TABLES = {"": GROUP, "age ": AGE, "time between photos ": TIME}
 HEADINGS = {
     "groups": "By group",
@@ -78,16 +79,15 @@ def calibrate(library: LibraryFiles, wishes: Wishes = Wishes()) -> dict[str, Any
     faces = known.embeddings, known.owner, templates_of(library, known)
     searches = gallery_searches(*faces)
     supported = points(searches)
-    above = ALIKE_FOR_ALL
+    above, target = ALIKE_FOR_ALL, sensible(len(known.people)) if wishes.fpir is None else wishes.fpir
     if wishes.each_group:
         grouping = groups.grouping(known, by, searches)
-        target = wishes.fpir if wishes.fpir is not None else least(searches, grouping)
         lowest, found = thresholds(searches, grouping, target)
-        found = groups.no_looser(by, grouping.names, found)
+        found = groups.no_looser(by, found, lowest)
         above = raised(grouping, lowest, found)
         chosen = measured(searches, target, lowest, above)
     else:
-        chosen = point(searches, wishes.fpir if wishes.fpir is not None else sensible(len(known.people)))
+        chosen = point(searches, target)
     unsure = doubt(searches, chosen.threshold, wishes.miss, above)
     verify, each = _one_to_one(faces, searches, wishes.miss), None
     if wishes.each_group:
@@ -110,6 +110,7 @@ def calibrate(library: LibraryFiles, wishes: Wishes = Wishes()) -> dict[str, Any
         "by": by,
         "groups": table(groups.grouping(known, by, searches)) if groups.has(known, by) else [],
         "each_group": each,
+        "each_group_ended": None if each else ((known.calibration or {}).get("each_group") or {}).get("by"),
         "ages": table(groups.grouping(known, AGE, searches)) if groups.has(known, AGE) else [],
         "photo_ages": table(groups.by_photo_age(known, searches)) if groups.has(known, AGE) else [],
         "times": table(groups.grouping(known, TIME, searches)) if groups.has(known, TIME) else [],
@@ -150,8 +151,7 @@ def _each_one_to_one(
         if by != TIME and comparisons * SHARE >= 3:
             fmr = max(whole["fmr"], 3 / comparisons)
             found[i] = max(whole["threshold"], impostor_threshold_of(*faces, member, fmr))
-    strictest = np.nanmax(np.append(found, whole["threshold"]))
-    return groups.no_looser(by, names, np.where(np.isnan(found), strictest, found))
+    return groups.no_looser(by, found, whole["threshold"])
 
 
 def _named(grouping: Grouping, found: Floats) -> dict[str, float]:
@@ -232,16 +232,27 @@ def _of_groups(facts: dict[str, Any]) -> list[str]:
     """Who is promised less, and of whom more strangers are named than of all."""
     target, each = facts["identify"]["target"], facts["each_group"]
     held = [f"kept for every group by {each['by']}: each has its own threshold, or a stricter one"] if each else []
+    if each and each["by"] == TIME:
+        held += [
+            "that is so of photos made on the day they are asked about: of an older one, time counts from that day too"
+        ]
+    if ended := facts["each_group_ended"]:
+        held += [
+            f"warning: until now every group by {ended} had a threshold of its own, and has none from now on: calibrate"
+            " with `each_group` to have them again"
+        ]
     lines = []
     for heading, table in (("", facts["groups"]), ("age ", facts["ages"]), ("time between photos ", facts["times"])):
         if heading and facts["by"] == TABLES[heading]:
             continue  # they are the groups
+        more = [row for row in table if row["more"]]
         lines += [
             f"warning: {heading}{row['name']}: {_share(row['fpir'], row['fpir_interval'])} of its strangers would be"
             f" given a name, more than {100 * target:.2g} %"
-            for row in table
-            if row["more"]
+            for row in more[:SHOWN]
         ]
+        if len(more) > SHOWN:
+            lines.append(f"warning: {heading}{len(more) - SHOWN} more: more than {100 * target:.2g} %, see the report")
         few = [f"{row['name']} ({row['people']})" for row in table if row["people"] < needed(target)]
         if few:
             lines.append(
@@ -303,9 +314,9 @@ For 1:1, {facts["verify"]["fmr"]:.2g} of the comparisons with somebody else reac
 
 def _table(heading: str, found: list[dict[str, Any]]) -> str:
     lines = "".join(
-        f"<tr><td>{html.escape(row['name'])}<td>{row['people']}<td>{row['threshold']:.3f}"
-        f"<td>{_interval(row['fpir'], row['fpir_interval'], 'nobody')}<td>{row['known']}"
-        f"<td>{_interval(row['fnir'], row['fnir_interval'])}</tr>"
+        f"<tr><td>{html.escape(row['name'])}<td>{row['people']}<td>{_levels(row['threshold'])}"
+        f"<td>{_interval(row['fpir'], row['fpir_interval'], 'too few people')}<td>{row['known']}"
+        f"<td>{_interval(row['fnir'], row['fnir_interval'], 'too few people' if row['known'] else NOBODY)}</tr>"
         for row in found
     )
     return (
@@ -314,7 +325,14 @@ def _table(heading: str, found: list[dict[str, Any]]) -> str:
     )
 
 
-def _interval(value: float | None, interval: tuple[float, float] | None, nobody: str = "nobody has two photos") -> str:
+def _levels(between: tuple[float, float] | None) -> str:
+    if between is None:
+        return "nobody is met"
+    low, high = (f"{bound:.3f}" for bound in between)
+    return low if low == high else f"{low} to {high}"
+
+
+def _interval(value: float | None, interval: tuple[float, float] | None, nobody: str = NOBODY) -> str:
     if value is None or interval is None:
         return nobody
     return _share(value, interval)

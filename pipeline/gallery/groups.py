@@ -8,13 +8,13 @@ import numpy as np
 
 from muster.arrays import I64, Floats
 from muster.errors import InputError
+from muster.storage.gallery.entry import NO_GROUP
 from muster.storage.gallery.gallery import Gallery
 from muster.tasks.people.ages import AGES, TIMES, UNKNOWN, age_band, time_band
 from muster.tasks.people.calibrate import Searches
 from muster.tasks.people.groups import Grouping
 
 GROUP, AGE, TIME = BY = ("group", "age", "time")
-NO_GROUP = "no group"
 
 
 def grouping(known: Gallery, by: str, searches: Searches) -> Grouping:
@@ -64,7 +64,7 @@ def check(known: Gallery, by: str) -> None:
     if by not in needed:
         raise InputError(f"`by` {by}: choose one of {', '.join(BY)}; another column of the roster is enrolled as group")
     says = {"group": "a group: enrol with a column group", "born": "a date of birth: enrol with a column born"}
-    says["taken"] = "a photo whose camera wrote a date into it"
+    says["taken"] = "a photo with the date of its camera: who was enrolled by an older Muster is to be enrolled again"
     for column in needed[by]:
         if known.faces[column].null_count == known.faces.num_rows:
             raise InputError(f"`by` {by}: nobody in the gallery has {says[column]}")
@@ -78,14 +78,17 @@ def has(known: Gallery, by: str) -> bool:
     return True
 
 
-def no_looser(by: str, names: Sequence[str], found: Floats) -> Floats:
-    """(K,): thresholds of which a younger child's is none below an older one's, an older photo's none below a newer
-    one's, and that of an unknown age the strictest."""
-    if by == GROUP:
-        return found
-    bands, last = found[:-1], found.max(keepdims=True)
-    order = slice(None, None, -1) if by == AGE else slice(None)
-    return np.concatenate([np.maximum.accumulate(bands[order])[order], last])
+def no_looser(by: str, found: Floats, lowest: float) -> Floats:
+    """(K,): thresholds of which, where they were measured, a younger child's is none below an older one's, and an older
+    photo's none below a newer one's. An unknown age, and what was not measured (NaN), have the strictest.
+
+    `lowest`: the threshold of all, which is the strictest where nothing was measured.
+    """
+    missing, strictest = np.isnan(found), np.fmax.reduce(found, initial=lowest)
+    if by != GROUP:
+        order = slice(None, None, -1) if by == AGE else slice(None)
+        found = np.append(np.fmax.accumulate(found[:-1][order])[order], strictest)
+    return np.where(missing, strictest, found)
 
 
 def _on_photos(known: Gallery) -> list[str]:

@@ -12,6 +12,7 @@ from muster.storage.gallery import dates
 from muster.storage.photos.names import name_of
 from muster.storage.texts import normal
 
+NO_GROUP = "no group"  # what those without one are called where errors are counted
 COLUMNS = ("person_id", "name", "group", "born", "consent", "valid_until")  # and any number of _IMAGE
 DATES = ("born", "valid_until")
 KNOWN = f"{', '.join(COLUMNS)} and image, image2, …"
@@ -54,12 +55,21 @@ def entry_of(
         person_id=person,
         name=word(where, "name", facts.get("name")) or person,
         images=tuple(images),
-        group=word(where, "group", facts.get("group")) or None,
+        group=_group(where, facts.get("group")),
         consent=_consent(where, facts["consent"]) if "consent" in facts else None,
         born=_born(where, _date(where, "born", facts.get("born"), orders)),
         valid_until=_date(where, "valid_until", facts.get("valid_until"), orders),
         stamps=tuple(stamps),
     )
+
+
+def _group(where: str, value: Any) -> str | None:
+    group = word(where, "group", value)
+    if group == NO_GROUP:
+        raise InputError(
+            f"{where}: those without a group are shown as {group!r}: leave the cell empty, or call it otherwise"
+        )
+    return group or None
 
 
 def word(where: str, what: str, value: Any) -> str:

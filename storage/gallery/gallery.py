@@ -102,6 +102,15 @@ class Gallery:
         gone = pc.is_in(self.faces["person_id"], pa.array(sorted(people), pa.string()))
         return replace(self, faces=self.faces.filter(pc.invert(gone)))
 
+    def staying(self, faces: pa.Table) -> "Gallery":
+        """With these of its faces, and no pair of look-alikes one of whom has none left."""
+        calibration = self.calibration
+        if calibration and (alike := calibration.get("alike")):
+            here = set(faces["pseudonym"].to_pylist())
+            declared = [pair for pair in alike["declared"] if here >= set(pair)]
+            calibration = {**calibration, "alike": {**alike, "declared": declared}}
+        return replace(self, faces=faces, calibration=calibration)
+
     def with_details(self, details: Mapping[str, Mapping[str, Any]]) -> "Gallery":
         """With this `name` and `group`, and dates `born` and `valid_until`, for the faces of each person. A date that
         is None stays as it is."""

@@ -289,7 +289,7 @@ def _found_from(searches: Searches, named_from: float, miss: float) -> float:
         raise TaskError(
             f"1 miss in {1 / miss:,.0f} searches for known people needs at least {people_needed(miss):,} of them with"
             f" two photos to be measured, and there are {people:,}: "
-            + (f"choose a share of at least {_up(strictest(people))}, or " if people > 3 else "")
+            + (f"choose a share of at least {up(strictest(people))}, or " if people > 3 else "")
             + "enrol second photos"
         )
     threshold = threshold_below(shown, weight, allowed(people, miss) / people)
@@ -299,13 +299,13 @@ def _found_from(searches: Searches, named_from: float, miss: float) -> float:
         raise TaskError(
             f"{lost:,} of {people:,} known people are found at no threshold: another is named, or three others are more"
             f" alike; a share of {miss:g} cannot be promised: look at their photos, or choose a share of"
-            f" at least {_up(least)}"
+            f" at least {up(least)}"
         )
     return threshold
 
 
-def _up(share: float) -> str:
-    """Not rounded to less."""
+def up(share: float) -> str:
+    """For a reader, not rounded to less."""
     return f"{math.ceil(1e4 * share) / 1e4:g}"
 
 

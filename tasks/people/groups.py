@@ -8,7 +8,6 @@ import numpy as np
 from muster.arrays import F32, I64, Bools, Floats
 from muster.errors import TaskError
 from muster.tasks.people.calibrate import (
-    FPIRS,
     Interval,
     Raised,
     Searches,
@@ -16,10 +15,10 @@ from muster.tasks.people.calibrate import (
     people_needed,
     person_weights,
     rate,
-    sensible,
     strictest,
     supported,
     threshold_at,
+    up,
 )
 from muster.tasks.people.search import Templates, scores
 
@@ -44,8 +43,9 @@ class Grouping:
 @dataclass(frozen=True)
 class Row:
     """What people of a group meet. `people`: of whom strangers were made, `known`: with two photos; `fpir` and `fnir`:
-    see `Point`, None where there is nobody. `strictest`: the lowest FPIR that so many can support, None above 1.
-    `more`: strangers of it were given a name more often than was asked for."""
+    see `Point`, None where too few people support the FPIR asked for, or none has two photos. `threshold`: the lowest
+    and the highest of those who are met, None where nobody is. `strictest`: the lowest FPIR that so many can support,
+    None above 1. `more`: it is 95 % certain that strangers of it are given a name more often than was asked for."""
 
     name: str
     people: int
@@ -54,7 +54,7 @@ class Row:
     known: int
     fnir: float | None
     fnir_interval: Interval | None
-    threshold: float
+    threshold: Interval | None
     strictest: float | None
     more: bool
 
@@ -65,38 +65,30 @@ def needed(fpir: float) -> int:
     return 2 * people_needed(fpir)
 
 
-def least(searches: Searches, groups: Grouping) -> float:
-    """The FPIR to aim for in every group where nobody says: what the smallest supports. TaskError as `thresholds`."""
-    number = _people(searches, groups)
-    _refused(groups, number, needed(FPIRS[0]))
-    return sensible(int(number[number > 0].min()) // 2)
-
-
 def thresholds(searches: Searches, groups: Grouping, fpir: float) -> tuple[float, Floats]:
     """The lowest threshold, and (K,) that of each group: who is named must reach that of their own.
 
     Of every group's strangers no more than this share is given a name, of whichever group, with 95 % certainty as in
     `point`, with half of the people, see `needed`. A group's own threshold is the lowest at which that is so, with all
     others at the lowest there is; where they alone let too many pass, that one is raised to what this group's strangers
-    need anywhere. None is below that of `point`. A group that no stranger is of has the strictest. TaskError where a
-    group has too few people.
+    need anywhere. None is below that of `point`. NaN for a group that no stranger is of. TaskError where a group has
+    too few people.
     """
-    _refused(groups, _people(searches, groups), needed(fpir))
     lowest = supported(searches, fpir)
+    _refused(groups, _people(searches, groups), needed(fpir))
     present = np.unique(groups.stranger)
     share = {int(g): _share(searches.nonmated_person[groups.stranger == g], fpir) for g in present}
     for g in map(int, present):
         score, weight, own = _of(searches, groups, g)
         if float(weight[~own & (score >= lowest)].sum() / weight.sum()) > share[g] + 1e-12:
             lowest = max(lowest, threshold_at(score, weight, share[g]))
-    found = np.full(len(groups.names), lowest)
+    found = np.full(len(groups.names), np.nan)
     for g in map(int, present):
         score, weight, own = _of(searches, groups, g)
         others = ~own & (score >= lowest)
         left = (share[g] - float(weight[others].sum() / weight.sum())) * weight.sum()
-        if own.any():
-            found[g] = max(lowest, threshold_at(score[own], weight[own], max(left, 0) / weight[own].sum()))
-    found[np.setdiff1d(np.arange(len(found)), present)] = found.max()
+        mine = threshold_at(score[own], weight[own], max(left, 0) / weight[own].sum()) if own.any() else lowest
+        found[g] = max(lowest, mine)
     return lowest, found
 
 
@@ -108,26 +100,35 @@ def raised(groups: Grouping, lowest: float, each: Floats) -> Raised:
 def rows(searches: Searches, groups: Grouping, target: float, threshold: float, above: Raised) -> list[Row]:
     """What each group meets at a threshold, or `above` it, in order of names; none for a group of nobody."""
     strange, known = searches.nonmated >= threshold + above.nonmated, searches.mated < threshold + above.mated
-    weight, found = person_weights(searches.nonmated_person), []
+    found = []
     for number, name in enumerate(groups.names):
         a, b = groups.stranger == number, groups.known == number
         if not (a.any() or b.any()):
             continue
         people, two = (len(np.unique(p)) for p in (searches.nonmated_person[a], searches.mated_person[b]))
-        fpir, of_fpir = rate(strange[a], searches.nonmated_person[a], weight[a]) if people else (None, None)
-        fnir, of_fnir = rate(known[b], searches.mated_person[b], searches.mated_weight[b]) if two else (None, None)
-        more, level = fpir is not None and fpir > target + 1e-9, _level(groups, number, threshold, above)
+        fpir = of_fpir = fnir = of_fnir = None
+        if people >= needed(target):
+            fpir, of_fpir = rate(strange[a], searches.nonmated_person[a], person_weights(searches.nonmated_person[a]))
+            if two:
+                weight = _once(searches.mated_person[b], searches.mated_weight[b])
+                fnir, of_fnir = rate(known[b], searches.mated_person[b], weight)
+        more, met = of_fpir is not None and of_fpir[0] > target, _met(groups, number, threshold, above)
         support = strictest(people // 2) if strictest(people // 2) < 1 else None
-        found.append(Row(name, people, fpir, of_fpir, two, fnir, of_fnir, level, support, more))
+        found.append(Row(name, people, fpir, of_fpir, two, fnir, of_fnir, met, support, more))
     return found
 
 
-def _level(groups: Grouping, number: int, threshold: float, above: Raised) -> float:
-    """The threshold of those who are of this group."""
-    for who, by in ((groups.candidate, above.nonmated), (groups.own, above.mated)):
-        if not isinstance(by, float) and (who == number).any():
-            return threshold + float(by[who == number][0])
-    return threshold
+def _once(person: I64, weight: Floats) -> Floats:
+    """(M,): weights in the same ratios for each person, with which each counts the same."""
+    _, code = np.unique(person, return_inverse=True)
+    return np.asarray(weight / np.bincount(code, weight)[code])
+
+
+def _met(groups: Grouping, number: int, threshold: float, above: Raised) -> Interval | None:
+    """The lowest and the highest threshold of those who are of this group."""
+    pairs = (groups.candidate, above.nonmated), (groups.own, above.mated)
+    by = np.concatenate([np.broadcast_to(raise_by, who.shape)[who == number] for who, raise_by in pairs])
+    return (threshold + float(by.min()), threshold + float(by.max())) if len(by) else None
 
 
 def impostor_threshold_of(embeddings: F32, owner: I64, gallery: Templates, member: Bools, fmr: float) -> float:
@@ -168,7 +169,9 @@ def _refused(groups: Grouping, number: I64, enough: int) -> None:
     few = [f"{name} has {people:,}" for name, people in pairs if 0 < people < enough]
     if few:
         more = f", and {len(few) - 5:,} more groups too few" if len(few) > 5 else ""
+        least = strictest(int(number[number > 0].min()) // 2)
         raise TaskError(
             f"the same promise for every group needs at least {enough:,} people with photos in each, and"
-            f" {', '.join(few[:5])}{more}: enrol more, join groups, or choose a higher FPIR"
+            f" {', '.join(few[:5])}{more}: enrol more, or join groups"
+            + (f", or choose an FPIR of at least {up(least)}" if least < 1 else "")
         )

@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,15 @@ def test_an_image(library: LibraryFiles, school: School, tmp_path: Path) -> None
     assert name not in gallery.require(library).people
     with pytest.raises(InputError, match="nobody is neither a person_id of the gallery nor an image of library"):
         forget.forget(library, ["nobody"], "asked for")
+
+
+def test_pairs_of_look_alikes_go_with_either_of_them(library: LibraryFiles) -> None:
+    known = gallery.require(library)
+    one, two, three = (known.pseudonym_of(each) for each in known.people[:3])
+    facts = {"alike": {"declared": [[one, two], [two, three]], "share": None}}
+    gallery.write(library, replace(known, calibration=facts), "calibrate", {})
+    forget.forget(library, known.people[:1], "asked for")
+    assert gallery.require(library).calibration == {"alike": {"declared": [[two, three]], "share": None}}
 
 
 def test_tags_go(library: LibraryFiles, school: School) -> None:

@@ -135,7 +135,9 @@ def test_errors_of_each_group_are_shown_and_too_few_are_promised_nothing(gallery
     text = "nothing is promised for class 0 (16), class 1 (16): 64 people of each would be needed"
     assert text in sentences(facts)
     assert facts["each_group"] is None
-    with pytest.raises(TaskError, match="at least 60 people with photos in each, and class 0 has 16, class 1 has 16"):
+    with pytest.raises(
+        TaskError, match=r"at least 64 people .* class 0 has 16, class 1 has 16: .* FPIR of at least 0\.375$"
+    ):
         calibrate(library, Wishes(each_group=True))
     assert len(known.people) == 32
     with pytest.raises(InputError, match="`by` colour: choose one of"):
@@ -151,7 +153,10 @@ def test_one_group_has_a_threshold_of_its_own_for_both_questions(gallery_library
     assert each["by"] == "group"
     assert each["identify"]["class 0"] >= one["identify"]["threshold"]
     assert each["verify"]["class 0"] >= one["verify"]["threshold"]
-    assert facts["groups"][0]["threshold"] == each["identify"]["class 0"]
+    assert facts["groups"][0]["threshold"] == pytest.approx([each["identify"]["class 0"]] * 2)
+    assert one["each_group_ended"] == "group"
+    assert any("until now every group by group had a threshold of its own" in text for text in sentences(one))
+    assert facts["each_group_ended"] is None
     assert any("kept for every group by group" in text for text in sentences(facts))
 
 
@@ -177,3 +182,8 @@ def test_a_group_that_is_named_too_often_is_warned_of(gallery_library: Path) -> 
     row = {"name": "4b", "people": 70, "fpir": 0.2, "fpir_interval": (0.1, 0.3), "known": 0, "more": True}
     text = "warning: 4b: 20 % (10 to 30 %) of its strangers would be given a name, more than 9.4 %"
     assert text in sentences(facts | {"groups": [row]})
+    many = sentences(facts | {"groups": [row] * 8})
+    assert many.count(text) == 5
+    assert "warning: 3 more: more than 9.4 %, see the report" in many
+    by_time = facts | {"groups": [], "each_group": {"by": "time"}}
+    assert any("of photos made on the day they are asked about" in line for line in sentences(by_time))

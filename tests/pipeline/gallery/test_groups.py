@@ -20,7 +20,7 @@ from muster.pipeline.gallery.groups import (
     of_people,
 )
 from muster.storage.gallery.gallery import Gallery, empty
-from muster.tasks.people.ages import AGES, TIMES, UNKNOWN
+from muster.tasks.people.ages import UNKNOWN
 from muster.tasks.people.calibrate import Searches
 
 NEW_YEAR = date(2020, 1, 1)
@@ -107,11 +107,19 @@ def test_what_the_gallery_does_not_say() -> None:
 @given(st.lists(st.floats(-1, 1), min_size=5, max_size=5))
 def test_the_young_and_old_photos_are_never_easier(found: list[float]) -> None:
     each = np.array(found)
-    ages = no_looser(AGE, (*AGES, UNKNOWN), each)
-    times = no_looser(TIME, (*TIMES, UNKNOWN), each[:4])
+    ages, times = no_looser(AGE, each, -1), no_looser(TIME, each[:4], -1)
     assert (np.diff(ages[:-1]) <= 0).all()
     assert (np.diff(times[:-1]) >= 0).all()
     assert (ages >= each).all()
     assert (times >= each[:4]).all()
     assert (ages[-1], times[-1]) == (each.max(), each[:4].max())
-    np.testing.assert_array_equal(no_looser(GROUP, "abcde", each), each)
+    np.testing.assert_array_equal(no_looser(GROUP, each, -1), each)
+
+
+def test_what_was_not_measured_is_strictest_and_makes_no_other_so() -> None:
+    nan = np.nan
+    assert no_looser(AGE, np.array([0.4, nan, 0.3, 0.2, 0.5]), 0.1).tolist() == [0.4, 0.5, 0.3, 0.2, 0.5]
+    assert no_looser(AGE, np.array([0.4, 0.3, 0.2, nan, nan]), 0.1).tolist() == [0.4, 0.3, 0.2, 0.4, 0.4]
+    assert no_looser(TIME, np.array([nan, 0.2, 0.3, nan]), 0.1).tolist() == [0.3, 0.2, 0.3, 0.3]
+    assert no_looser(GROUP, np.array([0.2, nan, 0.3]), 0.1).tolist() == [0.2, 0.3, 0.3]
+    assert no_looser(TIME, np.full(4, nan), 0.1).tolist() == [0.1] * 4

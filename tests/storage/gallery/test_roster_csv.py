@@ -101,6 +101,7 @@ def test_a_byte_order_mark_within_and_blanks_that_do_not_break(folder: Path) -> 
         ("sep=;\nperson_id;image\n1;ann.jpg\n;bo.jpg\n", "line 4: no person_id"),
         ("person_id,image\n1,\\photos\\a.jpg\n", r"photos\\a.jpg is a path of a Windows machine"),
         ("person_id,image,valid_until\n1,ann.jpg,03/04/2099\n", "it may be 2099-04-03 or 2099-03-04"),
+        ("person_id,group,image\n1,no group,ann.jpg\n", "those without a group are shown as 'no group'"),
         ("Class 7b,,\nperson_id,name,image\n", "its first line has Class 7b. `columns` says what they are called"),
     ],
 )

@@ -16,7 +16,6 @@ from muster.tasks.people.calibrate import (
 from muster.tasks.people.groups import (
     Grouping,
     impostor_threshold_of,
-    least,
     raised,
     rows,
     thresholds,
@@ -68,20 +67,26 @@ def test_who_asks_for_fewer_strangers_has_no_lower_threshold(seed: int) -> None:
 
 def test_a_group_with_too_few_is_refused_by_name_and_number() -> None:
     searches, groups = found(1, (200, 40))
-    with pytest.raises(TaskError, match="at least 200 people with photos in each, and alike has 40"):
+    with pytest.raises(
+        TaskError, match=r"200 people with photos in each, and alike has 40: .* FPIR of at least 0\.15$"
+    ):
         thresholds(searches, groups, 0.03)
-    with_more = found(1, (200, 80))
-    assert least(*with_more) == pytest.approx(3 / 40)
-    thresholds(*with_more, 0.08)
-    with pytest.raises(TaskError, match="at least 60 people with photos in each, and alike has 20"):
-        least(*found(1, (200, 20)))
+    thresholds(searches, groups, 0.15)
+    with pytest.raises(TaskError, match=r"and alike has 5: enrol more, or join groups$"):
+        thresholds(*found(1, (200, 5)), 0.1)
 
 
-def test_a_group_of_no_stranger_has_the_strictest() -> None:
+@pytest.mark.parametrize("fpir", [0, 1, -1, float("nan")])
+def test_what_is_no_share_is_refused(fpir: float) -> None:
+    with pytest.raises(TaskError, match="an FPIR must be between 0 and 1, not"):
+        thresholds(*found(1), fpir)
+
+
+def test_a_group_of_no_stranger_is_not_measured() -> None:
     searches, groups = found(3)
     three = Grouping((*groups.names, "nobody"), groups.stranger, groups.candidate, groups.known, groups.own)
     _, each = thresholds(searches, three, 0.05)
-    assert each[2] == each.max()
+    assert np.isnan(each).tolist() == [False, False, True]
 
 
 def test_one_threshold_fails_the_group_that_is_more_alike_and_its_own_does_not() -> None:
@@ -90,19 +95,51 @@ def test_one_threshold_fails_the_group_that_is_more_alike_and_its_own_does_not()
     score = random.normal(size=len(searches.nonmated)) + 1.5 * groups.stranger
     searches = Searches(**{**vars(searches), "nonmated": score})
     groups = Grouping(groups.names, groups.stranger, groups.stranger, groups.known, groups.own)
-    one = point(searches, 0.05).threshold
-    others, alike = rows(searches, groups, 0.05, one, ALIKE_FOR_ALL)
+    one = point(searches, 0.1).threshold
+    others, alike = rows(searches, groups, 0.1, one, ALIKE_FOR_ALL)
     assert (others.more, alike.more) == (False, True)
     assert alike.fpir_interval[0] < alike.fpir < alike.fpir_interval[1]
-    lowest, each = thresholds(searches, groups, 0.05)
+    lowest, each = thresholds(searches, groups, 0.1)
     above = raised(groups, lowest, each)
-    kept = rows(searches, groups, 0.05, lowest, above)
+    kept = rows(searches, groups, 0.1, lowest, above)
     assert not any(row.more for row in kept)
-    assert [row.threshold for row in kept] == pytest.approx(each)
+    assert [row.threshold for row in kept] == [pytest.approx((one, one)) for one in each]
     assert kept[1].fnir > alike.fnir  # which is what it costs
     assert (kept[1].people, kept[1].known, kept[1].strictest) == (200, 200, 3 / 100)
-    whole = measured(searches, 0.05, lowest, above)
+    whole = measured(searches, 0.1, lowest, above)
     assert whole.fpir == pytest.approx((300 * kept[0].fpir + 200 * kept[1].fpir) / 500)
+
+
+def test_in_a_band_every_person_counts_once_whatever_photos_they_have_of_another() -> None:
+    searches, _ = found(5, (30, 30))
+    band = np.zeros(120, np.int64)
+    band[1:60:2] = 1  # the first thirty people have one photo in each band, the others both in the first
+    searches = Searches(
+        **{**vars(searches), "nonmated": 1.0 * (searches.nonmated_person >= 30), "own": searches.nonmated}
+    )
+    first, second = rows(searches, Grouping(("a", "b"), band, band, band, band), 0.1, 0.5, ALIKE_FOR_ALL)
+    assert (first.people, first.fpir, second.people, second.fpir) == (60, 0.5, 30, None)
+    searches = Searches(**{**vars(searches), "own": searches.nonmated})
+    first, _ = rows(searches, Grouping(("a", "b"), band, band, band, band), 0.1, 0.5, ALIKE_FOR_ALL)
+    assert first.fnir == 0.5
+
+
+def test_small_groups_have_no_rates_and_chance_is_no_warning() -> None:
+    searches, groups = found(6, (100, 59))
+    hits = np.isin(searches.nonmated_person, [*range(12), 100, 101, 102])  # .12 of the first, asked for .1
+    searches = Searches(**{**vars(searches), "nonmated": 1.0 * hits})
+    large, small = rows(searches, groups, 0.1, 0.5, ALIKE_FOR_ALL)
+    assert (large.fpir, large.more) == (pytest.approx(0.12), False)
+    assert (small.people, small.fpir, small.fnir, small.more) == (59, None, None, False)
+
+
+def test_thresholds_of_another_grouping_are_shown_from_the_lowest_to_the_highest() -> None:
+    searches, groups = found(7)
+    above = raised(groups, 0.2, np.array([0.2, 0.5]))
+    same = np.zeros_like(groups.stranger)
+    both, none = rows(searches, Grouping(("all", "unmet"), groups.stranger, same, same, same), 0.1, 0.2, above)
+    assert both.threshold == pytest.approx((0.2, 0.5))
+    assert none.threshold is None
 
 
 def test_nobody_in_a_group_is_no_row_and_no_number() -> None:
