@@ -23,6 +23,7 @@ from muster.tasks.people.calibrate import (
 from muster.tasks.people.search import Templates, scores
 
 COMPARED = 4_000_000  # comparisons that a group's threshold for 1:1 is measured by, at most
+LEAST = 20  # people of a group whose rates are shown: of fewer, an interval says nothing that is of use
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def rows(searches: Searches, groups: Grouping, target: float, threshold: float, 
             continue
         people, two = (len(np.unique(p)) for p in (searches.nonmated_person[a], searches.mated_person[b]))
         fpir = of_fpir = fnir = of_fnir = None
-        if people >= needed(target):
+        if people >= LEAST:
             fpir, of_fpir = rate(strange[a], searches.nonmated_person[a], person_weights(searches.nonmated_person[a]))
             if two:
                 weight = _once(searches.mated_person[b], searches.mated_weight[b])
