@@ -312,7 +312,7 @@ def rekey(library: LibraryOption = LIBRARY, trust: TrustOption = False, as_json:
 
     The key that it has is in MUSTER_KEY_FILE or MUSTER_KEY, the new one in MUSTER_NEW_KEY_FILE or MUSTER_NEW_KEY.
 
-    Example: MUSTER_NEW_KEY_FILE=new.key muster rekey -l ./school
+    Example: muster rekey -l ./school
     """
     opened = muster.open(library, trust=trust)
     files = opened.rekey()

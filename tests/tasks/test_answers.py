@@ -80,7 +80,8 @@ def test_a_library_of_answers(muster: Muster, tmp_path: Path, make_photos: Calla
     rows = api.open(library).table("answers", model=asked)
     assert set(rows["question"].to_pylist()) == {"من هذا؟"}
     assert muster("forget", photos / "0000.jpg", "-l", library).code == 0
-    assert [table["rows"] for table in api.open(library).status()["tables"] if table["task"] == "answers"] == [4, 2]
+    left = [table["rows"] for table in api.open(library).status()["tables"] if table["task"] == "answers"]
+    assert sorted(left) == [2, 4]
     assert muster("search", "0001.jpg", "-l", library).code == 0
     assert muster("errors", "-l", library).out == "0 images with errors\n"
     export = muster("export", "--format", "csv", "--tasks", "answers", "--out", tmp_path / "x.csv", "-l", library)
