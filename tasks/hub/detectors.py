@@ -1,6 +1,6 @@
 """Detectors of the `transformers` library, of the classes that they were trained on or of whatever words name."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,11 +18,13 @@ class Detector:
     def __init__(self, network: Any, device: torch.device, min_score: float) -> None:
         assert isinstance(network, Published)
         self.network, self.device, self.min_score = network.to(device), device, min_score
+        self.text: Mapping[str, torch.Tensor] = {}  # the tokens of what it is to look for in a photo
 
     def __call__(self, images: Sequence[Pixels]) -> list[Found]:
         found: dict[int, Found] = {}
         for places, inputs in batches(self.network, images, self.device):
-            outputs = self.network.network(**inputs)
+            text = {name: value.repeat(len(places), 1) for name, value in self.text.items()}
+            outputs = self.network.network(**inputs, **text)
             numbers(outputs.logits)
             found |= dict(zip(places, self._found(outputs, [images[i] for i in places]), strict=True))
         return in_order(found)
@@ -48,15 +50,6 @@ class ByWords(Detector):
                     f"`classes` {word[:40]} …: this model reads {most} tokens of each at most: say it shorter"
                 )
         self.text = text.convert_to_tensors("pt").to(device)
-
-    def __call__(self, images: Sequence[Pixels]) -> list[Found]:
-        found: dict[int, Found] = {}
-        for places, inputs in batches(self.network, images, self.device):
-            text = {name: value.repeat(len(places), 1) for name, value in self.text.items()}
-            outputs = self.network.network(**inputs, **text)
-            numbers(outputs.logits)
-            found |= dict(zip(places, self._found(outputs, [images[i] for i in places]), strict=True))
-        return in_order(found)
 
 
 class Grounded(Detector):
@@ -93,20 +86,16 @@ class Grounded(Detector):
             if "." in phrase or not mask.any():
                 raise TaskError(f"`classes` {word!r}: this model takes phrases of words, without full stops")
 
-    def __call__(self, images: Sequence[Pixels]) -> list[Found]:
-        found: dict[int, Found] = {}
-        for places, inputs in batches(self.network, images, self.device):
-            text = {name: value.repeat(len(places), 1) for name, value in self.text.items()}
-            outputs = self.network.network(**inputs, **text)
-            numbers(outputs.logits)
-            for place, logits, boxes in zip(places, outputs.logits, outputs.pred_boxes, strict=True):
-                chances = logits[:, : self.of.shape[1]].sigmoid()  # (queries, tokens)
-                scores, labels = (chances[:, None] * self.of).amax(2).max(1)
-                kept = scores > self.min_score
-                middle, size = boxes[kept].split(2, 1)
-                xyxy = torch.cat([middle - size / 2, middle + size / 2], 1)
-                found[place] = _parts(xyxy, scores[kept], labels[kept], (1, 1))
-        return in_order(found)
+    def _found(self, outputs: Any, images: Sequence[Pixels]) -> list[Found]:
+        return [self._phrases(*each) for each in zip(outputs.logits, outputs.pred_boxes, strict=True)]
+
+    def _phrases(self, logits: torch.Tensor, boxes: torch.Tensor) -> Found:
+        chances = logits[:, : self.of.shape[1]].sigmoid()  # (queries, tokens)
+        scores, labels = (chances[:, None] * self.of).amax(2).max(1)
+        kept = scores > self.min_score
+        middle, size = boxes[kept].split(2, 1)
+        xyxy = torch.cat([middle - size / 2, middle + size / 2], 1)
+        return _parts(xyxy, scores[kept], labels[kept], (1, 1))
 
 
 def _parts(boxes: torch.Tensor, scores: torch.Tensor, labels: torch.Tensor, size: tuple[int, int]) -> Found:
