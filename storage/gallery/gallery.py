@@ -230,8 +230,13 @@ def named(gallery: Gallery | None, entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def write(library: LibraryFiles, gallery: Gallery, action: str, facts: dict[str, Any]) -> None:
-    """Replace the gallery, with a line of the audit log (see `audit.append`). The caller holds library.lock()."""
+    """Replace the gallery, with a line of the audit log (see `audit.extend`). The caller holds library.lock()."""
     library.make_private()
+    with library.lock_log():
+        _write(library, gallery, action, facts)
+
+
+def _write(library: LibraryFiles, gallery: Gallery, action: str, facts: dict[str, Any]) -> None:
     before = audit.gallery_state(library) or {"version": 0}
     facts_of_it = {name: getattr(gallery, name) for name in ("fingerprint", "model", "calibration")}
     facts_of_it["version"] = before["version"] + 1
@@ -239,7 +244,7 @@ def write(library: LibraryFiles, gallery: Gallery, action: str, facts: dict[str,
     data = to_parquet(gallery.faces.replace_schema_metadata(metadata))
     state = {"version": facts_of_it["version"], "sha256": hashlib.sha256(data).hexdigest()}
     library.write(NEXT_GALLERY, data)
-    audit.append(library, action, facts, state)
+    audit.extend(library, [(action, facts)], state)
     library.write(GALLERY, data)
     library.remove(NEXT_GALLERY)
 
