@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from muster.errors import InputError, NotYetError
 from muster.pipeline import forget
 from muster.storage import manifest
-from muster.storage.gallery import audit, gallery
+from muster.storage.gallery import audit, gallery, keys
 from muster.storage.gallery.answers import check_out, write_answers
 from muster.storage.library import decrypted, open_library, trusting
 from muster.storage.photos.sources import Found
@@ -624,6 +624,26 @@ class Library:
             self._files, files = rekeyed(self._files)
             return files
 
+    def make_key(self, name: str, role: str, *, until: date | None = None) -> dict[str, Any]:
+        """A key of the service: `id`, and `key`, its text, which is shown now and never again.
+
+        `name`: who or what has it. `role`: "asks", "enrols", which may ask too, or "administers", which may do all.
+        `until`: the last day that it is valid; no end where None.
+        """
+        with self._in_use(), forget.locked(self._files, forget.PATIENCE):
+            made, text = keys.made(self._files, name, role, until)
+        return {**_shown(made), "key": text}
+
+    def keys(self) -> list[dict[str, Any]]:
+        """The keys that were ever made, oldest first: `id`, `name`, `role`, `made`, `ends`, `revoked`."""
+        with self._in_use():
+            return [_shown(key) for key in keys.listed(self._files)]
+
+    def revoke_key(self, id: str) -> dict[str, Any]:
+        """Nobody is answered by this key from now on. It stays in `keys`."""
+        with self._in_use(), forget.locked(self._files, forget.PATIENCE):
+            return _shown(keys.revoked(self._files, id))
+
     def audit_check(self, head: str | None = None) -> dict[str, Any]:
         """Follow the chain of the audit log: `lines`, `head`, and `problem`, None where every line is as written.
 
@@ -631,7 +651,8 @@ class Library:
         """
         with self._in_use():
             found = audit.check(self._files, head)
-            return {**asdict(found), "problem": found.problem or gallery.problem(self._files)}
+            wrong = found.problem or gallery.problem(self._files) or keys.problem(self._files)
+            return {**asdict(found), "problem": wrong}
 
     def audit_log(self) -> list[dict[str, Any]]:
         """What was done with known people, oldest first, with the person_ids of those who are still enrolled."""
@@ -761,6 +782,10 @@ def _config(
         retry_errors=retry_errors,
         trace=None if trace is None else Path(trace),
     )
+
+
+def _shown(key: keys.Key) -> dict[str, Any]:
+    return {name: value for name, value in asdict(key).items() if name != "sha256"}
 
 
 def silent(what: object) -> None:
