@@ -258,6 +258,37 @@ class Library:
             forget.settled(self._files)
             serve_library(self._files, model, lambda url, others: None if on_ready is None else on_ready(url), port)
 
+    def serve_gallery(
+        self,
+        port: int | None = None,
+        *,
+        host: str = "127.0.0.1",
+        certificate: str | Path | None = None,
+        certificate_key: str | Path | None = None,
+        rate: float | None = None,
+        threshold: float | None = None,
+        model: str | None = None,
+        machine: Machine | None = None,
+        on_ready: Callable[[str], None] | None = None,
+        on_remark: Callable[[str], None] | None = None,
+        on_download: OnDownload | None = None,
+    ) -> None:
+        """Serve the gallery to programs and to a secretary, until KeyboardInterrupt: docs/door.md.
+
+        Whoever asks has a key, see `make_key`. `host`: of this machine alone, but with a `certificate` and its
+        `certificate_key` (PEM). `rate`: images a minute that a key may ask about; None: 600. `threshold`: the least
+        score of a name, instead of the measured one. `on_ready`: called with the address; `on_remark`: with what its
+        owner is to know.
+        """
+        from muster.chosen import task
+        from muster.pipeline.gallery.served import PER_MINUTE, At, serve_gallery
+
+        config = _config(self.uri, [task("faces", model=model)], machine)
+        file, key = (None if each is None else Path(each).expanduser() for each in (certificate, certificate_key))
+        at = At(host, port, file, key, PER_MINUTE if rate is None else rate)
+        with self._in_use():
+            serve_gallery(self._files, config, at, threshold, on_ready or silent, on_remark or silent, on_download)
+
     def copy(
         self, person: str, out: str | Path, *, hard_links: bool = False, model: str | None = None
     ) -> dict[str, Any]:
@@ -630,7 +661,7 @@ class Library:
         `name`: who or what has it. `role`: "asks", "enrols", which may ask too, or "administers", which may do all.
         `until`: the last day that it is valid; no end where None.
         """
-        with self._in_use(), forget.locked(self._files, forget.PATIENCE):
+        with self._in_use():
             made, text = keys.made(self._files, name, role, until)
         return {**_shown(made), "key": text}
 
@@ -641,7 +672,7 @@ class Library:
 
     def revoke_key(self, id: str) -> dict[str, Any]:
         """Nobody is answered by this key from now on. It stays in `keys`."""
-        with self._in_use(), forget.locked(self._files, forget.PATIENCE):
+        with self._in_use():
             return _shown(keys.revoked(self._files, id))
 
     def audit_check(self, head: str | None = None) -> dict[str, Any]:

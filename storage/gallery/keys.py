@@ -79,7 +79,7 @@ def judged(keys: Sequence[Key], text: str | None, role: str, now: datetime) -> K
 
 
 def made(library: LibraryFiles, name: str, role: str, ends: date | None = None) -> tuple[Key, str]:
-    """A new key, and its text, which nothing keeps. The caller holds library.lock(), and has settled.
+    """A new key, and its text, which nothing keeps. Also while another command holds the library.
 
     Raises InputError for a name that is empty or has control characters, another role, or a day that is past.
     """
@@ -89,39 +89,42 @@ def made(library: LibraryFiles, name: str, role: str, ends: date | None = None) 
         raise InputError(f"`role` {role}: choose one of {', '.join(ROLES)}")
     if ends and ends < date.today():
         raise InputError(f"`until` {ends} is past: give the last day that the key is to be valid")
-    before = listed(library)
-    while (identity := secrets.token_hex(4)) in {key.id for key in before}:
-        pass
     secret = base64.urlsafe_b64encode(secrets.token_bytes(SECRET_BYTES)).decode().rstrip("=")
-    key = Key(identity, name, role, _digest(secret), datetime.now(UTC).replace(microsecond=0), ends)
     library.make_private()
-    audit.append(library, _MADE, _noted(key))
-    _write(library, [*before, key])
+    with library.lock_log():
+        before = listed(library)
+        while (identity := secrets.token_hex(4)) in {key.id for key in before}:
+            pass
+        key = Key(identity, name, role, _digest(secret), datetime.now(UTC).replace(microsecond=0), ends)
+        audit.extend(library, [(_MADE, _noted(key))])
+        _write(library, [*before, key])
     return key, f"muster_{key.id}_{secret}"
 
 
 def revoked(library: LibraryFiles, identity: str) -> Key:
-    """The key of this id, revoked from now on, or as it was if it was revoked before. The caller holds library.lock(),
-    and has settled. Raises InputError where there is none."""
+    """The key of this id, revoked from now on, or as it was if it was revoked before. Also while another command holds
+    the library. Raises InputError where there is none."""
     if not _ID.fullmatch(identity):  # perhaps the key itself: it is not repeated
         raise InputError("the id of a key is 8 digits from 0 to f, as `keys list` shows it")
-    keys = listed(library)
-    key = next((key for key in keys if key.id == identity), None)
-    if key is None:
-        raise InputError(f"there is no key {identity} in library {library.uri}: see `keys list`")
-    if key.revoked is None:
-        key = replace(key, revoked=datetime.now(UTC).replace(microsecond=0))
-        audit.append(library, _REVOKED, _noted(key))
-        _write(library, [key if each.id == identity else each for each in keys])
+    with library.lock_log():
+        keys = listed(library)
+        key = next((key for key in keys if key.id == identity), None)
+        if key is None:
+            raise InputError(f"there is no key {identity} in library {library.uri}: see `keys list`")
+        if key.revoked is None:
+            key = replace(key, revoked=datetime.now(UTC).replace(microsecond=0))
+            audit.extend(library, [(_REVOKED, _noted(key))])
+            _write(library, [key if each.id == identity else each for each in keys])
     return key
 
 
 def forget_names(library: LibraryFiles, names: Collection[str]) -> None:
-    """Keys that are called as somebody who is forgotten lose that name, and stay. The caller holds library.lock()."""
-    keys, theirs = listed(library), set(map(normal, names))
-    left = [replace(key, name="forgotten") if normal(key.name) in theirs else key for key in keys]
-    if left != keys:
-        _write(library, left)
+    """Keys that are called as somebody who is forgotten lose that name, and stay."""
+    with library.lock_log():
+        keys, theirs = listed(library), set(map(normal, names))
+        left = [replace(key, name="forgotten") if normal(key.name) in theirs else key for key in keys]
+        if left != keys:
+            _write(library, left)
 
 
 def problem(library: LibraryFiles) -> str | None:
