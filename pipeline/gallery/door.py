@@ -14,7 +14,7 @@ from muster.errors import ImageError, InputError, MusterError, NotEnrolledError,
 from muster.pipeline import forget
 from muster.pipeline.gallery.answers import Enrolled
 from muster.pipeline.gallery.clerk import Clerk
-from muster.pipeline.gallery.desk import IDENTIFY, NOTE, VERIFY, Answer, Desk, Question, current
+from muster.pipeline.gallery.desk import IDENTIFY, LEAVE, NOTE, VERIFY, Answer, Desk, Question, current
 from muster.pipeline.gallery.enroll import EnrolSummary, SeenPhoto, enroll_seen, lookalikes, with_gallery_model
 from muster.pipeline.gallery.resident import Resident, Seen, probes_of
 from muster.pipeline.run import fetch_weights
@@ -70,6 +70,10 @@ class Door:
         """Whether this is the person; `seen` has a face."""
         return self.clerk.ask(Question(VERIFY, probes_of([("0", seen)]), person, noted=noted))
 
+    def shown(self, person: str, action: str, noted: Mapping[str, Any]) -> "Future[Answer]":
+        """A line in the log, for what is answered about one person; NotEnrolledError where there is none any more."""
+        return self.clerk.ask(Question(LEAVE, person=person, action=action, noted=noted))
+
     def note(self, action: str, noted: Mapping[str, Any]) -> "Future[Answer]":
         """A line in the log, for what is answered without asking the gallery who somebody is, or is refused."""
         return self.clerk.ask(Question(NOTE, action=action, noted=noted))
@@ -79,9 +83,12 @@ class Door:
     def people(self) -> list[dict[str, Any]]:
         """Who is enrolled, without those whose consent has ended."""
         try:
-            known = self.desk.enrolled().known
+            return self._rows(self.desk.enrolled())
         except NotYetError:
             return []
+
+    def _rows(self, enrolled: Enrolled) -> list[dict[str, Any]]:
+        known = enrolled.known
         photos: dict[str, int] = {}
         first: dict[str, dict[str, Any]] = {}
         for row in known.faces.select(["person_id", "name", "group", "born", "valid_until"]).to_pylist():
@@ -93,7 +100,7 @@ class Door:
         """NotEnrolledError where there is nobody."""
         enrolled = self._enrolled(person)
         wanted = enrolled.people[enrolled.number_of(person)]
-        return next(row for row in self.people() if row["person_id"] == wanted)
+        return next(row for row in self._rows(enrolled) if row["person_id"] == wanted)
 
     def face(self, person: str) -> bytes | None:
         """A JPEG of the best face that they are known by; None where there is none any more."""

@@ -117,6 +117,8 @@ class Resident:
                     photos[str(number)] = decode.decode(data, self.task.max_side), future
             except ImageError as error:
                 future.set_exception(error)
+            except Exception as error:  # such as MemoryError: whoever waits is told, and the thread goes on
+                future.set_exception(MusterError(f"the photo cannot be looked at: {type(error).__name__}"))
         if not photos:
             return
         try:

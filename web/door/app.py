@@ -6,9 +6,11 @@ import json
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 
+from anyio import CapacityLimiter, to_thread
 from pydantic import BaseModel
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -18,11 +20,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from muster.errors import ImageError, InputError, MusterError
-from muster.storage.gallery.entry import Entry, word
+from muster.storage.gallery.entry import Entry, entry_of, word
 from muster.storage.gallery.keys import Key
+from muster.storage.gallery.roster import UNKNOWN, UNSURE
 from muster.storage.library import LibraryFiles
 from muster.web.door import shapes, spec
-from muster.web.door.bodies import MOST_IMAGE, MOST_JSON, Bodies, images_of, is_image, parsed
+from muster.web.door.bodies import JSON_TIMES, MOST_IMAGE, MOST_JSON, Bodies, Shaped, images_of, is_image, parsed
 from muster.web.door.errors import RefusedError, refused
 from muster.web.door.keeper import Keeper
 from muster.web.door.metrics import Metrics
@@ -37,6 +40,8 @@ HEADERS = {
     "x-frame-options": "DENY",
     "cross-origin-resource-policy": "same-origin",
 }
+WRITING, MOST_WRITING = 2, 8  # changes of the gallery that wait for the library, and for one of those
+HEALTH = 1.0  # seconds that an answer about health holds
 
 
 @dataclass
@@ -63,6 +68,9 @@ class DoorApp:
     keeper: Keeper
     metrics: Metrics
     bodies: Bodies
+    writing: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(WRITING))
+    problem: str = "not looked at yet"
+    healthy_until: float = 0.0
 
 
 Handler = Callable[[Asked], Awaitable[Response | BaseModel]]
@@ -73,6 +81,7 @@ def app(library: LibraryFiles, service: Service, per_minute: float) -> Starlette
     door = DoorApp(library, service, Keeper(library, per_minute), Metrics(service), Bodies())
     routes = [Route(each.path, _endpoint(door, each), methods=[each.method]) for each in OPERATIONS]
     made = Starlette(routes=routes, exception_handlers={HTTPException: _missing})
+    made.router.redirect_slashes = False  # to where the header Host says
     made.state.door = door
     return made
 
@@ -93,6 +102,8 @@ def _endpoint(door: DoorApp, operation: Operation) -> Callable[[Request], Awaita
             if failed.code == "internal":
                 log.exception("%s failed", operation.name)
             code, response = failed.code, await _refusal(door, operation, request, failed)
+        finally:
+            door.bodies.release(request)
         response.headers.update(HEADERS)
         door.metrics.requests.labels(operation.name, code).inc()
         door.metrics.seconds.labels(operation.name).observe(time.perf_counter() - began)
@@ -111,8 +122,8 @@ async def _refusal(door: DoorApp, operation: Operation, request: Request, error:
             facts = {"refused": error.code, "asked": operation.name, "from": address, "count": count}
             try:
                 await done(door.service.note("refused", facts))
-            except MusterError as failed:
-                error = refused(failed)
+            except MusterError:  # its text is of no concern to who has no key
+                error = RefusedError("busy", "the audit log cannot be written now: ask again", retry=2)
     return _error(error)
 
 
@@ -155,8 +166,8 @@ def person_id(text: str) -> str:
 async def _images(asked: Asked) -> list[bytes | RefusedError]:
     """Those of a request, which is one image or JSON with several."""
     if is_image(asked.request):
-        return [await _body(asked, MOST_IMAGE)]
-    found = await parsed(shapes.ImagesRequest, await _body(asked, MOST_JSON))
+        return [await asked.door.bodies.read(asked.request, MOST_IMAGE)]
+    found = await _json(asked, shapes.ImagesRequest)
     return await _charged(asked, found.images)
 
 
@@ -166,11 +177,8 @@ async def _charged(asked: Asked, texts: Sequence[str]) -> list[bytes | RefusedEr
     return await images_of(texts)
 
 
-async def _body(asked: Asked, most: int) -> bytes:
-    bodies = asked.door.bodies
-    body = await bodies.read(asked.request, most)
-    bodies.release(body)
-    return body
+async def _json(asked: Asked, shape: type[Shaped]) -> Shaped:
+    return await parsed(shape, await asked.door.bodies.read(asked.request, MOST_JSON, JSON_TIMES))
 
 
 async def _looked(asked: Asked, images: Sequence[bytes | RefusedError]) -> list[Any]:
@@ -202,9 +210,9 @@ def _failed(number: int, error: Exception) -> shapes.FailedImage:
 async def verify(asked: Asked) -> BaseModel:
     if is_image(asked.request):
         person = person_id(asked.request.query_params.get("person_id", ""))
-        images: list[bytes | RefusedError] = [await _body(asked, MOST_IMAGE)]
+        images: list[bytes | RefusedError] = [await asked.door.bodies.read(asked.request, MOST_IMAGE)]
     else:
-        given = await parsed(shapes.VerifyRequest, await _body(asked, MOST_JSON))
+        given = await _json(asked, shapes.VerifyRequest)
         person, images = person_id(given.person_id), await images_of([given.image])
     [seen] = await _looked(asked, images)
     if not seen.faces:
@@ -269,7 +277,7 @@ def _person(row: Any) -> shapes.Person:
 
 async def person(asked: Asked) -> BaseModel:
     found = await run_in_threadpool(asked.door.service.person, asked.person)
-    await done(asked.door.service.note("people listed", {"count": 1, **asked.noted}))
+    await done(asked.door.service.shown(asked.person, "people listed", {"count": 1, **asked.noted}))
     return _person(found)
 
 
@@ -277,13 +285,13 @@ async def face(asked: Asked) -> Response:
     found = await run_in_threadpool(asked.door.service.face, asked.person)
     if found is None:
         raise RefusedError("no_picture", "the photo of this person is not in the library any more")
-    await done(asked.door.service.note("face shown", asked.noted))
+    await done(asked.door.service.shown(asked.person, "face shown", asked.noted))
     return Response(found, media_type="image/jpeg")
 
 
 async def enrol(asked: Asked) -> Response:
     wanted = asked.person
-    given = await parsed(shapes.PersonRequest, await _body(asked, MOST_JSON))
+    given = await _json(asked, shapes.PersonRequest)
     found = await _looked(asked, await _charged(asked, given.images)) if given.images else []
     here = {row["person_id"]: row for row in await run_in_threadpool(asked.door.service.people)}
     before = here.get(wanted, {})
@@ -291,7 +299,7 @@ async def enrol(asked: Asked) -> Response:
     if not given.images and not before:
         raise RefusedError("not_accepted", "nobody of that person_id is enrolled: send images too")
     seen = [(number, each) for number, each in enumerate(found) if not isinstance(each, Exception)]
-    summary = await run_in_threadpool(asked.door.service.enrol, entry, seen, given.accept)
+    summary = await _written(asked, asked.door.service.enrol, entry, seen, given.accept)
     failed = [
         shapes.RefusedPhoto(image=number, reason=refused(each).message, review=False)
         for number, each in enumerate(found)
@@ -313,25 +321,30 @@ async def enrol(asked: Asked) -> Response:
     return json_of(answer, 201 if summary.enrolled else 200)
 
 
+async def _written(asked: Asked, change: Callable[..., Any], *arguments: Any) -> Any:
+    """What waits for the library has threads of its own: who asks about photos does not wait for it."""
+    threads = asked.door.writing
+    if threads.statistics().tasks_waiting >= MOST_WRITING:
+        raise RefusedError("busy", "too many are being enrolled or forgotten at once: ask again", retry=2)
+    return await to_thread.run_sync(change, *arguments, limiter=threads)
+
+
 def _entry(wanted: str, given: shapes.PersonRequest, before: Any) -> Entry:
+    facts = {"person_id": wanted, "name": given.name or before.get("name"), "group": given.group or before.get("group")}
+    facts |= {"born": given.born, "valid_until": given.valid_until, "consent": "yes"}
     try:
-        name = word("the request", "name", given.name) if given.name else before.get("name") or wanted
-        group = word("the request", "group", given.group) if given.group else before.get("group")
+        entry = entry_of("the request", facts, {}, ())
     except InputError as error:
         raise RefusedError("bad_request", str(error)) from None
-    return Entry(
-        person_id=wanted,
-        name=name,
-        images=(),
-        group=group,
-        born=given.born,
-        consent=True,
-        valid_until=given.valid_until,
-    )
+    if wanted in (UNKNOWN, UNSURE):
+        raise RefusedError("bad_request", f"person_id {wanted} is what Muster says of nobody: give another")
+    if given.valid_until and given.valid_until < date.today():
+        raise RefusedError("not_accepted", f"consent until {given.valid_until} has ended: DELETE forgets this person")
+    return entry
 
 
 async def forget(asked: Asked) -> BaseModel:
-    receipt = await run_in_threadpool(asked.door.service.forget, asked.person)
+    receipt = await _written(asked, asked.door.service.forget, asked.person)
     await done(asked.door.service.note("deletion answered", asked.noted))
     return shapes.ForgetAnswer(**{name: receipt[name] for name in shapes.ForgetAnswer.model_fields})
 
@@ -343,8 +356,11 @@ async def lookalikes(asked: Asked) -> BaseModel:
 
 
 async def health(asked: Asked) -> Response:
-    problem = await run_in_threadpool(asked.door.service.problem)
-    return json_of(shapes.HealthAnswer(status="not ready" if problem else "ok"), 503 if problem else 200)
+    door, now = asked.door, time.monotonic()
+    if now > door.healthy_until:  # who has no key does not make the log busy
+        door.healthy_until = now + HEALTH
+        door.problem = await run_in_threadpool(door.service.problem)
+    return json_of(shapes.HealthAnswer(status="not ready" if door.problem else "ok"), 503 if door.problem else 200)
 
 
 async def metrics(asked: Asked) -> Response:

@@ -8,14 +8,16 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from muster.web.door.errors import RefusedError
-from muster.web.door.shapes import MOST_IMAGES
+from muster.web.door.shapes import MOST_IMAGES, MOST_TEXT
 
 MOST_IMAGE = 10 << 20  # bytes of an image file
 MOST_JSON = 4 * MOST_IMAGE // 3 * 2 + (1 << 16)  # bytes of JSON: two of the largest images
 IN_HAND = 256 << 20  # bytes of requests that are held at once
+JSON_TIMES = 3  # that JSON is there meanwhile: as it came, the texts in it, and the images that they are
+MOST_COMMAS = 4096  # in JSON: its images have none, and each may be a value that takes a hundred times its length
 SECONDS = 15.0  # in which a request has to arrive
 THREAD_FROM = 1 << 18  # bytes of JSON from which on others would wait for its parsing
 RAW = ("image/", "application/octet-stream")
@@ -29,32 +31,36 @@ class Bodies:
     def __init__(self) -> None:
         self.held = 0
 
-    async def read(self, request: Request, most: int) -> bytes:
-        """The body; `release` its length when the request is done. RefusedError where it is too long, or slow."""
-        length = self.length(request, most)
-        if self.held + length > IN_HAND:
-            raise RefusedError("busy", "too much is being sent at once: ask again in a second", retry=1)
-        self.held += length
+    async def read(self, request: Request, most: int, times: int = 1) -> bytes:
+        """The body, each byte of which is held so many times, until `release`. RefusedError where it is too long, or
+        slow."""
+        _check_length(request, most)
+        body = bytearray()
         try:
             async with asyncio.timeout(SECONDS):
-                return await request.body()
+                async for part in request.stream():  # a length that was said and not sent takes no memory
+                    body += part
+                    if len(body) > most:
+                        raise RefusedError("too_large", f"more than the {most} bytes that are taken here")
+                    if self.held + len(part) * times > IN_HAND:
+                        raise RefusedError("busy", "too much is being sent at once: ask again in a second", retry=1)
+                    self.held += len(part) * times
+                    request.state.held = len(body) * times
         except TimeoutError:
-            self.held -= length
             raise RefusedError("timeout", f"the request did not arrive within {SECONDS:.0f} seconds") from None
-        except BaseException:
-            self.held -= length
-            raise
+        return bytes(body)
 
-    def release(self, body: bytes) -> None:
-        self.held -= len(body)
+    def release(self, request: Request) -> None:
+        """When it is answered."""
+        self.held -= getattr(request.state, "held", 0)
 
-    def length(self, request: Request, most: int) -> int:
-        given = request.headers.get("content-length", "")
-        if not (given.isascii() and given.isdigit()):
-            raise RefusedError("no_length", "send the header Content-Length")
-        if len(given) > 12 or int(given) > most:
-            raise RefusedError("too_large", f"a request of {given[:20]} bytes: at most {most} are taken here")
-        return int(given)
+
+def _check_length(request: Request, most: int) -> None:
+    given = request.headers.get("content-length", "")
+    if not (given.isascii() and given.isdigit()):
+        raise RefusedError("no_length", "send the header Content-Length")
+    if len(given) > 12 or int(given) > most:
+        raise RefusedError("too_large", f"a request of {given[:20]} bytes: at most {most} are taken here")
 
 
 def is_image(request: Request) -> bool:
@@ -69,13 +75,15 @@ def is_image(request: Request) -> bool:
 
 async def parsed(shape: type[Shaped], body: bytes) -> Shaped:
     """RefusedError that names the first field that is not as it has to be."""
+    if body.count(b",") > MOST_COMMAS:
+        raise RefusedError("bad_request", f"more than {MOST_COMMAS} values")
     try:
         if len(body) >= THREAD_FROM:
             return await run_in_threadpool(shape.model_validate_json, body)
         return shape.model_validate_json(body)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
+        where = ".".join(map(str, first["loc"]))[:MOST_TEXT]
         raise RefusedError("bad_request", f"{where}: {first['msg']}" if where else first["msg"]) from None
 
 
@@ -93,6 +101,3 @@ def _decoded(text: str) -> bytes | RefusedError:
     if len(data) > MOST_IMAGE:
         return RefusedError("too_large", f"an image of {len(data)} bytes: at most {MOST_IMAGE} are taken")
     return data
-
-
-__all__ = ["Bodies", "ClientDisconnect", "images_of", "is_image", "parsed"]

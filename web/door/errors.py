@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from muster.errors import ImageError, InputError, MusterError, NotEnrolledError, NotYetError
-from muster.storage.photos.decode import KINDS
+
+IMAGE_KINDS = ("empty", "not_an_image", "unsupported", "truncated", "corrupt")  # of ImageErrors of bytes
 
 # code → HTTP status, and when it is said
 CODES: dict[str, tuple[int, str]] = {
@@ -22,9 +23,7 @@ CODES: dict[str, tuple[int, str]] = {
     "no_length": (411, "the length of the request is not given"),
     "too_large": (413, "the request, or the image, is too large"),
     "unsupported_type": (415, "neither an image nor JSON"),
-    **dict.fromkeys(
-        (kind for kind in KINDS if kind not in ("too_large", "timeout")), (422, "the image cannot be read")
-    ),
+    **dict.fromkeys(IMAGE_KINDS, (422, "the image cannot be read")),
     "task": (422, "the network failed on this image"),
     "no_face": (422, "there is no face on the image"),
     "not_accepted": (422, "the person cannot be enrolled so: the sentence says why"),

@@ -17,7 +17,8 @@ from muster.storage.certificates import Served
 
 REQUEST = 30.0  # seconds in which a connection has to send a request, from its start or the last answer
 LOOK = 60.0  # seconds between looks at the certificate
-FILES = 8192  # open connections, as far as the system lets this process have them
+FILES = 8192  # that may be open, as far as the system lets this process have them
+OWN_FILES = 256  # of those for others than connections: an answer is a line in the log
 
 
 class Impatient(H11Protocol):
@@ -27,7 +28,10 @@ class Impatient(H11Protocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self._wait()
+        if len(self.connections) > resource.getrlimit(resource.RLIMIT_NOFILE)[0] - OWN_FILES:
+            transport.abort()
+        else:
+            self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop()
@@ -39,9 +43,9 @@ class Impatient(H11Protocol):
             self._stop()  # its body has a limit of its own
 
     def on_response_complete(self) -> None:
-        super().on_response_complete()
         self._stop()
         self._wait()
+        super().on_response_complete()  # here may begin what was sent ahead
 
     def _wait(self) -> None:
         self._closing = self.loop.call_later(REQUEST, self._end)
