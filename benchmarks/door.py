@@ -262,7 +262,7 @@ class Asker(Client):
         chance, number = random.Random(seed), 0
         while not stop.is_set():
             number += 1
-            what = chance.choices(("verify", "identify", "PUT", "DELETE"), (4, 4, 2, 1))[0]
+            what = chance.choices(("verify", "identify", "PUT", "DELETE"), (2, 2, 2, 1))[0]
             try:
                 if what == "PUT":
                     self.enrol(f"{self.name}-{number}", chance.choice(faces))
@@ -302,7 +302,7 @@ def kill_often(library: LibraryFiles, kills: int, photos: Sequence[bytes], faces
     for thread in threads:
         thread.start()
     for number in range(kills):
-        time.sleep(chance.uniform(0.05, 2))
+        time.sleep(chance.uniform(0.05, 4))
         process.kill()
         process.wait()
         process = start(library, port)
@@ -406,7 +406,9 @@ def main() -> None:
         seen = [resident.submit(photo).result() for photo in probes[:205]]
         resident.close()
         some = [each for each in seen if each.faces]
-        facts["search_ms_many_added"] = round(search_added(library, args.keep / f"many-{args.many}", args.many, some), 2)
+        facts["search_ms_many_added"] = round(
+            search_added(library, args.keep / f"many-{args.many}", args.many, some), 2
+        )
         facts["many"] = args.many
     print(json.dumps(facts))
 

@@ -291,6 +291,8 @@ async def face(asked: Asked) -> Response:
 
 async def enrol(asked: Asked) -> Response:
     wanted = asked.person
+    if is_image(asked.request):
+        raise RefusedError("unsupported_type", "send JSON, with Content-Type application/json and the images in base64")
     given = await _json(asked, shapes.PersonRequest)
     found = await _looked(asked, await _charged(asked, given.images)) if given.images else []
     here = {row["person_id"]: row for row in await run_in_threadpool(asked.door.service.people)}

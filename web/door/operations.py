@@ -6,7 +6,7 @@ from pydantic import BaseModel
 
 from muster.web.door import shapes
 
-IMAGE_CODES = ("no_length", "too_large", "unsupported_type", "bad_request", "timeout", "not_an_image")
+IMAGE_CODES = ("no_length", "too_large", "unsupported_type", "bad_request", "timeout", "not_an_image", "task")
 
 
 @dataclass(frozen=True)
