@@ -25,6 +25,7 @@ from muster.storage.gallery import gallery
 from muster.storage.gallery.entry import Entry
 from muster.storage.library import LibraryFiles
 from muster.storage.texts import normal
+from muster.tasks.models import zoo
 from muster.tasks.people.search import MIN_QUALITY
 
 MOST_PIXELS = 40_000_000  # of a photo
@@ -46,7 +47,8 @@ class Door:
         if gallery.has_people(library):
             current(library)  # of faces that can be compared with those of today
         fetch_weights(config, on_download)
-        self.library, self.choice = library, config.choice("faces")
+        choice = config.choice("faces")
+        self.library, self.choice = library, replace(choice, model=choice.model or zoo.DEFAULTS["faces"])
         self.resident = Resident(self.choice, config.machine, MOST_PIXELS)
         self.desk = Desk(library, threshold, self.choice.model)
         self.clerk = Clerk(self.desk)
