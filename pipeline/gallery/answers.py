@@ -168,7 +168,7 @@ def compared(enrolled: Enrolled, number: int, probes: Probes, limits: Limits) ->
     made, person = enrolled.made, enrolled.people[number]
     scores, threshold = score_of(probes.embeddings, made, np.full(len(probes.rows), number)), limits.of(number)
     faces = [{**row, "score": round(float(s), 4)} for row, s in zip(probes.rows, scores, strict=True)]
-    best = max(faces, key=_area)
+    best = max(faces, key=area)
     poor = _low_quality(best) if best["quality"] < MIN_QUALITY else ""
     if not poor and best["score"] >= threshold:
         probe = probes.embeddings[faces.index(best)]
@@ -221,6 +221,6 @@ def _low_quality(row: dict[str, Any]) -> str:
     return f"the face is too small, blurred or turned away (quality {row['quality']:.2f})"
 
 
-def _area(row: dict[str, Any]) -> float:
+def area(row: Mapping[str, Any]) -> float:
     x0, y0, x1, y1 = row["box_xyxy"]
     return float((x1 - x0) * (y1 - y0))
