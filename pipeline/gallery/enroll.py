@@ -249,8 +249,8 @@ def enroll_seen(
     noted: Mapping[str, Any] = {},
 ) -> EnrolSummary:
     """Enrol one person, who consents, by photos that were looked at and are kept nowhere; or update them. Without
-    photos who is enrolled has other details. `choice`: the task `faces` that looked. `noted`: what the log says besides.
-    The caller holds the lock, see `forget.locked`.
+    photos who is enrolled has other details. `choice`: the task `faces` that looked. `noted`: what the log says
+    besides. The caller holds the lock, see `forget.locked`.
     """
     before = gallery.read(library)
     if before is None or not before.faces.num_rows:
