@@ -60,7 +60,7 @@ from muster.storage.library import LibraryFiles, open_library
 
 DATA = Path(os.environ.get("MUSTER_TEST_DATA", Path(__file__).parents[1].parent / "shared" / "data"))
 MODEL, SMALL, PROBES = "own", 60, 400
-ANSWERED = {"verify": "verify", "identify": "identify", "PUT": "enrolment answered", "DELETE": "deletion answered"}
+ANSWERED = {"verify": "verify", "identify": "identify", "PUT": "enrolment answered", "DELETE": "deletion asked"}
 
 
 # ---- galleries and probes --------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from muster.storage.gallery import gallery
 from muster.storage.gallery.entry import Entry
 from muster.storage.library import LibraryFiles
 from muster.storage.texts import normal
-from muster.tasks.people.search import MIN_QUALITY
+from muster.tasks.models import zoo
 
 MOST_PIXELS = 40_000_000  # of a photo
 PATIENCE = 3.0  # seconds to wait for another command that holds the library, until an asker is told to come again
@@ -46,10 +46,12 @@ class Door:
         if gallery.has_people(library):
             current(library)  # of faces that can be compared with those of today
         fetch_weights(config, on_download)
-        self.library, self.choice = library, config.choice("faces")
+        choice = config.choice("faces")
+        self.library, self.choice = library, replace(choice, model=choice.model or zoo.DEFAULTS["faces"])
         self.resident = Resident(self.choice, config.machine, MOST_PIXELS)
         self.desk = Desk(library, threshold, self.choice.model)
         self.clerk = Clerk(self.desk)
+        self._shards: dict[str, str] = {}  # image_id → the shard that it was in last
 
     def close(self) -> None:
         self.resident.close()
@@ -118,16 +120,21 @@ class Door:
 
     def _thumbnail(self, image: str, face: str) -> bytes | None:
         """Of a photo of a roster, which is in the table of faces."""
-        fingerprint = self.choice.fingerprint
-        for shard, _ in manifest.shards(self.library):
-            if image in manifest.read_shard(self.library, shard)["image_id"].to_pylist():
-                rows = tables.read(self.library, "faces", fingerprint, ["face_id", "thumbnail"], [shard])
-                if rows is not None:
-                    found = rows.filter(pc.equal(rows["face_id"], face))["thumbnail"].to_pylist()
-                    return found[0] if found else None
-        return None
+        shard = self._shards.get(image)
+        if shard is None or not tables.is_committed(self.library, self.choice.fingerprint, shard):
+            shards = [shard for shard, _ in manifest.shards(self.library)]
+            tables_of = ((manifest.read_shard(self.library, shard), shard) for shard in shards)
+            self._shards = {image: shard for rows, shard in tables_of for image in rows["image_id"].to_pylist()}
+            shard = self._shards.get(image)
+        if shard is None:
+            return None
+        rows = tables.require(self.library, "faces", self.choice.fingerprint, ["face_id", "thumbnail"], [shard])
+        found = rows.filter(pc.equal(rows["face_id"], face))["thumbnail"].to_pylist()
+        return found[0] if found else None
 
-    def enrol(self, entry: Entry, images: Sequence[tuple[int, Seen]], accept: bool) -> EnrolSummary:
+    def enrol(
+        self, entry: Entry, images: Sequence[tuple[int, Seen]], accept: bool, noted: Mapping[str, Any] = {}
+    ) -> EnrolSummary:
         """By photos that are not kept, with their numbers in the request, by which the summary calls them. Raises
         MusterError where the library is in use."""
         photos = []
@@ -139,7 +146,7 @@ class Door:
         unique = {photo.uri: photo for _, photo in photos}
         entry = replace(entry, images=tuple(unique))
         with forget.locked(self.library, PATIENCE):
-            summary = enroll_seen(self.library, self.choice, entry, list(unique.values()), accept)
+            summary = enroll_seen(self.library, self.choice, entry, list(unique.values()), accept, noted)
         place = {photo.uri: str(number) for number, photo in reversed(photos)}
         refused = [replace(each, image=place[each.image] if each.image else None) for each in summary.refused]
         return replace(summary, refused=refused)
@@ -177,7 +184,3 @@ class Door:
     def waiting(self) -> int:
         """Photos that wait to be looked at."""
         return self.resident.depth
-
-    @property
-    def least_quality(self) -> float:
-        return MIN_QUALITY

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from muster.arrays import F32
 from muster.errors import InputError
 from muster.pipeline import forget
+from muster.pipeline.gallery.answers import area
 from muster.pipeline.people.faces import faces_fingerprint
 from muster.pipeline.run import OnProgress, process
 from muster.pipeline.usual import with_usual_models
@@ -240,11 +241,16 @@ class SeenPhoto:
 
 
 def enroll_seen(
-    library: LibraryFiles, choice: TaskChoice, entry: Entry, photos: Sequence[SeenPhoto], accept: bool
+    library: LibraryFiles,
+    choice: TaskChoice,
+    entry: Entry,
+    photos: Sequence[SeenPhoto],
+    accept: bool,
+    noted: Mapping[str, Any] = {},
 ) -> EnrolSummary:
     """Enrol one person, who consents, by photos that were looked at and are kept nowhere; or update them. Without
-    photos who is enrolled has other details. `choice`: the task `faces` that looked. The caller holds the lock, see
-    `forget.locked`.
+    photos who is enrolled has other details. `choice`: the task `faces` that looked. `noted`: what the log says
+    besides. The caller holds the lock, see `forget.locked`.
     """
     before = gallery.read(library)
     if before is None or not before.faces.num_rows:
@@ -257,7 +263,8 @@ def enroll_seen(
     if not photos and entry.person_id in before.people:
         known = before.with_details({entry.person_id: _details(entry)})
         if not known.faces.equals(before.faces):
-            gallery.write(library, known, "enroll", {"people": [known.pseudonym_of(entry.person_id)], "photos": 0})
+            facts = {"people": [known.pseudonym_of(entry.person_id)], "photos": 0, **noted}
+            gallery.write(library, known, "enroll", facts)
         return EnrolSummary(len(known.people), 0, 1, 0, [], [])
     accepted = {entry.person_id} if accept else set()
     willing, returning = _not_returning(library, [entry], accepted)
@@ -269,13 +276,13 @@ def enroll_seen(
         if reason := _reason(photo.faces):
             poor.append(Refused(entry.person_id, reason, photo.uri))
         else:
-            best = max(range(len(photo.faces)), key=lambda i: _area(photo.faces[i]))
+            best = max(range(len(photo.faces)), key=lambda i: area(photo.faces[i]))
             face = {name: photo.faces[best][name] for name in ("quality", "thumbnail")}
             row: dict[str, Any] = {"image_id": photo.image_id, "face_id": f"{photo.image_id}-{best}", "uri": photo.uri}
             row |= {"sha256": photo.sha256, "taken": photo.taken, "embedding": photo.embeddings[best]}
             rows.append({"person_id": entry.person_id, **_details(entry), **row, **face})
     library.make_private()
-    summary = _admit(library, before, willing, rows, accepted)
+    summary = _admit(library, before, willing, rows, accepted, noted)
     return replace(summary, refused=returning + poor + summary.refused)
 
 
@@ -285,6 +292,7 @@ def _admit(
     willing: Sequence[Entry],
     rows: Sequence[dict[str, Any]],
     accept: Collection[str],
+    noted: Mapping[str, Any] = {},
 ) -> EnrolSummary:
     """Put those of these rows into the gallery that fit, and nobody who looks like another."""
     details = {entry.person_id: _details(entry) for entry in willing}
@@ -304,7 +312,7 @@ def _admit(
         row |= {name: row[name] or old.get(row["person_id"], row)[name] for name in DATES}
     new = known.with_faces(used)
     if not new.faces.equals(before.faces):
-        facts = {"people": sorted(pseudonyms.values()), "photos": len(used), "refused": len(refused)}
+        facts = {"people": sorted(pseudonyms.values()), "photos": len(used), "refused": len(refused), **noted}
         gallery.write(library, new, "enroll", facts)
     return EnrolSummary(
         people=len(new.people),
@@ -348,7 +356,7 @@ def _photos(
         if reason:
             refused.append(Refused(entry.person_id, reason, uri))
             continue
-        best = max(seen, key=_area)
+        best = max(seen, key=area)
         rows.append(
             {"person_id": entry.person_id, **_details(entry)}
             | {"image_id": image_id, "uri": uri, "sha256": facts[image_id]["sha256"]}
@@ -379,17 +387,12 @@ def _faces(library: LibraryFiles, fingerprint: str, mine: Collection[str]) -> di
     return found
 
 
-def _area(face: Mapping[str, Any]) -> float:
-    x0, y0, x1, y1 = face["box_xyxy"]
-    return float((x1 - x0) * (y1 - y0))
-
-
 def _reason(faces: Sequence[Mapping[str, Any]]) -> str | None:
     """Why a photo with these faces cannot stand for one person."""
     if not faces:
         return "no face"
-    largest = max(faces, key=_area)
-    count = sum(_area(face) >= BESIDE * _area(largest) for face in faces)
+    largest = max(faces, key=area)
+    count = sum(area(face) >= BESIDE * area(largest) for face in faces)
     if count > 1:
         return f"{count} faces: crop it to one"
     if largest["quality"] < MIN_QUALITY:

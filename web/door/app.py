@@ -301,7 +301,7 @@ async def enrol(asked: Asked) -> Response:
     if not given.images and not before:
         raise RefusedError("not_accepted", "nobody of that person_id is enrolled: send images too")
     seen = [(number, each) for number, each in enumerate(found) if not isinstance(each, Exception)]
-    summary = await _written(asked, asked.door.service.enrol, entry, seen, given.accept)
+    summary = await _written(asked, asked.door.service.enrol, entry, seen, given.accept, asked.noted)
     failed = [
         shapes.RefusedPhoto(image=number, reason=refused(each).message, review=False)
         for number, each in enumerate(found)
@@ -346,8 +346,8 @@ def _entry(wanted: str, given: shapes.PersonRequest, before: Any) -> Entry:
 
 
 async def forget(asked: Asked) -> BaseModel:
+    await done(asked.door.service.note("deletion asked", asked.noted))  # it has a line of its own when it is done
     receipt = await _written(asked, asked.door.service.forget, asked.person)
-    await done(asked.door.service.note("deletion answered", asked.noted))
     return shapes.ForgetAnswer(**{name: receipt[name] for name in shapes.ForgetAnswer.model_fields})
 
 
