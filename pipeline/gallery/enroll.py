@@ -269,11 +269,15 @@ def enroll_seen(
     accepted = {entry.person_id} if accept else set()
     willing, returning = _not_returning(library, [entry], accepted)
     kept = set(willing[0].images) if willing else ()
+    owners = dict(zip(before.faces["sha256"].to_pylist(), before.faces["person_id"].to_pylist(), strict=True))
     rows, poor = [], []
     for photo in photos:
         if photo.uri not in kept:
             continue
-        if reason := _reason(photo.faces):
+        if (owner := owners.get(photo.sha256, entry.person_id)) != entry.person_id:
+            reason = f"{owner} is known by this photo, and it goes with them when they are forgotten: take another"
+            poor.append(Refused(entry.person_id, reason, photo.uri))
+        elif reason := _reason(photo.faces):
             poor.append(Refused(entry.person_id, reason, photo.uri))
         else:
             best = max(range(len(photo.faces)), key=lambda i: area(photo.faces[i]))

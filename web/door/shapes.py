@@ -35,8 +35,8 @@ class PersonRequest(Shape):
     consent: Annotated[Literal[True], Field(description="This person, or who speaks for them, consents.")]
     name: Annotated[Text | None, Field(description="person_id where it was never given.")] = None
     group: Annotated[Text | None, Field(description="Such as a class.")] = None
-    born: Annotated[date | None, Field(strict=False)] = None
-    valid_until: Annotated[date | None, Field(strict=False, description="The last day of the consent.")] = None
+    born: date | None = None
+    valid_until: Annotated[date | None, Field(description="The last day of the consent.")] = None
     images: Annotated[list[Base64], Field(max_length=MOST_IMAGES)] = []
     accept: Annotated[
         bool,

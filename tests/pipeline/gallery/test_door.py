@@ -104,12 +104,12 @@ def test_photos_that_do_not_fit_are_refused_by_their_number(door: Door, school: 
 
 
 def test_a_look_alike_is_held_until_accepted(door: Door, school: School) -> None:
-    name, photos = next(iter(school.enrolled.items()))
-    summary = door.enrol(entry("twin"), looked(door, photos[0]), accept=False)
+    name, photo = next(iter(school.probes.items()))
+    summary = door.enrol(entry("twin"), looked(door, photo), accept=False)
     assert summary.enrolled == 0
     assert {name, "twin"} == {summary.lookalikes[0][key] for key in ("person_id", "other")}
     assert summary.refused[-1].review
-    assert door.enrol(entry("twin"), looked(door, photos[0]), accept=True).enrolled == 1
+    assert door.enrol(entry("twin"), looked(door, photo), accept=True).enrolled == 1
     assert {name, "twin"} in [{pair["person_id"], pair["other"]} for pair in door.lookalikes()]
 
 
