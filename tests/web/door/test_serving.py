@@ -162,6 +162,16 @@ def serve(library: LibraryFiles, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ca
     resource.setrlimit(resource.RLIMIT_NOFILE, limit)
 
 
+def test_an_answer_does_not_wait_for_more_to_send(serve: Callable[..., At]) -> None:
+    """Its head and its body are two writes: with Nagle's algorithm the second waits 40 ms for the first's receipt."""
+    at = serve()
+    with at.raw():
+        until(lambda: at.server.server_state.connections)
+        [connection] = at.server.server_state.connections
+        taken = connection.transport.get_extra_info("socket")
+        assert taken.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 # ---- slow, and gone --------------------------------------------------------------------------------------------------
 
 
