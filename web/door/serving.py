@@ -28,10 +28,7 @@ class Impatient(H11Protocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        if len(self.connections) > resource.getrlimit(resource.RLIMIT_NOFILE)[0] - OWN_FILES:
-            transport.abort()
-        else:
-            self._wait()
+        self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop()
@@ -60,6 +57,17 @@ class Impatient(H11Protocol):
             self.transport.close()
 
 
+class Listening(socket.socket):
+    """Takes no connection that leaves too few files for others, also where TLS is not agreed on yet."""
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        taken, address = super().accept()
+        if taken.fileno() >= resource.getrlimit(resource.RLIMIT_NOFILE)[0] - OWN_FILES:  # numbers are given from 0 on
+            taken.close()
+            raise ConnectionAbortedError  # which asyncio ignores
+        return taken, address
+
+
 def answer(
     app: Any,
     bound: socket.socket,
@@ -77,6 +85,7 @@ def answer(
         lifespan="off",
         server_header=False,
         proxy_headers=False,  # the log has the address that has asked
+        loop="asyncio",
         http=Impatient,
         ws="none",
         timeout_graceful_shutdown=10,  # so that what is in the log is answered
@@ -87,7 +96,7 @@ def answer(
     server = _Server(config)
     server.on_ready, server.served, server.on_remark = on_ready, served, on_remark
     try:
-        server.run(sockets=[bound])
+        server.run(sockets=[Listening(fileno=bound.detach())])
     except OSError as error:
         raise MusterError(f"cannot serve any more: {error.strerror or error}") from error
 
