@@ -349,8 +349,8 @@ class LibraryFiles:
         except OSError as error:
             raise MusterError(f"cannot lock library {self.uri}: {error.strerror}. Its disk must offer flock") from error
         with contextlib.suppress(OSError):  # a full disk: whoever comes now is not told who has it
-            holder = f"process {os.getpid()} on {socket.gethostname()}".encode()
-            os.ftruncate(file.fileno(), os.pwrite(file.fileno(), holder, 0))  # emptied first, ext4 has blocks to free
+            us = f"process {os.getpid()} on {socket.gethostname()}".encode()
+            os.ftruncate(file.fileno(), os.pwrite(file.fileno(), us, 0))  # emptied first, ext4 has blocks to free
         return True
 
 

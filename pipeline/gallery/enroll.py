@@ -275,8 +275,8 @@ def enroll_seen(
         if photo.uri not in kept:
             continue
         if (owner := owners.get(photo.sha256, entry.person_id)) != entry.person_id:
-            reason = f"{owner} is known by this photo, and it goes with them when they are forgotten: take another"
-            poor.append(Refused(entry.person_id, reason, photo.uri))
+            text = f"{owner} is known by this photo, and it goes with them when they are forgotten: take another"
+            poor.append(Refused(entry.person_id, text, photo.uri))
         elif reason := _reason(photo.faces):
             poor.append(Refused(entry.person_id, reason, photo.uri))
         else:
