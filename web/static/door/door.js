@@ -57,12 +57,13 @@ document.addEventListener("keyless", ({ detail }) => {
 // The part that the address names.
 function turn() {
   if (nav.hidden) return;
-  const here = links.find((link) => !link.hidden && link.hash === location.hash) ?? links[0];
+  const named = links.find((link) => !link.hidden && link.hash === location.hash);
+  const here = named ?? links.find((link) => link.ariaCurrent) ?? links[0];
+  if (here.ariaCurrent) return; // the address named something within
   for (const link of links) {
     const [section, chosen] = [document.querySelector(link.hash), link === here];
     section.hidden = !chosen;
-    link.toggleAttribute("aria-current", chosen);
-    if (chosen) link.setAttribute("aria-current", "page");
+    link.ariaCurrent = chosen ? "page" : null;
   }
   document.title = `${here.textContent} · At the door`;
   document.querySelector(`${here.hash} h1`).focus();
@@ -79,3 +80,4 @@ if (key()) {
   sessionStorage.removeItem("said");
 }
 signIn.hidden = false;
+form.key.focus();

@@ -1,5 +1,5 @@
 // Enrol somebody, or update them: details, consent, photos; what is refused is looked at, and perhaps enrolled all the same.
-import { once, show, wrong } from "./answers.js";
+import { isBusy, once, show, wrong } from "./answers.js";
 import { button, count, element } from "./dom.js";
 import { face, forgetFace } from "./faces.js";
 import { classes, known, nameOf, personOf, refresh, titleOf } from "./known.js";
@@ -12,7 +12,7 @@ const FIELDS = ["name", "group", "born", "valid_until"];
 const form = document.querySelector("#enrol form");
 const place = form.querySelector(".answer");
 const submit = form.querySelector(".main");
-const photos = new PhotoField(form.querySelector(".photos-of"), "Photos", MOST, () => show(place, null));
+const photos = new PhotoField(form.querySelector(".photos-of"), "Photos", MOST, () => isBusy(place) || show(place, null));
 const id = () => form.person_id.value.trim();
 
 // The details of somebody, to be updated.
@@ -39,7 +39,8 @@ document.addEventListener("people", () => {
   document.getElementById("groups").replaceChildren(...groups.filter(Boolean).map((value) => element("option", { value })));
   tell();
 });
-form.addEventListener("reset", () => {
+form.addEventListener("reset", (event) => {
+  if (isBusy(place)) return event.preventDefault(); // what becomes of this one is to be seen
   photos.clear();
   show(place, null);
   setTimeout(tell); // once the fields are empty
@@ -77,17 +78,21 @@ function send(accept) {
 function said({ person_id: person, enrolled, photos: used, refused, lookalikes }, sent) {
   const name = personOf(person) ? nameOf(person) : form.name.value.trim() || person;
   const review = refused.some((each) => each.review);
+  const whole = refused.filter((each) => each.image === null && !(each.review && lookalikes.length)); // those are shown
   return element(
     "div",
-    { className: "notice", role: "status" },
+    { className: "notice" },
     element("p", {}, element("strong", {}, outcome(name, enrolled, used, sent.length))),
-    ...refused.filter(({ image }) => image === null).map(({ reason }) => element("p", {}, sentence(reason))),
+    ...whole.map(({ reason }) => element("p", {}, sentence(reason))),
     photosRefused(refused, sent),
     ...lookalikes.map((each) => compared(each, person, sent)),
-    review && element("p", {}, "Look at the pictures. Is it right as you have sent it?"),
+    review && element("p", {}, lookalikes.length ? ALIKE : REVIEW),
     review && element("p", { className: "choices" }, button("Enrol all the same", () => send(true))),
   );
 }
+
+const ALIKE = "Two people who look alike? Then enrol all the same. If it is one and the same, update them instead.";
+const REVIEW = "Is it right as you have sent it? Then enrol all the same.";
 
 function outcome(name, enrolled, used, sent) {
   if (used) return `${name} is enrolled, by ${count(used, "photo")}.`;

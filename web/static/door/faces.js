@@ -11,10 +11,11 @@ let allowed = true; // whether who asks may see them
 export const allow = (may) => (allowed = may);
 export const forgetFace = (person) => faces.delete(person);
 
-// An image of the person's face, which is fetched once it is in sight.
-export function face(person, name) {
-  if (!allowed) return element("span", { className: "face none", role: "img", "aria-label": "may not be shown" });
-  const shown = element("img", { className: "face", alt: `enrolled face of ${name}`, width: 160, height: 160 });
+// An image of the person's face, which is fetched once it is in sight; null where it may not be shown. `name`: "" where
+// it stands beside.
+export function face(person, name = "") {
+  if (!allowed) return null;
+  const shown = element("img", { className: "face", alt: name && `enrolled face of ${name}`, width: 160, height: 160 });
   shown.dataset.person = person;
   seen.observe(shown);
   return shown;
@@ -41,19 +42,20 @@ const seen = new IntersectionObserver(
 async function fill(shown, wanted) {
   const { person } = shown.dataset;
   const jpeg = await (faces.get(person) ?? fetched(person, wanted));
-  if (!jpeg || shown.src) return;
+  if (jpeg === undefined || shown.src) return;
   seen.unobserve(shown);
+  if (!jpeg) return shown.replaceWith(element("span", { className: "face none" }, "no picture"));
   shown.src = URL.createObjectURL(jpeg);
   await shown.decode().catch(() => null);
   URL.revokeObjectURL(shown.src);
 }
 
-// A promise of the face; of null where nobody wants it any more when its turn comes, and then it is asked for again.
+// A promise of the face; of undefined where nobody wants it any more when its turn comes: it is asked for again later.
 function fetched(person, wanted) {
   return new Promise((resolve) => {
     waiting.push(async () => {
       if (!faces.has(person) && wanted()) faces.set(person, patient(person));
-      resolve(await (faces.get(person) ?? null));
+      resolve(await faces.get(person));
     });
     work();
   });

@@ -2,7 +2,7 @@
 import { once, show, wrong } from "./answers.js";
 import { count, element } from "./dom.js";
 import { face } from "./faces.js";
-import { personOf } from "./known.js";
+import { known, personOf, titleOf } from "./known.js";
 import { PhotoField } from "./photos.js";
 import { ask, sentence } from "./service.js";
 import { pair, scores, verdict } from "./verdict.js";
@@ -20,32 +20,35 @@ form.addEventListener("submit", (event) => {
   }
   once(place, "Looking …", async () => {
     const { images, remark } = await ask("POST", "/v1/identify", photo.blob);
-    const [{ faces }] = images;
+    const faces = images[0].faces.sort((a, b) => a.box_xyxy[0] - b.box_xyxy[0]); // from left to right
     const many = faces.length > 1;
-    photos.show(faces.map(({ face, box_xyxy }) => ({ box_xyxy, label: many ? String(face + 1) : "" })));
+    faces.forEach((each, place) => (each.label = many ? String(place + 1) : ""));
+    photos.mark(photo, faces);
     return element(
       "div",
       { className: "verdicts" },
-      faces.length !== 1 && element("p", { className: "found", role: "status" }, faces.length ? `${count(faces.length, "face")} on the photo.` : "There is no face on the photo: take another one."),
-      ...faces.map((each) => said(each, photo, many)),
+      !faces.length && element("p", { className: "notice" }, "There is no face on the photo: take another one."),
+      many && element("p", { className: "found" }, `${count(faces.length, "face")} on the photo, from left to right.`),
+      ...faces.map((each) => said(each, photo)),
       remark && element("p", { className: "meta" }, sentence(remark)),
     );
   });
 });
 
-function said(found, photo, many) {
-  const here = [photo.crop(found.box_xyxy), many ? `face ${found.face + 1}` : "on the photo"];
+function said(found, photo) {
+  const here = [photo.crop(found.box_xyxy), found.label ? `face ${found.label}` : "on the photo"];
   const why = found.reason && element("p", {}, sentence(found.reason));
-  if (found.person_id === "UNKNOWN") return verdict("no", "Not recognised", "This is nobody who is enrolled here.", why, pair(here), scores(found));
+  if (found.person_id === "UNKNOWN") {
+    return verdict("no", "Not recognised", "This is nobody who is enrolled here.", why, pair(here), scores(found));
+  }
   if (found.person_id === "UNSURE") {
-    const candidates = found.candidates.map((each) => [enrolled(each), `${titled(each)} · ${each.score.toFixed(2)}`]);
+    const candidates = found.candidates.map((each) => [enrolled(each), `${titleOf(each)} · ${each.score.toFixed(2)}`]);
     return verdict("unsure", "Unsure", "It may be somebody of these: look yourself.", why, pair(here, ...candidates), scores(found));
   }
-  return verdict("yes", titled(found), described(found), pair(here, [enrolled(found), "enrolled"]), scores(found));
+  return verdict("yes", titleOf(found), described(found), pair(here, known.may && [enrolled(found), "enrolled"]), scores(found));
 }
 
-const titled = ({ name, person_id }) => name || person_id;
-const enrolled = (each) => face(each.person_id, titled(each));
+const enrolled = (each) => face(each.person_id, titleOf(each));
 
 function described({ person_id }) {
   return [person_id, personOf(person_id)?.group].filter(Boolean).join(" · ");

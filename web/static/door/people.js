@@ -40,7 +40,7 @@ function card(person) {
   return element(
     "button",
     { type: "button", className: "card", onclick: () => detailed(person.person_id) },
-    face(person.person_id, titleOf(person)),
+    face(person.person_id),
     element("strong", {}, titleOf(person)),
     element("span", { className: "meta" }, `${person.person_id} · ${count(person.photos, "photo")}`),
     ends,
@@ -61,7 +61,7 @@ function printed(title, people) {
   list.replaceChildren(
     element("h1", {}, title),
     element("p", {}, `${today} · ${count(people.length, "person", "people")}`),
-    element("ul", {}, ...people.map((each) => element("li", {}, face(each.person_id, titleOf(each)), element("strong", {}, titleOf(each)), element("span", {}, each.person_id)))),
+    element("ul", {}, ...people.map((each) => element("li", {}, face(each.person_id), element("strong", {}, titleOf(each)), element("span", {}, each.person_id)))),
   );
   let done = 0;
   once(place, "Fetching the faces …", async () => {
@@ -83,7 +83,7 @@ async function detailed(id) {
     ["Photos", String(person.photos)],
     ["Consent to", person.valid_until ? day(person.valid_until) : "no last day"],
   ].filter(([, text]) => text);
-  details.querySelector(".pair-of").replaceChildren(face(id, titleOf(person)));
+  details.querySelector(".pair-of").replaceChildren(face(id));
   details.querySelector("h2").textContent = titleOf(person);
   details.querySelector("dl").replaceChildren(...rows.flatMap(([name, text]) => [element("dt", {}, name), element("dd", {}, text)]));
   const does = await closed(details);
@@ -118,7 +118,7 @@ async function forget(person) {
 function receiptOf(id, { faces, receipt, at, found_afterwards: left }) {
   return element(
     "div",
-    { className: "notice", role: "status" },
+    { className: "notice" },
     element("p", {}, element("strong", {}, `${id} is forgotten.`)),
     element("p", {}, `${count(faces, "face")} deleted on ${day(at)}. A search afterwards found ${left.length ? left.join(", ") : "nothing that was left"}.`),
     element("p", { className: "meta" }, `Receipt ${receipt}`),
@@ -127,15 +127,22 @@ function receiptOf(id, { faces, receipt, at, found_afterwards: left }) {
 
 // ---- who looks alike -------------------------------------------------------------------------------------------------
 
-document.getElementById("alike").addEventListener("click", () =>
+const asking = document.getElementById("alike");
+
+function close() {
+  show(place, null);
+  asking.focus();
+}
+
+asking.addEventListener("click", () =>
   once(place, "Comparing everybody …", async () => {
     const { pairs } = await ask("GET", "/v1/lookalikes");
     return element(
       "div",
       { className: "notice" },
-      element("p", { role: "status" }, pairs.length ? `${count(pairs.length, "pair")} of people look alike: the photo of one may be answered with the other, or unsure.` : "Nobody looks like another."),
+      element("p", {}, pairs.length ? `${count(pairs.length, "pair")} of people look alike: the photo of one may be answered with the other, or unsure.` : "Nobody looks like another."),
       ...pairs.map(alike),
-      element("p", { className: "choices" }, button("Close", () => show(place, null))),
+      element("p", { className: "choices" }, button("Close", close)),
     );
   }),
 );

@@ -119,7 +119,11 @@ export class PhotoField {
     this.show();
   }
 
-  // `faces`: of the photo, to be marked.
+  // With these faces of a photo marked, where it is still there.
+  mark(photo, faces) {
+    if (this.photos.includes(photo)) this.show(faces);
+  }
+
   show(faces = []) {
     const remove = (photo, place) => {
       this.photos = this.photos.filter((each) => each !== photo);

@@ -7,16 +7,16 @@ const SIGNS = { yes: "✓", no: "✗", unsure: "?" };
 export function verdict(kind, word, text, ...more) {
   return element(
     "div",
-    { className: `verdict ${kind}`, role: "status" },
+    { className: `verdict ${kind}` },
     element("p", { className: "word" }, element("span", { className: "sign", "aria-hidden": "true" }, SIGNS[kind]), word),
     element("p", { className: "says" }, text),
     ...more,
   );
 }
 
-// Pictures side by side: [picture, what it is].
+// Pictures side by side: [picture, what it is]; of a picture that may not be shown, what it is.
 export function pair(...pictures) {
-  const shown = pictures.map(([picture, text]) => element("figure", {}, picture, element("figcaption", { className: "meta" }, text)));
+  const shown = pictures.filter(Boolean).map(([picture, text]) => element("figure", {}, picture, element("figcaption", { className: "meta" }, text)));
   return element("div", { className: "pair" }, ...shown);
 }
 

@@ -2,7 +2,7 @@
 import { once, show, wrong } from "./answers.js";
 import { element } from "./dom.js";
 import { face } from "./faces.js";
-import { known, matching, nameOf, personOf, titleOf } from "./known.js";
+import { known, matching, personOf, titleOf } from "./known.js";
 import { PhotoField } from "./photos.js";
 import { ask, sentence } from "./service.js";
 import { pair, scores, verdict } from "./verdict.js";
@@ -68,6 +68,7 @@ function move(step) {
 
 input.addEventListener("input", () => {
   chosen = null;
+  show(place, null);
   open();
 });
 input.addEventListener("blur", close);
@@ -110,7 +111,7 @@ form.addEventListener("submit", (event) => {
   }
   once(place, "Comparing …", async () => {
     const answer = await ask("POST", `/v1/verify?${new URLSearchParams({ person_id: person })}`, photo.blob);
-    photos.show([answer.face]);
+    photos.mark(photo, [answer.face]);
     return said(answer, photo);
   });
 });
@@ -125,7 +126,7 @@ function said(answer, photo) {
     text(name),
     answer.reason && element("p", {}, sentence(answer.reason)),
     others > 0 && element("p", {}, `There are ${others + 1} faces on the photo: the largest was compared.`),
-    pair([photo.crop(answer.face.box_xyxy), "on the photo"], [face(answer.person_id, name), "enrolled"]),
+    pair([photo.crop(answer.face.box_xyxy), "on the photo"], known.may && [face(answer.person_id, name), "enrolled"]),
     scores(answer),
     answer.remark && element("p", { className: "meta" }, sentence(answer.remark)),
   );
@@ -137,6 +138,7 @@ form.addEventListener("reset", () => {
   input.focus();
 });
 section.addEventListener("shown", () => {
-  if (known.may) for (const [name, value] of Object.entries({ role: "combobox", "aria-autocomplete": "list", "aria-controls": "persons", "aria-expanded": "false" })) input.setAttribute(name, value);
-  if (!chosen) choose(null);
+  const combobox = { role: "combobox", "aria-autocomplete": "list", "aria-controls": "persons", "aria-expanded": "false" };
+  if (known.may) for (const [name, value] of Object.entries(combobox)) input.setAttribute(name, value);
+  if (!hint.textContent) choose(chosen);
 });
