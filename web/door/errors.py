@@ -23,7 +23,7 @@ CODES: dict[str, tuple[int, str]] = {
     "too_large": (413, "the request, or the image, is too large"),
     "unsupported_type": (415, "neither an image nor JSON"),
     **dict.fromkeys(
-        (kind for kind in KINDS if kind not in ("too_large", "timeout")), (422, "the image cannot be read")
+        (kind for kind in KINDS if kind not in ("too_large", "timeout", "not_found")), (422, "the image cannot be read")
     ),
     "task": (422, "the network failed on this image"),
     "no_face": (422, "there is no face on the image"),

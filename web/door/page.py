@@ -1,4 +1,4 @@
-"""The page of the service: one file, its scripts and styles. It asks the service itself, with the key that it is given."""
+"""The page of the service: one file, its scripts and styles, which ask the service itself by the key they are given."""
 
 from collections.abc import Mapping
 from pathlib import Path
