@@ -260,7 +260,7 @@ def _detected(number: int, seen: Any) -> shapes.DetectedImage | shapes.FailedIma
 async def me(asked: Asked) -> BaseModel:
     key = asked.key
     assert key is not None
-    return shapes.KeyAnswer(key=key.id, name=key.name, role=key.role, ends=key.ends and key.ends.isoformat())
+    return shapes.KeyAnswer(key=key.id, name=key.name, role=key.role, ends=key.ends.isoformat() if key.ends else None)
 
 
 async def people(asked: Asked) -> BaseModel:

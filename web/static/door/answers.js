@@ -6,8 +6,8 @@ const running = new Map(); // place → what is waited for there
 
 export const isBusy = (place) => running.has(place);
 
-// Do it once, however often it is clicked, and show in `place` what it returns, or why it failed. Nothing is shown where
-// the place was cleared meanwhile: it would be an answer about another photo.
+// Do it once, however often it is clicked, and show in `place` what it returns, or why it failed. Nothing is shown
+// where the place was cleared meanwhile: it would be an answer about another photo.
 export async function once(place, doing, work) {
   if (isBusy(place)) return;
   const mine = Symbol(doing);

@@ -23,7 +23,9 @@ async function on() {
   wrong.textContent = "";
   const which = chosen ? { deviceId: { exact: chosen } } : { facingMode: "environment" };
   try {
-    const started = await navigator.mediaDevices.getUserMedia({ video: { ...which, width: { ideal: 1600 }, height: { ideal: 1200 } } });
+    const started = await navigator.mediaDevices.getUserMedia({
+      video: { ...which, width: { ideal: 1600 }, height: { ideal: 1200 } },
+    });
     if (!box.open) return started.getTracks().forEach((track) => track.stop()); // closed meanwhile
     stream = started;
     video.srcObject = stream;

@@ -33,7 +33,8 @@ async function enter() {
 form.addEventListener("submit", (event) => {
   event.preventDefault();
   const text = form.key.value.trim();
-  if (!/^[\x21-\x7e]+$/.test(text)) return wrong(place, "That is no key: it has letters and digits alone."); // a header holds no others
+  const sendable = /^[\x21-\x7e]+$/.test(text); // a header holds no others
+  if (!sendable) return wrong(place, "That is no key: copy it whole, from muster_ on.");
   keep(text);
   once(place, "Signing in …", enter);
 });

@@ -1,4 +1,5 @@
-// Enrol somebody, or update them: details, consent, photos; what is refused is looked at, and perhaps enrolled all the same.
+// Enrol somebody, or update them: details, consent, photos. What is refused is looked at, and perhaps enrolled all the
+// same.
 import { isBusy, once, show, wrong } from "./answers.js";
 import { button, count, element } from "./dom.js";
 import { face, forgetFace } from "./faces.js";
@@ -12,7 +13,12 @@ const FIELDS = ["name", "group", "born", "valid_until"];
 const form = document.querySelector("#enrol form");
 const place = form.querySelector(".answer");
 const submit = form.querySelector(".main");
-const photos = new PhotoField(form.querySelector(".photos-of"), "Photos", MOST, () => isBusy(place) || show(place, null));
+const photos = new PhotoField(
+  form.querySelector(".photos-of"),
+  "Photos",
+  MOST,
+  () => isBusy(place) || show(place, null),
+);
 const id = () => form.person_id.value.trim();
 
 // The details of somebody, to be updated.
@@ -25,7 +31,9 @@ export function edit(person) {
 
 function tell() {
   const person = personOf(id());
-  document.getElementById("known").textContent = person ? `${titleOf(person)} is enrolled: this updates them. New photos take the place of those of before.` : "";
+  document.getElementById("known").textContent = person
+    ? `${titleOf(person)} is enrolled: this updates them. New photos take the place of those of before.`
+    : "";
   submit.textContent = person ? "Update" : "Enrol";
 }
 
@@ -36,7 +44,9 @@ form.person_id.addEventListener("change", () => {
 });
 document.addEventListener("people", () => {
   const groups = classes(known.people).map(([name]) => name);
-  document.getElementById("groups").replaceChildren(...groups.filter(Boolean).map((value) => element("option", { value })));
+  document
+    .getElementById("groups")
+    .replaceChildren(...groups.filter(Boolean).map((value) => element("option", { value })));
   tell();
 });
 form.addEventListener("reset", (event) => {
@@ -70,7 +80,7 @@ function send(accept) {
     const images = await Promise.all(sent.map(({ blob }) => base64(blob)));
     const answer = await ask("PUT", personPath(person), { ...details, consent: true, images, accept });
     forgetFace(person);
-    await refresh();
+    await refresh().catch(() => null); // the answer is shown all the same
     return said(answer, sent);
   });
 }
@@ -87,7 +97,12 @@ function said({ person_id: person, enrolled, photos: used, refused, lookalikes }
     photosRefused(refused, sent),
     ...lookalikes.map((each) => compared(each, person, sent)),
     review && element("p", {}, lookalikes.length ? ALIKE : REVIEW),
-    review && element("p", { className: "choices" }, button("Enrol all the same", () => send(true))),
+    review &&
+      element(
+        "p",
+        { className: "choices" },
+        button("Enrol all the same", () => send(true)),
+      ),
   );
 }
 
@@ -97,7 +112,9 @@ const REVIEW = "Is it right as you have sent it? Then enrol all the same.";
 function outcome(name, enrolled, used, sent) {
   if (used) return `${name} is enrolled, by ${count(used, "photo")}.`;
   if (!enrolled) return `${name} is not enrolled.`;
-  return sent ? `The details are saved. ${name} stays known by the photos of before.` : `The details of ${name} are saved.`;
+  return sent
+    ? `The details are saved. ${name} stays known by the photos of before.`
+    : `The details of ${name} are saved.`;
 }
 
 function photosRefused(refused, sent) {

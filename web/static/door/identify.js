@@ -43,9 +43,22 @@ function said(found, photo) {
   }
   if (found.person_id === "UNSURE") {
     const candidates = found.candidates.map((each) => [enrolled(each), `${titleOf(each)} · ${each.score.toFixed(2)}`]);
-    return verdict("unsure", "Unsure", "It may be somebody of these: look yourself.", why, pair(here, ...candidates), scores(found));
+    return verdict(
+      "unsure",
+      "Unsure",
+      "It may be somebody of these: look yourself.",
+      why,
+      pair(here, ...candidates),
+      scores(found),
+    );
   }
-  return verdict("yes", titleOf(found), described(found), pair(here, known.may && [enrolled(found), "enrolled"]), scores(found));
+  return verdict(
+    "yes",
+    titleOf(found),
+    described(found),
+    pair(here, known.may && [enrolled(found), "enrolled"]),
+    scores(found),
+  );
 }
 
 const enrolled = (each) => face(each.person_id, titleOf(each));

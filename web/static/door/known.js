@@ -3,10 +3,11 @@ import { ask } from "./service.js";
 
 // `may`: whether who asks may see them at all.
 export const known = { may: false, people: [] };
+const { compare } = new Intl.Collator("en", { numeric: true }); // class 10 comes after class 9
 
 export async function refresh() {
   const { people } = await ask("GET", "/v1/people");
-  known.people = people.sort((a, b) => titleOf(a).localeCompare(titleOf(b)));
+  known.people = people.sort((a, b) => compare(titleOf(a), titleOf(b)));
   document.dispatchEvent(new Event("people"));
 }
 
@@ -20,14 +21,15 @@ const plain = (text) => (text ?? "").normalize("NFD").replace(/\p{M}/gu, "").toL
 
 // Those whom each word of a text fits: of their name, id or class. Accents may be left out.
 export function matching(text) {
-  const words = plain(text).split(/\s+/);
+  const words = plain(text).split(/\s+/).filter(Boolean);
+  if (!words.length) return known.people;
   return known.people.filter(({ person_id, name, group }) => {
     const all = plain([name, person_id, group].join(" "));
     return words.every((word) => all.includes(word));
   });
 }
 
-// Classes, those without one last: [[class, people]]; "10 b" comes after "9 a".
+// Classes, those without one last: [[class, people]].
 export function classes(people) {
   const found = new Map();
   for (const person of people) {
@@ -35,5 +37,5 @@ export function classes(people) {
     if (!found.has(group)) found.set(group, []);
     found.get(group).push(person);
   }
-  return [...found].sort(([a], [b]) => !a - !b || a.localeCompare(b, "en", { numeric: true }));
+  return [...found].sort(([a], [b]) => !a - !b || compare(a, b));
 }

@@ -15,22 +15,35 @@ const list = document.getElementById("list");
 const details = document.getElementById("details");
 const forgetting = document.getElementById("forget");
 
-// ---- all of them -----------------------------------------------------------------------------------------------------
+// ---- all of them ----------------------------------------------------------------------------------------------------
+
+let stale = true;
 
 function draw() {
+  stale = false;
   const found = matching(search.value);
   const all = known.people.length === found.length;
-  section.querySelector(".found").textContent = all ? `${count(found.length, "person", "people")} enrolled.` : `${found.length} of ${known.people.length}.`;
+  section.querySelector(".found").textContent = all
+    ? `${count(found.length, "person", "people")} enrolled.`
+    : `${found.length} of ${known.people.length}.`;
   document.getElementById("classes").replaceChildren(...classes(found).map(([name, people]) => drawn(name, people)));
 }
 
 function drawn(name, people) {
   const title = name || "No class";
-  const print = Object.assign(button("Print", () => printed(title, people)), { ariaLabel: `Print ${title}` });
+  const print = Object.assign(
+    button("Print", () => printed(title, classes(known.people).find(([each]) => each === name)[1])),
+    { ariaLabel: `Print ${title}` },
+  );
   return element(
     "section",
     { className: "class", "aria-label": title },
-    element("div", { className: "tools" }, element("h2", {}, title, " ", element("span", { className: "tally" }, String(people.length))), print),
+    element(
+      "div",
+      { className: "tools" },
+      element("h2", {}, title, " ", element("span", { className: "tally" }, String(people.length))),
+      print,
+    ),
     element("ul", { className: "people" }, ...people.map((person) => element("li", {}, card(person)))),
   );
 }
@@ -47,21 +60,38 @@ function card(person) {
   );
 }
 
-document.addEventListener("people", draw);
+document.addEventListener("people", () => {
+  stale = true;
+  if (!section.hidden) draw();
+});
+section.addEventListener("shown", () => stale && draw());
 let soon;
 search.addEventListener("input", () => {
   clearTimeout(soon);
   soon = setTimeout(draw, 100);
 });
 
-// ---- a list to print -------------------------------------------------------------------------------------------------
+// ---- a list to print ------------------------------------------------------------------------------------------------
 
+// The whole class, whatever is searched for.
 function printed(title, people) {
-  const today = day(new Date().toISOString());
+  const today = day(new Date().toLocaleDateString("sv")); // as 2027-07-31, where this computer is
   list.replaceChildren(
     element("h1", {}, title),
     element("p", {}, `${today} · ${count(people.length, "person", "people")}`),
-    element("ul", {}, ...people.map((each) => element("li", {}, face(each.person_id), element("strong", {}, titleOf(each)), element("span", {}, each.person_id)))),
+    element(
+      "ul",
+      {},
+      ...people.map((each) =>
+        element(
+          "li",
+          {},
+          face(each.person_id),
+          element("strong", {}, titleOf(each)),
+          element("span", {}, each.person_id),
+        ),
+      ),
+    ),
   );
   let done = 0;
   once(place, "Fetching the faces …", async () => {
@@ -72,7 +102,9 @@ function printed(title, people) {
   });
 }
 
-// ---- one of them -----------------------------------------------------------------------------------------------------
+addEventListener("hashchange", () => list.replaceChildren()); // what is printed from the browser's menu is the page
+
+// ---- one of them ----------------------------------------------------------------------------------------------------
 
 async function detailed(id) {
   const person = personOf(id);
@@ -85,7 +117,9 @@ async function detailed(id) {
   ].filter(([, text]) => text);
   details.querySelector(".pair-of").replaceChildren(face(id));
   details.querySelector("h2").textContent = titleOf(person);
-  details.querySelector("dl").replaceChildren(...rows.flatMap(([name, text]) => [element("dt", {}, name), element("dd", {}, text)]));
+  details
+    .querySelector("dl")
+    .replaceChildren(...rows.flatMap(([name, text]) => [element("dt", {}, name), element("dd", {}, text)]));
   const does = await closed(details);
   if (does === "verify") {
     choose(person);
@@ -110,22 +144,23 @@ async function forget(person) {
   once(place, `Forgetting ${name} …`, async () => {
     const receipt = await ask("DELETE", personPath(id));
     forgetFace(id);
-    await refresh();
+    await refresh().catch(() => null); // the receipt is shown all the same
     return receiptOf(id, receipt);
   });
 }
 
 function receiptOf(id, { faces, receipt, at, found_afterwards: left }) {
+  const still = left.length ? left.join(", ") : "nothing that was left";
   return element(
     "div",
     { className: "notice" },
     element("p", {}, element("strong", {}, `${id} is forgotten.`)),
-    element("p", {}, `${count(faces, "face")} deleted on ${day(at)}. A search afterwards found ${left.length ? left.join(", ") : "nothing that was left"}.`),
+    element("p", {}, `${count(faces, "face")} deleted on ${day(at)}. A search afterwards found ${still}.`),
     element("p", { className: "meta" }, `Receipt ${receipt}`),
   );
 }
 
-// ---- who looks alike -------------------------------------------------------------------------------------------------
+// ---- who looks alike ------------------------------------------------------------------------------------------------
 
 const asking = document.getElementById("alike");
 
@@ -140,7 +175,13 @@ asking.addEventListener("click", () =>
     return element(
       "div",
       { className: "notice" },
-      element("p", {}, pairs.length ? `${count(pairs.length, "pair")} of people look alike: the photo of one may be answered with the other, or unsure.` : "Nobody looks like another."),
+      element(
+        "p",
+        {},
+        pairs.length
+          ? `${count(pairs.length, "pair")} of people who look alike: one may be taken for the other.`
+          : "Nobody looks like another.",
+      ),
       ...pairs.map(alike),
       element("p", { className: "choices" }, button("Close", close)),
     );

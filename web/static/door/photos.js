@@ -14,14 +14,21 @@ class Photo {
 
   // What is seen, with a box around each of these faces.
   shown(faces = []) {
-    if (!this.picture) return element("p", { className: "unseen" }, `This browser cannot show ${this.name}. Muster perhaps can.`);
+    if (!this.picture)
+      return element("p", { className: "unseen" }, `This browser cannot show ${this.name}. Muster perhaps can.`);
     const { width, height } = this.picture;
     const canvas = element("canvas", { width, height, role: "img", "aria-label": `the photo ${this.name}` });
     const pen = canvas.getContext("2d");
     pen.drawImage(this.picture, 0, 0);
     const line = Math.max(width, height) / 160;
-    for (const { box_xyxy: [x0, y0, x1, y1], label } of faces) {
-      for (const [colour, thick] of [["#000", 2 * line], ["#ffc145", line]]) {
+    for (const {
+      box_xyxy: [x0, y0, x1, y1],
+      label,
+    } of faces) {
+      for (const [colour, thick] of [
+        ["#000", 2 * line],
+        ["#ffc145", line],
+      ]) {
         Object.assign(pen, { strokeStyle: colour, lineWidth: thick });
         pen.strokeRect(x0, y0, x1 - x0, y1 - y0);
       }
@@ -41,14 +48,21 @@ class Photo {
 
   // The face as enrolled ones are cut: the square around it, 1.6 times its box, shifted to stay in the photo.
   crop([x0, y0, x1, y1], side = 160) {
-    if (!this.picture) return element("span", { className: "face none", role: "img", "aria-label": "cannot be shown here" });
+    if (!this.picture)
+      return element("span", { className: "face none", role: "img", "aria-label": "cannot be shown here" });
     const { width, height } = this.picture;
     const half = Math.min(0.8 * Math.max(x1 - x0, y1 - y0), width / 2, height / 2);
     const [left, top] = [
       [(x0 + x1) / 2, width],
       [(y0 + y1) / 2, height],
     ].map(([middle, long]) => Math.min(Math.max(middle, half), long - half) - half);
-    const canvas = element("canvas", { className: "face", width: side, height: side, role: "img", "aria-label": "face on the photo" });
+    const canvas = element("canvas", {
+      className: "face",
+      width: side,
+      height: side,
+      role: "img",
+      "aria-label": "face on the photo",
+    });
     canvas.getContext("2d").drawImage(this.picture, left, top, 2 * half, 2 * half, 0, 0, side, side);
     return canvas;
   }
@@ -59,7 +73,10 @@ async function made(file, name) {
   const picture = await createImageBitmap(file).catch(() => null); // upright, as its EXIF says
   const scale = picture ? LONGEST / Math.max(picture.width, picture.height) : 1;
   if (scale >= 1) return new Photo(file, name, picture);
-  const canvas = element("canvas", { width: Math.round(picture.width * scale), height: Math.round(picture.height * scale) });
+  const canvas = element("canvas", {
+    width: Math.round(picture.width * scale),
+    height: Math.round(picture.height * scale),
+  });
   const pen = canvas.getContext("2d");
   pen.imageSmoothingQuality = "high";
   pen.drawImage(picture, 0, 0, canvas.width, canvas.height);
@@ -76,9 +93,8 @@ export class PhotoField {
     this.root = place.querySelector("fieldset");
     this.root.querySelector("legend").textContent = legend;
     const [camera, file] = [this.root.querySelector("button"), this.root.querySelector("input")];
-    const many = most > 1 ? `Up to ${most}. You can also drop or paste them.` : "You can also drop or paste it.";
-    this.note = this.root.querySelector(".meta");
-    this.note.textContent = many;
+    const hint = most > 1 ? `Up to ${most}. You can also drop or paste them.` : "You can also drop or paste it.";
+    this.root.querySelector(".meta").textContent = hint;
     camera.hidden = !navigator.mediaDevices; // none where the address is not https, nor this computer
     camera.addEventListener("click", async () => {
       const still = await take();
@@ -93,10 +109,12 @@ export class PhotoField {
       event.preventDefault();
       this.root.classList.add("over");
     });
-    for (const name of ["dragleave", "drop"]) this.root.addEventListener(name, () => this.root.classList.remove("over"));
+    for (const name of ["dragleave", "drop"])
+      this.root.addEventListener(name, () => this.root.classList.remove("over"));
     this.root.addEventListener("drop", (event) => this.#given(event, event.dataTransfer));
     document.addEventListener("paste", (event) => {
-      if (this.root.checkVisibility() && !document.querySelector("dialog[open]")) this.#given(event, event.clipboardData);
+      if (this.root.checkVisibility() && !document.querySelector("dialog[open]"))
+        this.#given(event, event.clipboardData);
     });
   }
 
@@ -134,7 +152,10 @@ export class PhotoField {
     this.root.querySelector(".taken").replaceChildren(
       ...this.photos.map((photo, place) => {
         const label = `Remove ${photo.name}`;
-        const gone = Object.assign(button("Remove", () => remove(photo, place)), { ariaLabel: label });
+        const gone = Object.assign(
+          button("Remove", () => remove(photo, place)),
+          { ariaLabel: label },
+        );
         return element("li", {}, photo.shown(faces), gone);
       }),
     );

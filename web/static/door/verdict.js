@@ -8,7 +8,12 @@ export function verdict(kind, word, text, ...more) {
   return element(
     "div",
     { className: `verdict ${kind}` },
-    element("p", { className: "word" }, element("span", { className: "sign", "aria-hidden": "true" }, SIGNS[kind]), word),
+    element(
+      "p",
+      { className: "word" },
+      element("span", { className: "sign", "aria-hidden": "true" }, SIGNS[kind]),
+      word,
+    ),
     element("p", { className: "says" }, text),
     ...more,
   );
@@ -16,7 +21,9 @@ export function verdict(kind, word, text, ...more) {
 
 // Pictures side by side: [picture, what it is]; of a picture that may not be shown, what it is.
 export function pair(...pictures) {
-  const shown = pictures.filter(Boolean).map(([picture, text]) => element("figure", {}, picture, element("figcaption", { className: "meta" }, text)));
+  const shown = pictures
+    .filter(Boolean)
+    .map(([picture, text]) => element("figure", {}, picture, element("figcaption", { className: "meta" }, text)));
   return element("div", { className: "pair" }, ...shown);
 }
 

@@ -17,12 +17,16 @@ const hint = document.getElementById("person-hint");
 const photos = new PhotoField(form.querySelector(".photos-of"), "Photo", 1, () => show(place, null));
 let chosen = null; // of those who are known
 
-// ---- who it should be ------------------------------------------------------------------------------------------------
+// ---- who it should be -----------------------------------------------------------------------------------------------
 
 export function choose(person) {
   chosen = person;
   if (person) input.value = person.name ? `${person.name} (${person.person_id})` : person.person_id;
-  hint.textContent = person ? (person.group ?? "") : known.may ? "Type a name, an id or a class." : "Type the id, as it is on the card.";
+  hint.textContent = person
+    ? (person.group ?? "")
+    : known.may
+      ? "Type a name, an id or a class."
+      : "Type the id, as it is on the card.";
   close();
   show(place, null);
   photos.show();
@@ -37,14 +41,16 @@ function close() {
 function open() {
   if (!known.may) return;
   const found = matching(input.value);
-  const options = found.slice(0, MOST).map((person, number) =>
-    element(
-      "li",
-      { id: `person-${number}`, role: "option", "aria-selected": "false", onclick: () => choose(person) },
-      element("strong", {}, titleOf(person)),
-      element("span", { className: "meta" }, [person.person_id, person.group].filter(Boolean).join(" · ")),
-    ),
-  );
+  const options = found
+    .slice(0, MOST)
+    .map((person, number) =>
+      element(
+        "li",
+        { id: `person-${number}`, role: "option", "aria-selected": "false", onclick: () => choose(person) },
+        element("strong", {}, titleOf(person)),
+        element("span", { className: "meta" }, [person.person_id, person.group].filter(Boolean).join(" · ")),
+      ),
+    );
   const more = found.length > MOST ? `${found.length - MOST} more: type on.` : "";
   hint.textContent = found.length ? more : "Nobody who is enrolled here has this name, id or class.";
   list.replaceChildren(...options);
@@ -72,7 +78,7 @@ input.addEventListener("input", () => {
   open();
 });
 input.addEventListener("blur", close);
-list.addEventListener("mousedown", (event) => event.preventDefault()); // so that the field keeps the focus until the click
+list.addEventListener("mousedown", (event) => event.preventDefault()); // the field keeps the focus until the click
 input.addEventListener("keydown", (event) => {
   if (event.key === "ArrowDown" || event.key === "ArrowUp") move(event.key === "ArrowDown" ? 1 : -1);
   else if (event.key === "Enter" && current()) current().click();
@@ -89,12 +95,16 @@ function wanted() {
   return personOf(text)?.person_id ?? (text && only && !others.length ? only.person_id : "");
 }
 
-// ---- whether it is ---------------------------------------------------------------------------------------------------
+// ---- whether it is --------------------------------------------------------------------------------------------------
 
 const WORDS = {
   match: ["yes", "Match", (name) => `This is ${name}.`],
   "no match": ["no", "No match", (name) => `This is not ${name}.`],
-  unsure: ["unsure", "Unsure", (name) => `The photo does not say whether this is ${name}: look yourself, or take another one.`],
+  unsure: [
+    "unsure",
+    "Unsure",
+    (name) => `The photo does not say whether this is ${name}: look yourself, or take another one.`,
+  ],
 };
 
 form.addEventListener("submit", (event) => {
@@ -138,7 +148,12 @@ form.addEventListener("reset", () => {
   input.focus();
 });
 section.addEventListener("shown", () => {
-  const combobox = { role: "combobox", "aria-autocomplete": "list", "aria-controls": "persons", "aria-expanded": "false" };
+  const combobox = {
+    role: "combobox",
+    "aria-autocomplete": "list",
+    "aria-controls": "persons",
+    "aria-expanded": "false",
+  };
   if (known.may) for (const [name, value] of Object.entries(combobox)) input.setAttribute(name, value);
-  if (!hint.textContent) choose(chosen);
+  if (!input.value) choose(null);
 });
