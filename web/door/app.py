@@ -24,7 +24,7 @@ from muster.storage.gallery.entry import Entry, entry_of, word
 from muster.storage.gallery.keys import Key
 from muster.storage.gallery.roster import UNKNOWN, UNSURE
 from muster.storage.library import LibraryFiles
-from muster.web.door import shapes, spec
+from muster.web.door import page, shapes, spec
 from muster.web.door.bodies import JSON_TIMES, MOST_IMAGE, MOST_JSON, Bodies, Shaped, images_of, is_image, parsed
 from muster.web.door.errors import RefusedError, refused
 from muster.web.door.keeper import Keeper
@@ -80,6 +80,7 @@ def app(library: LibraryFiles, service: Service, per_minute: float) -> Starlette
     """`per_minute`: images that each key may ask about."""
     door = DoorApp(library, service, Keeper(library, per_minute), Metrics(service), Bodies())
     routes = [Route(each.path, _endpoint(door, each), methods=[each.method]) for each in OPERATIONS]
+    routes += page.routes(HEADERS)
     made = Starlette(routes=routes, exception_handlers={HTTPException: _missing})
     made.router.redirect_slashes = False  # to where the header Host says
     made.state.door = door
@@ -264,6 +265,12 @@ def _detected(number: int, seen: Any) -> shapes.DetectedImage | shapes.FailedIma
     return shapes.DetectedImage(image=number, width=seen.size[0], height=seen.size[1], faces=faces)
 
 
+async def me(asked: Asked) -> BaseModel:
+    key = asked.key
+    assert key is not None
+    return shapes.KeyAnswer(key=key.id, name=key.name, role=key.role, ends=key.ends.isoformat() if key.ends else None)
+
+
 async def people(asked: Asked) -> BaseModel:
     found = await run_in_threadpool(asked.door.service.people)
     await done(asked.door.service.note("people listed", {"count": len(found), **asked.noted}))
@@ -376,7 +383,7 @@ async def openapi(asked: Asked) -> Response:
 HANDLERS: dict[str, Handler] = {
     each.__name__: each
     for each in (
-        *(verify, identify, detect, people, person, face, enrol, forget, lookalikes),
+        *(me, verify, identify, detect, people, person, face, enrol, forget, lookalikes),
         *(health, metrics, openapi),
     )
 }

@@ -29,6 +29,7 @@ class Operation:
 
 
 OPERATIONS = (
+    Operation("me", "GET", "/v1/me", "asks", "Whose key this is, and what it may do", shapes.KeyAnswer),
     Operation(
         "verify",
         "POST",

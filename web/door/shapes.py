@@ -56,6 +56,13 @@ class ErrorAnswer(Shape):
     error: Problem
 
 
+class KeyAnswer(Shape):
+    key: Annotated[str, Field(description="Its id, as the log has it.")]
+    name: Annotated[str, Field(description="Who or what has it.")]
+    role: Annotated[str, Field(description="`asks`, `enrols` or `administers`.")]
+    ends: Annotated[str | None, Field(description="The last day on which it is valid.")]
+
+
 class Candidate(Shape):
     person_id: str
     name: str | None
