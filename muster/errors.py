@@ -3,6 +3,7 @@
     MusterError               something outside the program stopped it: disk, permission, network
     ├── InputError            (also ValueError) what was asked for cannot be: a missing folder, a bad value
     │   ├── TaskError         no such task or model, or it cannot do what was asked of it
+    │   ├── NotEnrolledError  nobody of that person_id is in the gallery
     │   ├── MissingError      nothing is there, or no image: a wrong name, or a disk that is not mounted
     │   └── NotYetError       a step has to come first: scan, run, cluster, enroll or calibrate
     ├── ImageError            one image could not be read or decoded
@@ -31,6 +32,10 @@ class InputError(MusterError, ValueError):
 
 class TaskError(InputError):
     """A task or model that does not exist, or was asked for what it cannot do."""
+
+
+class NotEnrolledError(InputError):
+    """Nobody of that person_id is in the gallery, or not any more."""
 
 
 class MissingError(InputError):

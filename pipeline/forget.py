@@ -395,6 +395,11 @@ def _begin(
     return _carry_out(library, pending)
 
 
+def staying(library: LibraryFiles, known: gallery.Gallery) -> gallery.Gallery:
+    """Without who is being forgotten: from the moment on that it is noted."""
+    return _without(known, _pending(library)) if library.has(FORGETTING) else known
+
+
 def _going(known: gallery.Gallery, pending: Mapping[str, Any]) -> pa.ChunkedArray:
     """Which faces of the gallery are to go."""
     columns = {"person_id": "people", "image_id": "images", "uri": "originals"}

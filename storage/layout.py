@@ -1,6 +1,8 @@
 """Where everything lies in a library: each path once, in the order of docs/data-model.md, to which a test holds it."""
 
 MARKER = "library.json"
+LOCK = ".lock"  # held by one command that writes
+LOG_LOCK = ".audit-lock"  # held while a line of the audit log, or a gallery, is written
 
 MANIFEST = "manifest"
 SCANNING = f"{MANIFEST}/_scanning"  # there while a scan changes the library, and after one that died
@@ -66,6 +68,11 @@ def index(fingerprint: str, what: str) -> str:
 def audit_log(month: str) -> str:
     """`month`: such as 2026-11."""
     return f"{AUDIT}/{month}.jsonl"
+
+
+def audit_part(month: str, part: str) -> str:
+    """What follows the first file of a month: "000002" and so on. Sorted by name they are in order."""
+    return f"{AUDIT}/{month}.part{part}.jsonl"
 
 
 def receipt(name: str) -> str:

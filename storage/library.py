@@ -32,7 +32,7 @@ from muster.errors import DecryptionError, InputError, LibraryGoneError, MusterE
 from muster.storage.disk import TEMPORARY, Folder, checked
 from muster.storage.encryption import KEY, KEY_FILE, MAGIC, NEW_KEY, NEW_KEY_FILE, decrypt, derived, encrypt, key_of
 from muster.storage.files import inode
-from muster.storage.layout import FACTS, GALLERY, MARKER, REPORT
+from muster.storage.layout import FACTS, GALLERY, LOCK, LOG_LOCK, MARKER, REPORT
 from muster.storage.retry import retried
 from muster.storage.uris import connect, local_path, local_uri, unread
 
@@ -40,7 +40,7 @@ T = TypeVar("T")
 
 # Of library.json; grows when an older Muster could misread what a newer one wrote. CHANGING: see finish_change().
 FORMAT, UNBOUND, ENCRYPTED, CHANGING = 1, 2, 3, 4
-PATIENCE = 10.0  # seconds to wait for another process that changes the key of a library that is opened
+PATIENCE = 10.0  # seconds to wait for another process that changes the key of a library, or writes a line of its log
 _trusts: ContextVar[bool] = ContextVar("trusts", default=False)  # see trusting()
 TRUST = "MUSTER_TRUST"  # in the environment: libraries that others may write are used all the same
 
@@ -285,9 +285,10 @@ class LibraryFiles:
         """Remove what writers that were killed left under temporary names. The caller holds lock()."""
         if self.disk is None:  # object stores have none
             return
-        for name in self.disk.files():
-            if TEMPORARY.fullmatch(name.rpartition("/")[2]):
-                self.disk.remove(name)
+        with self.lock_log():  # whoever writes a line of the log has one
+            for name in self.disk.files():
+                if TEMPORARY.fullmatch(name.rpartition("/")[2]):
+                    self.disk.remove(name)
 
     def make_private(self) -> None:
         """Make a local library readable for its owner alone: it holds names of people now.
@@ -306,21 +307,34 @@ class LibraryFiles:
         Raises MusterError when another process holds it, after so many `seconds` still, or when the library may not be
         written. The lock dies with its process, however that ends.
         """
+        with self._locked(LOCK, seconds, pause=0.1):
+            if self.disk is not None:
+                self._check_key()
+                if self.key is not None or self.has(GALLERY) or self.names(FACTS):  # libraries made before 0.2.0 too
+                    self.make_private()
+            yield
+
+    @contextlib.contextmanager
+    def lock_log(self) -> Iterator[None]:
+        """Hold the audit log, and with it what the gallery is, for the moment that a line takes; also beside a command
+        that holds `lock`, which takes hours where it processes photos. Who takes both takes `lock` first."""
+        with self._locked(LOG_LOCK, PATIENCE, pause=0.002):
+            yield
+
+    @contextlib.contextmanager
+    def _locked(self, name: str, seconds: float, pause: float) -> Iterator[None]:
         if self.disk is None:
             yield
             return
         try:
-            file = self.disk.lock_file(".lock")
+            file = self.disk.lock_file(name)
         except OSError as error:
             reads = "; what only reads works: status, export, pages elsewhere" if error.errno == errno.EROFS else ""
             raise MusterError(f"cannot write to library {self.uri}: {error.strerror}{reads}") from error
         with file:
             deadline = time.monotonic() + seconds
             while not self._lock(file, last=time.monotonic() >= deadline):
-                time.sleep(0.1)
-            self._check_key()
-            if self.key is not None or self.has(GALLERY) or self.names(FACTS):  # libraries made before 0.2.0 too
-                self.make_private()
+                time.sleep(pause)
             yield
 
     def _lock(self, file: IO[str], last: bool) -> bool:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from muster.errors import InputError
 from muster.storage import layout
 from muster.storage.encryption import HOW_TO_MAKE, NEW_KEY, NEW_KEY_FILE, derived, key_of
-from muster.storage.layout import MARKER, PAGES
+from muster.storage.layout import LOCK, LOG_LOCK, MARKER, PAGES
 from muster.storage.library import (
     CHANGING,
     ENCRYPTED,
@@ -33,6 +33,7 @@ _NAMES = (  # *: any part of a name that begins with no dot; #: a digit
     *(f"{layout.INDEX}/*/{name}" for name in ("index.json", "ids-*", "vectors-*")),  # of before 0.2
     *(layout.GALLERY, layout.NEXT_GALLERY, layout.ROSTER, layout.FORGETTING, layout.REPORT),
     *(layout.fact("*"), layout.AUDIT_HEAD, layout.audit_log("####-##"), layout.receipt("*")),
+    layout.audit_part("####-##", "######"),
 )
 _OURS = re.compile("|".join(re.escape(name).replace(r"\*", r"[^/.][^/]*").replace(r"\#", r"\d") for name in _NAMES))
 
@@ -81,7 +82,7 @@ def _own_files(library: LibraryFiles) -> list[str]:
 
     Temporary files are gone before.
     """
-    names = [name for name in library.files() if name not in (MARKER, ".lock")]
+    names = [name for name in library.files() if name not in (MARKER, LOCK, LOG_LOCK)]
     for name in names:
         if name.startswith(f"{PAGES}/"):
             raise InputError(

@@ -13,8 +13,8 @@ import numpy as np
 from muster.arrays import Floats
 from muster.errors import InputError, MusterError
 from muster.pipeline.gallery import groups
+from muster.pipeline.gallery.desk import current, templates_of
 from muster.pipeline.gallery.groups import AGE, GROUP, TIME
-from muster.pipeline.gallery.identify import current, templates_of
 from muster.storage.gallery import gallery
 from muster.storage.layout import REPORT
 from muster.storage.library import LibraryFiles
@@ -76,7 +76,7 @@ def calibrate(library: LibraryFiles, wishes: Wishes = Wishes()) -> dict[str, Any
     if wishes.by or wishes.each_group:
         groups.check(known, by)
     declared = _declared(known, wishes.alike)
-    faces = known.embeddings, known.owner, templates_of(library, known)
+    faces = known.embeddings, known.owner, templates_of(library, known, held=True)
     searches = gallery_searches(*faces)
     supported = points(searches)
     above, target = ALIKE_FOR_ALL, sensible(len(known.people)) if wishes.fpir is None else wishes.fpir

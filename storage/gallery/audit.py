@@ -2,7 +2,8 @@
 
 Each line holds the digest of the one before, so that an edit, or a line taken out or put in, is found; and the number
 and digest of the gallery as it was then, so that an older gallery put back is found (storage/gallery/gallery.py).
-`LIBRARY/audit/<year>-<month>.jsonl`, and `LIBRARY/audit/head.json` with the number of lines and the digest of the last.
+`LIBRARY/audit/<year>-<month>.jsonl`, `….part000002.jsonl` and so on, because a file is written anew for each line that
+comes to it; and `LIBRARY/audit/head.json` with the number of lines and the digest of the last.
 People go by pseudonyms that only the gallery can resolve: who is forgotten there is nobody here. In an encrypted
 library nobody without its key writes a line. In others, who may write these files can write a new log from its start;
 and in both an older state of the whole library is as good as any: a copy of the head kept elsewhere (`check`) finds it.
@@ -11,6 +12,7 @@ and in both an older state of the whole library is as good as any: a copy of the
 import contextlib
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -23,6 +25,8 @@ from muster.storage.users import user_at_host
 
 START = "0" * 64
 ATTEMPTS = 5  # at reading its end, while another command writes lines
+LARGEST = 256 << 10  # bytes of a file from which on another one follows it
+Facts = dict[str, Any]
 State = tuple[int, str]  # number of lines, and the digest of the last
 
 
@@ -35,26 +39,53 @@ class Check:
     problem: str | None
 
 
-def append(library: LibraryFiles, action: str, facts: dict[str, Any], gallery: dict[str, Any] | None = None) -> None:
-    """Add a line. The caller holds library.lock(). `gallery`: its number and digest from now on; as before, if None.
+def append(library: LibraryFiles, action: str, facts: Facts) -> None:
+    """Add a line. Raises MusterError where the log's end is not as it was left."""
+    with library.lock_log():
+        extend(library, [(action, facts)])
 
-    Raises MusterError where the log's end is not as it was left.
+
+def extend(library: LibraryFiles, entries: Sequence[tuple[str, Facts]], gallery: Facts | None = None) -> None:
+    """Add a line of each action and its facts, all in one write. The caller holds library.lock_log().
+
+    `gallery`: its number and digest from now on; as before, if None.
     """
-    (lines, digest), last = _sound_end(library)
-    now = datetime.now(UTC)
-    name = max([layout.audit_log(f"{now:%Y-%m}"), *_files(library)])  # never an earlier file
-    who = user_at_host()
-    entry = {"line": lines + 1, "at": now.isoformat(timespec="seconds"), "by": who, "action": action, **facts}
-    if gallery := gallery or _gallery(library, last):
-        entry["gallery"] = gallery
-    line = json.dumps({**entry, "before": digest}, sort_keys=True, ensure_ascii=False).encode()
+    (number, digest), last = _sound_end(library)
+    now, who = datetime.now(UTC), user_at_host()
+    files = _files(library)
+    name = _following(files[-1:], f"{now:%Y-%m}", library)
+    gallery = gallery or _gallery(library, last)
+    told: Facts = {"gallery": gallery} if gallery else {}
+    before = (number, digest)
+    written = bytearray()
+    for action, facts in entries:
+        number += 1
+        entry = {"line": number, "at": now.isoformat(timespec="seconds"), "by": who, "action": action, **facts, **told}
+        line = json.dumps({**entry, "before": digest}, sort_keys=True, ensure_ascii=False).encode()
+        digest = tables.digest(line)
+        written += line + b"\n"
     try:
-        if lines and _head(library) != (lines, digest):  # a kill came between: another would leave two lines outside
-            library.write(AUDIT_HEAD, dump_json({"lines": lines, "sha256": digest}))
-        library.write(name, _complete(library, name) + line + b"\n")
-        library.write(AUDIT_HEAD, dump_json({"lines": entry["line"], "sha256": tables.digest(line)}))
+        if before[0] and _head(library) != before:  # a kill came between: then one file at most is outside
+            library.write(AUDIT_HEAD, dump_json({"lines": before[0], "sha256": before[1]}))
+        library.write(name, _complete(library, name) + written)
+        library.write(AUDIT_HEAD, dump_json({"lines": number, "sha256": digest}))
     except OSError as error:
         raise MusterError(f"cannot write {library.at(name)}: {error.strerror or error}") from error
+
+
+def _following(last: Sequence[str], month: str, library: LibraryFiles) -> str:
+    """The file that the next line comes into, never one before the `last` that there is."""
+    name = max([layout.audit_log(month), *last])
+    if name not in last or len(_complete(library, name)) < LARGEST:
+        return name
+    month, _, part = name.rpartition("/")[2].removesuffix(".jsonl").partition(".part")
+    return layout.audit_part(month, f"{int(part or 1) + 1:06}")
+
+
+def last_at(library: LibraryFiles) -> datetime | None:
+    """When the last line was written, by the clock of its writer; None where there is none."""
+    last = _sound_end(library)[1]
+    return datetime.fromisoformat(last["at"]) if last else None
 
 
 def gallery_state(library: LibraryFiles) -> dict[str, Any] | None:
@@ -83,7 +114,7 @@ def _sound_gallery(entry: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _sound_end(library: LibraryFiles) -> tuple[State, dict[str, Any]]:
-    """The end of the log, and its last line."""
+    """The end of the log, and its last line. Raises MusterError where it is not as it was left."""
     for _ in range(ATTEMPTS):
         try:
             end = None if _is_missing(library) else _end(library)
@@ -104,7 +135,7 @@ def _is_missing(library: LibraryFiles) -> bool:
 def check(library: LibraryFiles, head: str | None = None) -> Check:
     """Follow the chain from its start.
 
-    The log counts as whole if a crash came after the last line was written and before the head was updated.
+    The log counts as whole if a crash came after its last lines were written and before the head was updated.
 
     `head`: the digest of a line that was kept elsewhere, which must be in the chain.
     """
@@ -155,21 +186,24 @@ def entries(library: LibraryFiles) -> list[dict[str, Any]]:
 
 
 def _end(library: LibraryFiles) -> tuple[State, dict[str, Any]] | None:
-    """State and content of the last line: the one that the head names, or the one after it (see `check`).
+    """State and content of the last line: the one that the head names, or the last of those after it (see `check`).
 
     None where head and last line do not fit together.
     """
     head, files = _head(library), _files(library)
-    line = (_complete(library, files[-1]).splitlines() or [b""])[-1] if files else b""
-    if not line:
+    lines = _complete(library, files[-1]).splitlines() if files else []
+    if not lines:
         return ((0, START), {}) if head is None and not files else None
-    lines, digest = head or (0, START)
+    number, digest = head or (0, START)
+    known = next((n for n in range(len(lines), 0, -1) if tables.digest(lines[n - 1]) == digest), 0)
+    entry: Facts = {}
     try:
-        entry = dict(json.loads(line))
-        if digest == tables.digest(line):
-            return (lines, digest), entry
-        follows = (entry["line"], entry["before"]) == (lines + 1, digest)
-        return ((lines + 1, tables.digest(line)), entry) if follows else None
+        for line in lines[known:]:  # what came since the head; of all of a file, where it ends the one before
+            entry = dict(json.loads(line))
+            if (entry["line"], entry["before"]) != (number + 1, digest):
+                return None
+            number, digest = number + 1, tables.digest(line)
+        return (number, digest), entry or dict(json.loads(lines[-1]))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from muster.arrays import matrix
-from muster.errors import DecryptionError, InputError, MusterError, NotYetError
+from muster.errors import DecryptionError, MusterError, NotEnrolledError, NotYetError
 from muster.storage.gallery import audit
 from muster.storage.gallery.entry import DATES
 from muster.storage.layout import GALLERY, NEXT_GALLERY, ROSTER
@@ -95,7 +95,7 @@ class Gallery:
     def _of(self, person: str, column: str) -> str:
         row = pc.index(self.faces["person_id"], person).as_py()
         if row < 0:
-            raise InputError(f"nobody with person_id {person} is enrolled{others_like(person, self.people)}")
+            raise not_enrolled(person, self.people)
         return self.faces[column][row].as_py()
 
     def without(self, people: Collection[str]) -> "Gallery":
@@ -127,6 +127,10 @@ class Gallery:
         return replace(self, faces=faces.sort_by([("person_id", "ascending"), ("face_id", "ascending")]))
 
 
+def not_enrolled(person: str, people: Iterable[str]) -> NotEnrolledError:
+    return NotEnrolledError(f"nobody with person_id {person} is enrolled{others_like(person, people)}")
+
+
 def others_like(person: str, people: Iterable[str]) -> str:
     """What to say after a person_id that there is not: who differs from it in case alone."""
     alike = sorted(each for each in people if each.casefold() == person.casefold())
@@ -145,6 +149,15 @@ def read(library: LibraryFiles) -> Gallery | None:
     """
     found = _current(library)
     return None if found is None else _parsed(library, found[1])
+
+
+def digest(library: LibraryFiles) -> str | None:
+    """Of the gallery as it is now; None where nobody was ever enrolled. The caller holds library.lock_log()."""
+    state = audit.gallery_state(library)
+    if state is not None:
+        return str(state["sha256"])
+    data = _bytes(library, GALLERY)  # of an older Muster
+    return None if data is None else hashlib.sha256(data).hexdigest()
 
 
 def problem(library: LibraryFiles) -> str | None:
@@ -230,8 +243,13 @@ def named(gallery: Gallery | None, entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def write(library: LibraryFiles, gallery: Gallery, action: str, facts: dict[str, Any]) -> None:
-    """Replace the gallery, with a line of the audit log (see `audit.append`). The caller holds library.lock()."""
+    """Replace the gallery, with a line of the audit log (see `audit.extend`). The caller holds library.lock()."""
     library.make_private()
+    with library.lock_log():
+        _write(library, gallery, action, facts)
+
+
+def _write(library: LibraryFiles, gallery: Gallery, action: str, facts: dict[str, Any]) -> None:
     before = audit.gallery_state(library) or {"version": 0}
     facts_of_it = {name: getattr(gallery, name) for name in ("fingerprint", "model", "calibration")}
     facts_of_it["version"] = before["version"] + 1
@@ -239,7 +257,7 @@ def write(library: LibraryFiles, gallery: Gallery, action: str, facts: dict[str,
     data = to_parquet(gallery.faces.replace_schema_metadata(metadata))
     state = {"version": facts_of_it["version"], "sha256": hashlib.sha256(data).hexdigest()}
     library.write(NEXT_GALLERY, data)
-    audit.append(library, action, facts, state)
+    audit.extend(library, [(action, facts)], state)
     library.write(GALLERY, data)
     library.remove(NEXT_GALLERY)
 

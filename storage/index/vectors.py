@@ -154,6 +154,12 @@ def current(
     return index
 
 
+def unsaved(library: LibraryFiles, name: str, vectors: F32, note: Note | None = None) -> VectorIndex:
+    """As `current`, of more than `EXACT_UP_TO`, where another holds the library: nothing is written."""
+    vectors = _floats(vectors)
+    return _over(load(library, name) or _hold(vectors, map, note), vectors, note)
+
+
 def _hold(vectors: F32, spread: Spread, note: Note | None) -> Held:
     return Held(inverted_file.build_lists(vectors, spread), _keys(vectors), _notes(vectors, note))
 

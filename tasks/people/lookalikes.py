@@ -14,7 +14,7 @@ import numpy as np
 from muster.arrays import F32, I64, Floats
 from muster.tasks.people.calibrate import allowed, people_needed, person_weights, strictest, threshold_at
 from muster.tasks.people.graph import GraphParameters
-from muster.tasks.people.search import Templates, nearest
+from muster.tasks.people.search import SEARCHED, Templates, nearest
 
 ALIKE = GraphParameters().threshold  # templates this similar are one person's, as in clustering
 SHARE = 0.1  # of photos that may be named as the other: where more would be, nothing is promised
@@ -63,6 +63,10 @@ def margin(gallery: Templates, best: int, others: I64, measured: Spread) -> Floa
 
 
 def alike(gallery: Templates, person: int) -> I64:
-    """Who looks like this person: numbers of templates, not their own."""
-    found = np.flatnonzero(gallery.vectors @ gallery.vectors[person] >= ALIKE)
+    """Who looks like this person: numbers of templates, not their own. Of very many, among the nearest."""
+    if gallery.near is not None:
+        cosines, rows = gallery.near(gallery.vectors[[person]], SEARCHED, lambda near: np.zeros(len(near), bool))
+        found = rows[cosines >= ALIKE]
+    else:
+        found = np.flatnonzero(gallery.vectors @ gallery.vectors[person] >= ALIKE)
     return np.asarray(found[found != person], np.int64)

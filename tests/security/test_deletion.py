@@ -24,8 +24,8 @@ from helpers.runs import config_of
 from muster import library as face
 from muster.errors import MusterError
 from muster.pipeline import forget
+from muster.pipeline.gallery import desk, identify
 from muster.pipeline.gallery import enroll as enrolment
-from muster.pipeline.gallery import identify
 from muster.pipeline.gallery.enroll import Request, enroll
 from muster.storage import encryption, layout, manifest, tables
 from muster.storage.gallery import audit, gallery, left_over
@@ -293,10 +293,11 @@ def test_12_every_command_finishes_a_deletion_first(
 
 
 def test_12_there_is_no_other_door() -> None:
-    """Who holds the lock has settled; only `muster forget`, which reports what was settled, does it by itself."""
+    """Who holds the lock has settled; only `muster forget`, which reports what was settled, does it by itself; and the
+    desk keeps an index of who stays."""
     home = Path(forget.__file__).parents[1]
     files = [*(home / "pipeline").rglob("*.py"), *(home / "muster").rglob("*.py")]
-    assert {file.name for file in files if ".lock(" in file.read_text()} == {"forget.py", "library.py"}
+    assert {file.name for file in files if ".lock(" in file.read_text()} == {"forget.py", "library.py", "desk.py"}
 
 
 def test_12_who_only_reads_is_told(
@@ -421,7 +422,7 @@ def test_06_who_went_meanwhile_is_not_named(
         if how == "forgotten":
             assert muster("forget", "ann", *at).code == 0
         elif how == "ended":
-            later(monkeypatch, identify)
+            later(monkeypatch, desk)
         else:
             killed(kills, 1, lambda: muster("forget", "ann", *at))
         return probes
@@ -445,7 +446,9 @@ def test_06_verify_of_who_went_meanwhile(muster: Muster, pupils: Pupils, monkeyp
     outcome = muster("verify", pupils.photos["ann"][2], "--person", "ann", *CPU, "-l", pupils.library)
     assert (outcome.code, outcome.out) == (2, "")
     assert "nobody with person_id ann is enrolled" in outcome.error
-    assert audit.entries(open_library(pupils.library))[-1]["action"] == "forget"
+    last = audit.entries(open_library(pupils.library))[-1]
+    assert (last["action"], last["people"], last["refused"]) == ("verify", [], "not enrolled")
+    assert "ann" not in json.dumps(last)
 
 
 def test_06_a_log_that_is_cut_off_again_and_again(tmp_path: Path, kills: Kills) -> None:

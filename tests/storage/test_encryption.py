@@ -19,7 +19,7 @@ from muster.storage import encryption, manifest
 from muster.storage.encryption import KEY, KEY_FILE, MAGIC, NEW_KEY, NEW_KEY_FILE, decrypt, encrypt, key_of
 from muster.storage.gallery import audit, gallery
 from muster.storage.index import vectors
-from muster.storage.layout import GALLERY, MARKER, REPORT
+from muster.storage.layout import GALLERY, LOCK, LOG_LOCK, MARKER, REPORT
 from muster.storage.library import LibraryFiles, _create, _locate, open_library
 
 Muster = Callable[..., Outcome]
@@ -134,7 +134,7 @@ def test_nothing_of_a_gallery_is_readable(locked: LibraryFiles, school: School) 
     assert [entry["action"] for entry in audit.entries(locked)] == ["enroll-begun", "enroll"]
     for name in locked.files():
         data = Path(locked.at(name)).read_bytes()
-        assert name == MARKER or name == ".lock" or data.startswith(MAGIC)
+        assert name in (MARKER, LOCK, LOG_LOCK) or data.startswith(MAGIC)
         assert not any(each in data for each in wanted), name
     first, second, *_ = (name for name in locked.files() if name.startswith("_commits/"))
     os.replace(locked.at(first), locked.at(second))
@@ -295,7 +295,7 @@ def test_workers_have_the_key_of_their_environment(
     done = subprocess.run([sys.executable, "-m", "muster", "run", *options], capture_output=True, text=True)
     assert (done.returncode, "2 images: 2 ok" in done.stdout) == (0, True), done.stderr
     for name in (library := open_library(tmp_path / "L")).files():
-        assert name in (MARKER, ".lock") or Path(library.at(name)).read_bytes().startswith(MAGIC)
+        assert name in (MARKER, LOCK, LOG_LOCK) or Path(library.at(name)).read_bytes().startswith(MAGIC)
 
 
 def test_a_cluster_without_the_key(

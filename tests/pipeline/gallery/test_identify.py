@@ -15,7 +15,8 @@ from helpers.fixtures import Killed, School
 from helpers.runs import config_of
 from muster.errors import InputError
 from muster.pipeline import forget
-from muster.pipeline.gallery.identify import ANSWERS, identify, limits_of, verify
+from muster.pipeline.gallery.answers import ANSWERS, limits_of
+from muster.pipeline.gallery.identify import identify, verify
 from muster.pipeline.work.config import RunConfig
 from muster.storage import layout
 from muster.storage.gallery import audit, gallery
@@ -90,7 +91,7 @@ def test_a_large_gallery_is_searched_by_an_index(
     verified = verify(ann, str(school.probes[ann]), config(library), None)
     assert not (library / "index").exists()
     monkeypatch.setattr(vectors, "EXACT_UP_TO", 20)
-    monkeypatch.setattr("muster.pipeline.gallery.identify.THOROUGH", (1,))  # of so few, all the ten next are needed
+    monkeypatch.setattr("muster.pipeline.gallery.desk.THOROUGH", (1,))  # of so few, all the ten next are needed
     for _ in range(2):  # the index is made, and used again
         after, _ = identify(sources, config(library), None, lambda _: None)
         assert after["person_id"].equals(before["person_id"])
@@ -263,7 +264,7 @@ def test_who_is_named_or_unknown_is_shown_with_nobody_else(gallery_library: Path
 
 
 def test_a_poor_face_is_never_named(gallery_library: Path, school: School, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("muster.pipeline.gallery.identify.MIN_QUALITY", 1.1)  # every face is poor
+    monkeypatch.setattr("muster.pipeline.gallery.answers.MIN_QUALITY", 1.1)  # every face is poor
     [ann, *_] = school.probes
     photo = str(school.probes[ann])
     for threshold, expected in ((0.3, UNSURE), (1.9, UNKNOWN)):

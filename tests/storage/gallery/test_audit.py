@@ -1,4 +1,5 @@
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -78,3 +79,45 @@ def test_a_crash_is_no_edit(library: LibraryFiles, left: str) -> None:
     assert audit.check(library).problem is None
     audit.append(library, "calibrate", {})
     assert audit.check(library) == audit.Check(4, json.loads(library.read(AUDIT_HEAD))["sha256"], None)
+
+
+def test_a_full_file_is_followed_by_another(library: LibraryFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "LARGEST", 1000)
+    for number in range(40):
+        audit.append(library, "identify", {"number": number})
+    files = [name for name in library.names("audit") if name.endswith(".jsonl")]
+    assert len(files) > 5
+    assert files[1].endswith(".part000002.jsonl")
+    assert all(len(library.read(f"audit/{name}")) < 1400 for name in files)
+    assert [entry["number"] for entry in audit.entries(library)] == list(range(40))
+    library.remove(f"audit/{files[2]}")
+    assert "does not follow" in (audit.check(library).problem or "")
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_a_crash_after_several_lines_is_no_edit(
+    library: LibraryFiles, full: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(library, 2)
+    head = library.read(AUDIT_HEAD)
+    monkeypatch.setattr(audit, "LARGEST", 1 if full else audit.LARGEST)
+    with library.lock_log():
+        audit.extend(library, [("verify", {"number": number}) for number in range(3)])
+    assert len(library.names("audit")) == 2 + full
+    library.write(AUDIT_HEAD, head)
+    assert audit.check(library).problem is None
+    audit.append(library, "calibrate", {})
+    assert audit.check(library) == audit.Check(6, json.loads(library.read(AUDIT_HEAD))["sha256"], None)
+    actions = [entry["action"] for entry in audit.entries(library)]
+    assert actions == ["identify", "identify", "verify", "verify", "verify", "calibrate"]
+
+
+def test_lines_of_several_threads_are_one_chain(library: LibraryFiles) -> None:
+    def work(number: int) -> None:
+        for _ in range(5):
+            audit.append(library, "identify", {"thread": number})
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
+    assert audit.check(library).problem is None
+    assert len(audit.entries(library)) == 20
