@@ -96,7 +96,7 @@ def _enrolled(facts: dict[str, Any]) -> list[str]:
     ]
 
 
-def _opened(library: str, trust: bool) -> "muster.Library":  # evaluated, it would import all of it
+def open_gallery(library: str, trust: bool) -> "muster.Library":  # evaluated, it would import all of it
     """Of a command that asks the gallery: where there is no library, nobody is enrolled."""
     try:
         return muster.open(library, trust=trust)
@@ -148,7 +148,7 @@ def calibrate(
     from muster.pipeline.gallery.calibrate import sentences
 
     pairs = parse_pairs(alike)
-    opened = _opened(library, trust)
+    opened = open_gallery(library, trust)
     facts = opened.calibrate(fpir, miss, by=by, each_group=each_group, alike=pairs)
     encrypted = ", encrypted: `muster decrypt` writes a copy to look at" if opened.encrypted else ""
     report(facts, as_json, *sentences(facts), f"report: {facts['report']}{encrypted}")
@@ -169,7 +169,7 @@ def verify(
     Example: muster verify --person S0042 card.jpg -l ./school
     """
     machine = muster.Machine(device=device, weights_dir=weights_dir)
-    opened = _opened(library, trust)
+    opened = open_gallery(library, trust)
     with download_bar() as on_download:
         facts = opened.verify(image, person, threshold=threshold, machine=machine, on_download=on_download)
     _say_remark(facts["remark"])
@@ -197,7 +197,7 @@ def identify(
     from muster.storage.gallery.roster import UNKNOWN, UNSURE
 
     machine = muster.Machine(device=device, workers=workers, weights_dir=weights_dir)
-    opened = _opened(library, trust)
+    opened = open_gallery(library, trust)
     with progress() as on_progress, download_bar() as on_download:
         answers = opened.identify(
             sources, threshold=threshold, out=out, machine=machine, on_progress=on_progress, on_download=on_download
@@ -337,7 +337,7 @@ def audit_verify(
 
     Example: muster audit verify -l ./school
     """
-    facts = _opened(library, trust).audit_check(head)
+    facts = open_gallery(library, trust).audit_check(head)
     text = facts["problem"] or f"{count(facts['lines'], 'line')}, all as they were written; head {facts['head']}"
     report(facts, as_json, text)
     if facts["problem"]:
@@ -350,7 +350,7 @@ def audit_show(library: LibraryOption = LIBRARY, trust: TrustOption = False, as_
 
     Example: muster audit show -l ./school
     """
-    entries = _opened(library, trust).audit_log()
+    entries = open_gallery(library, trust).audit_log()
     report({"entries": entries}, as_json, *(map(_entry, entries) if entries else ["nothing was done yet"]))
 
 
