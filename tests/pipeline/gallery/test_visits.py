@@ -20,7 +20,7 @@ PEOPLE = ("ann", "bo", "cy")  # the first three directions; the others are stran
 
 
 class Desk:
-    """Names a face by the direction that it has. `doubts`: directions of which nobody is sure. `gone`: was forgotten."""
+    """Names a face by its direction. `doubts`: directions that nobody is sure of. `gone`: who was forgotten."""
 
     def __init__(self) -> None:
         self.asked: list[Question] = []
@@ -82,14 +82,32 @@ def test_who_comes_is_named_once_so_many_faces_agree_and_leaves_once():
     assert scene.show({}, 9) == [("leave", "ann", 0)]
     enter, leave = scene.events
     assert enter == {
-        **{"event": "enter", "camera": "door", "at": "2026-11-30T08:00:01.000Z", "track": 0},
-        **{"person_id": "ann", "name": "Ann", "score": 0.7, "threshold": 0.4, "unsure_from": 0.3},
-        **{"quality": pytest.approx(0.8), "agreed": 3, "of": 3, "reason": None, "candidates": []},
+        "event": "enter",
+        "camera": "door",
+        "at": "2026-11-30T08:00:01.000Z",
+        "track": 0,
+        "person_id": "ann",
+        "name": "Ann",
+        "score": 0.7,
+        "threshold": 0.4,
+        "unsure_from": 0.3,
+        "quality": pytest.approx(0.8),
+        "agreed": 3,
+        "of": 3,
+        "reason": None,
+        "candidates": [],
         "box_xyxy": [0.0, 0.0, 80.0, 90.0],
     }
     assert leave == {
-        **{"event": "leave", "camera": "door", "at": "2026-11-30T08:00:05.000Z", "track": 0, "person_id": "ann"},
-        **{"name": "Ann", "entered": "2026-11-30T08:00:01.000Z", "seconds": 4.0, "reason": None},
+        "event": "leave",
+        "camera": "door",
+        "at": "2026-11-30T08:00:05.000Z",
+        "track": 0,
+        "person_id": "ann",
+        "name": "Ann",
+        "entered": "2026-11-30T08:00:01.000Z",
+        "seconds": 4.0,
+        "reason": None,
     }
 
 
