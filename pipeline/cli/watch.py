@@ -9,7 +9,6 @@ import muster
 from muster.pipeline.cli.console import download_bar, report, say
 from muster.pipeline.cli.gallery import ThresholdOption, open_gallery
 from muster.pipeline.cli.options import LIBRARY, DeviceOption, LibraryOption, TrustOption, WeightsOption
-from muster.web.words import count
 
 
 def watch(
@@ -56,7 +55,7 @@ def watch(
     """
     machine = muster.Machine(device=device, weights_dir=weights_dir)
     with download_bar() as on_download:
-        done = open_gallery(library, trust).watch(
+        open_gallery(library, trust).watch(
             source,
             lambda event: report(event, as_json=True),
             name=name,
@@ -72,4 +71,3 @@ def watch(
             on_remark=lambda text: say(f"muster: {text}"),
             on_download=on_download,
         )
-    say(f"muster: {count(done.frames, 'frame')} came, {done.looked_at} were looked at")

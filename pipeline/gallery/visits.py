@@ -98,7 +98,7 @@ class Visits:
 
     def seen(self, moment: Moment, boxes: F32, qualities: F32, embeddings: F32) -> list[Event]:
         """What is to be told after a frame with these faces: boxes (N, 4), qualities (N,), embeddings (N, D)."""
-        self._following, numbers = follow(self._following, moment.clock, boxes, embeddings)
+        self._following, numbers = follow(self._following, moment.clock, boxes, embeddings, qualities)
         for number, box, quality, embedding in zip(
             numbers.tolist(), boxes.tolist(), qualities.tolist(), embeddings, strict=True
         ):

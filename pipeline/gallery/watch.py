@@ -110,6 +110,7 @@ def watch(
         finally:  # interrupted too: who was told to have come is told to have left
             for event in visits.close():
                 tell(event, None)
+            on_remark(f"{camera.seen} frames came, {count.looked_at} were looked at")
         return WatchSummary(camera.seen, count.looked_at, count.entered)
 
 

@@ -32,8 +32,9 @@ _STREAM = {
     "rtsp_transport": "tcp",  # by UDP a packet that is lost is a grey frame, in which nobody is recognised
     "protocol_whitelist": "rtsp,tcp,tls",
     "allowed_media_types": "video",
-    "fflags": "nobuffer",
-    "analyzeduration": "1000000",  # microseconds; FFmpeg's five seconds of looking are five seconds of nobody seen
+    # Microseconds that FFmpeg looks before it gives frames, five seconds by itself. It gives these frames too: with
+    # `nobuffer` it would not, and nobody was seen until the next keyframe, which some cameras send each ten seconds.
+    "analyzeduration": "1000000",
     "max_pixels": str(MAX_PIXELS),
 }
 

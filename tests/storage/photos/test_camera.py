@@ -46,7 +46,9 @@ def test_a_camera_shows_its_frames(units):
         frame = first(Frame, opened)
         assert frame.pixels().shape == (2 * HEIGHT, 2 * WIDTH, 3)
         assert frame.position is None
-        assert abs(number_of(frame.pixels()[::2, ::2]) - number_of(first(Frame, opened).pixels()[::2, ::2])) <= 2
+        numbers = [number_of(first(Frame, opened).pixels()[::2, ::2]) for _ in range(30)]
+        assert len(set(numbers)) > 15, "it moves"
+        assert max(numbers) <= len(units)
 
 
 def test_a_slow_reader_gets_the_newest_frame_and_the_camera_does_not_wait(units):
@@ -81,7 +83,7 @@ def test_a_camera_that_hangs_up_is_opened_again_after_longer_and_longer(units):
     with Rtsp(script) as server, closing(Camera(server.url, pauses=(0.01, 0.02, 0.03))) as opened:
         assert first(Lost, opened).reason
         while server.asked < 4:
-            assert all(what is None for what, _ in zip(opened.newest(0.05), "x", strict=False)), "it is said once"
+            assert not isinstance(next(opened.newest(0.05)), Lost | Back), "it is said once"
         gate.set()
         assert first(Back, opened)
 

@@ -22,11 +22,15 @@ def faces(frame, noise=0.1):
     return WHERE[rows] + moved, (looks / np.linalg.norm(looks, axis=1, keepdims=True)).astype(np.float32)
 
 
+def even(count):
+    return np.full(count, 0.5, np.float32)
+
+
 def run(film, unseen=3.0):
     """The numbers of each frame's faces, and of the tracks that ended after it; and the tracks at the end."""
     tracks, found = nobody(WIDTH), []
     for now, frame in enumerate(film):
-        tracks, number = follow(tracks, now, *faces(frame))
+        tracks, number = follow(tracks, now, *faces(frame), even(len(frame)))
         tracks, over = ended(tracks, now, unseen)
         found.append((number.tolist(), over.tolist()))
     return found, tracks
@@ -74,20 +78,38 @@ def test_who_flickers_is_one_track_and_who_stays_away_is_another():
 
 def test_a_face_that_jumps_is_followed_where_it_looks_the_same_and_only_then():
     boxes, looks = faces([(0, 0)])
-    tracks, _ = follow(nobody(WIDTH), 0, boxes, looks)
-    assert follow(tracks, 1, boxes + 500, looks)[1].tolist() == [0]
+    tracks, _ = follow(nobody(WIDTH), 0, boxes, looks, even(1))
+    assert follow(tracks, 1, boxes + 500, looks, even(1))[1].tolist() == [0]
     less = (0.55 * looks + np.sqrt(1 - 0.55**2) * PEOPLE[5]).astype(np.float32)
-    assert follow(tracks, 1, boxes + 500, less)[1].tolist() == [1]
-    assert follow(tracks, 1, boxes, less)[1].tolist() == [0]
-    assert follow(tracks, 1, boxes, PEOPLE[5:6])[1].tolist() == [1], "somebody else at the same place"
+    assert follow(tracks, 1, boxes + 500, less, even(1))[1].tolist() == [1]
+    assert follow(tracks, 1, boxes, less, even(1))[1].tolist() == [0]
+    assert follow(tracks, 1, boxes, PEOPLE[5:6], even(1))[1].tolist() == [1], "somebody else at the same place"
 
 
 def test_two_who_cross_keep_their_tracks():
     (left, a), (right, b) = faces([(0, 0)]), faces([(1, 0)])
-    tracks, number = follow(nobody(WIDTH), 0, np.concatenate([left, right]), np.concatenate([a, b]))
+    tracks, number = follow(nobody(WIDTH), 0, np.concatenate([left, right]), np.concatenate([a, b]), even(2))
     assert number.tolist() == [0, 1]
-    _, number = follow(tracks, 1, np.concatenate([right, left]), np.concatenate([a, b]))
+    _, number = follow(tracks, 1, np.concatenate([right, left]), np.concatenate([a, b]), even(2))
     assert number.tolist() == [0, 1]
+
+
+def film_of_one_place(*seen):
+    """The tracks of faces (direction, quality) that are at one place, one after the other."""
+    tracks, numbers = nobody(WIDTH), []
+    for now, (who, quality) in enumerate(seen):
+        tracks, found = follow(tracks, now, WHERE[:1], PEOPLE[who : who + 1], np.float32([quality]))
+        numbers += found.tolist()
+    return numbers
+
+
+def test_who_turns_away_and_back_is_one_track():
+    assert film_of_one_place((0, 0.9), (5, 0.2), (6, 0.1), (0, 0.9)) == [0, 0, 0, 0]
+
+
+def test_who_steps_in_while_another_is_turned_away_is_another_track():
+    assert film_of_one_place((0, 0.9), (1, 0.2), (1, 0.9)) == [0, 0, 1]
+    assert film_of_one_place((5, 0.1), (6, 0.2), (0, 0.9), (1, 0.9)) == [0, 0, 0, 1]
 
 
 @pytest.mark.parametrize(
