@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -83,8 +83,8 @@ def _rows(vectors: F32, rows: I64) -> F32:
 def ended(tracks: Tracks, now: float, unseen: float) -> tuple[Tracks, I64]:
     """The tracks that were seen within the last `unseen` seconds; and the numbers of the others, ascending."""
     over = now - tracks.seen > unseen
-    arrays = (each[~over] for each in vars(tracks).values() if isinstance(each, np.ndarray))
-    return Tracks(*arrays, begun=tracks.begun), np.sort(tracks.number[over])
+    left = {name: each[~over] for name, each in vars(tracks).items() if name != "begun"}
+    return replace(tracks, **left), np.sort(tracks.number[over])
 
 
 def agreed(said: Sequence[str], agree: int) -> str | None:
