@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from muster.errors import InputError, NotYetError
 from muster.pipeline import forget
 from muster.storage import manifest
-from muster.storage.gallery import audit, gallery
+from muster.storage.gallery import audit, gallery, keys
 from muster.storage.gallery.answers import check_out, write_answers
 from muster.storage.library import decrypted, open_library, trusting
 from muster.storage.photos.sources import Found
@@ -258,6 +258,37 @@ class Library:
         with self._in_use():
             forget.settled(self._files)
             serve_library(self._files, model, lambda url, others: None if on_ready is None else on_ready(url), port)
+
+    def serve_gallery(
+        self,
+        port: int | None = None,
+        *,
+        host: str = "127.0.0.1",
+        certificate: str | Path | None = None,
+        certificate_key: str | Path | None = None,
+        rate: float | None = None,
+        threshold: float | None = None,
+        model: str | None = None,
+        machine: Machine | None = None,
+        on_ready: Callable[[str], None] | None = None,
+        on_remark: Callable[[str], None] | None = None,
+        on_download: OnDownload | None = None,
+    ) -> None:
+        """Serve the gallery to programs and to a secretary, until KeyboardInterrupt: docs/door.md.
+
+        Whoever asks has a key, see `make_key`. `host`: of this machine alone, but with a `certificate` and its
+        `certificate_key` (PEM). `rate`: images a minute that a key may ask about; None: 600. `threshold`: the least
+        score of a name, instead of the measured one. `on_ready`: called with the address; `on_remark`: with what its
+        owner is to know.
+        """
+        from muster.chosen import task
+        from muster.pipeline.gallery.served import PER_MINUTE, At, serve_gallery
+
+        config = _config(self.uri, [task("faces", model=model)], machine)
+        file, key = (None if each is None else Path(each).expanduser() for each in (certificate, certificate_key))
+        at = At(host, port, file, key, PER_MINUTE if rate is None else rate)
+        with self._in_use():
+            serve_gallery(self._files, config, at, threshold, on_ready or silent, on_remark or silent, on_download)
 
     def copy(
         self, person: str, out: str | Path, *, hard_links: bool = False, model: str | None = None
@@ -660,6 +691,26 @@ class Library:
             self._files, files = rekeyed(self._files)
             return files
 
+    def make_key(self, name: str, role: str, *, until: date | None = None) -> dict[str, Any]:
+        """A key of the service: `id`, and `key`, its text, which is shown now and never again.
+
+        `name`: who or what has it. `role`: "asks", "enrols", which may ask too, or "administers", which may do all.
+        `until`: the last day that it is valid; no end where None.
+        """
+        with self._in_use():
+            made, text = keys.made(self._files, name, role, until)
+        return {**_shown(made), "key": text}
+
+    def keys(self) -> list[dict[str, Any]]:
+        """The keys that were ever made, oldest first: `id`, `name`, `role`, `made`, `ends`, `revoked`."""
+        with self._in_use():
+            return [_shown(key) for key in keys.listed(self._files)]
+
+    def revoke_key(self, id: str) -> dict[str, Any]:
+        """Nobody is answered by this key from now on. It stays in `keys`."""
+        with self._in_use():
+            return _shown(keys.revoked(self._files, id))
+
     def audit_check(self, head: str | None = None) -> dict[str, Any]:
         """Follow the chain of the audit log: `lines`, `head`, and `problem`, None where every line is as written.
 
@@ -667,7 +718,8 @@ class Library:
         """
         with self._in_use():
             found = audit.check(self._files, head)
-            return {**asdict(found), "problem": found.problem or gallery.problem(self._files)}
+            wrong = found.problem or gallery.problem(self._files) or keys.problem(self._files)
+            return {**asdict(found), "problem": wrong}
 
     def audit_log(self) -> list[dict[str, Any]]:
         """What was done with known people, oldest first, with the person_ids of those who are still enrolled."""
@@ -797,6 +849,10 @@ def _config(
         retry_errors=retry_errors,
         trace=None if trace is None else Path(trace),
     )
+
+
+def _shown(key: keys.Key) -> dict[str, Any]:
+    return {name: value for name, value in asdict(key).items() if name != "sha256"}
 
 
 def silent(what: object) -> None:

@@ -22,7 +22,7 @@ from muster.errors import InputError, MusterError
 from muster.pipeline import said, same_picture
 from muster.storage import layout, manifest, shared_shards, tables
 from muster.storage.disk import TEMPORARY
-from muster.storage.gallery import audit, gallery, left_over
+from muster.storage.gallery import audit, gallery, keys, left_over
 from muster.storage.layout import FORGETTING, NEXT_GALLERY, PAGES, RECEIPTS
 from muster.storage.library import LibraryFiles, dump_json
 from muster.storage.people import forgotten as ledger_of
@@ -429,7 +429,9 @@ def _carry_out(library: LibraryFiles, pending: dict[str, Any]) -> Receipt:
     edits = ledger_of.forget(library, gone)
     manifest.forget(library, sorted(images))
     manifest.forget_faces(library)  # also where no image went
-    tags.forget_names(library, {*people, *pending.get("names", ())})
+    called = {*people, *pending.get("names", ())}
+    tags.forget_names(library, called)
+    keys.forget_names(library, called)
     library.remove_temporary()
     shared_shards.remove_all(library)
     _remove_pages(library)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from muster.errors import DecryptionError, InputError
-from muster.storage.files import open_regular
+from muster.storage.files import open_regular, others_may_read
 
 KEY, KEY_FILE = "MUSTER_KEY", "MUSTER_KEY_FILE"
 NEW_KEY, NEW_KEY_FILE = "MUSTER_NEW_KEY", "MUSTER_NEW_KEY_FILE"  # of a library whose key is to be changed
@@ -52,10 +52,9 @@ def key_of(environment: Mapping[str, str], new: bool = False) -> bytes | None:
 
 
 def _key_file(path: Path, by_text: str, by_file: str) -> str:
-    """The text of a file that its owner alone may read, as OpenSSH has it with private keys. OSError, InputError."""
+    """The text of a file that its owner alone may read. OSError, InputError."""
     with open_regular(path) as file:
-        status = os.fstat(file.fileno())
-        if status.st_mode & 0o077 or status.st_uid not in (0, os.geteuid()):
+        if others_may_read(file):
             raise InputError(f"others may read {by_file}={path}: chmod 600 {path}, or give the key itself in {by_text}")
         return file.read(1000).decode("ascii", "replace")
 

@@ -35,6 +35,13 @@ def read_regular(path: str | bytes | os.PathLike[str]) -> bytes:
         return file.read()
 
 
+def others_may_read(file: BufferedReader) -> bool:
+    """Whether a file that is to be secret is not its owner's alone, who is this user or root; OpenSSH has it so with
+    private keys."""
+    status = os.fstat(file.fileno())
+    return bool(status.st_mode & 0o077) or status.st_uid not in (0, os.geteuid())
+
+
 def inode(file: int | str) -> tuple[int, int]:
     """Device and inode of a path or descriptor: what a file or folder is, whatever it is called."""
     status = os.stat(file)

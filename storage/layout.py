@@ -23,6 +23,7 @@ GALLERY = "gallery/gallery.parquet"
 NEXT_GALLERY = "gallery/_next.parquet"  # the gallery, until it is in its place
 ROSTER = "gallery/roster.parquet"  # the images of everybody who was enrolled, as a source to scan
 FORGETTING = "gallery/_forgetting.json"  # there while somebody is being forgotten, and after a kill
+KEYS = "gallery/keys.json"  # of the service: who may ask, enrol or administer; hashes alone
 REPORT = "gallery/calibration.html"  # what `muster calibrate` measured: curves and counts, nobody's data
 
 AUDIT = "audit"

@@ -32,7 +32,7 @@ from muster.errors import DecryptionError, InputError, LibraryGoneError, MusterE
 from muster.storage.disk import TEMPORARY, Folder, checked
 from muster.storage.encryption import KEY, KEY_FILE, MAGIC, NEW_KEY, NEW_KEY_FILE, decrypt, derived, encrypt, key_of
 from muster.storage.files import inode
-from muster.storage.layout import FACTS, GALLERY, LOCK, LOG_LOCK, MARKER, REPORT
+from muster.storage.layout import FACTS, GALLERY, KEYS, LOCK, LOG_LOCK, MARKER, REPORT
 from muster.storage.retry import retried
 from muster.storage.uris import connect, local_path, local_uri, unread
 
@@ -524,7 +524,8 @@ def decrypted(library: LibraryFiles, place: str | Path) -> LibraryFiles:
 
     Its marker is written last: a copy that was cut off is no library. A local one is for its owner alone. Raises
     InputError where the place is not empty, or lies in the library; DecryptionError for a file that was not encrypted:
-    whoever put it there has not the key, and it would pass for Muster's in the copy.
+    whoever put it there has not the key, and it would pass for Muster's in the copy. Keys of the service stay behind:
+    one that is revoked later would open the copy for ever, and whoever serves that makes its own.
     """
     if library.key is None:
         raise InputError(f"library {library.uri} is not encrypted: copy its folder")
@@ -546,7 +547,8 @@ def decrypted(library: LibraryFiles, place: str | Path) -> LibraryFiles:
         _check_owner(copy)  # another process may have made the folder meanwhile
     names = encrypted_files(library)
     for name in names:
-        copy.write(name, library.read(name))
+        if name != KEYS:
+            copy.write(name, library.read(name))
     return _create(copy)
 
 

@@ -32,7 +32,7 @@ _NAMES = (  # *: any part of a name that begins with no dot; #: a digit
     *(layout.TAGS, layout.TAGS_READ, layout.DUPLICATES, layout.index("*", "faces"), layout.index("*", "templates")),
     *(f"{layout.INDEX}/*/{name}" for name in ("index.json", "ids-*", "vectors-*")),  # of before 0.2
     *(layout.GALLERY, layout.NEXT_GALLERY, layout.ROSTER, layout.FORGETTING, layout.REPORT),
-    *(layout.fact("*"), layout.AUDIT_HEAD, layout.audit_log("####-##"), layout.receipt("*")),
+    *(layout.KEYS, layout.fact("*"), layout.AUDIT_HEAD, layout.audit_log("####-##"), layout.receipt("*")),
     layout.audit_part("####-##", "######"),
 )
 _OURS = re.compile("|".join(re.escape(name).replace(r"\*", r"[^/.][^/]*").replace(r"\#", r"\d") for name in _NAMES))

@@ -21,6 +21,7 @@ from muster.pipeline.cli.options import (
 from muster.web.words import count
 
 audit_app = typer.Typer(no_args_is_help=True, help="Who was enrolled, asked for and forgotten, when and by whom.")
+SHOWN = ("answer", "refused", "asked", "from", "count", "key")  # of what a line of the audit log says besides
 ThresholdOption = Annotated[
     float | None, typer.Option(help="Least score of a match.", show_default="as `muster calibrate` measured it")
 ]
@@ -355,5 +356,6 @@ def audit_show(library: LibraryOption = LIBRARY, trust: TrustOption = False, as_
 
 
 def _entry(entry: dict[str, Any]) -> str:
-    shown = f"; candidates: {', '.join(entry['candidates'])}" if entry["candidates"] else ""
-    return f"{entry['at']} {entry['by']} {entry['action']} {', '.join(entry['people'])}".strip() + shown
+    said = f"{entry['at']} {entry['by']} {entry['action']} {', '.join(entry['people'])}".strip()
+    facts = {"candidates": ", ".join(entry["candidates"]), **{name: entry.get(name) for name in SHOWN}}
+    return "; ".join([said, *(f"{name}: {value}" for name, value in facts.items() if value)])

@@ -30,6 +30,7 @@ from muster.pipeline.cli.console import (
 from muster.pipeline.cli.duplicates import duplicates
 from muster.pipeline.cli.evaluate import evaluate_app
 from muster.pipeline.cli.jobs import jobs_app, submit
+from muster.pipeline.cli.keys import keys_app
 from muster.pipeline.cli.models import models_app
 from muster.pipeline.cli.search import search
 from muster.pipeline.cli.serve import serve
@@ -157,6 +158,7 @@ app.add_typer(models_app, name="models")
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(gallery.audit_app, name="audit")
+app.add_typer(keys_app, name="keys")
 for command in (
     *(library.scan, library.run, library.cluster, library.people, library.name, library.copy, library.photos),
     *(library.status, library.errors, library.demo),

@@ -1,11 +1,13 @@
 """Text of options, as values. What is wrong with it is said here, in the words of the command line."""
 
 from collections.abc import Callable, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 from muster.errors import InputError
 from muster.pipeline.work.choice import TaskChoice, choose
+from muster.storage.gallery import dates
 from muster.tasks import registry
 from muster.tasks.base import Option
 from muster.tasks.models import zoo
@@ -107,6 +109,14 @@ def parse_pairs(options: Sequence[str]) -> list[tuple[str, str]]:
             raise InputError(f"--alike {option}: write PERSON=PERSON, for example --alike S0042=S0043")
         pairs.append((one.strip(), other.strip()))
     return pairs
+
+
+def parse_day(option: str, text: str) -> date:
+    """`2027-07-31`, or as rosters have dates, → that day."""
+    try:
+        return dates.parsed(text, dates.Order("", ""))
+    except ValueError as error:
+        raise InputError(f"{option} {text}: {error}") from None
 
 
 def parse_k(text: str) -> int | None:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -66,26 +65,14 @@ class Probes:
     errors: list[dict[str, Any]]
 
 
-@dataclass(frozen=True)
 class Enrolled:
-    """People who may be named, and what they are known by: `people`, `names` and `pseudonyms` (G,) in the order of
-    `made`."""
+    """Who may be named, and what they are known by: `people` (G,), person_ids in the order of `made`."""
 
-    known: Gallery
-    made: Templates
-
-    @cached_property
-    def people(self) -> list[str]:
-        return self.known.people
-
-    @cached_property
-    def _rows(self) -> dict[str, tuple[str, str]]:
-        columns = (self.known.faces[name].to_pylist() for name in ("person_id", "name", "pseudonym"))
-        return {person: (name, pseudonym) for person, name, pseudonym in zip(*columns, strict=True)}
-
-    @cached_property
-    def _numbers(self) -> dict[str, int]:
-        return {normal(person): number for number, person in enumerate(self.people)}
+    def __init__(self, known: Gallery, made: Templates) -> None:
+        self.known, self.made, self.people = known, made, known.people
+        columns = (known.faces[name].to_pylist() for name in ("person_id", "name", "pseudonym"))
+        self._rows = {person: (name, pseudonym) for person, name, pseudonym in zip(*columns, strict=True)}
+        self._numbers = {normal(person): number for number, person in enumerate(self.people)}
 
     def name_of(self, person: str) -> str:
         return self._rows[person][0]
@@ -168,7 +155,7 @@ def compared(enrolled: Enrolled, number: int, probes: Probes, limits: Limits) ->
     made, person = enrolled.made, enrolled.people[number]
     scores, threshold = score_of(probes.embeddings, made, np.full(len(probes.rows), number)), limits.of(number)
     faces = [{**row, "score": round(float(s), 4)} for row, s in zip(probes.rows, scores, strict=True)]
-    best = max(faces, key=_area)
+    best = max(faces, key=area)
     poor = _low_quality(best) if best["quality"] < MIN_QUALITY else ""
     if not poor and best["score"] >= threshold:
         probe = probes.embeddings[faces.index(best)]
@@ -221,6 +208,6 @@ def _low_quality(row: dict[str, Any]) -> str:
     return f"the face is too small, blurred or turned away (quality {row['quality']:.2f})"
 
 
-def _area(row: dict[str, Any]) -> float:
+def area(row: Mapping[str, Any]) -> float:
     x0, y0, x1, y1 = row["box_xyxy"]
     return float((x1 - x0) * (y1 - y0))

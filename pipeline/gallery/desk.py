@@ -97,25 +97,28 @@ class Desk:
                     found = [self._answer(standing, question) for question in questions]
                     audit.extend(self.library, [line for _, line in found])
                     return [answer for answer, _ in found]
-            self._standing = self._loaded(state)
+            self._at(state)
         raise MusterError(f"the gallery of library {self.library.uri} is changed all the time: ask again")
 
     def enrolled(self) -> Enrolled:
         """Who may be named now. Nothing is logged: it is no answer yet. Raises MusterError where nobody can be."""
         with self.library.lock_log():
             state = self._state()
-        if self._standing is None or self._standing.state != state:
-            self._standing = self._loaded(state)
-        if self._standing.enrolled is None:
-            assert self._standing.problem is not None
-            raise self._standing.problem
-        return self._standing.enrolled
+        return _people(self._at(state))
 
     def check(self, kind: str) -> str:
         """The remark on the threshold for such questions; MusterError where they cannot be answered."""
-        self.enrolled()
-        assert self._standing is not None
-        return _limits(self._standing, kind, self.threshold).remark
+        with self.library.lock_log():
+            state = self._state()
+        standing = self._at(state)
+        _people(standing)
+        return _limits(standing, kind, self.threshold).remark
+
+    def _at(self, state: _State) -> _Standing:
+        standing = self._standing  # other threads may replace it
+        if standing is None or standing.state != state:
+            standing = self._standing = self._loaded(state)
+        return standing
 
     def _state(self) -> _State:
         now, last = datetime.now(UTC), audit.last_at(self.library)
@@ -153,10 +156,7 @@ class Desk:
 def _said(standing: _Standing, question: Question, threshold: float | None) -> tuple[Answer, dict[str, Any]]:
     if question.kind == NOTE:
         return Answer(), {}
-    if standing.enrolled is None:
-        assert standing.problem is not None
-        raise standing.problem
-    known = standing.enrolled
+    known = _people(standing)
     if question.kind == LEAVE:
         person = known.people[known.number_of(question.person)]
         return Answer(facts={"person_id": person, "name": known.name_of(person)}), {
@@ -177,6 +177,13 @@ def _said(standing: _Standing, question: Question, threshold: float | None) -> t
     rows = named(known, probes, limits)
     used = {"faces": len(rows), "threshold": limits.threshold, "unsure_from": limits.unsure_from}
     return Answer(rows=rows, remark=limits.remark), {**used, **disclosed(known, rows)}
+
+
+def _people(standing: _Standing) -> Enrolled:
+    if standing.enrolled is None:
+        assert standing.problem is not None
+        raise standing.problem
+    return standing.enrolled
 
 
 def _limits(standing: _Standing, what: str, threshold: float | None) -> Limits:

@@ -11,8 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from muster.arrays import F32
 from muster.errors import InputError
 from muster.pipeline import forget
+from muster.pipeline.gallery.answers import area
 from muster.pipeline.people.faces import faces_fingerprint
 from muster.pipeline.run import OnProgress, process
 from muster.pipeline.usual import with_usual_models
@@ -89,7 +91,7 @@ def enroll(
     willing, refused = _sort_out(entries)
     images = _images(willing)
     with forget.locked(library, resuming={image["uri"] for image in images}):
-        config = _with_model(library, config)
+        config = with_gallery_model(library, config)
         forgotten = _withdrawn(library, entries)
         willing, returning = _not_returning(library, willing, accept)
         names, uris = {entry.person_id for entry in willing}, {uri for entry in willing for uri in entry.images}
@@ -131,7 +133,7 @@ def _sort_out(entries: Sequence[Entry]) -> tuple[list[Entry], list[Refused]]:
     return [entry for entry in entries if entry.person_id not in names], refused
 
 
-def _with_model(library: LibraryFiles, config: RunConfig) -> RunConfig:
+def with_gallery_model(library: LibraryFiles, config: RunConfig) -> RunConfig:
     """The gallery's model where none was asked for, or the library's where there is no gallery. InputError where it is
     another one than the gallery's."""
     known = gallery.read(library)
@@ -218,17 +220,90 @@ def _stamps(library: LibraryFiles) -> dict[str, dict[str, Any]]:
 
 def _enrol(library: LibraryFiles, model: str | None, willing: Sequence[Entry], accept: Collection[str]) -> EnrolSummary:
     """Put those whose photos fit into the gallery. The caller holds the lock."""
-    details = {entry.person_id: _details(entry) for entry in willing}
     before = _known(library, model, bool(willing))
+    rows, poor = _photos(library, before, willing)
+    summary = _admit(library, before, willing, rows, accept)
+    if unused := forget.unfinished(library):  # what is not used of a roster's photos does not stay
+        forget.drop(library, unused)
+    return replace(summary, refused=poor + summary.refused)
+
+
+@dataclass(frozen=True)
+class SeenPhoto:
+    """One that is kept nowhere, and what `faces` found: rows and their embeddings (N, D)."""
+
+    uri: str
+    image_id: str
+    sha256: str
+    taken: date | None
+    faces: Sequence[Mapping[str, Any]]
+    embeddings: F32
+
+
+def enroll_seen(
+    library: LibraryFiles,
+    choice: TaskChoice,
+    entry: Entry,
+    photos: Sequence[SeenPhoto],
+    accept: bool,
+    noted: Mapping[str, Any] = {},
+) -> EnrolSummary:
+    """Enrol one person, who consents, by photos that were looked at and are kept nowhere; or update them. Without
+    photos who is enrolled has other details. `choice`: the task `faces` that looked. `noted`: what the log says
+    besides. The caller holds the lock, see `forget.locked`.
+    """
+    before = gallery.read(library)
+    if before is None or not before.faces.num_rows:
+        assert choice.model is not None
+        before = gallery.empty(choice.fingerprint, choice.model, choice.task.schema.field("embedding").type.list_size)
+    if (before.fingerprint, before.model) != (choice.fingerprint, choice.model):
+        raise InputError(f"the gallery of library {library.uri} was made anew, by faces={before.model}: start again")
+    here = {normal(person): person for person in before.people}
+    entry = replace(entry, person_id=here.get(entry.person_id, entry.person_id))
+    if not photos and entry.person_id in before.people:
+        known = before.with_details({entry.person_id: _details(entry)})
+        if not known.faces.equals(before.faces):
+            facts = {"people": [known.pseudonym_of(entry.person_id)], "photos": 0, **noted}
+            gallery.write(library, known, "enroll", facts)
+        return EnrolSummary(len(known.people), 0, 1, 0, [], [])
+    accepted = {entry.person_id} if accept else set()
+    willing, returning = _not_returning(library, [entry], accepted)
+    kept = set(willing[0].images) if willing else ()
+    rows, poor = [], []
+    for photo in photos:
+        if photo.uri not in kept:
+            continue
+        if reason := _reason(photo.faces):
+            poor.append(Refused(entry.person_id, reason, photo.uri))
+        else:
+            best = max(range(len(photo.faces)), key=lambda i: area(photo.faces[i]))
+            face = {name: photo.faces[best][name] for name in ("quality", "thumbnail")}
+            row: dict[str, Any] = {"image_id": photo.image_id, "face_id": f"{photo.image_id}-{best}", "uri": photo.uri}
+            row |= {"sha256": photo.sha256, "taken": photo.taken, "embedding": photo.embeddings[best]}
+            rows.append({"person_id": entry.person_id, **_details(entry), **row, **face})
+    library.make_private()
+    summary = _admit(library, before, willing, rows, accepted, noted)
+    return replace(summary, refused=returning + poor + summary.refused)
+
+
+def _admit(
+    library: LibraryFiles,
+    before: Gallery,
+    willing: Sequence[Entry],
+    rows: Sequence[dict[str, Any]],
+    accept: Collection[str],
+    noted: Mapping[str, Any] = {},
+) -> EnrolSummary:
+    """Put those of these rows into the gallery that fit, and nobody who looks like another."""
+    details = {entry.person_id: _details(entry) for entry in willing}
     known = before.with_details(details)  # also of those whose photos are refused now
-    rows, poor = _photos(library, known, willing)
     fitting, unlike = _fitting(rows, accept)
     pairs = _lookalikes(known, fitting)
     theirs = {row["person_id"] for row in fitting}
     held = ({pair[name] for pair in pairs for name in ("person_id", "other")} & theirs) - set(accept)
     used = [row for row in fitting if row["person_id"] not in held]
     names, old = {row["person_id"] for row in used}, {row["person_id"]: row for row in known.faces.to_pylist()}
-    refused = poor + unlike
+    refused = unlike
     refused += [Refused(person, "looks like another person: see lookalikes", review=True) for person in sorted(held)]
     refused += [Refused(e.person_id, "no usable photo") for e in willing if e.person_id not in names | held]
     pseudonyms = {person: old[person]["pseudonym"] if person in old else secrets.token_hex(8) for person in names}
@@ -237,10 +312,8 @@ def _enrol(library: LibraryFiles, model: str | None, willing: Sequence[Entry], a
         row |= {name: row[name] or old.get(row["person_id"], row)[name] for name in DATES}
     new = known.with_faces(used)
     if not new.faces.equals(before.faces):
-        facts = {"people": sorted(pseudonyms.values()), "photos": len(used), "refused": len(refused)}
+        facts = {"people": sorted(pseudonyms.values()), "photos": len(used), "refused": len(refused), **noted}
         gallery.write(library, new, "enroll", facts)
-    if unused := forget.unfinished(library):  # what is not used of a roster's photos does not stay
-        forget.drop(library, unused)
     return EnrolSummary(
         people=len(new.people),
         enrolled=len(names - old.keys()),
@@ -283,7 +356,7 @@ def _photos(
         if reason:
             refused.append(Refused(entry.person_id, reason, uri))
             continue
-        best = max(seen, key=lambda face: face["area"])
+        best = max(seen, key=area)
         rows.append(
             {"person_id": entry.person_id, **_details(entry)}
             | {"image_id": image_id, "uri": uri, "sha256": facts[image_id]["sha256"]}
@@ -304,23 +377,22 @@ def _facts(library: LibraryFiles, mine: Collection[str]) -> dict[str, dict[str, 
 
 
 def _faces(library: LibraryFiles, fingerprint: str, mine: Collection[str]) -> dict[str, list[dict[str, Any]]]:
-    """The faces of each image, with their areas."""
+    """The faces of each image."""
     columns = ["image_id", "face_id", "box_xyxy", "quality", "embedding"]
     table = tables.require(library, "faces", fingerprint, columns, manifest.committed(library, fingerprint))
     table = table.filter(pc.is_in(table["image_id"], pa.array(list(mine), pa.string())))
     found: dict[str, list[dict[str, Any]]] = {}
     for row in table.to_pylist():
-        x0, y0, x1, y1 = row["box_xyxy"]
-        found.setdefault(row["image_id"], []).append(row | {"area": (x1 - x0) * (y1 - y0)})
+        found.setdefault(row["image_id"], []).append(row)
     return found
 
 
-def _reason(faces: Sequence[dict[str, Any]]) -> str | None:
+def _reason(faces: Sequence[Mapping[str, Any]]) -> str | None:
     """Why a photo with these faces cannot stand for one person."""
     if not faces:
         return "no face"
-    largest = max(faces, key=lambda face: face["area"])
-    count = sum(face["area"] >= BESIDE * largest["area"] for face in faces)
+    largest = max(faces, key=area)
+    count = sum(area(face) >= BESIDE * area(largest) for face in faces)
     if count > 1:
         return f"{count} faces: crop it to one"
     if largest["quality"] < MIN_QUALITY:
@@ -350,11 +422,12 @@ def _fitting(rows: Sequence[dict[str, Any]], accept: Collection[str]) -> tuple[l
 def _lookalikes(known: Gallery, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Pairs of people whose templates are as alike as one person's, of whom at least one is new or updated."""
     both = known.with_faces([{**row, "pseudonym": ""} for row in rows])
-    names = both.people
-    if len(names) < 2:
-        return []
-    vectors = means(both.embeddings, both.owner, len(names))
-    fresh = sorted({row["person_id"] for row in rows})
+    return lookalikes(both.people, means(both.embeddings, both.owner, len(both.people)), {r["person_id"] for r in rows})
+
+
+def lookalikes(names: Sequence[str], vectors: F32, among: Collection[str]) -> list[dict[str, Any]]:
+    """Pairs of people with templates (G, D) as alike as one person's, one of them `among` these, most alike first."""
+    fresh = sorted(among)
     place = {name: i for i, name in enumerate(names)}
     pairs: dict[tuple[str, str], float] = {}
     for start in range(0, len(fresh), 1024):

@@ -27,7 +27,7 @@ from muster.storage.tables import from_parquet, to_parquet
 
 ATTEMPTS = 5  # at reading it, and the log, while another command replaces them
 KEY = b"muster.gallery"
-SINCE = ("born", "taken")  # columns that galleries of an older Muster lack
+SINCE = ("born", "taken", "thumbnail")  # columns that galleries of an older Muster lack
 
 ROSTER_SCHEMA = pa.schema(
     {  # size and time: without them a scan does not see that an image in a Parquet file, or a bucket, is another one
@@ -56,6 +56,7 @@ def schema(width: int) -> pa.Schema:
             ("taken", pa.date32()),  # when the photo was made, as its camera says
             ("quality", pa.float32()),
             ("embedding", pa.list_(pa.float32(), width)),
+            ("thumbnail", pa.binary()),  # JPEG, of a photo that is kept nowhere; others have theirs in `faces`
         ]
     )
 
@@ -149,6 +150,11 @@ def read(library: LibraryFiles) -> Gallery | None:
     """
     found = _current(library)
     return None if found is None else _parsed(library, found[1])
+
+
+def has_people(library: LibraryFiles) -> bool:
+    known = read(library)
+    return known is not None and known.faces.num_rows > 0
 
 
 def digest(library: LibraryFiles) -> str | None:

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from PIL import Image
@@ -13,6 +14,7 @@ from muster.errors import ImageError
 MAX_MEMORY = 1200 << 20  # bytes held while one image is decoded, estimated from its header before anything is allocated
 LARGE = 256 << 20  # images that need more bytes than this are decoded one at a time, whatever the number of threads
 _one_large = threading.Lock()
+_most_pixels: ContextVar[float] = ContextVar("most_pixels", default=float("inf"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,10 +33,23 @@ class Rendered:
 
 
 @contextmanager
+def pixels_at_most(count: int) -> Iterator[None]:
+    """What this thread decodes meanwhile has no more pixels, or is too large."""
+    token = _most_pixels.set(count)
+    try:
+        yield
+    finally:
+        _most_pixels.reset(token)
+
+
+@contextmanager
 def memory(size: tuple[int, int], need: int) -> Iterator[None]:
     """To decode an image of this size in, which takes at most `need` bytes. ImageError where that is too much."""
-    if need > MAX_MEMORY:
+    most = _most_pixels.get()
+    if need > MAX_MEMORY or size[0] * size[1] > most:
         text = f"{size[0]}×{size[1]} pixels need {need >> 20} MiB to decode (limit {MAX_MEMORY >> 20})"
+        if size[0] * size[1] > most:
+            text = f"{size[0]}×{size[1]} pixels are too many (limit {most / 1e6:g} million): make it smaller"
         error = ImageError("too_large", text)
         error.size = size
         raise error

@@ -24,7 +24,7 @@ from muster.pipeline.forget import expired, settle
 from muster.pipeline.people import grouping
 from muster.pipeline.people.pages import write_people
 from muster.storage import layout, manifest, tables
-from muster.storage.gallery import audit, gallery
+from muster.storage.gallery import audit, gallery, keys
 from muster.storage.index import vectors
 from muster.storage.library import LibraryFiles, open_library
 from muster.storage.tags import table as tags
@@ -99,6 +99,13 @@ def test_pairs_of_look_alikes_go_with_either_of_them(library: LibraryFiles) -> N
     gallery.write(library, replace(known, calibration=facts), "calibrate", {})
     forget.forget(library, known.people[:1], "asked for")
     assert gallery.require(library).calibration == {"alike": {"declared": [[two, three]], "share": None}}
+
+
+def test_a_key_of_the_service_that_has_their_name_loses_it(library: LibraryFiles) -> None:
+    [ann, *_] = gallery.require(library).people
+    keys.made(library, ann, "enrols")
+    [receipt] = forget.forget(library, [ann], "asked for")
+    assert (receipt.found_afterwards, [key.name for key in keys.listed(library)]) == ([], ["forgotten"])
 
 
 def test_tags_go(library: LibraryFiles, school: School) -> None:

@@ -300,6 +300,7 @@ def test_what_only_reads_works_where_the_library_cannot_be_written(
         ["errors"],
         ["audit", "show"],
         ["audit", "verify"],
+        ["keys", "list"],
     ):
         outcome = muster(*command, "-l", read_only)
         assert outcome.code == 0, outcome.err
@@ -560,6 +561,7 @@ def commands() -> dict[str, typer.models.CommandInfo]:
         (main.evaluate_app, "evaluate "),
         (main.jobs_app, "jobs "),
         (main.gallery.audit_app, "audit "),
+        (main.keys_app, "keys "),
     ):
         for command in app.registered_commands:
             assert command.callback is not None

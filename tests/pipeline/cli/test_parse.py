@@ -1,3 +1,4 @@
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -5,6 +6,7 @@ import pytest
 from muster.errors import InputError, TaskError
 from muster.pipeline.cli.parse import (
     chosen,
+    parse_day,
     parse_k,
     parse_model,
     parse_models,
@@ -101,6 +103,13 @@ def test_parse_k() -> None:
     for text in ("0", "-1", "1.5", "", "many", "²"):
         with pytest.raises(InputError, match="--k"):
             parse_k(text)
+
+
+def test_parse_day() -> None:
+    assert parse_day("--until", "31.7.2027") == parse_day("--until", "2027-07-31") == date(2027, 7, 31)
+    for text in ("", "soon", "2027-02-30", "1/2/2027"):
+        with pytest.raises(InputError, match=f"--until {text}: "):
+            parse_day("--until", text)
 
 
 def test_pairs_of_people() -> None:

@@ -1,0 +1,150 @@
+"""The gallery as a service has it, with its real network."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from helpers.fixtures import School
+from muster.errors import InputError, MusterError, NotEnrolledError
+from muster.pipeline import forget
+from muster.pipeline.gallery.door import Door
+from muster.pipeline.gallery.resident import Seen
+from muster.pipeline.work.choice import TaskChoice
+from muster.pipeline.work.config import RunConfig
+from muster.pipeline.work.machine import Machine
+from muster.storage.gallery import audit, gallery
+from muster.storage.gallery.entry import Entry
+from muster.storage.library import open_library
+
+
+def door_at(library: Path, threshold: float | None = 0.3) -> Door:
+    config = RunConfig(
+        library=str(library), choices=(TaskChoice(name="faces"),), machine=Machine(device="cpu", workers=1)
+    )
+    return Door(open_library(library, create=True), config, threshold)
+
+
+@pytest.fixture
+def door(gallery_library: Path) -> Iterator[Door]:
+    made = door_at(gallery_library)
+    yield made
+    made.close()
+
+
+def looked(door: Door, *files: Path) -> list[tuple[int, Seen]]:
+    return [(number, door.look(file.read_bytes()).result(60)) for number, file in enumerate(files)]
+
+
+def who(door: Door, file: Path) -> str:
+    seen = door.look(file.read_bytes()).result(60)
+    return door.identify([seen], {"key": "k"}).result(60).rows[0]["person_id"]
+
+
+def entry(person: str, **facts: object) -> Entry:
+    return Entry(person_id=person, name=person, images=(), consent=True, **facts)  # type: ignore[arg-type]
+
+
+def test_known_people_are_named(door: Door, school: School) -> None:
+    for name, file in [*school.probes.items()][:3]:
+        assert who(door, file) == name
+        [(_, seen)] = looked(door, file)
+        assert door.verify(seen, name, {}).result(60).facts["answer"] == "match"
+    assert who(door, school.strangers[0]) == "UNKNOWN"
+    with pytest.raises(NotEnrolledError):
+        door.verify(seen, "nobody", {}).result(60)
+    assert audit.entries(door.library)[-2].items() >= {"action": "identify", "key": "k", "images": 1}.items()
+
+
+def test_a_stranger_is_enrolled_by_a_photo_and_forgotten(door: Door, school: School) -> None:
+    stranger = school.strangers[0]
+    before = [row["person_id"] for row in door.people()]
+    summary = door.enrol(entry("new", group="7b"), looked(door, stranger), accept=False)
+    assert (summary.enrolled, summary.photos, summary.refused) == (1, 1, [])
+    assert who(door, stranger) == "new"
+    assert [row["person_id"] for row in door.people()] == sorted([*before, "new"])
+    assert door.person("new").items() >= {"group": "7b", "photos": 1, "name": "new"}.items()
+    picture = door.face("new")
+    assert picture is not None
+    assert picture[:2] == b"\xff\xd8"
+    assert (door.face(before[0]) or b"")[:2] == b"\xff\xd8"  # of a roster: from the table of faces
+    known = gallery.require(door.library)
+    row = known.faces.filter([person == "new" for person in known.faces["person_id"].to_pylist()]).to_pylist()[0]
+    assert row["uri"] == f"service:{row['sha256']}"
+    receipt = door.forget("new")
+    assert (receipt["people"], receipt["found_afterwards"]) == (["new"], [])
+    assert who(door, stranger) == "UNKNOWN"
+    with pytest.raises(NotEnrolledError):
+        door.face("new")
+    with pytest.raises(NotEnrolledError):
+        door.forget("new")
+    assert not any(picture in path.read_bytes() for path in Path(door.library.uri).rglob("*") if path.is_file())
+
+
+def test_who_was_forgotten_comes_back_only_when_accepted(door: Door, school: School) -> None:
+    stranger = school.strangers[0]
+    door.enrol(entry("new"), looked(door, stranger), accept=False)
+    door.forget("new")
+    again = door.enrol(entry("new"), looked(door, stranger), accept=False)
+    assert (again.enrolled, [each.review for each in again.refused]) == (0, [True])
+    assert "was forgotten on" in again.refused[0].reason
+    assert door.enrol(entry("new"), looked(door, stranger), accept=True).enrolled == 1
+
+
+def test_photos_that_do_not_fit_are_refused_by_their_number(door: Door, school: School, tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.new("RGB", (200, 200), "grey").save(tmp_path / "grey.jpg")
+    files = [tmp_path / "grey.jpg", school.strangers[0], school.strangers[1]]
+    summary = door.enrol(entry("new"), looked(door, *files), accept=False)
+    reasons = {each.image: each.reason for each in summary.refused}
+    assert reasons["0"] == "no face"
+    assert {"does not look like the other photos of this person"} <= set(reasons.values())
+
+
+def test_a_look_alike_is_held_until_accepted(door: Door, school: School) -> None:
+    name, photos = next(iter(school.enrolled.items()))
+    summary = door.enrol(entry("twin"), looked(door, photos[0]), accept=False)
+    assert summary.enrolled == 0
+    assert {name, "twin"} == {summary.lookalikes[0][key] for key in ("person_id", "other")}
+    assert summary.refused[-1].review
+    assert door.enrol(entry("twin"), looked(door, photos[0]), accept=True).enrolled == 1
+    assert {name, "twin"} in [{pair["person_id"], pair["other"]} for pair in door.lookalikes()]
+
+
+def test_details_change_without_photos(door: Door, school: School) -> None:
+    name = next(iter(school.enrolled))
+    faces = gallery.require(door.library).faces["face_id"]
+    summary = door.enrol(replace(entry(name, group="9c"), name="Ann A."), [], accept=False)
+    assert (summary.enrolled, summary.updated, summary.refused) == (0, 1, [])
+    assert door.person(name).items() >= {"group": "9c", "name": "Ann A."}.items()
+    assert gallery.require(door.library).faces["face_id"].equals(faces)
+    lines = len(audit.entries(door.library))
+    door.enrol(replace(entry(name, group="9c"), name="Ann A."), [], accept=False)
+    assert len(audit.entries(door.library)) == lines  # nothing changed
+
+
+def test_the_first_person_of_an_empty_library(tmp_path: Path, school: School) -> None:
+    door = door_at(tmp_path / "L")
+    assert (door.people(), door.lookalikes()) == ([], [])
+    assert "nobody is enrolled" in door.problem()
+    assert door.enrol(entry("first"), looked(door, school.strangers[0]), accept=False).enrolled == 1
+    assert who(door, school.strangers[0]) == "first"
+    assert door.problem() == ""
+    door.close()
+
+
+def test_a_library_in_use_is_told_at_once(door: Door, school: School, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("muster.pipeline.gallery.door.PATIENCE", 0.0)
+    seen = looked(door, school.strangers[0])
+    with forget.locked(open_library(door.library.uri)):
+        with pytest.raises(MusterError, match="is in use by"):
+            door.enrol(entry("new"), seen, accept=False)
+        assert who(door, school.strangers[0]) == "UNKNOWN"
+
+
+def test_another_model_than_the_gallerys_is_refused(gallery_library: Path) -> None:
+    config = RunConfig(library=str(gallery_library), choices=(TaskChoice(name="faces", model="published"),))
+    with pytest.raises(InputError, match="is made by faces=own"):
+        Door(open_library(gallery_library), config, None)

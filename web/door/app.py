@@ -1,0 +1,364 @@
+"""The service: what comes in over HTTP, who may ask it, and what is answered. Every answer about people, and every
+refusal, is in the audit log before it leaves."""
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from muster.errors import ImageError, InputError, MusterError
+from muster.storage.gallery.entry import Entry, word
+from muster.storage.gallery.keys import Key
+from muster.storage.library import LibraryFiles
+from muster.web.door import shapes, spec
+from muster.web.door.bodies import MOST_IMAGE, MOST_JSON, Bodies, images_of, is_image, parsed
+from muster.web.door.errors import RefusedError, refused
+from muster.web.door.keeper import Keeper
+from muster.web.door.metrics import Metrics
+from muster.web.door.operations import OPERATIONS, Operation
+from muster.web.door.service import Service
+
+log = logging.getLogger(__name__)
+HEADERS = {
+    "cache-control": "no-store",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "x-frame-options": "DENY",
+    "cross-origin-resource-policy": "same-origin",
+}
+
+
+@dataclass
+class Asked:
+    """A request whose key may ask it. `noted`: what the log says of whoever asks."""
+
+    request: Request
+    key: Key | None
+    door: "DoorApp"
+
+    @property
+    def noted(self) -> dict[str, Any]:
+        return {"key": self.key.id} if self.key else {}
+
+    @property
+    def person(self) -> str:
+        return person_id(self.request.path_params["person_id"])
+
+
+@dataclass
+class DoorApp:
+    library: LibraryFiles
+    service: Service
+    keeper: Keeper
+    metrics: Metrics
+    bodies: Bodies
+
+
+Handler = Callable[[Asked], Awaitable[Response | BaseModel]]
+
+
+def app(library: LibraryFiles, service: Service, per_minute: float) -> Starlette:
+    """`per_minute`: images that each key may ask about."""
+    door = DoorApp(library, service, Keeper(library, per_minute), Metrics(service), Bodies())
+    routes = [Route(each.path, _endpoint(door, each), methods=[each.method]) for each in OPERATIONS]
+    made = Starlette(routes=routes, exception_handlers={HTTPException: _missing})
+    made.state.door = door
+    return made
+
+
+def _endpoint(door: DoorApp, operation: Operation) -> Callable[[Request], Awaitable[Response]]:
+    handler = HANDLERS[operation.name]
+
+    async def endpoint(request: Request) -> Response:
+        began, code = time.perf_counter(), "ok"
+        try:
+            key = door.keeper.admit(request, operation.role) if operation.role else None
+            answer = await handler(Asked(request, key, door))
+            response = answer if isinstance(answer, Response) else json_of(answer)
+        except ClientDisconnect:
+            code, response = "gone", Response(status_code=499)
+        except Exception as error:
+            failed = refused(error)
+            if failed.code == "internal":
+                log.exception("%s failed", operation.name)
+            code, response = failed.code, await _refusal(door, operation, request, failed)
+        response.headers.update(HEADERS)
+        door.metrics.requests.labels(operation.name, code).inc()
+        door.metrics.seconds.labels(operation.name).observe(time.perf_counter() - began)
+        return response
+
+    return endpoint
+
+
+LOGGED = {401, 403, 429}  # statuses of refusals that the log is to have; others are answers about a request
+
+
+async def _refusal(door: DoorApp, operation: Operation, request: Request, error: RefusedError) -> Response:
+    if error.status in LOGGED:
+        address = request.client.host if request.client else ""
+        if count := door.keeper.to_log(address, error.code):
+            facts = {"refused": error.code, "asked": operation.name, "from": address, "count": count}
+            try:
+                await done(door.service.note("refused", facts))
+            except MusterError as failed:
+                error = refused(failed)
+    return _error(error)
+
+
+def _error(error: RefusedError) -> Response:
+    headers = {"retry-after": str(error.retry)} if error.retry else {}
+    if error.status == 401:
+        headers["www-authenticate"] = "Bearer"
+    body = {"error": {"code": error.code, "message": error.message}}
+    return JSONResponse(body, error.status, headers)
+
+
+def _missing(request: Request, error: Exception) -> Response:
+    code = "method_not_allowed" if getattr(error, "status_code", 404) == 405 else "not_found"
+    response = _error(RefusedError(code, f"there is nothing at {request.method} of this address: see /v1/openapi.json"))
+    response.headers.update(HEADERS | dict(getattr(error, "headers", None) or {}))
+    return response
+
+
+def json_of(answer: BaseModel, status: int = 200) -> Response:
+    return Response(answer.model_dump_json(), status, media_type="application/json")
+
+
+async def done(future: Any) -> Any:
+    return await asyncio.wrap_future(future)
+
+
+def person_id(text: str) -> str:
+    try:
+        found = word("the request", "person_id", text)
+    except InputError as error:
+        raise RefusedError("bad_request", str(error)) from None
+    if not found or len(found) > shapes.MOST_TEXT:
+        raise RefusedError("bad_request", f"person_id has 1 to {shapes.MOST_TEXT} letters")
+    return found
+
+
+# ---- photos ----------------------------------------------------------------------------------------------------------
+
+
+async def _images(asked: Asked) -> list[bytes | RefusedError]:
+    """Those of a request, which is one image or JSON with several."""
+    if is_image(asked.request):
+        return [await _body(asked, MOST_IMAGE)]
+    found = await parsed(shapes.ImagesRequest, await _body(asked, MOST_JSON))
+    return await _charged(asked, found.images)
+
+
+async def _charged(asked: Asked, texts: Sequence[str]) -> list[bytes | RefusedError]:
+    if asked.key is not None and len(texts) > 1:
+        asked.door.keeper.charge(asked.key, len(texts) - 1)
+    return await images_of(texts)
+
+
+async def _body(asked: Asked, most: int) -> bytes:
+    bodies = asked.door.bodies
+    body = await bodies.read(asked.request, most)
+    bodies.release(body)
+    return body
+
+
+async def _looked(asked: Asked, images: Sequence[bytes | RefusedError]) -> list[Any]:
+    """What was seen on each; an ImageError or RefusedError for those that cannot be read. One that stands alone is
+    raised."""
+
+    async def one(image: bytes | RefusedError) -> Any:
+        if isinstance(image, RefusedError):
+            return image
+        try:
+            return await done(asked.door.service.look(image))
+        except ImageError as error:
+            return error
+
+    found = await asyncio.gather(*map(one, images))
+    if all(isinstance(each, Exception) for each in found) and found:
+        raise found[0]
+    return found
+
+
+def _failed(number: int, error: Exception) -> shapes.FailedImage:
+    what = refused(error)
+    return shapes.FailedImage(image=number, error=shapes.Problem(code=what.code, message=what.message))
+
+
+# ---- operations ------------------------------------------------------------------------------------------------------
+
+
+async def verify(asked: Asked) -> BaseModel:
+    if is_image(asked.request):
+        person = person_id(asked.request.query_params.get("person_id", ""))
+        images: list[bytes | RefusedError] = [await _body(asked, MOST_IMAGE)]
+    else:
+        given = await parsed(shapes.VerifyRequest, await _body(asked, MOST_JSON))
+        person, images = person_id(given.person_id), await images_of([given.image])
+    [seen] = await _looked(asked, images)
+    if not seen.faces:
+        raise RefusedError("no_face", "there is no face on the image: take another photo")
+    said = await done(asked.door.service.verify(seen, person, asked.noted))
+    asked.door.metrics.answers.labels(said.facts["answer"]).inc()
+    facts = {name: value for name, value in said.facts.items() if name not in ("face", "faces")}
+    return shapes.VerifyAnswer(
+        **facts, face=_compared(said.facts["face"]), faces=list(map(_compared, said.facts["faces"])), remark=said.remark
+    )
+
+
+def _compared(row: dict[str, Any]) -> shapes.ComparedFace:
+    return shapes.ComparedFace(**{name: row[name] for name in ("face", "score", "quality", "box_xyxy")})
+
+
+async def identify(asked: Asked) -> BaseModel:
+    found = await _looked(asked, await _images(asked))
+    said = await done(asked.door.service.identify(found, asked.noted))
+    faces: dict[str, list[shapes.NamedFace]] = {}
+    for row in said.rows:
+        name = row["image"]
+        faces.setdefault(name, []).append(shapes.NamedFace(**{k: v for k, v in row.items() if k != "image"}))
+        who = row["person_id"]
+        asked.door.metrics.answers.labels(who if who in ("UNKNOWN", "UNSURE") else "named").inc()
+    images = [
+        _failed(number, each)
+        if isinstance(each, Exception)
+        else shapes.NamedImage(image=number, faces=faces.get(str(number), []))
+        for number, each in enumerate(found)
+    ]
+    return shapes.IdentifyAnswer(images=images, remark=said.remark)
+
+
+async def detect(asked: Asked) -> BaseModel:
+    found = await _looked(asked, await _images(asked))
+    counted = sum(len(each.faces) for each in found if not isinstance(each, Exception))
+    await done(asked.door.service.note("detect", {"images": len(found), "faces": counted, **asked.noted}))
+    return shapes.DetectAnswer(images=[_detected(number, each) for number, each in enumerate(found)])
+
+
+def _detected(number: int, seen: Any) -> shapes.DetectedImage | shapes.FailedImage:
+    if isinstance(seen, Exception):
+        return _failed(number, seen)
+    names = ("box_xyxy", "score", "quality", "landmarks")
+    faces = [
+        shapes.FoundFace(face=place, **{name: row[name] for name in names}) for place, row in enumerate(seen.faces)
+    ]
+    return shapes.DetectedImage(image=number, width=seen.size[0], height=seen.size[1], faces=faces)
+
+
+async def people(asked: Asked) -> BaseModel:
+    found = await run_in_threadpool(asked.door.service.people)
+    await done(asked.door.service.note("people listed", {"count": len(found), **asked.noted}))
+    return shapes.PeopleAnswer(people=list(map(_person, found)))
+
+
+def _person(row: Any) -> shapes.Person:
+    dates = {name: row[name] and row[name].isoformat() for name in ("born", "valid_until")}
+    return shapes.Person(**{**row, **dates})
+
+
+async def person(asked: Asked) -> BaseModel:
+    found = await run_in_threadpool(asked.door.service.person, asked.person)
+    await done(asked.door.service.note("people listed", {"count": 1, **asked.noted}))
+    return _person(found)
+
+
+async def face(asked: Asked) -> Response:
+    found = await run_in_threadpool(asked.door.service.face, asked.person)
+    if found is None:
+        raise RefusedError("no_picture", "the photo of this person is not in the library any more")
+    await done(asked.door.service.note("face shown", asked.noted))
+    return Response(found, media_type="image/jpeg")
+
+
+async def enrol(asked: Asked) -> Response:
+    wanted = asked.person
+    given = await parsed(shapes.PersonRequest, await _body(asked, MOST_JSON))
+    found = await _looked(asked, await _charged(asked, given.images)) if given.images else []
+    here = {row["person_id"]: row for row in await run_in_threadpool(asked.door.service.people)}
+    before = here.get(wanted, {})
+    entry = _entry(wanted, given, before)
+    if not given.images and not before:
+        raise RefusedError("not_accepted", "nobody of that person_id is enrolled: send images too")
+    seen = [(number, each) for number, each in enumerate(found) if not isinstance(each, Exception)]
+    summary = await run_in_threadpool(asked.door.service.enrol, entry, seen, given.accept, asked.noted)
+    failed = [
+        shapes.RefusedPhoto(image=number, reason=refused(each).message, review=False)
+        for number, each in enumerate(found)
+        if isinstance(each, Exception)
+    ]
+    others = [
+        shapes.RefusedPhoto(image=each.image and int(each.image), reason=each.reason, review=each.review)
+        for each in summary.refused
+    ]
+    pairs = [shapes.Pair(**pair) for pair in summary.lookalikes]
+    answer = shapes.EnrolAnswer(
+        person_id=wanted,
+        enrolled=bool(summary.enrolled or summary.updated or before),
+        photos=summary.photos,
+        refused=[*failed, *others],
+        lookalikes=pairs,
+    )
+    await done(asked.door.service.note("enrolment answered", {"photos": summary.photos, **asked.noted}))
+    return json_of(answer, 201 if summary.enrolled else 200)
+
+
+def _entry(wanted: str, given: shapes.PersonRequest, before: Any) -> Entry:
+    try:
+        name = word("the request", "name", given.name) if given.name else before.get("name") or wanted
+        group = word("the request", "group", given.group) if given.group else before.get("group")
+    except InputError as error:
+        raise RefusedError("bad_request", str(error)) from None
+    return Entry(
+        person_id=wanted,
+        name=name,
+        images=(),
+        group=group,
+        born=given.born,
+        consent=True,
+        valid_until=given.valid_until,
+    )
+
+
+async def forget(asked: Asked) -> BaseModel:
+    await done(asked.door.service.note("deletion asked", asked.noted))  # it has a line of its own when it is done
+    receipt = await run_in_threadpool(asked.door.service.forget, asked.person)
+    return shapes.ForgetAnswer(**{name: receipt[name] for name in shapes.ForgetAnswer.model_fields})
+
+
+async def lookalikes(asked: Asked) -> BaseModel:
+    pairs = await run_in_threadpool(asked.door.service.lookalikes)
+    await done(asked.door.service.note("people listed", {"count": len(pairs), **asked.noted}))
+    return shapes.PairsAnswer(pairs=[shapes.Pair(**pair) for pair in pairs])
+
+
+async def health(asked: Asked) -> Response:
+    problem = await run_in_threadpool(asked.door.service.problem)
+    return json_of(shapes.HealthAnswer(status="not ready" if problem else "ok"), 503 if problem else 200)
+
+
+async def metrics(asked: Asked) -> Response:
+    return Response(asked.door.metrics.text(), media_type="text/plain; version=0.0.4")
+
+
+async def openapi(asked: Asked) -> Response:
+    return Response(json.dumps(spec.document()), media_type="application/json")
+
+
+HANDLERS: dict[str, Handler] = {
+    each.__name__: each
+    for each in (
+        *(verify, identify, detect, people, person, face, enrol, forget, lookalikes),
+        *(health, metrics, openapi),
+    )
+}

@@ -1,0 +1,118 @@
+"""The service at an address: connections that send nothing are closed, a certificate that is renewed is taken up."""
+
+import asyncio
+import contextlib
+import resource
+import socket
+import ssl
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from muster.errors import MusterError
+from muster.storage.certificates import Served
+
+REQUEST = 30.0  # seconds in which a connection has to send a request, from its start or the last answer
+LOOK = 60.0  # seconds between looks at the certificate
+FILES = 8192  # open connections, as far as the system lets this process have them
+
+
+class Impatient(H11Protocol):
+    """Closes a connection whose request does not come."""
+
+    _closing: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop()
+        super().connection_lost(exc)
+
+    def handle_events(self) -> None:
+        super().handle_events()
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._stop()  # its body has a limit of its own
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._stop()
+        self._wait()
+
+    def _wait(self) -> None:
+        self._closing = self.loop.call_later(REQUEST, self._end)
+
+    def _stop(self) -> None:
+        if self._closing is not None:
+            self._closing.cancel()
+            self._closing = None
+
+    def _end(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.close()
+
+
+def answer(
+    app: Any,
+    bound: socket.socket,
+    on_ready: Callable[[], None],
+    served: Served | None,
+    on_remark: Callable[[str], None],
+) -> None:
+    """Answer until KeyboardInterrupt. `served`: the certificate; None: without one. `on_remark`: is told what becomes
+    of it."""
+    _raise_limit()
+    config = uvicorn.Config(
+        app,
+        log_level="error",
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        proxy_headers=False,  # the log has the address that has asked
+        http=Impatient,
+        ws="none",
+        timeout_graceful_shutdown=10,  # so that what is in the log is answered
+    )
+    config.load()
+    if served is not None:
+        config.ssl = served.context
+    server = _Server(config)
+    server.on_ready, server.served, server.on_remark = on_ready, served, on_remark
+    try:
+        server.run(sockets=[bound])
+    except OSError as error:
+        raise MusterError(f"cannot serve any more: {error.strerror or error}") from error
+
+
+def _raise_limit() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    if soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+class _Server(uvicorn.Server):
+    on_ready: Callable[[], None]
+    on_remark: Callable[[str], None]
+    served: Served | None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.served is not None:
+            self.looking = asyncio.create_task(self._look(self.served))
+        self.on_ready()
+
+    async def _look(self, served: Served) -> None:
+        said = ""
+        while True:
+            with contextlib.suppress(ssl.SSLError, OSError):  # it is being written: looked at again
+                text = served.look(datetime.now(UTC))
+                if text and text != said:
+                    self.on_remark(text)
+                said = text
+            await asyncio.sleep(LOOK)
