@@ -182,7 +182,7 @@ def main() -> None:
     parser.add_argument("--model", default="own")
     parser.add_argument("--weights-dir", type=Path, default=None)
     parser.add_argument("--data", type=Path, default=DATA)
-    parser.add_argument("--keep", type=Path, default=None)
+    parser.add_argument("--keep", type=Path, default=None, help="a folder for the gallery, which is made once")
     options = parser.parse_args()
     videos = options.data / "videos"
     signers: dict[str, list[str]] = defaultdict(list)
@@ -193,11 +193,16 @@ def main() -> None:
     machine = muster.Machine(device="cpu", weights_dir=options.weights_dir)
     place = nullcontext(str(options.keep)) if options.keep else tempfile.TemporaryDirectory()
     with place as folder:
+        people, made = Path(folder) / "people", Path(folder) / "made.json"
         library = muster.open(Path(folder) / "library", create=True)
-        find = muster.task("faces", model=options.model, machine=machine)
-        taken = roster(Path(folder) / "people", signers, options.data, find)
-        enrolled = library.enroll(Path(folder) / "people", consent_given=True, model=options.model, machine=machine)
-        calibration = library.calibrate()
+        if not made.exists():
+            find = muster.task("faces", model=options.model, machine=machine)
+            taken = roster(people, signers, options.data, find)
+            enrolled = library.enroll(people, consent_given=True, model=options.model, machine=machine)
+            facts = {"taken": taken, "enrolled": enrolled.people, "refused": len(enrolled.refused)}
+            made.write_text(json.dumps(facts | {"threshold": library.calibrate()["identify"]}))
+        facts = json.loads(made.read_text())
+        taken = facts["taken"]
         owner = {clip: signer for signer, clips in signers.items() for clip in clips if clip != taken[signer]}
         clips = [*owner, *STRANGERS]
         order = [*clips[::2], *clips[1::2]]
@@ -234,10 +239,7 @@ def main() -> None:
             {
                 "model": options.model,
                 "minutes": options.minutes,
-                "enrolled": enrolled.people,
-                "refused": len(enrolled.refused),
-                "taken": taken,
-                "threshold": calibration["identify"],
+                **facts,
                 "clips": clips_,
                 "latency_ms": {
                     name: round(float(np.percentile(latency, share)), 1) if latency else None
