@@ -21,10 +21,16 @@ pytest.importorskip("av")
 LONG = 20.0  # seconds, after which a test has failed
 
 
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream is looked at for a tenth of a second before its frames are given."""
+    monkeypatch.setitem(camera._STREAM, "analyzeduration", "100000")
+
+
 @pytest.fixture(scope="module")
 def units() -> list[bytes]:
-    """A second and a half: what a camera is looked at for before its first frame is shown, and then some."""
-    return encoded([np.kron(shown(number), np.ones((2, 2, 1), np.uint8)) for number in range(38)])
+    """A second and a half."""
+    return encoded([np.kron(shown(number), np.ones((2, 2, 1), np.uint8)) for number in range(38)], keyframes=5)
 
 
 def forever(units: list[bytes]) -> Iterator[bytes]:
@@ -89,7 +95,7 @@ def test_a_camera_that_hangs_up_is_opened_again_after_longer_and_longer(units):
 
 
 def test_a_camera_that_changes_its_size_goes_on(units):
-    larger = encoded([np.kron(shown(number), np.ones((4, 4, 1), np.uint8)) for number in range(38)])
+    larger = encoded([np.kron(shown(number), np.ones((4, 4, 1), np.uint8)) for number in range(38)], keyframes=5)
     with Rtsp(lambda _: itertools.chain(units, units, forever(larger))) as server:
         with closing(Camera(server.url)) as opened:
             sizes = set()
