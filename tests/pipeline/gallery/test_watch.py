@@ -13,6 +13,7 @@ from PIL import Image
 import muster
 from helpers.clips import even, write_clip
 from helpers.fixtures import School
+from helpers.hooks import serving_hooks
 from helpers.rtsp import Rtsp, encoded
 from muster.errors import InputError
 from muster.pipeline import forget
@@ -110,6 +111,13 @@ def test_nothing_is_stored_but_what_is_asked_for(
     assert [path.stat().st_mode & 0o777 for path in (lines, folder, picture)] == [0o600, 0o700, 0o600]
     changed = {name for name, state in snapshot(gallery_library).items() if before.get(name) != state}
     assert {Path(name).parts[0] for name in changed} <= {"audit", ".audit-lock"}
+
+
+def test_a_webhook_has_each_event_in_its_order(watch: Watch, school: School, tmp_path: Path) -> None:
+    with serving_hooks(200) as server:
+        events = watch(clip(tmp_path / "door.mp4", school.strangers[0]), webhook=server.url)
+    assert [json.loads(body) for body, _ in server.got] == events
+    assert len(events) == 2
 
 
 def test_who_is_forgotten_before_the_camera_leaves_without_a_name(

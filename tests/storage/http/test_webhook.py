@@ -3,50 +3,21 @@
 import hashlib
 import hmac
 import json
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+from helpers.hooks import Server, serving_hooks
 from muster.errors import InputError
 from muster.storage.http import webhook
 from muster.storage.http.webhook import SECRET, SIGNATURE, Webhook
 
 
-class Server(HTTPServer):
-    """`answers`: status of each request in turn, the last one again and again. It answers while `open` is set."""
-
-    def __init__(self, *answers: int) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.answers, self.got, self.open = list(answers), [], threading.Event()
-        self.open.set()
-        self.url = f"http://127.0.0.1:{self.server_port}/hook/t0ken"
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.got.append((body, dict(self.headers)))
-        self.server.open.wait(10)
-        self.send_response(self.server.answers.pop(0) if len(self.server.answers) > 1 else self.server.answers[0])
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None: ...
-
-
 @pytest.fixture
 def serving(request: pytest.FixtureRequest) -> Iterator[Server]:
-    with Server(*getattr(request, "param", (200,))) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-        thread.start()
+    with serving_hooks(*getattr(request, "param", (200,))) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def bodies(server: Server) -> list[str]:
