@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from muster.pipeline.duplicates import Duplicates as Duplicates
     from muster.pipeline.forget import Receipt as Receipt
     from muster.pipeline.gallery.enroll import EnrolSummary as EnrolSummary
+    from muster.pipeline.gallery.watch import WatchSummary as WatchSummary
     from muster.pipeline.people.grouping import ClusterSummary as ClusterSummary
     from muster.pipeline.run import Progress as Progress
     from muster.pipeline.run import RunSummary as RunSummary
@@ -67,6 +68,7 @@ __all__ = [
     "SearchResult",
     "StyleSummary",
     "TagsSummary",
+    "WatchSummary",
     "__version__",
     "demo",
     "errors",
@@ -101,6 +103,7 @@ _PLACES = {  # name → module, and what it is called there
     "SearchResult": ("muster.results", "SearchResult"),
     "StyleSummary": ("muster.pipeline.styles.album", "StyleSummary"),
     "TagsSummary": ("muster.pipeline.tags", "TagsSummary"),
+    "WatchSummary": ("muster.pipeline.gallery.watch", "WatchSummary"),
     "demo": ("muster.storage.demo", "make_album"),
     "identify": ("muster.library", "identify"),
     "open": ("muster.library", "open"),

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from muster.pipeline.duplicates import Duplicates
     from muster.pipeline.forget import Receipt
     from muster.pipeline.gallery.enroll import EnrolSummary
+    from muster.pipeline.gallery.watch import WatchSummary
     from muster.pipeline.people.grouping import ClusterSummary
     from muster.pipeline.people.sidecars import NamesWritten
     from muster.pipeline.run import OnProgress, RunSummary
@@ -622,6 +623,41 @@ class Library:
         config = _config(self.uri, ["faces"], machine)
         with self._in_use():
             return verify(person, str(image), config, threshold, on_download)
+
+    def watch(
+        self,
+        source: str | Path,
+        on_event: Callable[[dict[str, Any]], None],
+        *,
+        name: str | None = None,
+        threshold: float | None = None,
+        agree: int = 3,
+        of: int = 5,
+        away: float = 5.0,
+        out: str | Path | None = None,
+        webhook: str | None = None,
+        allow_http: bool = False,
+        keep: str | Path | None = None,
+        machine: Machine | None = None,
+        on_remark: Callable[[str], None] | None = None,
+        on_download: OnDownload | None = None,
+    ) -> WatchSummary:
+        """Who comes before a camera, and who leaves: until a file ends, or KeyboardInterrupt.
+
+        `source`: rtsp://…, a video device, or a video file; `name`: what events call it. `on_event`: called with each
+        event (docs/camera.md), which stands in the audit log then. `agree` of the `of` best faces must be one person;
+        who is not seen for `away` seconds has left. Events go to the file `out` and by POST to `webhook` too, which is
+        https, or http with `allow_http`. `keep`: a folder for a JPEG of each frame in which somebody came. `on_remark`:
+        what else is to be known, in words.
+        """
+        from muster.pipeline.gallery.visits import Rules
+        from muster.pipeline.gallery.watch import Telling, Watched, watch
+
+        watched = Watched(str(source), name, Rules(agree, of, away), threshold)
+        telling = Telling(Path(out) if out else None, webhook, allow_http, Path(keep) if keep else None)
+        config = _config(self.uri, ["faces"], machine)
+        with self._in_use():
+            return watch(self._files, config, watched, telling, on_event, on_remark or silent, on_download)
 
     def forget(self, *names: str, expired: bool = False) -> list[Receipt]:
         """Take people (by person_id) and images out of every table, index, page and gallery.

@@ -37,6 +37,7 @@ from muster.pipeline.cli.serve import serve
 from muster.pipeline.cli.style import style
 from muster.pipeline.cli.train import train
 from muster.pipeline.cli.units import units
+from muster.pipeline.cli.watch import watch
 from muster.pipeline.cli.wording import in_options, worded
 from muster.storage.files import FULL
 
@@ -162,7 +163,7 @@ for command in (
     *(library.scan, library.run, library.cluster, library.people, library.name, library.copy, library.photos),
     *(library.status, library.errors, library.demo),
     *(ask, choose, duplicates, search, serve, style, train, units),
-    *(gallery.enroll, gallery.calibrate, gallery.verify, gallery.identify, gallery.forget, gallery.decrypt),
+    *(gallery.enroll, gallery.calibrate, gallery.verify, gallery.identify, watch, gallery.forget, gallery.decrypt),
     gallery.rekey,
     *(export.export, export.overlay),
     tags.tags,

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from muster.arrays import F32, F64, I64
+from muster.arrays import F32, F64, I64, Bools
 
 OVERLAP = 0.2  # intersection over union of the boxes of two moments
 ALIKE = 0.5  # cosine of a face with the last one of its track
@@ -33,15 +33,20 @@ def tracks(videos: I64, moments: F64, boxes: F32, embeddings: F32) -> I64:
 
 def _matched(boxes: F32, embeddings: F32, before: I64, now: I64) -> tuple[I64, I64]:
     """Rows of faces, and beside them those that they go on as."""
-    share = _overlap(boxes[before], boxes[now])
+    share = overlap(boxes[before], boxes[now])
     alike = embeddings[before] @ embeddings[now].T
-    fits = (share >= OVERLAP) & (alike >= ALIKE)
-    i, j = linear_sum_assignment(np.where(fits, share + alike, 0), maximize=True)
+    i, j = paired((share >= OVERLAP) & (alike >= ALIKE), share + alike)
+    return before[i], now[j]
+
+
+def paired(fits: Bools, gain: F32) -> tuple[I64, I64]:
+    """Rows and columns of (N, M) that go together, each in one pair at most: of those that fit, for the most gain."""
+    i, j = linear_sum_assignment(np.where(fits, gain, 0), maximize=True)
     kept = fits[i, j]
-    return before[i[kept]], now[j[kept]]
+    return i[kept], j[kept]
 
 
-def _overlap(a: F32, b: F32) -> F32:
+def overlap(a: F32, b: F32) -> F32:
     """Intersection over union of boxes (N, 4) and (M, 4): (N, M)."""
     low, high = np.maximum(a[:, None, :2], b[:, :2]), np.minimum(a[:, None, 2:], b[:, 2:])
     both = np.maximum(high - low, 0).prod(2)
