@@ -3,13 +3,15 @@
 from datetime import date
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
 MOST_IMAGES = 16  # of one request
 MOST_TEXT = 200  # letters of a name
 
 Base64 = Annotated[str, Field(description="An image file in base64, up to 10 MiB.", min_length=4)]
-Box = Annotated[list[float], Field(min_length=4, max_length=4, description="x0, y0, x1, y1 in pixels of the image.")]
+# float32 written as float64 has nine digits that say nothing
+Number = Annotated[float, PlainSerializer(lambda value: round(value, 4), return_type=float)]
+Box = Annotated[list[Number], Field(min_length=4, max_length=4, description="x0, y0, x1, y1 in pixels of the image.")]
 Text = Annotated[str, Field(min_length=1, max_length=MOST_TEXT)]
 
 
@@ -66,18 +68,18 @@ class KeyAnswer(Shape):
 class Candidate(Shape):
     person_id: str
     name: str | None
-    score: float
+    score: Number
 
 
 class NamedFace(Shape):
     face: Annotated[int, Field(description="Its number in the image, best first.")]
     person_id: Annotated[str, Field(description="Or UNKNOWN, or UNSURE: then a human looks at the candidates.")]
     name: str | None
-    score: float
-    threshold: Annotated[float, Field(description="From which on people are named.")]
-    unsure_from: float
-    margin: Annotated[float, Field(description="By how much the best is ahead of the next.")]
-    quality: Annotated[float, Field(description="Chance of being recognised at all, 0 to 1.")]
+    score: Number
+    threshold: Annotated[Number, Field(description="From which on people are named.")]
+    unsure_from: Number
+    margin: Annotated[Number, Field(description="By how much the best is ahead of the next.")]
+    quality: Annotated[Number, Field(description="Chance of being recognised at all, 0 to 1.")]
     box_xyxy: Box
     reason: Annotated[str | None, Field(description="Why nobody is named.")]
     candidates: list[Candidate]
@@ -100,8 +102,8 @@ class IdentifyAnswer(Shape):
 
 class ComparedFace(Shape):
     face: int
-    score: float
-    quality: float
+    score: Number
+    quality: Number
     box_xyxy: Box
 
 
@@ -110,9 +112,9 @@ class VerifyAnswer(Shape):
     name: str | None
     answer: Literal["match", "no match", "unsure"]
     match: bool
-    score: float
-    threshold: float
-    unsure_from: float
+    score: Number
+    threshold: Number
+    unsure_from: Number
     reason: str
     face: Annotated[ComparedFace, Field(description="The largest, by which is answered.")]
     faces: list[ComparedFace]
@@ -122,9 +124,9 @@ class VerifyAnswer(Shape):
 class FoundFace(Shape):
     face: int
     box_xyxy: Box
-    score: Annotated[float, Field(description="Of the detector, 0 to 1.")]
-    quality: float
-    landmarks: Annotated[list[list[float]], Field(description="Eyes, nose, corners of the mouth: x, y in pixels.")]
+    score: Annotated[Number, Field(description="Of the detector, 0 to 1.")]
+    quality: Number
+    landmarks: Annotated[list[list[Number]], Field(description="Eyes, nose, corners of the mouth: x, y in pixels.")]
 
 
 class DetectedImage(Shape):
@@ -160,7 +162,7 @@ class RefusedPhoto(Shape):
 class Pair(Shape):
     person_id: str
     other: str
-    similarity: float
+    similarity: Number
 
 
 class EnrolAnswer(Shape):
