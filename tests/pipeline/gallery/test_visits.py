@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from muster.errors import InputError, MusterError, NotEnrolledError
-from muster.pipeline.gallery.desk import LEAVE, NOTE, WATCH, Answer, Question
+from muster.pipeline.gallery.desk import LEAVE, NOTE, Answer, Question
 from muster.pipeline.gallery.visits import Moment, Rules, Visits
 from muster.storage.gallery.roster import UNKNOWN, UNSURE
 
