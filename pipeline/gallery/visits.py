@@ -59,7 +59,6 @@ class _Visit:
     """`who`: a person_id, UNKNOWN or UNSURE. `tracks`: numbers of those that are it and have not ended."""
 
     who: str
-    name: str | None
     track: int
     entered: Moment
     last: Moment
@@ -69,14 +68,14 @@ class _Visit:
 @dataclass
 class _Track:
     """`best`: quality and embedding of its best faces, best first. `fresh`: how many of them came after the gallery was
-    asked last."""
+    asked last. `beside`: numbers of the tracks under way that were seen in one frame with it."""
 
     number: int
-    began: float
     last: Moment
     box: list[float]
     best: list[tuple[float, F32]] = field(default_factory=list)
     fresh: int = 0
+    beside: set[int] = field(default_factory=set)
     visit: _Visit | None = None
 
     def add(self, quality: float, embedding: F32, most: int) -> None:
@@ -102,8 +101,9 @@ class Visits:
         for number, box, quality, embedding in zip(
             numbers.tolist(), boxes.tolist(), qualities.tolist(), embeddings, strict=True
         ):
-            track = self._tracks.setdefault(number, _Track(number, moment.clock, moment, box))
+            track = self._tracks.setdefault(number, _Track(number, moment, box))
             track.last, track.box = moment, box
+            track.beside.update(numbers.tolist())
             if quality >= MIN_QUALITY:
                 track.add(quality, embedding, self._rules.of)
         return self._entered(moment) + self.unseen(moment.clock)
@@ -111,12 +111,11 @@ class Visits:
     def unseen(self, clock: float) -> list[Event]:
         """Who has left by now."""
         self._following, over = ended(self._following, clock, self._rules.away)
-        return self._left([self._tracks.pop(number) for number in over.tolist()])
+        return self._left(over.tolist())
 
     def close(self) -> list[Event]:
-        """Nobody is looked for any more: who is still there leaves."""
-        tracks, self._tracks = list(self._tracks.values()), {}
-        return self._left(tracks)
+        """Nobody is looked for any more: who is still there leaves, and whose leaving was interrupted."""
+        return self._left(list(self._tracks))
 
     # ---- coming ------------------------------------------------------------------------------------------------------
 
@@ -150,17 +149,28 @@ class Visits:
             here = [visit for visit in self._visits if visit.who == who]
             before = next((visit for visit in here if not self._beside(visit, track)), None)
             if before is not None:
+                known = self._told_to_be(track, before, moment)
                 self._join(track, before)
-                return []
+                return known
             if here:
                 reason = f"another face is by this name at the same time, track {here[0].track}"
-        self._join(track, _Visit(who, found["name"], track.number, moment, moment))
+        self._join(track, _Visit(who, track.number, moment, moment))
         told = {"event": "enter", "camera": self._camera, **moment.facts(), "track": track.number, **found}
         return [told | {"reason": reason, "box_xyxy": [round(value, 1) for value in track.box]}]
 
     def _beside(self, visit: _Visit, track: _Track) -> bool:
-        """Whether a face of the visit was seen when the track was under way: so it is another."""
-        return any(self._tracks[number].last.clock >= track.began for number in visit.tracks if number in self._tracks)
+        """Whether a face of the visit was seen in one frame with the track: so it is another. Tracks of one person, who
+        turns this way and that, take turns."""
+        return not visit.tracks.isdisjoint(track.beside)
+
+    def _told_to_be(self, track: _Track, visit: _Visit, moment: Moment) -> list[Event]:
+        """The leave of nobody known, whom the track was told to be until it was taken for a visit that is under way."""
+        if track.visit is None:
+            return []
+        track.visit.last = moment
+        left = self._leave([track.visit], f"it is who came as track {visit.track}")
+        track.visit = None
+        return left
 
     def _join(self, track: _Track, visit: _Visit) -> None:
         if track.visit is not None:  # of nobody known until now: what is said of this track now stands in its place
@@ -172,19 +182,24 @@ class Visits:
 
     # ---- leaving -----------------------------------------------------------------------------------------------------
 
-    def _left(self, tracks: Sequence[_Track]) -> list[Event]:
+    def _left(self, numbers: Sequence[int]) -> list[Event]:
         """Of tracks that have ended."""
-        over = []
-        for track in tracks:
-            if (visit := track.visit) is None:
-                continue
-            visit.last = max(visit.last, track.last, key=lambda moment: moment.clock)
-            visit.tracks.remove(track.number)
-            if not visit.tracks:
-                self._visits.remove(visit)
-                over.append(visit)
-        answers = self._ask([self._of_leaving(visit) for visit in over]) if over else []
-        return [self._leave(visit, answer) for visit, answer in zip(over, answers, strict=True)]
+        for number in numbers:
+            track = self._tracks.pop(number)
+            if track.visit is not None:
+                track.visit.last = max(track.visit.last, track.last, key=lambda moment: moment.clock)
+                track.visit.tracks.discard(number)
+        for track in self._tracks.values():
+            track.beside.difference_update(numbers)
+        return self._leave([visit for visit in self._visits if not visit.tracks])
+
+    def _leave(self, visits: Sequence[_Visit], reason: str | None = None) -> list[Event]:
+        """They are kept until the answer is there: an interrupted one is told by `close`."""
+        answers = self._ask([self._of_leaving(visit) for visit in visits]) if visits else []
+        events = [self._leaving(visit, answer, reason) for visit, answer in zip(visits, answers, strict=True)]
+        for visit in visits:
+            self._visits.remove(visit)
+        return events
 
     def _of_leaving(self, visit: _Visit) -> Question:
         noted = {"camera": self._camera, "track": visit.track}
@@ -192,22 +207,17 @@ class Visits:
             return Question(NOTE, action=LEAVE, noted=noted)
         return Question(LEAVE, person=visit.who, noted=noted)
 
-    def _leave(self, visit: _Visit, answer: Answer | MusterError) -> Event:
-        """Without a name where they may not be named any more."""
-        if isinstance(answer, MusterError) and not isinstance(answer, NotEnrolledError):
+    def _leaving(self, visit: _Visit, answer: Answer | MusterError, reason: str | None) -> Event:
+        """By the name that they have now; without one where they may not be named any more."""
+        if isinstance(answer, Answer):
+            who = {"person_id": visit.who, "name": answer.facts.get("name")}
+        elif isinstance(answer, NotEnrolledError):
+            who, reason = {"person_id": None, "name": None}, "not enrolled any more"
+        else:
             raise answer
-        gone = isinstance(answer, NotEnrolledError)
-        who = {"person_id": None if gone else visit.who, "name": None if gone else visit.name}
         times = {"entered": timestamp(visit.entered.at), "seconds": round(visit.last.clock - visit.entered.clock, 3)}
-        return {
-            "event": "leave",
-            "camera": self._camera,
-            **visit.last.facts(),
-            "track": visit.track,
-            **who,
-            **times,
-            "reason": "not enrolled any more" if gone else None,
-        }
+        told = {"event": "leave", "camera": self._camera, **visit.last.facts(), "track": visit.track}
+        return told | who | times | {"reason": reason}
 
 
 def _probes(camera: str, track: _Track) -> Probes:

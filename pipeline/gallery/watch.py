@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from muster.arrays import matrix
-from muster.errors import InputError
+from muster.errors import ImageError, InputError
 from muster.pipeline import forget
 from muster.pipeline.gallery.desk import IDENTIFY, Desk
 from muster.pipeline.gallery.visits import Event, Moment, Rules, Visits, timestamp
@@ -55,6 +55,7 @@ class WatchSummary:
 class _Count:
     looked_at: int = 0
     entered: int = 0
+    refused: int = 0  # frames that cannot be shown
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,16 @@ def _look(
             for event in visits.unseen(monotonic()):
                 tell(event, None)
         else:
-            faces = task([_image(what.pixels())])
+            try:
+                pixels = what.pixels()
+            except ImageError as error:  # the next one may be sound
+                count.refused += 1
+                if count.refused == 1:
+                    on_remark(f"{called}: a frame is passed over: {error}")
+                for event in visits.unseen(what.clock):
+                    tell(event, None)
+                continue
+            faces = task([_image(pixels)])
             count.looked_at += 1
             found = (matrix(faces["box_xyxy"]), faces["quality"].to_numpy(), matrix(faces["embedding"]))
             for event in visits.seen(Moment(what.at, what.clock, what.position), *found):

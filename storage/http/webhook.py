@@ -38,7 +38,7 @@ class Webhook:
         self._secret = os.environ.get(SECRET, "").encode()
         self._waiting: deque[tuple[str, bytes]] = deque()
         self._news, self._over = threading.Condition(), False
-        self._server = PoolManager(timeout=_TIMEOUT, retries=False)  # it follows no redirect either
+        self._server = PoolManager(timeout=_TIMEOUT, retries=False)
         self._thread = threading.Thread(target=self._run, daemon=True, name="webhook")
         self._thread.start()
 
@@ -79,7 +79,9 @@ class Webhook:
         problem = ""
         for pause in (*self._pauses, None):
             try:
-                response = self._server.request("POST", self._url, body=body, headers=headers, preload_content=False)
+                response = self._server.request(
+                    "POST", self._url, body=body, headers=headers, redirect=False, preload_content=False
+                )
                 response.close()  # nobody reads what it says
                 status = response.status
                 if status < 300:

@@ -51,8 +51,13 @@ class Frame:
     position: float | None = None
 
     def pixels(self) -> Pixels:
-        """(H, W, 3) uint8 RGB, upright. Raises ImageError where the frame is too large."""
-        return pixels(self.picture, self.ratio)
+        """(H, W, 3) uint8 RGB, upright. Raises ImageError where it is too large, or of colours that are not known."""
+        import av
+
+        try:
+            return pixels(self.picture, self.ratio)
+        except av.error.FFmpegError as error:
+            raise ImageError("unsupported", f"its colours cannot be shown: {error.strerror}") from None
 
 
 @dataclass(frozen=True)
@@ -127,6 +132,7 @@ class Camera:
         self._frame: Frame | None = None
         self._said: deque[Lost | Back] = deque(maxlen=100)
         self._news, self._ended, self._over = threading.Condition(), False, threading.Event()
+        self._problem: Exception | None = None
         try:
             opened = self._open()
         except _Failure as error:
@@ -136,7 +142,7 @@ class Camera:
 
     def newest(self, patience: float) -> Iterator[Frame | Lost | Back | None]:
         """The newest frame each time that one is asked for, and what became of the camera; None where nothing came for
-        `patience` seconds. Ends where a file does, and once it is closed."""
+        `patience` seconds. Ends where a file does, and once it is closed; raises what ended the thread otherwise."""
         while True:
             with self._news:
                 self._news.wait_for(lambda: self._said or self._frame or self._ended, patience)
@@ -146,6 +152,8 @@ class Camera:
                 if what is self._frame:
                     self._frame = None
             yield what
+        if self._problem is not None:
+            raise self._problem
         if not self.seen and not self._over.is_set():
             raise InputError(f"`source` {self._name}: no frame of it can be decoded")
 
@@ -177,6 +185,8 @@ class Camera:
                 opened = None
                 self._over.wait(self._pauses[min(failed, len(self._pauses) - 1)])
                 failed += 1
+        except Exception as error:  # not of the camera: whoever watches is to know
+            self._problem = error
         finally:
             with self._news:
                 self._ended = True
@@ -234,8 +244,8 @@ def _opener(source: str, stall: float) -> tuple[Callable[[], _Opened], bool]:
     """What opens the source, raising _Failure; and whether it is a file, which has an end."""
     if _is_network(source):
         return lambda: _live(source, "rtsp", _STREAM, stall), False
-    if re.match(r"[A-Za-z][A-Za-z\d+.-]*://", source):
-        raise InputError(f"`source` {source.partition('://')[0]}://: give rtsp://, a video device or a video file")
+    if re.match(r"[A-Za-z][A-Za-z\d+.-]*:/", source):  # also one that was not typed well: it has its password
+        raise InputError(f"`source` {source.partition(':')[0]}:…: give rtsp://, a video device or a video file")
     try:
         if stat.S_ISCHR(os.stat(source).st_mode):
             return lambda: _live(source, "v4l2", {}, stall), False

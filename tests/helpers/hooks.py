@@ -25,6 +25,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.open.wait(10)
         self.send_response(self.server.answers.pop(0) if len(self.server.answers) > 1 else self.server.answers[0])
         self.send_header("Content-Length", "0")
+        self.send_header("Location", "/elsewhere")  # of a redirect; of another answer it means nothing
         self.end_headers()
 
     def log_message(self, *_: object) -> None: ...

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from helpers.cameras import unhurried
 from helpers.clips import even, write_clip
 from helpers.fixtures import Outcome, School
 from muster.pipeline.cli import watch as command
@@ -18,6 +19,11 @@ pytest.importorskip("av")
 
 Muster = Callable[..., Outcome]
 CPU = ("--device", "cpu", "--threshold", "0.3")
+
+
+@pytest.fixture(autouse=True)
+def _unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    unhurried(monkeypatch)
 
 
 @pytest.fixture
@@ -34,7 +40,7 @@ def test_a_file_is_watched_to_its_end(muster: Muster, gallery_library: Path, fil
     enter, leave = map(json.loads, outcome.out.splitlines())
     assert (enter["event"], enter["person_id"], enter["camera"]) == ("enter", ann, "front door")
     assert (leave["event"], leave["person_id"]) == ("leave", ann)
-    assert outcome.error == "muster: 15 frames came, 15 were looked at" or "frames came" in outcome.error
+    assert outcome.error == "muster: 15 frames came, 15 were looked at"
     assert "muster: watching front door" in outcome.err
 
 
@@ -90,11 +96,7 @@ def test_ctrl_c_ends_it_after_who_is_there_has_left(
     assert "muster: stopped" in outcome.error
 
 
-def test_an_address_in_the_log_has_no_password(
-    muster: Muster, gallery_library: Path, film: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What stands in the log is what `name_of` gives, and no address."""
-    monkeypatch.chdir(film.parent)
+def test_a_file_is_in_the_log_by_its_name_alone(muster: Muster, gallery_library: Path, film: Path) -> None:
     muster("watch", film, "-l", gallery_library, *CPU)
     watched = [line for line in audit.entries(open_library(gallery_library)) if line["action"] in ("watch", "leave")]
     assert {line["camera"] for line in watched} == {"door.mp4"}

@@ -11,11 +11,12 @@ import pytest
 from PIL import Image
 
 import muster
+from helpers.cameras import unhurried
 from helpers.clips import even, write_clip
 from helpers.fixtures import School
 from helpers.hooks import serving_hooks
 from helpers.rtsp import Rtsp, encoded
-from muster.errors import InputError
+from muster.errors import ImageError, InputError
 from muster.pipeline import forget
 from muster.pipeline.gallery import watch as watching
 from muster.storage.gallery import audit
@@ -36,6 +37,11 @@ def scene(*photos: Path | None, seconds: float) -> list[np.ndarray]:
         for p in photos
     ]
     return [frame for frame in shown for _ in range(int(seconds * FPS))]
+
+
+@pytest.fixture(autouse=True)
+def _unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    unhurried(monkeypatch)
 
 
 @pytest.fixture
@@ -221,6 +227,28 @@ def test_a_deletion_that_was_cut_off_is_finished_first(
     monkeypatch.setattr(forget, "settled", settled.append)
     watch(clip(tmp_path / "door.mp4", None, seconds=0.2))
     assert len(settled) == 1
+
+
+def test_frames_that_cannot_be_shown_are_passed_over_and_who_was_there_leaves(
+    watch: Watch, school: School, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (ann, *_) = school.probes
+    pixels, remarks = camera.Frame.pixels, list[str]()
+
+    def shown(self: camera.Frame) -> Any:
+        if self.position is not None and self.position > 1.2:
+            raise ImageError("unsupported", "its colours cannot be shown")
+        return pixels(self)
+
+    def told(event: dict[str, Any]) -> None:
+        said.append((event["event"], len(remarks)))
+
+    said: list[tuple[str, int]] = []
+    monkeypatch.setattr(camera.Frame, "pixels", shown)
+    watch(clip(tmp_path / "door.mp4", school.probes[ann], None, None), told, on_remark=remarks.append)
+    assert [event for event, _ in said] == ["enter", "leave"]
+    assert sum("is passed over: its colours" in remark for remark in remarks) == 1
+    assert "frames came" not in "".join(remarks[: said[1][1]]), "it was told when they left, and not at the end"
 
 
 def test_threads_of_torch_are_as_before(watch: Watch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,7 +50,9 @@ def test_a_server_that_is_busy_is_asked_again(serving, monkeypatch):
     assert failed == []
 
 
-@pytest.mark.parametrize(("serving", "asked"), [((500,), 3), ((404,), 1), ((302,), 1)], indirect=["serving"])
+@pytest.mark.parametrize(
+    ("serving", "asked"), [((500,), 3), ((404,), 1), ((302,), 1), ((307,), 1)], indirect=["serving"]
+)
 def test_what_is_not_taken_is_said_without_the_url(serving, asked):
     failed: list[str] = []
     hook = Webhook(serving.url, failed.append, pauses=(0.01, 0.01))

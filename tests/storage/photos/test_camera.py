@@ -12,7 +12,7 @@ import pytest
 
 from helpers.clips import HEIGHT, WIDTH, even, number_of, shown, write_clip
 from helpers.rtsp import Rtsp, encoded
-from muster.errors import InputError
+from muster.errors import ImageError, InputError
 from muster.storage.photos import camera
 from muster.storage.photos.camera import Back, Camera, Frame, Lost, name_of
 
@@ -126,9 +126,10 @@ def test_an_address_that_nobody_answers_at_is_refused(tmp_path):
     (tmp_path / "text.mp4").write_text("no video")
     with pytest.raises(InputError, match="no video that can be read"):
         Camera(str(tmp_path / "text.mp4"))
-    with pytest.raises(InputError, match="give rtsp://, a video device or a video file") as refused:
-        Camera("http://user:secret@127.0.0.1/video")
-    assert "secret" not in str(refused.value)
+    for address in ("http://user:secret@127.0.0.1/video", "rtsp:/user:secret@127.0.0.1/video"):
+        with pytest.raises(InputError, match="give rtsp://, a video device or a video file") as refused:
+            Camera(address)
+        assert "secret" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -180,6 +181,28 @@ def test_a_file_without_a_frame_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(camera.Camera, "_frames", lambda self, opened: iter(()))
     with closing(Camera(str(clip))) as opened, pytest.raises(InputError, match="no frame of it can be decoded"):
         list(opened.newest(1))
+
+
+def test_a_fault_of_the_thread_is_raised_to_who_reads(units, monkeypatch):
+    def broken(self, opened):
+        raise IndexError("of this code")
+        yield
+
+    monkeypatch.setattr(camera.Camera, "_frames", broken)
+    with (
+        Rtsp(lambda _: forever(units)) as server,
+        closing(Camera(server.url)) as opened,
+        pytest.raises(IndexError, match="of this code"),
+    ):
+        list(opened.newest(0.1))
+
+
+def test_a_frame_of_colours_that_are_not_known_is_an_error_of_the_image(tmp_path):
+    with closing(Camera(str(write_clip(tmp_path / "clip.mp4", even(2))))) as opened:
+        frame = first(Frame, opened)
+    frame.picture.colorspace = 14  # ICtCp, which libswscale does not know
+    with pytest.raises(ImageError, match="its colours cannot be shown"):
+        frame.pixels()
 
 
 def test_a_camera_that_is_closed_ends_whoever_waits_for_it(units):
