@@ -77,7 +77,8 @@ def _pairs(rows: pa.Table, key: str, value: str) -> Iterator[tuple[str, Any]]:
 
 def digests(library: LibraryFiles, gone: pa.Table, images: Collection[str]) -> Digests:
     """Of these images, and of these faces of the gallery."""
-    faces, others, pictures = [gone["embedding"]], list[pa.ChunkedArray](), set[str]()
+    faces, others = [gone["embedding"]], list[pa.ChunkedArray]()
+    pictures = left_over.picture_digests(gone["thumbnail"])
     for task, rows, vectors, jpegs in _personal_rows(library):
         rows = _rows_of(rows, images)
         pictures |= set[str]().union(*(left_over.picture_digests(rows[column]) for column in jpegs))
@@ -91,7 +92,7 @@ def digests(library: LibraryFiles, gone: pa.Table, images: Collection[str]) -> D
 def others_of(library: LibraryFiles, staying: pa.Table, images: Collection[str], digests: Digests) -> Others:
     """`staying`: the faces of the gallery that may be others'."""
     found = Others(set(), set())
-    kept = ("faces", staying, ["embedding"], list[str]())
+    kept = ("faces", staying, ["embedding"], ["thumbnail"])
     for task, rows, vectors, jpegs in chain([kept], _personal_rows(library)):
         rows = _rows_of(rows, images, others=True)
         for column, sought in [*((c, digests.embeddings) for c in vectors), *((c, digests.pictures) for c in jpegs)]:

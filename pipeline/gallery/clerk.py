@@ -35,7 +35,8 @@ class Clerk:
             while len(taken) < TOGETHER and not self._waiting.empty():
                 taken.append(self._waiting.get())
             going = None not in taken
-            self._answer([each for each in taken if each is not None])
+            asked = [each for each in taken if each is not None]
+            self._answer([each for each in asked if each[1].set_running_or_notify_cancel()])
 
     def _answer(self, taken: "list[tuple[Question, Future[Answer]]]") -> None:
         try:

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from muster.errors import InputError, MusterError, NotEnrolledError
+from muster.errors import InputError, MusterError, NotEnrolledError, NotYetError
 from muster.pipeline import forget
 from muster.pipeline.gallery.answers import Enrolled, Limits, Probes, compared, disclosed, limits_of, named
 from muster.pipeline.people.faces import strangers_of
@@ -210,7 +210,8 @@ def enrolled(library: LibraryFiles, model: str | None = None, today: date | None
     ended = pc.fill_null(pc.less(known.faces["valid_until"], pa.scalar(today or date.today())), False)
     known = replace(known, faces=known.faces.filter(pc.invert(ended)))
     if not known.faces.num_rows:
-        raise InputError(f"the consent of everybody enrolled in library {library.uri} has ended")
+        text = f"the consent of everybody enrolled in library {library.uri} has ended"
+        raise NotYetError(text, "enroll", library.uri)
     return known
 
 

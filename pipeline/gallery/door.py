@@ -152,7 +152,7 @@ class Door:
         return replace(summary, refused=refused)
 
     def forget(self, person: str) -> dict[str, Any]:
-        """The receipt. NotEnrolledError where there is nobody to forget, nor was."""
+        """The receipt. NotEnrolledError where there is nobody to forget, also where they were forgotten before."""
         with forget.locked(self.library, PATIENCE):
             known = gallery.read(self.library)
             here = forget.spellings(known.people if known else ())

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from muster.arrays import F32
+from muster.arrays import F32, matrix
 from muster.errors import InputError
 from muster.pipeline import forget
 from muster.pipeline.gallery.answers import area
@@ -223,9 +223,14 @@ def _enrol(library: LibraryFiles, model: str | None, willing: Sequence[Entry], a
     before = _known(library, model, bool(willing))
     rows, poor = _photos(library, before, willing)
     summary = _admit(library, before, willing, rows, accept)
-    if unused := forget.unfinished(library):  # what is not used of a roster's photos does not stay
-        forget.drop(library, unused)
+    _drop_unused(library)
     return replace(summary, refused=poor + summary.refused)
+
+
+def _drop_unused(library: LibraryFiles) -> None:
+    """What is not used of a roster's photos does not stay."""
+    if unused := forget.unfinished(library):
+        forget.drop(library, unused)
 
 
 @dataclass(frozen=True)
@@ -260,6 +265,11 @@ def enroll_seen(
         raise InputError(f"the gallery of library {library.uri} was made anew, by faces={before.model}: start again")
     here = {normal(person): person for person in before.people}
     entry = replace(entry, person_id=here.get(entry.person_id, entry.person_id))
+    theirs = before.faces.filter(pc.equal(before.faces["person_id"], entry.person_id))
+    until = entry.valid_until or next(iter(theirs["valid_until"].to_pylist()), None)
+    if _ended(replace(entry, valid_until=until)):
+        text = f"consent ended on {until}: say until when it was given anew (`valid_until`)"
+        return EnrolSummary(len(before.people), 0, 0, 0, [Refused(entry.person_id, text)], [])
     if not photos and entry.person_id in before.people:
         known = before.with_details({entry.person_id: _details(entry)})
         if not known.faces.equals(before.faces):
@@ -281,12 +291,17 @@ def enroll_seen(
             poor.append(Refused(entry.person_id, reason, photo.uri))
         else:
             best = max(range(len(photo.faces)), key=lambda i: area(photo.faces[i]))
+            if not accept and len(theirs) and (matrix(theirs["embedding"]) @ photo.embeddings[best]).mean() < UNLIKE:
+                text = "does not look like the photos by which this person is known"  # perhaps the id is another's
+                poor.append(Refused(entry.person_id, text, photo.uri, review=True))
+                continue
             face = {name: photo.faces[best][name] for name in ("quality", "thumbnail")}
             row: dict[str, Any] = {"image_id": photo.image_id, "face_id": f"{photo.image_id}-{best}", "uri": photo.uri}
             row |= {"sha256": photo.sha256, "taken": photo.taken, "embedding": photo.embeddings[best]}
             rows.append({"person_id": entry.person_id, **_details(entry), **row, **face})
     library.make_private()
     summary = _admit(library, before, willing, rows, accepted, noted)
+    _drop_unused(library)  # photos of a roster that these have taken the place of
     return replace(summary, refused=returning + poor + summary.refused)
 
 
@@ -306,7 +321,8 @@ def _admit(
     theirs = {row["person_id"] for row in fitting}
     held = ({pair[name] for pair in pairs for name in ("person_id", "other")} & theirs) - set(accept)
     used = [row for row in fitting if row["person_id"] not in held]
-    names, old = {row["person_id"] for row in used}, {row["person_id"]: row for row in known.faces.to_pylist()}
+    old = {row["person_id"]: row for row in known.faces.select(["person_id", "pseudonym", *DATES]).to_pylist()}
+    names = {row["person_id"] for row in used}
     refused = unlike
     refused += [Refused(person, "looks like another person: see lookalikes", review=True) for person in sorted(held)]
     refused += [Refused(e.person_id, "no usable photo") for e in willing if e.person_id not in names | held]

@@ -1,5 +1,5 @@
-"""The service: what comes in over HTTP, who may ask it, and what is answered. Every answer about people, and every
-refusal, is in the audit log before it leaves."""
+"""The service: what comes in over HTTP, who may ask it, and what is answered. Every answer about people is in the
+audit log before it leaves, and so is every refusal of a key, but for those of which there are too many."""
 
 import asyncio
 import json
@@ -100,7 +100,7 @@ def _endpoint(door: DoorApp, operation: Operation) -> Callable[[Request], Awaita
             code, response = "gone", Response(status_code=499)
         except Exception as error:
             failed = refused(error)
-            if failed.code == "internal":
+            if failed.code == "internal" or isinstance(error, OSError):
                 log.exception("%s failed", operation.name)
             code, response = failed.code, await _refusal(door, operation, request, failed)
         finally:
@@ -283,16 +283,15 @@ def _person(row: Any) -> shapes.Person:
 
 
 async def person(asked: Asked) -> BaseModel:
-    found = await run_in_threadpool(asked.door.service.person, asked.person)
     await done(asked.door.service.shown(asked.person, "people listed", {"count": 1, **asked.noted}))
-    return _person(found)
+    return _person(await run_in_threadpool(asked.door.service.person, asked.person))
 
 
 async def face(asked: Asked) -> Response:
+    await done(asked.door.service.shown(asked.person, "face shown", asked.noted))  # also that somebody is not enrolled
     found = await run_in_threadpool(asked.door.service.face, asked.person)
     if found is None:
         raise RefusedError("no_picture", "the photo of this person is not in the library any more")
-    await done(asked.door.service.shown(asked.person, "face shown", asked.noted))
     return Response(found, media_type="image/jpeg")
 
 
@@ -306,6 +305,7 @@ async def enrol(asked: Asked) -> Response:
     before = here.get(wanted, {})
     entry = _entry(wanted, given, before)
     if not given.images and not before:
+        await done(asked.door.service.note("enrolment answered", {"photos": 0, **asked.noted}))
         raise RefusedError("not_accepted", "nobody of that person_id is enrolled: send images too")
     seen = [(number, each) for number, each in enumerate(found) if not isinstance(each, Exception)]
     summary = await _written(asked, asked.door.service.enrol, entry, seen, given.accept, asked.noted)

@@ -60,4 +60,6 @@ def refused(error: Exception) -> RefusedError:
         return RefusedError("not_ready", str(error))
     if isinstance(error, MusterError):
         return RefusedError("busy", str(error), retry=2)
+    if isinstance(error, OSError):  # a disk that is full, or gone; its text names files
+        return RefusedError("busy", "the library cannot be read or written now: see the log of the service", retry=2)
     return RefusedError("internal", "Muster has failed here, and its log shows how")

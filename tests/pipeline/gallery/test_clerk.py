@@ -61,6 +61,11 @@ def test_what_waits_is_answered_together_and_what_fails_fails_alone() -> None:
     with pytest.raises(MusterError, match="OSError: the disk is gone"):
         clerk.ask(Question(IDENTIFY, action="broken")).result(60)
     assert clerk.ask(Question(IDENTIFY, action="on")).result(60).remark == "on"
+    desk.go.clear()
+    futures = [clerk.ask(Question(IDENTIFY, action="on")) for _ in range(2)]
+    assert futures[1].cancel()  # of an asker who is gone
+    desk.go.set()
+    assert futures[0].result(60).remark == "on"
     late = clerk.ask(Question(IDENTIFY, action="last"))
     clerk.close()
     assert late.result(0).remark == "last"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,65 @@ def test_details_change_without_photos(door: Door, school: School) -> None:
     lines = len(audit.entries(door.library))
     door.enrol(replace(entry(name, group="9c"), name="Ann A."), [], accept=False)
     assert len(audit.entries(door.library)) == lines  # nothing changed
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_photos_that_are_sent_take_the_place_of_those_of_a_roster(
+    door: Door, school: School, monkeypatch: pytest.MonkeyPatch, killed: bool
+) -> None:
+    """Also where they are the same, and where it is cut off before the roster's are gone."""
+    name, (photo, _) = next(iter(school.enrolled.items()))
+    with monkeypatch.context() as patch:
+        if killed:
+            patch.setattr("muster.pipeline.gallery.enroll._drop_unused", lambda _: None)
+        assert door.enrol(entry(name), looked(door, photo), accept=False).updated == 1
+    assert bool(forget.unfinished(door.library)) == killed
+    with forget.locked(door.library):
+        pass
+    assert not forget.unfinished(door.library)
+    assert door.person(name)["photos"] == 1
+    assert who(door, school.probes[name]) == name
+    assert door.forget(name)["found_afterwards"] == []
+
+
+def test_photos_of_another_are_not_taken_for_who_is_enrolled(door: Door, school: School) -> None:
+    name = next(iter(school.enrolled))
+    summary = door.enrol(entry(name), looked(door, school.strangers[0]), accept=False)
+    assert (summary.photos, summary.refused[0].image, summary.refused[0].review) == (0, "0", True)
+    assert who(door, school.strangers[0]) == "UNKNOWN"
+    assert who(door, school.probes[name]) == name
+    assert door.enrol(entry(name), looked(door, school.strangers[0]), accept=True).photos == 1
+    assert who(door, school.strangers[0]) == name
+
+
+def test_consent_that_has_ended_does_not_go_on_without_a_new_end(door: Door, school: School) -> None:
+    today = date.today()
+    seen = looked(door, school.strangers[0])
+    door.enrol(entry("new"), seen, accept=False)
+    known = gallery.require(door.library)
+    with forget.locked(door.library):
+        gallery.write(door.library, known.with_details({"new": {"valid_until": today - timedelta(1)}}), "test", {})
+    summary = door.enrol(entry("new"), seen, accept=True)
+    assert (summary.enrolled, summary.updated, summary.photos) == (0, 0, 0)
+    assert f"consent ended on {today - timedelta(1)}" in summary.refused[0].reason
+    assert who(door, school.strangers[0]) == "UNKNOWN"
+    assert door.enrol(entry("new", valid_until=today), seen, accept=False).updated == 1
+    assert who(door, school.strangers[0]) == "new"
+
+
+def test_where_the_consent_of_all_has_ended_others_are_enrolled(tmp_path: Path, school: School) -> None:
+    door = door_at(tmp_path / "L")
+    door.enrol(entry("first"), looked(door, school.strangers[0]), accept=False)
+    known = gallery.require(door.library)
+    with forget.locked(door.library):
+        ended = {"valid_until": date.today() - timedelta(1)}
+        gallery.write(door.library, known.with_details({"first": ended}), "test", {})
+    assert (door.people(), door.lookalikes()) == ([], [])
+    with pytest.raises(NotEnrolledError):
+        door.person("first")
+    assert door.enrol(entry("second"), looked(door, school.strangers[1]), accept=False).enrolled == 1
+    assert [row["person_id"] for row in door.people()] == ["second"]
+    door.close()
 
 
 def test_the_first_person_of_an_empty_library(tmp_path: Path, school: School) -> None:

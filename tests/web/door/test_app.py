@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import errno
 import threading
 from collections.abc import Callable
 from datetime import date, timedelta
@@ -19,7 +20,6 @@ from muster.pipeline.gallery.door import Door
 from muster.storage.encryption import NEW_KEY
 from muster.storage.gallery import audit, gallery
 from muster.storage.library import open_library
-from muster.web.door import app as door_app
 from muster.web.door.app import app
 
 Asked = dict[str, Any]
@@ -60,18 +60,25 @@ def test_who_asks_is_answered_and_each_answer_has_its_line(asking: Asking, opene
         assert (await asking.ask("GET", f"/v1/people/{name}", "enrols")).json()["person_id"] == name
         assert (await asking.ask("GET", f"/v1/people/{name}/face", "enrols")).content[:2] == b"\xff\xd8"
         assert (await asking.ask("GET", "/v1/people/nobody/face", "enrols")).status_code == 404
+        assert (await asking.ask("GET", "/v1/people/nobody", "enrols")).status_code == 404
+        assert (await asking.ask("PUT", "/v1/people/nobody", "enrols", {"consent": True})).status_code == 422
 
     asyncio.run(ask())
-    lines = audit.entries(opened.library)[-4:]
+    lines = audit.entries(opened.library)[-7:]
     who = gallery.require(opened.library).pseudonym_of(name)
     assert [(line["action"], line["people"]) for line in lines] == [
         ("identify", [who]),
         ("verify", [who]),
         ("people listed", [who]),
         ("face shown", [who]),
+        ("face shown", []),
+        ("people listed", []),
+        ("enrolment answered", []),
     ]
+    assert [line.get("refused") for line in lines] == [*[None] * 4, "not enrolled", "not enrolled", None]
     keys = [line["key"] for line in lines]
-    assert keys[0] == keys[1] != keys[2] == keys[3]
+    assert keys == [keys[0]] * 2 + [keys[2]] * 5
+    assert keys[0] != keys[2]
 
 
 def test_nobody_is_named_once_their_deletion_is_answered(asking: Asking, opened: Any, school: School) -> None:
@@ -132,6 +139,22 @@ def test_people_who_come_and_go_at_once_stay_apart(asking: Asking, opened: Any, 
     asyncio.run(asyncio.wait_for(everything(), 120))
     assert gallery.require(opened.library).people == opened.people
     assert audit.check(opened.library).problem is None
+
+
+def test_a_disk_that_is_full_is_no_fault_of_the_service(
+    asking: Asking, school: School, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async def ask() -> None:
+        monkeypatch.setattr("muster.storage.disk.Folder.write", full)
+        body = {"consent": True, "images": base64_of(school.strangers[0])}
+        answer = await asking.ask("PUT", "/v1/people/guest", body=body)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "busy"), answer.text
+        assert answer.headers["retry-after"] == "2"
+
+    asyncio.run(ask())
 
 
 def test_consent_that_ends_between_two_questions_ends(
@@ -199,6 +222,7 @@ def test_who_asks_is_answered_while_an_enrolment_holds_the_library(
         answers = [await change for change in changes]
         assert {(answer.status_code, answer.headers["retry-after"]) for answer in answers} == {(503, "2")}
         assert len([each for each in answers if "is in use by" in each.text]) == most
+        assert any("too many are being enrolled" in answer.text for answer in answers)  # at once
 
     with forget.locked(open_library(opened.library.uri)):
         asyncio.run(ask())
