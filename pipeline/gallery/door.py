@@ -178,7 +178,7 @@ class Door:
             self.desk.check(IDENTIFY)
         except MusterError as error:
             return str(error)
-        return ""
+        return self.resident.problem
 
     @property
     def waiting(self) -> int:

@@ -68,6 +68,7 @@ class Resident:
             torch.set_num_threads(1)  # as in a worker: threads that share one photo cost more than they save
         self.task = choice.load(device, machine.weights_dir)
         self.most_pixels = most_pixels
+        self.problem = ""  # why no photo can be looked at any more
         self._ceilings: Ceilings = {}
         self._waiting: queue.Queue[tuple[bytes, Future[Seen]] | None] = queue.Queue(WAITING)
         count = min(cores(), THREADS) if device.type == "cpu" else 2  # one decodes while the other's photos are there
@@ -124,8 +125,9 @@ class Resident:
         try:
             table, failed = apply(self.task, [image_of(i, photo) for i, (photo, _) in photos.items()], self._ceilings)
         except Exception as error:  # a GPU that is lost: whoever asks is told, and the process has to be started anew
+            self.problem = f"the network cannot look at photos any more: {error}"
             for _, future in photos.values():
-                future.set_exception(MusterError(f"the network cannot look at photos any more: {error}"))
+                future.set_exception(MusterError(self.problem))
             return
         vectors, owners = matrix(table["embedding"]), np.array(table["image_id"].to_pylist(), str)
         rows = table.drop_columns(["image_id", "embedding"]).to_pylist()

@@ -204,6 +204,18 @@ def test_a_library_in_use_is_told_at_once(door: Door, school: School, monkeypatc
         assert who(door, school.strangers[0]) == "UNKNOWN"
 
 
+def test_a_network_that_is_lost_is_a_problem(door: Door, school: School, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert door.problem() == ""
+
+    def lost(*_: object) -> None:
+        raise RuntimeError("CUDA error: device is gone")
+
+    monkeypatch.setattr("muster.pipeline.gallery.resident.apply", lost)
+    with pytest.raises(MusterError, match="device is gone"):
+        looked(door, school.strangers[0])
+    assert "device is gone" in door.problem()
+
+
 def test_another_model_than_the_gallerys_is_refused(gallery_library: Path) -> None:
     config = RunConfig(library=str(gallery_library), choices=(TaskChoice(name="faces", model="published"),))
     with pytest.raises(InputError, match="is made by faces=own"):
