@@ -40,7 +40,7 @@ HEADERS = {
     "x-frame-options": "DENY",
     "cross-origin-resource-policy": "same-origin",
 }
-WRITING, MOST_WRITING = 2, 8  # changes of the gallery that wait for the library, and for one of those
+WRITING, MOST_WRITING = 1, 8  # changes of the gallery at once, and that wait for their turn: there is one lock
 HEALTH = 1.0  # seconds that an answer about health holds
 
 

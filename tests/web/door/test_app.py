@@ -20,6 +20,7 @@ from muster.pipeline.gallery.door import Door
 from muster.storage.encryption import NEW_KEY
 from muster.storage.gallery import audit, gallery
 from muster.storage.library import open_library
+from muster.web.door import app as door_app
 from muster.web.door.app import app
 
 Asked = dict[str, Any]
