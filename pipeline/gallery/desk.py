@@ -114,6 +114,10 @@ class Desk:
         _people(standing)
         return _limits(standing, kind, self.threshold).remark
 
+    def renew(self) -> None:
+        """Keep nothing of the gallery in memory until the next question: somebody was forgotten."""
+        self._standing = None
+
     def _at(self, state: _State) -> _Standing:
         standing = self._standing  # other threads may replace it
         if standing is None or standing.state != state:

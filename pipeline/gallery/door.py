@@ -159,7 +159,10 @@ class Door:
             names = here.get(normal(person), set())
             if not names:
                 raise NotEnrolledError(f"nobody with person_id {person} is enrolled")
-            return asdict(forget.forget_people(self.library, sorted(names), forget.ASKED))
+            receipt = forget.forget_people(self.library, sorted(names), forget.ASKED)
+        self.desk.renew()
+        self._shards.clear()
+        return asdict(receipt)
 
     def lookalikes(self) -> list[dict[str, Any]]:
         """Pairs of enrolled people who look alike, most alike first."""

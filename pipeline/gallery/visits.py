@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from muster.arrays import F32
-from muster.errors import InputError, MusterError, NotEnrolledError
+from muster.errors import InputError, MusterError
 from muster.pipeline.gallery.answers import Probes
 from muster.pipeline.gallery.desk import LEAVE, NOTE, WATCH, Answer, Question
 from muster.storage.gallery.roster import UNKNOWN, UNSURE
@@ -135,10 +135,12 @@ class Visits:
         return events
 
     def _worth_asking(self, track: _Track) -> bool:
-        """Somebody who is named is not asked for again; who is not, is where many better faces came since."""
-        if track.visit is None:
-            return track.fresh > 0 and len(track.best) >= self._rules.agree
-        return track.visit.who in (UNKNOWN, UNSURE) and track.fresh >= self._rules.agree
+        """First when so many faces could agree, and when all are there. Then no more of who is named; of others, where
+        many better faces came since."""
+        if track.visit is not None and track.visit.who not in (UNKNOWN, UNSURE):
+            return False
+        full = track.visit is None and track.fresh > 0 and len(track.best) == self._rules.of
+        return full or track.fresh >= self._rules.agree
 
     def _enter(self, track: _Track, found: Event, moment: Moment) -> list[Event]:
         """Nothing where they are here already: unless another face is by the same name, at the same time."""
@@ -211,7 +213,7 @@ class Visits:
         """By the name that they have now; without one where they may not be named any more."""
         if isinstance(answer, Answer):
             who = {"person_id": visit.who, "name": answer.facts.get("name")}
-        elif isinstance(answer, NotEnrolledError):
+        elif isinstance(answer, InputError):  # also where the consent of everybody has ended
             who, reason = {"person_id": None, "name": None}, "not enrolled any more"
         else:
             raise answer

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from muster.arrays import matrix
-from muster.errors import ImageError, InputError
+from muster.errors import ImageError, InputError, MusterError
 from muster.pipeline import forget
 from muster.pipeline.gallery.desk import IDENTIFY, Desk
 from muster.pipeline.gallery.visits import Event, Moment, Rules, Visits, timestamp
@@ -168,7 +168,7 @@ def _teller(
     closed: ExitStack,
 ) -> Callable[[Event, Frame | None], None]:
     """What gives an event, which stands in the log, to everybody; what cannot be is refused here, before anything is
-    done."""
+    done. A disk that is full later stops no other way of telling it."""
     file = closed.enter_context(events.lines(events.check_lines(telling.out, library))) if telling.out else None
     folder = events.kept_in(telling.keep, library) if telling.keep else None
     hook = Webhook(telling.webhook, on_remark, telling.allow_http) if telling.webhook else None
@@ -178,11 +178,17 @@ def _teller(
     def tell(event: Event, frame: Frame | None) -> None:
         if folder and frame and event["event"] == "enter":
             name = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}-{event['track']}"
-            event = event | {"picture": str(events.keep(folder, name, frame.pixels()))}
+            try:
+                event = event | {"picture": str(events.keep(folder, name, frame.pixels()))}
+            except (OSError, MusterError) as error:
+                on_remark(f"the picture of an event is not kept: {getattr(error, 'strerror', None) or error}")
         line = json.dumps(event).encode()
         on_event(event)
         if file:
-            file.write(line + b"\n")
+            try:
+                file.write(line + b"\n")
+            except OSError as error:
+                on_remark(f"an event is not in {telling.out}: {error.strerror or error}")
         if hook:
             hook.send(f"{event['event']} at {event['at']}", line)
 

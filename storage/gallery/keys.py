@@ -49,10 +49,12 @@ class Key:
 
 @dataclass(frozen=True)
 class Refusal:
-    """`code`: no_key, bad_key, revoked_key, expired_key or wrong_role; `message`: what to do about it."""
+    """`code`: no_key, bad_key, revoked_key, expired_key or wrong_role; `message`: what to do about it. `key`: the id of
+    the key, where its secret was given."""
 
     code: str
     message: str
+    key: str | None = None
 
 
 def judged(keys: Sequence[Key], text: str | None, role: str, now: datetime) -> Key | Refusal:
@@ -70,11 +72,11 @@ def judged(keys: Sequence[Key], text: str | None, role: str, now: datetime) -> K
     if not hmac.compare_digest(expected, _digest(parts["secret"] if parts else "")) or found is None:
         return Refusal("bad_key", "that is no key of this library: ask whoever administers it for one")
     if found.revoked:
-        return Refusal("revoked_key", f"this key was revoked on {found.revoked:%Y-%m-%d}: ask for another")
+        return Refusal("revoked_key", f"this key was revoked on {found.revoked:%Y-%m-%d}: ask for another", found.id)
     if found.ends and found.ends < now.astimezone().date():
-        return Refusal("expired_key", f"this key was valid through {found.ends}: ask for another")
+        return Refusal("expired_key", f"this key was valid through {found.ends}: ask for another", found.id)
     if ROLES.index(found.role) < ROLES.index(role):
-        return Refusal("wrong_role", f"this key {found.role}, and this needs one that {role}: ask for that")
+        return Refusal("wrong_role", f"this key {found.role}, and this needs one that {role}: ask for that", found.id)
     return found
 
 

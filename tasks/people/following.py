@@ -8,10 +8,11 @@ import numpy as np
 
 from muster.arrays import F32, F64, I64
 from muster.tasks.people.search import MIN_QUALITY
-from muster.tasks.people.tracks import ALIKE, OVERLAP, overlap, paired
+from muster.tasks.people.tracks import overlap, paired
 
-# Cosine from which on a face goes on with a track wherever it is, as after an arm before it. Of five signers in one
-# room and two other people none reached .58 with another in one of 1000 pairs (faces=own).
+# Cosine from which on a face that is seen well goes on with a track, wherever it is, as after an arm before it. Of five
+# signers in one room and two other people none reached .58 with another in one of 1000 pairs (faces=own). At the same
+# place no less will do: 1 % of pairs of two of them reach .5, and a name would pass to who steps in front of another.
 SAME = 0.6
 PLACE = 0.5  # overlap from which on a face too poor to be told by its looks goes on with the track at its place
 
@@ -42,16 +43,16 @@ def nobody(width: int) -> Tracks:
 def follow(tracks: Tracks, now: float, boxes: F32, embeddings: F32, quality: F32) -> tuple[Tracks, I64]:
     """The tracks after a frame, and (N,) the number of each of its faces, all of them different.
 
-    `now`: seconds. `boxes`: (N, 4). `embeddings`: (N, D). `quality`: (N,). A face goes on with a track whose last face
-    its box overlaps and which it looks like, or looks like so much that it may be elsewhere. One that is turned away
-    looks like nobody: it goes on with the track at its place, and who is seen well again has to look like before. Where
-    several could, those that fit best together. Others begin tracks. The order of the faces does not matter.
+    `now`: seconds. `boxes`: (N, 4). `embeddings`: (N, D). `quality`: (N,). A face goes on with a track that it looks
+    like. One that is turned away looks like nobody: it goes on with the track at its place, and who is seen well again
+    has to look like before. Where several could, those that fit best together. Others begin tracks. The order of the
+    faces does not matter.
     """
     order = np.lexsort(boxes.T)  # of two that fit as well, and of new ones, the numbers are those of their places
     share = overlap(tracks.boxes, boxes[order])
     alike = np.maximum(tracks.embeddings @ embeddings[order].T, tracks.best @ embeddings[order].T)
     told = (tracks.quality[:, None] >= MIN_QUALITY) & (quality[order] >= MIN_QUALITY)
-    fits = ((share >= OVERLAP) & (alike >= ALIKE)) | (alike >= SAME) | ((share >= PLACE) & ~told)
+    fits = (alike >= SAME) | ((share >= PLACE) & ~told)
     before, after = paired(fits, 1 + share + alike)
     row = np.full(len(boxes), -1)  # of the track that each goes on with
     row[order[after]] = before

@@ -121,6 +121,7 @@ async def _refusal(door: DoorApp, operation: Operation, request: Request, error:
         address = request.client.host if request.client else ""
         if count := door.keeper.to_log(address, error.code):
             facts = {"refused": error.code, "asked": operation.name, "from": address, "count": count}
+            facts |= {"key": error.key} if error.key else {}
             try:
                 await done(door.service.note("refused", facts))
             except MusterError:  # its text is of no concern to who has no key
@@ -194,10 +195,17 @@ async def _looked(asked: Asked, images: Sequence[bytes | RefusedError]) -> list[
         except ImageError as error:
             return error
 
-    found = await asyncio.gather(*map(one, images))
+    found = await asyncio.gather(*map(one, images), return_exceptions=True)  # all: so long their bytes are held
+    if failed := next(
+        (each for each in found if isinstance(each, BaseException) and not isinstance(each, OF_IMAGES)), None
+    ):
+        raise failed
     if all(isinstance(each, Exception) for each in found) and found:
         raise found[0]
     return found
+
+
+OF_IMAGES = (ImageError, RefusedError)
 
 
 def _failed(number: int, error: Exception) -> shapes.FailedImage:
@@ -345,6 +353,8 @@ def _entry(wanted: str, given: shapes.PersonRequest, before: Any) -> Entry:
         entry = entry_of("the request", facts, {}, ())
     except InputError as error:
         raise RefusedError("bad_request", str(error)) from None
+    if wanted in (".", "..") or wanted.endswith("/face"):
+        raise RefusedError("bad_request", f"person_id {wanted} cannot stand in an address here: give another")
     if wanted in (UNKNOWN, UNSURE):
         raise RefusedError("bad_request", f"person_id {wanted} is what Muster says of nobody: give another")
     if given.valid_until and given.valid_until < date.today():

@@ -35,11 +35,12 @@ CODES: dict[str, tuple[int, str]] = {
 
 @dataclass
 class RefusedError(Exception):
-    """`retry`: seconds after which the same may be asked again."""
+    """`retry`: seconds after which the same may be asked again. `key`: the id of the key that was refused."""
 
     code: str
     message: str
     retry: int | None = None
+    key: str | None = None
 
     @property
     def status(self) -> int:

@@ -38,13 +38,13 @@ class Keeper:
             log.error("%s", error)
             raise RefusedError("busy", "keys cannot be read now: see the log of the service", retry=2) from None
         if isinstance(found, Refusal):
-            raise RefusedError(found.code, found.message)
+            raise RefusedError(found.code, found.message, key=found.key)
         self.charge(found, 1)
         return found
 
     def charge(self, key: Key, cost: float) -> None:
         if wait := self._rates.wait(key.id, cost):
-            raise RefusedError("rate_limited", "this key asks too often: ask again later", retry=math.ceil(wait))
+            raise RefusedError("rate_limited", "this key asks too often: ask again later", math.ceil(wait), key.id)
 
     def to_log(self, address: str, code: str) -> int:
         """How many refusals of this code the next line of the log stands for; 0: this one is only counted."""

@@ -73,7 +73,9 @@ def test_a_stranger_is_enrolled_by_a_photo_and_forgotten(door: Door, school: Sch
     known = gallery.require(door.library)
     row = known.faces.filter([person == "new" for person in known.faces["person_id"].to_pylist()]).to_pylist()[0]
     assert row["uri"] == f"service:{row['sha256']}"
+    door.people()
     receipt = door.forget("new")
+    assert (door.desk._standing, door._shards) == (None, {})  # nor in memory
     assert (receipt["people"], receipt["found_afterwards"]) == (["new"], [])
     assert who(door, stranger) == "UNKNOWN"
     with pytest.raises(NotEnrolledError):

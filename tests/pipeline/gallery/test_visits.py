@@ -128,6 +128,29 @@ def test_a_stranger_is_unknown_after_all_faces_that_are_asked_for():
     assert scene.desk.asked[-1].action == LEAVE
 
 
+def test_a_stranger_is_asked_for_when_faces_could_agree_and_when_all_are_there():
+    """And not at each face, since each answer is a line of the log."""
+    scene = Scene()
+    scene.show({0: 4}, 9)
+    assert [len(question.probes.rows) for question in scene.desk.asked] == [3, 5]
+
+
+def test_who_steps_into_the_place_of_another_is_not_called_by_their_name():
+    """Though they look a little like them: at cosine .55, as some of those who are no relatives do."""
+    scene = Scene()
+    ann, other = np.eye(WIDTH, dtype=np.float32)[:2]
+    box, good = np.array([[10, 10, 110, 110]], np.float32), np.array([0.9], np.float32)
+    look = np.float32(0.55) * ann + np.float32(np.sqrt(1 - 0.55**2)) * other
+
+    def told(face, start):
+        moments = [Moment(BEGAN + timedelta(seconds=n / 2), n / 2) for n in range(start, start + 4)]
+        events = [event for moment in moments for event in scene.visits.seen(moment, box, good, face[None])]
+        return [(event["event"], event["person_id"]) for event in events]
+
+    assert told(ann, 0) == [("enter", "ann")]
+    assert told(look, 4) == [("enter", "bo")]
+
+
 def test_doubt_shows_candidates_and_no_name():
     scene = Scene()
     scene.desk.doubts = {1}
@@ -247,6 +270,13 @@ def test_who_is_forgotten_while_they_are_here_leaves_without_a_name():
     scene.desk.gone = {"ann"}
     assert scene.end() == [("leave", None, 0)]
     assert (scene.events[-1]["name"], scene.events[-1]["reason"]) == (None, "not enrolled any more")
+
+
+def test_who_is_here_when_the_consent_of_everybody_ends_leaves_without_a_name():
+    scene = Scene()
+    scene.show({0: 0}, 4)
+    scene.visits._ask = lambda questions: [InputError("the consent of everybody has ended")] * len(questions)
+    assert [(event["event"], event["name"]) for event in scene.visits.close()] == [("leave", None)]
 
 
 def test_what_cannot_be_answered_ends_it():

@@ -1,7 +1,9 @@
 """A camera before a gallery of real people, and what is told, kept and logged of it."""
 
+import errno
 import itertools
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -117,6 +119,20 @@ def test_nothing_is_stored_but_what_is_asked_for(
     assert [path.stat().st_mode & 0o777 for path in (lines, folder, picture)] == [0o600, 0o700, 0o600]
     changed = {name for name, state in snapshot(gallery_library).items() if before.get(name) != state}
     assert {Path(name).parts[0] for name in changed} <= {"audit", ".audit-lock"}
+
+
+def test_a_full_disk_stops_no_event(
+    watch: Watch, school: School, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("muster.storage.gallery.events.keep", full)
+    film, remarks = clip(tmp_path / "door.mp4", school.strangers[0], seconds=1), list[str]()
+    events = watch(film, keep=tmp_path / "frames", on_remark=remarks.append)
+    assert [event["event"] for event in events] == ["enter", "leave"]
+    assert "picture" not in events[0]
+    assert "the picture of an event is not kept: No space left on device" in remarks
 
 
 def test_a_webhook_has_each_event_in_its_order(watch: Watch, school: School, tmp_path: Path) -> None:

@@ -76,13 +76,13 @@ def test_who_flickers_is_one_track_and_who_stays_away_is_another():
     assert [over for _, over in run(film)[0]].index([0]) == 7  # more than three seconds after the last one
 
 
-def test_a_face_that_jumps_is_followed_where_it_looks_the_same_and_only_then():
+def test_a_face_is_followed_wherever_it_goes_where_it_looks_the_same_and_only_then():
     boxes, looks = faces([(0, 0)])
     tracks, _ = follow(nobody(WIDTH), 0, boxes, looks, even(1))
     assert follow(tracks, 1, boxes + 500, looks, even(1))[1].tolist() == [0]
     less = (0.55 * looks + np.sqrt(1 - 0.55**2) * PEOPLE[5]).astype(np.float32)
     assert follow(tracks, 1, boxes + 500, less, even(1))[1].tolist() == [1]
-    assert follow(tracks, 1, boxes, less, even(1))[1].tolist() == [0]
+    assert follow(tracks, 1, boxes, less, even(1))[1].tolist() == [1], "nor at the same place"
     assert follow(tracks, 1, boxes, PEOPLE[5:6], even(1))[1].tolist() == [1], "somebody else at the same place"
 
 

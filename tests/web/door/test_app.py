@@ -253,6 +253,7 @@ def test_a_library_whose_key_is_changed_meanwhile_is_said_to_be_so(
     [
         ("UNKNOWN", {}, 400, "is what Muster says of nobody"),
         ("UNSURE", {}, 400, "is what Muster says of nobody"),
+        ("7b/face", {}, 400, "cannot stand in an address"),
         ("a%09b", {}, 400, "control character"),
         ("1E%2B17", {}, 400, "rounded by a spreadsheet"),
         ("a", {"born": "2999-01-01"}, 400, "is to come"),

@@ -289,6 +289,7 @@ def test_who_asks_too_often_is_told_when_to_come_again(
     assert 1 <= int(answers[2].headers["retry-after"]) <= 10
     assert asker.ask(Ask("POST", "/v1/identify", "enrols", "image/jpeg", photo)).status_code == 200
     last = [line for line in audit.entries(opened.library) if line["action"] == "refused"]
-    assert [(line["refused"], line["asked"], line["from"], line["count"]) for line in last] == [
-        ("rate_limited", "identify", "192.0.2.1", 1)
+    names = ("refused", "asked", "from", "count", "key")
+    assert [tuple(line[name] for name in names) for line in last] == [
+        ("rate_limited", "identify", "192.0.2.1", 1, opened.keys["asks"].split("_")[1])
     ]
