@@ -14,6 +14,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from muster.errors import MusterError
 from muster.storage.certificates import Served
+from muster.web.live.serving import config_of
 
 REQUEST = 30.0  # seconds in which a connection has to send a request, from its start or the last answer
 LOOK = 60.0  # seconds between looks at the certificate
@@ -78,18 +79,7 @@ def answer(
     """Answer until KeyboardInterrupt. `served`: the certificate; None: without one. `on_remark`: is told what becomes
     of it."""
     _raise_limit()
-    config = uvicorn.Config(
-        app,
-        log_level="error",
-        access_log=False,
-        lifespan="off",
-        server_header=False,
-        proxy_headers=False,  # the log has the address that has asked
-        loop="asyncio",
-        http=Impatient,
-        ws="none",
-        timeout_graceful_shutdown=10,  # so that what is in the log is answered
-    )
+    config = config_of(app, 10, loop="asyncio", http=Impatient)  # so long that what is in the log is answered
     config.load()
     if served is not None:
         config.ssl = served.context

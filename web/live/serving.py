@@ -4,6 +4,7 @@ import contextlib
 import errno
 import socket
 from collections.abc import Callable
+from typing import Any
 
 import uvicorn
 
@@ -40,20 +41,24 @@ def addresses(port: int) -> list[str]:
     return [f"http://{name}:{port}/" for name in (*found, socket.gethostname())]
 
 
-def answer(app: Guard, bound: socket.socket, on_ready: Callable[[], None]) -> None:
-    """Answer until KeyboardInterrupt. `on_ready`: called once requests are taken."""
-    config = uvicorn.Config(
+def config_of(app: Any, patience: int, **more: Any) -> uvicorn.Config:
+    """How a server of ours is run. `patience`: seconds that it answers on after it was told to end."""
+    return uvicorn.Config(
         app,
         log_level="error",
         access_log=False,
         lifespan="off",
         server_header=False,
         proxy_headers=False,  # who asks is counted and noted by their own address
-        http="h11",
         ws="none",
-        timeout_graceful_shutdown=1,
+        timeout_graceful_shutdown=patience,
+        **more,
     )
-    server = _Server(config)
+
+
+def answer(app: Guard, bound: socket.socket, on_ready: Callable[[], None]) -> None:
+    """Answer until KeyboardInterrupt. `on_ready`: called once requests are taken."""
+    server = _Server(config_of(app, 1, http="h11"))
     server.on_ready = on_ready
     try:
         server.run(sockets=[bound])
