@@ -43,6 +43,8 @@ class Clerk:
             answers = self.desk.answer([question for question, _ in taken])
         except Exception as error:  # each asker is told; the thread goes on
             failed = error if isinstance(error, MusterError) else MusterError(f"{type(error).__name__}: {error}")
+            if failed is not error:
+                failed.__cause__ = error
             answers = [failed for _ in taken]
         for (_, future), answer in zip(taken, answers, strict=True):
             if isinstance(answer, MusterError):

@@ -102,21 +102,22 @@ class Desk:
 
     def enrolled(self) -> Enrolled:
         """Who may be named now. Nothing is logged: it is no answer yet. Raises MusterError where nobody can be."""
-        with self.library.lock_log():
-            state = self._state()
-        return _people(self._at(state))
+        return _people(self._now())
 
     def check(self, kind: str) -> str:
         """The remark on the threshold for such questions; MusterError where they cannot be answered."""
-        with self.library.lock_log():
-            state = self._state()
-        standing = self._at(state)
+        standing = self._now()
         _people(standing)
         return _limits(standing, kind, self.threshold).remark
 
     def renew(self) -> None:
         """Keep nothing of the gallery in memory until the next question: somebody was forgotten."""
         self._standing = None
+
+    def _now(self) -> _Standing:
+        with self.library.lock_log():
+            state = self._state()
+        return self._at(state)
 
     def _at(self, state: _State) -> _Standing:
         standing = self._standing  # other threads may replace it

@@ -119,7 +119,9 @@ class Resident:
             except ImageError as error:
                 future.set_exception(error)
             except Exception as error:  # such as MemoryError: whoever waits is told, and the thread goes on
-                future.set_exception(MusterError(f"the photo cannot be looked at: {type(error).__name__}"))
+                fault = MusterError(f"the photo cannot be looked at: {type(error).__name__}")
+                fault.__cause__ = error
+                future.set_exception(fault)
         if not photos:
             return
         try:

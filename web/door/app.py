@@ -41,6 +41,7 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
 }
 WRITING, MOST_WRITING = 1, 8  # changes of the gallery at once, and that wait for their turn: there is one lock
+FAULTS = ("internal", "busy")  # codes of what may be no asker's doing: then the log of the service has the cause
 HEALTH = 1.0  # seconds that an answer about health holds
 
 
@@ -69,6 +70,7 @@ class DoorApp:
     metrics: Metrics
     bodies: Bodies
     writing: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(WRITING))
+    changes: int = 0  # of the gallery that are made, or wait
     problem: str = "not looked at yet"
     healthy_until: float = 0.0
 
@@ -100,7 +102,7 @@ def _endpoint(door: DoorApp, operation: Operation) -> Callable[[Request], Awaita
             code, response = "gone", Response(status_code=499)
         except Exception as error:
             failed = refused(error)
-            if failed.code == "internal" or isinstance(error, OSError):
+            if failed.code in FAULTS and (error.__cause__ or not isinstance(error, MusterError | RefusedError)):
                 log.exception("%s failed", operation.name)
             code, response = failed.code, await _refusal(door, operation, request, failed)
         finally:
@@ -340,10 +342,14 @@ async def enrol(asked: Asked) -> Response:
 
 async def _written(asked: Asked, change: Callable[..., Any], *arguments: Any) -> Any:
     """What waits for the library has threads of its own: who asks about photos does not wait for it."""
-    threads = asked.door.writing
-    if threads.statistics().tasks_waiting >= MOST_WRITING:
+    door = asked.door
+    if door.changes >= WRITING + MOST_WRITING:  # the limiter counts who waits only a turn of the loop later
         raise RefusedError("busy", "too many are being enrolled or forgotten at once: ask again", retry=2)
-    return await to_thread.run_sync(change, *arguments, limiter=threads)
+    door.changes += 1
+    try:
+        return await to_thread.run_sync(change, *arguments, limiter=door.writing)
+    finally:
+        door.changes -= 1
 
 
 def _entry(wanted: str, given: shapes.PersonRequest, before: Any) -> Entry:

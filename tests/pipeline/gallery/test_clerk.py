@@ -58,8 +58,9 @@ def test_what_waits_is_answered_together_and_what_fails_fails_alone() -> None:
         futures[-1].result(60)
     assert max(desk.together) == TOGETHER
     assert len(desk.together) <= 4
-    with pytest.raises(MusterError, match="OSError: the disk is gone"):
+    with pytest.raises(MusterError, match="OSError: the disk is gone") as failed:
         clerk.ask(Question(IDENTIFY, action="broken")).result(60)
+    assert isinstance(failed.value.__cause__, OSError)
     assert clerk.ask(Question(IDENTIFY, action="on")).result(60).remark == "on"
     desk.go.clear()
     futures = [clerk.ask(Question(IDENTIFY, action="on")) for _ in range(2)]
